@@ -1,0 +1,47 @@
+# The menu: demo and test set everything up by themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export DIPTYCH_DATA ?= $(abspath ../shared/data)
+
+.PHONY: demo test check format index docs bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
+	@echo "make test    set up and run the suite"
+	@echo "make check   format, lint, types, floors, tests"
+
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[plots,train,lora]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/diptych demo --out out/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m diptych.catalog --check
+	$(MAKE) test
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+index: $(VENV)/.dev
+	$(BIN)/python -m diptych.catalog --write
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

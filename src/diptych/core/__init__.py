@@ -1,0 +1,1 @@
+"""Interfaces only: what every floor above agrees on. Knows nobody; imports no torch at run time."""

@@ -1,0 +1,309 @@
+"""Encoders, spaces, towers and dense maps: everything a system may ask of a CLIP, and nothing it must re-assemble."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, Union, runtime_checkable
+
+from diptych.core.errors import MissingHook
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+S_contra = TypeVar("S_contra", contravariant=True)
+
+Inputs: TypeAlias = "Union[Tensor, Mapping[str, Tensor]]"
+Interpolation = Literal["bilinear", "bicubic"]
+ResizeMode = Literal["shortest", "squash", "longest"]
+
+
+@dataclass(frozen=True)
+class PixelRecipe:
+    """How an image becomes pixels of a tower.
+
+    Args:
+        size: side of the square input, in pixels.
+        mean: per channel, on values in [0, 1].
+        std: per channel.
+        interpolation: PIL filter of the resize.
+        resize: "shortest" edge then centre crop, "squash" to a square, or "longest" edge then padding with ``fill``.
+        crop: share of the resized side that the centre crop keeps (1.0: the resize goes to ``size`` itself).
+        fill: padding grey for "longest", in [0, 255].
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Interpolation = "bicubic"
+    resize: ResizeMode = "shortest"
+    crop: float = 1.0
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a checkpoint is: weights + architecture + activation + tokenizer + pixel recipe. Nothing here is guessed.
+
+    Args:
+        name: canonical name, such as "openclip:ViT-B-32/laion2b_s34b_b79k", "lite", "local:/models/mine".
+        family: "openclip", "huggingface", "lite", "tiny".
+        architecture: open_clip or transformers architecture name.
+        weights: SHA-256 of the weight file(s), or "random:<seed>".
+        activation: "gelu", "quick_gelu", "gelu_tanh", or the trunk's own name.
+        tokenizer: "clip-bpe", "siglip-sentencepiece", "bert-wordpiece", ...
+        context: longest text in tokens.
+        pad: id that fills short texts.
+        pooling: text pooling: "argmax", "eos", "last", "mean", "cls".
+        dim: joint width D.
+        pixels: pixel recipe of the image encoder.
+        score: "softmax" or "sigmoid".
+        licence: of the weights, as stated by their source; "" if unknown.
+    """
+
+    name: str
+    family: str
+    architecture: str
+    weights: str
+    activation: str
+    tokenizer: str
+    context: int
+    pad: int
+    pooling: str
+    dim: int
+    pixels: PixelRecipe
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    licence: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Encoder(Protocol[S_contra]):
+    """One modality of a space: photo, text, clip, point cloud, light curve, record: all the same.
+
+    Attributes:
+        modality: "image", "text", "clip", ...
+        dim: joint width D.
+        fingerprint: hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal iff the vectors are equal.
+    """
+
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def size(self) -> int | None:
+        """Side of the square input in pixels; None for modalities without pixels."""
+        ...
+
+    def inputs(self, items: Sequence[S_contra], size: int | None = None) -> Inputs:
+        """Turn B items into model inputs, in the calling thread, without randomness.
+
+        Images may be ``PIL.Image`` (any size: the pixel recipe applies) or float tensors (3, size, size) in [0, 1], which
+        are only normalised and stay differentiable. ``size`` overrides the side where the tower allows it.
+        """
+        ...
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) float32 embeddings, not normalised. Never touches grad mode."""
+        ...
+
+
+class Space(ABC):
+    """n encoders that share one space, with the scale and bias of each pair."""
+
+    @property
+    @abstractmethod
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """Modality -> encoder."""
+
+    @property
+    @abstractmethod
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """How scaled cosines become probabilities."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec:
+        """What this space is, as data."""
+
+    @abstractmethod
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, bias) of a pair of modalities, two scalars: logits = scale * cosine + bias."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """Return the module that holds all parameters."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all encoders' fingerprints."""
+        import hashlib
+
+        parts = "/".join(f"{m}:{e.fingerprint}" for m, e in sorted(self.encoders.items()))
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def tower(self, modality: str) -> Tower:
+        """Return the tower of a modality, cut in stem, blocks and head.
+
+        Raises:
+            MissingHook: this space has no such tower.
+        """
+        raise MissingHook(
+            f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, such as tiny or openclip:ViT-B-32."
+        )
+
+    def dense(self) -> Dense:
+        """Return the dense maps of the image encoder.
+
+        Raises:
+            MissingHook: this space has no dense maps.
+        """
+        raise MissingHook(f"{self.spec.name} has no dense maps: use lite, tiny or an openclip ViT, ConvNeXt or RN50 backbone.")
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> Space:
+        """Return a space of the same kind round other weights.
+
+        Raises:
+            MissingHook: this space cannot be rebuilt.
+        """
+        raise MissingHook(f"{self.spec.name} cannot be rebuilt round new weights: use an openclip or tiny backbone.")
+
+
+class Backbone(Space):
+    """A space with an "image" and a "text" encoder."""
+
+    @property
+    def image(self) -> Encoder[Any]:
+        """The image encoder."""
+        return self.encoders["image"]
+
+    @property
+    def text(self) -> Encoder[Any]:
+        """The text encoder."""
+        return self.encoders["text"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Tokens on their way through a tower, with all that travels beside them.
+
+    Args:
+        h: (B, T, C) tokens.
+        bias: (B or 1, 1 or heads, T, T) added to attention logits: padding, causal or bidirectional; None: all see all.
+        pool: (B, T) pooling weights: end token, CLS, masked mean; None: the tower pools by attention.
+        prefix: number of tokens before the patches (CLS, registers, prompts).
+        grid: (h, w) of the patch tokens; None for text.
+        kept: (B, t) numbers of surviving patches where some were dropped; None: all.
+    """
+
+    h: Tensor
+    bias: Tensor | None = None
+    pool: Tensor | None = None
+    prefix: int = 0
+    grid: tuple[int, int] | None = None
+    kept: Tensor | None = None
+
+
+Stage = Literal["patches", "positioned", "ready", "before", "after"]
+Edit: TypeAlias = "Callable[[Stage, int, State], State]"
+Kernel: TypeAlias = "Callable[[int, Tensor, Tensor, Tensor, Tensor | None], Tensor]"
+Tap: TypeAlias = "Callable[[int, str, Tensor], None]"
+
+
+@runtime_checkable
+class Tower(Protocol):
+    """A transformer cut in stem, blocks and head. ``project(pooled(blocks(start(x))))`` equals ``encode(x)``.
+
+    Attributes:
+        width: C.
+        depth: number of blocks.
+        heads: attention heads a block.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def depth(self) -> int: ...
+
+    @property
+    def heads(self) -> int: ...
+
+    def embed(self, ids: Tensor, /) -> Tensor:
+        """Return (B, T, C) raw token embeddings of (B, T) ids, before positions; text towers only (MissingHook else)."""
+        ...
+
+    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+        """Run the stem. Text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels of any size the patches divide.
+
+        ``edit`` is called at "patches" (before CLS), "positioned" (positions added), "ready" (after the stem's norm).
+        """
+        ...
+
+    def blocks(
+        self,
+        s: State,
+        /,
+        first: int = 0,
+        stop: int | None = None,
+        *,
+        edit: Edit | None = None,
+        kernel: Kernel | None = None,
+        tap: Tap | None = None,
+    ) -> State:
+        """Run blocks ``first`` to ``stop - 1``; ``edit`` is called "before" and "after" each; ``tap(i, "mlp_in" | "out", h)`` only looks."""
+        ...
+
+    def attend(self, s: State, i: int, kernel: Kernel | None = None, /) -> Tensor:
+        """Return block i's attention output (B, T, C): norm, q k v, kernel, output projection; NO residual."""
+        ...
+
+    def rest(self, s: State, i: int, attended: Tensor, /) -> State:
+        """Return the state after residual + MLP of block i, pre- or post-norm."""
+        ...
+
+    def norm(self, h: Tensor, /) -> Tensor:
+        """Apply the final norm (identity where the tower has none)."""
+        ...
+
+    def project(self, h: Tensor, /) -> Tensor:
+        """Map (..., C) to (..., D): tokens, pooled masks and single vectors alike."""
+        ...
+
+    def pooled(self, s: State, /) -> Tensor:
+        """Return (B, C), normed and pooled, before the projection."""
+        ...
+
+
+@runtime_checkable
+class Dense(Protocol):
+    """Feature maps of an image encoder: ViT, ConvNeXt, ResNet, Lite0, DINO, SAM alike.
+
+    Attributes:
+        strides: pixels a cell, one per map, finest first.
+    """
+
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+
+    def maps(self, x: Tensor, /) -> list[Tensor]:
+        """Return (B, C, h, w) per stride of (B, 3, H, W) normalised pixels."""
+        ...
+
+    def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
+        """Pool the last map with (B, Q, h, w) weights to (B, Q, C); None: the encoder's own pooling, Q = 1."""
+        ...
+
+    def project(self, pooled: Tensor, /) -> Tensor:
+        """Map (..., C) to (..., D) in the joint space."""
+        ...

@@ -1,0 +1,129 @@
+"""A system's paper as typed data: docs, gallery, board and ``diptych systems`` are functions of cards and results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
+EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes"]
+Verb = Literal["classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"]
+ProofStage = Literal["mechanism", "reduced", "faithful"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One published number.
+
+    Args:
+        dataset, backbone, metric: as the paper names them.
+        value: in the metric's unit (percent for accuracies).
+        baseline: what it is compared with, value included; "" if none.
+        where: table, log or file where it was read.
+    """
+
+    dataset: str
+    backbone: str
+    metric: str
+    value: float
+    baseline: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a system asks for.
+
+    Args:
+        hooks: inner access to the backbone.
+        parts: kit parts besides the backbone, by interface name.
+        extras: optional dependencies, by extra name.
+        evidence: fields of Evidence that fit reads and must have.
+        optional: fields of Evidence that fit reads where given.
+    """
+
+    hooks: tuple[Hook, ...] = ("image", "text")
+    parts: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    evidence: tuple[EvidenceField, ...] = ()
+    optional: tuple[EvidenceField, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The authors' code, if it was read for facts.
+
+    Args:
+        url: repository.
+        commit: short hash read; "" if not read.
+        licence: as stated; "none found" where there is no licence file.
+    """
+
+    url: str
+    commit: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class ProofPlan:
+    """What ``diptych prove`` must show.
+
+    Args:
+        claim: the effect, in one sentence.
+        control: the twin that must fail, in one sentence.
+        datasets: names of data sets on which it is shown.
+        seeds: number of seeds.
+        stage: "mechanism", "reduced" or "faithful"; what the written result reached, not a hope.
+        minutes: about how long it takes on two cores.
+    """
+
+    claim: str
+    control: str
+    datasets: tuple[str, ...]
+    seeds: int = 5
+    stage: ProofStage = "reduced"
+    minutes: float = 1.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """The identity card of a system.
+
+    Args:
+        slug: the file's stem with dashes.
+        name: the paper's spelling of the system.
+        title, url, year: of the paper.
+        verb: folder, what the user wants to do.
+        claim: the paper's claim in our own words.
+        needs: what it asks for.
+        trains: what it trains: "nothing", "cache keys", "context vectors", ...
+        headlines: published numbers that somebody read.
+        reference: the authors' code.
+        differs: where paper, released code and we differ, and why; one entry each.
+        proof: the proof plan.
+        baseline: True for what the 61 systems are compared with.
+        variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
+        licence_note: what a user must know about licences; "" if nothing.
+    """
+
+    slug: str
+    name: str
+    title: str
+    url: str
+    year: int
+    verb: Verb
+    claim: str
+    needs: Needs
+    trains: str
+    headlines: tuple[Headline, ...] = ()
+    reference: Reference | None = None
+    differs: tuple[str, ...] = ()
+    proof: ProofPlan | None = None
+    baseline: bool = False
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
+    licence_note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for the built index."""
+        return asdict(self)

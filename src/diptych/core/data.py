@@ -1,0 +1,233 @@
+"""What a data set is to a method: items with a content key, typed columns beside them, and the evidence that fit may see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError, UsageError
+
+S_co = TypeVar("S_co", covariant=True)
+
+ColumnKind = Literal["label", "multilabel", "captions", "mask", "boxes", "group", "entity", "user", "vector"]
+
+
+@runtime_checkable
+class Samples(Protocol[S_co]):
+    """A finite sequence of items, each with a key that names its content (never its place)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> S_co:
+        """Return item ``index``; raises UnreadableItem where it cannot be decoded."""
+        ...
+
+    def key(self, index: int, /) -> str:
+        """Return the content hash of item ``index`` (hexadecimal), the same wherever the item lies."""
+        ...
+
+    def name(self, index: int, /) -> str:
+        """Return what the user calls item ``index``: a path, a row number, the text itself."""
+        ...
+
+
+class Stream(Protocol[S_co]):
+    """Items that pass once: tars, pipes, a million alt-texts. No length; positions are resumable."""
+
+    def __iter__(self) -> Iterator[tuple[int, S_co]]: ...
+
+    def seek(self, position: int) -> Stream[S_co]:
+        """Return the stream that starts at ``position``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subset(Generic[S_co]):
+    """Chosen items of other samples, in the given order; keys and names stay the items' own.
+
+    Args:
+        samples: where the items lie.
+        indices: (M,) positions in ``samples``.
+    """
+
+    samples: Samples[S_co]
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> S_co:
+        return self.samples[self.indices[index]]
+
+    def key(self, index: int) -> str:
+        return self.samples.key(self.indices[index])
+
+    def name(self, index: int) -> str:
+        return self.samples.name(self.indices[index])
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Strings as samples: the key is the hash of the UTF-8 bytes."""
+
+    values: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> str:
+        return self.values[index]
+
+    def key(self, index: int) -> str:
+        return hashlib.sha256(self.values[index].encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        return self.values[index]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One typed column of a table.
+
+    Args:
+        kind: what the values mean; "label" is an (N,) integer array of class positions.
+        values: (N, ...) array, or a sequence of N ragged values (captions, boxes).
+    """
+
+    kind: ColumnKind
+    values: NDArray[Any] | Sequence[Any]
+
+    def take(self, indices: Sequence[int]) -> Column:
+        """Return the column of the chosen rows."""
+        if isinstance(self.values, np.ndarray):
+            return Column(self.kind, self.values[np.asarray(indices, dtype=np.int64)])
+        return Column(self.kind, tuple(self.values[i] for i in indices))
+
+
+@dataclass(frozen=True)
+class Table(Generic[S_co]):
+    """The same items, any number of typed columns.
+
+    Args:
+        items: N samples.
+        columns: name -> column of N values.
+
+    Raises:
+        DataError: a column has another length than the items.
+    """
+
+    items: Samples[S_co]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, column in self.columns.items():
+            if len(column.values) != len(self.items):
+                raise DataError(f"Column {name!r} has {len(column.values)} values for {len(self.items)} items: give one value an item.")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, indices: Sequence[int]) -> Table[S_co]:
+        """Return the table of the chosen rows, in the given order."""
+        rows = tuple(int(i) for i in indices)
+        return Table(Subset(self.items, rows), {n: c.take(rows) for n, c in self.columns.items()})
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the (N,) class positions of the column named "label".
+
+        Raises:
+            DataError: the table has no such column.
+        """
+        column = self.columns.get("label")
+        if column is None or column.kind != "label":
+            raise DataError("This table has no label column: give class folders, or a CSV with a column 'label'.")
+        return np.asarray(column.values, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a task, in column order, and the prompt set that names them.
+
+    Args:
+        names: K names as a reader would say them, each unique.
+        templates: prompts with one "{}" each; more than one is an ensemble.
+
+    Raises:
+        UsageError: no names, doubled names, or a template without exactly one "{}".
+    """
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise UsageError("No class names: give at least one name.")
+        doubled = sorted({n for n in self.names if self.names.count(n) > 1}) if len(set(self.names)) < len(self.names) else []
+        if doubled:
+            raise UsageError(f"Class names must be unique, but these occur twice: {', '.join(doubled)}.")
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise UsageError(f"Template {template!r} must hold exactly one '{{}}' where the class name goes.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    @property
+    def template_hash(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the templates, one a line: stands in every result row."""
+        return hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:12]
+
+    def prompts(self, templates: Sequence[str] | None = None) -> list[list[str]]:
+        """Return K lists of M prompts each: every template filled with the class name (str.replace, so braces in names are safe)."""
+        return [[t.replace("{}", name) for t in (templates or self.templates)] for name in self.names]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text with its provenance.
+
+    Args:
+        value: the text.
+        writer: who wrote it: a model name, "wordnet-3.0", a person.
+        prompt: what the writer was asked, if anything.
+        date: ISO date of writing.
+    """
+
+    value: str
+    writer: str = ""
+    prompt: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class TextPool:
+    """Texts about classes (descriptions, captions) with provenance: class name -> texts."""
+
+    texts: Mapping[str, tuple[Text, ...]]
+
+
+@dataclass(frozen=True)
+class Evidence(Generic[S_co]):
+    """All that fit may see. Test data never get here.
+
+    Args:
+        train: labelled items (the shots).
+        val: labelled items on which choices are made.
+        unlabelled: items without labels.
+        texts: descriptions or captions with provenance.
+        other_classes: names of classes outside the task (new classes, distractors).
+    """
+
+    train: Table[S_co] | None = None
+    val: Table[S_co] | None = None
+    unlabelled: Samples[S_co] | None = None
+    texts: TextPool | None = None
+    other_classes: ClassNames | None = None

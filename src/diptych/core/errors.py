@@ -1,0 +1,102 @@
+"""Every error a user can meet, each one sentence with its remedy.
+
+    DiptychError                exit 1
+    ├── UsageError              exit 2   the call cannot mean anything
+    ├── DataError               exit 1   the user's data cannot be used as they are
+    │   └── UnreadableItem      exit 3   one item cannot be decoded (collected, skipped and counted by tasks)
+    ├── NotAvailable            exit 4   a model, weight or data set is not on this machine, and offline
+    ├── BoundBroken             exit 5   a stated bound (parity, accuracy gate, false-alarm rate) does not hold
+    ├── MissingHook             exit 1   this backbone lacks what the system needs
+    ├── MissingPart             exit 1   the kit lacks a part (writer, mask proposer, ...)
+    ├── MissingEvidence         exit 2   fit needs train, val, unlabelled or texts that were not given
+    ├── MissingExtra            exit 1   an optional dependency is not installed
+    └── DamagedStore            exit 1   a file of the cache does not hold what it says
+
+The command line prints ``str(error)`` and exits with ``error.exit_code``; it shows a traceback only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DiptychError(Exception):
+    """Base of all errors that a user is meant to read."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(DiptychError):
+    """The call contradicts itself or names something that does not exist."""
+
+    exit_code = 2
+
+
+class DataError(DiptychError):
+    """The user's data cannot be used as they are."""
+
+
+class UnreadableItem(DataError):
+    """One item (an image, a row) cannot be decoded.
+
+    Args:
+        name: what the user calls the item, usually its path.
+        reason: a few words, such as "truncated JPEG" or "larger than 178,956,970 pixels".
+    """
+
+    exit_code = 3
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableItem], tuple[str, str]]:
+        return type(self), (self.name, self.reason)
+
+
+class NotAvailable(DiptychError):
+    """A model, weight file or data set is not on this machine and may not be fetched."""
+
+    exit_code = 4
+
+
+class BoundBroken(DiptychError):
+    """A bound that the user or a gate stated does not hold."""
+
+    exit_code = 5
+
+
+class MissingHook(DiptychError):
+    """This backbone lacks the inner access (tower, dense map) that a system needs."""
+
+
+class MissingPart(DiptychError):
+    """The kit lacks a part that a system needs."""
+
+
+class MissingEvidence(DiptychError):
+    """Fit needs evidence (train, val, unlabelled, texts) that was not given."""
+
+    exit_code = 2
+
+
+class MissingExtra(DiptychError):
+    """An optional dependency is not installed.
+
+    Args:
+        package: distribution that is missing.
+        extra: the extra of diptych that brings it.
+        purpose: what it is needed for, in a few words.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: run pip install 'diptych[{extra}]'.")
+        self.package, self.extra, self.purpose = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return type(self), (self.package, self.extra, self.purpose)
+
+
+class DamagedStore(DiptychError):
+    """A file of the embedding cache does not hold what it says; only that part is redone."""

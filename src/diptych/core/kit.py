@@ -1,0 +1,40 @@
+"""The parts a system may ask for: a closed set of interfaces instead of a growing set of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from diptych.core.errors import MissingPart
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Named parts: backbones, writers, mask proposers, generators.
+
+    Args:
+        parts: name -> part; the first backbone is usually "main".
+
+    Example:
+        >>> Kit({"main": "not a backbone"}).need(int)
+        Traceback (most recent call last):
+        ...
+        diptych.core.errors.MissingPart: This system needs a int named 'main', and the kit holds: main (str).
+    """
+
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+    def need(self, kind: type[P], name: str = "main") -> P:
+        """Return the part ``name``, which must be a ``kind`` (an ABC or a runtime-checkable protocol).
+
+        Raises:
+            MissingPart: the kit has no part of that name and kind.
+        """
+        part = self.parts.get(name)
+        if isinstance(part, kind):
+            return part
+        held = ", ".join(f"{n} ({type(p).__name__})" for n, p in self.parts.items()) or "nothing"
+        raise MissingPart(f"This system needs a {kind.__name__} named {name!r}, and the kit holds: {held}.")

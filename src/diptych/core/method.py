@@ -1,0 +1,94 @@
+"""The roles. A method is frozen parameters; ``fit`` returns a new frozen object; nothing is ever half-fitted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from diptych.core.card import Card
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.errors import MissingHook
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ScoreKind = Literal["cosine", "logit", "log_prob"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Class scores of N items. What they are is stated, never guessed: OOD wants cosines, ECE wants logits.
+
+    Args:
+        values: (N, K) float32.
+        kind: "cosine" in [-1, 1], "logit" (softmax gives probabilities), or "log_prob".
+        candidates: (N, K) bool; classes outside it rank below all candidates. None: all are candidates.
+    """
+
+    values: Tensor
+    kind: ScoreKind
+    candidates: Tensor | None = None
+
+    def ranked(self) -> Tensor:
+        """Return (N, K) values that rank right: non-candidates below every candidate, their own order kept."""
+        if self.candidates is None:
+            return self.values
+        span = self.values.max() - self.values.min() + 1.0
+        return self.values - span * (~self.candidates).to(self.values.dtype)
+
+    def predicted(self) -> Tensor:
+        """Return (N,) int64 top-1 class positions; ties go to the first class."""
+        return self.ranked().argmax(dim=1)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason for a score.
+
+    Args:
+        text: the description, concept or item that spoke.
+        weight: its share in the score's own unit; positive speaks for the class.
+    """
+
+    text: str
+    weight: float
+
+
+class Method(ABC):
+    """Any system: frozen parameters and a card."""
+
+    card: ClassVar[Card]
+
+
+class FittedClassifier(ABC):
+    """What ``Classifier.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the ``backbone``."""
+
+    classes: ClassNames
+
+    @abstractmethod
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return the (N, K) scores of N items."""
+
+    def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
+        """Return the reasons for each item's top class, strongest first.
+
+        Raises:
+            MissingHook: this system has no reasons to give.
+        """
+        raise MissingHook(f"{type(self).__name__} gives no reasons: use description, dn-cbm or perceptionclip for explanations.")
+
+
+class Classifier(Method):
+    """Role of ``classify``: from class names and evidence to scores."""
+
+    @abstractmethod
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedClassifier:
+        """Fit on the evidence.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingEvidence: a needed field of the evidence is missing.
+        """

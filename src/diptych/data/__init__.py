@@ -1,0 +1,1 @@
+"""Samples with a content key: folders, tables, texts, splits, class names, templates, words. Torch-free."""

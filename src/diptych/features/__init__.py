@@ -1,0 +1,1 @@
+"""Shared maths and storage, one topic a file."""

@@ -1,0 +1,1 @@
+"""Metrics with a stated convention and direction."""
