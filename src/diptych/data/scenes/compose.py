@@ -1,0 +1,347 @@
+"""Compose scenes: draw what stands where, paint it, and keep the whole truth beside the pixels.
+
+A scene is fixed by (recipe, seed, number) alone, so a stream can be entered anywhere and split over workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diptych.core.errors import UsageError
+from diptych.data.scenes.captions import long_caption, short_caption, translated_caption
+from diptych.data.scenes.sprites import COLOURS, Picture, SpriteBank, shape_mask, texture
+
+Background = Literal["light", "dark", "gradient", "noise"]
+BACKGROUNDS: tuple[Background, ...] = ("light", "dark", "gradient", "noise")
+RELATIONS = ("to the left of", "to the right of", "above", "below")
+_LARGE = 0.34  # share of the picture's side from which an object is called large
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object and its truth.
+
+    Args:
+        noun: shape or picture name.
+        colour: colour name; None for picture sprites.
+        texture: texture name; None for picture sprites.
+        centre: (x, y) in [0, 1].
+        side: side of its square in [0, 1] of the picture's side.
+        turn: rotation in degrees, counter-clockwise.
+        picture: number of the picture sprite in the bank; None for shapes.
+    """
+
+    noun: str
+    colour: str | None
+    texture: str | None
+    centre: tuple[float, float]
+    side: float
+    turn: float = 0.0
+    picture: int | None = None
+
+    @property
+    def size(self) -> str:
+        """Return "large" or "small"."""
+        return "large" if self.side >= _LARGE else "small"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A composed picture with full ground truth.
+
+    Args:
+        image: (S, S, 3) uint8.
+        masks: (n, S, S) bool, visible pixels of each object (later objects hide earlier ones).
+        boxes: (n, 4) float32, x0 y0 x1 y1 in pixels round the visible pixels; zeros where nothing is visible.
+        objects: the n objects, in painting order.
+        relation: of the first object to the second ("above"), where there are exactly two unlike objects.
+        background: kind of background.
+        captions: "short", "long", and language codes where names exist.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False, compare=False)
+    masks: NDArray[np.bool_] = field(repr=False, compare=False)
+    boxes: NDArray[np.float32] = field(repr=False, compare=False)
+    objects: tuple[SceneObject, ...]
+    relation: str | None
+    background: Background
+    captions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """What scenes are drawn from.
+
+    Args:
+        bank: sprites.
+        size: side of the pictures in pixels.
+        objects: numbers of objects, drawn with equal chance.
+        same: probability that all objects of a scene are alike ("three red circles").
+        sides: range of the objects' side, as a share of the picture's side.
+        turn: largest rotation in degrees.
+        backgrounds: kinds of background, drawn with equal chance.
+        held_out: (colour, shape) pairs that never occur; for tests on unseen combinations.
+        only: if not empty, the only (colour, shape) pairs that occur.
+        languages: captions beside English.
+
+    Raises:
+        UsageError: no objects, or no combination left.
+    """
+
+    bank: SpriteBank = field(default_factory=SpriteBank)
+    size: int = 64
+    objects: tuple[int, ...] = (1,)
+    same: float = 0.0
+    sides: tuple[float, float] = (0.24, 0.46)
+    turn: float = 12.0
+    backgrounds: tuple[Background, ...] = BACKGROUNDS
+    held_out: frozenset[tuple[str, str]] = frozenset()
+    only: frozenset[tuple[str, str]] = frozenset()
+    languages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.objects or min(self.objects) < 1:
+            raise UsageError("A scene needs at least one object: give objects=(1,) or more.")
+        if not self.pairs() and not (self.bank.pictures and self.bank.picture_share == 1.0):
+            raise UsageError("No colour and shape combination is left: hold out fewer.")
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return the (colour, shape) pairs that may occur."""
+        return tuple(p for p in self.bank.combinations() if p not in self.held_out and (not self.only or p in self.only))
+
+
+def hold_out(bank: SpriteBank, share: float, seed: int) -> frozenset[tuple[str, str]]:
+    """Choose a share of the combinations so that every colour and every shape still occurs in the rest."""
+    pairs = bank.combinations()
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    kept: list[tuple[str, str]] = list(pairs)
+    held: set[tuple[str, str]] = set()
+    for i in order:
+        pair = pairs[i]
+        rest = [p for p in kept if p != pair]
+        if len(held) < round(share * len(pairs)) and any(c == pair[0] for c, _ in rest) and any(s == pair[1] for _, s in rest):
+            held.add(pair)
+            kept = rest
+    return frozenset(held)
+
+
+def _background(kind: Background, size: int, g: np.random.Generator) -> NDArray[np.float32]:
+    low, high = (190, 255) if kind == "light" else (0, 60) if kind == "dark" else (40, 230)
+    first = g.uniform(low, high, 3).astype(np.float32)
+    if kind == "gradient":
+        ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
+        ramp = ramp if g.random() < 0.5 else ramp.transpose(1, 0, 2)
+        return np.broadcast_to(first * (1 - ramp) + g.uniform(low, high, 3).astype(np.float32) * ramp, (size, size, 3)).copy()
+    canvas = np.broadcast_to(first, (size, size, 3)).astype(np.float32)
+    if kind == "noise":
+        coarse = Image.fromarray(g.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        canvas = 0.65 * canvas + 0.35 * np.asarray(coarse, np.float32)
+    return canvas
+
+
+def _paint(canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float) -> NDArray[np.bool_]:
+    """Paint one object over the canvas in place; return its (S, S) mask."""
+    size = canvas.shape[0]
+    side = max(3, round(thing.side * size))
+    if thing.picture is None:
+        tile = Image.fromarray(shape_mask(thing.noun)).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        base = np.asarray(COLOURS[thing.colour or "gray"], np.float32) * shade
+        keep = texture(thing.texture or "plain", side)[..., None]
+        colour = base * keep + (0.35 * base + 0.65 * 255) * (1 - keep)
+    else:
+        sprite = pictures[thing.picture].rgba
+        scaled = Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        colour = np.asarray(scaled, np.float32)[..., :3]
+        tile = scaled.getchannel("A")
+    if thing.turn and thing.picture is None:
+        tile = tile.rotate(thing.turn, Image.Resampling.BILINEAR)
+    alpha = np.asarray(tile, np.float32) / 255
+    left, top = round(thing.centre[0] * size - side / 2), round(thing.centre[1] * size - side / 2)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, size), min(top + side, size)
+    mask = np.zeros((size, size), bool)
+    if x0 >= x1 or y0 >= y1:
+        return mask
+    window, inside = (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    a = alpha[inside][..., None]
+    canvas[window] = canvas[window] * (1 - a) + colour[inside] * a
+    mask[window] = alpha[inside] > 0.5
+    return mask
+
+
+def _place(n: int, sides: NDArray[np.float64], g: np.random.Generator) -> NDArray[np.float64]:
+    """Draw n centres in [0, 1]^2 that overlap little: the best of 12 tries by the smallest gap."""
+    best, best_gap = np.full((n, 2), 0.5), -np.inf
+    for _ in range(12):
+        low = sides[:, None] / 2
+        centres = low + g.random((n, 2)) * np.maximum(1 - 2 * low, 1e-6)
+        if n == 1:
+            return centres
+        apart = np.abs(centres[:, None] - centres[None]).max(-1) - (sides[:, None] + sides[None]) / 2
+        gap = float(apart[~np.eye(n, dtype=bool)].min())
+        if gap > best_gap:
+            best, best_gap = centres, gap
+        if gap >= 0.02:
+            break
+    return best
+
+
+def relation_of(first: SceneObject, second: SceneObject) -> str:
+    """Name where the first object is, seen from the second, by the larger of the two distances."""
+    dx, dy = first.centre[0] - second.centre[0], first.centre[1] - second.centre[1]
+    if abs(dx) >= abs(dy):
+        return RELATIONS[0] if dx < 0 else RELATIONS[1]
+    return RELATIONS[2] if dy < 0 else RELATIONS[3]
+
+
+def draw_objects(recipe: SceneRecipe, g: np.random.Generator) -> tuple[SceneObject, ...]:
+    """Draw the objects of one scene: kinds, sizes, places."""
+    n = int(g.choice(recipe.objects))
+    alike = n > 1 and g.random() < recipe.same
+    pairs, bank = recipe.pairs(), recipe.bank
+    limit = 1.0 / np.sqrt(n) if n > 2 else 1.0  # crowded scenes take smaller objects
+    sides = g.uniform(*recipe.sides, n) * limit
+    centres = _place(n, sides, g)
+    things: list[SceneObject] = []
+    for i in range(n):
+        if alike and things:
+            things.append(replace(things[0], centre=(float(centres[i, 0]), float(centres[i, 1])), side=float(sides[i])))
+            continue
+        turn = float(g.uniform(-recipe.turn, recipe.turn))
+        place = {"centre": (float(centres[i, 0]), float(centres[i, 1])), "side": float(sides[i]), "turn": turn}
+        if bank.pictures and (not pairs or g.random() < bank.picture_share):
+            number = int(g.integers(len(bank.pictures)))
+            things.append(SceneObject(bank.pictures[number].name, None, None, picture=number, **place))  # type: ignore[arg-type]
+        else:
+            colour, shape = pairs[int(g.integers(len(pairs)))]
+            things.append(SceneObject(shape, colour, str(g.choice(bank.textures)), **place))  # type: ignore[arg-type]
+    return tuple(things)
+
+
+def render(recipe: SceneRecipe, things: tuple[SceneObject, ...], background: Background, g: np.random.Generator) -> Scene:
+    """Paint given objects on a given kind of background and write the captions."""
+    canvas = _background(background, recipe.size, g)
+    masks = np.zeros((len(things), recipe.size, recipe.size), bool)
+    for i, thing in enumerate(things):
+        masks[i] = _paint(canvas, thing, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))
+        masks[:i] &= ~masks[i]
+    boxes = np.zeros((len(things), 4), np.float32)
+    for i, mask in enumerate(masks):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if len(rows):
+            boxes[i] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    unlike = len(things) == 2 and (things[0].noun, things[0].colour, things[0].texture) != (
+        things[1].noun,
+        things[1].colour,
+        things[1].texture,
+    )
+    relation = relation_of(things[0], things[1]) if unlike else None
+    captions = {"short": short_caption(things, relation), "long": long_caption(things, relation, background)}
+    for language in recipe.languages:
+        names = [recipe.bank.pictures[t.picture].names if t.picture is not None else {} for t in things]
+        if text := translated_caption(things, names, language):
+            captions[language] = text
+    return Scene(np.clip(canvas, 0, 255).astype(np.uint8), masks, boxes, things, relation, background, captions)
+
+
+def _generator(seed: int, number: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
+
+
+def scene(recipe: SceneRecipe, seed: int, number: int) -> Scene:
+    """Return scene ``number`` of the endless stream that (recipe, seed) fixes."""
+    g = _generator(seed, number)
+    things = draw_objects(recipe, g)
+    return render(recipe, things, recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))], g)
+
+
+def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[list[Scene], str]:
+    """Return a short clip of one moving object and its caption ("a red star moves left", "... grows").
+
+    Args:
+        recipe: its first object count is ignored; one object moves.
+        seed: any non-negative integer.
+        number: of the clip in the stream.
+        frames: number of frames.
+    """
+    g = _generator(seed ^ 0xC11F, number)
+    thing = draw_objects(replace(recipe, objects=(1,)), g)[0]
+    kinds = {
+        "moves left": (-1, 0, 0),
+        "moves right": (1, 0, 0),
+        "moves up": (0, -1, 0),
+        "moves down": (0, 1, 0),
+        "grows": (0, 0, 1),
+        "shrinks": (0, 0, -1),
+    }
+    verb = list(kinds)[int(g.integers(len(kinds)))]
+    dx, dy, grow = kinds[verb]
+    background = recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))]
+    state = g.bit_generator.state
+    scenes = []
+    for t in np.linspace(-0.5, 0.5, frames):
+        g.bit_generator.state = state  # the same background and shade in every frame
+        x = 0.5 + 0.6 * dx * t if dx else thing.centre[0]
+        y = 0.5 + 0.6 * dy * t if dy else thing.centre[1]
+        scenes.append(
+            render(recipe, (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),), background, g)
+        )
+    return scenes, f"{scenes[0].captions['short']} {verb}"
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The first ``count`` scenes of a stream as samples; the key names recipe, seed and number.
+
+    Args:
+        recipe: what scenes are drawn from.
+        count: number of scenes.
+        seed: any non-negative integer.
+        start: number of the first scene.
+    """
+
+    recipe: SceneRecipe
+    count: int
+    seed: int = 0
+    start: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Scene:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return scene(self.recipe, self.seed, self.start + index)
+
+    def key(self, index: int) -> str:
+        """Return the SHA-256 of (recipe, seed, number): scenes are fixed by them."""
+        return hashlib.sha256(f"{self.recipe!r}/{self.seed}/{self.start + index}".encode()).hexdigest()
+
+    def name(self, index: int) -> str:
+        """Return "scene 12 of seed 3"."""
+        return f"scene {self.start + index} of seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class SceneStream:
+    """The endless stream of (number, scene); a Stream of core.data."""
+
+    recipe: SceneRecipe
+    seed: int = 0
+    position: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Scene]]:
+        number = self.position
+        while True:
+            yield number, scene(self.recipe, self.seed, number)
+            number += 1
+
+    def seek(self, position: int) -> SceneStream:
+        """Return the stream that starts at ``position``."""
+        return replace(self, position=position)
