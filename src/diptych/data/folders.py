@@ -1,0 +1,153 @@
+"""Folders of pictures: one folder a class, with or without split folders above, or just photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from diptych.core.data import Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files as samples: the key is the SHA-256 of the file's bytes, the name its path.
+
+    Args:
+        paths: N files; not touched before an item or a key is asked for.
+        keys: remembers keys; None (default) remembers them in this object only.
+        max_pixels: width times height above which a file is refused.
+    """
+
+    paths: Sequence[str | os.PathLike[str]]
+    keys: FileKeys | None = field(default=None, repr=False, compare=False)
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
+        object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        return open_image(self.paths[index], max_pixels=self.max_pixels)
+
+    def key(self, index: int, /) -> str:
+        """Return the SHA-256 of the file's bytes; raises UnreadableItem where it is missing or cannot be read."""
+        keys: FileKeys = self.__dict__["_keys"]
+        return keys.key(self.paths[index])
+
+    def name(self, index: int, /) -> str:
+        """Return the file's path."""
+        return os.fspath(self.paths[index])
+
+
+def image_paths(root: str | os.PathLike[str]) -> list[Path]:
+    """Return all picture files below a folder, at any depth, sorted by path; names that begin with "." or "__" are passed over.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    return list(_walk(_folder(root)))
+
+
+def class_folder(
+    root: str | os.PathLike[str], split: str | None = None, keys: FileKeys | None = None, *, allow_empty: bool = False
+) -> LabelledData:
+    """Read a folder of class folders.
+
+    Three layouts, decided by the names directly below ``root``:
+
+    - ``root/train/cat/1.jpg``: split folders (train, val | valid | validation, test); other folders beside them are not read;
+    - ``root/cat/1.jpg``: class folders; all items form the split "test", because what is measured on must be named first;
+    - ``root/1.jpg``: photos without labels, again the split "test". A split folder may also hold photos only.
+
+    Args:
+        root: the folder.
+        split: read this split only ("train", "val" or "test"); None (default) reads all.
+        keys: remembers content keys.
+        allow_empty: keep classes that have no picture in any split, instead of refusing (default False).
+
+    Returns:
+        Data whose classes are the folder names, sorted, over all splits that are read.
+
+    Raises:
+        UsageError: ``root`` is no folder, or ``split`` is no name of a split.
+        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split folders.
+    """
+    base = _folder(root)
+    wanted = None if split is None else SPLIT_NAMES.get(split.lower())
+    if split is not None and wanted is None:
+        raise UsageError(f"{split!r} is no split: choose train, val or test.")
+    places: dict[str, Path] = {}
+    for child in _visible(base):
+        name = SPLIT_NAMES.get(child.name.lower()) if child.is_dir() else None
+        if name is not None:
+            if name in places:
+                raise DataError(f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or merge one.")
+            places[name] = child
+    if not places:
+        places = {"test": base}
+    if wanted is not None:
+        if wanted not in places:
+            raise DataError(
+                f"{base} has no {wanted} folder, only {', '.join(p.name for p in places.values())}: add one, or choose another split."
+            )
+        places = {wanted: places[wanted]}
+    found = {name: _classes_of(places[name]) for name in SPLITS if name in places}
+    classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
+    _refuse_empty(base, found, classes, allow_empty)
+    splits = {}
+    for name, by_class in found.items():
+        pairs = [(path, c) for c, paths in sorted(by_class.items(), key=lambda pair: pair[0] or "") for path in paths]
+        items = ImageFiles([path for path, _ in pairs], keys)
+        labels = [c for _, c in pairs if c is not None]
+        splits[name] = Table(items, {"label": label_column(labels, classes)} if labels else {})
+    return LabelledData(base.resolve().name, classes, splits)
+
+
+def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[Path]]], classes: tuple[str, ...], allow_empty: bool) -> None:
+    if not any(paths for by_class in found.values() for paths in by_class.values()) and not (allow_empty and classes):
+        kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES))
+        raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
+    empty = [c for c in classes if not any(by_class.get(c) for by_class in found.values())]
+    if empty and not allow_empty:
+        raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")
+
+
+def _classes_of(place: Path) -> dict[str | None, list[Path]]:
+    """Return class -> pictures of one split; the class None holds pictures without label."""
+    photos = [p for p in _visible(place) if p.is_file() and p.suffix.lower() in SUFFIXES]
+    folders: dict[str | None, list[Path]] = {p.name: list(_walk(p)) for p in _visible(place) if p.is_dir()}
+    if photos and any(folders.values()):
+        raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
+    return {None: photos} if photos else folders
+
+
+def _folder(root: str | os.PathLike[str]) -> Path:
+    path = Path(root)
+    if path.is_file():
+        raise UsageError(f"{path} is a file: give the folder that holds the pictures.")
+    if not path.is_dir():
+        raise UsageError(f"There is no folder {path}: check the spelling, or give an absolute path.")
+    return path
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
+        for name in sorted(files):
+            if not name.startswith((".", "__")) and os.path.splitext(name)[1].lower() in SUFFIXES:
+                yield Path(here, name)

@@ -1,0 +1,196 @@
+"""Any picture file a user may have, as an upright RGB copy, or one short reason why not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin
+
+from diptych.core.errors import UnreadableItem
+
+MAX_PIXELS = 178_956_970
+"""Pixels above which a picture is refused before it is decoded: Pillow's own bound."""
+
+_ENDINGS = "jpg jpeg jpe png webp bmp gif tif tiff ppm pgm pbm jp2 avif heic heif"
+SUFFIXES = frozenset("." + ending for ending in _ENDINGS.split())
+"""File endings that count as pictures in a folder; HEIC is among them so that it is named as unreadable, not passed over."""
+
+_SIGNATURES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    *((0, b"P%d" % n, "PPM") for n in range(1, 7)),
+    (4, b"jP  \r\n\x87\n", "JPEG2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")),
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TIFF_LOCK = threading.Lock()
+
+
+def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a picture as an upright RGB copy that holds no file open.
+
+    EXIF orientation is applied. Transparent pixels are laid on white. CMYK, palette, grey and bilevel pictures become RGB. 16-bit
+    values are divided by 257, never clipped; 32-bit and float pictures are read as [0, 65535] and [0, 1] or [0, 255] where they
+    lie within, and stretched from minimum to maximum where they do not. Of an animation the first frame counts. Colour
+    profiles are not applied, as in every CLIP's training. Only formats known by their first bytes are opened: JPEG, PNG, WebP,
+    GIF, BMP, TIFF, PPM, JPEG 2000 and, where Pillow has it, AVIF.
+
+    Args:
+        path: file.
+        max_pixels: width times height above which the file is refused from its header, before decoding; default 178,956,970.
+
+    Returns:
+        Image of mode "RGB", any size, without metadata.
+
+    Raises:
+        UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known format.
+    """
+    name = os.fspath(path)
+    try:
+        size = _regular_size(name)
+        with Path(path).open("rb") as file:
+            return _decode(file, name, size, max_pixels)
+    except FileNotFoundError:
+        raise UnreadableItem(name, "no such file") from None
+    except PermissionError:
+        raise UnreadableItem(name, "no permission to read it") from None
+    except OSError as error:
+        raise UnreadableItem(name, f"cannot be read ({error.strerror})") from None
+
+
+def _regular_size(name: str) -> int:
+    status = os.stat(name)  # before open, which would wait for ever on a named pipe
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableItem(name, "a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableItem(name, "not a regular file")
+    if status.st_size == 0:
+        raise UnreadableItem(name, "empty file")
+    return status.st_size
+
+
+def _decode(file: BinaryIO, name: str, size: int, max_pixels: int) -> Image.Image:
+    """Decode an open file; every failure of a decoder becomes an UnreadableItem."""
+    head = file.read(32)
+    file.seek(0)
+    kind = next((k for at, mark, k in _SIGNATURES if head[at : at + len(mark)] == mark), None)
+    if kind is None:
+        raise UnreadableItem(name, "not a picture of a known format")
+    if kind == "HEIC":
+        raise UnreadableItem(name, "HEIC photo, which is not supported: convert it to JPEG")
+    try:
+        with _quiet_tiff(kind):
+            image = _header(file, name, kind)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
+            image.load()
+            return _upright_rgb(image)
+    except (UnreadableItem, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableItem(name, f"more pixels than the limit of {max_pixels:,}") from None
+    except Exception as error:  # decoders meet damaged bytes with whatever exception comes up: OSError, SyntaxError, struct.error, ...
+        if isinstance(error, EOFError) or "truncated" in str(error).lower():
+            raise UnreadableItem(name, f"truncated {kind} file ({size:,} bytes)") from error
+        raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
+
+
+def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
+    # Not Image.open: it tries every plugin, and warns of large pictures, which cannot be silenced in one thread only.
+    if kind == "JPEG":
+        return JpegImagePlugin.JpegImageFile(file, name)
+    Image.init()
+    if kind not in Image.OPEN:
+        raise UnreadableItem(name, f"{kind} picture, which this Pillow cannot read: convert it to JPEG or PNG")
+    return Image.OPEN[kind][0](file, name)
+
+
+@contextlib.contextmanager
+def _quiet_tiff(kind: str) -> Iterator[None]:
+    """Hold back Pillow's remarks on odd TIFF tags; one at a time, because warning filters belong to the whole process."""
+    if kind != "TIFF":
+        yield
+        return
+    with _TIFF_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
+    exif = image.info.get("exif", b"")
+    turn = None if image.format == "TIFF" else _UPRIGHT.get(exif_orientation(exif))  # Pillow turns TIFF itself on load
+    if image.mode.startswith(("I", "F")):
+        rgb = Image.fromarray(_grey_bytes(np.asarray(image))).convert("RGB")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        rgb = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    rgb.info.clear()  # an orientation left here would be applied twice by the next library
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _grey_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Map 16-bit, 32-bit or float greys (H, W) to bytes; the rules stand in ``open_image``."""
+    grey = values.astype(np.float64)
+    if not np.isfinite(grey).all():
+        raise ValueError("holds values that are not finite")
+    low, high = float(grey.min()), float(grey.max())
+    if values.dtype.kind == "f":
+        if low >= 0 and high <= 255:
+            low, high = 0.0, 1.0 if high <= 1 else 255.0
+    elif low >= 0 and high <= 65535:
+        low, high = 0.0, 65535.0
+    return np.rint((grey - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or the block is damaged.
+
+    Args:
+        exif: raw block, with or without the leading ``Exif`` mark.
+
+    Source: CIPA DC-008 (EXIF 2.32), section 4.6: tag 0x0112 in the first directory.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None:
+        return 1
+    with contextlib.suppress(struct.error):
+        (start,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, start)
+        for entry in range(count):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", block, start + 2 + 12 * entry)
+            if tag == 0x0112:
+                return int(value) if 1 <= value <= 8 else 1
+    return 1

@@ -1,0 +1,229 @@
+"""Content keys of files, remembered so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeAlias, TypeVar
+
+from diptych.core.errors import UnreadableItem, UsageError
+
+_LOG = logging.getLogger(__name__)
+_SCHEMA = 1
+_BATCH = 256
+_PATIENCE = 60.0  # seconds
+
+T = TypeVar("T")
+Row: TypeAlias = tuple[int, int, str]  # size, mtime_ns, key
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal.
+
+    Raises:
+        UnreadableItem: the file is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> UnreadableItem:
+    reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    return UnreadableItem(os.fspath(path), reason)
+
+
+class FileKeys:
+    """SHA-256 of files, remembered by absolute path, size and modification time in nanoseconds.
+
+    Several threads and processes may use one file of keys at once; new keys are written in batches, and a killed process loses
+    only its last batch, which costs another reading of those files. A damaged file of keys is moved aside with a logged message
+    and built anew.
+
+    Args:
+        path: SQLite file; None remembers within this object only.
+        verify: hash every file again, whatever is remembered (default False).
+
+    Raises:
+        UsageError: the file of keys cannot be created.
+    """
+
+    def __init__(self, path: Path | None = None, *, verify: bool = False) -> None:
+        self.path, self.verify = path, verify
+        self.hashed = 0
+        self._lock = threading.RLock()
+        self._pending: dict[bytes, Row] = {}
+        self._process = os.getpid()
+        self._database = None if path is None else self._open(path)
+
+    def key(self, path: str | os.PathLike[str]) -> str:
+        """Return the key of one file.
+
+        Raises:
+            UnreadableItem: the file is missing or cannot be read.
+        """
+        return self.keys_of([path])[0]
+
+    def keys_of(self, paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+        """Return the keys of N files, with one ``stat`` each and one reading of each new or changed file.
+
+        Raises:
+            UnreadableItem: a file is missing or cannot be read; keys found before it stay remembered.
+        """
+        found = []
+        for path in paths:
+            place = os.fsencode(os.path.abspath(path))
+            try:
+                before = os.stat(path)
+            except OSError as error:
+                raise _unreadable(path, error) from None
+            key = None if self.verify else self._remembered(place, before.st_size, before.st_mtime_ns)
+            if key is None:
+                key = hash_file(path)
+                self.hashed += 1
+                with contextlib.suppress(OSError):
+                    after = os.stat(path)
+                    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):  # else it changed under our hands
+                        self._remember(place, before.st_size, before.st_mtime_ns, key)
+            found.append(key)
+        return found
+
+    def flush(self) -> None:
+        """Write what is still unwritten; does nothing where keys are remembered in this object only."""
+        with self._lock:
+            if self.path is None or not self._pending:
+                return
+            rows = [(place, *row) for place, row in self._pending.items()]
+            self._attempt(lambda database: _write(database, rows))
+            self._pending.clear()
+
+    def close(self) -> None:
+        """Write what is still unwritten and close the file of keys; a later call opens it again."""
+        with self._lock:
+            self.flush()
+            if self._database is not None and self._process == os.getpid():
+                self._database.close()
+            self._database = None
+
+    def __enter__(self) -> FileKeys:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the constructor may have failed, or the interpreter may be going down
+            self.close()
+
+    def __reduce__(self) -> tuple[partial[FileKeys], tuple[Path | None]]:
+        return partial(FileKeys, verify=self.verify), (self.path,)
+
+    def _remembered(self, place: bytes, size: int, mtime: int) -> str | None:
+        with self._lock:
+            row = self._pending.get(place)
+            if row is None and self.path is not None:
+                row = self._attempt(lambda database: _look_up(database, place))
+            return row[2] if row and row[:2] == (size, mtime) else None
+
+    def _remember(self, place: bytes, size: int, mtime: int, key: str) -> None:
+        with self._lock:
+            self._pending[place] = (size, mtime, key)
+            if len(self._pending) >= _BATCH:
+                self.flush()
+
+    def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an action on this process's own connection; once more on a new file where the old one proves damaged."""
+        assert self.path is not None
+        if self._database is None or self._process != os.getpid():  # closed, or inherited by fork, which SQLite forbids
+            self._process, self._database = os.getpid(), self._open(self.path)
+        try:
+            return action(self._database)
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"Cannot use the file of keys {self.path} ({error}): free space, or choose another cache folder.") from None
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            _set_aside(self.path, error)
+            self._database = self._open(self.path)
+            return action(self._database)
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return _connect(path)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                _set_aside(path, error)
+                return _connect(path)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise UsageError(f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written.") from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open, check and if need be create a file of keys; DatabaseError where it is damaged or not ours."""
+    database = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
+    try:
+        _with_patience(lambda: database.execute("PRAGMA journal_mode = WAL"))
+        database.execute("PRAGMA synchronous = NORMAL")
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            (schema,) = database.execute("PRAGMA user_version").fetchone()
+            (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if schema == 0 and tables == 0:
+                database.execute("CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, key TEXT) WITHOUT ROWID")
+                database.execute(f"PRAGMA user_version = {_SCHEMA}")
+            elif schema != _SCHEMA:
+                raise sqlite3.DatabaseError(f"schema {schema} instead of {_SCHEMA}")
+        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _with_patience(action: Callable[[], object]) -> None:
+    """Wait for another process that holds the file: SQLite's own time-out does not cover the switch to WAL."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _look_up(database: sqlite3.Connection, place: bytes) -> Row | None:
+    row = database.execute("SELECT size, mtime_ns, key FROM files WHERE path = ?", (place,)).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]), str(row[2]))
+
+
+def _write(database: sqlite3.Connection, rows: Iterable[tuple[bytes, int, int, str]]) -> None:
+    with database:
+        database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    aside = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
+    with contextlib.suppress(FileNotFoundError):  # another process may have done so already
+        path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    _LOG.warning("The file of keys %s is damaged (%s): it now lies at %s, and a new one is built.", path, error, aside)

@@ -1,0 +1,66 @@
+"""What folders and tables become: named splits of images, with one class order for all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError
+
+SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+"""What the field calls the three splits, in lower case."""
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """A data set: splits of images and the classes that their labels count.
+
+    Args:
+        name: what the user calls it.
+        classes: K class names as found (folder names, table values), sorted; () where nothing is labelled.
+        splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in ``classes``.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Table[Any]]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over the sorted (split, class, content key) of all items: the same wherever the files lie and whatever they are called.
+
+        Raises:
+            UnreadableItem: a file is missing or cannot be read.
+        """
+        rows: list[str] = []
+        for split, table in self.splits.items():
+            labels = table.labels() if "label" in table.columns else None
+            names = [""] * len(table) if labels is None else [self.classes[label] for label in labels]
+            rows += [f"{split}\t{name}\t{table.items.key(i)}\n" for i, name in enumerate(names)]
+        return hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+
+    def split(self, name: str) -> Table[Any]:
+        """Return a split.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if name not in self.splits:
+            held = ", ".join(self.splits)
+            raise DataError(
+                f"{self.name} has no {name} split, only {held}: add a folder (or a value in the table's split column) named {name!r}."
+            )
+        return self.splits[name]
+
+
+def label_column(names: Sequence[str], classes: Sequence[str]) -> Column:
+    """Return the "label" column of N class names: (N,) int64 positions in ``classes``."""
+    position = {c: i for i, c in enumerate(classes)}
+    return Column("label", np.array([position[n] for n in names], dtype=np.int64))

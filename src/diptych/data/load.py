@@ -1,0 +1,56 @@
+"""The one door to data: a folder, a table, a single photo or a demo that ships with the package."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from diptych.core.data import Table
+from diptych.core.errors import UsageError
+from diptych.data import images, tables
+from diptych.data.folders import ImageFiles, class_folder
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import LabelledData
+
+DEMOS = ("photos", "clothes")
+
+
+def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
+    """Open a data set.
+
+    Args:
+        spec: a folder (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one picture file, "demo:photos"
+            (a few photos without labels) or "demo:clothes" (10 classes with train and test).
+        keys: remembers content keys; None remembers them in the returned data only.
+
+    Returns:
+        Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
+
+    Raises:
+        UsageError: nothing is there, or it is neither folder, table, picture nor demo.
+        DataError: the folder or table cannot be used; the message says what to change.
+    """
+    if isinstance(spec, str) and spec.startswith("demo:"):
+        return replace(class_folder(demo_folder(spec.removeprefix("demo:")), keys=keys), name=spec)
+    path = Path(spec)
+    if path.is_dir():
+        return class_folder(path, keys=keys)
+    if not path.exists():
+        raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
+    if path.suffix.lower() in tables.SUFFIXES:
+        return tables.read_table(path, keys)
+    if path.suffix.lower() in images.SUFFIXES:
+        return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], keys))})
+    raise UsageError(f"{path} is neither a folder, a table (.csv, .tsv, .parquet) nor a picture: give one of these.")
+
+
+def demo_folder(name: str) -> Path:
+    """Return the folder of a demo that ships with the package: "photos" or "clothes".
+
+    Raises:
+        UsageError: there is no such demo.
+    """
+    if name not in DEMOS:
+        raise UsageError(f"There is no demo {name!r}: choose {' or '.join(f'demo:{d}' for d in DEMOS)}.")
+    return Path(str(files("diptych"))) / "assets" / name

@@ -1,0 +1,106 @@
+"""Tables of pictures: CSV, TSV or Parquet with a path, and maybe a label and a split, in each row."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from diptych.core.data import Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.folders import ImageFiles
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+
+PATH_COLUMNS = ("path", "filepath", "image", "image_path")
+LABEL_COLUMNS = ("class_name", "class", "label")
+SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
+
+
+def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False) -> LabelledData:
+    """Read a table with one picture a row.
+
+    Columns: path | filepath | image | image_path; optionally class_name | class | label (the first that is there); optionally
+    split, with the names of ``class_folder``. Without a split column all rows form the split "test". Relative paths start at
+    the table's folder.
+
+    Args:
+        path: file that ends in .csv, .tsv (both UTF-8) or .parquet.
+        keys: remembers content keys.
+        allow_outside: accept paths that lead out of the table's folder (default False: a table from elsewhere must not read your disk).
+
+    Returns:
+        Data whose classes are the label values: sorted as numbers where all are whole numbers, else as text.
+
+    Raises:
+        UsageError: no such file, or not a table.
+        DataError: a needed column, path or label is missing, a split has an unknown name, or a path leads outside.
+    """
+    table = Path(path)
+    columns = _columns(table)
+    at = next((c for c in PATH_COLUMNS if c in columns), None)
+    if at is None:
+        raise DataError(f"{table} has no column {' or '.join(PATH_COLUMNS)}: name the column with the pictures so.")
+    named = next((c for c in LABEL_COLUMNS if c in columns), None)
+    if not columns[at]:
+        raise DataError(f"{table} has no rows: give one picture a row.")
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for number, place in enumerate(columns[at]):
+        label = columns[named][number] if named else ""
+        if not place or (named and not label):
+            raise DataError(f"Row {number + 1} of {table} has no {named if place else at}: fill it, or remove the row.")
+        split = columns["split"][number] if "split" in columns else "test"
+        if split.lower() not in SPLIT_NAMES:
+            raise DataError(f"Row {number + 1} of {table} has the split {split!r}: use train, val or test.")
+        rows.setdefault(SPLIT_NAMES[split.lower()], []).append((_resolved(place, table, number, allow_outside), label))
+    labels = {label for group in rows.values() for _, label in group}
+    classes = _in_order(labels) if named else ()
+    splits = {}
+    for split in SPLITS:
+        if split in rows:
+            items = ImageFiles([place for place, _ in rows[split]], keys)
+            splits[split] = Table(items, {"label": label_column([n for _, n in rows[split]], classes)} if named else {})
+    return LabelledData(table.stem, classes, splits)
+
+
+def _columns(table: Path) -> dict[str, list[str]]:
+    """Return the columns that matter, as text; an empty cell is ""."""
+    wanted = (*PATH_COLUMNS, *LABEL_COLUMNS, "split")
+    if not table.is_file():
+        raise UsageError(f"There is no table {table}: check the spelling, or give an absolute path.")
+    kind = table.suffix.lower()
+    if kind not in SUFFIXES:
+        raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            file = pq.ParquetFile(table)
+            data = file.read(columns=[c for c in wanted if c in file.schema_arrow.names])
+            return {c: ["" if v is None else str(v) for v in data.column(c).to_pylist()] for c in data.column_names}
+        with table.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",", strict=True)
+            names = [c for c in wanted if c in (reader.fieldnames or ())]
+            cells: dict[str, list[str]] = {c: [] for c in names}
+            for row in reader:
+                for c in names:
+                    cells[c].append((row[c] or "").strip())
+            return cells
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError) as error:  # pyarrow's errors are ValueError and OSError
+        raise DataError(f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet.") from error
+
+
+def _resolved(place: str, table: Path, number: int, allow_outside: bool) -> str:
+    base = os.path.abspath(table.parent)
+    path = os.path.normpath(os.path.join(base, place))
+    if not allow_outside and not path.startswith(os.path.join(base, "")):
+        raise DataError(
+            f"Row {number + 1} of {table} leads outside the table's folder ({place}): move the picture, or allow outside paths."
+        )
+    return path
+
+
+def _in_order(labels: set[str]) -> tuple[str, ...]:
+    if all(label.isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
