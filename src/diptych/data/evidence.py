@@ -1,0 +1,62 @@
+"""Checked access to labelled evidence: what is missing is named before anything is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.data import ClassNames, Evidence, Table
+from diptych.core.errors import DataError, MissingEvidence
+
+
+def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDArray[np.int64]]:
+    """Return the train table and its (N,) labels, with at least one item of every class.
+
+    Raises:
+        MissingEvidence: ``evidence.train`` was not given.
+        DataError: a label lies outside the class list, or a class has no train item.
+    """
+    if evidence.train is None:
+        raise MissingEvidence(
+            "This system learns from labelled images, and evidence.train is missing: give a train split, or shots drawn from one."
+        )
+    labels = _labels(evidence.train, classes, "train")
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [classes.names[k] for k in np.flatnonzero(counts == 0)]
+    if empty:
+        more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+        raise DataError(
+            f"No train image of class {', '.join(map(repr, empty[:5]))}{more}: give at least one image a class, or drop the name."
+        )
+    return evidence.train, labels
+
+
+def held_out(evidence: Evidence[Any], classes: ClassNames, choosing: str) -> tuple[Table[Any], NDArray[np.int64]]:
+    """Return the validation table and its (N,) labels.
+
+    Args:
+        evidence: all that fit may see.
+        classes: K names.
+        choosing: what is chosen on it, such as "alpha": stands in the error.
+
+    Raises:
+        MissingEvidence: ``evidence.val`` was not given or is empty.
+        DataError: a label lies outside the class list.
+    """
+    if evidence.val is None or len(evidence.val) == 0:
+        raise MissingEvidence(
+            f"Choosing {choosing} needs evidence.val, which is missing or empty: give a val split, or set {choosing} yourself."
+        )
+    return evidence.val, _labels(evidence.val, classes, "val")
+
+
+def _labels(table: Table[Any], classes: ClassNames, split: str) -> NDArray[np.int64]:
+    labels = table.labels()
+    outside = labels[(labels < 0) | (labels >= len(classes))]
+    if outside.size:
+        raise DataError(
+            f"The {split} split holds label {outside[0]}, and there are {len(classes)} class names: give one name a label, from 0."
+        )
+    return labels

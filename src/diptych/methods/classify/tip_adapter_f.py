@@ -1,0 +1,170 @@
+"""Tip-Adapter-F: Tip-Adapter's keys, trained for a few epochs; head and labels stay frozen.
+
+logits = s z head^T + b  +  alpha exp(-beta (1 - z F^T)) L        F: (M, D), starts as the cache's keys
+minimise over F   cross-entropy(logits, y)        on one augmented view of every shot an epoch
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize, one_hot
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.run import Run
+from diptych.data.evidence import held_out, shots
+from diptych.data.views import TIP_VIEWS
+from diptych.features.cache_model import affinity, cache_hits, cache_keys, cache_logits, grid
+from diptych.features.embed import embed
+from diptych.features.heads import logits, text_head
+from diptych.features.mixing import first_best
+
+
+@dataclass(frozen=True)
+class TipAdapterF(Classifier):
+    """Train the keys of a cache, then choose how much they count.
+
+    Args:
+        alpha: weight of the vote when scoring, >= 0; None: chosen on val after training.
+        beta: sharpness of the vote when scoring, >= 0; None: chosen on val after training.
+        start: (alpha, beta) while training; the default is the authors' for ImageNet, Food101, Pets and SUN397.
+        search: where the search of (beta, alpha) ends, as for Tip-Adapter.
+        views: augmented views of every shot, >= 1; they make the keys, and epoch e trains on view e modulo views.
+        epochs: passes over the shots (the authors take 100 for EuroSAT).
+        rate: learning rate of AdamW at the start; cosine to 0, a step at a time.
+        batch: shots a step, >= 1.
+
+    Raises:
+        UsageError: alpha, beta or epochs is below 0, or views or batch below 1.
+
+    Source: Zhang et al. 2022, section 3.2.
+    """
+
+    alpha: float | None = None
+    beta: float | None = None
+    start: tuple[float, float] = (1.17, 1.0)
+    search: tuple[float, float] = (7.0, 3.0)
+    views: int = 10
+    epochs: int = 20
+    rate: float = 1e-3
+    batch: int = 256
+
+    card: ClassVar[Card] = Card(
+        slug="tip-adapter-f",
+        name="Tip-Adapter-F",
+        title="Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification",
+        url="https://arxiv.org/abs/2207.09519",
+        year=2022,
+        verb="classify",
+        claim="Training only the keys of Tip-Adapter's cache for 20 epochs reaches the level of adapters that train much longer.",
+        needs=Needs(evidence=("train", "val")),
+        trains="cache keys",
+        headlines=(
+            Headline("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 64.60, "Tip-Adapter 62.33", "authors' log, our average"),
+            Headline("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.67, "Tip-Adapter 66.54", "authors' log, our average"),
+            Headline("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 75.83, "Tip-Adapter 70.32", "authors' log, our average"),
+            Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 65.51, "Tip-Adapter 62.01", "authors' log"),
+            Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 84.54, "Tip-Adapter 70.54", "authors' log"),
+            Headline("DTD, 16 shots", "CLIP RN50", "top-1", 66.55, "Tip-Adapter 60.93", "authors' log"),
+        ),
+        reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
+        differs=(
+            "The last epoch is kept and alpha, beta are chosen on val; the authors' code keeps the epoch that is best on test.",
+            "Epochs take turns through the stored views; the authors draw fresh ones every epoch.",
+            "The zero-shot scale is the backbone's own, where the authors write 100; keys are fp32, where theirs are fp16.",
+            "One start and one search range for all data; the authors set them per data set.",
+        ),
+        proof=ProofPlan(
+            claim="Trained keys beat Tip-Adapter's at 16 shots.",
+            control="With shuffled train labels the gain over zero-shot is gone.",
+            datasets=("demo:clothes",),
+        ),
+        baseline=True,
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.views, self.batch) < 1 or min(self.alpha or 0, self.beta or 0, self.epochs) < 0:
+            raise UsageError(f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out.")
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTipAdapterF:
+        """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest alpha.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingEvidence: train is missing, or val is missing and alpha or beta was not given.
+            DataError: a class has no train item, or a label lies outside the class list.
+        """
+        backbone = kit.need(Backbone)
+        train, labels = shots(evidence, classes)
+        val = held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+
+        head = text_head(backbone, classes.prompts(), run)
+        views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
+        y = torch.from_numpy(labels)
+        keys = self._train(backbone, head, views, y, run)
+
+        betas = grid(self.search[0], 200) if self.beta is None else torch.tensor([self.beta])
+        alphas = grid(self.search[1], 20) if self.alpha is None else torch.tensor([self.alpha])
+        b = a = 0
+        if val is not None:
+            z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
+            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.from_numpy(val[1]), keys, y, betas, alphas))
+        return FittedTipAdapterF(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
+
+    def _train(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
+        alpha, beta = self.start
+        keys = cache_keys(views).requires_grad_()
+        values = one_hot(y, len(head)).to(keys.dtype)
+        steps = self.epochs * -(-len(y) // self.batch)
+        optimiser = torch.optim.AdamW([keys], lr=self.rate, eps=1e-4)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
+        generator = run.generator("tip-adapter-f/order")
+        with torch.enable_grad(), run.track("train keys", steps) as bar:
+            for epoch in range(self.epochs):
+                z = normalize(views[:, epoch % views.shape[1]], dim=-1)
+                zero_shot = logits(backbone, z, head).detach()
+                for rows in torch.split(torch.randperm(len(y), generator=generator), self.batch):
+                    vote = affinity(z[rows] @ keys.T, beta) @ values
+                    optimiser.zero_grad()
+                    cross_entropy(zero_shot[rows] + alpha * vote, y[rows]).backward()  # type: ignore[no-untyped-call]
+                    optimiser.step()
+                    schedule.step()
+                    bar.advance()
+        return keys.detach()
+
+
+@dataclass(frozen=True)
+class FittedTipAdapterF(FittedClassifier):
+    """A text head and a cache with trained keys.
+
+    Args:
+        classes: K names.
+        backbone: embeds the images.
+        head: (K, D) unit class embeddings.
+        keys: (M, D) trained keys, no longer unit vectors.
+        labels: (M,) class positions of the keys.
+        alpha: weight of the vote.
+        beta: sharpness of the vote.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+    keys: Tensor
+    labels: Tensor
+    alpha: float
+    beta: float
+
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return (N, K) logits: zero-shot plus alpha times the cache's vote."""
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        vote = cache_logits(z, self.keys, self.labels, len(self.classes), self.beta)
+        return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")

@@ -1,0 +1,96 @@
+"""Zero-shot CLIP: an image belongs to the class whose name, put in a sentence, lies nearest.
+
+    head_k = normalise( mean over templates of normalise( text(template(name_k)) ) )
+    logits = s z head^T + b
+
+with z the unit image embedding, s and b the backbone's scale and bias (b = 0 for softmax backbones).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.run import Run
+from diptych.features.embed import embed
+from diptych.features.heads import logits, text_head
+
+SINGLE = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True)
+class ZeroShot(Classifier):
+    """Classify with class names alone.
+
+    Args:
+        templates: prompts with one "{}" each; None takes the templates of the class names.
+
+    Source: Radford et al. 2021, section 3.1.2 (prediction) and 3.1.4 (prompt ensembles in embedding space).
+    """
+
+    templates: tuple[str, ...] | None = None
+
+    card: ClassVar[Card] = Card(
+        slug="zero-shot",
+        name="zero-shot CLIP",
+        title="Learning Transferable Visual Models From Natural Language Supervision",
+        url="https://arxiv.org/abs/2103.00020",
+        year=2021,
+        verb="classify",
+        claim="A model trained to match images with their captions classifies new kinds of pictures from the names of the classes alone.",
+        needs=Needs(),
+        trains="nothing",
+        headlines=(
+            Headline("ImageNet", "CLIP RN50", "top-1", 60.32, "", "log of Tip-Adapter's authors, 7 templates"),
+            Headline("EuroSAT", "CLIP RN50", "top-1", 37.52, "", "log of Tip-Adapter's authors"),
+            Headline("DTD", "CLIP RN50", "top-1", 42.20, "", "log of Tip-Adapter's authors"),
+        ),
+        reference=Reference("https://github.com/openai/CLIP", "", "MIT"),
+        differs=(
+            "Scale and bias are the backbone's own; CLIP_benchmark multiplies by 100 whatever the model: same ranks, other probabilities.",
+        ),
+        proof=ProofPlan(
+            claim="Class names alone beat chance on photos that the backbone was not fitted to.",
+            control="The same head with its class names shuffled stays at chance.",
+            datasets=("demo:clothes",),
+        ),
+        baseline=True,
+        variants={"single": {"templates": SINGLE}, "ensemble": {}},
+    )
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedZeroShot:
+        """Embed the class names; the evidence is not read.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+        """
+        backbone = kit.need(Backbone)
+        return FittedZeroShot(classes, backbone, text_head(backbone, classes.prompts(self.templates), run))
+
+
+@dataclass(frozen=True)
+class FittedZeroShot(FittedClassifier):
+    """A text head on a backbone.
+
+    Args:
+        classes: K names.
+        backbone: embeds the images.
+        head: (K, D) unit class embeddings.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return (N, K) logits: scale times cosine, plus bias."""
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        return Scores(logits(self.backbone, z, self.head), "logit")

@@ -1,0 +1,141 @@
+"""Classification metrics on class scores. NumPy in, floats out, fractions (not percent) as in CLIP_benchmark.
+
+Scores may be of any kind that ranks right; where probabilities are needed, the argument says so. NaN is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError
+
+Array = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+
+
+def top_k_hits(scores: Array, labels: Labels, k: int = 1) -> NDArray[np.bool_]:
+    """Tell which items have their class among the k best. Ties go to the class that comes first.
+
+    Args:
+        scores: (N, K), higher is better.
+        labels: (N,) class positions.
+        k: at least 1.
+
+    Returns:
+        (N,) bool: what a paired bootstrap resamples.
+
+    Raises:
+        DataError: sizes do not fit, a label is no class position, or a score is NaN.
+    """
+    _check(scores, labels)
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+    hits: NDArray[np.bool_] = rank < k
+    return hits
+
+
+def top_k(scores: Array, labels: Labels, k: int = 1) -> float:
+    """Return the share of items whose class is among the k best. Higher is better, in [0, 1]; mean over items.
+
+    Args:
+        scores: (N, K), higher is better.
+        labels: (N,) class positions.
+        k: at least 1.
+
+    Returns:
+        The share; NaN where there are fewer than k classes, as in CLIP_benchmark.
+
+    Raises:
+        DataError: sizes do not fit, a label is no class position, or a score is NaN.
+
+    Source: ``acc1`` and ``acc5`` of CLIP_benchmark.
+    """
+    hits = top_k_hits(scores, labels, k)
+    return float(hits.mean()) if k <= scores.shape[1] else float("nan")
+
+
+def mean_per_class_recall(scores: Array, labels: Labels) -> float:
+    """Return the recall of every class, averaged over the classes that occur. Higher is better, in [0, 1].
+
+    Args:
+        scores: (N, K), higher is better; the prediction is the first of the best.
+        labels: (N,) class positions.
+
+    Returns:
+        The mean over classes with at least one item; chance is 1 / K.
+
+    Raises:
+        DataError: sizes do not fit, a label is no class position, or a score is NaN.
+
+    Source: ``mean_per_class_recall`` of CLIP_benchmark, that is balanced accuracy.
+    """
+    hits = top_k_hits(scores, labels)
+    counts = np.bincount(labels)
+    right = np.bincount(labels, weights=hits, minlength=len(counts))
+    return float((right[counts > 0] / counts[counts > 0]).mean())
+
+
+def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:
+    """Return the mean of ``-log p(own class)``, in nats. Lower is better, from 0; infinite where a true class got probability 0.
+
+    Args:
+        log_probabilities: (N, K), each row a log-softmax: logs, because a probability may round to 0 where its log does not.
+        labels: (N,) class positions.
+
+    Returns:
+        The mean over items; a uniform guess has log K.
+
+    Raises:
+        DataError: sizes do not fit, a label is no class position, a value is NaN, or a row does not sum to 1.
+    """
+    _check(log_probabilities, labels)
+    with np.errstate(over="ignore"):
+        sums = np.exp(log_probabilities.astype(np.float64)).sum(axis=1)
+    if not np.allclose(sums, 1, atol=1e-3):
+        raise DataError("Log-probabilities of a row must sum to probability 1: give the log-softmax of logits, not logits or cosines.")
+    own = np.take_along_axis(log_probabilities, labels[:, None], axis=1).astype(np.float64)
+    return max(0.0, float(-own.mean()))
+
+
+def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
+    """Return the average precision of every class over the items, averaged over all classes. Higher is better, in [0, 1].
+
+    Args:
+        scores: (N, K), higher is better.
+        targets: (N, K), 1 or True where the class is in the picture.
+
+    Returns:
+        The mean over all K classes. Tied items keep their order; a class without positives counts 0, as in CLIP_benchmark.
+
+    Raises:
+        DataError: sizes differ, there is no item, or a score is NaN.
+
+    Source: ``mean_average_precision`` of CLIP_benchmark (multi-label classification).
+    """
+    if scores.shape != targets.shape or scores.ndim != 2 or scores.size == 0:
+        raise DataError(f"Scores {scores.shape} and targets {targets.shape} must both be (items, classes), with at least one item.")
+    _refuse_nan(scores)
+    order = np.argsort(-scores, axis=0, kind="stable")
+    sorted_targets = np.take_along_axis(targets.astype(bool), order, axis=0)
+    precision = sorted_targets.cumsum(axis=0) / np.arange(1, len(scores) + 1)[:, None]
+    positives = sorted_targets.sum(axis=0)
+    return float(((precision * sorted_targets).sum(axis=0) / np.maximum(positives, 1)).mean())
+
+
+def _check(scores: Array, labels: Labels) -> None:
+    if scores.ndim != 2 or labels.shape != (len(scores),) or scores.size == 0:
+        raise DataError(
+            f"Scores must be (items, classes) and labels (items,), with at least one item, and are {scores.shape} and {labels.shape}."
+        )
+    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise DataError(f"Labels must be class positions 0 to {scores.shape[1] - 1}, and run from {labels.min()} to {labels.max()}.")
+    _refuse_nan(scores)
+
+
+def _refuse_nan(scores: Array) -> None:
+    if np.isnan(scores).any():
+        raise DataError("Scores hold NaN, which has no rank: find the item whose embedding is not finite.")
