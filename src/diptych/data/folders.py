@@ -56,7 +56,7 @@ def image_paths(root: str | os.PathLike[str]) -> list[Path]:
     Raises:
         UsageError: there is no such folder.
     """
-    return list(_walk(_folder(root)))
+    return [Path(p) for p in _walk(_folder(root))]
 
 
 def class_folder(
@@ -93,7 +93,7 @@ def class_folder(
         if name is not None:
             if name in places:
                 raise DataError(f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or merge one.")
-            places[name] = child
+            places[name] = Path(child.path)
     if not places:
         places = {"test": base}
     if wanted is not None:
@@ -114,7 +114,7 @@ def class_folder(
     return LabelledData(base.resolve().name, classes, splits)
 
 
-def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[Path]]], classes: tuple[str, ...], allow_empty: bool) -> None:
+def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool) -> None:
     if not any(paths for by_class in found.values() for paths in by_class.values()) and not (allow_empty and classes):
         kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES))
         raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
@@ -123,10 +123,11 @@ def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[Path]]], cl
         raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")
 
 
-def _classes_of(place: Path) -> dict[str | None, list[Path]]:
+def _classes_of(place: Path) -> dict[str | None, list[str]]:
     """Return class -> pictures of one split; the class None holds pictures without label."""
-    photos = [p for p in _visible(place) if p.is_file() and p.suffix.lower() in SUFFIXES]
-    folders: dict[str | None, list[Path]] = {p.name: list(_walk(p)) for p in _visible(place) if p.is_dir()}
+    children = _visible(place)
+    photos = [c.path for c in children if c.is_file() and _is_picture(c.name)]
+    folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if c.is_dir()}
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
     return {None: photos} if photos else folders
@@ -141,13 +142,20 @@ def _folder(root: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not _hidden(e.name)), key=lambda e: e.name)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: str | Path) -> Iterator[str]:
     for here, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
-        for name in sorted(files):
-            if not name.startswith((".", "__")) and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(here, name)
+        folders[:] = sorted(f for f in folders if not _hidden(f))
+        yield from (os.path.join(here, f) for f in sorted(files) if _is_picture(f))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__"))
+
+
+def _is_picture(name: str) -> bool:
+    return not _hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES
