@@ -100,3 +100,7 @@ class MissingExtra(DiptychError):
 
 class DamagedStore(DiptychError):
     """A file of the embedding cache does not hold what it says; only that part is redone."""
+
+
+class Diverged(DiptychError):
+    """A training met a loss that is not finite."""

@@ -1,0 +1,107 @@
+"""Several processes as one: the same batch, the same gradients, whatever their number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run, World
+
+
+def join(run: Run) -> Run:
+    """Join the processes that torchrun (or ``accelerate launch``) started, and return the run that knows its place among them.
+
+    A process that was started alone gets the same run back. Processes on CPUs talk over gloo, on GPUs over NCCL.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return run
+    on_gpu = run.device.startswith("cuda")
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu else run.device
+    if on_gpu:
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if on_gpu else "gloo")
+    return replace(run, device=device, world=World(dist.get_rank(), dist.get_world_size()))
+
+
+def check(world: World) -> None:
+    """Raise UsageError where the run's place among processes is not the process group's."""
+    real = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if world.size != real:
+        raise UsageError(f"The run speaks of {world.size} processes, but {real} are joined: take the run from train.distributed.join(run).")
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        # Every process's loss depends on every row, so a row's gradient is the sum over processes; the mean over
+        # processes that the loop takes of all parameter gradients then gives the gradient of the mean loss.
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather(world: World) -> Callable[[Tensor], Tensor]:
+    """Return the map (B, ...) -> (W * B, ...) that joins the rows of all W processes in rank order, with gradient.
+
+    Every process must bring rows of the same size.
+    """
+    return (lambda x: x) if world.size == 1 else _Gather.apply
+
+
+def mean(value: float, world: World) -> float:
+    """Return the mean of a number over the processes."""
+    if world.size == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64)
+    if dist.get_backend() == "nccl":
+        total = total.cuda()
+    dist.all_reduce(total)
+    return float(total) / world.size
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Replace each gradient by its mean over the processes; a gradient that no process has stays absent.
+
+    By hand and not by DistributedDataParallel: several backward passes, several optimisers, unused parameters and gradients
+    of gradients need no special case, and accumulated batches are averaged once.
+    """
+    if world.size == 1:
+        return
+    all_of_them = list(parameters)
+    present = torch.tensor([float(p.grad is not None) for p in all_of_them], device=all_of_them[0].device)
+    dist.all_reduce(present)
+    alive = [p for p, n in zip(all_of_them, present.tolist(), strict=True) if n > 0]
+    for p in alive:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    for dtype in {p.dtype for p in alive}:
+        grads = [p.grad for p in alive if p.dtype == dtype and p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in grads])
+        dist.all_reduce(flat)
+        flat /= world.size
+        for g, part in zip(grads, torch.split(flat, [g.numel() for g in grads]), strict=True):
+            g.copy_(part.view_as(g))
+
+
+def equalise(module: nn.Module, world: World, *, buffers_only: bool = False) -> None:
+    """Give all processes the weights and buffers (or the buffers only) of process 0."""
+    if world.size == 1:
+        return
+    tensors = [*module.buffers(), *([] if buffers_only else module.parameters())]
+    with torch.no_grad():
+        for t in tensors:
+            dist.broadcast(t.data, src=0)

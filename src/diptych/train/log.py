@@ -1,0 +1,60 @@
+"""What a training says while it runs: JSON lines always, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Log:
+    """The records of one training, kept in ``records`` and written to ``folder/log.jsonl`` and ``folder/tensorboard``.
+
+    Args:
+        folder: where to write; None keeps the records in memory only.
+        since: step after which a resumed training goes on: later records of the killed one are dropped.
+    """
+
+    def __init__(self, folder: Path | None, since: int = 0) -> None:
+        self.records: list[Record] = []
+        self._file, self._board = None, None
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "log.jsonl"
+        if since and path.exists():
+            self.records = [r for r in _whole_lines(path) if r["step"] <= since]
+        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        self._file = path.open("a")
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(folder / "tensorboard", purge_step=since + 1 if since else None)
+
+    def write(self, step: int, values: Mapping[str, float | int]) -> None:
+        """Add one record of ``step``."""
+        record = {"step": step, **values}
+        self.records.append(record)
+        if self._file:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        if self._board:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def _whole_lines(path: Path) -> list[Record]:
+    """Return the records of a log whose last line a kill may have cut."""
+    lines = path.read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,307 @@
+"""The one training loop. It drives any Trainee; every number that steers it stands in Fit, and every draw is fixed by (seed, step)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.data import Stream, Table
+from diptych.core.errors import DataError, Diverged, MissingExtra, UsageError
+from diptych.core.run import Progress, Run
+from diptych.core.train import Clock, Trainee
+from diptych.train import checkpoint, distributed
+from diptych.train.batches import Batch, Shuffle, Source, TableSource, open_source
+from diptych.train.groups import by_phase, make_optimizer, training
+from diptych.train.log import Log, Record
+from diptych.train.schedule import Fit
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training stands between two steps.
+
+    Args:
+        step: steps done.
+        epoch: epochs done.
+        last: place of the last batch used in this epoch, as its source counts; None at the start.
+        best: best validation so far.
+        waited: epochs since then.
+        stopped: True once patience has run out.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    last: int | None = None
+    best: float | None = None
+    waited: int = 0
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the loop hands back; the weights are in the trainee's module.
+
+    Args:
+        place: where training ended.
+        records: the log, oldest first.
+    """
+
+    place: Place
+    records: tuple[Record, ...]
+
+
+def train(
+    trainee: Trainee,
+    data: Table[Any] | Stream[Any],
+    fit: Fit,
+    run: Run,
+    *,
+    val: Table[Any] | None = None,
+    resume: bool = False,
+) -> Trained:
+    """Train the trainee's module in place.
+
+    The result depends on the trainee, the data, ``fit`` and ``run.seed``; not on workers, and, up to rounding, not on the number of
+    processes. A training that was killed and resumed ends with the same bits (fp32, same threads).
+
+    Args:
+        trainee: what to train.
+        data: rows, or a stream (which needs ``fit.steps``).
+        fit: the settings.
+        run: seed, device, precision ("bf16" and "fp16" are mixed), workers, and the folder ``out`` of checkpoints and log (None: none).
+        val: rows for ``Trainee.validate`` after every epoch.
+        resume: go on from the newest checkpoint in ``run.out``, or start where there is none.
+
+    Returns:
+        Where training ended, and the log.
+
+    Raises:
+        MissingExtra: accelerate is not installed.
+        UsageError: groups, fit, run and data contradict each other, or ``run.out`` holds another training.
+        DataError: the data do not fill one step, or a checkpoint is damaged.
+        Diverged: a loss is not finite.
+    """
+    return _Loop(trainee, data, fit, run, val).run_from(resume)
+
+
+class _Loop:
+    def __init__(self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None) -> None:
+        distributed.check(run.world)
+        if fit.patience is not None and val is None:
+            raise UsageError("Patience needs validation rows: give val, or patience=None.")
+        self.trainee, self.fit, self.run = trainee, fit, run
+        self.accelerator = _accelerator(run)
+        self.device = torch.device(run.device)
+        self.module = trainee.module().to(self.device)
+        self.source: Source = open_source(data, trainee, fit, run)
+        self.steps = fit.steps or _count(self.source, fit)
+        self.val = _validation(val, trainee, fit, run)
+        self.parameters = dict(self.module.named_parameters())
+        self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
+        self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
+        self.prepared = {phase: self.accelerator.prepare_optimizer(o) for phase, o in self.optimizers.items()}
+        distributed.equalise(self.module, run.world)
+        trained = [n for groups in self.groups.values() for g in groups for n in g.names]
+        self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
+        self.best: dict[str, Tensor] = {}
+        self.place = Place()
+
+    def run_from(self, resume: bool) -> Trained:
+        out = self.run.out if self.run.world.rank == 0 else None
+        self._restore(resume)
+        log = Log(out, self.place.step)
+        with (
+            contextlib.closing(log),
+            self.run.seeded("train"),
+            self.run.track("train", self.steps) as bar,
+            training(self.module, {n for gs in self.groups.values() for g in gs for n in g.names}),
+            checkpoint.Stop() as stop,
+        ):
+            bar.advance(self.place.step)
+            while self.place.step < self.steps and not self.place.stopped and not stop.wanted():
+                self._epoch(log, bar, stop)
+                self._save()
+            if not stop.wanted():
+                _load(self.parameters, self.ema)
+                self.module.load_state_dict(self.best, strict=False)
+        return Trained(self.place, tuple(log.records))
+
+    def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
+        for last, batches in self._stepfuls():
+            self._step(last, batches, log)
+            bar.advance()
+            if self.place.step == self.steps:
+                break
+            if stop.wanted():
+                return
+            if self.fit.save_every and self.place.step % self.fit.save_every == 0:
+                self._save()
+        if self.place.last is None:
+            raise DataError(f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: take a smaller batch.")
+        self._end_epoch(log)
+
+    def _stepfuls(self) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield (place of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
+        batches = self.source.epoch(self.place.epoch, self.place.last)
+        while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
+            yield some[-1][0], [_move(batch, self.device) for _, batch in some]
+
+    def _step(self, last: int, batches: list[Batch], log: Log) -> None:
+        started, fit, place = time.perf_counter(), self.fit, self.place
+        clock = self._clock("step")
+        torch.manual_seed(self.run.integer(f"dropout/{place.step}/{self.run.world.rank}"))
+        lr = fit.lr * fit.schedule.factor(place.step, self.steps)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group["factor"]
+        seen: dict[str, float] = {}
+        for phase in self.trainee.phases:
+            self._open(phase)
+            for batch in batches:
+                with self.accelerator.autocast():
+                    losses = self.trainee.losses(batch, phase, clock)
+                    total = sum(losses.values(), torch.zeros((), device=self.device)) / fit.accumulate
+                for name, value in losses.items():
+                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + float(value) / fit.accumulate
+                if not math.isfinite(float(total)):
+                    raise Diverged(f"The losses are not finite in step {place.step} ({seen}): lower the learning rate, clip, or use fp32.")
+                self.accelerator.backward(total)
+            if phase in self.optimizers:
+                self._update(phase)
+        self.place = replace(place, step=place.step + 1, last=last)
+        with torch.no_grad():
+            self.trainee.after("step", clock)
+            for name, average in self.ema.items():
+                average.lerp_(self.parameters[name].detach(), 1 - (fit.ema or 0.0))
+        if self.place.step % fit.log_every == 0:
+            values = {name: distributed.mean(value, self.run.world) for name, value in seen.items()}
+            log.write(self.place.step, {"epoch": place.epoch, "lr": lr, **values, "seconds": time.perf_counter() - started})
+
+    def _open(self, phase: str) -> None:
+        """Let gradients reach only the groups that the phase trains."""
+        for group in (g for groups in self.groups.values() for g in groups):
+            for name in group.names:
+                self.parameters[name].requires_grad_(not group.phases or phase in group.phases)
+
+    def _update(self, phase: str) -> None:
+        own = [p for group in self.optimizers[phase].param_groups for p in group["params"]]
+        distributed.average_gradients(own, self.run.world)
+        if self.fit.clip is not None:
+            self.accelerator.unscale_gradients(self.prepared[phase])
+            nn.utils.clip_grad_norm_(own, self.fit.clip)
+        self.prepared[phase].step()
+
+    @torch.no_grad()
+    def _end_epoch(self, log: Log) -> None:
+        clock = self._clock("epoch")
+        distributed.equalise(self.module, self.run.world, buffers_only=True)
+        self.trainee.after("epoch", clock)
+        self.place = replace(self.place, epoch=self.place.epoch + 1, last=None)
+        if self.val is None:
+            return
+        kept = {n: self.parameters[n].detach().clone() for n in self.ema}
+        _load(self.parameters, self.ema)
+        self.module.eval()
+        batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
+        with self.accelerator.autocast():
+            value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
+        self.module.train()
+        better = self.place.best is None or value < self.place.best
+        if better and self.fit.patience is not None:
+            self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
+        _load(self.parameters, kept)
+        waited = 0 if better else self.place.waited + 1
+        stopped = self.fit.patience is not None and waited >= self.fit.patience
+        self.place = replace(self.place, best=value if better else self.place.best, waited=waited, stopped=stopped)
+        log.write(self.place.step, {"epoch": self.place.epoch, "val": value})
+
+    def _clock(self, what: str) -> Clock:
+        step, epoch = self.place.step, self.place.epoch
+        return Clock(step, self.steps, epoch, self.run.generator(f"{what}/{step}"))
+
+    def _settings(self) -> dict[str, Any]:
+        groups = {phase: [asdict(g) for g in groups] for phase, groups in self.groups.items()}
+        changes_nothing = ("save_every", "keep", "log_every")
+        fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
+        settings = {"fit": fit, "steps": self.steps, "seed": self.run.seed, "groups": groups}
+        return dict(json.loads(json.dumps(settings)))  # as it will be read back
+
+    def _save(self) -> None:
+        distributed.equalise(self.module, self.run.world, buffers_only=True)
+        if self.run.out is None or self.run.world.rank != 0:
+            return
+        names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
+        tensors = {f"optimizer-{phase}": checkpoint.optimizer_tensors(o, names) for phase, o in self.optimizers.items()}
+        tensors |= {"module": self.module.state_dict(), "ema": self.ema, "best": self.best}
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else None
+        state = {"place": asdict(self.place), "settings": self._settings(), "scaler": scaler}
+        name = f"step-{self.place.step:08d}-epoch-{self.place.epoch:04d}"
+        checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
+
+    def _restore(self, resume: bool) -> None:
+        newest = checkpoint.newest(self.run.out / "checkpoints") if self.run.out else None
+        if newest is None:
+            return
+        if not resume:
+            raise UsageError(f"{self.run.out} holds a training already: give resume=True to go on with it, or another folder.")
+        tensors, state = checkpoint.read(newest)
+        if state["settings"] != self._settings():
+            raise UsageError(f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder.")
+        self.module.load_state_dict(tensors["module"])
+        for name, average in self.ema.items():
+            average.copy_(tensors["ema"][name])
+        names: dict[Tensor, str] = {p: n for n, p in self.parameters.items()}
+        for phase, optimizer in self.optimizers.items():
+            checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.best, self.place = tensors["best"], Place(**state["place"])
+
+
+def _accelerator(run: Run) -> Any:
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError:
+        raise MissingExtra("accelerate", "train", "Training") from None
+    AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
+    mixed = {"fp32": "no"}.get(run.precision, run.precision)
+    return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
+
+
+def _count(source: Source, fit: Fit) -> int:
+    if not isinstance(source, TableSource):
+        raise UsageError("A stream has no length: give the length of the training in steps.")
+    return (fit.epochs or 0) * max(1, source.count() // fit.accumulate)  # too few batches for a step: the first epoch says so
+
+
+def _validation(val: Table[Any] | None, trainee: Trainee, fit: Fit, run: Run) -> TableSource | None:
+    """Return the validation rows in a fixed order, in batches of the training's size or as large as the rows allow."""
+    if val is None:
+        return None
+    size = min(fit.batch, len(val) // run.world.size * run.world.size)
+    return TableSource(val, trainee, Shuffle(len(val), run.seed), size, run)
+
+
+def _move(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _move(value, device) for name, value in batch.items()}
+    return batch
+
+
+@torch.no_grad()
+def _load(parameters: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        parameters[name].copy_(value)
