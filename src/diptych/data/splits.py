@@ -1,0 +1,128 @@
+"""Few-shot draws and base / new halves, as the field's protocols define them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.labelled import LabelledData
+
+ValRule = Literal["coop", "full"]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one few-shot run may see, and what it is measured on. The three tables share no item.
+
+    Args:
+        train: the shots.
+        val: items on which choices are made.
+        test: items that are reported; no choice is ever made on them.
+        measured: the split that ``test`` is: "test", or "val" where there is no test split.
+        chosen_on: where ``val`` comes from: "val", or "train" for items of it that were not drawn.
+    """
+
+    train: Table[Any]
+    val: Table[Any]
+    test: Table[Any]
+    measured: str
+    chosen_on: str
+
+
+def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, skip: int = 0) -> NDArray[np.int64]:
+    """Draw items of each class without replacement.
+
+    Args:
+        labels: (N,) class positions.
+        shots: items a class; a class with fewer gives all it has.
+        seed: integer from 0; take it from ``run.integer(purpose)``.
+        skip: leave out the first so many of each class's draw order (default 0).
+
+    Returns:
+        (M,) positions, class by class in draw order. With one seed the 4-shot draw contains the 1-shot draw, and no class's draw
+        depends on the other classes.
+
+    Raises:
+        UsageError: fewer than one shot.
+    """
+    if shots < 1:
+        raise UsageError(f"{shots} shots mean nothing: ask for at least 1 a class.")
+    classes = np.asarray(labels, dtype=np.int64)
+    drawn = []
+    for k in np.unique(classes):
+        members = np.flatnonzero(classes == k)
+        order = np.argsort(np.random.default_rng([seed, int(k)]).random(members.size), kind="stable")
+        drawn.append(members[order[skip : skip + shots]])
+    return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
+
+
+def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Draw:
+    """Draw one few-shot run from a data set.
+
+    Measured on the test split, or on val where there is no test split. Choices are made on the val split; where it is missing, or is
+    itself what is measured, on train items that were not drawn. They are never made on what is measured.
+
+    Args:
+        data: has a train split, and test or val.
+        shots: train items a class.
+        seed: integer from 0; take it from ``run.integer(purpose)``.
+        val: "coop" takes min(shots, 4) val items a class, as CoOp does (default); "full" takes all, as Tip-Adapter and GDA publish.
+
+    Raises:
+        DataError: no train split, neither test nor val, or no train item left to choose on.
+        UsageError: fewer than one shot, or an unknown rule.
+
+    Source: CoOp (IJCV 2022), section 4.1; Tip-Adapter (ECCV 2022), section 4.1.
+    """
+    if val not in ("coop", "full"):
+        raise UsageError(f"{val!r} is no rule for val: choose 'coop' or 'full'.")
+    train = data.split("train")
+    labels = train.labels()
+    drawn = few_shot(labels, shots, seed)
+    measured = "test" if "test" in data.splits else "val"
+    if measured not in data.splits:
+        raise DataError(f"{data.name} has only a train split, so nothing can be measured: add a folder named 'test'.")
+    few = min(shots, 4)
+    if measured == "test" and "val" in data.splits:
+        pool = data.splits["val"]
+        chosen = pool if val == "full" else pool.take(few_shot(pool.labels(), few, seed).tolist())
+    else:
+        rest = few_shot(labels, few, seed, skip=shots) if val == "coop" else np.setdiff1d(np.arange(len(train)), drawn)
+        if not rest.size:
+            where = f"{data.name} has no train item left after {shots} shots on which choices could be made"
+            raise DataError(f"{where}: add a 'val' folder beside 'test', or draw fewer.")
+        chosen = train.take(rest.tolist())
+    chosen_on = "val" if measured == "test" and "val" in data.splits else "train"
+    return Draw(train.take(drawn.tolist()), chosen, data.splits[measured], measured, chosen_on)
+
+
+def base_and_new(classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the positions of base and new classes: the first half, rounded up, is base.
+
+    Args:
+        classes: number of classes K.
+
+    Source: CoCoOp (CVPR 2022), section 4.1.
+    """
+    half = (classes + 1) // 2
+    return tuple(range(half)), tuple(range(half, classes))
+
+
+def of_classes(table: Table[Any], chosen: Sequence[int]) -> Table[Any]:
+    """Return the items of some classes, with labels that count these classes only.
+
+    Args:
+        table: labelled.
+        chosen: class positions; the label of ``chosen[j]`` becomes j.
+    """
+    labels = table.labels()
+    position = {k: j for j, k in enumerate(chosen)}
+    rows = [i for i, k in enumerate(labels.tolist()) if k in position]
+    kept = table.take(rows)
+    return Table(kept.items, {**kept.columns, "label": Column("label", np.array([position[int(labels[i])] for i in rows], dtype=np.int64))})
