@@ -1,0 +1,131 @@
+"""The stem and the pooling that all image towers share: patches, CLS and registers, positions for a grid of any size."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from diptych.backbones.towers.cut import Block, CutTower, Map
+from diptych.backbones.towers.edits import insert, patch_count
+from diptych.core.backbone import State
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diptych.backbones.towers.pools import AttentionPool
+    from diptych.core.backbone import Edit, Inputs
+
+ImagePooling = Literal["cls", "mean", "mean_all", "attention", "attention_all"]
+
+
+class ImageTower(CutTower):
+    """A ViT. Subclasses say how pixels become patches and what the prefix and the positions are.
+
+    Args:
+        name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
+        patch: (height, width) of a patch in pixels.
+        pooling: "cls", "mean" of the patches, "mean_all" of all tokens, "attention" over the patches, "attention_all" over all tokens.
+        pool: the attention pool, where pooling is by attention.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Block],
+        width: int,
+        heads: int,
+        *,
+        token_norm: Map,
+        pooled_norm: Map,
+        head: Map,
+        patch: tuple[int, int],
+        pooling: ImagePooling,
+        pool: AttentionPool | None = None,
+    ) -> None:
+        super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
+        self.patch, self.pooling, self.pool = patch, pooling, pool
+
+    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+        """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}.
+
+        ``edit`` is called at "patches" (patch tokens alone), "positioned" (prefix and positions added, pooling weights made), "ready".
+
+        Raises:
+            UsageError: sides that the patch does not divide, or an edit that lost patches without saying which.
+        """
+        pixels = x["pixels"] if isinstance(x, Mapping) else x
+        height, width = pixels.shape[-2:]
+        if height % self.patch[0] or width % self.patch[1]:
+            raise UsageError(f"{self.name} takes images whose sides are multiples of {self.patch}, not {height} x {width}: resize them.")
+        patches = self._patches(pixels)
+        s = State(patches.flatten(2).transpose(1, 2), grid=(patches.shape[2], patches.shape[3]))
+        if edit is not None:
+            s = edit("patches", 0, s)
+        s = self._positioned(s)
+        if edit is not None:
+            s = edit("positioned", 0, s)
+        s = replace(s, h=self._ready(s.h))
+        return s if edit is None else edit("ready", 0, s)
+
+    def patch_tokens(self, s: State) -> Tensor:
+        """Return the (B, n, C) patch tokens of a state, normed as the tower norms before pooling."""
+        return self.token_norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
+
+    @abstractmethod
+    def _patches(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, C, h, w)."""
+
+    @abstractmethod
+    def prefix(self) -> Tensor | None:
+        """Return (p, C): CLS, then registers; None where the tower has neither."""
+
+    @abstractmethod
+    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+        """(p, C) for the prefix and (h*w, C) for the patches of a grid."""
+
+    def _ready(self, h: Tensor) -> Tensor:
+        """Norm at the end of the stem."""
+        return h
+
+    def _positioned(self, s: State) -> State:
+        prefix, (of_prefix, of_patches) = self.prefix(), self._positions(s.grid or (0, 0))
+        if prefix is not None:
+            s = insert(s, prefix, 0)
+        count, length = patch_count(s), s.h.shape[1]
+        if s.prefix + count > length:
+            raise UsageError("The edit at 'patches' lost patch tokens without saying which: drop them with keep_patches.")
+        h = s.h
+        if of_patches is not None:
+            rows = of_patches[None] if s.kept is None else of_patches[s.kept]
+            span = slice(s.prefix, s.prefix + count)
+            h = torch.cat([h[:, : s.prefix], h[:, span] + rows.to(h.dtype), h[:, span.stop :]], dim=1)
+        if of_prefix is not None:
+            h = torch.cat([h[:, : len(of_prefix)] + of_prefix.to(h.dtype), h[:, len(of_prefix) :]], dim=1)
+        return replace(s, h=h, pool=self._weights(s))
+
+    def _weights(self, s: State) -> Tensor | None:
+        """(B, T) pooling weights, or None for attention."""
+        batch, length = s.h.shape[:2]
+        weights = torch.zeros(batch, length, dtype=s.h.dtype, device=s.h.device)
+        count = patch_count(s)
+        match self.pooling:
+            case "cls":
+                weights[:, 0] = 1.0
+            case "mean":
+                weights[:, s.prefix : s.prefix + count] = 1.0 / count
+            case "mean_all":
+                weights[:] = 1.0 / length
+            case _:
+                return None
+        return weights
+
+    def _attention_pooled(self, s: State, h: Tensor) -> Tensor:
+        if self.pool is None:
+            return super()._attention_pooled(s, h)
+        tokens = h if self.pooling == "attention_all" else h[:, s.prefix : s.prefix + patch_count(s)]
+        return self.pool(tokens)[:, 0]

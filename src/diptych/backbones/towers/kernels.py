@@ -1,0 +1,77 @@
+"""Attention kernels: functions (i, q, k, v, bias) -> mixed values that a method hands to ``Tower.attend`` or ``Tower.blocks``.
+
+q, k, v are (B, heads, T, d), already normed and rotated by the tower; bias is (B or 1, 1 or heads, T, T) or None, added to the logits.
+Every kernel scales by 1/sqrt(d) itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diptych.core.backbone import Kernel
+
+
+def probabilities(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the (B, heads, T, T) attention probabilities softmax(q k^T / sqrt(d) + bias)."""
+    logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    return torch.softmax(logits if bias is None else logits + bias.to(logits.dtype), dim=-1)
+
+
+def fused_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attend with torch's fused kernel: the default, fast, its probabilities out of reach."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias.to(q.dtype))
+
+
+def softmax_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attend as the default does, with every step written out."""
+    return probabilities(q, k, bias) @ v
+
+
+def identity_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Let every token keep its own value (MaskCLIP's last block)."""
+    return v
+
+
+def value_attention(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """Attend by the likeness of values (V-V attention, AnomalyCLIP)."""
+    return probabilities(v, v, bias) @ v
+
+
+def recording_attention(record: MutableMapping[int, Tensor]) -> Kernel:
+    """Make softmax attention that keeps its probabilities in the graph: ``record[i]`` is block i's (B, heads, T, T)."""
+
+    def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        record[i] = probabilities(q, k, bias)
+        return record[i] @ v
+
+    return kernel
+
+
+def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
+    """Make a kernel that mixes patch values by a given affinity, such as another model's (Trident, CLIP-DINOiser).
+
+    Args:
+        affinity: (B or 1, n, n) weights, used as they are; row = the patch that receives.
+        prefix: tokens before the patches (``State.prefix``); they keep their own values, as do tokens after the patches.
+
+    Raises:
+        UsageError: the affinity does not fit in the sequence.
+    """
+
+    def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        end = prefix + affinity.shape[-1]
+        if end > v.shape[2]:
+            raise UsageError(f"An affinity over {affinity.shape[-1]} patches does not fit {v.shape[2]} tokens: give one row a patch token.")
+        mixed = affinity.to(v.dtype)[:, None] @ v[:, :, prefix:end]
+        return torch.cat([v[:, :, :prefix], mixed, v[:, :, end:]], dim=2)
+
+    return kernel

@@ -1,0 +1,179 @@
+"""Towers of open_clip's own residual attention blocks, image and text, plain and custom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from diptych.backbones.towers.cut import Look, Mix, attention_bias, merge_heads, resize_positions, split_heads
+from diptych.backbones.towers.image import ImagePooling, ImageTower
+from diptych.backbones.towers.pools import ContrastiveQuery
+from diptych.backbones.towers.text import TextTower
+from diptych.core.backbone import State
+from diptych.core.errors import MissingHook
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ResidualBlock:
+    """ResidualAttentionBlock and CustomResidualAttentionBlock: pre-norm, LayerScale, head scale, inner norms, qk-norm."""
+
+    module: Any
+
+    def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
+        """Return the attention branch."""
+        block, attn = self.module, self.module.attn
+        q, k, v = (split_heads(t, attn.num_heads) for t in F.linear(block.ln_1(h), attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1))
+        if isinstance(attn, nn.MultiheadAttention):
+            out = attn.out_proj(merge_heads(mix(q, k, v)))
+        else:
+            mixed = mix(attn.ln_q(q), attn.ln_k(k), v)
+            mixed = mixed if attn.head_scale is None else mixed * attn.head_scale
+            out = block.ln_attn(attn.out_drop(attn.out_proj(attn.ln_inner(merge_heads(mixed)))))
+        scaled: Tensor = block.ls_1(out)
+        return scaled
+
+    def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
+        """Return the block's output."""
+        h = h + attended
+        x = self.module.ln_2(h)
+        if look is not None:
+            look(x)
+        out: Tensor = h + self.module.ls_2(self.module.mlp(x))
+        return out
+
+
+def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
+    """Return the blocks of an open_clip Transformer.
+
+    Raises:
+        MissingHook: cosine attention, whose temperature no kernel of ours knows.
+    """
+    if any(getattr(b.attn, "logit_scale", None) is not None for b in transformer.resblocks):
+        raise MissingHook(f"{name} attends by scaled cosines, which kernels cannot replace: use a backbone with dot-product attention.")
+    return [ResidualBlock(b) for b in transformer.resblocks]
+
+
+class OpenClipImageTower(ImageTower):
+    """open_clip's VisionTransformer.
+
+    Args:
+        visual: the module, ``CLIP.visual``.
+        name: of the backbone, for messages.
+
+    Raises:
+        MissingHook: a pooling other than CLS, mean or CoCa's attention pool.
+    """
+
+    def __init__(self, visual: Any, name: str) -> None:
+        self.visual = visual
+        pooling: ImagePooling
+        if visual.attn_pool is not None:
+            if visual.attn_pool_contrastive is not None or visual.pool_type != "tok":
+                raise MissingHook(
+                    f"{name} pools by two attention pools, which no tower here knows: use a backbone that pools by CLS or mean."
+                )
+            pooling, after = "attention_all", True
+        elif visual.pool_type in ("tok", "avg"):
+            pooling, after = "cls" if visual.pool_type == "tok" else "mean", visual.final_ln_after_pool
+        else:
+            raise MissingHook(
+                f"{name} pools by {visual.pool_type!r}, so no vector comes out of it: use a backbone that pools by CLS or mean."
+            )
+        super().__init__(
+            name,
+            residual_blocks(name, visual.transformer),
+            visual.conv1.out_channels,
+            visual.transformer.resblocks[0].attn.num_heads,
+            token_norm=nn.Identity() if after else visual.ln_post,
+            pooled_norm=visual.ln_post if after else nn.Identity(),
+            head=lambda h: h if visual.proj is None else h @ visual.proj,
+            patch=visual.patch_size,
+            pooling=pooling,
+            pool=None if visual.attn_pool is None else ContrastiveQuery(visual.attn_pool),
+        )
+
+    def _patches(self, pixels: Tensor) -> Tensor:
+        patches: Tensor = self.visual.conv1(pixels)
+        return patches
+
+    def prefix(self) -> Tensor | None:
+        """Return CLS (1, C)."""
+        cls: Tensor = self.visual.class_embedding
+        return cls[None]
+
+    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+        table = self.visual.positional_embedding
+        return table[:1], resize_positions(table[1:], tuple(self.visual.grid_size), grid, antialias=True)
+
+    def _ready(self, h: Tensor) -> Tensor:
+        ready: Tensor = self.visual.ln_pre(h)
+        return ready
+
+
+class OpenClipTextTower(TextTower):
+    """Text of open_clip's CLIP (attributes on the model itself) or its TextTransformer (CustomTextCLIP, CoCa, MobileCLIP).
+
+    Args:
+        text: CLIP or TextTransformer.
+        name: of the backbone, for messages.
+
+    Raises:
+        MissingHook: no pooling.
+    """
+
+    def __init__(self, text: Any, name: str) -> None:
+        self.text = text
+        self.cls = getattr(text, "cls_emb", None)
+        kind = text.text_pool_type if hasattr(text, "text_pool_type") else text.pool_type
+        if kind == "none":
+            raise MissingHook(f"The text tower of {name} does not pool: use a backbone with a pooled text tower.")
+        hides = getattr(text, "use_pad_mask", False) or self.cls is not None
+        width = text.token_embedding.embedding_dim
+        super().__init__(
+            name,
+            residual_blocks(name, text.transformer),
+            width,
+            text.transformer.resblocks[0].attn.num_heads,
+            token_norm=text.ln_final,
+            pooled_norm=nn.Identity(),
+            head=self._head,
+            pooling="last" if self.cls is not None else kind,
+            causal=text.attn_mask is not None,
+            context=len(text.positional_embedding),
+            padding=text.pad_id if hides else None,
+            eos=getattr(text, "text_eos_id", getattr(text, "eos_id", None)),
+        )
+
+    def embed(self, ids: Tensor, /) -> Tensor:
+        """Return (B, T, C) raw token embeddings."""
+        tokens: Tensor = self.text.token_embedding(ids)
+        return tokens.to(self.text.transformer.get_cast_dtype())
+
+    def _opened(self, h: Tensor, valid: Tensor | None, pool: Tensor) -> State:
+        if self.cls is None:
+            return super()._opened(h, valid, pool)
+        h = torch.cat([h, self.cls.to(h.dtype).expand(len(h), 1, -1)], dim=1)
+        if valid is not None:
+            # The released CoCa weights were trained with the mask one place off; the library keeps both, so do we.
+            own = valid.new_ones(len(valid), 1)
+            valid = torch.cat([valid, own] if self.text.correct_cls_mask else [own, valid], dim=1)
+        bias = attention_bias(valid, self.causal, h.shape[1], h)
+        return State(h, bias=bias, pool=F.one_hot(pool.new_full((len(h),), h.shape[1] - 1).long(), h.shape[1]).to(h.dtype))
+
+    def _positioned(self, s: State) -> Tensor:
+        table: Tensor = self.text.positional_embedding
+        return s.h + table[: s.h.shape[1]].to(s.h.dtype)
+
+    def _head(self, h: Tensor) -> Tensor:
+        projection = self.text.text_projection
+        if projection is None:
+            return h
+        out: Tensor = projection(h) if isinstance(projection, nn.Module) else h @ projection
+        return out

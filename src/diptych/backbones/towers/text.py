@@ -1,0 +1,124 @@
+"""The stem and the pooling that all text towers share: ids or soft prompts, padding and causal bias, the place that is pooled."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch.nn import functional as F
+
+from diptych.backbones.towers.cut import Block, CutTower, Map, attention_bias
+from diptych.core.backbone import State
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diptych.core.backbone import Edit, Inputs
+
+TextPooling = Literal["argmax", "eos", "first", "last", "mean"]
+_FIELDS = {"ids", "embeds", "mask"}
+
+
+class TextTower(CutTower):
+    """A text transformer. Subclasses say what embeddings and positions are.
+
+    Args:
+        name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
+        pooling: which tokens are pooled: of the largest id, the first end id, the first, the last place, or the mean of real tokens.
+        causal: whether a token sees earlier ones only.
+        context: longest sequence, in tokens.
+        padding: id whose tokens are hidden from bare ids; None: padding is seen, as the model was trained.
+        eos: end id, for "eos".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Block],
+        width: int,
+        heads: int,
+        *,
+        token_norm: Map,
+        pooled_norm: Map,
+        head: Map,
+        pooling: TextPooling,
+        causal: bool,
+        context: int,
+        padding: int | None = None,
+        eos: int | None = None,
+    ) -> None:
+        super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
+        self.pooling, self.causal, self.context, self.padding, self.eos = pooling, causal, context, padding, eos
+
+    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+        """Run the stem.
+
+        Args:
+            x: (B, T) ids, or a mapping with "ids" and/or "embeds" (B, T, C), and perhaps "mask" (B, T), True for tokens that may be seen.
+                Embeds come from ``embed``, edited; beside them, ids (of a placeholder text) say where the end token and the padding are,
+                else the mask says so.
+            edit: called at "patches" (token embeddings), "positioned", "ready" (after the stem's norm).
+
+        Raises:
+            UsageError: unknown fields, lengths that differ or exceed the context, or no way to tell the end token.
+        """
+        fields = x if isinstance(x, Mapping) else {"ids": x}
+        ids, embeds, mask = fields.get("ids"), fields.get("embeds"), fields.get("mask")
+        if not fields.keys() <= _FIELDS or (ids is None and embeds is None):
+            raise UsageError(f"A text tower takes 'ids' and/or 'embeds', and 'mask', not {sorted(fields)}.")
+        if len({t.shape[:2] for t in (ids, embeds, mask) if t is not None}) > 1:
+            raise UsageError("'ids', 'embeds' and 'mask' must agree in batch and length: give placeholder ids for soft prompts.")
+        valid = mask.bool() if mask is not None else None
+        if valid is None and ids is not None and self.padding is not None:
+            valid = ids != self.padding
+        pool = self._weights(ids, embeds, valid)
+        s = self._opened(self.embed(ids) if embeds is None else embeds, valid, pool)  # type: ignore[arg-type]  # one of both is given
+        if edit is not None:
+            s = edit("patches", 0, s)
+        if s.h.shape[1] > self.context:
+            raise UsageError(f"{s.h.shape[1]} tokens are more than the {self.context} of {self.name}: shorten the text or the prompt.")
+        s = replace(s, h=self._positioned(s))
+        if edit is not None:
+            s = edit("positioned", 0, s)
+        s = replace(s, h=self._ready(s.h))
+        return s if edit is None else edit("ready", 0, s)
+
+    @abstractmethod
+    def embed(self, ids: Tensor, /) -> Tensor:
+        """Return (B, T, C) raw token embeddings."""
+
+    @abstractmethod
+    def _positioned(self, s: State) -> Tensor:
+        """``s.h`` with positions added."""
+
+    def _ready(self, h: Tensor) -> Tensor:
+        """Norm at the end of the stem."""
+        return h
+
+    def _opened(self, h: Tensor, valid: Tensor | None, pool: Tensor) -> State:
+        """The state of raw token embeddings."""
+        return State(h, bias=attention_bias(valid, self.causal, h.shape[1], h), pool=pool.to(h.dtype))
+
+    def _weights(self, ids: Tensor | None, embeds: Tensor | None, valid: Tensor | None) -> Tensor:
+        """(B, T) pooling weights: a one-hot place, or 1/n on each real token."""
+        known = ids if ids is not None else embeds
+        assert known is not None
+        batch, length = known.shape[:2]
+        if self.pooling == "mean":
+            weights = torch.ones(batch, length, device=known.device) if valid is None else valid.float()
+            return weights / weights.sum(1, keepdim=True)
+        if self.pooling == "first":
+            place = torch.zeros(batch, dtype=torch.long, device=known.device)
+        elif self.pooling == "last":
+            place = torch.full((batch,), length - 1, device=known.device)
+        elif ids is not None:
+            place = ids.argmax(1) if self.pooling == "argmax" else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
+        elif valid is not None:
+            place = length - 1 - valid.int().flip(1).argmax(1)
+        else:
+            raise UsageError("Soft prompts alone do not say where the text ends: give the placeholder 'ids' or a 'mask' beside 'embeds'.")
+        return F.one_hot(place, length).float()
