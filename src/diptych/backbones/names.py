@@ -1,0 +1,156 @@
+"""One parser for every spelling of a backbone's name, and one canonical form."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from diptych.core.errors import UsageError
+
+Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
+
+EMBEDDED = ("lite", "tiny")
+OPENAI = {
+    "RN50": "RN50",
+    "RN101": "RN101",
+    "RN50x4": "RN50x4",
+    "RN50x16": "RN50x16",
+    "RN50x64": "RN50x64",
+    "ViT-B/32": "ViT-B-32",
+    "ViT-B/16": "ViT-B-16",
+    "ViT-L/14": "ViT-L-14",
+    "ViT-L/14@336px": "ViT-L-14-336",
+}
+_PREFIXES: dict[str, Kind] = {
+    "openclip": "openclip",
+    "open_clip": "openclip",
+    "hf": "hf",
+    "hf_clip": "hf",
+    "hf-hub": "hf-hub",
+    "local": "local",
+    "local-dir": "local",
+}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth"}
+
+
+@dataclass(frozen=True)
+class Name:
+    """Where a backbone comes from.
+
+    Args:
+        kind: "embedded" (lite, tiny), "openclip" (architecture and tag), "hf" (a hub repository, transformers format
+            preferred), "hf-hub" (a hub repository, open_clip format preferred) or "local" (a folder or weight file).
+        architecture: open_clip architecture, or the embedded model; "" where the source itself says it.
+        tag: open_clip's name of the published weights; "" where none is named.
+        repository: "org/name" on the hub.
+        revision: branch, tag or commit of the repository; "" for its main branch.
+        path: folder or file.
+    """
+
+    kind: Kind
+    architecture: str = ""
+    tag: str = ""
+    repository: str = ""
+    revision: str = ""
+    path: Path | None = None
+
+    @property
+    def canonical(self) -> str:
+        """The one spelling that stands in results: "openclip:ViT-B-32/laion2b_s34b_b79k", "hf:org/name", "local:/models/mine"."""
+        if self.kind == "embedded":
+            return self.architecture
+        if self.kind == "openclip":
+            return f"openclip:{self.architecture}/{self.tag}" if self.tag else f"openclip:{self.architecture}"
+        if self.kind == "local":
+            return f"local:{self.path}"
+        return f"{self.kind}:{self.repository}" + (f"@{self.revision}" if self.revision else "")
+
+
+def parse(text: str) -> Name:
+    """Parse any spelling that users of CLIP libraries know.
+
+    Args:
+        text: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or without "openclip:",
+            OpenAI's own "ViT-B/32" (QuickGELU included), "hf:org/name", "hf-hub:org/name@revision", "local:PATH",
+            "local-dir:PATH", a path, or "ARCH,PATH" for a weight file that does not say its architecture.
+
+    Returns:
+        The parsed name; ``parse(text).canonical`` parses to itself.
+
+    Raises:
+        UsageError: the name is empty, or names no architecture, weights or repository (the three nearest names are listed).
+    """
+    text = text.strip()
+    if not text:
+        raise UsageError("The backbone's name is empty: give lite, ARCH/TAG, hf:org/name or local:PATH.")
+    if text in EMBEDDED:
+        return Name("embedded", architecture=text)
+    if text in OPENAI:
+        return Name("openclip", architecture=f"{OPENAI[text]}-quickgelu", tag="openai")
+    prefix, colon, rest = text.partition(":")
+    kind = _PREFIXES.get(prefix) if colon and not rest.startswith(":") else None
+    if kind is None:
+        return _bare(text)
+    if not rest:
+        raise UsageError(f"{text!r} names nothing after the colon: give {prefix}:" + ("PATH." if kind == "local" else "NAME."))
+    if kind == "openclip":
+        return _published(rest)
+    if kind == "local":
+        return Name("local", path=Path(rest).expanduser().absolute())
+    repository, _, revision = rest.partition("@")
+    if not _REPOSITORY.fullmatch(repository):
+        raise UsageError(f"{repository!r} is no hub repository: write {prefix}:org/name.")
+    return Name(kind, repository=repository, revision=revision)
+
+
+def _bare(text: str) -> Name:
+    path = Path(text).expanduser()
+    separated = "::" in text or "," in text
+    looks_like_path = text.startswith((".", "/", "~")) or path.suffix in _WEIGHT_SUFFIXES
+    if looks_like_path and not separated:
+        return Name("local", path=path.absolute())
+    if not separated and path.exists() and not _known(text):
+        return Name("local", path=path.absolute())
+    return _published(text)
+
+
+def _known(text: str) -> bool:
+    import open_clip
+
+    architecture = text.rpartition("/")[0] or text
+    return architecture.replace("/", "-") in open_clip.list_models()
+
+
+def _published(text: str) -> Name:
+    """Parse an architecture and a tag, or an architecture alone, of open_clip's own lists."""
+    import open_clip
+
+    architectures = set(open_clip.list_models())
+    for separator in ("::", ","):
+        architecture, found, tag = text.partition(separator)
+        if found:
+            break
+    else:
+        architecture, _, tag = ("", "", "") if text.replace("/", "-") in architectures else text.rpartition("/")
+        architecture = architecture or text
+    architecture = OPENAI.get(architecture.strip(), architecture.strip()).replace("/", "-")
+    tag = tag.strip()
+    if tag and architecture in architectures and (Path(tag).suffix in _WEIGHT_SUFFIXES or "/" in tag):
+        return Name("local", architecture=architecture, path=Path(tag).expanduser().absolute())
+    tag = tag.lower().replace("-", "_")
+    if architecture in architectures and (not tag or tag in open_clip.list_pretrained_tags_by_model(architecture)):
+        return Name("openclip", architecture=architecture, tag=tag)
+    hint = f"; a hub repository is written hf:{text}" if _REPOSITORY.fullmatch(text) else ""
+    raise UsageError(f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}.")
+
+
+def nearest(text: str, count: int = 3) -> list[str]:
+    """Return the ``count`` published ARCH/TAG names that are spelled most like ``text``."""
+    import open_clip
+
+    published = {f"{a}/{t}".lower(): f"{a}/{t}" for a, t in open_clip.list_pretrained()}
+    return [published[m] for m in difflib.get_close_matches(text.lower(), published, n=count, cutoff=0.0)]

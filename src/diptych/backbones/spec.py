@@ -1,0 +1,120 @@
+"""What identifies a checkpoint: hashes, fingerprints, and what a user states where a source is silent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from diptych.core.backbone import PixelRecipe, Spec
+from diptych.core.errors import DataError, UsageError
+
+T = TypeVar("T")
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the user states about a checkpoint whose source is silent or wrong.
+
+    Args:
+        architecture: open_clip architecture, such as "ViT-B-32".
+        activation: "gelu" or "quick_gelu".
+        pixels: pixel recipe of the image tower.
+        override: True lets these statements win over what the source says; otherwise a contradiction is an error.
+    """
+
+    architecture: str | None = None
+    activation: str | None = None
+    pixels: PixelRecipe | None = None
+    override: bool = False
+
+
+NOTHING_STATED = Stated()
+
+
+def agree(what: str, stated: T | None, claims: Mapping[str, T], *, override: bool, remedy: str = "") -> T:
+    """Return the one value that all sources give.
+
+    Args:
+        what: name of the fact, for the message.
+        stated: what the user says; None: nothing.
+        claims: source -> what it says; sources that say nothing are left out. Not empty, unless ``stated`` is given.
+        override: the user's word wins.
+        remedy: another way out, for the message.
+
+    Raises:
+        UsageError: two sources differ and nothing overrides them.
+    """
+    if stated is not None and override:
+        return stated
+    said = {**claims} if stated is None else {**claims, "you": stated}
+    values = list(said.values())
+    if any(v != values[0] for v in values):
+        voices = ", ".join(f"{source}: {value}" for source, value in said.items())
+        other = f"{remedy}, or state" if remedy else "state"
+        raise UsageError(f"The sources differ on the {what} ({voices}): {other} the right one with override=True (--override).")
+    return values[0]
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_hash(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's tensors with their names, types and shapes, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def fingerprint(modality: str, spec: Spec, weights: str, **facts: Any) -> str:
+    """Return 16 hexadecimal digits that differ wherever the vectors of this modality could.
+
+    Args:
+        modality: "image" or "text".
+        spec: what the checkpoint is; its name and licence do not enter.
+        weights: hash of the weights themselves.
+        facts: whatever else decides on the vectors (tokenizer's hash, truncation).
+    """
+    parts = {"modality": modality, "weights": weights, "architecture": spec.architecture, "activation": spec.activation, "dim": spec.dim}
+    if modality == "image":
+        parts["pixels"] = asdict(spec.pixels)
+    else:
+        parts |= {"context": spec.context, "pad": spec.pad, "pooling": spec.pooling, "tokenizer": spec.tokenizer}
+    return hashlib.sha256(json.dumps({**parts, **facts}, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no readable JSON ({type(error).__name__}): download or write it again.") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds no JSON object: download or write it again.")
+    return value
+
+
+def triple(value: Any) -> tuple[float, float, float]:
+    """Return a mean or standard deviation of three channels; one number stands for all three."""
+    values = [float(value)] * 3 if isinstance(value, int | float) else [float(v) for v in value]
+    if len(values) != 3:
+        raise DataError(f"A pixel recipe needs one value for each of three channels, not {values}.")
+    return values[0], values[1], values[2]

@@ -1,0 +1,149 @@
+"""Weight files: found, read without running anything that they contain, told apart by their tensors' names, loaded whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.errors import DataError, NotAvailable, UsageError
+
+OPENCLIP_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+)
+SHARED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+_PICKLE = ", which can run code: convert it to safetensors, or pass allow_pickle=True (--allow-pickle) if you trust it."
+
+
+def find_weights(folder: Path) -> Path:
+    """Return the weight file of an open_clip folder; safetensors and open_clip's own names come first.
+
+    Raises:
+        NotAvailable: the folder holds no weight file (open_clip itself would answer with random weights).
+    """
+    for name in OPENCLIP_FILES + SHARED_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise NotAvailable(f"{folder} holds no weights: put {OPENCLIP_FILES[0]} (or {', '.join(OPENCLIP_FILES[2:] + SHARED_FILES[:2])}) there.")
+
+
+def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a weight file onto the CPU.
+
+    Args:
+        path: .safetensors, or a torch file.
+        allow_pickle: run the pickle or TorchScript archive that a torch file may hold; only for files that you trust.
+
+    Returns:
+        Name -> tensor, without the "module." that distributed training adds.
+
+    Raises:
+        NotAvailable: there is no such file.
+        UsageError: the file holds more than tensors and ``allow_pickle`` is False, or is no torch file.
+        DataError: the file is damaged or holds no state dict.
+    """
+    if not path.is_file():
+        raise NotAvailable(f"There is no weight file {path}.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors: dict[str, Tensor] = load_file(path)
+            return tensors
+        except SafetensorError as error:
+            raise DataError(f"{path} is damaged ({error}): download it again.") from error
+    if path.suffix == ".npz":
+        raise UsageError(
+            f"{path} holds big_vision arrays: use the converted weights that open_clip publishes, such as ViT-B-16-SigLIP/webli."
+        )
+    if _is_torchscript(path):
+        if not allow_pickle:
+            raise UsageError(f"{path} is a TorchScript archive{_PICKLE}")
+        state: object = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+        except pickle.UnpicklingError as error:
+            raise UsageError(f"{path} holds more than tensors{_PICKLE}") from error
+        except (RuntimeError, EOFError, ValueError) as error:
+            raise DataError(f"{path} is no readable weight file: download it again.") from error
+    return _tensors(state, path)
+
+
+def _tensors(state: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise DataError(f"{path} holds no state dict: save model.state_dict() as safetensors.")
+    jit_facts = {"input_resolution", "context_length", "vocab_size"}
+    tensors = {str(k): v for k, v in state.items() if k not in jit_facts}
+    if all(k.startswith("module.") for k in tensors):
+        tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
+    return tensors
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(n.endswith("/constants.pkl") for n in archive.namelist())
+
+
+def layout(names: Mapping[str, object]) -> str:
+    """Tell the format by tensor names: "open_clip", "transformers", "mobileclip" or "unknown"; file names lie."""
+    if any(k.startswith(("vision_model.", "text_model.")) for k in names):
+        return "transformers"
+    if any(k.startswith("image_encoder.") for k in names):
+        return "mobileclip"
+    if any(k.startswith("visual.") for k in names):
+        return "open_clip"
+    return "unknown"
+
+
+def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
+    """Copy an open_clip state into a module, converted to the module's own types; every tensor must match.
+
+    Raises:
+        DataError: the state has another format, or tensors are missing, unexpected or of another shape.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    found = layout(state)
+    if found == "transformers":
+        raise DataError(
+            f"{source} holds transformers weights, not open_clip's: load its folder with hf:org/name or local:FOLDER beside config.json."
+        )
+    if found == "unknown":
+        raise DataError(
+            f"{source} holds no CLIP weights that are known here: no tensor starts with visual., vision_model. or image_encoder."
+        )
+    converted = dict(convert_state_dict(module, dict(state)))
+    if "positional_embedding" in converted and not hasattr(module, "positional_embedding"):
+        converted = convert_to_custom_text_state_dict(converted)
+    converted.pop("text.transformer.embeddings.position_ids", None)  # old transformers saved this constant
+    wanted = module.state_dict()
+    for name in ("logit_scale", "logit_bias"):  # a scalar or a vector of one: both are published
+        if name in converted and name in wanted and converted[name].numel() == 1:
+            converted[name] = converted[name].reshape(wanted[name].shape)
+    faults = {
+        "missing": sorted(wanted.keys() - converted.keys()),
+        "unexpected": sorted(converted.keys() - wanted.keys()),
+        "of another shape": sorted(k for k in wanted.keys() & converted.keys() if wanted[k].shape != converted[k].shape),
+    }
+    complaints = [
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" for fault, names in faults.items() if names
+    ]
+    if complaints:
+        raise DataError(
+            f"{source} does not fit the architecture, tensors {'; '.join(complaints)}: state the architecture that it was saved from."
+        )
+    module.load_state_dict(converted)
