@@ -1,0 +1,212 @@
+"""Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
+
+A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen dataclasses of such,
+and spaces (the backbone), which are not written but named: whoever loads brings the same one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import math
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diptych.core.backbone import Space
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+
+SCHEMA = 1
+_JSON, _TENSORS = "fitted.json", "tensors.safetensors"
+_LARGEST = 64 * 2**20  # bytes of JSON that load is willing to read
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+def save(fitted: Any, folder: Path) -> None:
+    """Write a fitted object to a new folder, whole or not at all.
+
+    Args:
+        fitted: frozen dataclass as described above.
+        folder: must not exist; its parent is made if absent.
+
+    Raises:
+        UsageError: the folder exists, or a field holds something that cannot be written.
+    """
+    folder = Path(folder)
+    tensors: dict[str, Tensor] = {}
+    spaces: dict[str, Any] = {}
+    content = _pack(fitted, type(fitted).__name__, tensors, spaces)
+    if not _is_frozen(type(fitted)):
+        raise UsageError(f"{type(fitted).__name__} is no frozen dataclass: only fitted objects can be saved.")
+    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    draft.mkdir(parents=True)
+    try:
+        save_file(tensors, draft / _TENSORS)
+        facts = {
+            "schema": SCHEMA,
+            "tensors": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
+            "sha256": hashlib.sha256((draft / _TENSORS).read_bytes()).hexdigest(),
+            "spaces": spaces,
+            "fitted": content,
+        }
+        (draft / _JSON).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
+        if folder.exists():
+            raise UsageError(f"{folder} exists: name another folder, or remove it first.")
+        os.rename(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def load(folder: Path, kit: Kit) -> Any:
+    """Read a fitted object back.
+
+    Args:
+        folder: that ``save`` wrote; it is treated as untrusted.
+        kit: holds the spaces on which the object was fitted, under any name.
+
+    Returns:
+        An object equal to the one saved; tensors on the CPU.
+
+    Raises:
+        UsageError: the kit holds no space of the fingerprint, or the folder holds another schema.
+        DataError: the folder does not hold what it says: missing files, changed tensors, unknown fields or classes.
+    """
+    folder = Path(folder)
+    facts = _read(folder / _JSON)
+    if facts.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{folder} has schema {facts.get('schema')}, and this version reads {SCHEMA}: fit again, or use the version that wrote it."
+        )
+    try:
+        spaces = {name: _matching(kit, stated, folder) for name, stated in facts["spaces"].items()}
+        return _unpack(facts["fitted"], _read_tensors(folder, facts), spaces, folder)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise DataError(f"{folder / _JSON} is not the description of a fitted object: fit again and save anew.") from error
+
+
+def _is_frozen(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+
+
+def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, Any]) -> Any:
+    """Return JSON for a value; plain JSON values stand for themselves, everything else is an object of one key."""
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, Tensor):
+        tensors[where] = value.detach().cpu().contiguous().clone()
+        return {"tensor": where}
+    if isinstance(value, Space):
+        spaces[where] = {"fingerprint": value.fingerprint, "spec": value.spec.as_dict()}
+        return {"space": where}
+    if type(value) in (list, tuple):
+        return {type(value).__name__: [_pack(v, f"{where}.{i}", tensors, spaces) for i, v in enumerate(value)]}
+    if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
+        return {"dict": {k: _pack(v, f"{where}.{k}", tensors, spaces) for k, v in value.items()}}
+    if _is_frozen(type(value)):
+        fields = {f.name: _pack(getattr(value, f.name), f"{where}.{f.name}", tensors, spaces) for f in dataclasses.fields(value) if f.init}
+        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": fields}
+    raise UsageError(
+        f"{where} is a {type(value).__name__}, which cannot be saved: hold tensors, plain values or frozen dataclasses of them."
+    )
+
+
+def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Space], folder: Path) -> Any:
+    if packed is None or isinstance(packed, (bool, int, float, str)):
+        return packed
+    if "class" in packed:
+        kind = _class(packed["class"], folder)
+        wanted, given = {f.name for f in dataclasses.fields(kind) if f.init}, set(packed["fields"])
+        if wanted != given:
+            raise DataError(
+                f"{folder}: fields of {kind.__name__} differ: {', '.join(sorted(wanted ^ given))}; use the version that wrote it."
+            )
+        return kind(**{name: _unpack(v, tensors, spaces, folder) for name, v in packed["fields"].items()})
+    ((sort, held),) = packed.items()
+    match sort:
+        case "float":
+            return float(held)
+        case "tensor":
+            return tensors[held]
+        case "space":
+            return spaces[held]
+        case "list":
+            return [_unpack(v, tensors, spaces, folder) for v in held]
+        case "tuple":
+            return tuple(_unpack(v, tensors, spaces, folder) for v in held)
+        case "dict":
+            return {name: _unpack(v, tensors, spaces, folder) for name, v in held.items()}
+    raise DataError(f"{folder} holds an unknown kind of value, {sort!r}: use the version that wrote it.")
+
+
+def _class(name: str, folder: Path) -> type[Any]:
+    """Return a frozen dataclass of diptych, or of a module that an installed package declares under ``diptych.methods``."""
+    if _NAME.fullmatch(name):
+        module, _, attribute = name.partition(":")
+        outside = {point.module for point in importlib.metadata.entry_points(group="diptych.methods")}
+        if module.startswith("diptych.") or module in outside:
+            try:
+                kind = getattr(importlib.import_module(module), attribute, None)
+            except ImportError:
+                kind = None
+            if isinstance(kind, type) and kind.__module__ == module and _is_frozen(kind):
+                return kind
+    raise DataError(
+        f"{folder} names the class {name!r}, which is no fitted class of diptych or of an installed method: install its package."
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is larger than {_LARGEST // 2**20} MB, so it is no description of a fitted object.")
+        facts = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: name a folder that diptych saved.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON: fit again and save anew.") from error
+    if not isinstance(facts, dict):
+        raise DataError(f"{path} is not the description of a fitted object: fit again and save anew.")
+    return facts
+
+
+def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+    path = folder / _TENSORS
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        tensors: dict[str, Tensor] | None = load_file(path) if digest == facts["sha256"] else None
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read: fit again and save anew.") from error
+    if tensors is None:
+        raise DataError(f"{path} is not the file that was saved (its checksum differs): fit again and save anew.")
+    held = {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()}
+    if held != facts["tensors"]:
+        wrong = sorted(n for n in held.keys() | facts["tensors"].keys() if held.get(n) != facts["tensors"].get(n))
+        raise DataError(f"{path} holds other tensors than {_JSON} states: {', '.join(wrong)}; fit again and save anew.")
+    return tensors
+
+
+def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Space:
+    held = [part for part in kit.parts.values() if isinstance(part, Space)]
+    for space in held:
+        if space.fingerprint == stated["fingerprint"]:
+            return space
+    names = ", ".join(f"{s.spec.name} ({s.fingerprint})" for s in held) or "none"
+    raise UsageError(
+        f"{folder} was fitted on {stated['spec']['name']} ({stated['fingerprint']}), "
+        f"and the backbone given is {names}: load that one, or fit again."
+    )

@@ -1,0 +1,261 @@
+"""Files of the embedding store: JSON that carries its own checksum, and blocks of vectors that NumPy alone opens.
+
+A shard is two files: ``<number>.json`` lists its blocks (one block is one finished batch), and the ``.npy`` that it names holds their rows
+one after the other, (N, D) little-endian float32. The JSON appears last and whole, so a shard is there or it is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEAD, _MIDDLE, _DIGITS = b'{"sha256":"', b'","content":', 64
+_SHARD = re.compile(r"([0-9]{8}(?:-[0-9a-f]{16})?)\.json")
+_ARRAY, _BATCH = re.compile(r"[0-9a-f-]{1,64}\.npy"), re.compile(r"[0-9]{8}-[0-9]{6}")
+
+
+class BrokenFileError(Exception):
+    """A file does not hold what it says; the store turns this into a ``Damage``."""
+
+
+def seal(content: Any) -> bytes:
+    """Return JSON ``{"sha256": ..., "content": ...}`` whose hash is taken over the bytes of the content."""
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return _HEAD + hashlib.sha256(text).hexdigest().encode() + _MIDDLE + text + b"}"
+
+
+def unseal(data: bytes) -> Any:
+    """Return the content of sealed JSON.
+
+    Raises:
+        BrokenFileError: the bytes are not what ``seal`` wrote.
+    """
+    start = len(_HEAD) + _DIGITS
+    text = data[start + len(_MIDDLE) : -1]
+    written = data[len(_HEAD) : start]
+    if data[: len(_HEAD)] != _HEAD or data[-1:] != b"}" or hashlib.sha256(text).hexdigest().encode() != written:
+        raise BrokenFileError("checksum differs")
+    return json.loads(text)
+
+
+@contextlib.contextmanager
+def _beside(path: Path, data: bytes, sync: bool) -> Iterator[Path]:
+    """Write a file of a unique name beside ``path``; remove it at the end if it still lies there."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(draft, "xb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the new one, never a part. A power cut may tear it: checksums tell."""
+    with _beside(path, data, sync=False) as draft:
+        os.replace(draft, path)
+
+
+def create_once(path: Path, data: bytes, *, sync: bool) -> bool:
+    """Create a file whole, unless the name is taken: a compare-and-swap between processes, without locks.
+
+    Args:
+        path: its name.
+        data: its bytes.
+        sync: force it to the disk before returning.
+
+    Returns:
+        False where the name was taken.
+    """
+    with _beside(path, data, sync=sync) as draft:
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return False
+    if sync and hasattr(os, "O_DIRECTORY"):  # POSIX: the entry of the folder must reach the disk too
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return True
+
+
+@dataclass(frozen=True)
+class Block:
+    """One finished batch inside a shard.
+
+    Args:
+        batch: name of the planned batch.
+        keys: content keys of the rows, in order.
+        failed: key -> reason, for members that could not be read; they have no row.
+        yields: keys that another batch had answered before this one was finished; their rows here are never served.
+        array: name of the array file.
+        start: first row in it.
+        digest: SHA-256 of the rows' bytes.
+        shard: name of the JSON that lists the block: a number, or a number and a hash where shards were merged.
+    """
+
+    batch: str
+    keys: tuple[str, ...]
+    failed: Mapping[str, str]
+    yields: frozenset[str]
+    array: str = ""
+    start: int = 0
+    digest: str = ""
+    shard: str = ""
+
+    @property
+    def merged(self) -> bool:
+        """Whether the block shares its shard with others."""
+        return "-" in self.shard
+
+
+@dataclass
+class Index:
+    """All blocks of a space, read once and extended as shards appear.
+
+    Args:
+        files: shard -> what changes when its JSON is written again.
+        arrays: names of the array files in use.
+        blocks: one a finished batch.
+        starts: number of rows before each block, counted over all blocks.
+        rows: number of rows in all.
+        owner: key -> row that answers it, counted over all blocks.
+        done: names of finished batches.
+        failed: key -> reason.
+    """
+
+    files: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    arrays: set[str] = field(default_factory=set)
+    blocks: list[Block] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    rows: int = 0
+    owner: dict[str, int] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, block: Block) -> None:
+        """Add a block, unless its batch is known from another shard (a merge that was killed leaves both)."""
+        self.arrays.add(block.array)
+        if block.batch in self.done:
+            return
+        self.done.add(block.batch)
+        self.blocks.append(block)
+        self.starts.append(self.rows)
+        self.failed.update(block.failed)
+        for row, key in enumerate(block.keys, self.rows):
+            if key not in block.yields:
+                self.owner.setdefault(key, row)
+        self.rows += len(block.keys)
+
+    def next_number(self) -> int:
+        """Return the number that the next shard takes."""
+        return 1 + max((int(name[:8]) for name in self.files), default=-1)
+
+
+def digest_of(rows: NDArray[np.float32]) -> str:
+    """Return the SHA-256 of the bytes of (n, D) rows."""
+    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<f4").tobytes()).hexdigest()
+
+
+def write_array(folder: Path, name: str, parts: Sequence[tuple[Block, NDArray[np.float32]]]) -> list[Block]:
+    """Write the rows of blocks to an array file called after ``name`` and its content; return the blocks that say so."""
+    digests = [digest_of(rows) for _, rows in parts]
+    array = f"{name}-{hashlib.sha256('/'.join(digests).encode()).hexdigest()[:16]}.npy"
+    buffer = io.BytesIO()
+    np.save(buffer, np.concatenate([rows for _, rows in parts]).astype("<f4", copy=False), allow_pickle=False)
+    write_whole(folder / array, buffer.getvalue())
+    starts = np.cumsum([0, *(len(rows) for _, rows in parts)]).tolist()
+    return [replace(b, array=array, start=s, digest=d) for (b, _), s, d in zip(parts, starts, digests, strict=False)]
+
+
+def list_blocks(blocks: Sequence[Block]) -> bytes:
+    """Return the JSON of a shard."""
+    fields = ("batch", "keys", "array", "start", "digest")
+    return seal([{f: getattr(b, f) for f in fields} | {"failed": dict(b.failed), "yields": sorted(b.yields)} for b in blocks])
+
+
+def read_blocks(folder: Path, shard: str) -> list[Block]:
+    """Read the JSON of a shard.
+
+    Raises:
+        BrokenFileError: it does not hold what it says.
+        FileNotFoundError: another process has just merged or dropped it.
+    """
+    content = unseal((folder / f"{shard}.json").read_bytes())
+    try:
+        blocks = [
+            Block(b["batch"], tuple(b["keys"]), dict(b["failed"]), frozenset(b["yields"]), b["array"], int(b["start"]), b["digest"], shard)
+            for b in content
+        ]
+        if all(_BATCH.fullmatch(b.batch) and _ARRAY.fullmatch(b.array) for b in blocks):
+            return blocks
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenFileError("not the list of a shard") from error
+    raise BrokenFileError("not the list of a shard")
+
+
+def read_rows(folder: Path, block: Block, dim: int) -> NDArray[np.float32]:
+    """Read the (n, D) rows of a block and check them.
+
+    Raises:
+        BrokenFileError: the array is missing, cut short, of another type, or holds other bytes.
+    """
+    if not block.keys:
+        return np.zeros((0, dim), dtype=np.float32)
+    try:
+        values = np.load(folder / block.array, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise BrokenFileError("missing") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise BrokenFileError("cut short, or no array") from error
+    if not isinstance(values, np.ndarray) or values.dtype != np.dtype("<f4") or values.ndim != 2 or values.shape[1] != dim:
+        raise BrokenFileError("an array of another type or width")
+    rows = np.array(values[block.start : block.start + len(block.keys)], dtype=np.float32)
+    if len(rows) != len(block.keys) or digest_of(rows) != block.digest:
+        raise BrokenFileError("checksum differs")
+    return rows
+
+
+def list_shards(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Return shard -> (inode, time, size) of its JSON; empty where the folder does not exist."""
+    while True:
+        try:
+            with os.scandir(folder) as entries:
+                stats = {match[1]: e.stat() for e in entries if (match := _SHARD.fullmatch(e.name))}
+            return {name: (s.st_ino, s.st_mtime_ns, s.st_size) for name, s in stats.items()}
+        except FileNotFoundError:  # no folder, or a shard was merged away while we looked: look again
+            if not folder.is_dir():
+                return {}
+
+
+def remove_shards(folder: Path, blocks: Sequence[Block]) -> None:
+    """Delete one-block shards, the JSON first, so that a kill in between leaves no JSON without its array."""
+    for path in [folder / f"{b.shard}.json" for b in blocks] + [folder / b.array for b in blocks]:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, arrays: Collection[str], seconds: float) -> None:
+    """Delete drafts, and array files not among ``arrays``, older than ``seconds``: what killed processes left."""
+    for path in folder.iterdir():
+        leftover = path.suffix == ".tmp" or (path.suffix == ".npy" and path.name not in arrays)
+        with contextlib.suppress(FileNotFoundError):
+            if leftover and time.time() - path.stat().st_mtime > seconds:
+                path.unlink()

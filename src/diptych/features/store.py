@@ -1,0 +1,431 @@
+"""The embedding store: vectors on disk by content key, the same bits for good. NumPy only, no torch, no locks.
+
+    folder/store.json                          {"schema": 1}
+    folder/<space>/space.json                  what made these vectors, in clear; <space> is its hash
+    folder/<space>/plans/<number>.json         batches of keys, on the disk (fsync) before anything is encoded
+    folder/<space>/shards/<number>.json, *.npy finished batches, one or many a shard (``features.shards``)
+
+**Why plans.** The last bits of a vector depend on its batch mates (matrix products choose their kernel by size). So the store fixes who
+goes with whom before encoding, and a batch that was interrupted or damaged is redone whole with the same members.
+
+**Rules.** (1) Plans and shards take their numbers by an atomic link, after looking at all earlier ones: all processes see one order.
+(2) A process that needs keys which an unfinished plan names redoes those batches if it holds all their members; else it plans its keys
+anew. (3) A key belongs for good to the batch that was finished first; a batch finished later lists it under ``yields``. (4) What fails
+its checksum is reported, dropped and made again; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DiptychError, UsageError
+from diptych.features.shards import (
+    Block,
+    BrokenFileError,
+    Index,
+    create_once,
+    list_blocks,
+    list_shards,
+    read_blocks,
+    read_rows,
+    remove_shards,
+    seal,
+    sweep,
+    unseal,
+    write_array,
+    write_whole,
+)
+
+SCHEMA = 1
+_HEX = re.compile(r"[0-9a-f]{8,128}")
+_STALE = 3600.0  # seconds after which a draft or an array without JSON is nobody's work in progress
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file of the store that does not hold what it says.
+
+    Args:
+        path: the file.
+        reason: a few words.
+        keys: embeddings that were lost; 0 where that is not known.
+    """
+
+    path: Path
+    reason: str
+    keys: int = 0
+
+    def __str__(self) -> str:
+        lost = f"{self.keys} embeddings are" if self.keys else "its embeddings are"
+        return f"{self.path}: {self.reason}; {lost} made again when they are next needed."
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A planned batch.
+
+    Args:
+        name: plan number and place in the plan.
+        keys: members, in the order in which they are encoded.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+
+
+def space_id(facts: Mapping[str, Any]) -> str:
+    """Return the name of a space: 32 hexadecimal digits of the SHA-256 of its facts."""
+    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def log_damage(damage: Damage) -> None:
+    """Say what is damaged through the logger of this module."""
+    logging.getLogger(__name__).warning("%s", damage)
+
+
+class Store:
+    """Vectors by (space, key) in a folder that several processes may use at once. One object is for one thread.
+
+    Args:
+        folder: where it lies; made if absent.
+        read_only: answer only, write nothing.
+        merge: number of one-batch shards that are merged into one.
+        on_damage: called once for each damaged file that is met; the default logs a warning.
+
+    Raises:
+        UsageError: the folder holds another schema, or ``read_only`` and the folder does not exist.
+        DiptychError: the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> store = Store(Path(tempfile.mkdtemp()))
+        >>> space = store.space({"encoder": "00ff", "dim": 2})
+        >>> (batch,) = store.plan(space, ["aa" * 32], size=8)
+        >>> store.put(space, batch, np.ones((1, 2), dtype=np.float32))
+        >>> store.get(space, ["aa" * 32, "bb" * 32])[1].tolist()
+        [True, False]
+    """
+
+    def __init__(
+        self, folder: Path, *, read_only: bool = False, merge: int = 256, on_damage: Callable[[Damage], None] = log_damage
+    ) -> None:
+        self.folder, self.read_only, self.merge, self._on_damage = Path(folder), read_only, merge, on_damage
+        self._dims: dict[str, int] = {}
+        self._indexes: dict[str, Index] = {}
+        self._plans: dict[str, dict[str, list[Batch]]] = {}
+        self._known: set[Damage] = set()
+        self._bad: set[tuple[str, str, str]] = set()  # read-only: (space, shard, batch) that cannot be dropped on disk
+        if read_only and not self.folder.is_dir():
+            raise UsageError(f"There is no embedding cache at {self.folder}: name a folder that exists, or open it for writing.")
+        self._check_schema()
+
+    def space(self, facts: Mapping[str, Any]) -> str:
+        """Return the id of a space and make its folder.
+
+        Args:
+            facts: plain data that decide the vectors (encoder fingerprint, views, draw, precision) and "dim", the width D.
+        """
+        space = space_id(facts)
+        self._dims[space] = int(facts["dim"])
+        path = self.folder / space / "space.json"
+        if self.read_only:
+            return space
+        with self._writing():
+            for name in ("plans", "shards"):
+                (self.folder / space / name).mkdir(parents=True, exist_ok=True)
+            if self._facts(space) == dict(facts):
+                return space
+            if path.exists():
+                self._report(Damage(path, "not the facts of this space"))
+            write_whole(path, json.dumps(dict(facts), indent=2, sort_keys=True).encode())
+        return space
+
+    def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Look up N keys.
+
+        Returns:
+            (N, D) float32 values, zero where not found, and (N,) found. Every row was checked against its block's checksum.
+        """
+        _check(keys)
+        dim, folder = self._dim(space), self.folder / space / "shards"
+        values, found = np.zeros((len(keys), dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+        while True:
+            index = self._index(space)
+            rows = np.fromiter((index.owner.get(k, -1) for k in keys), dtype=np.int64, count=len(keys))
+            wanted = np.flatnonzero((rows >= 0) & ~found)
+            wanted = wanted[np.argsort(rows[wanted], kind="stable")]
+            starts = np.asarray(index.starts, dtype=np.int64)
+            numbers, cuts = np.unique(np.searchsorted(starts, rows[wanted], side="right") - 1, return_index=True)
+            lost = []
+            for number, part in zip(numbers.tolist(), np.split(wanted, cuts[1:]), strict=False):  # nothing wanted: no numbers, one part
+                block = index.blocks[number]
+                try:
+                    values[part] = read_rows(folder, block, dim)[rows[part] - starts[number]]
+                    found[part] = True
+                except BrokenFileError as error:
+                    lost.append((block, str(error)))
+            if not lost:
+                return values, found
+            for block, reason in lost:
+                self._drop(space, block, reason)
+
+    def failures(self, space: str) -> Mapping[str, str]:
+        """Return key -> reason of members of finished batches that could not be read."""
+        return self._index(space).failed
+
+    def finished(self, space: str, batch: Batch) -> bool:
+        """Tell whether a batch is on disk, whoever finished it."""
+        return batch.name in self._index(space).done
+
+    def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
+        """Fix, on disk, which batches answer the keys that are not found.
+
+        Args:
+            space: id of the space.
+            keys: what is needed.
+            size: members a new batch.
+            within: keys whose items the caller holds; an unfinished batch of an older plan is redone only if all its members are
+                among them. None: ``keys``.
+
+        Returns:
+            Unfinished batches of older plans, last first (so that two processes at the same work meet in the middle), then new ones.
+        """
+        _check(keys)
+        self._may_write()
+        held = set(keys if within is None else within)
+        while True:
+            index = self._index(space)
+            open_keys = dict.fromkeys(k for k in keys if k not in index.owner)
+            last, chosen = -1, []
+            for number, batches in sorted(self._read_plans(space).items()):
+                last = int(number)
+                for batch in batches:
+                    unfinished = batch.name not in index.done
+                    if unfinished and any(k in open_keys for k in batch.keys) and held.issuperset(batch.keys):
+                        chosen.append(batch)
+                        for k in batch.keys:
+                            open_keys.pop(k, None)
+            rest = list(open_keys)
+            if not rest:
+                return chosen[::-1]
+            number = f"{max([last, *(int(name[:8]) for name in index.done)]) + 1:08d}"
+            batches = _named(number, [rest[i : i + size] for i in range(0, len(rest), size)])
+            with self._writing():
+                if create_once(self.folder / space / "plans" / f"{number}.json", seal({"batches": [b.keys for b in batches]}), sync=True):
+                    return chosen[::-1] + batches
+
+    def put(self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None) -> None:
+        """Store the vectors of a whole batch; nothing happens if it is already there.
+
+        Args:
+            space: id of the space.
+            batch: as planned.
+            values: (n, D) of the members that are not in ``failed``, in their order.
+            failed: key -> reason of members that could not be read.
+
+        Raises:
+            UsageError: the values have another shape, or the store is read-only.
+        """
+        _check(batch.keys)
+        self._may_write()
+        broken = dict(failed or {})
+        keys = tuple(k for k in batch.keys if k not in broken)
+        if values.shape != (len(keys), self._dim(space)):
+            raise UsageError(f"Batch {batch.name} needs values ({len(keys)}, {self._dim(space)}), not {values.shape}.")
+        folder = self.folder / space / "shards"
+        while batch.name not in (index := self._index(space)).done:
+            block = Block(batch.name, keys, broken, frozenset(k for k in keys if k in index.owner))
+            with self._writing():
+                blocks = write_array(folder, batch.name, [(block, values)])
+                if create_once(folder / f"{index.next_number():08d}.json", list_blocks(blocks), sync=False):
+                    break
+        if sum(not b.merged for b in index.blocks) >= self.merge:
+            self.compact(space)
+
+    def compact(self, space: str) -> None:
+        """Merge the one-batch shards of a space into one, and sweep what killed processes left. Safe to kill and to run twice."""
+        self._may_write()
+        folder, parts = self.folder / space / "shards", []
+        for block in [b for b in self._index(space).blocks if not b.merged]:
+            try:
+                parts.append((block, read_rows(folder, block, self._dim(space))))
+            except BrokenFileError as error:
+                self._drop(space, block, str(error))
+        with self._writing():
+            if len(parts) > 1:
+                # The merged shard keeps the highest number, so that numbers are never given twice.
+                name = f"{max(b.shard for b, _ in parts)}-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
+                write_whole(folder / f"{name}.json", list_blocks(write_array(folder, name, parts)))
+                remove_shards(folder, [b for b, _ in parts])
+            sweep(folder, self._index(space).arrays, _STALE)
+
+    def verify(self) -> list[Damage]:
+        """Check every file of every space and change nothing."""
+        found: list[Damage] = []
+        for space in sorted(p.name for p in self.folder.iterdir() if p.is_dir() and _HEX.fullmatch(p.name)):
+            folder, facts = self.folder / space, self._facts(space)
+            if facts is None:
+                found.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
+                continue
+            for path in sorted((folder / "plans").glob("*.json")):
+                try:
+                    unseal(path.read_bytes())
+                except BrokenFileError as error:
+                    found.append(Damage(path, str(error)))
+            for name in list_shards(folder / "shards"):
+                try:
+                    blocks = read_blocks(folder / "shards", name)
+                except BrokenFileError as error:
+                    found.append(Damage(folder / "shards" / f"{name}.json", str(error)))
+                    continue
+                for block in blocks:
+                    try:
+                        read_rows(folder / "shards", block, int(facts["dim"]))
+                    except BrokenFileError as error:
+                        found.append(Damage(folder / "shards" / block.array, str(error), len(block.keys)))
+        return found
+
+    def _check_schema(self) -> None:
+        path = self.folder / "store.json"
+        try:
+            schema = json.loads(path.read_bytes())["schema"]
+        except FileNotFoundError:
+            schema = None
+        except (ValueError, KeyError, TypeError):
+            self._report(Damage(path, "not the description of a store"))
+            schema = None
+        if schema is None and not self.read_only:
+            with self._writing():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_whole(path, json.dumps({"schema": SCHEMA}).encode())
+        elif schema not in (None, SCHEMA):
+            raise UsageError(
+                f"The embedding cache {self.folder} has schema {schema}, and this version of diptych reads schema {SCHEMA}: "
+                "name another cache folder, or delete this one (its embeddings can be made again)."
+            )
+
+    def _facts(self, space: str) -> dict[str, Any] | None:
+        try:
+            facts = json.loads((self.folder / space / "space.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return facts if isinstance(facts, dict) and space_id(facts) == space else None
+
+    def _dim(self, space: str) -> int:
+        if space not in self._dims:
+            facts = self._facts(space) if _HEX.fullmatch(space) else None
+            if facts is None:
+                raise UsageError(f"The embedding cache {self.folder} has no space {space!r}: make it with Store.space(facts).")
+            self._dims[space] = int(facts["dim"])
+        return self._dims[space]
+
+    def _index(self, space: str) -> Index:
+        """Return the index, extended by new shards; built anew where a shard was merged, dropped or written again."""
+        self._dim(space)
+        folder = self.folder / space / "shards"
+        while True:
+            index, present = self._indexes.get(space, Index()), list_shards(folder)
+            if index.files == present:  # two equal looks: no merge has hidden a shard from the listing
+                return index
+            if not index.files.items() <= present.items():
+                index = Index()
+            self._indexes[space] = index
+            for name in sorted(present.keys() - index.files.keys()):
+                try:
+                    blocks = read_blocks(folder, name)
+                except BrokenFileError as error:
+                    self._drop_shard(space, name, str(error))
+                except FileNotFoundError:  # merged by another process since the listing
+                    break
+                else:
+                    for block in blocks:
+                        if (space, name, block.batch) not in self._bad:
+                            index.add(block)
+                index.files[name] = present[name]
+
+    def _drop_shard(self, space: str, name: str, reason: str) -> None:
+        path = self.folder / space / "shards" / f"{name}.json"
+        self._report(Damage(path, reason))
+        if not self.read_only:
+            with self._writing():
+                path.unlink(missing_ok=True)
+
+    def _drop(self, space: str, block: Block, reason: str) -> None:
+        """Report a block and take it out of its shard, unless another process has just merged that shard."""
+        folder = self.folder / space / "shards"
+        self._indexes.pop(space, None)
+        try:
+            listed = read_blocks(folder, block.shard)
+        except (FileNotFoundError, BrokenFileError):
+            return
+        others = [b for b in listed if b.batch != block.batch]
+        if len(others) == len(listed):
+            return
+        self._report(Damage(folder / block.array, reason, len(block.keys)))
+        if self.read_only:
+            self._bad.add((space, block.shard, block.batch))
+            return
+        with self._writing():
+            if others:
+                write_whole(folder / f"{block.shard}.json", list_blocks(others))
+            else:
+                remove_shards(folder, [block])
+
+    def _read_plans(self, space: str) -> dict[str, list[Batch]]:
+        """Return plan number -> batches; a damaged plan is set aside under another suffix, which keeps its number taken."""
+        plans, folder = self._plans.setdefault(space, {}), self.folder / space / "plans"
+        for path in sorted(folder.iterdir()):
+            number, suffix = path.stem, path.suffix
+            if number in plans or suffix not in (".json", ".damaged"):
+                continue
+            plans[number] = []
+            if suffix == ".damaged":
+                continue
+            try:
+                plans[number] = _named(number, unseal(path.read_bytes())["batches"])
+            except (BrokenFileError, KeyError, TypeError) as error:
+                self._report(Damage(path, str(error)))
+                with self._writing():
+                    path.replace(path.with_suffix(".damaged"))
+        return plans
+
+    def _report(self, damage: Damage) -> None:
+        if damage not in self._known:
+            self._on_damage(damage)
+        if self.read_only:  # it stays on disk and will be met again
+            self._known.add(damage)
+
+    def _may_write(self) -> None:
+        if self.read_only:
+            raise UsageError(f"The embedding cache {self.folder} is open for reading only: open it for writing, or name another folder.")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DiptychError(
+                f"The embedding cache {self.folder} cannot be written ({reason}): free space, or name another folder."
+            ) from error
+
+
+def _check(keys: Sequence[str]) -> None:
+    for key in keys:
+        if not _HEX.fullmatch(key):
+            raise UsageError(f"{key!r} is no key: keys are 8 to 128 lower-case hexadecimal digits of a content hash.")
+
+
+def _named(number: str, batches: Sequence[Sequence[str]]) -> list[Batch]:
+    return [Batch(f"{number}-{place:06d}", tuple(keys)) for place, keys in enumerate(batches)]
