@@ -1,0 +1,249 @@
+"""The doctor of data sets: what would spoil a run, found before it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from diptych.core.errors import DataError, DiptychError, UnreadableItem
+from diptych.core.run import Run
+from diptych.data.classnames import read_names, tidy
+from diptych.data.folders import class_folder
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
+
+Severity = Literal["error", "warning", "note"]
+Kind = Literal[
+    "layout",
+    "empty-class",
+    "missing-split",
+    "unreadable",
+    "large",
+    "names",
+    "name-collision",
+    "class-missing-in-split",
+    "tiny-class",
+    "duplicate-across-splits",
+    "two-labels",
+    "duplicate",
+]
+LARGE = 40_000_000
+TINY = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know before a run.
+
+    Args:
+        kind: what it is.
+        severity: "error" spoils results or stops the run, "warning" weakens them, "note" is good to know.
+        message: one sentence.
+        remedy: what to do.
+        paths: files, folders or classes concerned.
+    """
+
+    kind: Kind
+    severity: Severity
+    message: str
+    remedy: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the doctor saw.
+
+    Args:
+        name: of the data set.
+        classes: K class names as found.
+        counts: split -> number of pictures.
+        findings: errors first, then warnings, then notes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where no finding is an error."""
+        return all(f.severity != "error" for f in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One picture as seen: its content key and pixels, or why it cannot be read."""
+
+    split: str
+    label: str
+    name: str
+    key: str
+    pixels: int
+    error: UnreadableItem | None
+
+
+def check(
+    data: str | Path | LabelledData,
+    *,
+    names: str | os.PathLike[str] | Sequence[str] | None = None,
+    keys: FileKeys | None = None,
+    run: Run | None = None,
+) -> CheckReport:
+    """Examine a data set; every picture is decoded once.
+
+    Args:
+        data: what ``open_data`` takes, or opened data.
+        names: class names, or a file of them, that shall go with the classes; None: the tidied folder names.
+        keys: remembers content keys.
+        run: workers and progress.
+
+    Returns:
+        The report. Data that cannot be opened give a report with one finding of the kind "layout".
+
+    Raises:
+        UsageError: there is nothing at this place.
+    """
+    try:
+        opened = data if isinstance(data, LabelledData) else _open(data, keys)
+    except DataError as error:
+        return CheckReport(str(data), (), {}, (Finding("layout", "error", str(error), "Change it as the message says and check again."),))
+    items = _look(opened, Run() if run is None else run)
+    found = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
+    rank = ("error", "warning", "note").index
+    counts = {split: len(table) for split, table in opened.splits.items()}
+    return CheckReport(opened.name, opened.classes, counts, tuple(sorted(found, key=lambda f: rank(f.severity))))
+
+
+def _open(spec: str | Path, keys: FileKeys | None) -> LabelledData:
+    return class_folder(spec, keys=keys, allow_empty=True) if Path(spec).is_dir() else open_data(spec, keys)
+
+
+def _look(data: LabelledData, run: Run) -> list[_Item]:
+    """Decode every picture, several at once, and keep what the checks need."""
+
+    def look(split: str, index: int, label: str) -> _Item:
+        samples = data.splits[split].items
+        try:
+            key = samples.key(index)
+            image = samples[index]
+            return _Item(split, label, samples.name(index), key, image.width * image.height, None)
+        except UnreadableItem as error:
+            return _Item(split, label, samples.name(index), "", 0, error)
+
+    places = []
+    for split, table in data.splits.items():
+        labels = [data.classes[k] for k in table.labels()] if "label" in table.columns else [""] * len(table)
+        places += [(split, i, label) for i, label in enumerate(labels)]
+    seen = []
+    with run.track("check", len(places)) as bar, ThreadPoolExecutor(max(1, run.workers)) as pool:
+        for item in pool.map(lambda place: look(*place), places):
+            seen.append(item)
+            bar.advance()
+    return seen
+
+
+def _layout(data: LabelledData) -> Iterator[Finding]:
+    """Splits that are missing, classes that are empty, missing in a split, or tiny."""
+    if not data.classes:
+        return
+    if "test" not in data.splits and "val" not in data.splits:
+        yield Finding("missing-split", "error", "There is neither a test nor a val split.", "Add a folder (or split value) named 'test'.")
+    if "train" not in data.splits:
+        yield Finding("missing-split", "note", "There is no train split: zero-shot only.", "Add 'train' for few-shot systems.")
+    elif not {"val", "test"} <= data.splits.keys():
+        remedy = "Add both 'val' and 'test' if you have them."
+        yield Finding("missing-split", "note", "Val or test is missing: choices will be made on train items that are not drawn.", remedy)
+    counts = {
+        s: np.bincount(t.labels(), minlength=len(data.classes)) if len(t) else np.zeros(len(data.classes), int)
+        for s, t in data.splits.items()
+    }
+    total = sum(counts.values())
+    for k in np.flatnonzero(total == 0):
+        name = data.classes[k]
+        yield Finding("empty-class", "error", f"Class {name} has no picture.", "Add some, or remove its folder.", (name,))
+    for split, count in counts.items():
+        missing = tuple(data.classes[k] for k in np.flatnonzero((count == 0) & (total > 0)))
+        if missing:
+            message = f"{len(missing)} of {len(data.classes)} classes have no picture in {split}."
+            yield Finding("class-missing-in-split", "warning", message, f"Add pictures to {split}, or remove these classes.", missing)
+        tiny = tuple(data.classes[k] for k in np.flatnonzero((count > 0) & (count < TINY)))
+        if tiny:
+            message = f"{len(tiny)} classes have fewer than {TINY} pictures in {split}."
+            yield Finding("tiny-class", "warning", message, "Add pictures: draws and per-class numbers of these classes mean little.", tiny)
+
+
+def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | None) -> Iterator[Finding]:
+    """Names that do not fit the classes, or that two classes share."""
+    try:
+        spoken = [tidy(c) for c in data.classes] if names is None else list(read_names(names, data.classes))
+    except DiptychError as error:
+        yield Finding("names", "error", str(error), "Give one name a class.")
+        return
+    sharing = defaultdict(list)
+    for name, folder in zip(spoken, data.classes, strict=False):
+        sharing[name.lower()].append(folder)
+    for name, folders in sharing.items():
+        if len(folders) > 1:
+            message = f"{len(folders)} classes share the name {name!r}."
+            yield Finding("name-collision", "error", message, "Give a file of names that tells them apart.", tuple(folders))
+
+
+def _pictures(items: list[_Item]) -> Iterator[Finding]:
+    """Pictures that cannot be read, one finding a reason, and pictures that are slow to read."""
+    broken: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        if item.error is not None:
+            broken[item.error.reason].append(item.name)
+    for reason, paths in broken.items():
+        many = f"{len(paths)} pictures cannot be read: {reason}." if len(paths) > 1 else f"{paths[0]} cannot be read: {reason}."
+        yield Finding("unreadable", "error", many, "Repair or remove them; runs skip and count them.", tuple(paths))
+    large = tuple(i.name for i in items if i.pixels > LARGE)
+    if large:
+        message = f"{len(large)} pictures have more than {LARGE // 10**6} megapixels."
+        yield Finding("large", "note", message, "Make them smaller: towers look at a few hundred pixels a side.", large)
+
+
+def _duplicates(items: list[_Item]) -> Iterator[Finding]:
+    """Files with the same bytes: across splits, under two labels, or twice in a class."""
+    same: dict[str, list[_Item]] = defaultdict(list)
+    for item in items:
+        if item.error is None:
+            same[item.key].append(item)
+    across, labels, inside = [], [], []
+    for group in same.values():
+        if len({i.split for i in group}) > 1:
+            across.append(group)
+        if len({i.label for i in group}) > 1:
+            labels.append(group)
+        elif len({i.split for i in group}) < len(group):
+            inside.append(group)
+    if across:
+        message = f"{len(across)} pictures lie in more than one split."
+        yield Finding(
+            "duplicate-across-splits", "error", message, "Remove them from train or val: results would be too good.", _paths(across)
+        )
+    if labels:
+        yield Finding(
+            "two-labels", "error", f"{len(labels)} pictures have two labels.", "Decide on one and remove the other.", _paths(labels)
+        )
+    if inside:
+        message = f"{len(inside)} pictures occur more than once in a class."
+        yield Finding("duplicate", "warning", message, "Keep one of each: doubles count twice.", _paths(inside))
+
+
+def _paths(groups: list[list[_Item]]) -> tuple[str, ...]:
+    return tuple(item.name for group in groups for item in group)
