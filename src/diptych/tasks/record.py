@@ -1,0 +1,225 @@
+"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that is needed to repeat it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.backbone import Spec
+
+PACKAGES = ("diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy", "scikit-learn")
+ZERO_SHOT = "zeroshot_classification"
+FEW_SHOT = "fewshot_classification"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The result of one method on one data set with one seed. Metrics are fractions; NaN is written as null.
+
+    Args:
+        dataset, model, pretrained, task, metrics, language: as CLIP_benchmark names them.
+        classnames, templates: as CLIP_benchmark names them.
+        ci95: metric -> (low, high), bootstrap over the test items.
+        method: slug of the system; ``variant``: its row on the board, "" for the default.
+        shots, seed, val: protocol; ``val`` is "coop", "full" or "" for rows without choices.
+        source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
+        backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
+        template_hash: of the templates.
+        items: number of test items.
+        seconds: "fit", "predict", "encode" wall seconds, apart.
+        peak_memory_mib: largest resident memory of the process so far.
+        device, precision, threads, versions, machine, command, date: where, how and when.
+        skipped: names of unreadable items and why.
+    """
+
+    dataset: str
+    model: str
+    pretrained: str
+    task: str
+    metrics: Mapping[str, float | None]
+    method: str
+    language: str = "en"
+    classnames: Sequence[str] = ()
+    templates: Sequence[str] = ()
+    ci95: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    variant: str = ""
+    shots: int = 0
+    seed: int = 0
+    val: str = ""
+    source: str = ""
+    data_hash: str = ""
+    backbone: str = ""
+    fingerprint: str = ""
+    template_hash: str = ""
+    items: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_mib: float = 0.0
+    device: str = "cpu"
+    precision: str = "fp32"
+    threads: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: str = ""
+    command: str = ""
+    date: str = ""
+    skipped: Sequence[str] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        data: dict[str, Any] = plain(asdict(self))
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """Return the record that ``as_dict`` described; unknown keys are ignored.
+
+        Raises:
+            DataError: a key without a default is missing.
+        """
+        known = {f.name for f in fields(cls)}
+        try:
+            return cls(**{k: v for k, v in data.items() if k in known})
+        except TypeError as error:
+            raise DataError("This is not a result of diptych: it lacks dataset, model, metrics or method.") from error
+
+    def row(self) -> dict[str, Any]:
+        """Return the flat row that CLIP_benchmark's ``build`` makes of this record, without the long lists."""
+        flat = self.as_dict()
+        metrics = flat.pop("metrics")
+        intervals = {
+            f"{name}_{end}": value for name, pair in flat.pop("ci95").items() for end, value in zip(("low", "high"), pair, strict=True)
+        }
+        seconds = {f"seconds_{name}": value for name, value in flat.pop("seconds").items()}
+        for long in ("classnames", "templates", "versions"):
+            flat.pop(long)
+        flat["skipped"] = len(self.skipped)
+        return {**metrics, **intervals, **flat, **seconds, "model_fullname": f"{self.model} {self.pretrained}"}
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON data: tuples become lists, NaN and infinities null, paths strings."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+    """Write a file in one step: readers see the old file or the whole new one.
+
+    Raises:
+        UsageError: the file exists and ``overwrite`` is False.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists: give another --out or --overwrite.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
+    """Write plain data as indented JSON, atomically; see ``write_bytes``."""
+    write_bytes(path, (json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
+
+
+def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False) -> None:
+    """Write the rows of CLIP_benchmark's ``build`` and our own columns; see ``write_bytes``."""
+    import io
+
+    rows = [record.row() for record in records]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode(), overwrite=overwrite)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is absent or holds no JSON object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a result ({type(error).__name__}): give a JSON file that diptych wrote.") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path} holds no JSON object: give a JSON file that diptych wrote.")
+    return data
+
+
+def model_names(spec: Spec) -> tuple[str, str]:
+    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai"); others name their weights."""
+    model, slash, tag = spec.name.removeprefix("openclip:").partition("/")
+    if spec.family == "openclip" and slash:
+        return model, tag
+    return spec.name, spec.weights[:12]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on, without importing them."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """Return the processor, its cores and the system in one line."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {cores} cores, {platform.system()}"
+
+
+def threads() -> int:
+    """Return the number of threads torch computes with."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory of this process so far, in MiB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
