@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import struct
 import threading
@@ -52,7 +53,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TIFF_LOCK = threading.Lock()
+_QUIET_LOCK = threading.Lock()
 
 
 def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -108,13 +109,15 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int) -> Image.Imag
     if kind == "HEIC":
         raise UnreadableItem(name, "HEIC photo, which is not supported: convert it to JPEG")
     try:
-        with _quiet_tiff(kind):
+        with _quiet_pillow():
             image = _header(file, name, kind)
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
-            image.load()
-            return _upright_rgb(image)
+            if kind == "TIFF":  # which remarks on its tags while it decodes; the others decode in parallel
+                image.load()
+        image.load()
+        return _upright_rgb(image)
     except (UnreadableItem, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -136,14 +139,18 @@ def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
 
 
 @contextlib.contextmanager
-def _quiet_tiff(kind: str) -> Iterator[None]:
-    """Hold back Pillow's remarks on odd TIFF tags; one at a time, because warning filters belong to the whole process."""
-    if kind != "TIFF":
-        yield
-        return
-    with _TIFF_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _quiet_pillow() -> Iterator[None]:
+    """Hold back Pillow's remarks on odd metadata.
+
+    Not ``catch_warnings``, whose restoring of all filters would undo what other threads set meanwhile: only our own entry comes and goes.
+    """
+    with _QUIET_LOCK:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ValueError):
+                warnings.filters.remove(("ignore", None, Warning, re.compile(r"PIL\."), 0))  # type: ignore[attr-defined]
 
 
 def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:

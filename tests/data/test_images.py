@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, ImageOps
+
+from diptych.core.errors import UnreadableItem
+from diptych.data.images import exif_orientation, open_image
+from tests.support import image_files as make
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000"])
+def test_lossless_formats_come_back_bit_for_bit(tmp_path: Path, kind: str) -> None:
+    make.gradient().save(tmp_path / "x", kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.array_equal(pixels(open_image(tmp_path / "x")), np.asarray(make.gradient()))
+
+
+def test_jpeg_equals_pillow(tmp_path: Path) -> None:
+    make.gradient().save(tmp_path / "x.jpg")
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert np.array_equal(pixels(open_image(tmp_path / "x.jpg")), np.asarray(image))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(tmp_path: Path, kind: str, orientation: int) -> None:
+    path = make.turned(tmp_path / "x", orientation, kind)
+    got = open_image(path)
+    with Image.open(path) as image:
+        assert np.array_equal(pixels(got), np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
+    assert np.array_equal(pixels(got), np.asarray(ImageOps.exif_transpose(got))), "the orientation was left in the result"
+    assert got.size == ((30, 40) if orientation >= 5 else (40, 30))
+
+
+@pytest.mark.parametrize("block", [b"", b"Exif\0\0", b"MM\0*", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\x01", b"nonsense" * 9])
+def test_damaged_exif_means_upright(block: bytes) -> None:
+    assert exif_orientation(block) == 1
+
+
+def test_damaged_exif_does_not_cost_the_photo(tmp_path: Path) -> None:
+    make.gradient().save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x40\0\x12\x01")
+    assert open_image(tmp_path / "x.jpg").size == (40, 30)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    got = pixels(open_image(make.cmyk(tmp_path / "x.jpg"))).astype(int)
+    assert np.abs(got - np.asarray(make.gradient()).astype(int)).mean() < 3
+
+
+def test_palette(tmp_path: Path) -> None:
+    want = np.asarray(make.gradient().quantize(64).convert("RGB"))
+    assert np.array_equal(pixels(open_image(make.palette(tmp_path / "x.png"))), want)
+
+
+def test_transparent_palette_entry_becomes_white(tmp_path: Path) -> None:
+    got = pixels(open_image(make.palette(tmp_path / "x.png", transparent=True)))
+    index = np.asarray(make.gradient().quantize(64))
+    assert (got[index == index[0, 0]] == 255).all()
+    assert not (got[index != index[0, 0]] == 255).all()
+
+
+def test_sixteen_bit_is_scaled_not_clipped(tmp_path: Path) -> None:
+    for name in ("x.png", "x.tif"):
+        got = pixels(open_image(make.sixteen_bit(tmp_path / name)))
+        assert np.array_equal(got[0, :, 0], np.arange(256))  # 65535 / 255 = 257 exactly
+
+
+@pytest.mark.parametrize(
+    ("values", "want"),
+    [
+        (np.array([[0, 65535]], dtype=np.int32), [0, 255]),
+        (np.array([[-100_000, 0, 100_000]], dtype=np.int32), [0, 128, 255]),
+        (np.array([[0.0, 0.5, 1.0]], dtype=np.float32), [0, 128, 255]),
+        (np.array([[0.0, 100.0, 255.0]], dtype=np.float32), [0, 100, 255]),
+        (np.array([[-1.0, 1.0]], dtype=np.float32), [0, 255]),
+        (np.array([[7.0, 7.0]], dtype=np.float32), [7, 7]),
+    ],
+)
+def test_wide_greys(tmp_path: Path, values: np.ndarray, want: list[int]) -> None:
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    assert np.abs(pixels(open_image(tmp_path / "x.tif"))[0, :, 0].astype(int) - want).max() <= 1
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[np.nan, 1.0]], dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(UnreadableItem, match="not finite"):
+        open_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_laid_on_white(tmp_path: Path, mode: str) -> None:
+    colour = (200, 100, 0) if mode == "RGBA" else (200,)
+    image = Image.new(mode, (3, 1))
+    for x, alpha in enumerate((0, 128, 255)):
+        image.putpixel((x, 0), (*colour, alpha))
+    image.save(tmp_path / "x.png")
+    got = pixels(open_image(tmp_path / "x.png"))[0].astype(float)
+    alpha = np.array([[0.0], [128 / 255], [1.0]])
+    want = alpha * np.array(colour if mode == "RGBA" else colour * 3) + (1 - alpha) * 255
+    assert np.abs(got - want).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L"])
+def test_grey_and_bilevel(tmp_path: Path, mode: str) -> None:
+    make.gradient().convert(mode).save(tmp_path / "x.png")
+    assert np.array_equal(pixels(open_image(tmp_path / "x.png")), np.asarray(make.gradient().convert(mode).convert("RGB")))
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png"])
+def test_first_frame_of_an_animation(tmp_path: Path, name: str) -> None:
+    got = pixels(open_image(make.animated(tmp_path / name))).reshape(-1, 3).mean(0)
+    assert np.abs(got - [255, 0, 0]).max() < 3
+
+
+def heic(path: Path) -> Path:
+    path.write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+    return path
+
+
+def damaged(path: Path) -> Path:
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\1" * 60)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("maker", "reason"),
+    [
+        (make.truncated, "truncated JPEG"),
+        (make.empty, "empty file"),
+        (make.not_a_picture, "not a picture"),
+        (make.bomb, "60,000 x 60,000 pixels, more than the limit of 178,956,970"),
+        (heic, "HEIC"),
+        (damaged, "damaged PNG"),
+        (folder, "a folder"),
+        (pipe, "not a regular file"),
+        (lambda path: path, "no such file"),
+    ],
+)
+def test_unreadable_files_say_why(tmp_path: Path, maker: Callable[[Path], Path], reason: str) -> None:
+    path = maker(tmp_path / "x.jpg")
+    with pytest.raises(UnreadableItem, match=reason) as caught:
+        open_image(path)
+    assert caught.value.name == str(path)
+    assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
+
+
+def test_limit_is_the_callers(tmp_path: Path) -> None:
+    make.photo(tmp_path / "x.png")
+    assert open_image(tmp_path / "x.png", max_pixels=1200).size == (40, 30)
+    with pytest.raises(UnreadableItem, match="limit of 1,199"):
+        open_image(tmp_path / "x.png", max_pixels=1199)
+
+
+@pytest.mark.parametrize("keep", [3, 9, 40, 100, 300])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"])
+def test_any_cut_is_an_unreadable_item_or_a_picture(tmp_path: Path, kind: str, keep: int) -> None:
+    make.photo(tmp_path / "whole", seed=1)
+    with Image.open(tmp_path / "whole") as image:
+        image.save(tmp_path / "x", kind)
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:keep])
+    with pytest.raises(UnreadableItem):
+        open_image(tmp_path / "x")
+
+
+def test_flipped_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP"):
+        make.gradient().save(tmp_path / "good", kind)
+        good = np.frombuffer((tmp_path / "good").read_bytes(), dtype=np.uint8)
+        for _ in range(60):
+            bad = good.copy()
+            bad[rng.integers(0, good.size, 8)] = rng.integers(0, 256, 8)
+            (tmp_path / "bad").write_bytes(bad.tobytes())
+            try:
+                open_image(tmp_path / "bad", max_pixels=1_000_000)
+            except UnreadableItem:
+                continue
+
+
+def test_process_wide_state_stays(tmp_path: Path) -> None:
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for maker in (make.bomb, make.truncated, make.sixteen_bit):
+            path = tmp_path / f"{maker.__name__}.tif" if maker is make.sixteen_bit else tmp_path / maker.__name__
+            try:
+                open_image(maker(path))
+            except UnreadableItem:
+                continue
+        with pytest.raises(UnreadableItem):  # between Pillow's warning and Pillow's error
+            open_image(make.bomb(tmp_path / "middle", 15_000, 15_000))
+    assert heard == []
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    image = open_image(make.photo(tmp_path / "x.png"))
+    (tmp_path / "x.png").unlink()
+    assert image.getpixel((0, 0)) is not None
