@@ -2,7 +2,7 @@
 
     python -m diptych.tasks.tiny photos --data DATA --out PHOTOS     the teacher's answers, once
     python -m diptych.tasks.tiny train --data DATA --photos PHOTOS --out OUT     resumes where it stopped
-    python -m diptych.tasks.tiny judge OUT/tiny                      probes on scenes that training never drew
+    python -m diptych.tasks.tiny judge --out OUT                                 probes on scenes that training never drew
 
 Every batch holds pairs of one kind each: composed scenes, and photos whose "caption" is an ImageNet class drawn from Lite0's own
 top five. The photos also carry two distillation terms: Lite0's pooled vector and its map, each predicted by a linear layer.
@@ -13,9 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import build, from_model
 from diptych.core.backbone import Backbone, PixelRecipe, Spec
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.core.train import Clock, Row
 from diptych.data.scenes.captions import article
-from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
+from diptych.data.scenes.compose import SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
 from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.tasks.scene_probes import HELD_OUT_SHARE, judge
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit, Schedule
@@ -44,7 +45,6 @@ MODEL: Mapping[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
 }
 PIXELS = PixelRecipe(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-HELD_OUT_SHARE = 0.25
 PHOTO_SETS = {"clothing_small": "train", "grocery_packages": "photos", "exercise_pairs": "frames", "demo_photos": "."}
 """Permissively licensed photos (CC0, MIT, Unlicense, public domain) below the data folder; no label of theirs is read."""
 FRAMES = ("{}", "a photo of {}.", "a picture of {}", "an image of {}", "{} on a {background} background")
@@ -199,8 +199,8 @@ def explain_photos(data: Path, out: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    from diptych.backbones.load import load
     from diptych.data.images import open_image
+    from diptych.data.pixels import normalise
 
     paths = [p for name, part in PHOTO_SETS.items() for p in sorted((data / name / part).rglob("*.jpg"))]
     if not paths:
@@ -257,3 +257,27 @@ def make(data: Path, photos: Path, out: Path, fit: Fit, seed: int = 0) -> Backbo
     recipe = {"size": 64, "mean": PIXELS.mean, "std": PIXELS.std, "interpolation": "bicubic", "resize_mode": "shortest", "mode": "RGB"}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": recipe}, indent=2) + "\n")
     return trainee.trained()  # type: ignore[return-value]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one step of the recipe."""
+    parser = argparse.ArgumentParser(
+        prog="python -m diptych.tasks.tiny", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=("photos", "train", "judge"))
+    parser.add_argument("--data", type=Path, help="folder of the development data sets")
+    parser.add_argument("--photos", type=Path, help="the teacher's answers, a safetensors file")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4500)
+    asked = parser.parse_args(words)
+    if asked.step == "photos":
+        explain_photos(asked.data, asked.out)
+    elif asked.step == "train":
+        fit = Fit(lr=1e-3, batch=128, steps=asked.steps, schedule=Schedule(warmup=200), decay=0.1, clip=1.0, save_every=200, log_every=5)
+        make(asked.data, asked.photos, asked.out, fit)
+    else:
+        sys.stdout.write(json.dumps(judge(load(f"local:{asked.out / 'tiny'}")), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
