@@ -150,7 +150,7 @@ class GDA(Classifier):
 
         head = text_head(backbone, classes.prompts(), run)
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
-        x, y = normalize(views, dim=-1).flatten(0, 1), torch.from_numpy(labels).repeat_interleave(views.shape[1])
+        x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         means = class_means(x, y, len(classes))
         precision = shrunk_precision(pooled_scatter(x, y, means), len(x))
         weight, bias = (t.float() for t in discriminant(means, precision))
@@ -159,7 +159,7 @@ class GDA(Classifier):
         best = 0
         if val is not None:
             z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            (best,) = first_best(hits(logits(backbone, z, head), z @ weight.T + bias, torch.from_numpy(val[1]), torch.tensor(alphas)))
+            (best,) = first_best(hits(logits(backbone, z, head), z @ weight.T + bias, torch.tensor(val[1]), torch.tensor(alphas)))
         return FittedGDA(classes, backbone, head, weight, bias, alphas[best])
 
 

@@ -120,11 +120,11 @@ class LinearProbe(Classifier):
         grid = GRID if self.c is None else (self.c,)
         val = held_out(evidence, classes, choosing="c") if self.c is None else None
 
-        z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.from_numpy(labels)
+        z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.tensor(labels)
         path = [(w.float(), b.float()) for w, b in logistic_path(z, y, len(classes), grid)]
         best = 0
         if val is not None:
-            z_val, y_val = normalize(embed(backbone.image, val[0].items, run), dim=-1), torch.from_numpy(val[1])
+            z_val, y_val = normalize(embed(backbone.image, val[0].items, run), dim=-1), torch.tensor(val[1])
             (best,) = first_best(torch.stack([((z_val @ w.T + b).argmax(dim=1) == y_val).sum() for w, b in path]))
         weight, bias = path[best]
         return FittedLinearProbe(classes, backbone, weight, bias, grid[best])

@@ -121,13 +121,13 @@ class TipAdapter(Classifier):
 
         head = text_head(backbone, classes.prompts(), run)
         keys = cache_keys(embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views)))
-        y = torch.from_numpy(labels)
+        y = torch.tensor(labels)
         betas = grid(self.search[0], 200) if self.beta is None else torch.tensor([self.beta])
         alphas = grid(self.search[1], 20) if self.alpha is None else torch.tensor([self.alpha])
         b = a = 0
         if val is not None:
             z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.from_numpy(val[1]), keys, y, betas, alphas))
+            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.tensor(val[1]), keys, y, betas, alphas))
         return FittedTipAdapter(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
 
 

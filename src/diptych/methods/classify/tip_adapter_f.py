@@ -108,7 +108,7 @@ class TipAdapterF(Classifier):
 
         head = text_head(backbone, classes.prompts(), run)
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
-        y = torch.from_numpy(labels)
+        y = torch.tensor(labels)
         keys = self._train(backbone, head, views, y, run)
 
         betas = grid(self.search[0], 200) if self.beta is None else torch.tensor([self.beta])
@@ -116,7 +116,7 @@ class TipAdapterF(Classifier):
         b = a = 0
         if val is not None:
             z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.from_numpy(val[1]), keys, y, betas, alphas))
+            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.tensor(val[1]), keys, y, betas, alphas))
         return FittedTipAdapterF(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
 
     def _train(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from diptych.core.errors import DataError, UsageError
+from diptych.metrics import interval
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_bootstrap
+
+
+def test_one_run_agrees_with_scipy_and_with_the_normal_form() -> None:
+    hits = np.random.default_rng(0).random(400) < 0.7
+    ours = bootstrap_mean(hits, seed=1, draws=20000)
+    theirs = stats.bootstrap((hits.astype(float),), np.mean, method="percentile", n_resamples=20000, rng=np.random.default_rng(2))
+    spread = 1.96 * math.sqrt(hits.mean() * (1 - hits.mean()) / 400)
+    assert ours.value == hits.mean()
+    assert (ours.low, ours.high) == pytest.approx((theirs.confidence_interval.low, theirs.confidence_interval.high), abs=0.004)
+    assert (ours.low, ours.high) == pytest.approx((ours.value - spread, ours.value + spread), abs=0.004)
+
+
+def test_seeds_and_items_equal_a_loop_over_draws() -> None:
+    table = np.random.default_rng(0).normal(size=(5, 30))
+    rng, means = np.random.default_rng(7), []
+    for _ in range(5000):
+        rows, columns = rng.integers(5, size=5), rng.integers(30, size=30)
+        means.append(table[np.ix_(rows, columns)].mean())
+    ours = bootstrap_mean(table, seed=3, draws=20000)
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.01)
+
+
+def test_spread_between_seeds_widens_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(1, 200))
+    steady, moving = items + np.zeros((5, 1)), items + rng.normal(size=(5, 1))
+    width = [bootstrap_mean(t, seed=0).high - bootstrap_mean(t, seed=0).low for t in (steady, moving)]
+    assert width[1] > 3 * width[0]
+    alone = bootstrap_mean(items[0], seed=0)
+    assert width[0] == pytest.approx(alone.high - alone.low, rel=0.1)
+
+
+def test_pairing_removes_what_both_share() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.normal(size=(3, 300))
+    gain = paired_bootstrap(easy + 0.1, easy, seed=0)
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.1, 0.1, 0.1))
+    shuffled = paired_bootstrap(easy + 0.1, easy[:, ::-1], seed=0)
+    assert shuffled.low < 0 < shuffled.high
+
+
+def test_one_sided_bound_is_the_five_percent_point() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.2, 1, size=(5, 300)), rng.normal(0, 1, size=(5, 300))
+    lower, both = one_sided_lower(first, second, seed=0), paired_bootstrap(first, second, seed=0, level=0.90)
+    assert lower.low == pytest.approx(both.low, abs=1e-12)
+    assert lower.high == math.inf
+    assert lower.low > 0
+    assert one_sided_lower(second, second.copy(), seed=0).low == 0
+    assert one_sided_lower(second, first, seed=0).low < 0
+
+
+def test_coverage_is_about_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for trial in range(200):
+        found = bootstrap_mean(rng.normal(size=100), seed=trial, draws=400)
+        inside += found.low <= 0 <= found.high
+    assert 180 <= inside <= 198
+
+
+def test_seed_fixes_the_bits_and_memory_chunks_cover_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(3, 50))
+    assert bootstrap_mean(values, seed=4) == bootstrap_mean(values, seed=4)
+    assert bootstrap_mean(values, seed=4) != bootstrap_mean(values, seed=5)
+    whole = bootstrap_mean(values, seed=4, draws=5001)
+    monkeypatch.setattr(interval, "CELLS", 700)
+    parts = bootstrap_mean(values, seed=4, draws=5001)
+    assert (parts.low, parts.high) == pytest.approx((whole.low, whole.high), abs=0.02)
+
+
+def test_a_constant_has_no_width() -> None:
+    assert bootstrap_mean(np.ones(7), seed=0) == interval.Interval(1.0, 1.0, 1.0)
+
+
+def test_bad_values_are_refused() -> None:
+    for values in (np.zeros(0), np.zeros((0, 3)), np.array([1.0, np.nan]), np.zeros((2, 2, 2))):
+        with pytest.raises(DataError, match="finite numbers"):
+            bootstrap_mean(values, seed=0)
+    with pytest.raises(DataError, match="same seeds and items"):
+        paired_bootstrap(np.zeros(3), np.zeros(4), seed=0)
+    with pytest.raises(UsageError, match="level"):
+        bootstrap_mean(np.zeros(3), seed=0, level=95)
+    with pytest.raises(UsageError, match="draws"):
+        bootstrap_mean(np.zeros(3), seed=0, draws=0)
