@@ -76,6 +76,10 @@ class ImageTower(CutTower):
         """Return the (B, n, C) patch tokens of a state, normed as the tower norms before pooling."""
         return self.token_norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
 
+    def norm(self, h: Tensor, /) -> Tensor:
+        """Apply the norms between the last block and the projection; where tokens are pooled by attention, those before the pool."""
+        return super().norm(h) if self.pool is None else self.token_norm(h)
+
     @abstractmethod
     def _patches(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, C, h, w)."""
