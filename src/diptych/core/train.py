@@ -154,7 +154,7 @@ class Trainee(ABC):
 
     def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
         """Return the number that early stopping wants low, without gradients: by default the mean sum of all losses."""
-        totals = [sum(float(v) for v in self.losses(b, p, clock).values()) for b in batches for p in self.phases]
+        totals = [sum(v.item() for v in self.losses(b, p, clock).values()) for b in batches for p in self.phases]
         return sum(totals) * len(self.phases) / max(1, len(totals))
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:  # noqa: B027 - most systems have nothing to do here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _view(trainee: Trainee, row: Row, seed: int, epoch: int) -> Batch:
 def _loader(views: Any, trainee: Trainee | None, run: Run, **how: Any) -> DataLoader[Any]:
     return DataLoader(
         views,
-        num_workers=run.workers,
+        num_workers=min(run.workers, os.cpu_count() or 1),
         collate_fn=trainee.collate if trainee else None,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
         worker_init_fn=_leave_interrupts,

@@ -172,8 +172,8 @@ class _Loop:
                     losses = self.trainee.losses(batch, phase, clock)
                     total = sum(losses.values(), torch.zeros((), device=self.device)) / fit.accumulate
                 for name, value in losses.items():
-                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + float(value) / fit.accumulate
-                if not math.isfinite(float(total)):
+                    seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + value.item() / fit.accumulate
+                if not math.isfinite(total.item()):
                     raise Diverged(f"The losses are not finite in step {place.step} ({seen}): lower the learning rate, clip, or use fp32.")
                 self.accelerator.backward(total)
             if phase in self.optimizers:

@@ -1,0 +1,75 @@
+"""SigLIP's loss: every image and every caption of the batch decide on their own, yes or no, whether they belong together.
+
+    L = 1/N sum_ij softplus(-z_ij k_ij),   k = s x y^T + b,   z_ij = +1 on the diagonal, else -1
+
+with x, y the (N, D) unit embeddings of N pairs, s the learnt scale and b the learnt bias. Training starts at s = 10, b = -10, so
+that the N^2 - N negatives do not swamp the first steps; empty embeddings then give softplus(10) + (N - 1) softplus(-10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.train import Clock, Embedded, Objective
+from diptych.features.contrastive import sigmoid_pairs
+
+
+@dataclass(frozen=True)
+class SigLipLoss(Objective):
+    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than ClipLoss in small batches.
+
+    Args:
+        pair: the two modalities.
+        chunk: rows whose logits exist at once; None: all. Smaller is slower and exact all the same.
+
+    Source: Zhai et al. 2023, algorithm 1.
+
+    Example:
+        >>> SigLipLoss().chunk is None
+        True
+    """
+
+    pair: tuple[str, str] = ("image", "text")
+    chunk: int | None = None
+
+    card: ClassVar[Card] = Card(
+        slug="siglip-loss",
+        name="SigLIP",
+        title="Sigmoid Loss for Language Image Pre-Training",
+        url="https://arxiv.org/abs/2303.15343",
+        year=2023,
+        verb="pretrain",
+        claim="Independent yes/no decisions about all pairs of a batch train as well as a softmax, and better where batches are small.",
+        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        trains="both towers, the scale and the bias",
+        reference=Reference("https://github.com/mlfoundations/open_clip", "89fb801", "MIT"),
+        differs=(
+            "Captions of the other processes are gathered at once instead of passed round a ring; loss and gradients are equal, and each"
+            " process holds N x D embeddings, while chunk bounds the logits.",
+        ),
+        proof=ProofPlan(
+            claim="From batches of 256 to batches of 16, recall on unseen scenes falls less than with clip-loss.",
+            control="With the bias held at 0 the first epoch ends with a worse loss.",
+            datasets=("scenes",),
+            stage="mechanism",
+        ),
+        baseline=True,
+    )
+
+    def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
+        """Return {"sigmoid": scalar}.
+
+        Args:
+            e: (B, D) vectors of both modalities, their scale and bias.
+            heads: not used.
+            clock: not used.
+        """
+        x, y = (normalize(e.vectors[m], dim=-1) for m in self.pair)
+        scale, bias = e.scale(*self.pair)
+        return {"sigmoid": sigmoid_pairs(x, e.gather(y), scale, bias, e.rank * len(x), self.chunk)}

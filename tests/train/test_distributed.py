@@ -1,0 +1,160 @@
+"""Two processes on loopback do what one does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from open_clip.loss import ClipLoss as TheirClipLoss
+from tests.train.toy import fit_here
+from torch import distributed as dist
+from torch import nn
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import State
+from diptych.core.errors import UsageError
+from diptych.core.run import Run, World
+from diptych.core.train import Clock, Embedded
+from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from diptych.train import distributed
+
+CLOCK = Clock(0, 1, 0, torch.Generator())
+WORDS = torch.tensor([[3, 1, 0, 0, 0], [2, 2, 1, 4, 1], [1, 0, 0, 0, 0], [5, 5, 2, 1, 0], [6, 1, 2, 0, 0], [3, 3, 3, 3, 3]])
+
+
+def free_port() -> str:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+def parameters() -> list[torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    sizes = [(6, 5), (5, 4), (5, 4), (6, 5), ()]
+    return [torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in sizes] + [
+        torch.tensor(-3.0).double().requires_grad_()
+    ]
+
+
+def embedded(p: list[torch.Tensor], rows: slice, world: World) -> Embedded:
+    g = torch.Generator().manual_seed(1)
+    items, states = torch.randn(6, 6, generator=g).double(), torch.randn(6, 5, 7, generator=g).double()
+    hidden = torch.tanh(items @ p[0])[rows]
+    return Embedded(
+        {"image": hidden @ p[1], "text": hidden @ p[2]},
+        lambda a, b: (p[4].exp(), p[5]),
+        distributed.gather(world),
+        world.rank,
+        {"caption": State(states[rows] * p[4])},
+        {"caption": WORDS[rows]},
+    )
+
+
+def gradients(kind: str, rows: slice, world: World) -> tuple[float, list[torch.Tensor]]:
+    p = parameters()
+    ours = {"clip": ClipLoss(), "clip-chunked": ClipLoss(chunk=2), "siglip": SigLipLoss(chunk=1), "coca": CoCaLoss(chunk=4)}
+    if kind in ours:
+        loss = sum(ours[kind].terms(embedded(p, rows, world), nn.Identity(), CLOCK).values())
+    else:  # open_clip's two ways of gathering, as the oracle and as the control
+        local, grad = {"theirs": (True, True), "wrong": (True, False)}[kind]
+        e = embedded(p, rows, world)
+        x, y = normalize(e.vectors["image"], dim=-1), normalize(e.vectors["text"], dim=-1)
+        loss = TheirClipLoss(local, grad, rank=world.rank, world_size=world.size)(x, y, p[4].exp())
+    grads = torch.autograd.grad(loss, p, allow_unused=True)
+    return loss.item(), [torch.zeros_like(q) if g is None else g for q, g in zip(p, grads, strict=True)]
+
+
+def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessing.SimpleQueue, out: Path) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    torch.set_num_threads(1)
+    run = distributed.join(Run())
+    assert run.world == World(rank, 2)
+    found = {}
+    for kind in kinds:
+        loss, grads = gradients(kind, slice(3 * rank, 3 * rank + 3), run.world)
+        holders = [nn.Parameter(torch.zeros_like(g)) for g in grads]
+        for h, g in zip(holders, grads, strict=True):
+            h.grad = g.clone() if g.abs().sum() > 0 else None
+        distributed.average_gradients(holders, run.world)
+        found[kind] = (distributed.mean(loss, run.world), [h.grad.tolist() if h.grad is not None else None for h in holders])
+    lonely = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))]
+    if rank == 0:
+        lonely[0].grad = torch.ones(2)
+    distributed.average_gradients(lonely, run.world)
+    net = nn.BatchNorm1d(2)
+    net.running_mean.fill_(rank)
+    distributed.equalise(net, run.world, buffers_only=True)
+    found["lonely"] = [None if p.grad is None else p.grad.tolist() for p in lonely]
+    found["buffers"] = net.running_mean.tolist()
+    fit_here(out, "float64")
+    answers.put((rank, found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory) -> dict:
+    context = multiprocessing.get_context("spawn")
+    queue, port = context.SimpleQueue(), free_port()
+    out = tmp_path_factory.mktemp("two")
+    kinds = ("clip", "clip-chunked", "siglip", "coca", "theirs", "wrong")
+    workers = [context.Process(target=process, args=(rank, port, kinds, queue, out)) for rank in range(2)]
+    for w in workers:
+        w.start()
+    found = dict(queue.get() for _ in workers)
+    for w in workers:
+        w.join(60)
+        assert w.exitcode == 0
+    return found | {"out": out}
+
+
+@pytest.mark.parametrize("kind", ["clip", "clip-chunked", "siglip", "coca"])
+def test_two_processes_give_the_gradient_of_one(answers, kind) -> None:
+    value, expected = gradients(kind, slice(None), World())
+    for rank in range(2):
+        got_value, got = answers[rank][kind]
+        assert got_value == pytest.approx(value, rel=1e-12)
+        for g, e in zip(got, expected, strict=True):
+            assert e.abs().sum() == 0 if g is None else torch.allclose(torch.tensor(g, dtype=torch.float64), e, rtol=1e-9, atol=1e-12)
+
+
+def test_open_clip_agrees_and_its_wrong_form_is_told_apart(answers) -> None:
+    _, expected = gradients("clip", slice(None), World())
+    _, theirs = answers[0]["theirs"]
+    _, wrong = answers[0]["wrong"]
+    assert torch.allclose(torch.tensor(theirs[0], dtype=torch.float64), expected[0], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(torch.tensor(wrong[0], dtype=torch.float64), expected[0], rtol=1e-2)
+
+
+def test_absent_gradients_and_buffers(answers) -> None:
+    for rank in range(2):
+        assert answers[rank]["lonely"] == [[0.5, 0.5], None]
+        assert answers[rank]["buffers"] == [0.0, 0.0]
+
+
+def test_whole_training_in_two_processes_equals_one(answers, tmp_path) -> None:
+    fit_here(tmp_path, "float64")
+    a, b = (torch.load(out / "final.pt", weights_only=True) for out in (tmp_path, answers["out"]))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-6, atol=1e-9)
+    logs = [(out / "log.jsonl").read_text().count("\n") for out in (tmp_path, answers["out"])]
+    assert logs == [40, 40]
+
+
+def test_a_run_that_does_not_know_its_place_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"distributed\.join"):
+        distributed.check(World(0, 2))
+
+
+def test_alone_everything_is_the_identity() -> None:
+    x = torch.randn(3, 2)
+    assert distributed.gather(World())(x) is x
+    assert distributed.mean(0.3, World()) == 0.3
+    run = Run()
+    assert distributed.join(run) is run

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.train.toy import FIT, Lines, Toy, table
+from torch import nn
+
+from diptych.core.errors import DataError, Diverged, MissingExtra, UsageError
+from diptych.core.run import Run
+from diptych.core.train import ParamGroup
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+RUN = Run(seed=3, workers=0)
+SHORT = replace(FIT, steps=10)
+
+
+def weights(toy: Toy) -> dict[str, torch.Tensor]:
+    return {n: t.clone() for n, t in toy.net.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def trained(run: Run = RUN, fit: Fit = SHORT, data=None, **how) -> tuple[Toy, object]:
+    toy = Toy(run)
+    return toy, train(toy, data or table(), fit, run, **how)
+
+
+def test_equals_a_loop_by_hand() -> None:
+    """AdamW, warm-up and cosine, clipping, mean over two batches: against torch alone, on the batches that the trainee saw."""
+    toy, reference = Toy(RUN, dropout=0.0), Toy(RUN, dropout=0.0)
+    fit = replace(SHORT, ema=None)
+    batches, clocks = [], []
+    losses = toy.losses
+    toy.losses = lambda batch, phase, clock: (
+        batches.append(batch),
+        clocks.append(clock),
+        losses(batch, phase, replace(clock, generator=torch.Generator().manual_seed(clock.step))),
+    )[2]  # type: ignore[method-assign]
+    train(toy, table(), fit, RUN)
+    assert len(batches) == 20
+    named = dict(reference.net.named_parameters())
+    sets = [
+        {"params": [p for n, p in named.items() if "weight" in n], "weight_decay": 0.2},
+        {"params": [p for n, p in named.items() if "weight" not in n], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(sets, lr=1.0, betas=(0.9, 0.98), eps=1e-6)
+    for step in range(10):
+        adam.zero_grad()
+        for group in adam.param_groups:
+            group["lr"] = fit.lr * Schedule(warmup=5).factor(step, 10)
+        for i in (2 * step, 2 * step + 1):
+            clock = replace(clocks[i], generator=torch.Generator().manual_seed(step))
+            (reference.losses(batches[i], "main", clock)["pair"] / 2).backward()
+        nn.utils.clip_grad_norm_([p for group in sets for p in group["params"]], 1.0)
+        adam.step()
+    for name, p in toy.net.named_parameters():
+        assert torch.equal(p, named[name]), name
+
+
+# Workers hand tensors over by a Unix socket, which the suite's guard of the network stops too.
+@pytest.mark.enable_socket
+def test_workers_change_nothing() -> None:
+    alone, _ = trained()
+    helped, _ = trained(replace(RUN, workers=2))
+    assert same(weights(alone), weights(helped))
+
+
+@pytest.mark.parametrize("data", [None, Lines(52)])
+@pytest.mark.parametrize("until", [3, 7])
+def test_resumes_with_the_same_bits(tmp_path, data, until) -> None:
+    whole, log = trained(replace(RUN, out=tmp_path / "whole"), data=data)
+    run = replace(RUN, out=tmp_path / "cut")
+    cut = Toy(run)
+    inner = cut.losses
+
+    def dies(batch, phase, clock):
+        if clock.step == until:
+            raise RuntimeError("killed")
+        return inner(batch, phase, clock)
+
+    cut.losses = dies  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="killed"):
+        train(cut, data or table(), SHORT, run)
+    again, log_again = trained(run, data=data, resume=True)
+    assert min(s for s, _ in again.seen) == until // 3 * 3 > 0
+    assert same(weights(whole), weights(again))
+    plain = [[{k: v for k, v in r.items() if k != "seconds"} for r in x.records] for x in (log, log_again)]
+    assert plain[0] == plain[1]
+
+
+@pytest.mark.enable_socket
+def test_stream_with_workers_keeps_its_order() -> None:
+    alone, _ = trained(data=Lines(52))
+    helped, _ = trained(replace(RUN, workers=2), data=Lines(52))
+    assert same(weights(alone), weights(helped))
+
+
+def test_randomness_comes_from_the_seed_and_leaves_no_trace() -> None:
+    before = torch.random.get_rng_state()
+    one, _ = trained()
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.manual_seed(99)
+    two, _ = trained()
+    other, _ = trained(replace(RUN, seed=4))
+    assert same(weights(one), weights(two))
+    assert not same(weights(one), weights(other))
+    assert not one.net.training or Toy(RUN).net.training  # the mode is as it was
+    assert all(p.requires_grad and p.grad is None for p in one.net.parameters())
+
+
+def test_epochs_are_counted_and_seen_by_the_trainee() -> None:
+    toy, done = trained(fit=replace(SHORT, steps=None, epochs=4, accumulate=1))
+    assert (done.place.step, done.place.epoch) == (4 * 6, 4)
+    assert int(toy.net.epochs) == 4
+
+
+def test_each_epoch_shows_every_row_once_in_a_new_order() -> None:
+    toy = Toy(RUN)
+    seen = []
+    losses = toy.losses
+    toy.losses = lambda batch, phase, clock: (seen.extend(batch["index"].tolist()), losses(batch, phase, clock))[1]  # type: ignore[method-assign]
+    train(toy, table(48), replace(FIT, steps=None, epochs=2, accumulate=1), RUN)
+    assert sorted(seen[:48]) == sorted(seen[48:]) == list(range(48))
+    assert seen[:48] != seen[48:]
+
+
+def test_frozen_is_what_no_group_names() -> None:
+    toy, start = Toy(RUN), Toy(RUN)
+    toy.groups = lambda: [ParamGroup(("a.0.weight",))]  # type: ignore[method-assign]
+    train(toy, table(), SHORT, RUN)
+    moved = {n for n, t in weights(toy).items() if not torch.equal(t, weights(start)[n])}
+    assert moved == {"a.0.weight", "epochs"}
+
+
+def test_ema_is_the_running_mean() -> None:
+    toy, expected, ema = Toy(RUN), [], {}
+    after = toy.after
+
+    def keep(what, clock):
+        after(what, clock)
+        if what == "step":
+            expected.append({n: p.detach().clone() for n, p in toy.net.named_parameters()})
+
+    toy.after = keep  # type: ignore[method-assign]
+    ema = {n: p.detach().clone() for n, p in toy.net.named_parameters()}
+    train(toy, table(), SHORT, RUN)
+    for state in expected:
+        ema = {n: 0.9 * ema[n] + 0.1 * state[n] for n in ema}
+    for n, p in toy.net.named_parameters():
+        torch.testing.assert_close(p, ema[n], rtol=1e-5, atol=1e-6)
+
+
+def test_early_stop_ends_with_the_best_weights(tmp_path) -> None:
+    run = replace(RUN, out=tmp_path)
+    toy = Toy(run)
+    values, states = iter([3.0, 1.0, 2.0, 1.5, 0.5]), []
+    toy.validate = lambda batches, clock: (list(batches), states.append(weights(toy)), next(values))[2]  # type: ignore[method-assign]
+    fit = replace(SHORT, steps=None, epochs=9, patience=2, ema=None)
+    done = train(toy, table(), fit, run, val=table(11))
+    assert (done.place.epoch, done.place.best, done.place.stopped) == (4, 1.0, True)
+    assert same(weights(toy), states[1])
+    assert [r["val"] for r in done.records if "val" in r] == [3.0, 1.0, 2.0, 1.5]
+    again, _ = trained(run, fit, val=table(11), resume=True)  # nothing is left to do, and the best weights come back
+    assert again.seen == []
+    assert same(weights(again), states[1])
+
+
+def test_validation_is_repeatable_and_without_gradient() -> None:
+    toy = Toy(RUN)
+    modes = []
+    inner = toy.losses
+    toy.losses = lambda b, p, c: (modes.append((toy.net.training, torch.is_grad_enabled())), inner(b, p, c))[1]  # type: ignore[method-assign]
+    done = train(toy, table(), replace(SHORT, lr=0.0, decay=0.0, steps=None, epochs=2), RUN, val=table(9))
+    values = [r["val"] for r in done.records if "val" in r]
+    assert len(values) == 2
+    assert set(modes) == {(True, True), (False, False)}
+
+
+def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
+    run = replace(RUN, out=tmp_path / "cut")
+    whole, _ = trained(replace(RUN, out=tmp_path / "whole"), replace(SHORT, save_every=None))
+    toy = Toy(run)
+    inner = toy.losses
+
+    def interrupted(batch, phase, clock):
+        if clock.step == 4 and toy.seen[-1][0] < 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return inner(batch, phase, clock)
+
+    toy.losses = interrupted  # type: ignore[method-assign]
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, table(), replace(SHORT, save_every=None), run)
+    assert signal.getsignal(signal.SIGINT) is before
+    again, _ = trained(run, replace(SHORT, save_every=None), resume=True)
+    assert min(s for s, _ in again.seen) == 5
+    assert same(weights(whole), weights(again))
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path) -> None:
+    toy = Toy(RUN)
+    toy.losses = lambda batch, phase, clock: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, table(), SHORT, replace(RUN, out=tmp_path))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_are_safetensors_and_json_and_only_the_last_are_kept(tmp_path) -> None:
+    _, done = trained(replace(RUN, out=tmp_path), replace(SHORT, keep=2))
+    folders = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["step-00000009-epoch-0003", "step-00000010-epoch-0004"]
+    assert {p.suffix for f in folders for p in (tmp_path / "checkpoints" / f).iterdir()} == {".safetensors", ".json"}
+    assert [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()] == list(done.records)
+
+
+def test_tensorboard_holds_the_losses(tmp_path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    _, done = trained(replace(RUN, out=tmp_path))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    shown = [(e.step, e.value) for e in events.Scalars("main/pair")]
+    assert shown == [(r["step"], pytest.approx(r["main/pair"], rel=1e-6)) for r in done.records if "main/pair" in r]
+
+
+def test_mixed_precision_keeps_float32_weights() -> None:
+    toy, _ = trained(replace(RUN, precision="bf16"))
+    full, _ = trained()
+    assert all(p.dtype == torch.float32 for p in toy.net.parameters())
+    assert not same(weights(toy), weights(full))
+    torch.testing.assert_close(toy.net.state_dict()["a.0.weight"], full.net.state_dict()["a.0.weight"], rtol=0.3, atol=0.05)
+
+
+def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
+    run = replace(RUN, out=tmp_path)
+    trained(run)
+    with pytest.raises(UsageError, match="resume=True"):
+        trained(run)
+    with pytest.raises(UsageError, match="another fit, seed or groups"):
+        trained(run, replace(SHORT, lr=0.5), resume=True)
+    with pytest.raises(UsageError, match="another fit, seed or groups"):
+        trained(replace(run, seed=9), resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
+    run = replace(RUN, out=tmp_path)
+    trained(run)
+    last = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    (last / "module.safetensors").write_bytes(b"broken")
+    with pytest.raises(DataError, match=last.name):
+        trained(run, resume=True)
+    (last / "state.json").write_text('{"schema": 9}')
+    with pytest.raises(DataError):
+        trained(run, resume=True)
+
+
+def test_errors_name_the_remedy() -> None:
+    with pytest.raises(DataError, match="smaller batch"):
+        trained(fit=replace(SHORT, batch=100))
+    with pytest.raises(DataError, match="smaller batch"):
+        trained(fit=replace(SHORT, accumulate=100))
+    with pytest.raises(DataError, match="smaller batch"):
+        trained(fit=replace(SHORT, accumulate=100, steps=None, epochs=1))
+    with pytest.raises(DataError, match="smaller batch"):
+        trained(data=Lines(5))
+    with pytest.raises(UsageError, match="in steps"):
+        trained(data=Lines(50), fit=replace(SHORT, steps=None, epochs=1))
+    with pytest.raises(UsageError, match="give val"):
+        trained(fit=replace(SHORT, patience=1))
+    for groups in ([ParamGroup(("nothing",))], [ParamGroup(("log_scale", "log_scale"))], [], [ParamGroup(("log_scale",), phases=("x",))]):
+        toy = Toy(RUN)
+        toy.groups = lambda groups=groups: groups  # type: ignore[method-assign]
+        with pytest.raises(UsageError):
+            train(toy, table(), SHORT, RUN)
+
+
+def test_divergence_stops_before_it_is_saved(tmp_path) -> None:
+    toy = Toy(replace(RUN, out=tmp_path))
+    inner = toy.losses
+    toy.losses = lambda b, p, c: {"pair": inner(b, p, c)["pair"] * (float("nan") if c.step == 4 else 1)}  # type: ignore[method-assign]
+    with pytest.raises(Diverged, match="step 4"):
+        train(toy, table(), SHORT, replace(RUN, out=tmp_path))
+    assert all(torch.isfinite(p).all() for p in toy.net.parameters())
+
+
+def test_missing_accelerate_is_named(monkeypatch) -> None:
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("accelerate"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r"diptych\[train\]"):
+        trained()
