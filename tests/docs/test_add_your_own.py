@@ -1,0 +1,53 @@
+"""The page "add your own system" is run as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "add-your-own-system.md"
+BLOCKS = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in BLOCKS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_no_block_goes_unread() -> None:
+    assert set(BLOCKS) == {"class_mean.py", "test_class_mean.py", "try_it.py", "pyproject.toml"}
+    assert PAGE.read_text(encoding="utf-8").count("```") == 2 * len(BLOCKS)
+
+
+def test_its_tests_pass(folder: Path) -> None:
+    assert "3 passed" in run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=.", "test_class_mean.py")
+
+
+def test_its_measurement_prints_a_gain_with_an_interval(folder: Path) -> None:
+    first, *others = run(folder, "try_it.py").splitlines()
+    assert re.fullmatch(r"class-mean \d+\.\d %", first)
+    for slug, line in zip(("zero-shot", "linear-probe"), others, strict=True):
+        assert re.fullmatch(rf"over {slug}: [+-]\d+\.\d points, 95 % interval [+-]\d+\.\d to [+-]\d+\.\d", line)
+
+
+def test_its_entry_point_names_the_system(folder: Path) -> None:
+    points = tomllib.loads(BLOCKS["pyproject.toml"])["project"]["entry-points"]["diptych.methods"]
+    code = (
+        "from importlib.metadata import EntryPoint; from diptych import catalog;"
+        f"catalog.entry_points = lambda group: [EntryPoint(n, v, group) for n, v in {points!r}.items()];"
+        "print(catalog.find('class-mean').card.name, 'class-mean' in catalog.slugs(), len(catalog.cards()) == len(catalog.slugs()))"
+    )
+    assert run(folder, "-c", code) == "class mean True True\n"
