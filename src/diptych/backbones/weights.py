@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +57,7 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            tensors: dict[str, Tensor] = load_file(path)
-            return tensors
+            return _tensors(load_file(path), path)
         except SafetensorError as error:
             raise DataError(f"{path} is damaged ({error}): download it again.") from error
     if path.suffix == ".npz":
@@ -70,7 +70,9 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
         state: object = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     else:
         try:
-            state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
+            with warnings.catch_warnings():  # torch warns of old pickle protocols, which it then reads or refuses
+                warnings.simplefilter("ignore")
+                state = torch.load(path, map_location="cpu", weights_only=not allow_pickle)
         except pickle.UnpicklingError as error:
             raise UsageError(f"{path} holds more than tensors{_PICKLE}") from error
         except (RuntimeError, EOFError, ValueError) as error:

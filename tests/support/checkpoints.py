@@ -1,0 +1,111 @@
+"""Tiny random checkpoints in the published formats, written without diptych's own code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+OPENAI = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+HALVES = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+MOBILE = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "resize_mode": "shortest"}
+WORDS = ["a", "photo", "of", "the", "cat", "dog", "red", "barn", "two"]
+SENTENCES = ["a photo of a cat", "a dog", "the red barn of two dogs"]
+
+
+def timm_tower(name: str, pool: str, proj: str | None, size: int = 224) -> dict[str, Any]:
+    return {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool, "timm_proj": proj, "image_size": size}
+
+
+def vit(**extra: Any) -> dict[str, Any]:
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16}
+    return {"embed_dim": 12, "vision_cfg": vision, "text_cfg": dict(TEXT), **extra}
+
+
+SIGLIP_TEXT = {
+    "context_length": 64,
+    "vocab_size": 32,
+    "width": 16,
+    "heads": 2,
+    "layers": 2,
+    "hf_tokenizer_name": "org/siglip-tokenizer",
+    "tokenizer_kwargs": {"clean": "canonicalize"},
+    "no_causal_mask": True,
+    "proj_bias": True,
+    "pool_type": "last",
+    "norm_kwargs": {"eps": 1e-6},
+}
+FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "vit": (vit(), OPENAI),
+    "vit-quickgelu": (vit(quick_gelu=True), OPENAI),
+    "vit-custom-text": (vit(custom_text=True), OPENAI),
+    "resnet": ({**vit(), "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}}, OPENAI),
+    "convnext": ({**vit(), "vision_cfg": timm_tower("convnext_atto", "", "linear", 64)}, OPENAI),
+    "siglip": (
+        {"embed_dim": 192, "init_logit_bias": -10, "custom_text": True, "vision_cfg": timm_tower("vit_tiny_patch16_224", "map", "none"),
+         "text_cfg": SIGLIP_TEXT},
+        HALVES,
+    ),
+    "eva": ({**vit(custom_text=True), "vision_cfg": timm_tower("eva02_tiny_patch14_224", "token", None)}, OPENAI),
+    "mobileclip": (
+        {**vit(custom_text=True), "vision_cfg": timm_tower("fastvit_t8", "avg", None, 64), "text_cfg": {**TEXT, "no_causal_mask": True}},
+        MOBILE,
+    ),
+    "coca": (
+        {**vit(custom_text=True), "vision_cfg": {**vit()["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+         "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+         "multimodal_cfg": {**TEXT, "context_length": 76, "attn_pooler_heads": 2}},
+        OPENAI,
+    ),
+}  # fmt: skip
+
+
+def openclip_model(config: dict[str, Any], seed: int = 0) -> torch.nn.Module:
+    """Build by open_clip's classes; batch norms get statistics that training mode would not reproduce."""
+    from open_clip import CLIP, CoCa, CustomTextCLIP
+
+    config = json.loads(json.dumps(config))
+    custom = config.pop("custom_text", False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: torch.nn.Module = (CLIP if not custom else CoCa if "multimodal_cfg" in config else CustomTextCLIP)(**config)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 2.0)
+    return model
+
+
+def small_tokenizer(folder: Path, *, end: str = "</s>", end_id: int = 1, pad_id: int = 0, bos: str | None = None) -> None:
+    """Write a word-level tokenizer with SigLIP's or BERT's habits."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"<pad>": pad_id, end: end_id, "<unk>": 2} | ({bos: 3} if bos else {})
+    vocab = special | {w: 4 + i for i, w in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    single = f"{bos} $A {end}" if bos else f"$A {end}"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(k, v) for k, v in special.items() if k in (bos, end)]
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token=end, unk_token="<unk>", bos_token=bos)
+    fast.save_pretrained(str(folder))
+
+
+def gap(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Return max |difference| / max |value|."""
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+def into_hub_cache(cache: Path, repository: str, folder: Path) -> None:
+    """Lay a folder's files down as the hub's own downloads do."""
+    import shutil
+
+    home = cache / f"models--{repository.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, home / "snapshots" / ("0" * 40))
