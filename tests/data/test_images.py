@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
+from tests.support import image_files as make
 
 from diptych.core.errors import UnreadableItem
 from diptych.data.images import exif_orientation, open_image
-from tests.support import image_files as make
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -43,7 +43,9 @@ def test_exif_orientation_is_applied_once(tmp_path: Path, kind: str, orientation
     assert got.size == ((30, 40) if orientation >= 5 else (40, 30))
 
 
-@pytest.mark.parametrize("block", [b"", b"Exif\0\0", b"MM\0*", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\x01", b"nonsense" * 9])
+@pytest.mark.parametrize(
+    "block", [b"", b"Exif\0\0", b"MM\0*", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\x01", b"nonsense" * 9]
+)
 def test_damaged_exif_means_upright(block: bytes) -> None:
     assert exif_orientation(block) == 1
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from tests.support.image_files import gradient
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision.transforms import v2
 
 from diptych.core.backbone import PixelRecipe
 from diptych.data.pixels import fit, normalise, prepare
-from tests.support.image_files import gradient
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SIZES = [(451, 300), (300, 451), (64, 64), (63, 64), (65, 64), (32, 32), (200, 500), (203, 201), (7, 400), (1, 30)]

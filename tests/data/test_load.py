@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.image_files import photo
+
+from diptych.core.errors import UsageError
+from diptych.data.classnames import read_names
+from diptych.data.load import demo_folder, open_data
+
+
+def test_folder_table_and_single_photo(tmp_path: Path) -> None:
+    path = photo(tmp_path / "set/cat/a.png")
+    (tmp_path / "set.csv").write_text("path,label\nset/cat/a.png,cat\n")
+    assert open_data(tmp_path / "set").classes == open_data(str(tmp_path / "set.csv")).classes == ("cat",)
+    assert open_data(path).splits["test"].items.name(0) == str(path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"), [("absent", "There is no file or folder"), ("demo:cars", "no demo 'cars'"), (__file__, "neither a folder")]
+)
+def test_nothing_to_open(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_data(spec)
+
+
+def test_demo_photos_ship_with_names_and_credits() -> None:
+    data = open_data("demo:photos")
+    items = data.splits["test"].items
+    names = read_names(demo_folder("photos") / "names.txt")
+    with (demo_folder("photos") / "credits.csv").open(encoding="utf-8") as lines:
+        credits = {row["path"]: row for row in csv.DictReader(lines)}
+    shown = {Path(items.name(i)).name for i in range(len(items))}
+    assert shown == set(credits)
+    assert {row["name"] for row in credits.values()} < set(names)
+    assert all(row["licence"].startswith(("CC0", "public domain", "no known copyright")) for row in credits.values())
+    assert all(max(items[i].size) <= 512 for i in range(len(items)))
+    assert (data.name, data.classes) == ("demo:photos", ())
+
+
+def test_demo_clothes_ship_with_credits() -> None:
+    data = open_data("demo:clothes")
+    assert (len(data.classes), {s: len(t) for s, t in data.splits.items()}) == (10, {"train": 500, "test": 138})
+    assert np.bincount(data.splits["train"].labels()).tolist() == [50] * 10
+    root = demo_folder("clothes")
+    with (root / "credits.csv").open(encoding="utf-8") as lines:
+        credited = {row["path"] for row in csv.DictReader(lines) if row["licence"] == "CC0-1.0"}
+    assert credited == {p.relative_to(root).as_posix() for p in root.rglob("*.jpg")}
+    assert sum(p.stat().st_size for p in root.rglob("*.jpg")) < 3e6
+    for table in data.splits.values():
+        for i in range(0, len(table), 25):
+            assert min(table.items[i].size) <= 128
+
+
+@pytest.mark.data
+def test_development_sets_open(data_root: Path) -> None:
+    for name, classes in (("cifar10_small", 10), ("caltech40", 40), ("clothing_small", 10), ("ucmerced21", 21)):
+        folder, table = open_data(data_root / name), open_data(data_root / name / "labels.csv")
+        assert len(folder.classes) == classes
+        assert folder.hash == table.hash

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.support.image_files import photo
+
+from diptych.core.errors import DataError, UsageError
+from diptych.data.folders import class_folder
+from diptych.data.tables import read_table
+
+ROWS = [("train/cat/0.png", "cat", "train"), ("train/dog/1.png", "dog", "train"), ("test/cat/2.png", "cat", "test")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for seed, (path, _, _) in enumerate(ROWS):
+        photo(tmp_path / path, seed)
+    return tmp_path
+
+
+def write(place: Path, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Path:
+    if place.suffix == ".parquet":
+        pq.write_table(pa.table({h: [r[i] for r in rows] for i, h in enumerate(head)}), place)
+    else:
+        mark = "\t" if place.suffix == ".tsv" else ","
+        place.write_text("\n".join(mark.join(row) for row in [head, *rows]), encoding="utf-8-sig")
+    return place
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("column", ["path", "filepath", "image", "image_path"])
+@pytest.mark.parametrize("label", ["label", "class", "class_name"])
+def test_table_equals_the_folder(root: Path, suffix: str, column: str, label: str) -> None:
+    data = read_table(write(root / f"t{suffix}", (column, label, "split"), ROWS))
+    folder = class_folder(root)
+    assert data.classes == folder.classes == ("cat", "dog")
+    assert data.hash == folder.hash
+    assert data.splits["train"].labels().tolist() == [0, 1]
+    assert data.splits["test"].items[0].size == (40, 30)
+
+
+def test_without_split_and_label(root: Path) -> None:
+    assert list(read_table(write(root / "t.csv", ("path", "label"), [r[:2] for r in ROWS])).splits) == ["test"]
+    assert read_table(write(root / "t.csv", ("path",), [r[:1] for r in ROWS])).classes == ()
+
+
+def test_whole_numbers_are_sorted_as_numbers(root: Path) -> None:
+    rows = [(ROWS[0][0], "10"), (ROWS[1][0], "9"), (ROWS[2][0], "010")]
+    assert read_table(write(root / "t.csv", ("path", "label"), rows)).classes == ("9", "010", "10")
+
+
+@pytest.mark.parametrize("place", ["../secret.png", "train/../../secret.png", "/etc/secret.png", ""])
+def test_paths_that_lead_outside_are_refused(root: Path, place: str) -> None:
+    table = write(root / "t.csv", ("path", "label"), [(place, "cat")])
+    with pytest.raises(DataError, match=r"Row 1 of .* (leads outside|has no path)"):
+        read_table(table)
+    if place:
+        assert len(read_table(table, allow_outside=True).splits["test"]) == 1
+
+
+def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
+    with pytest.raises(DataError, match="leads outside"):
+        read_table(write(root / "t.csv", ("path",), [(f"../{root.name}-other/x.png",)]))
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "message"),
+    [
+        (("file", "label"), [("a", "b")], "no column path or filepath"),
+        (("path", "label"), [], "no rows"),
+        (("path", "label"), [("a.png", "")], "Row 1 .* has no label"),
+        (("path", "split"), [("a.png", "dev")], "split 'dev'"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_table(write(tmp_path / "t.csv", head, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("t.csv", b"path,label\n\xff\xfe,a"), ("t.csv", b'path\n"open'), ("t.parquet", b"PAR1 nonsense")]
+)
+def test_damaged_tables(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        read_table(tmp_path / name)
+
+
+def test_not_a_table(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no table"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.xlsx").write_text("")
+    with pytest.raises(UsageError, match="is no table"):
+        read_table(tmp_path / "t.xlsx")

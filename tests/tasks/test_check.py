@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.support import image_files as make
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+from diptych.data.load import open_data
+from diptych.tasks import check as module
+from diptych.tasks.check import CheckReport, check
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A clean set: two classes, three splits, six pictures each."""
+    seed = 0
+    for split in ("train", "val", "test"):
+        for name in ("sea_horse", "cat"):
+            for i in range(6):
+                make.photo(tmp_path / split / name / f"{i}.png", seed)
+                seed += 1
+    return tmp_path
+
+
+def kinds(report: CheckReport) -> list[str]:
+    return [f.kind for f in report.findings]
+
+
+def test_clean_data_have_no_finding(root: Path) -> None:
+    report = check(root)
+    assert report.findings == ()
+    assert report.ok
+    assert report.counts == {"train": 12, "val": 12, "test": 12}
+    assert check(open_data(root)).findings == ()
+    assert json.loads(json.dumps(report.as_dict()))["ok"] is True
+
+
+def test_unreadable_pictures_are_grouped_by_reason(root: Path) -> None:
+    make.empty(root / "train/cat/e.png")
+    make.empty(root / "train/cat/f.png")
+    make.bomb(root / "test/cat/g.png")
+    report = check(root)
+    assert kinds(report) == ["unreadable", "unreadable"]
+    assert not report.ok
+    assert {len(f.paths) for f in report.findings} == {1, 2}
+    assert "60,000 x 60,000" in " ".join(f.message for f in report.findings)
+
+
+def test_duplicates(root: Path) -> None:
+    same = (root / "train/cat/0.png").read_bytes()
+    (root / "test/cat/again.png").write_bytes(same)
+    (root / "val/cat/twin.png").write_bytes((root / "val/cat/0.png").read_bytes())
+    (root / "val/sea_horse/liar.png").write_bytes((root / "val/cat/1.png").read_bytes())
+    report = check(root)
+    assert sorted(kinds(report)) == ["duplicate", "duplicate-across-splits", "two-labels"]
+    across = next(f for f in report.findings if f.kind == "duplicate-across-splits")
+    assert sorted(across.paths) == [str(root / "test/cat/again.png"), str(root / "train/cat/0.png")]
+    assert across.severity == "error"
+
+
+def test_across_splits_and_doubled_inside(root: Path) -> None:
+    same = (root / "train/cat/0.png").read_bytes()
+    (root / "train/cat/twin.png").write_bytes(same)
+    (root / "test/cat/again.png").write_bytes(same)
+    assert sorted(kinds(check(root))) == ["duplicate", "duplicate-across-splits"]
+
+
+def test_classes_empty_missing_or_tiny(root: Path) -> None:
+    (root / "train/emu").mkdir()
+    make.photo(root / "train/dog/1.png", 99)
+    report = check(root)
+    assert kinds(report)[0] == "empty-class"
+    assert report.findings[0].paths == ("emu",)
+    assert sorted(kinds(report)[1:]) == ["class-missing-in-split"] * 2 + ["tiny-class"]
+
+
+def test_missing_splits(root: Path) -> None:
+    for split, severity in (("val", "note"), ("test", "error")):
+        (root / split).rename(root / f"old-{split}")
+        found = [f for f in check(root).findings if f.kind == "missing-split"]
+        assert severity in {f.severity for f in found}
+    assert [f.message for f in check(root / "train").findings] == ["There is no train split: zero-shot only."]
+
+
+def test_names_that_do_not_fit(root: Path) -> None:
+    assert kinds(check(root, names=["cat"])) == ["names"]
+    assert kinds(check(root, names=["horse", "Horse"])) == ["name-collision"]
+    assert check(root, names=["cat", "sea horse"]).ok
+
+
+def test_folder_names_that_become_one(root: Path) -> None:
+    for s, split in enumerate(("train", "val", "test")):
+        for i in range(6):
+            make.photo(root / split / "SeaHorse" / f"{i}.png", 100 + 6 * s + i)
+    found = check(root).findings
+    assert [f.kind for f in found] == ["name-collision"]
+    assert found[0].paths == ("SeaHorse", "sea_horse")
+
+
+def test_large_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGE", 1199)
+    assert kinds(check(root)) == ["large"]
+
+
+def test_data_that_do_not_open_are_a_finding(tmp_path: Path) -> None:
+    report = check(tmp_path)
+    assert kinds(report) == ["layout"]
+    assert not report.ok
+    with pytest.raises(UsageError):
+        check(tmp_path / "absent")
+
+
+def test_findings_do_not_depend_on_workers(root: Path) -> None:
+    make.empty(root / "train/cat/e.png")
+    assert check(root, run=Run(workers=1)) == check(root, run=Run(workers=4))
+
+
+def test_demo_data_are_healthy() -> None:
+    assert check("demo:clothes").ok
+    assert check("demo:photos").findings == ()
