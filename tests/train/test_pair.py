@@ -1,0 +1,143 @@
+"""The ten-line default, on a small random open_clip model and coloured squares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.checkpoints import FAMILIES
+from torch.nn.functional import normalize
+
+from diptych.backbones.openclip import OpenClip
+from diptych.backbones.openclip_sources import build, from_model
+from diptych.core.backbone import PixelRecipe, Spec
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run, World
+from diptych.core.train import Row
+from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from diptych.train.batches import open_source
+from diptych.train.loop import train
+from diptych.train.pair import PairTrainee
+from diptych.train.schedule import Fit, Schedule
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "white": (240, 240, 240), "black": (10, 10, 10)}
+RUN = Run(seed=1, workers=0)
+FIT = Fit(lr=2e-3, batch=10, steps=30, schedule=Schedule(warmup=5), clip=1.0)
+PIXELS = PixelRecipe(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SPEC = Spec("test", "openclip", "small", "", "gelu", "clip-bpe", 77, 0, "argmax", 12, PIXELS)
+
+
+class Squares:
+    """Noisy coloured squares, the same for the same index."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: int) -> Image.Image:
+        noise = np.random.default_rng(index).normal(0, 25, (32, 32, 3))
+        return Image.fromarray((np.array(list(COLOURS.values()))[index % 5] + noise).clip(0, 255).astype(np.uint8))
+
+    def key(self, index: int) -> str:
+        return f"{index:064x}"
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def squares(rows: int = 40, shift: int = 0) -> Table[Image.Image]:
+    names = list(COLOURS)
+    captions = [(f"a {names[(i + shift * (i // 5)) % 5]} square", f"{names[(i + shift * (i // 5)) % 5]}") for i in range(rows)]
+    return Table(Squares(rows), {"captions": Column("captions", captions)})
+
+
+def small(**extra) -> OpenClip:
+    backbone = from_model(build({**FAMILIES["vit"][0], **extra}, seed=0), SPEC)
+    assert isinstance(backbone, OpenClip)
+    return backbone
+
+
+def accuracy(space: OpenClip) -> float:
+    held_out = Squares(100)
+    with torch.no_grad():
+        images = space.image.encode(space.image.inputs([held_out[i] for i in range(50, 100)]))
+        texts = space.text.encode(space.text.inputs([f"a {c} square" for c in COLOURS]))
+    return float((normalize(images, dim=-1) @ normalize(texts, dim=-1).T).argmax(1).eq(torch.arange(50) % 5).float().mean())
+
+
+@pytest.mark.parametrize(("objective", "extra"), [(ClipLoss(), {}), (ClipLoss(chunk=3), {}), (SigLipLoss(), {"init_logit_bias": -10.0})])
+def test_learns_colours(objective, extra) -> None:
+    trainee = PairTrainee(small(**extra), objective, RUN)
+    done = train(trainee, squares(), replace(FIT, steps=60), RUN)
+    assert accuracy(trainee.trained()) > 0.9
+    losses = [next(v for name, v in r.items() if name.startswith("main/")) for r in done.records]
+    assert losses[-1] < losses[0]
+
+
+def rows():
+    table = squares(10)
+    return [Row(table.items[i], i, table.items.key(i), {"captions": table.columns["captions"].values[i]}) for i in range(10)]
+
+
+def test_learns_nothing_from_captions_of_other_pictures() -> None:
+    trainee = PairTrainee(small(), ClipLoss(), RUN)
+    train(trainee, squares(shift=1), FIT, RUN)
+    assert accuracy(trainee.trained()) < 0.5
+
+
+def test_the_space_that_came_in_is_untouched() -> None:
+    backbone = small()
+    before = {n: t.clone() for n, t in backbone.module().state_dict().items()}
+    trainee = PairTrainee(backbone, ClipLoss(), RUN)
+    train(trainee, squares(), replace(FIT, steps=2), RUN)
+    assert all(torch.equal(before[n], t) for n, t in backbone.module().state_dict().items())
+    assert trainee.trained().fingerprint != backbone.fingerprint
+    assert not trainee.trained().module().training
+
+
+def test_locked_image_tower_stays_as_it_was() -> None:
+    backbone = small()
+    trainee = PairTrainee(backbone, ClipLoss(), RUN, learns=lambda name: not name.startswith("visual."))
+    train(trainee, squares(), replace(FIT, steps=2), RUN)
+    after = trainee.trained().module().state_dict()
+    moved = {n.split(".")[0] for n, t in backbone.module().state_dict().items() if not torch.equal(t, after[n])}
+    assert "visual" not in moved
+    assert "transformer" in moved
+
+
+def test_scale_is_kept_in_its_range() -> None:
+    trainee = PairTrainee(small(), ClipLoss(), RUN, scale_range=(2.6, 2.65))
+    train(trainee, squares(), replace(FIT, steps=1), RUN)
+    assert math.log(trainee.trained().scale()[0].item()) == pytest.approx(2.65)
+
+
+def test_no_decay_for_vectors_and_scalars() -> None:
+    trainee = PairTrainee(small(), ClipLoss(), RUN)
+    shapes = {n: p.ndim for n, p in trainee.module().named_parameters()}
+    for group in trainee.groups():
+        assert all((shapes[n] >= 2) == (group.decay == 1.0) for n in group.names)
+    assert sum(len(g.names) for g in trainee.groups()) == len(shapes)
+
+
+def test_captions_are_drawn_evenly_and_repeatably() -> None:
+    trainee = PairTrainee(small(), ClipLoss(), RUN)
+    row = rows()[0]
+    drawn = [trainee.views(row, RUN.generator(str(i)))["text"] for i in range(60)]
+    assert 15 < drawn.count("red") < 45
+    assert trainee.views(row, RUN.generator("7"))["text"] == drawn[7]
+
+
+def test_errors() -> None:
+    trainee = PairTrainee(small(), ClipLoss(), RUN)
+    with pytest.raises(DataError, match="no captions"):
+        train(trainee, Table(Squares(40)), FIT, RUN)
+    with pytest.raises(UsageError, match="divide"):
+        open_source(squares(), trainee, replace(FIT, batch=9), replace(RUN, world=World(0, 2)))
