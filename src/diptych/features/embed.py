@@ -219,7 +219,7 @@ class _Source:
     def inputs(self, read: Sequence[Any], draw: int) -> Inputs:
         """Return the inputs of a batch of what ``read`` gave, errors left out."""
         if self._views:
-            return self.encoder.inputs([torch.from_numpy(np.ascontiguousarray(r[draw])).permute(2, 0, 1).float() / 255 for r in read])
+            return self.encoder.inputs([torch.tensor(r[draw]).permute(2, 0, 1).float() / 255 for r in read])
         return self.encoder.inputs(read) if self.encoder.size is None else _joined(read)
 
 

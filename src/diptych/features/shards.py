@@ -1,6 +1,6 @@
 """Files of the embedding store: JSON that carries its own checksum, and blocks of vectors that NumPy alone opens.
 
-A shard is two files: ``<number>.json`` lists its blocks (one block is one finished batch), and the ``.npy`` that it names holds their rows
+A shard is two files: ``<shard>.json`` lists its blocks (one block is one finished batch), and the ``.npy`` that it names holds their rows
 one after the other, (N, D) little-endian float32. The JSON appears last and whole, so a shard is there or it is not.
 """
 
@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HEAD, _MIDDLE, _DIGITS = b'{"sha256":"', b'","content":', 64
-_SHARD = re.compile(r"([0-9]{8}(?:-[0-9a-f]{16})?)\.json")
-_ARRAY, _BATCH = re.compile(r"[0-9a-f-]{1,64}\.npy"), re.compile(r"[0-9]{8}-[0-9]{6}")
+_SHARD = re.compile(r"([0-9]{8}-[0-9]{6}|merged-[0-9a-f]{16})\.json")
+_ARRAY, _BATCH = re.compile(r"[0-9a-z-]{1,64}\.npy"), re.compile(r"[0-9]{8}-[0-9]{6}")
 
 
 class BrokenFileError(Exception):
@@ -51,9 +52,14 @@ def unseal(data: bytes) -> Any:
     return json.loads(text)
 
 
-@contextlib.contextmanager
-def _beside(path: Path, data: bytes, sync: bool) -> Iterator[Path]:
-    """Write a file of a unique name beside ``path``; remove it at the end if it still lies there."""
+def write_whole(path: Path, data: bytes, *, sync: bool = False) -> None:
+    """Write a file so that readers see the old one or the new one, never a part.
+
+    Args:
+        path: its name.
+        data: its bytes.
+        sync: force it to the disk before returning; without, a power cut (not a kill) may tear it, and its checksum will tell.
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(draft, "xb") as file:
@@ -61,40 +67,30 @@ def _beside(path: Path, data: bytes, sync: bool) -> Iterator[Path]:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        yield draft
+        os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, never a part. A power cut may tear it: checksums tell."""
-    with _beside(path, data, sync=False) as draft:
-        os.replace(draft, path)
-
-
-def create_once(path: Path, data: bytes, *, sync: bool) -> bool:
-    """Create a file whole, unless the name is taken: a compare-and-swap between processes, without locks.
-
-    Args:
-        path: its name.
-        data: its bytes.
-        sync: force it to the disk before returning.
-
-    Returns:
-        False where the name was taken.
-    """
-    with _beside(path, data, sync=sync) as draft:
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return False
-    if sync and hasattr(os, "O_DIRECTORY"):  # POSIX: the entry of the folder must reach the disk too
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if sync and sys.platform != "win32":  # the entry of the folder must reach the disk too
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-    return True
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the only lock of a file; the system gives it back when the process dies, however it dies."""
+    with open(path, "ab") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class Block:
         array: name of the array file.
         start: first row in it.
         digest: SHA-256 of the rows' bytes.
-        shard: name of the JSON that lists the block: a number, or a number and a hash where shards were merged.
+        shard: name of the JSON that lists the block: the batch's own, or "merged-" and a hash.
     """
 
     batch: str
@@ -124,7 +120,7 @@ class Block:
     @property
     def merged(self) -> bool:
         """Whether the block shares its shard with others."""
-        return "-" in self.shard
+        return self.shard.startswith("merged-")
 
 
 @dataclass
@@ -164,10 +160,6 @@ class Index:
             if key not in block.yields:
                 self.owner.setdefault(key, row)
         self.rows += len(block.keys)
-
-    def next_number(self) -> int:
-        """Return the number that the next shard takes."""
-        return 1 + max((int(name[:8]) for name in self.files), default=-1)
 
 
 def digest_of(rows: NDArray[np.float32]) -> str:
@@ -216,20 +208,28 @@ def read_rows(folder: Path, block: Block, dim: int) -> NDArray[np.float32]:
     """Read the (n, D) rows of a block and check them.
 
     Raises:
-        BrokenFileError: the array is missing, cut short, of another type, or holds other bytes.
+        BrokenFileError: the array is missing, cut short before their end, of another type, or holds other bytes.
     """
     if not block.keys:
         return np.zeros((0, dim), dtype=np.float32)
+    wanted = len(block.keys) * dim * 4
     try:
-        values = np.load(folder / block.array, mmap_mode="r", allow_pickle=False)
+        with open(folder / block.array, "rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise BrokenFileError("another array format")
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            if len(shape) != 2 or shape[1] != dim or fortran or dtype != np.dtype("<f4"):
+                raise BrokenFileError("an array of another type or width")
+            file.seek(block.start * dim * 4, os.SEEK_CUR)  # not a memory map: of a file cut short the first blocks still read
+            data = file.read(wanted)
     except FileNotFoundError as error:
         raise BrokenFileError("missing") from error
     except (OSError, ValueError, EOFError) as error:
-        raise BrokenFileError("cut short, or no array") from error
-    if not isinstance(values, np.ndarray) or values.dtype != np.dtype("<f4") or values.ndim != 2 or values.shape[1] != dim:
-        raise BrokenFileError("an array of another type or width")
-    rows = np.array(values[block.start : block.start + len(block.keys)], dtype=np.float32)
-    if len(rows) != len(block.keys) or digest_of(rows) != block.digest:
+        raise BrokenFileError("no array") from error
+    if len(data) != wanted:
+        raise BrokenFileError("cut short")
+    rows = np.frombuffer(data, dtype="<f4").reshape(-1, dim).astype(np.float32)
+    if digest_of(rows) != block.digest:
         raise BrokenFileError("checksum differs")
     return rows
 

@@ -1,27 +1,27 @@
-"""The embedding store: vectors on disk by content key, the same bits for good. NumPy only, no torch, no locks.
+"""The embedding store: vectors on disk by content key, the same bits for good. NumPy only, no torch.
 
     folder/store.json                          {"schema": 1}
     folder/<space>/space.json                  what made these vectors, in clear; <space> is its hash
     folder/<space>/plans/<number>.json         batches of keys, on the disk (fsync) before anything is encoded
-    folder/<space>/shards/<number>.json, *.npy finished batches, one or many a shard (``features.shards``)
+    folder/<space>/shards/<shard>.json, *.npy  finished batches, one or many a shard (``features.shards``)
 
 **Why plans.** The last bits of a vector depend on its batch mates (matrix products choose their kernel by size). So the store fixes who
 goes with whom before encoding, and a batch that was interrupted or damaged is redone whole with the same members.
 
-**Rules.** (1) Plans and shards take their numbers by an atomic link, after looking at all earlier ones: all processes see one order.
-(2) A process that needs keys which an unfinished plan names redoes those batches if it holds all their members; else it plans its keys
-anew. (3) A key belongs for good to the batch that was finished first; a batch finished later lists it under ``yields``. (4) What fails
-its checksum is reported, dropped and made again; nothing else is touched.
+**Rules.** (1) Who writes a plan or finishes a batch looks at all earlier ones first and holds the file lock of the space meanwhile (never
+while encoding), so all processes see one order; readers need no lock. (2) A process that needs keys which an unfinished plan names redoes
+those batches if it holds all their members; else it plans its keys anew. (3) A key belongs for good to the batch that was finished first;
+a batch finished later lists it under ``yields``. (4) What fails its checksum is reported, dropped and made again; nothing else is touched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from diptych.features.shards import (
     Block,
     BrokenFileError,
     Index,
-    create_once,
     list_blocks,
     list_shards,
+    locked,
     read_blocks,
     read_rows,
     remove_shards,
@@ -105,7 +105,7 @@ class Store:
 
     Raises:
         UsageError: the folder holds another schema, or ``read_only`` and the folder does not exist.
-        DiptychError: the folder cannot be written.
+        DiptychError: the folder cannot be used: no space, no permission, no folder.
 
     Example:
         >>> import tempfile
@@ -124,6 +124,7 @@ class Store:
         self._dims: dict[str, int] = {}
         self._indexes: dict[str, Index] = {}
         self._plans: dict[str, dict[str, list[Batch]]] = {}
+        self._holds = ""
         self._known: set[Damage] = set()
         self._bad: set[tuple[str, str, str]] = set()  # read-only: (space, shard, batch) that cannot be dropped on disk
         if read_only and not self.folder.is_dir():
@@ -141,12 +142,13 @@ class Store:
         path = self.folder / space / "space.json"
         if self.read_only:
             return space
-        with self._writing():
+        with self._using():
             for name in ("plans", "shards"):
                 (self.folder / space / name).mkdir(parents=True, exist_ok=True)
+            existed = path.exists()  # asked first: another process may write it between two looks
             if self._facts(space) == dict(facts):
                 return space
-            if path.exists():
+            if existed:
                 self._report(Damage(path, "not the facts of this space"))
             write_whole(path, json.dumps(dict(facts), indent=2, sort_keys=True).encode())
         return space
@@ -204,26 +206,24 @@ class Store:
         _check(keys)
         self._may_write()
         held = set(keys if within is None else within)
-        while True:
-            index = self._index(space)
+        with self._locked(space):
+            index, plans = self._index(space), self._read_plans(space)
             open_keys = dict.fromkeys(k for k in keys if k not in index.owner)
-            last, chosen = -1, []
-            for number, batches in sorted(self._read_plans(space).items()):
-                last = int(number)
-                for batch in batches:
-                    unfinished = batch.name not in index.done
-                    if unfinished and any(k in open_keys for k in batch.keys) and held.issuperset(batch.keys):
-                        chosen.append(batch)
-                        for k in batch.keys:
-                            open_keys.pop(k, None)
+            chosen = []
+            for batch in (batch for _, batches in sorted(plans.items()) for batch in batches):
+                if batch.name not in index.done and any(k in open_keys for k in batch.keys) and held.issuperset(batch.keys):
+                    chosen.append(batch)
+                    for k in batch.keys:
+                        open_keys.pop(k, None)
             rest = list(open_keys)
             if not rest:
                 return chosen[::-1]
-            number = f"{max([last, *(int(name[:8]) for name in index.done)]) + 1:08d}"
+            # A finished batch keeps the number of its plan taken, even where the plan is lost.
+            number = f"{1 + max([-1, *map(int, plans), *(int(name[:8]) for name in index.done)]):08d}"
             batches = _named(number, [rest[i : i + size] for i in range(0, len(rest), size)])
-            with self._writing():
-                if create_once(self.folder / space / "plans" / f"{number}.json", seal({"batches": [b.keys for b in batches]}), sync=True):
-                    return chosen[::-1] + batches
+            content = seal({"batches": [b.keys for b in batches]})
+            write_whole(self.folder / space / "plans" / f"{number}.json", content, sync=True)
+            return chosen[::-1] + batches
 
     def put(self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None) -> None:
         """Store the vectors of a whole batch; nothing happens if it is already there.
@@ -243,29 +243,26 @@ class Store:
         keys = tuple(k for k in batch.keys if k not in broken)
         if values.shape != (len(keys), self._dim(space)):
             raise UsageError(f"Batch {batch.name} needs values ({len(keys)}, {self._dim(space)}), not {values.shape}.")
-        folder = self.folder / space / "shards"
-        while batch.name not in (index := self._index(space)).done:
-            block = Block(batch.name, keys, broken, frozenset(k for k in keys if k in index.owner))
-            with self._writing():
-                blocks = write_array(folder, batch.name, [(block, values)])
-                if create_once(folder / f"{index.next_number():08d}.json", list_blocks(blocks), sync=False):
-                    break
-        if sum(not b.merged for b in index.blocks) >= self.merge:
-            self.compact(space)
+        with self._locked(space):
+            index, folder = self._index(space), self.folder / space / "shards"
+            if batch.name not in index.done:
+                block = Block(batch.name, keys, broken, frozenset(k for k in keys if k in index.owner))
+                write_whole(folder / f"{batch.name}.json", list_blocks(write_array(folder, batch.name, [(block, values)])))
+            if sum(not b.merged for b in self._index(space).blocks) >= self.merge:
+                self.compact(space)
 
     def compact(self, space: str) -> None:
-        """Merge the one-batch shards of a space into one, and sweep what killed processes left. Safe to kill and to run twice."""
+        """Merge the one-batch shards of a space into one, and sweep what killed processes left. Safe to kill."""
         self._may_write()
-        folder, parts = self.folder / space / "shards", []
-        for block in [b for b in self._index(space).blocks if not b.merged]:
-            try:
-                parts.append((block, read_rows(folder, block, self._dim(space))))
-            except BrokenFileError as error:
-                self._drop(space, block, str(error))
-        with self._writing():
+        with self._locked(space):
+            folder, parts = self.folder / space / "shards", []
+            for block in [b for b in self._index(space).blocks if not b.merged]:
+                try:
+                    parts.append((block, read_rows(folder, block, self._dim(space))))
+                except BrokenFileError as error:
+                    self._drop(space, block, str(error))
             if len(parts) > 1:
-                # The merged shard keeps the highest number, so that numbers are never given twice.
-                name = f"{max(b.shard for b, _ in parts)}-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
+                name = f"merged-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
                 write_whole(folder / f"{name}.json", list_blocks(write_array(folder, name, parts)))
                 remove_shards(folder, [b for b, _ in parts])
             sweep(folder, self._index(space).arrays, _STALE)
@@ -293,20 +290,21 @@ class Store:
                     try:
                         read_rows(folder / "shards", block, int(facts["dim"]))
                     except BrokenFileError as error:
+                        if _others(folder / "shards", block) is None:  # merged by another process meanwhile
+                            continue
                         found.append(Damage(folder / "shards" / block.array, str(error), len(block.keys)))
         return found
 
     def _check_schema(self) -> None:
         path = self.folder / "store.json"
         try:
-            schema = json.loads(path.read_bytes())["schema"]
-        except FileNotFoundError:
-            schema = None
+            with self._using():
+                schema = json.loads(path.read_bytes())["schema"] if path.exists() else None
         except (ValueError, KeyError, TypeError):
             self._report(Damage(path, "not the description of a store"))
             schema = None
         if schema is None and not self.read_only:
-            with self._writing():
+            with self._using():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(path, json.dumps({"schema": SCHEMA}).encode())
         elif schema not in (None, SCHEMA):
@@ -358,26 +356,21 @@ class Store:
         path = self.folder / space / "shards" / f"{name}.json"
         self._report(Damage(path, reason))
         if not self.read_only:
-            with self._writing():
+            with self._locked(space):
                 path.unlink(missing_ok=True)
 
     def _drop(self, space: str, block: Block, reason: str) -> None:
         """Report a block and take it out of its shard, unless another process has just merged that shard."""
         folder = self.folder / space / "shards"
         self._indexes.pop(space, None)
-        try:
-            listed = read_blocks(folder, block.shard)
-        except (FileNotFoundError, BrokenFileError):
-            return
-        others = [b for b in listed if b.batch != block.batch]
-        if len(others) == len(listed):
-            return
-        self._report(Damage(folder / block.array, reason, len(block.keys)))
-        if self.read_only:
-            self._bad.add((space, block.shard, block.batch))
-            return
-        with self._writing():
-            if others:
+        with contextlib.nullcontext() if self.read_only else self._locked(space):
+            others = _others(folder, block)
+            if others is None:
+                return
+            self._report(Damage(folder / block.array, reason, len(block.keys)))
+            if self.read_only:
+                self._bad.add((space, block.shard, block.batch))
+            elif others:
                 write_whole(folder / f"{block.shard}.json", list_blocks(others))
             else:
                 remove_shards(folder, [block])
@@ -396,8 +389,7 @@ class Store:
                 plans[number] = _named(number, unseal(path.read_bytes())["batches"])
             except (BrokenFileError, KeyError, TypeError) as error:
                 self._report(Damage(path, str(error)))
-                with self._writing():
-                    path.replace(path.with_suffix(".damaged"))
+                path.replace(path.with_suffix(".damaged"))
         return plans
 
     def _report(self, damage: Damage) -> None:
@@ -410,14 +402,27 @@ class Store:
         if self.read_only:
             raise UsageError(f"The embedding cache {self.folder} is open for reading only: open it for writing, or name another folder.")
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    @contextlib.contextmanager
+    def _locked(self, space: str) -> Iterator[None]:
+        """Hold the lock of a space; a method that holds it may call another that takes it."""
+        if space == self._holds:
+            yield
+            return
+        with self._using(), locked(self.folder / space / "lock"):
+            self._holds = space
+            try:
+                yield
+            finally:
+                self._holds = ""
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
             raise DiptychError(
-                f"The embedding cache {self.folder} cannot be written ({reason}): free space, or name another folder."
+                f"The embedding cache {self.folder} cannot be used ({reason}): free space, set its permissions, or name another folder."
             ) from error
 
 
@@ -429,3 +434,13 @@ def _check(keys: Sequence[str]) -> None:
 
 def _named(number: str, batches: Sequence[Sequence[str]]) -> list[Batch]:
     return [Batch(f"{number}-{place:06d}", tuple(keys)) for place, keys in enumerate(batches)]
+
+
+def _others(folder: Path, block: Block) -> list[Block] | None:
+    """Return the other blocks of a block's shard as it is on disk now; None where it is no longer in that shard."""
+    try:
+        listed = read_blocks(folder, block.shard)
+    except (FileNotFoundError, BrokenFileError):
+        return None
+    others = [b for b in listed if b.batch != block.batch]
+    return others if len(others) < len(listed) else None

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.support.backbone import SmallBackbone
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+from diptych.features.heads import logits, text_head
+
+PROMPTS = [["a fox", "a red fox", "a fox"], ["a tea cup"], ["a red fox", "an oak"]]
+
+
+def test_head_is_the_mean_of_unit_prompts_loop() -> None:
+    backbone = SmallBackbone()
+    rows = []
+    for prompts in PROMPTS:
+        unit = [
+            v / np.linalg.norm(v) for v in (backbone.text.encode(backbone.text.inputs([p]))[0].numpy().astype(np.float64) for p in prompts)
+        ]
+        mean = np.mean(unit, axis=0)
+        rows.append(mean / np.linalg.norm(mean))
+    head = text_head(backbone, PROMPTS, Run())
+    assert head.shape == (3, 16)
+    assert head.dtype == torch.float32
+    assert np.allclose(head.numpy(), np.stack(rows), atol=1e-6)
+
+
+def test_each_sentence_once_and_from_the_store(tmp_path: Path) -> None:
+    run = Run(cache=tmp_path)
+    head = text_head(SmallBackbone(), PROMPTS, run)
+    assert run.tally["encoded"] == 4
+    assert torch.equal(text_head(SmallBackbone(), PROMPTS, run), head)
+    assert (run.tally["encoded"], run.tally["cached"]) == (4, 4)
+
+
+def test_order_of_classes_is_kept() -> None:
+    head = text_head(SmallBackbone(), PROMPTS, Run())
+    assert torch.allclose(text_head(SmallBackbone(), PROMPTS[::-1], Run()), head.flip(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("prompts", [[], [["a fox"], []]])
+def test_a_class_without_prompt_is_refused(prompts: list[list[str]]) -> None:
+    with pytest.raises(UsageError, match="at least one prompt"):
+        text_head(SmallBackbone(), prompts, Run())
+
+
+@pytest.mark.parametrize(("score", "bias"), [("softmax", 0.0), ("sigmoid", -10.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logits_are_scaled_cosines_plus_bias(score: str, bias: float, dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, head = (torch.nn.functional.normalize(torch.randn(n, 16, generator=g, dtype=dtype), dim=-1) for n in (5, 3))
+    out = logits(SmallBackbone(score=score), x, head.float())  # type: ignore[arg-type]
+    assert out.dtype == dtype
+    assert np.allclose(out.numpy(), 20 * np.einsum("nd,kd->nk", x.numpy(), head.float().numpy()) + bias, atol=1e-5)
+
+
+def test_gradients_reach_what_is_trained() -> None:
+    x, head = torch.ones(1, 16), torch.ones(2, 16, requires_grad=True)
+    logits(SmallBackbone(), x, head).sum().backward()
+    assert head.grad is not None
