@@ -53,7 +53,7 @@ def test_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotAvailable, match="no folder or file"):
         load(f"local:{tmp_path / 'nothing'}")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotAvailable, match="neither open_clip_config.json nor config.json"):
+    with pytest.raises(NotAvailable, match="neither open_clip_config"):
         load(f"local:{tmp_path / 'empty'}")
 
 
@@ -104,7 +104,7 @@ def test_position_tables_are_not_resampled_in_silence(openclip_folder: Folder) -
     config = json.loads((folder / "open_clip_config.json").read_text())
     config["model_cfg"]["vision_cfg"]["image_size"] = 48
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(DataError, match="visual.positional_embedding"):
+    with pytest.raises(DataError, match=r"visual\.positional_embedding"):
         load(f"local:{folder}")
 
 
@@ -141,7 +141,7 @@ def test_pixels_that_the_folder_does_not_state_are_demanded(silent: dict[str, An
 def test_damaged_configuration(text: str, openclip_folder: Folder) -> None:
     folder = openclip_folder("vit")
     (folder / "open_clip_config.json").write_text(text)
-    with pytest.raises(DataError, match="open_clip_config.json"):
+    with pytest.raises(DataError, match="open_clip_config"):
         load(f"local:{folder}")
 
 
@@ -214,8 +214,8 @@ def test_a_bare_file_with_everything_stated(tmp_path: Path, monkeypatch: pytest.
         assert gap(backbone.text.encode(backbone.text.inputs(["a cat"])), expected) <= 1e-5
     with pytest.raises(UsageError, match="knows no architecture"):
         load(str(path), stated=Stated("ViT-Z-99", "gelu", RECIPE))
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: vit())
     with pytest.raises(UsageError, match="differ on the activation"):
-        monkeypatch.setattr(open_clip, "get_model_config", lambda name: vit())
         load(str(path), stated=Stated("ViT-B-32-quickgelu", "gelu", RECIPE))
 
 
@@ -312,8 +312,17 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return attempts
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32/laion2b_s34b_b79k", "ViT-B/32", "ViT-B-16-SigLIP/webli", "xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k",
-                                  "hf:openai/clip-vit-base-patch32", "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ViT-B-32/laion2b_s34b_b79k",
+        "ViT-B/32",
+        "ViT-B-16-SigLIP/webli",
+        "xlm-roberta-base-ViT-B-32/laion5b_s13b_b90k",
+        "hf:openai/clip-vit-base-patch32",
+        "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+    ],
+)
 @pytest.mark.parametrize("way", ["argument", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
 def test_offline_names_what_is_missing_and_never_asks_the_network(
     name: str, way: str, hub_cache: Path, no_network: list[str], monkeypatch: pytest.MonkeyPatch

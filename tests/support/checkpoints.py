@@ -38,29 +38,37 @@ SIGLIP_TEXT = {
     "pool_type": "last",
     "norm_kwargs": {"eps": 1e-6},
 }
+SIGLIP = {
+    "embed_dim": 192,
+    "init_logit_bias": -10,
+    "custom_text": True,
+    "vision_cfg": timm_tower("vit_tiny_patch16_224", "map", "none"),
+    "text_cfg": SIGLIP_TEXT,
+}
+EVA = {**vit(custom_text=True), "vision_cfg": timm_tower("eva02_tiny_patch14_224", "token", None)}
+MOBILECLIP = {
+    **vit(custom_text=True),
+    "vision_cfg": timm_tower("fastvit_t8", "avg", None, 64),
+    "text_cfg": {**TEXT, "no_causal_mask": True},
+}
+COCA = {
+    **vit(custom_text=True),
+    "vision_cfg": {**vit()["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
+    "multimodal_cfg": {**TEXT, "context_length": 76, "attn_pooler_heads": 2},
+}
+RESNET = {**vit(), "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}}
 FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "vit": (vit(), OPENAI),
     "vit-quickgelu": (vit(quick_gelu=True), OPENAI),
     "vit-custom-text": (vit(custom_text=True), OPENAI),
-    "resnet": ({**vit(), "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}}, OPENAI),
+    "resnet": (RESNET, OPENAI),
     "convnext": ({**vit(), "vision_cfg": timm_tower("convnext_atto", "", "linear", 64)}, OPENAI),
-    "siglip": (
-        {"embed_dim": 192, "init_logit_bias": -10, "custom_text": True, "vision_cfg": timm_tower("vit_tiny_patch16_224", "map", "none"),
-         "text_cfg": SIGLIP_TEXT},
-        HALVES,
-    ),
-    "eva": ({**vit(custom_text=True), "vision_cfg": timm_tower("eva02_tiny_patch14_224", "token", None)}, OPENAI),
-    "mobileclip": (
-        {**vit(custom_text=True), "vision_cfg": timm_tower("fastvit_t8", "avg", None, 64), "text_cfg": {**TEXT, "no_causal_mask": True}},
-        MOBILE,
-    ),
-    "coca": (
-        {**vit(custom_text=True), "vision_cfg": {**vit()["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
-         "text_cfg": {**TEXT, "context_length": 76, "embed_cls": True, "output_tokens": True},
-         "multimodal_cfg": {**TEXT, "context_length": 76, "attn_pooler_heads": 2}},
-        OPENAI,
-    ),
-}  # fmt: skip
+    "siglip": (SIGLIP, HALVES),
+    "eva": (EVA, OPENAI),
+    "mobileclip": (MOBILECLIP, MOBILE),
+    "coca": (COCA, OPENAI),
+}
 
 
 def openclip_model(config: dict[str, Any], seed: int = 0) -> torch.nn.Module:
@@ -109,3 +117,51 @@ def into_hub_cache(cache: Path, repository: str, folder: Path) -> None:
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
     shutil.copytree(folder, home / "snapshots" / ("0" * 40))
+
+
+def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
+    """Write a random transformers checkpoint with its tokenizer and processor, by transformers' own ``save_pretrained``."""
+    import transformers as t
+
+    small = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {**small, "image_size": 32, "patch_size": 16}
+    folder.mkdir(parents=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if family == "clip":
+            clip_tokenizer().save_pretrained(str(folder))
+            text = {**small, "vocab_size": 49408, "eos_token_id": 49407}
+            model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
+        elif family == "siglip":
+            small_tokenizer(folder)
+            text = {**small, "vocab_size": 32, "max_position_embeddings": 64}
+            model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
+        elif family == "metaclip_2":
+            small_tokenizer(folder, end="</s>", end_id=1, pad_id=0, bos="<s>")
+            text = {**small, "vocab_size": 32, "eos_token_id": 1, "bos_token_id": 3, "pad_token_id": 0}
+            model = t.MetaClip2Model(t.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=12))
+        else:
+            small_tokenizer(folder, end="[SEP]", end_id=1, pad_id=0, bos="[CLS]")
+            text = {**small, "vocab_size": 32, "pad_token_id": 0, "max_position_embeddings": 40}
+            model = t.ChineseCLIPModel(t.ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
+        for parameter in model.parameters():  # the library's tiny initial spread would hide differences
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(str(folder))
+    if family == "siglip":
+        t.SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(str(folder))
+    else:
+        sides = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+        t.CLIPImageProcessorPil(**sides).save_pretrained(str(folder))
+    return folder
+
+
+def clip_tokenizer() -> Any:
+    """Build transformers' CLIP tokenizer from the merges that open_clip ships."""
+    from open_clip import SimpleTokenizer
+    from transformers import CLIPTokenizer
+
+    bpe = SimpleTokenizer()
+    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocab = {names.get(k, k): v for k, v in bpe.encoder.items()}
+    return CLIPTokenizer(vocab=vocab, merges=sorted(bpe.bpe_ranks, key=bpe.bpe_ranks.__getitem__))

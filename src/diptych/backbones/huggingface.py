@@ -74,7 +74,10 @@ class HubImage:
         return fingerprint("image", self.spec, self.weights)
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
-        """Return (B, 3, S, S) normalised pixels, by our own recipe (the library's default processor is a grey level off).
+        """Return (B, 3, S, S) normalised pixels, by our own recipe.
+
+        It crops as CLIP's training did (torchvision). transformers' processors crop one pixel beside it where an odd number of
+        pixels is cut away, and the default ones resize tensors, a grey level off.
 
         Raises:
             UsageError: ``size`` differs from the tower's side, or a tensor has another shape.

@@ -167,6 +167,7 @@ def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
 
 def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
     """Load strictly: transformers only reports what is missing, and draws it at random."""
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
@@ -179,7 +180,7 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
         model, info = AutoModel.from_pretrained(
             str(folder), config=config, local_files_only=True, trust_remote_code=False, output_loading_info=True, use_safetensors=safe
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"transformers cannot load {folder} ({str(error).splitlines()[0]}): check its weights and {CONFIG}.") from error
     faults = {k: sorted(str(n) for n in info.get(k, ())) for k in ("missing_keys", "mismatched_keys", "unexpected_keys")}
     faults["unexpected_keys"] = [n for n in faults["unexpected_keys"] if not n.endswith("position_ids")]  # a constant of old versions

@@ -13,7 +13,7 @@ from diptych.backbones.huggingface import HuggingFace
 from diptych.backbones.openclip import OpenClip
 from diptych.backbones.spec import read_json
 from diptych.backbones.tokens import HubTokens
-from diptych.backbones.weights import OPENCLIP_FILES
+from diptych.backbones.weights import OPENCLIP_FILES, read_state
 from diptych.core.backbone import PixelRecipe, Space, Spec
 from diptych.core.errors import DataError, UsageError
 
@@ -60,10 +60,9 @@ def load_space(folder: Path, *, offline: bool) -> Any:
         offline: never touch the network for the base.
 
     Raises:
+        NotAvailable: the folder holds no tensors, or its base is not on this machine.
         DataError: the folder is damaged, of a newer schema, or its tensors do not fit the base.
     """
-    from safetensors.torch import load_file
-
     from diptych.backbones.load import load
 
     facts = read_json(folder / SPACE)
@@ -75,9 +74,10 @@ def load_space(folder: Path, *, offline: bool) -> Any:
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / SPACE} lacks facts ({error}): save the space again.") from error
     module = base.module()
+    state = read_state(folder / "model.safetensors")
     try:
-        module.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, RuntimeError) as error:
+        module.load_state_dict(state)
+    except RuntimeError as error:
         raise DataError(f"{folder / 'model.safetensors'} does not fit {facts['base']}: save the space again.") from error
     return base.rebuild(module, spec)
 

@@ -218,7 +218,7 @@ def load_tokenizer(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    if not any(folder.glob(p) for p in ("tokenizer*", "*.model", "vocab*")):
+    if not any(path for p in ("tokenizer*", "*.model", "vocab*") for path in folder.glob(p)):
         raise NotAvailable(f"{folder} holds no tokenizer: put its tokenizer.json and tokenizer_config.json there.")
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
