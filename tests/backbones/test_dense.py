@@ -39,11 +39,13 @@ def conv(name: str) -> tuple[nn.Module, Tensor, int]:
             return randomised(TimmModel("convnext_atto", embed_dim=16, pool="", proj="mlp")), x, 16
         case "ConvNeXt, norm before the pool":
             return randomised(timm.create_model("convnext_atto", num_classes=16, head_norm_first=True)), x, 16
+        case "FastViT":
+            return randomised(timm.create_model("fastvit_t8", num_classes=16)), x, 16
         case _:
             return randomised(timm.create_model("tf_efficientnet_lite0", num_classes=16)), x, 16
 
 
-CONVS = ["ModifiedResNet", "ConvNeXt in open_clip", "ConvNeXt, norm before the pool", "EfficientNet-Lite0"]
+CONVS = ["ModifiedResNet", "ConvNeXt in open_clip", "ConvNeXt, norm before the pool", "EfficientNet-Lite0", "FastViT"]
 
 
 @pytest.fixture(autouse=True)

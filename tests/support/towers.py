@@ -16,6 +16,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import TextTransformer, VisionTransformer
+from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
 from torch import Tensor, nn
 
 from diptych.backbones.towers.of import tower_of
@@ -138,6 +139,12 @@ def timm_vit(name: str, **options: Any) -> Case:
     return Case(name, "image", v, pixels(), v, lambda i, s: v.blocks[i](s.h))  # type: ignore[index]
 
 
+def stem(**options: Any) -> nn.Module:
+    """MobileCLIP-B's stem, smaller: three convolutions make patches of 8 pixels."""
+    conv = ConvStem(channels=(12, 24, 48), stride=(2, 2, 2), kernel_size=(2, 2, 2), padding=0, in_chans=3, act_layer=nn.GELU)
+    return HybridEmbed(backbone=conv, proj=False, **options)
+
+
 def timm_eva(name: str, **options: Any) -> Case:
     size = {"img_size": SIDE, "patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 4, "num_classes": 16, "mlp_ratio": 2.0}
     v: Any = randomised(eva.Eva(**(size | options)))
@@ -228,6 +235,7 @@ BUILDERS: dict[str, Callable[[str], Case]] = {
     "timm ViT, mean, fc_norm": lambda n: timm_vit(n, global_pool="avg", class_token=False),
     "timm ViT, SigLIP pool": lambda n: timm_vit(n, global_pool="map", class_token=False),
     "timm ViT, post-norm": lambda n: timm_vit(n, block_fn=vit.ResPostBlock, init_values=0.3),
+    "timm ViT, convolutional stem": lambda n: timm_vit(n, patch_size=1, embed_layer=stem, no_embed_class=True, img_size=SIDE),
     "timm EVA-02, RoPE, SwiGLU": lambda n: timm_eva(n, swiglu_mlp=True, scale_mlp=True, qkv_fused=False, global_pool="token", **_ROPE),
     "timm EVA, LayerScale, mean": lambda n: timm_eva(n, init_values=0.3),
     "timm EVA-02 enormous, post-norm": lambda n: timm_eva(n, use_post_norm=True, global_pool="token"),

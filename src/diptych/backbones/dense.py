@@ -1,4 +1,4 @@
-"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets, timm convolutional trunks (ConvNeXt, EfficientNet)."""
+"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets, timm convolutional trunks (ConvNeXt, EfficientNet, FastViT)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def dense_of(module: nn.Module, spec: Spec) -> Dense:
 
     Args:
         module: open_clip CLIP, CoCa or CustomTextCLIP; transformers CLIPModel or SiglipModel; or a bare image encoder: open_clip
-            VisionTransformer or ModifiedResNet, timm ViT, Eva, ConvNeXt or EfficientNet.
+            VisionTransformer or ModifiedResNet, timm ViT, Eva, ConvNeXt, EfficientNet or FastViT.
         spec: gives the name for messages.
 
     Raises:
@@ -38,7 +38,7 @@ def dense_of(module: nn.Module, spec: Spec) -> Dense:
     if "ModifiedResNet" in kinds:
         return ResNetDense(visual)
     trunk, head = (visual.trunk, visual.head) if "TimmModel" in kinds else (visual, None)
-    if class_names(trunk) & {"timm.ConvNeXt", "timm.EfficientNet"}:
+    if class_names(trunk) & {"timm.ConvNeXt", "timm.EfficientNet", "timm.FastVit"}:
         return ConvDense(trunk, head, spec.name)
     return VitDense(image_tower_of(module, spec))
 
@@ -93,7 +93,7 @@ class ConvDense:
     """Stages of a timm trunk that pools by the mean.
 
     Args:
-        trunk: timm ConvNeXt or EfficientNet; its head runs in ``project``.
+        trunk: timm ConvNeXt, EfficientNet or FastViT (MobileCLIP); its head runs in ``project``.
         head: what follows the trunk (open_clip's ``TimmModel.head``, or a head of ours); None: nothing.
         name: of the backbone, for messages.
 
