@@ -7,9 +7,10 @@ from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
 
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingPart
+from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.templates import SINGLE
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 
 TEMPLATES = ("a photo of a {}.", "art of the {}.", "a small {}.")
@@ -41,6 +42,8 @@ def test_equals_a_numpy_restatement(score: str, own: tuple[str, ...] | None, run
 def test_variants_are_one_template_and_the_ensemble(kit: Kit, run: Run) -> None:
     names = ClassNames(task()[0].names, TEMPLATES)
     head = {label: ZeroShot(**kwargs).fit(kit, names, Evidence(), run).head for label, kwargs in ZeroShot.card.variants.items()}
+    fitted = ZeroShot(**ZeroShot.card.variants["single"]).fit(kit, names, Evidence(), run)
+    assert fitted.classes.templates == SINGLE, "results carry the hash of the templates that were used"
     alone = ZeroShot().fit(kit, ClassNames(names.names, TEMPLATES[:1]), Evidence(), run).head
     assert torch.equal(head["single"], alone)
     assert not torch.allclose(head["ensemble"], alone)
@@ -53,6 +56,11 @@ def test_sizes(classes: int, items: int, kit: Kit, run: Run) -> None:
     assert fitted.head.shape == (classes, 16)
     torch.testing.assert_close(fitted.head.norm(dim=1), torch.ones(classes))
     assert fitted.scores(table([0] * items, 5).items, run).values.shape == (items, classes)
+
+
+def test_a_template_without_a_place_for_the_name_is_named(kit: Kit, run: Run) -> None:
+    with pytest.raises(UsageError, match="exactly one"):
+        ZeroShot(("a photo.",)).fit(kit, task()[0], Evidence(), run)
 
 
 def test_an_empty_kit_is_named(run: Run) -> None:

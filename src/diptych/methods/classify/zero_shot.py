@@ -8,7 +8,7 @@ with z the unit image embedding, s and b the backbone's scale and bias (b = 0 fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -20,10 +20,9 @@ from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
+from diptych.data.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-
-SINGLE = ("a photo of a {}.",)
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,15 @@ class ZeroShot(Classifier):
     )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedZeroShot:
-        """Embed the class names; the evidence is not read.
+        """Embed the class names; the evidence is not read. The result's ``classes`` hold the templates that were used.
 
         Raises:
             MissingPart: the kit has no backbone.
+            UsageError: a template does not hold exactly one "{}".
         """
         backbone = kit.need(Backbone)
-        return FittedZeroShot(classes, backbone, text_head(backbone, classes.prompts(self.templates), run))
+        named = classes if self.templates is None else replace(classes, templates=self.templates)
+        return FittedZeroShot(named, backbone, text_head(backbone, named.prompts(), run))
 
 
 @dataclass(frozen=True)
