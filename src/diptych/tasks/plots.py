@@ -78,7 +78,7 @@ def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_l
         x_label: title of the x axis.
         y_label: title of the y axis.
     """
-    width, height, left, right, top, bottom = 720, 360, 58, 16, 14, 46
+    width, height, left, right, top, bottom = 1000, 400, 58, 16, 14, 46
     points = [p for s in series for p in s.points] + ([reference] if reference else [])
     marks = ticks(min(p.low for p in points), max(p.high for p in points))
     places = sorted({p.x for s in series for p in s.points})
@@ -104,7 +104,7 @@ def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_l
             f'<line class="reference" x1="{left}" x2="{width - right}" y1="{at_y(reference.value):.1f}" y2="{at_y(reference.value):.1f}"/>'
         )
     for i, s in enumerate(series):
-        shift = 11 * (i - (len(series) - 1) / 2)  # side by side, so that whiskers do not cover each other
+        shift = 13 * (i - (len(series) - 1) / 2)  # side by side, so that whiskers do not cover each other
         placed = [(at_x(p.x) + shift, p) for p in s.points]
         colour = f'style="stroke:var(--s{i % COLOURS})"'
         line = " ".join(f"{x:.1f},{at_y(p.value):.1f}" for x, p in placed)
@@ -132,7 +132,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
         title: read out in place of the picture.
     """
     size, left, top, bottom = 220, 34, 8, 34
-    side = size - left - 8
+    side = size - left - 14
     most = max((n for _, _, n in bins), default=1)
     parts = [f'<svg viewBox="0 0 {size} {side + top + bottom}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>']
     for t in (0.0, 0.5, 1.0):

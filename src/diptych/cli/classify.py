@@ -1,0 +1,109 @@
+"""``diptych classify``: what is on these photos?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, say_skipped, show, show_json, show_table
+from diptych.core.errors import UnreadableItem, UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.data import Samples
+    from diptych.data.keys import FileKeys
+    from diptych.tasks.classify import Classified
+
+
+def classify(
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.", show_default=False)],
+    names: options.Names = None,
+    templates: options.Templates = None,
+    top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
+    threshold: Annotated[
+        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False)
+    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv or .json file.", show_default=False)] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Say what is on each photo, from class names alone."""
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UsageError(f"--out writes .csv or .json, not {out.name!r}.")
+    if out is not None and out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: give another --out or --overwrite.")
+    keys = options.file_keys(cache, verify)
+    samples, classes = open_photos(photos, keys)
+    spoken = options.class_names(names or _demo_names(photos), () if names else classes)
+    prompts = options.template_set(templates)
+
+    from diptych.core.data import ClassNames
+    from diptych.tasks.classify import classify as classify_photos
+    from diptych.tasks.record import write_bytes, write_json
+
+    run = options.open_run(device, precision, batch, workers, cache)
+    tower = options.open_backbone(backbone, run)
+    found = classify_photos(samples, ClassNames(spoken, prompts), tower, run, top=top, threshold=threshold)
+    keys.close()
+    if out is not None and out.suffix == ".csv":
+        write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
+    elif out is not None:
+        write_json(out, found.as_dict(), overwrite=overwrite)
+    if json:
+        show_json(found.as_dict())
+    else:
+        show_predictions(found)
+    say(speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone))
+    say_skipped(found.failed)
+    if found.failed:
+        raise typer.Exit(UnreadableItem.exit_code)
+
+
+def open_photos(photos: list[str], keys: FileKeys) -> tuple[Samples[Any], tuple[str, ...]]:
+    """Return the photos and the class names that their folders give."""
+    from diptych.data.folders import ImageFiles
+    from diptych.data.load import open_data
+    from diptych.tasks.encode import Joined
+
+    if len(photos) > 1:
+        return ImageFiles(photos, keys), ()
+    data = open_data(photos[0], keys)
+    return Joined(tuple(table.items for table in data.splits.values())), data.classes
+
+
+def _demo_names(photos: list[str]) -> str | None:
+    if photos != ["demo:photos"]:
+        return None
+    from diptych.data.load import demo_folder
+
+    return str(demo_folder("photos") / "names.txt")
+
+
+def speed(encoded: int, seconds: float, device: str, precision: str, backbone: str) -> str:
+    """Return one line about how fast it went."""
+    if not encoded:
+        return f"{backbone} on {device}, {precision}: all from the cache"
+    return f"{backbone} on {device}, {precision}: {encoded} images in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} images/s"
+
+
+def show_predictions(found: Classified) -> None:
+    """Print one line a photo."""
+    width = max(len(Path(p.name).name) for p in found.predictions)
+    if width > 60 or not found.predictions:
+        show_table(["photo", "classes"], [(Path(p.name).name, _line(p.top)) for p in found.predictions])
+        return
+    for p in found.predictions:
+        show(f"{Path(p.name).name:<{width}}  {_line(p.top)}")
+
+
+def _line(top: tuple[tuple[str, float], ...]) -> str:
+    return "  ".join(f"{label} {100 * value:.0f}%" for label, value in top) or "(none above the threshold)"

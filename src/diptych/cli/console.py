@@ -1,0 +1,125 @@
+"""What the terminal shows: results on stdout, progress and remarks on stderr. Loads rich only when something is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from diptych.core.errors import UnreadableItem
+    from diptych.core.run import Progress
+
+
+def say(text: str) -> None:
+    """Print a remark on stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def show(text: str) -> None:
+    """Print a result on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def show_json(data: Any) -> None:
+    """Print a result as JSON on stdout, the only thing that stands there."""
+    show(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), title: str = "") -> None:
+    """Print a table on stdout.
+
+    Args:
+        columns: headings.
+        rows: cells, as many as headings.
+        right: columns that are set to the right, such as numbers.
+        title: a line above.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title or None, title_justify="left", title_style="bold")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def _plain(cell: str) -> str:
+    from rich.markup import escape
+
+    return escape(cell)
+
+
+def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10) -> None:
+    """Name what was skipped, on stderr."""
+    if not failed:
+        return
+    say(f"{len(failed)} skipped:")
+    for error in failed[:limit]:
+        say(f"  {error}")
+    if len(failed) > limit:
+        say(f"  and {len(failed) - limit} more")
+
+
+class Display:
+    """The live display of one command, on stderr: bars may stand inside bars, and vanish when done."""
+
+    def __init__(self) -> None:
+        self._live: RichProgress | None = None
+
+    def bar(self, name: str, total: int | None) -> Progress:
+        """Make a bar; the shape that ``Run.progress`` wants. Nothing to do shows nothing."""
+        return Bar(self, name, total)
+
+    def add(self, name: str, total: int | None) -> TaskID:
+        """Show a bar."""
+        if self._live is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._live = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._live.start()
+        return self._live.add_task(name, total=total)
+
+    def advance(self, task: TaskID, n: int) -> None:
+        """Move a bar on."""
+        if self._live is not None:
+            self._live.advance(task, n)
+
+    def remove(self, task: TaskID) -> None:
+        """Take a bar away, and the display with the last one."""
+        if self._live is not None:
+            self._live.remove_task(task)
+            if not self._live.tasks:
+                self._live.stop()
+                self._live = None
+
+
+class Bar:
+    """A bar of a display; a context manager."""
+
+    def __init__(self, display: Display, name: str, total: int | None) -> None:
+        self._display, self._name, self._total = display, name, total
+        self._task: TaskID | None = None
+
+    def advance(self, n: int = 1) -> None:
+        """Count n items as done."""
+        if self._task is not None:
+            self._display.advance(self._task, n)
+
+    def __enter__(self) -> Bar:
+        if self._total != 0:
+            self._task = self._display.add(self._name, self._total)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._display.remove(self._task)

@@ -1,0 +1,58 @@
+"""``diptych doctor`` for the installation and ``diptych check`` for data."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import Display, show, show_json, show_table
+
+
+def doctor(
+    backbone: options.BackboneName = "lite",
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """Examine the installation: packages, device, cache, and one picture through a backbone."""
+    from diptych.tasks.doctor import examine
+
+    found = examine(options.cache_folder(cache), backbone=backbone)
+    if json:
+        show_json(found.as_dict())
+    else:
+        show_table(["", "state", "detail", "remedy"], [(s.name, s.state, s.detail, s.remedy) for s in found.signs])
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def check(
+    data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.", show_default=False)],
+    names: options.Names = None,
+    json: options.Json = False,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1: it has errors."""
+    from pathlib import Path
+
+    from diptych.core.run import Run
+    from diptych.tasks.check import check as examine_data
+
+    keys = options.file_keys(cache, verify)
+    spoken = None if names is None else (names if Path(names).exists() or Path(names).suffix else options.words(names))
+    found = examine_data(data, names=spoken, keys=keys, run=Run(workers=workers, progress=Display().bar))
+    keys.close()
+    if json:
+        show_json(found.as_dict())
+    else:
+        counts = ", ".join(f"{n} {split}" for split, n in found.counts.items())
+        show(f"{found.name}: {len(found.classes)} classes; {counts or 'nothing'}")
+        if found.findings:
+            show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in found.findings])
+        else:
+            show("Nothing to object to.")
+    if not found.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,67 @@
+"""``diptych models``: which backbones there are, and what one is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import show, show_json, show_table
+
+app = typer.Typer(help="List backbones, or show what one is.", no_args_is_help=True)
+
+
+@app.callback()
+def _models() -> None:
+    """List backbones, or show what one is."""
+
+
+@app.command("list")
+def models_list(
+    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    json: options.Json = False,
+) -> None:
+    """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work besides."""
+    import open_clip
+
+    from diptych.backbones.names import EMBEDDED
+
+    published = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
+    found = [name for name in (*EMBEDDED, *published) if match.lower() in name.lower()]
+    if json:
+        show_json(found)
+    else:
+        show("\n".join(found))
+
+
+@app.command("info")
+def models_info(
+    name: Annotated[str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", show_default=False)],
+    json: options.Json = False,
+) -> None:
+    """Load a backbone and show what it is: architecture, weights, tokenizer, pixels, licence, and the hooks that it has."""
+    from diptych.backbones.load import load
+    from diptych.core.errors import MissingHook
+
+    backbone = load(name)
+    hooks = {}
+    for hook, reach in (
+        ("tower:image", lambda: backbone.tower("image")),
+        ("tower:text", lambda: backbone.tower("text")),
+        ("dense", backbone.dense),
+    ):
+        try:
+            reach()
+            hooks[hook] = True
+        except MissingHook:
+            hooks[hook] = False
+    parameters = sum(p.numel() for p in backbone.module().parameters())
+    facts = {**backbone.spec.as_dict(), "fingerprint": backbone.fingerprint, "parameters": parameters, "hooks": hooks}
+    if json:
+        show_json(facts)
+        return
+    pixels = facts.pop("pixels")
+    facts["hooks"] = ", ".join(h for h, there in hooks.items() if there) or "none"
+    rows = [(key, str(value)) for key, value in facts.items()] + [(f"pixels {key}", str(value)) for key, value in pixels.items()]
+    show_table(["", ""], rows)

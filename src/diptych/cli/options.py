@@ -1,0 +1,138 @@
+"""Options that several verbs share, and what they become. Every flag is also read from DIPTYCH_<FLAG>."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.backbone import Backbone
+    from diptych.core.run import Run
+    from diptych.data.keys import FileKeys
+
+
+def option(*names: str, help: str, **more: Any) -> Any:
+    """Return an option whose environment name follows from its first long flag."""
+    flag = next(name for name in names if name.startswith("--")).split("/")[0]
+    return typer.Option(*names, help=help, envvar="DIPTYCH_" + flag.removeprefix("--").replace("-", "_").upper(), show_envvar=False, **more)
+
+
+BackboneName = Annotated[
+    str, option("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", rich_help_panel="Model")
+]
+Device = Annotated[str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")]
+Precision = Annotated[str, option("--precision", help="fp32 or bf16, of the towers.", rich_help_panel="Model")]
+Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
+Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
+Cache = Annotated[
+    Path | None,
+    option("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).", show_default=False, rich_help_panel="Model"),
+]
+Verify = Annotated[bool, option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model")]
+Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
+Templates = Annotated[
+    list[str] | None,
+    option(
+        "--templates", help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).", show_default=False
+    ),
+]
+Names = Annotated[
+    str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False)
+]
+Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
+
+
+def cache_folder(given: Path | None) -> Path:
+    """Return the cache folder: the given one, else XDG_CACHE_HOME/diptych, else ~/.cache/diptych."""
+    if given is not None:
+        return given.expanduser()
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "diptych"
+
+
+def file_keys(cache: Path | None, verify: bool) -> FileKeys:
+    """Open the remembered content keys of the cache folder."""
+    from diptych.data.keys import FileKeys
+
+    return FileKeys(cache_folder(cache) / "keys.sqlite", verify=verify)
+
+
+def open_run(device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None = None, seed: int = 0) -> Run:
+    """Return the run that these options describe; "auto" takes a GPU if there is one.
+
+    Raises:
+        UsageError: an unknown precision, or a device that is not there.
+    """
+    import torch
+
+    from diptych.cli.console import Display
+    from diptych.core.run import Run
+
+    if precision not in ("fp32", "bf16"):
+        raise UsageError(f"Precision {precision!r} is unknown: use fp32 or bf16.")
+    chosen = device
+    if device == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
+    store = cache_folder(cache) / "embeddings"
+    return Run(seed=seed, device=chosen, precision=precision, cache=store, out=out, batch=batch, workers=workers, progress=Display().bar)
+
+
+def open_backbone(name: str, run: Run) -> Backbone:
+    """Load a backbone on the run's device."""
+    from diptych.backbones.load import load
+
+    return load(name, device=run.device)
+
+
+def integers(text: str, what: str) -> tuple[int, ...]:
+    """Return the whole numbers of "1,4,16".
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"--{what} takes whole numbers such as 1,4,16, not {text!r}.") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the parts of "a, b, c", trimmed."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return class names from a file, a list with commas, or the tidied folder names.
+
+    Raises:
+        UsageError: there are none, or another number than classes.
+    """
+    from diptych.data.classnames import read_names, tidy
+
+    if given is None:
+        if not classes:
+            raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
+        return tuple(tidy(c) for c in classes)
+    if Path(given).suffix or Path(given).exists():
+        return read_names(Path(given), classes)
+    return read_names(words(given), classes)
+
+
+def template_set(given: list[str] | None) -> tuple[str, ...]:
+    """Return the templates: prompts as given, the lines of a file, or the ensemble of seven."""
+    from diptych.data.templates import ENSEMBLE, read_templates
+
+    if not given:
+        return ENSEMBLE
+    if len(given) == 1 and "{" not in given[0]:
+        return read_templates(Path(given[0]))
+    return read_templates(given)

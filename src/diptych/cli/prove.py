@@ -1,0 +1,89 @@
+"""``diptych prove``: does a system do what its card claims, and does its control fail?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.board import command_line
+from diptych.cli.console import say, say_skipped, show, show_json, show_table
+from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
+
+if TYPE_CHECKING:
+    from diptych.tasks.prove import Proof
+
+
+def prove(
+    slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
+    data: Annotated[
+        str | None,
+        options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False),
+    ] = None,
+    seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
+    out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
+    from diptych import catalog
+    from diptych.tasks.prove import prove as run_proof
+    from diptych.tasks.record import write_json
+
+    target = out / f"{slug}.json"
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists: give another --out or --overwrite.")
+    catalog.find(slug)  # an unknown name is told before a backbone is loaded
+    run = options.open_run(device, precision, batch, workers, cache)
+    keys = options.file_keys(cache, verify)
+    names = options.words(data) if data else None
+    found = run_proof(
+        slug,
+        options.open_backbone(backbone, run),
+        run,
+        datasets=names,
+        seeds=options.integers(seeds, "seeds"),
+        command=command_line(),
+        keys=keys,
+    )
+    keys.close()
+    write_json(target, found.as_dict(), overwrite=overwrite)
+    if json:
+        show_json(found.as_dict())
+    else:
+        _show(found)
+        show(str(target))
+    say_skipped(found.facts["skipped"])
+    if not found.shown:
+        say("Not shown: see the lines above that say so.")
+        raise typer.Exit(BoundBroken.exit_code)
+    if found.facts["skipped"]:
+        raise typer.Exit(UnreadableItem.exit_code)
+
+
+def _show(found: Proof) -> None:
+    rows = []
+    for d in found.datasets:
+        for kind, items in (("claim", d["claims"]), ("control", d["controls"])):
+            for item in items:
+                own = item["method" if kind == "claim" else "control"]["acc1"]
+                verdict = (
+                    ("shown" if item["shown"] else "NOT shown") if kind == "claim" else ("fails" if item["failed"] else "does NOT fail")
+                )
+                gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
+                rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", item["over"], gain, verdict))
+    show_table(
+        ["data set", "", "shots", "top-1 %", "over", "gain", "verdict"],
+        rows,
+        right=(2, 3),
+        title=f"{found.facts['name']}: {found.facts['claim']}",
+    )

@@ -1,0 +1,47 @@
+"""``diptych rerun``: repeat a written result and compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, show_json, show_table
+from diptych.core.errors import BoundBroken
+
+
+def rerun(
+    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.", show_default=False)],
+    tolerance: Annotated[float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)] = 1e-6,
+    json: options.Json = False,
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Run a result again, with its data, backbone, draws and seeds. Exit code 5: other numbers."""
+    from diptych.tasks.record import read_json
+    from diptych.tasks.rerun import backbone_of
+    from diptych.tasks.rerun import rerun as repeat
+
+    written = read_json(result)
+    name = backbone_of(written)
+    run = options.open_run(str(written.get("device", "cpu")), str(written.get("precision", "fp32")), batch, workers, cache)
+    keys = options.file_keys(cache, verify)
+    found = repeat(written, options.open_backbone(name, run), run, tolerance=tolerance, keys=keys)
+    keys.close()
+    if json:
+        show_json(found.as_dict())
+    else:
+        new = found.new
+        rows = [
+            (n, f"{v:.6f}", f"{new[n]:.6f}" if n in new else "-", "differs" if n in found.differing else "same")
+            for n, v in found.old.items()
+        ]
+        show_table(["number", "written", "now", ""], rows, right=(1, 2))
+    for note in found.notes:
+        say(note)
+    if found.differing:
+        raise typer.Exit(BoundBroken.exit_code)

@@ -1,0 +1,67 @@
+"""``diptych systems``: what is there, from the cards. Loads no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import show, show_json, show_table
+from diptych.core.errors import UsageError
+
+
+def systems(
+    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.", show_default=False)] = None,
+    verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.", show_default=False)] = None,
+    json: options.Json = False,
+) -> None:
+    """List the systems, or show the card of one."""
+    import difflib
+
+    from diptych import catalog
+
+    cards = catalog.cards()
+    if slug is not None:
+        found = next((c for c in cards if c["slug"] == slug), None)
+        if found is None:
+            near = difflib.get_close_matches(slug, [c["slug"] for c in cards], n=3, cutoff=0.0)
+            raise UsageError(f"There is no system {slug!r}; the nearest names are {', '.join(near)}.")
+        if json:
+            show_json(found)
+        else:
+            _card(found)
+        return
+    verbs = sorted({c["verb"] for c in cards})
+    if verb is not None and verb not in verbs:
+        raise UsageError(f"There is no system of the verb {verb!r}: choose one of {', '.join(verbs)}.")
+    chosen = [c for c in cards if verb in (None, c["verb"])]
+    if json:
+        show_json(chosen)
+        return
+    show_table(["system", "verb", "needs", "claim"], [_row(c) for c in chosen])
+
+
+def _row(card: dict[str, Any]) -> tuple[str, ...]:
+    return (card["slug"], card["verb"], _needs(card["needs"]), card["claim"])
+
+
+def _needs(needs: dict[str, Any]) -> str:
+    hooks = [h for h in needs["hooks"] if h not in ("image", "text")]
+    return ", ".join([*needs["evidence"], *hooks, *needs["parts"], *needs["extras"]]) or "names"
+
+
+def _card(card: dict[str, Any]) -> None:
+    show(f"{card['name']} ({card['slug']}), {card['verb']}, {card['year']}")
+    show(f"{card['title']}\n{card['url']}\n")
+    show(card["claim"])
+    show(f"\nNeeds: {_needs(card['needs'])}. Trains: {card['trains']}.")
+    if card["differs"]:
+        show("Where paper, released code and this differ:")
+        for line in card["differs"]:
+            show(f"- {line}")
+    if card["proof"]:
+        show(f"Proof: {card['proof']['claim']}\nControl: {card['proof']['control']}")
+    if card["headlines"]:
+        rows = [(h["dataset"], h["backbone"], h["metric"], f"{h['value']:g}", h["baseline"], h["where"]) for h in card["headlines"]]
+        show_table(["data set", "backbone", "metric", "published", "baseline", "read in"], rows, right=(3,))

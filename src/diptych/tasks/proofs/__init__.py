@@ -1,0 +1,1 @@
+"""What each proof runs, as data: which claims at how many shots, and the control that must fail."""

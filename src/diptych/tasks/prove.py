@@ -1,0 +1,234 @@
+"""``diptych prove``: does a system do what its card claims, on real photos, and does its control fail?
+
+A claim is shown when the one-sided 95 % interval of its gain in top-1 over the baseline, paired by seed and item, lies above 0. A
+control has failed, as it must, when that interval of its gain includes 0.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych import catalog
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence, Table
+from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier
+from diptych.core.run import Run
+from diptych.data.classnames import tidy
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
+from diptych.data.templates import ENSEMBLE
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.tasks.classify import with_store
+from diptych.tasks.episodes import episode, measured, readable
+from diptych.tasks.outcome import Outcome
+from diptych.tasks.proofs.classify import CHANCE, TRIALS, Trial
+from diptych.tasks.record import machine, now, plain, threads, versions
+
+Hits = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The result of a proof; ``as_dict`` is what ``results/<slug>.json`` holds.
+
+    Args:
+        slug: of the system.
+        shown: all claims are shown and all controls have failed, on every data set.
+        datasets: data set -> its hash, items, claims and controls, as plain data.
+        facts: everything else that the file says.
+    """
+
+    slug: str
+    shown: bool
+    datasets: Sequence[Mapping[str, Any]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        data: dict[str, Any] = plain({"kind": "proof", "slug": self.slug, "shown": self.shown, **self.facts, "datasets": self.datasets})
+        return data
+
+
+def prove(
+    slug: str,
+    backbone: Backbone,
+    run: Run,
+    *,
+    datasets: Sequence[str] | None = None,
+    seeds: Sequence[int] = (1, 2, 3, 4, 5),
+    command: str = "",
+    keys: FileKeys | None = None,
+) -> Proof:
+    """Run the proof of one classifier.
+
+    Args:
+        slug: of the system; its card holds claim and control in words, ``tasks.proofs`` in code.
+        backbone: for the system and its baselines.
+        run: device, cache and progress.
+        datasets: see ``find_data``; None: those of the card.
+        seeds: of draws, shuffles and systems.
+        command: the command line that repeats the proof.
+        keys: remembers content keys.
+
+    Raises:
+        UsageError: there is no such system, it has no proof, or there are fewer than three seeds.
+        NotAvailable: a data set is not on this machine.
+        DataError: a data set has too few items.
+    """
+    card = catalog.find(slug).card
+    trial = TRIALS.get(slug)
+    if trial is None or card.proof is None:
+        raise UsageError(f"{slug} has no proof yet; these have: {', '.join(TRIALS)}.")
+    if len(set(seeds)) < 3:
+        raise UsageError("A proof takes at least 3 different seeds: give more.")
+    start = time.perf_counter()
+    found = []
+    skipped: dict[str, str] = {}
+    with with_store(run) as stored:
+        names = tuple(datasets or card.proof.datasets)
+        with stored.track(f"prove {slug}", len(names)) as bar:
+            for name in names:
+                bench = _Bench.open(find_data(name, keys), backbone, stored, seeds)
+                found.append({"dataset": name, **bench.verdict(slug, trial)})
+                skipped |= bench.failed
+                bar.advance()
+    shown = all(item["shown"] for d in found for item in d["claims"]) and all(item["failed"] for d in found for item in d["controls"])
+    facts = {
+        "name": card.name,
+        "stage": card.proof.stage if shown else None,
+        "claim": card.proof.claim,
+        "control": card.proof.control,
+        "metric": "acc1",
+        "seeds": list(seeds),
+        "val": "full",
+        "templates": list(ENSEMBLE),
+        "backbone": backbone.spec.name,
+        "fingerprint": backbone.fingerprint,
+        "seconds": round(time.perf_counter() - start, 2),
+        "device": run.device,
+        "precision": run.precision,
+        "threads": threads(),
+        "versions": versions(),
+        "machine": machine(),
+        "command": command,
+        "date": now(),
+        "skipped": [f"{path}: {reason}" for path, reason in skipped.items()],
+    }
+    return Proof(slug, shown, found, facts)
+
+
+def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
+    """Open a data set by name: "demo:...", a path, or a folder of that name in the folder that DIPTYCH_DATA names.
+
+    Raises:
+        NotAvailable: it is none of these.
+    """
+    if name.startswith("demo:") or Path(name).exists():
+        return open_data(name, keys)
+    root = os.environ.get("DIPTYCH_DATA", "")
+    if root and (Path(root) / name).exists():
+        return replace(open_data(Path(root) / name, keys), name=name)
+    raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give --data another one.")
+
+
+@dataclass
+class _Bench:
+    """One data set with its draws, and what each system hit on it."""
+
+    data: LabelledData
+    test: Table[Any]
+    classes: ClassNames
+    backbone: Backbone
+    run: Run
+    seeds: Sequence[int]
+    failed: dict[str, str]
+    known: dict[tuple[str, str, int, bool], Hits] = field(default_factory=dict)
+    drawn: dict[tuple[int, int], Evidence[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, data: LabelledData, backbone: Backbone, run: Run, seeds: Sequence[int]) -> _Bench:
+        test, failed = readable(data.splits[measured(data)], backbone, run)
+        classes = ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
+        return cls(data, test, classes, backbone, run, seeds, {e.name: e.reason for e in failed})
+
+    def verdict(self, slug: str, trial: Trial) -> dict[str, Any]:
+        """Return hash, items, claims and controls of this data set."""
+        seed = self.run.integer("bootstrap")
+        claims = []
+        for claim in trial.claims:
+            own, base = self.hits(slug, claim.shots, trial), self.hits(claim.over, claim.shots)
+            gain = one_sided_lower(own, base, seed)
+            claims.append(
+                {
+                    "over": claim.over,
+                    "shots": claim.shots,
+                    "method": _measured(own, seed),
+                    "baseline": _measured(base, seed),
+                    "gain": gain.value,
+                    "gain_lower95": gain.low,
+                    "shown": gain.low > 0,
+                }
+            )
+        controls = []
+        for shots in dict.fromkeys(claim.shots for claim in trial.claims):
+            own, base = self.hits(slug, shots, trial, spoiled=True), self.hits(trial.control_over, shots)
+            gain = one_sided_lower(own, base, seed)
+            controls.append(
+                {
+                    "over": trial.control_over,
+                    "shots": shots,
+                    "control": _measured(own, seed),
+                    "gain": gain.value,
+                    "gain_lower95": gain.low,
+                    "failed": gain.low <= 0,
+                }
+            )
+        return {"data_hash": self.data.hash, "items": len(self.test), "classes": len(self.classes), "claims": claims, "controls": controls}
+
+    def hits(self, slug: str, shots: int, trial: Trial | None = None, *, spoiled: bool = False) -> Hits:
+        """Return (seeds, items) hits of a system, or the expected hits of chance."""
+        if slug == CHANCE:
+            return np.full((len(self.seeds), len(self.test)), 1 / len(self.classes))
+        system = catalog.find(slug)
+        if not issubclass(system, Classifier):
+            raise UsageError(f"{slug} is no classifier.")
+        variant = trial.variant if trial else next(iter(v for v in ("", "ensemble") if v in system.card.variants), "")
+        learns = "train" in system.card.needs.evidence
+        place = (slug, variant, shots if learns else 0, spoiled)
+        if place not in self.known:
+            method = system(**system.card.variants.get(variant, {}))
+            rows = []
+            for seed in self.seeds:
+                run = replace(self.run, seed=seed)
+                classes, evidence = self.classes, self.evidence(shots, run) if learns else Evidence()
+                if spoiled and trial:
+                    classes, evidence = trial.spoil(classes, evidence, run)
+                fitted = method.fit(Kit({"main": self.backbone}), classes, evidence, run)
+                rows.append(Outcome.of(fitted.scores(self.test.items, run), self.backbone, self.test.labels()).correct.astype(np.float64))
+            self.known[place] = np.stack(rows)
+        return self.known[place]
+
+    def evidence(self, shots: int, run: Run) -> Evidence[Any]:
+        """Return the draw of one seed: the same for the system, its baselines and its control."""
+        place = (shots, run.seed)
+        if place not in self.drawn:
+            drawn = episode(self.data, shots, run.integer("shots"), "full", self.backbone, run)
+            self.failed |= {e.name: e.reason for e in drawn.failed}
+            self.drawn[place] = Evidence(train=drawn.train, val=drawn.val)
+        return self.drawn[place]
+
+
+def _measured(hits: Hits, seed: int) -> dict[str, Any]:
+    found = bootstrap_mean(hits, seed)
+    return {"acc1": found.value, "ci95": [found.low, found.high]}
