@@ -354,6 +354,26 @@ def test_modules_without_a_tower_say_so(build: Any, modality: str, pooling: str)
         tower_of(build(), modality, spec("x", pooling))
 
 
+def test_adapters_round_fused_attention_are_not_lost_in_silence() -> None:
+    peft = pytest.importorskip("peft")
+    fused = copy.deepcopy(case("open_clip CLIP image").module)
+    peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["attn"]), fused)
+    with pytest.raises(MissingHook, match="merge"):
+        tower_of(fused, "image", spec("x"))
+
+
+@torch.no_grad()
+def test_adapters_on_separate_projections_work() -> None:
+    peft = pytest.importorskip("peft")
+    c = case("HF CLIP image")
+    model: Any = copy.deepcopy(c.module)
+    peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False), model)
+    tower = tower_of(model.eval(), "image", spec("x"))
+    out = tower.project(tower.pooled(tower.blocks(tower.start(c.x))))
+    assert close(out, model.get_image_features(pixel_values=c.x).pooler_output)
+    assert not close(out, c.forward(c.x), 1e-3)
+
+
 def test_wrong_modality_and_wrong_pooling_are_refused() -> None:
     with pytest.raises(UsageError, match="modality"):
         tower_of(nn.Linear(1, 1), "audio", spec("x"))

@@ -42,7 +42,7 @@ def tower_of(module: nn.Module, modality: str, spec: Spec) -> Tower:
     """
     if modality not in ("image", "text"):
         raise UsageError(f"A tower is of modality 'image' or 'text', not {modality!r}.")
-    return cast("Tower", image_tower_of(module, spec) if modality == "image" else _text_tower_of(module, spec))
+    return image_tower_of(module, spec) if modality == "image" else _text_tower_of(module, spec)
 
 
 def image_tower_of(module: Any, spec: Spec) -> ImageTower:

@@ -53,8 +53,11 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
     """Return the blocks of an open_clip Transformer.
 
     Raises:
-        MissingHook: cosine attention, whose temperature no kernel of ours knows.
+        MissingHook: cosine attention, whose temperature no kernel of ours knows, or a wrapper (LoRA) round fused attention.
     """
+    if not all(isinstance(b.attn, nn.MultiheadAttention) or hasattr(b.attn, "ln_q") for b in transformer.resblocks):
+        wrapper = type(transformer.resblocks[0].attn).__name__
+        raise MissingHook(f"{name} has adapters ({wrapper}) round its fused attention, which would be lost in the tower: merge them first.")
     if any(getattr(b.attn, "logit_scale", None) is not None for b in transformer.resblocks):
         raise MissingHook(f"{name} attends by scaled cosines, which kernels cannot replace: use a backbone with dot-product attention.")
     return [ResidualBlock(b) for b in transformer.resblocks]

@@ -68,7 +68,7 @@ class TimmTower(ImageTower):
 
     def __init__(self, trunk: Any, head: nn.Module | None, name: str) -> None:
         self.trunk = trunk
-        eva = hasattr(trunk, "rope")
+        pool = getattr(trunk, "attn_pool", None)
         kinds = {type(b).__name__ for b in trunk.blocks} | {type(b.attn).__name__ for b in trunk.blocks if hasattr(b, "attn")}
         if not kinds <= _PRE | _POST | _ATTENTION:
             raise MissingHook(f"{name} is built of {', '.join(sorted(kinds))}, which this tower cannot cut: use a plain timm ViT or EVA.")
@@ -78,18 +78,17 @@ class TimmTower(ImageTower):
             patch = (ratio[0] * embed.patch_size[0], ratio[1] * embed.patch_size[1])
         else:
             patch = embed.patch_size
-        pooled_norm, out = trunk.fc_norm, nn.Sequential(trunk.head_drop, trunk.head, nn.Identity() if head is None else head)
         super().__init__(
             name,
             [TimmBlock(b, type(b).__name__ in _POST) for b in trunk.blocks],
             trunk.embed_dim,
             trunk.blocks[0].attn.num_heads,
             token_norm=trunk.norm,
-            pooled_norm=pooled_norm,
-            head=out,
+            pooled_norm=trunk.fc_norm,
+            head=nn.Sequential(trunk.head_drop, trunk.head, nn.Identity() if head is None else head),
             patch=patch,
-            pooling=_pooling(trunk, eva, name),
-            pool=None if trunk.attn_pool is None else LatentPool(trunk.attn_pool),
+            pooling=_pooling(trunk, name),
+            pool=None if pool is None else LatentPool(pool),
         )
 
     def _patches(self, pixels: Tensor) -> Tensor:
@@ -111,8 +110,8 @@ class TimmTower(ImageTower):
         return table[:count] if count else None, resized
 
     def _ready(self, h: Tensor) -> Tensor:
-        ready: Tensor = self.trunk.norm_pre(self.trunk.pos_drop(h))
-        return ready
+        h = self.trunk.pos_drop(h)
+        return self.trunk.norm_pre(h) if hasattr(self.trunk, "norm_pre") else h
 
     def _turn(self, s: State, i: int, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Rotate the patches' queries and keys by their place in the grid; prefix and suffix tokens have no place."""
@@ -135,9 +134,9 @@ class TimmTower(ImageTower):
         return turned(q), turned(k)
 
 
-def _pooling(trunk: Any, eva: bool, name: str) -> ImagePooling:
-    if trunk.attn_pool is not None:
-        pool = trunk.attn_pool
+def _pooling(trunk: Any, name: str) -> ImagePooling:
+    pool, eva = getattr(trunk, "attn_pool", None), hasattr(trunk, "rope")
+    if pool is not None:
         if type(pool).__name__ != "AttentionPoolLatent" or getattr(pool, "latent_len", 1) != 1:
             raise MissingHook(
                 f"{name} pools by {type(pool).__name__}, which this tower cannot cut: use a ViT that pools by CLS, mean or one latent."
