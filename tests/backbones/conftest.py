@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,29 @@ from safetensors.torch import save_file
 from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
 
+@pytest.fixture(scope="session")
+def openclip_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Write each family's random weights once a session."""
+    root = tmp_path_factory.mktemp("weights")
+
+    def write(family: str) -> Path:
+        path: Path = root / f"{family}.safetensors"
+        if not path.exists():
+            save_file(openclip_model(FAMILIES[family][0]).state_dict(), path)
+        return path
+
+    return write
+
+
 @pytest.fixture
-def openclip_folder(tmp_path: Path) -> Callable[..., Path]:
+def openclip_folder(tmp_path: Path, openclip_weights: Callable[[str], Path]) -> Callable[..., Path]:
     """Write a folder that open_clip reads as ``local-dir:``."""
 
     def write(family: str, name: str = "model", **changes: Any) -> Path:
         config, pixels = FAMILIES[family]
         folder = tmp_path / name
         folder.mkdir()
-        save_file(openclip_model(config).state_dict(), folder / "open_clip_model.safetensors")
+        shutil.copy(openclip_weights(family), folder / "open_clip_model.safetensors")
         facts = {"model_cfg": config, "preprocess_cfg": pixels} | changes
         (folder / "open_clip_config.json").write_text(json.dumps(facts))
         if "hf_tokenizer_name" in config["text_cfg"]:

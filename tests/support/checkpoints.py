@@ -13,6 +13,7 @@ OPENAI = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.261
 HALVES = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
 MOBILE = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear", "resize_mode": "shortest"}
 WORDS = ["a", "photo", "of", "the", "cat", "dog", "red", "barn", "two"]
+CLIP_END = 512 + 500 + 1
 SENTENCES = ["a photo of a cat", "a dog", "the red barn of two dogs"]
 
 
@@ -130,7 +131,7 @@ def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         if family == "clip":
             clip_tokenizer().save_pretrained(str(folder))
-            text = {**small, "vocab_size": 49408, "eos_token_id": 49407}
+            text = {**small, "vocab_size": CLIP_END + 1, "eos_token_id": CLIP_END, "bos_token_id": CLIP_END - 1}
             model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
         elif family == "siglip":
             small_tokenizer(folder)
@@ -156,12 +157,12 @@ def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
     return folder
 
 
-def clip_tokenizer() -> Any:
-    """Build transformers' CLIP tokenizer from the merges that open_clip ships."""
+def clip_tokenizer(merges: int = 500) -> Any:
+    """Build transformers' CLIP tokenizer from the first of the 48,894 merges that open_clip ships; all of them load slowly."""
     from open_clip import SimpleTokenizer
     from transformers import CLIPTokenizer
 
     bpe = SimpleTokenizer()
-    names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-    vocab = {names.get(k, k): v for k, v in bpe.encoder.items()}
-    return CLIPTokenizer(vocab=vocab, merges=sorted(bpe.bpe_ranks, key=bpe.bpe_ranks.__getitem__))
+    kept = [word for word, number in bpe.encoder.items() if number < 512 + merges]
+    vocab = {word: i for i, word in enumerate([*kept, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocab, merges=sorted(bpe.bpe_ranks, key=bpe.bpe_ranks.__getitem__)[:merges])
