@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import BUILDERS, IMAGES, PAD, TEXTS, Case, case, close
+from tests.support.towers import BUILDERS, IMAGES, PAD, TEXTS, Case, case, close, matrix
 from torch import Tensor
 
 from diptych.backbones.towers.edits import insert, keep_patches, patch_count, remove
@@ -192,3 +193,8 @@ def test_tokens_after_the_text_are_unseen_where_causal_and_seen_where_not(name: 
         return insert(s, extra, s.h.shape[1]) if (stage, i) == ("before", 1) else s
 
     assert close(vectors(c, edit=append), vectors(c)) == c.tower.causal
+
+
+def test_the_matrix_in_the_docs_is_this_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "towers.md"
+    assert page.read_text(encoding="utf-8") == matrix(), "run: python -m tests.support.towers"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -281,3 +282,50 @@ def case(name: str) -> Case:
 def close(a: Tensor, b: Tensor, bound: float = 1e-5) -> bool:
     """Whether two tensors agree: max difference over max value."""
     return a.shape == b.shape and bool((a - b).abs().max() <= bound * b.abs().max())
+
+
+def matrix() -> str:
+    """Return docs/towers.md: what each tower can do, asked of the towers themselves."""
+    rows = []
+    for name in BUILDERS:
+        tower = case(name).tower
+        if case(name).modality == "image":
+            dense = (
+                "own pooling and regions" if tower.pooling == "mean" or (tower.pooling != "cls" and not has_prefix(tower)) else "regions"
+            )
+            rows.append(
+                (
+                    name,
+                    "image",
+                    f"pixels, sides in multiples of {tower.patch[0]}",
+                    tower.pooling.replace("_all", " over all tokens"),
+                    "-",
+                    dense,
+                )
+            )
+        else:
+            sees = "causal" if tower.causal else "both sides"
+            padding = "" if tower.causal else ", padding seen" if tower.padding is None else ", padding hidden"
+            rows.append((name, "text", "ids, soft prompts", tower.pooling, sees + padding, "-"))
+    head = ("tower", "modality", "start takes", "pooling", "attention", "dense map")
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows)]
+    return INTRODUCTION + "\n".join(lines) + "\n"
+
+
+def has_prefix(tower: Any) -> bool:
+    return tower.prefix() is not None
+
+
+INTRODUCTION = """# Which tower has which hook
+
+Made by `tests/support/towers.py` from the towers of the contract test; `tests/contract/test_towers.py` fails when it is out of date.
+Every row below passes, on random weights, all of: start + blocks + pooled + project equal the library's own vector (max difference
+over max value <= 1e-5, fp32); attend + rest equal the library's block; edits at five places; kernels; taps; gradients to attention
+probabilities and prompts; a batch of one equals a batch of N. A dense map with "regions" pools by weights only, since the tower's own
+pooling looks at a token (CLS) that is not in the map. Convolutional encoders (CLIP's ResNets, ConvNeXt, EfficientNet, FastViT) have
+dense maps with own pooling and regions, and no image tower.
+
+"""
+
+if __name__ == "__main__":
+    Path("docs/towers.md").write_text(matrix(), encoding="utf-8")
