@@ -33,6 +33,14 @@ def test_equals_a_loop() -> None:
     assert expected_calibration_error(p, labels) == pytest.approx(total, abs=1e-12)
 
 
+def test_the_bins_end_where_the_paper_says() -> None:
+    """Two confidences whose gaps cancel inside one bin and add up across two: 0.5 ends the first of two bins, and 0.51 lies beyond."""
+    p = np.array([[0.5, 0.3, 0.2], [0.45, 0.35, 0.2], [0.51, 0.29, 0.2]])
+    labels = np.array([0, 1, 1])
+    assert expected_calibration_error(p, labels, 2) == pytest.approx((abs(0.5 - 0.45) + 0.51) / 3)
+    assert expected_calibration_error(p, labels, 1) == pytest.approx(abs(0.5 - 0.45 - 0.51) / 3)
+
+
 def test_closed_forms() -> None:
     sure = np.tile([1.0, 0.0], (4, 1))
     assert expected_calibration_error(sure, np.zeros(4, int)) == 0
