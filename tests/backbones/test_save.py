@@ -8,6 +8,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests.support.backbone import SmallBackbone
 from tests.support.checkpoints import FAMILIES, SENTENCES, gap, openclip_model, transformers_folder
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from diptych.backbones import load as load_module
 from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import from_model
 from diptych.backbones.save import save
+from diptych.backbones.spec import Stated
 from diptych.core.backbone import Backbone, Spec
 from diptych.core.errors import DataError, UsageError
 
@@ -133,3 +135,25 @@ def test_damaged_space_folders(file: str, content: str, lite: Rebuildable, tmp_p
     (tmp_path / "space" / file).write_text(content)
     with pytest.raises(DataError):
         load(f"local:{tmp_path / 'space'}")
+
+
+def test_vectors_that_changed_since_saving_are_noticed(openclip_folder: Folder, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    save(load(f"local:{openclip_folder('vit')}"), folder)
+    load(f"local:{folder}")
+    config = (folder / "open_clip_config.json").read_text()
+    (folder / "open_clip_config.json").write_text(config.replace('"bicubic"', '"bilinear"'))
+    with pytest.raises(DataError, match="image vectors"):
+        load(f"local:{folder}")
+    (folder / "open_clip_config.json").write_text(config.replace('"quick_gelu": false', '"quick_gelu": true'))
+    with pytest.raises(DataError, match="vectors"):
+        load(f"local:{folder}")
+    assert load(f"local:{folder}", stated=Stated(activation="quick_gelu", override=True)).spec.activation == "quick_gelu"
+
+
+def test_half_precision_passes_the_self_test(openclip_folder: Folder, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    save(load(f"local:{openclip_folder('vit')}"), folder)
+    path = folder / "open_clip_model.safetensors"
+    save_file({k: v.half() for k, v in load_file(path).items()}, path)
+    load(f"local:{folder}")

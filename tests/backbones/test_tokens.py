@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.checkpoints import small_tokenizer
 
-from diptych.backbones.tokens import ClipBpe, NoTokens, escape, padded
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.backbones.tokens import ClipBpe, HubTokens, NoTokens, escape, load_tokenizer, openclip_tokens, padded
+from diptych.core.errors import DataError, NotAvailable, UsageError
 
 BPE = ClipBpe()
 START, END = 49406, 49407
@@ -117,3 +120,27 @@ def test_a_missing_tokenizer_says_where_it_was_looked_for() -> None:
 
 def test_escape_leaves_other_text_alone() -> None:
     assert escape("a < b > c", ["<end_of_text>"]) == "a < b > c"
+
+
+def test_transformers_tokenizers_split_literal_special_tokens(tmp_path: Path) -> None:
+    small_tokenizer(tmp_path)
+    tokens = HubTokens(load_tokenizer(tmp_path), "siglip-sentencepiece")
+    (ids,) = tokens.ids(["a </s> cat <pad>"])
+    assert ids.count(1) == 1
+    assert 0 not in ids
+    assert ids[-1] == 1
+    assert tokens.tokenizer(["a </s> cat"])["input_ids"][0].count(1) == 2  # the trap
+
+
+def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
+    small_tokenizer(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    tokenizer.pad_token = None
+    with pytest.raises(DataError, match="pad_token"):
+        HubTokens(tokenizer, "siglip-sentencepiece")
+
+
+@pytest.mark.parametrize("wrong", [{"tokenizer_mode": "clips"}, {"tokenizer_kwargs": {"reduction_mask": "random"}}])
+def test_tokenizer_settings_that_are_not_supported(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="not supported"):
+        openclip_tokens({"text_cfg": wrong}, None, offline=True)

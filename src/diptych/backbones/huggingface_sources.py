@@ -48,6 +48,7 @@ def from_folder(
     if kind not in FAMILIES:
         extra = ": its NaFlex grids vary; fixed-size SigLIP 2 checkpoints have model_type siglip and work" if kind == "siglip2" else ""
         raise UsageError(f"{folder} holds a transformers model of type {kind or 'unknown'!r}, supported are {', '.join(FAMILIES)}{extra}.")
+    agree("architecture", stated.architecture, {CONFIG: kind}, override=False)
     family = FAMILIES[kind]
     activation = _activation(raw, folder, stated)
     pixels = _pixels(raw, folder, stated)

@@ -119,6 +119,18 @@ def _fetched(name: Name, offline: bool) -> Path:
 def _local(
     path: Path, name: str, offline: bool, stated: Stated, truncate: bool, allow_pickle: bool, prefer_openclip: bool = True
 ) -> Backbone:
+    from diptych.backbones import selftest
+    from diptych.backbones.spec import read_json
+
+    backbone = _by_content(path, name, offline, stated, truncate, allow_pickle, prefer_openclip)
+    if (path / selftest.FILE).is_file() and not stated.override:
+        selftest.check(backbone, read_json(path / selftest.FILE))
+    return backbone
+
+
+def _by_content(
+    path: Path, name: str, offline: bool, stated: Stated, truncate: bool, allow_pickle: bool, prefer_openclip: bool
+) -> Backbone:
     """Load a folder or file by what lies in it; a repository may hold both formats side by side."""
     from diptych.backbones import huggingface_sources, openclip_sources, save, weights
 

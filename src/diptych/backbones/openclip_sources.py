@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def by_name(
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 
+    agree("architecture", stated.architecture, {"the name": architecture}, override=False)
     config = open_clip.get_model_config(architecture)
     published = get_pretrained_cfg(architecture, tag or next(iter(open_clip.list_pretrained_tags_by_model(architecture)), ""))
     claims = {f"the architecture {architecture}": _activation(config)}
@@ -285,22 +286,3 @@ def _spec(
         pixels=pixels,
         score="sigmoid" if getattr(model, "logit_bias", None) is not None else "softmax",
     )
-
-
-def saved_config(backbone: OpenClip) -> dict[str, Any]:
-    """Return the open_clip_config.json of a backbone.
-
-    Raises:
-        UsageError: the backbone does not know its model_cfg, or its pixel recipe has a crop that the format cannot say.
-    """
-    if backbone.config is None:
-        raise UsageError(
-            "This backbone was wrapped without its model_cfg: pass config=... to from_model, so that open_clip can rebuild it."
-        )
-    recipe = backbone.spec.pixels
-    if recipe.crop != 1.0:
-        raise UsageError(f"open_clip's format cannot say a crop of {recipe.crop}: use a recipe with crop 1.0.")
-    facts = asdict(recipe)
-    facts["resize_mode"], facts["fill_color"] = facts.pop("resize"), facts.pop("fill")
-    del facts["crop"]
-    return {"model_cfg": dict(backbone.config), "preprocess_cfg": {**facts, "mode": "RGB"}}

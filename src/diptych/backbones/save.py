@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from diptych.backbones import openclip_sources
+from diptych.backbones import openclip_sources, selftest
 from diptych.backbones.huggingface import HuggingFace
 from diptych.backbones.openclip import OpenClip
-from diptych.backbones.spec import read_json
+from diptych.backbones.spec import read_json, recipe_from
 from diptych.backbones.tokens import HubTokens
 from diptych.backbones.weights import OPENCLIP_FILES, read_state
-from diptych.core.backbone import PixelRecipe, Space, Spec
+from diptych.core.backbone import Backbone, Space, Spec
 from diptych.core.errors import DataError, UsageError
 
 SPACE = "space.json"
@@ -26,6 +27,7 @@ def save(space: Space, folder: Path) -> None:
 
     open_clip models become a folder that open_clip itself loads with ``local-dir:FOLDER``; transformers models one that
     ``from_pretrained`` loads; any other space that ``load`` knows by name becomes space.json with its tensors.
+    The vectors of a fixed picture and sentence lie beside them, and ``load`` compares.
 
     Args:
         space: what to write.
@@ -36,8 +38,10 @@ def save(space: Space, folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
-    config = openclip_sources.saved_config(space) if isinstance(space, OpenClip) else None
+    config = _openclip_config(space) if isinstance(space, OpenClip) else None
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(space, Backbone):
+        _json(folder / selftest.FILE, selftest.probe(space))
     if isinstance(space, OpenClip):
         assert config is not None
         _save_text_tower(space, config["model_cfg"], folder)
@@ -52,7 +56,7 @@ def save(space: Space, folder: Path) -> None:
         _json(folder / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
 
 
-def load_space(folder: Path, *, offline: bool) -> Any:
+def load_space(folder: Path, *, offline: bool) -> Backbone:
     """Load a Space folder: its base by name, rebuilt round the folder's tensors.
 
     Args:
@@ -69,7 +73,7 @@ def load_space(folder: Path, *, offline: bool) -> Any:
     if facts.get("schema") != SCHEMA:
         raise DataError(f"{folder / SPACE} has schema {facts.get('schema')!r}, and this version reads {SCHEMA}: update diptych.")
     try:
-        spec = Spec(**{**facts["spec"], "pixels": _recipe(facts["spec"]["pixels"])})
+        spec = Spec(**{**facts["spec"], "pixels": recipe_from(facts["spec"]["pixels"])})
         base = load(str(facts["base"]), offline=offline)
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / SPACE} lacks facts ({error}): save the space again.") from error
@@ -79,11 +83,28 @@ def load_space(folder: Path, *, offline: bool) -> Any:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{folder / 'model.safetensors'} does not fit {facts['base']}: save the space again.") from error
-    return base.rebuild(module, spec)
+    rebuilt = base.rebuild(module, spec)
+    assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
+    return rebuilt
 
 
-def _recipe(facts: dict[str, Any]) -> PixelRecipe:
-    return PixelRecipe(**{**facts, "mean": tuple(facts["mean"]), "std": tuple(facts["std"])})
+def _openclip_config(backbone: OpenClip) -> dict[str, Any]:
+    """Return the open_clip_config.json of a backbone.
+
+    Raises:
+        UsageError: the backbone does not know its model_cfg, or its pixel recipe has a crop that the format cannot say.
+    """
+    if backbone.config is None:
+        raise UsageError(
+            "This backbone was wrapped without its model_cfg: pass config=... to from_model, so that open_clip can rebuild it."
+        )
+    recipe = backbone.spec.pixels
+    if recipe.crop != 1.0:
+        raise UsageError(f"open_clip's format cannot say a crop of {recipe.crop}: use a recipe with crop 1.0.")
+    facts = asdict(recipe)
+    facts["resize_mode"], facts["fill_color"] = facts.pop("resize"), facts.pop("fill")
+    del facts["crop"]
+    return {"model_cfg": dict(backbone.config), "preprocess_cfg": {**facts, "mode": "RGB"}}
 
 
 def _tensors(module: nn.Module, path: Path) -> None:

@@ -112,6 +112,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def recipe_from(facts: Mapping[str, Any]) -> PixelRecipe:
+    """Read a pixel recipe from plain data, such as a JSON file that a user gives or ``Spec.as_dict`` wrote.
+
+    Raises:
+        DataError: size, mean or std is missing, or a key or value is unknown.
+    """
+    try:
+        recipe = PixelRecipe(**{**facts, "mean": triple(facts["mean"]), "std": triple(facts["std"])})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"A pixel recipe needs size, mean and std, and knows interpolation, resize, crop and fill ({error}).") from error
+    if recipe.interpolation not in ("bilinear", "bicubic") or recipe.resize not in ("shortest", "squash", "longest"):
+        raise DataError(
+            f"A pixel recipe is bilinear or bicubic and shortest, squash or longest, not {recipe.interpolation} and {recipe.resize}."
+        )
+    return recipe
+
+
 def triple(value: Any) -> tuple[float, float, float]:
     """Return a mean or standard deviation of three channels; one number stands for all three."""
     values = [float(value)] * 3 if isinstance(value, int | float) else [float(v) for v in value]
