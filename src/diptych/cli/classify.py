@@ -72,11 +72,12 @@ def open_photos(photos: list[str], keys: FileKeys) -> tuple[Samples[Any], tuple[
     """Return the photos and the class names that their folders give."""
     from diptych.data.folders import ImageFiles
     from diptych.data.load import open_data
-    from diptych.tasks.encode import Joined
 
     if len(photos) > 1:
         return ImageFiles(photos, keys), ()
     data = open_data(photos[0], keys)
+    from diptych.tasks.encode import Joined  # loads torch: a wrong path is told before
+
     return Joined(tuple(table.items for table in data.splits.values())), data.classes
 
 

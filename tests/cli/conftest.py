@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.colours import ColourBackbone, colour_folder
+from typer.testing import CliRunner
+
+from diptych.cli.main import app
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def diptych(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """Run the command line in this process with a backbone that knows colours, offline, with a cache of its own."""
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone(name=name))
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str | Path) -> Answer:
+        found = CliRunner().invoke(app, [str(w) for w in words])
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        assert "Traceback" not in found.output
+        return Answer(found.exit_code, found.stdout, found.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return colour_folder(tmp_path_factory.mktemp("colours") / "colours", {"train": 8, "test": 6})

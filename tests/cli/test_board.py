@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.colours import colour_folder
+
+Cli = Callable[..., Any]
+SMALL = ("--methods", "zero-shot,gda", "--shots", "1", "--seeds", "1,2", "--out", "out")
+
+
+def test_a_board_with_its_files(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    got = diptych("board", "classify", colours, *SMALL)
+    assert got.code == 0
+    assert "GDA" in got.out
+    assert "zero-shot CLIP, ensemble" in got.out
+    assert "images/s" in got.err
+    for name in ("board.json", "board.csv", "report.html"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000
+    written = json.loads((tmp_path / "out" / "board.json").read_text())
+    again = diptych("board", "classify", colours, *SMALL, "--json")
+    assert again.code == 0
+    assert [r["metrics"] for r in again.data["rows"]] == [r["metrics"] for r in written["rows"]]
+    assert again.data["encode"]["images"] == 0
+    assert written["source"] == str(colours)
+
+
+def test_skipped_files_give_code_3(diptych: Cli, tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "data", {"train": 4, "test": 3})
+    (folder / "test" / "red" / "1.png").write_bytes(b"x")
+    got = diptych("board", "classify", folder, *SMALL)
+    assert got.code == 3
+    assert "1.png" in got.err
+
+
+def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diptych.methods.classify.gda import GDA
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(GDA, "fit", interrupt)
+    got = diptych("board", "classify", colours, *SMALL)
+    assert got.code == 130
+    assert "goes on from there" in got.err
+    assert "zero-shot" in got.out
+    assert json.loads(Path("out/board.json").read_text())["complete"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nowhere"], 4, "DIPTYCH_DATA"),
+        (["{colours}", "--shots", "many"], 2, "whole numbers"),
+        (["{colours}", "--shots", "0"], 2, "from 1"),
+        (["{colours}", "--seeds", "1,1"], 2, "once"),
+        (["{colours}", "--methods", "gpa"], 2, "gda"),
+        (["{colours}", "--val", "most"], 2, "'most'"),
+        (["{colours}", "--names", "a,b"], 2, "2 names for 5 classes"),
+    ],
+)
+def test_errors(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str) -> None:
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
+    got = diptych("board", "classify", *[w.replace("{colours}", str(colours)) for w in words])
+    assert (got.code, says in got.err) == (code, True), got.err
+
+
+def test_rerun_repeats_rows_and_boards(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    diptych("board", "classify", colours, *SMALL)
+    row = next((tmp_path / "out" / "rows").glob("gda*.json"))
+    for path in (row, tmp_path / "out" / "board.json"):
+        got = diptych("rerun", path, "--tolerance", "0")
+        assert got.code == 0, got.out
+        assert "differs" not in got.out
+    forged = json.loads(row.read_text())
+    forged["metrics"]["nll"] *= 1.5
+    row.write_text(json.dumps(forged))
+    got = diptych("rerun", row, "--json")
+    assert got.code == 5
+    assert got.data["same"] is False
+    assert diptych("rerun", tmp_path / "none.json").code == 1
+    (tmp_path / "other.json").write_text("{}")
+    assert "names no backbone" in diptych("rerun", tmp_path / "other.json").err
+
+
+def test_prove_writes_the_result_and_says_when_nothing_is_shown(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    got = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3")
+    assert got.code == 0
+    assert "shown" in got.out
+    written = json.loads(Path("results/zero-shot.json").read_text())
+    assert written["shown"] is True
+    assert diptych("prove", "zero-shot", "--data", colours).code == 2
+    from tests.support.backbone import SmallBackbone
+
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: SmallBackbone())
+    got = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3", "--overwrite", "--json")
+    assert got.code == 5
+    assert got.data["shown"] is False
+    assert json.loads(Path("results/zero-shot.json").read_text())["shown"] is False
+    assert diptych("prove", "gpa").code == 2
+    assert diptych("prove", "gda", "--data", "no_such_set").code == 4
+
+
+@pytest.mark.slow
+def test_the_demo_runs_whole(diptych: Cli, tmp_path: Path) -> None:
+    got = diptych("demo", "--out", tmp_path / "demo", "--shots", "1", "--seeds", "1", "--json")
+    assert got.code == 0
+    assert got.data["board"]["dataset"] == "demo:clothes"
+    assert len(got.data["photos"]["predictions"]) >= 5
+    assert "What is on these photos?" in (tmp_path / "demo" / "report.html").read_text()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.colours import COLOURS, coloured
+from tests.support.image_files import bomb, empty, not_a_picture, truncated
+
+Cli = Callable[..., Any]
+NAMES = ",".join(COLOURS)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in COLOURS:
+        coloured(tmp_path / "photos" / f"{name}.png", name, 0, noise=0)
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_photos(diptych: Cli, photos: Path) -> None:
+    got = diptych("classify", photos, "--names", NAMES, "--top", "1")
+    assert got.code == 0
+    assert [line.split()[:2] for line in sorted(got.out.splitlines())] == [[f"{n}.png", n] for n in sorted(COLOURS)]
+    assert "colours" not in got.out
+    assert "lite on cpu, fp32: 5 images in" in got.err
+    assert "images/s" in got.err
+    assert "all from the cache" in diptych("classify", photos, "--names", NAMES).err
+
+
+def test_json_is_all_that_stands_on_stdout(diptych: Cli, photos: Path) -> None:
+    got = diptych("classify", photos, "--names", NAMES, "--json", "-k", "2")
+    assert {Path(p["path"]).stem: p["labels"][0]["label"] for p in got.data["predictions"]} == {n: n for n in COLOURS}
+    assert all(len(p["labels"]) == 2 for p in got.data["predictions"])
+    assert got.data["backbone"] == "lite"
+
+
+@pytest.mark.parametrize("kind", ["names.txt", "names.json"])
+def test_names_and_templates_from_files(diptych: Cli, photos: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(COLOURS))
+    (tmp_path / "names.json").write_text(json.dumps(list(COLOURS)))
+    (tmp_path / "templates.txt").write_text("a {c} wall\na {} door\n")
+    got = diptych("classify", photos, "--names", tmp_path / kind, "--templates", tmp_path / "templates.txt", "--json")
+    assert got.data["templates"] == ["a {} wall", "a {} door"]
+    assert got.data["classnames"] == list(COLOURS)
+    got = diptych("classify", photos, "--names", NAMES, "--templates", "a {} roof", "--templates", "{class}", "--json")
+    assert got.data["templates"] == ["a {} roof", "{}"]
+
+
+def test_names_default_to_class_folders(diptych: Cli, colours: Path) -> None:
+    got = diptych("classify", colours, "--json", "-k", "1")
+    right = [Path(p["path"]).parent.name == p["labels"][0]["label"] for p in got.data["predictions"]]
+    assert len(right) == 70
+    assert sum(right) > 40
+
+
+def test_broken_files_are_named_and_the_code_is_3(diptych: Cli, photos: Path) -> None:
+    truncated(photos / "half.jpg")
+    empty(photos / "nothing.png")
+    not_a_picture(photos / "words.png")
+    bomb(photos / "bomb.png")
+    got = diptych("classify", photos, "--names", NAMES, "--json")
+    assert got.code == 3
+    assert {Path(s["path"]).name for s in got.data["skipped"]} == {"half.jpg", "nothing.png", "words.png", "bomb.png"}
+    assert len(got.data["predictions"]) == 5
+    assert "4 skipped:" in got.err
+    assert "half.jpg" in got.err
+
+
+def test_several_photos_with_one_missing(diptych: Cli, photos: Path) -> None:
+    got = diptych("classify", photos / "red.png", photos / "none.png", "--names", NAMES)
+    assert got.code == 3
+    assert got.out.startswith("red.png  red")
+    assert "none.png: no such file" in got.err
+
+
+def test_files_are_written_and_not_overwritten_unasked(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    for name in ("a.csv", "a.json"):
+        assert diptych("classify", photos, "--names", NAMES, "--out", tmp_path / name).code == 0
+        again = diptych("classify", photos, "--names", NAMES, "--out", tmp_path / name)
+        assert again.code == 2
+        assert "--overwrite" in again.err
+        assert diptych("classify", photos, "--names", NAMES, "--out", tmp_path / name, "--overwrite").code == 0
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert len(rows) == 25
+    assert len(json.loads((tmp_path / "a.json").read_text())["predictions"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["/no/such/folder", "--names", "a"], "no file or folder"),
+        (["photos"], "No class names"),
+        (["photos", "--names", "a,a"], "unique"),
+        (["photos", "--names", "none.txt"], "none.txt"),
+        (["photos", "--names", "a", "--templates", "none.txt"], "none.txt"),
+        (["photos", "--names", "a", "--templates", "{} {}"], "exactly one"),
+        (["photos", "--names", "a", "--out", "x.xml"], ".csv or .json"),
+        (["photos", "--names", "a", "--threshold", "2"], "threshold"),
+        (["photos", "--names", "a", "--top", "0"], "top"),
+        (["photos", "--names", "a", "--precision", "fp8"], "fp32 or bf16"),
+        (["photos", "--names", "a", "--device", "toaster"], "no device 'toaster'"),
+        (["demo:cats"], "no demo 'cats'"),
+        ([], "photos"),
+    ],
+)
+def test_usage_errors_are_one_sentence_and_code_2(diptych: Cli, photos: Path, words: list[str], says: str) -> None:
+    got = diptych("classify", *words)
+    assert got.code == 2
+    assert says.lower() in got.err.lower()
+    assert got.out == ""
+
+
+def test_the_demo_photos_bring_their_names(diptych: Cli) -> None:
+    got = diptych("classify", "demo:photos", "--json")
+    assert got.code == 0
+    assert "cat" in got.data["classnames"]
+
+
+def test_flags_come_from_the_environment_too(diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_JSON", "1")
+    monkeypatch.setenv("DIPTYCH_NAMES", NAMES)
+    monkeypatch.setenv("DIPTYCH_TOP", "3")
+    got = diptych("classify", photos)
+    assert [len(p["labels"]) for p in got.data["predictions"]] == [3] * 5

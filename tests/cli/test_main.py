@@ -1,0 +1,154 @@
+"""The shell's view: start-up, exit codes, offline, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from diptych import __version__
+from diptych.cli.main import app
+
+Cli = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "open_clip", "transformers", "sklearn", "pyarrow", "matplotlib")
+
+
+def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "diptych.cli", *words], capture_output=True, text=True, env=given, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["systems"], ["classify", "--help"], ["board", "classify", "--help"], ["--version"]])
+def test_help_and_systems_load_nothing_heavy(words: list[str]) -> None:
+    code = (
+        f"import sys; from diptych.cli.main import main; sys.argv = ['diptych', *{words!r}]\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code, e.code\n"
+        f"sys.stderr.write(' '.join(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout
+
+
+def test_missing_weights_offline_give_code_4(tmp_path: Path) -> None:
+    done = shell(
+        "classify", "demo:photos", "--backbone", "ViT-B-32/laion2b_s34b_b79k", "--json",
+        HF_HOME=str(tmp_path), HF_HUB_CACHE=str(tmp_path / "hub"), DIPTYCH_CACHE=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_path_gives_code_2_in_one_line(tmp_path: Path) -> None:
+    done = shell("classify", "/no/such/place", "--names", "a", DIPTYCH_CACHE=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == "There is no file or folder /no/such/place: check the spelling, or try demo:photos or demo:clothes.\n"
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = shell("--debug", "classify", "/no/such/place", "--names", "a", DIPTYCH_CACHE=str(tmp_path))
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0
+
+
+def test_no_color_is_honoured(tmp_path: Path) -> None:
+    assert "\x1b[" not in shell("systems", NO_COLOR="1", FORCE_COLOR="1").stdout.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    json.loads(shell("systems", "--json", FORCE_COLOR="1").stdout)
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    given = {**os.environ, "COLUMNS": "120"}
+    words = [sys.executable, "-m", "diptych.cli", "systems", "--json"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=given)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+
+
+def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def surprise() -> None:
+        raise RuntimeError("the moon is full")
+
+    monkeypatch.setattr("diptych.catalog.cards", surprise)
+    got = diptych("systems")
+    assert got.code == 1
+    assert got.err == "This should not happen, please report it: RuntimeError: the moon is full (--debug shows where).\n"
+
+
+def test_ctrl_c_gives_code_130(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diptych.catalog.cards", interrupt)
+    assert diptych("systems").code == 130
+
+
+def test_version_and_unknown_verbs(diptych: Cli) -> None:
+    assert diptych("--version").out == f"diptych {__version__}\n"
+    assert diptych("cook").code == 2
+    assert "Usage" in diptych("--help").out
+
+
+def commands() -> dict[str, Any]:
+    """Return path -> command, for all leaves."""
+    found, stack = {}, [("", get_command(app))]
+    while stack:
+        path, command = stack.pop()
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            found[path.strip()] = command
+        else:
+            stack += [(f"{path} {name}", sub) for name, sub in inner.items()]
+    return found
+
+
+def test_every_flag_has_its_environment_name_and_a_help_text() -> None:
+    for path, command in commands().items():
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                flag = next(o for o in parameter.opts if o.startswith("--"))
+                assert parameter.envvar == "DIPTYCH_" + flag[2:].replace("-", "_").upper(), (path, flag)
+                assert parameter.help, (path, flag)
+        assert command.help, path
+
+
+PAGES = sorted((ROOT / "docs" / "cli").glob("*.md"))
+
+
+def lines_of(page: Path) -> list[str]:
+    """Return the commands of a page's transcripts."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ diptych ")]
+
+
+def test_there_is_a_page_a_verb() -> None:
+    assert {p.stem for p in PAGES} == {path.split()[0] for path in commands()} | {"index"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_commands_of_the_pages_parse(page: Path) -> None:
+    import shlex
+
+    found = lines_of(page)
+    assert found or page.stem == "index"
+    for line in found:
+        words = shlex.split(re.split(r"\s[|>]\s", line)[0])[1:]
+        path = next(p for p in sorted(commands(), key=len, reverse=True) if words[: len(p.split())] == p.split())
+        command = commands()[path]
+        command.make_context("diptych", words[len(path.split()) :], resilient_parsing=False)

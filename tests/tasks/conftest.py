@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.colours import ColourBackbone, colour_folder
+
+from diptych.core.run import Run
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
+from diptych.tasks.board import Board, board
+from diptych.tasks.rows import Plan
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five colours with 8 train and 10 test pictures each."""
+    return colour_folder(tmp_path_factory.mktemp("colours") / "colours", {"train": 8, "test": 10})
+
+
+@pytest.fixture(scope="session")
+def data(colours: Path) -> LabelledData:
+    return open_data(colours)
+
+
+@pytest.fixture(scope="session")
+def finished(data: LabelledData, colours: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Board, Path]:
+    """A whole board, and the folder that it was written to."""
+    out = tmp_path_factory.mktemp("out")
+    plan = Plan(shots=(1, 4), seeds=(1, 2))
+    return board(data, ColourBackbone(), Run(out=out), plan, source=str(colours), command="diptych board classify colours"), out

@@ -1,0 +1,187 @@
+"""The board: rows, gains, resuming, interruption, missing hooks, broken files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.colours import ColourBackbone, colour_folder
+
+from diptych import catalog
+from diptych.core.data import ClassNames
+from diptych.core.errors import DataError, MissingHook, UsageError
+from diptych.core.run import Run, SilentProgress
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
+from diptych.methods.classify.gda import GDA
+from diptych.tasks.board import Board, board
+from diptych.tasks.rows import Plan
+
+CLASSIFIERS = [c["slug"] for c in catalog.cards() if c["verb"] == "classify"]
+SMALL = Plan(("zero-shot", "gda"), (1,), (1, 2))
+
+
+def numbers(made: Board) -> list[Any]:
+    return [(r.label, r.shots, r.metrics, dict(r.ci95)) for r in made.rows]
+
+
+def test_all_classifiers_stand_on_the_board_at_all_shots_and_seeds(finished: tuple[Board, Path]) -> None:
+    made, out = finished
+    assert made.complete
+    assert {r.method for r in made.rows} == set(CLASSIFIERS)
+    for row in made.rows:
+        assert [r.seed for r in row.records] == ([1, 2] if row.shots else [0])
+        low, high = row.ci95["acc1"]
+        assert low <= row.metrics["acc1"] <= high
+        for record, outcome in zip(row.records, row.outcomes, strict=True):
+            assert record.metrics["acc1"] == np.mean(outcome.correct)
+    written = json.loads((out / "board.json").read_text())
+    assert [r["metrics"]["acc1"] for r in written["rows"]] == [r.metrics["acc1"] for r in made.rows]
+    assert len(list((out / "rows").glob("*.json"))) == len(made.records)
+
+
+def test_the_gain_is_paired_with_the_zero_shot_ensemble(finished: tuple[Board, Path]) -> None:
+    made, _ = finished
+    base = made.base()
+    assert base is not None
+    assert base.gain is None
+    for row in made.rows:
+        if row is not base:
+            assert row.gain is not None
+            assert row.gain.value == pytest.approx(row.metrics["acc1"] - base.metrics["acc1"], abs=1e-12)
+            assert row.gain.low <= row.gain.value <= row.gain.high
+
+
+def test_more_shots_help_the_probe(finished: tuple[Board, Path]) -> None:
+    made, _ = finished
+    probe = {r.shots: r.metrics["acc1"] for r in made.rows if r.method == "linear-probe"}
+    assert 0.2 < probe[1] <= probe[4]
+
+
+def test_finished_rows_are_used_again_and_a_damaged_one_is_made_again(
+    data: LabelledData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(out=tmp_path / "out", cache=tmp_path / "cache")
+    first = board(data, ColourBackbone(), run, SMALL)
+    fits = []
+    honest = GDA.fit
+    monkeypatch.setattr(GDA, "fit", lambda self, *a: fits.append(a) or honest(self, *a))
+    assert numbers(board(data, ColourBackbone(), run, SMALL)) == numbers(first)
+    assert fits == []
+    next((tmp_path / "out" / "rows").glob("gda*seed2*.npz")).write_bytes(b"")
+    assert numbers(board(data, ColourBackbone(), run, SMALL)) == numbers(first)
+    assert len(fits) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: {"plan": Plan(("gda",), (1,), (3,))},
+        lambda: {"plan": Plan(("gda",), (2,), (1,))},
+        lambda: {"plan": Plan(("gda",), (1,), (1,), "full")},
+        lambda: {"classes": ClassNames(("rouge", "green", "blue", "yellow", "pink"))},
+        lambda: {"templates": ("{}",)},
+    ],
+    ids=["seed", "shots", "val", "names", "templates"],
+)
+def test_other_inputs_make_other_rows(data: LabelledData, tmp_path: Path, change: Callable[[], dict[str, Any]]) -> None:
+    run = Run(out=tmp_path, cache=tmp_path / "cache")
+    board(data, ColourBackbone(), run, Plan(("gda",), (1,), (1,)), classes=ClassNames(data.classes))
+    new = change()
+    classes = new.get("classes") or ClassNames(data.classes, new.get("templates", ("a photo of a {}.",)))
+    board(data, ColourBackbone(), run, new.get("plan", Plan(("gda",), (1,), (1,))), classes=classes)
+    assert len(list((tmp_path / "rows").glob("*.json"))) == 2
+
+
+class StopsAfter(SilentProgress):
+    def __init__(self, rows: int) -> None:
+        self.left = rows
+
+    def advance(self, n: int = 1) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_board_says_so_and_goes_on(data: LabelledData, tmp_path: Path) -> None:
+    whole = board(data, ColourBackbone(), Run(out=tmp_path / "whole", cache=tmp_path / "cache"), SMALL)
+    run = Run(
+        out=tmp_path / "out", cache=tmp_path / "cache", progress=lambda name, total: StopsAfter(3) if name == "rows" else SilentProgress()
+    )
+    part = board(data, ColourBackbone(), run, SMALL)
+    assert not part.complete
+    assert len(part.records) == 3
+    assert json.loads((tmp_path / "out" / "board.json").read_text())["complete"] is False
+    again = board(data, ColourBackbone(), Run(out=tmp_path / "out", cache=tmp_path / "cache"), SMALL)
+    assert again.complete
+    assert numbers(again) == numbers(whole)
+
+
+def test_a_system_that_the_backbone_cannot_run_is_named_with_the_reason(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(self: GDA, *args: object) -> None:
+        raise MissingHook("colours has no dense maps: use lite.")
+
+    monkeypatch.setattr(GDA, "fit", fit)
+    made = board(data, ColourBackbone(), Run(), SMALL)
+    assert made.missing == {"GDA": "colours has no dense maps: use lite."}
+    assert {r.method for r in made.rows} == {"zero-shot"}
+    assert made.complete
+
+
+def test_broken_files_are_skipped_named_and_replaced(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "d", {"train": 5, "test": 4})
+    (folder / "test" / "red" / "0.png").write_bytes(b"")
+    for i in range(3):
+        (folder / "train" / "blue" / f"{i}.png").write_bytes(b"x")
+    run = Run(out=tmp_path / "out", cache=tmp_path / "cache")
+    made = board(open_data(folder), ColourBackbone(), run, SMALL)
+    assert len(made.test) == 19
+    assert any("test/red/0.png" in s for s in made.skipped)
+    assert any("train/blue" in s for s in made.skipped)
+    assert all(r.items == 19 for r in made.records)
+    assert board(open_data(folder), ColourBackbone(), run, SMALL).skipped == made.skipped
+
+
+def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
+    made = board(open_data(colour_folder(tmp_path, {"": 4})), ColourBackbone(), Run(), Plan(("zero-shot", "gda")))
+    assert {r.method for r in made.rows} == {"zero-shot"}
+    assert "no train split" in made.missing["GDA"]
+
+
+def test_only_the_shots_get_their_views(data: LabelledData, tmp_path: Path) -> None:
+    made = board(data, ColourBackbone(), Run(cache=tmp_path), Plan(("gda",), (2,), (1,)))
+    test, shots, val = 50, 5 * 2, 5 * 2
+    assert made.encode["images"] == test + shots + val + 10 * shots
+
+
+def test_choices_never_see_test(tmp_path: Path) -> None:
+    """Other test labels change the accuracy, never the predictions."""
+    folder = colour_folder(tmp_path / "a", {"train": 8, "test": 6})
+    one = board(open_data(folder), ColourBackbone(), Run(), Plan(("gda", "tip-adapter"), (2,), (1,)))
+    for split in (folder / "test",):
+        (split / "red").rename(split / "swap")
+        (split / "blue").rename(split / "red")
+        (split / "swap").rename(split / "blue")
+    two = board(open_data(folder), ColourBackbone(), Run(), Plan(("gda", "tip-adapter"), (2,), (1,)))
+    for a, b in zip(one.rows, two.rows, strict=True):
+        assert sorted(a.outcomes[0].confidence.tolist()) == sorted(b.outcomes[0].confidence.tolist())
+        assert a.metrics["acc1"] > b.metrics["acc1"]
+
+
+def test_what_cannot_mean_anything_is_refused(data: LabelledData, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Shots"):
+        Plan(shots=(0,))
+    with pytest.raises(UsageError, match="seed"):
+        Plan(seeds=(1, 1))
+    with pytest.raises(UsageError, match="2 names for 5 classes"):
+        board(data, ColourBackbone(), Run(), SMALL, classes=ClassNames(("a", "b")))
+    with pytest.raises(UsageError, match="no system 'gpa'"):
+        board(data, ColourBackbone(), Run(), Plan(("gpa",)))
+    with pytest.raises(UsageError, match="no classifier"):
+        board(data, ColourBackbone(), Run(), Plan(("clip-loss",)))
+    with pytest.raises(DataError, match="only a train split"):
+        board(open_data(colour_folder(tmp_path, {"train": 2})), ColourBackbone(), Run())

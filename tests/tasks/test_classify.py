@@ -1,0 +1,106 @@
+"""Classifying photos: right classes, both kinds of probability, broken files named."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.colours import COLOURS, ColourBackbone, coloured
+from tests.support.image_files import truncated
+
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.data.labelled import LabelledData
+from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.tasks.classify import About, classify, evaluate, with_store
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> ImageFiles:
+    return ImageFiles([coloured(tmp_path / f"{name}.png", name, 0, noise=0) for name in COLOURS])
+
+
+def test_colours_are_found_and_softmax_sums_to_one(photos: ImageFiles) -> None:
+    found = classify(photos, tuple(COLOURS), ColourBackbone())
+    assert [p.top[0][0] for p in found.predictions] == list(COLOURS)
+    for p in found.predictions:
+        values = [value for _, value in p.top]
+        assert values == sorted(values, reverse=True)
+        assert sum(values) == pytest.approx(1.0, abs=1e-6)
+    assert (found.score, found.failed, found.encoded) == ("softmax", (), 5)
+
+
+def test_sigmoid_backbones_give_each_class_its_own_probability(photos: ImageFiles) -> None:
+    found = classify(photos, tuple(COLOURS), ColourBackbone("sigmoid"), threshold=0.6)
+    assert found.score == "sigmoid"
+    assert all(value >= 0.6 for p in found.predictions for _, value in p.top)
+    assert classify(photos, tuple(COLOURS), ColourBackbone("sigmoid"), threshold=1.0).predictions[0].top == ()
+
+
+def test_broken_photos_are_named_and_the_others_keep_their_answers(photos: ImageFiles, tmp_path: Path) -> None:
+    mixed = ImageFiles([photos.name(0), truncated(tmp_path / "half.jpg"), tmp_path / "absent.png", photos.name(1)])
+    found = classify(mixed, tuple(COLOURS), ColourBackbone(), top=1)
+    assert [Path(p.name).stem for p in found.predictions] == ["red", "green"]
+    assert [Path(e.name).name for e in found.failed] == ["half.jpg", "absent.png"]
+    with pytest.raises(DataError, match="None of the 2 photos"):
+        classify(ImageFiles([truncated(tmp_path / "half.jpg"), tmp_path / "absent.png"]), ("a",), ColourBackbone())
+
+
+def test_what_cannot_mean_anything_is_refused(photos: ImageFiles) -> None:
+    with pytest.raises(UsageError, match="top"):
+        classify(photos, ("a",), ColourBackbone(), top=0)
+    with pytest.raises(UsageError, match="threshold"):
+        classify(photos, ("a",), ColourBackbone(), threshold=1.5)
+    with pytest.raises(DataError, match="No photos"):
+        classify(ImageFiles([]), ("a",), ColourBackbone())
+
+
+def test_csv_and_dict_say_the_same(photos: ImageFiles) -> None:
+    found = classify(photos, ClassNames(("red", "blue"), ("{}",)), ColourBackbone(), top=2)
+    rows = list(csv.DictReader(io.StringIO(found.as_csv())))
+    flat = [(p["path"], x["label"], x["probability"]) for p in found.as_dict()["predictions"] for x in p["labels"]]
+    assert [(r["path"], r["label"], float(r["probability"])) for r in rows] == flat
+    assert [r["rank"] for r in rows[:2]] == ["1", "2"]
+    assert found.as_dict()["templates"] == ["{}"]
+
+
+def test_a_run_without_cache_gets_one_for_the_task_and_it_is_gone_after() -> None:
+    with with_store(Run()) as run:
+        folder = run.cache
+        assert folder is not None
+        assert folder.is_dir()
+    assert not folder.exists()
+    with with_store(Run(cache=Path("x"))) as run:
+        assert run.cache == Path("x")
+
+
+def test_evaluate_measures_and_says_where_and_how(data: LabelledData) -> None:
+    classes, backbone, run = ClassNames(data.classes), ColourBackbone(), Run()
+    fitted = ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), run)
+    record, outcome = evaluate(fitted, data.splits["test"], run, backbone=backbone, about=About(dataset="colours", method="zero-shot"))
+    assert record.items == len(outcome.labels) == 50
+    assert record.metrics["acc1"] == np.mean(outcome.predicted == data.splits["test"].labels())
+    low, high = record.ci95["acc1"]
+    assert low < (record.metrics["acc1"] or 0) < high
+    assert record.task == "zeroshot_classification"
+    assert record.fingerprint == backbone.fingerprint
+    assert {"predict"} <= record.seconds.keys()
+    assert record.peak_memory_mib > 10
+    with pytest.raises(DataError, match="no test items"):
+        evaluate(fitted, data.splits["test"].take([]), run, backbone=backbone)
+
+
+def test_unreadable_items_are_not_measured_in_silence(data: LabelledData, tmp_path: Path) -> None:
+    from diptych.core.data import Column, Table
+
+    classes, backbone, run = ClassNames(data.classes), ColourBackbone(), Run()
+    fitted = ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), run)
+    broken = Table(ImageFiles([truncated(tmp_path / "half.jpg")]), {"label": Column("label", np.array([0]))})
+    with pytest.raises(UnreadableItem, match=r"half\.jpg"):
+        evaluate(fitted, broken, run, backbone=backbone)

@@ -1,0 +1,98 @@
+"""Proofs: a system that works is shown, one that does not is not, and the control fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.colours import ColourBackbone, colour_folder
+
+from diptych import catalog
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.tasks.proofs.classify import TRIALS, shuffled_labels, shuffled_names
+from diptych.tasks.prove import find_data, prove
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return colour_folder(tmp_path_factory.mktemp("proof") / "colours", {"train": 20, "test": 12})
+
+
+def test_zero_shot_is_shown_on_colours_and_its_control_fails(folder: Path) -> None:
+    found = prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)], command="diptych prove zero-shot")
+    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    (entry,) = data["datasets"]
+    (claim,), (control,) = entry["claims"], entry["controls"]
+    assert data["shown"]
+    assert data["stage"] == "reduced"
+    assert claim["baseline"]["acc1"] == pytest.approx(0.2)
+    assert claim["gain_lower95"] > 0
+    assert control["failed"]
+    assert control["gain_lower95"] <= 0
+    for name in ("claim", "control", "versions", "threads", "seconds", "command", "date", "fingerprint", "machine"):
+        assert data[name], name
+    assert len(entry["data_hash"]) == 64
+
+
+def test_a_backbone_that_knows_no_colour_shows_nothing(folder: Path) -> None:
+    from tests.support.backbone import SmallBackbone
+
+    found = prove("zero-shot", SmallBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    assert not found.shown
+    assert found.facts["stage"] is None
+
+
+def test_claims_compare_the_same_draws_with_the_baseline_of_the_card(folder: Path) -> None:
+    found = prove("gda", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    (entry,) = found.datasets
+    assert [(c["over"], c["shots"]) for c in entry["claims"]] == [("tip-adapter", 16), ("zero-shot", 4), ("zero-shot", 16)]
+    assert [c["shots"] for c in entry["controls"]] == [16, 4]
+    for claim in entry["claims"]:
+        assert claim["gain"] == pytest.approx(claim["method"]["acc1"] - claim["baseline"]["acc1"])
+
+
+def test_every_trial_has_a_card_with_claim_and_control() -> None:
+    for slug in TRIALS:
+        proof = catalog.find(slug).card.proof
+        assert proof is not None
+        assert proof.claim
+        assert proof.control
+
+
+def test_shuffles_keep_what_they_must() -> None:
+    labels = np.repeat(np.arange(5), 8)
+    evidence = Evidence(train=Table(ImageFiles([f"{i}" for i in range(40)]), {"label": Column("label", labels)}))
+    classes = ClassNames(("a", "b", "c", "d", "e"))
+    _, spoiled = shuffled_labels(classes, evidence, Run(seed=1))
+    assert spoiled.train is not None
+    assert sorted(spoiled.train.labels()) == sorted(labels)
+    assert (spoiled.train.labels() != labels).mean() > 0.5
+    assert labels.tolist() == np.repeat(np.arange(5), 8).tolist()
+    for seed in range(20):
+        renamed, _ = shuffled_names(classes, evidence, Run(seed=seed))
+        assert sorted(renamed.names) == list("abcde")
+        assert all(a != b for a, b in zip(renamed.names, classes.names, strict=True))
+    with pytest.raises(UsageError, match="no train labels"):
+        shuffled_labels(classes, Evidence(), Run())
+
+
+def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIPTYCH_DATA", str(folder.parent))
+    assert find_data("colours").name == "colours"
+    monkeypatch.delenv("DIPTYCH_DATA")
+    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
+        find_data("colours")
+
+
+def test_what_has_no_proof_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no system"):
+        prove("gpa", ColourBackbone(), Run())
+    with pytest.raises(UsageError, match="no proof yet"):
+        prove("clip-loss", ColourBackbone(), Run())
+    with pytest.raises(UsageError, match="at least 3"):
+        prove("gda", ColourBackbone(), Run(), seeds=(1, 1, 1))
