@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.features.store import Damage, Store
+from diptych.features.shards import Damage
+from diptych.features.store import Store
 
 DIM = 3
 FACTS = {"encoder": "0f" * 32, "dim": DIM, "precision": "fp32", "views": None, "draw": 0}

@@ -18,7 +18,8 @@ from diptych.core.backbone import Encoder, Inputs
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.features.store import Batch, Store, space_id
+from diptych.features.plans import Batch
+from diptych.features.store import Store, space_id
 
 if TYPE_CHECKING:
     from diptych.data.views import ViewRecipe

@@ -32,6 +32,25 @@ class BrokenFileError(Exception):
     """A file does not hold what it says; the store turns this into a ``Damage``."""
 
 
+@dataclass(frozen=True)
+class Damage:
+    """A file of the store that does not hold what it says.
+
+    Args:
+        path: the file.
+        reason: a few words.
+        keys: embeddings that were lost; 0 where that is not known.
+    """
+
+    path: Path
+    reason: str
+    keys: int = 0
+
+    def __str__(self) -> str:
+        lost = f"{self.keys} embeddings are" if self.keys else "its embeddings are"
+        return f"{self.path}: {self.reason}; {lost} made again when they are next needed."
+
+
 def seal(content: Any) -> bytes:
     """Return JSON ``{"sha256": ..., "content": ...}`` whose hash is taken over the bytes of the content."""
     text = json.dumps(content, separators=(",", ":")).encode()
@@ -259,3 +278,33 @@ def sweep(folder: Path, arrays: Collection[str], seconds: float) -> None:
         with contextlib.suppress(FileNotFoundError):
             if leftover and time.time() - path.stat().st_mtime > seconds:
                 path.unlink()
+
+
+def other_blocks(folder: Path, block: Block) -> list[Block] | None:
+    """Return the other blocks of a block's shard as it is on disk now; None where the block is no longer there."""
+    try:
+        listed = read_blocks(folder, block.shard)
+    except (FileNotFoundError, BrokenFileError):
+        return None
+    others = [b for b in listed if b.batch != block.batch]
+    return others if len(others) < len(listed) else None
+
+
+def verify_shards(folder: Path, dim: int) -> list[Damage]:
+    """Check every shard of a space, (., D) wide, and change nothing."""
+    found = []
+    for name in list_shards(folder):
+        try:
+            blocks = read_blocks(folder, name)
+        except FileNotFoundError:  # merged by another process meanwhile
+            continue
+        except BrokenFileError as error:
+            found.append(Damage(folder / f"{name}.json", str(error)))
+            continue
+        for block in blocks:
+            try:
+                read_rows(folder, block, dim)
+            except BrokenFileError as error:
+                if other_blocks(folder, block) is not None:
+                    found.append(Damage(folder / block.array, str(error), len(block.keys)))
+    return found

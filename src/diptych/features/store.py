@@ -9,9 +9,10 @@
 goes with whom before encoding, and a batch that was interrupted or damaged is redone whole with the same members.
 
 **Rules.** (1) Who writes a plan or finishes a batch looks at all earlier ones first and holds the file lock of the space meanwhile (never
-while encoding), so all processes see one order; readers need no lock. (2) A process that needs keys which an unfinished plan names redoes
-those batches if it holds all their members; else it plans its keys anew. (3) A key belongs for good to the batch that was finished first;
-a batch finished later lists it under ``yields``. (4) What fails its checksum is reported, dropped and made again; nothing else is touched.
+while encoding), so all processes see one order; readers need no lock. (2) A process that needs keys which an unfinished plan names, of
+several plans the last, redoes those batches if it holds all their members; else it plans its keys anew. (3) A key belongs for good to the
+batch that was finished first; a batch finished later lists it under ``yields``. (4) What fails its checksum is reported, dropped and made
+again; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DiptychError, UsageError
+from diptych.features.plans import Batch, name_batches, read_plans, verify_plans
 from diptych.features.shards import (
     Block,
     BrokenFileError,
+    Damage,
     Index,
     list_blocks,
     list_shards,
     locked,
+    other_blocks,
     read_blocks,
     read_rows,
     remove_shards,
     seal,
     sweep,
-    unseal,
+    verify_shards,
     write_array,
     write_whole,
 )
@@ -50,38 +53,6 @@ from diptych.features.shards import (
 SCHEMA = 1
 _HEX = re.compile(r"[0-9a-f]{8,128}")
 _STALE = 3600.0  # seconds after which a draft or an array without JSON is nobody's work in progress
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A file of the store that does not hold what it says.
-
-    Args:
-        path: the file.
-        reason: a few words.
-        keys: embeddings that were lost; 0 where that is not known.
-    """
-
-    path: Path
-    reason: str
-    keys: int = 0
-
-    def __str__(self) -> str:
-        lost = f"{self.keys} embeddings are" if self.keys else "its embeddings are"
-        return f"{self.path}: {self.reason}; {lost} made again when they are next needed."
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A planned batch.
-
-    Args:
-        name: plan number and place in the plan.
-        keys: members, in the order in which they are encoded.
-    """
-
-    name: str
-    keys: tuple[str, ...]
 
 
 def space_id(facts: Mapping[str, Any]) -> str:
@@ -117,9 +88,7 @@ class Store:
         [True, False]
     """
 
-    def __init__(
-        self, folder: Path, *, read_only: bool = False, merge: int = 256, on_damage: Callable[[Damage], None] = log_damage
-    ) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, merge: int = 64, on_damage: Callable[[Damage], None] = log_damage) -> None:
         self.folder, self.read_only, self.merge, self._on_damage = Path(folder), read_only, merge, on_damage
         self._dims: dict[str, int] = {}
         self._indexes: dict[str, Index] = {}
@@ -201,29 +170,31 @@ class Store:
                 among them. None: ``keys``.
 
         Returns:
-            Unfinished batches of older plans, last first (so that two processes at the same work meet in the middle), then new ones.
+            Unfinished batches of older plans, last first, then new ones. Last first, because a key that was planned twice may have been
+            answered by its last plan only, and because two processes at the same work then meet in the middle.
         """
         _check(keys)
         self._may_write()
         held = set(keys if within is None else within)
         with self._locked(space):
-            index, plans = self._index(space), self._read_plans(space)
+            index, plans = self._index(space), self._plans.setdefault(space, {})
+            read_plans(self.folder / space / "plans", plans, self._report)
             open_keys = dict.fromkeys(k for k in keys if k not in index.owner)
             chosen = []
-            for batch in (batch for _, batches in sorted(plans.items()) for batch in batches):
+            for batch in (batch for _, batches in sorted(plans.items(), reverse=True) for batch in reversed(batches)):
                 if batch.name not in index.done and any(k in open_keys for k in batch.keys) and held.issuperset(batch.keys):
                     chosen.append(batch)
                     for k in batch.keys:
                         open_keys.pop(k, None)
             rest = list(open_keys)
             if not rest:
-                return chosen[::-1]
+                return chosen
             # A finished batch keeps the number of its plan taken, even where the plan is lost.
             number = f"{1 + max([-1, *map(int, plans), *(int(name[:8]) for name in index.done)]):08d}"
-            batches = _named(number, [rest[i : i + size] for i in range(0, len(rest), size)])
+            batches = name_batches(number, [rest[i : i + size] for i in range(0, len(rest), size)])
             content = seal({"batches": [b.keys for b in batches]})
             write_whole(self.folder / space / "plans" / f"{number}.json", content, sync=True)
-            return chosen[::-1] + batches
+            return chosen + batches
 
     def put(self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None) -> None:
         """Store the vectors of a whole batch; nothing happens if it is already there.
@@ -275,24 +246,7 @@ class Store:
             if facts is None:
                 found.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
                 continue
-            for path in sorted((folder / "plans").glob("*.json")):
-                try:
-                    unseal(path.read_bytes())
-                except BrokenFileError as error:
-                    found.append(Damage(path, str(error)))
-            for name in list_shards(folder / "shards"):
-                try:
-                    blocks = read_blocks(folder / "shards", name)
-                except BrokenFileError as error:
-                    found.append(Damage(folder / "shards" / f"{name}.json", str(error)))
-                    continue
-                for block in blocks:
-                    try:
-                        read_rows(folder / "shards", block, int(facts["dim"]))
-                    except BrokenFileError as error:
-                        if _others(folder / "shards", block) is None:  # merged by another process meanwhile
-                            continue
-                        found.append(Damage(folder / "shards" / block.array, str(error), len(block.keys)))
+            found += verify_plans(folder / "plans") + verify_shards(folder / "shards", int(facts["dim"]))
         return found
 
     def _check_schema(self) -> None:
@@ -364,7 +318,7 @@ class Store:
         folder = self.folder / space / "shards"
         self._indexes.pop(space, None)
         with contextlib.nullcontext() if self.read_only else self._locked(space):
-            others = _others(folder, block)
+            others = other_blocks(folder, block)
             if others is None:
                 return
             self._report(Damage(folder / block.array, reason, len(block.keys)))
@@ -374,23 +328,6 @@ class Store:
                 write_whole(folder / f"{block.shard}.json", list_blocks(others))
             else:
                 remove_shards(folder, [block])
-
-    def _read_plans(self, space: str) -> dict[str, list[Batch]]:
-        """Return plan number -> batches; a damaged plan is set aside under another suffix, which keeps its number taken."""
-        plans, folder = self._plans.setdefault(space, {}), self.folder / space / "plans"
-        for path in sorted(folder.iterdir()):
-            number, suffix = path.stem, path.suffix
-            if number in plans or suffix not in (".json", ".damaged"):
-                continue
-            plans[number] = []
-            if suffix == ".damaged":
-                continue
-            try:
-                plans[number] = _named(number, unseal(path.read_bytes())["batches"])
-            except (BrokenFileError, KeyError, TypeError) as error:
-                self._report(Damage(path, str(error)))
-                path.replace(path.with_suffix(".damaged"))
-        return plans
 
     def _report(self, damage: Damage) -> None:
         if damage not in self._known:
@@ -430,17 +367,3 @@ def _check(keys: Sequence[str]) -> None:
     for key in keys:
         if not _HEX.fullmatch(key):
             raise UsageError(f"{key!r} is no key: keys are 8 to 128 lower-case hexadecimal digits of a content hash.")
-
-
-def _named(number: str, batches: Sequence[Sequence[str]]) -> list[Batch]:
-    return [Batch(f"{number}-{place:06d}", tuple(keys)) for place, keys in enumerate(batches)]
-
-
-def _others(folder: Path, block: Block) -> list[Block] | None:
-    """Return the other blocks of a block's shard as it is on disk now; None where it is no longer in that shard."""
-    try:
-        listed = read_blocks(folder, block.shard)
-    except (FileNotFoundError, BrokenFileError):
-        return None
-    others = [b for b in listed if b.batch != block.batch]
-    return others if len(others) < len(listed) else None
