@@ -11,7 +11,7 @@ import torch
 from tests.train.toy import FIT, Lines, Toy, table
 from torch import nn
 
-from diptych.core.errors import DataError, Diverged, MissingExtra, UsageError
+from diptych.core.errors import DataError, Diverged, MissingExtra, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.train.loop import train
@@ -98,6 +98,33 @@ def test_resumes_with_the_same_bits(tmp_path, data, until) -> None:
 
 
 @pytest.mark.enable_socket
+@pytest.mark.parametrize("data", [table(), Lines(52)])
+def test_errors_of_workers_keep_their_type(data) -> None:
+    toy = Toy(RUN)
+
+    def broken(row, g):
+        raise UnreadableItem(f"row {row.index}", "truncated JPEG")
+
+    toy.views = broken  # type: ignore[method-assign]
+    with pytest.raises(UnreadableItem, match="truncated JPEG"):
+        train(toy, data, SHORT, replace(RUN, workers=2))
+
+
+@pytest.mark.enable_socket
+def test_draws_from_the_global_generator_are_fixed_too() -> None:
+    def views(row, g):
+        return {v: torch.randn(6) for v in ("a", "b")}  # as torchvision's transforms draw
+
+    ends = []
+    for workers in (0, 2):
+        toy = Toy(RUN)
+        toy.views = views  # type: ignore[method-assign]
+        train(toy, table(), SHORT, replace(RUN, workers=workers))
+        ends.append(weights(toy))
+    assert same(*ends)
+
+
+@pytest.mark.enable_socket
 def test_stream_with_workers_keeps_its_order() -> None:
     alone, _ = trained(data=Lines(52))
     helped, _ = trained(replace(RUN, workers=2), data=Lines(52))
@@ -131,6 +158,23 @@ def test_each_epoch_shows_every_row_once_in_a_new_order() -> None:
     train(toy, table(48), replace(FIT, steps=None, epochs=2, accumulate=1), RUN)
     assert sorted(seen[:48]) == sorted(seen[48:]) == list(range(48))
     assert seen[:48] != seen[48:]
+
+
+def test_an_item_looks_different_in_every_epoch_and_the_same_in_every_order() -> None:
+    toy, looks = Toy(RUN), {}
+    losses = toy.losses
+
+    def watched(batch, phase, clock):
+        looks.update({(clock.epoch, int(i)): x for i, x in zip(batch["index"], batch["a"], strict=True)})
+        return losses(batch, phase, clock)
+
+    toy.losses = watched  # type: ignore[method-assign]
+    train(toy, table(8), replace(FIT, steps=None, epochs=2, accumulate=1), RUN)
+    assert len(looks) == 16
+    assert not any(torch.equal(looks[0, i], looks[1, i]) for i in range(8))
+    one_by_one = dict(looks)
+    train(toy, table(8), replace(FIT, steps=None, epochs=2, accumulate=1, batch=2), RUN)
+    assert all(torch.equal(looks[k], one_by_one[k]) for k in looks)
 
 
 def test_frozen_is_what_no_group_names() -> None:
@@ -273,6 +317,8 @@ def test_errors_name_the_remedy() -> None:
         trained(data=Lines(5))
     with pytest.raises(UsageError, match="in steps"):
         trained(data=Lines(50), fit=replace(SHORT, steps=None, epochs=1))
+    with pytest.raises(DataError, match="do not fill"):
+        trained(val=table().take([]))
     with pytest.raises(UsageError, match="give val"):
         trained(fit=replace(SHORT, patience=1))
     for groups in ([ParamGroup(("nothing",))], [ParamGroup(("log_scale", "log_scale"))], [], [ParamGroup(("log_scale",), phases=("x",))]):

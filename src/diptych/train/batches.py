@@ -10,10 +10,11 @@ from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from diptych.core.data import Stream, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, DiptychError, UsageError
 from diptych.core.run import Run, World
 from diptych.core.train import Row, Sampler, Trainee
 from diptych.train.schedule import Fit
@@ -23,6 +24,10 @@ Batch = Mapping[str, Any]
 
 class Source(Protocol):
     """Batches of an epoch, from any place in it."""
+
+    def count(self) -> int:
+        """Return the number of batches in the first epoch."""
+        ...
 
     def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
         """Yield (place, this process's share of the batch) after the place ``last``; None starts the epoch."""
@@ -41,6 +46,12 @@ def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run:
     if isinstance(data, Table):
         return TableSource(data, trainee, trainee.sampler(data, run) or Shuffle(len(data), run.seed), fit.batch, run)
     return StreamSource(data, trainee, fit.batch, run)
+
+
+def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> Source:
+    """Return validation rows in batches of the training's size, or as large as the rows allow; the last rows that fill none stay out."""
+    size = max(run.world.size, min(fit.batch, len(val) // run.world.size * run.world.size))
+    return TableSource(val, trainee, Shuffle(len(val), run.seed), size, run)
 
 
 @dataclass(frozen=True)
@@ -84,10 +95,8 @@ class TableSource:
         """Yield the batches after number ``last``."""
         start = 0 if last is None else last + 1
         batches = self.sampler.batches(epoch, self.size)[start:]
-        tickets = [[(epoch, int(i)) for i in _share(b, self.run.world)] for b in batches]
-        if tickets:
-            views = _TableViews(self.table, self.trainee, self.run.seed)
-            yield from enumerate(_loader(views, self.trainee, self.run, batch_sampler=tickets), start)
+        views = _TableViews(self.table, self.trainee, self.run.seed, epoch)
+        yield from enumerate(_loaded(views, self.run, [[int(i) for i in _share(b, self.run.world)] for b in batches]), start)
 
 
 @dataclass(frozen=True)
@@ -102,27 +111,40 @@ class StreamSource:
     size: int
     run: Run
 
+    def count(self) -> int:
+        """Refuse to count.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("A stream has no length: give the length of the training in steps.")
+
     def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
         """Yield the batches after position ``last``."""
         views = _StreamViews(self.stream, self.trainee, self.run.seed, self.size, self.run.world, epoch, last)
-        yield from _loader(views, None, self.run, batch_size=None)
+        yield from _loaded(views, self.run, None)
 
 
 @dataclass(frozen=True)
-class _TableViews(Dataset[Batch]):
+class _TableViews(Dataset["Batch | DiptychError"]):
     table: Table[Any]
     trainee: Trainee
     seed: int
+    epoch: int
 
-    def __getitem__(self, ticket: tuple[int, int]) -> Batch:
-        epoch, i = ticket
+    def __getitem__(self, batch: list[int]) -> Batch | DiptychError:
+        try:
+            return _batch(self.trainee, [self._row(i) for i in batch], self.seed, self.epoch)
+        except DiptychError as error:
+            return error
+
+    def _row(self, i: int) -> Row:
         items = self.table.items
-        row = Row(items[i], i, items.key(i), {name: c.values[i] for name, c in self.table.columns.items()})
-        return _view(self.trainee, row, self.seed, epoch)
+        return Row(items[i], i, items.key(i), {name: c.values[i] for name, c in self.table.columns.items()})
 
 
 @dataclass(frozen=True)
-class _StreamViews(IterableDataset[tuple[int, Batch]]):
+class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
     stream: Stream[Any]
     trainee: Trainee
     seed: int
@@ -131,7 +153,13 @@ class _StreamViews(IterableDataset[tuple[int, Batch]]):
     epoch: int
     last: int | None
 
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+    def __iter__(self) -> Iterator[tuple[int, Batch] | DiptychError]:
+        try:
+            yield from self._batches()
+        except DiptychError as error:
+            yield error
+
+    def _batches(self) -> Iterator[tuple[int, Batch]]:
         worker = get_worker_info()
         mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         # Seeking to the last item and passing over it asks nothing of how positions are counted.
@@ -140,7 +168,7 @@ class _StreamViews(IterableDataset[tuple[int, Batch]]):
         while len(batch := list(islice(items, self.size))) == self.size:
             if number % workers == mine:
                 rows = [Row(item, position, str(position)) for position, item in _share(batch, self.world)]
-                yield batch[-1][0], self.trainee.collate([_view(self.trainee, row, self.seed, self.epoch) for row in rows])
+                yield batch[-1][0], _batch(self.trainee, rows, self.seed, self.epoch)
             number += 1
 
 
@@ -150,20 +178,39 @@ def _share(batch: Sequence[Any], world: World) -> Sequence[Any]:
     return batch[world.rank * each : (world.rank + 1) * each]
 
 
-def _view(trainee: Trainee, row: Row, seed: int, epoch: int) -> Batch:
-    return trainee.views(row, Run(seed=seed).generator(f"views/{epoch}/{row.key}"))
+def _batch(trainee: Trainee, rows: Sequence[Row], seed: int, epoch: int) -> Batch:
+    return trainee.collate([_view(trainee, row, Run(seed=seed), f"views/{epoch}/{row.key}") for row in rows])
 
 
-def _loader(views: Any, trainee: Trainee | None, run: Run, **how: Any) -> DataLoader[Any]:
-    return DataLoader(
+def _view(trainee: Trainee, row: Row, run: Run, purpose: str) -> Batch:
+    # torchvision's transforms draw from torch's global generator. Run.seeded seeds all devices' too, a hundred times slower.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(run.integer(purpose))
+        return trainee.views(row, run.generator(purpose))
+
+
+def _loaded(views: Any, run: Run, order: list[list[int]] | None) -> Iterator[Any]:
+    """Yield what the workers make, in order, and raise here the errors that they met: the loader itself would lose their type."""
+    if order == []:
+        return
+    loader = DataLoader(
         views,
+        batch_size=None,
+        sampler=order,
         num_workers=min(run.workers, os.cpu_count() or 1),
-        collate_fn=trainee.collate if trainee else None,
+        collate_fn=_as_it_is,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
         worker_init_fn=_leave_interrupts,
         pin_memory=run.device.startswith("cuda"),
-        **how,
     )
+    for made in loader:
+        if isinstance(made, DiptychError):
+            raise made
+        yield made
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
 
 
 def _leave_interrupts(worker: int) -> None:

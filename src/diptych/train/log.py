@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Log:
 
     def __init__(self, folder: Path | None, since: int = 0) -> None:
         self.records: list[Record] = []
-        self._file, self._board = None, None
+        self._file, self._board, self._started = None, None, time.perf_counter()
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,11 +34,11 @@ class Log:
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(folder / "tensorboard", purge_step=since + 1 if since else None)
+            self._board = SummaryWriter(folder / "tensorboard", purge_step=since + 1)
 
     def write(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Add one record of ``step``."""
-        record = {"step": step, **values}
+        """Add one record of ``step``, with the seconds since this process began to train."""
+        record = {"step": step, **values, "seconds": round(time.perf_counter() - self._started, 3)}
         self.records.append(record)
         if self._file:
             self._file.write(json.dumps(record) + "\n")

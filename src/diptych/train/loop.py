@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -19,7 +18,7 @@ from diptych.core.errors import DataError, Diverged, MissingExtra, UsageError
 from diptych.core.run import Progress, Run
 from diptych.core.train import Clock, Trainee
 from diptych.train import checkpoint, distributed
-from diptych.train.batches import Batch, Shuffle, Source, TableSource, open_source
+from diptych.train.batches import Batch, Source, open_source, validation_source
 from diptych.train.groups import by_phase, make_optimizer, training
 from diptych.train.log import Log, Record
 from diptych.train.schedule import Fit
@@ -47,7 +46,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Trained:
+class History:
     """What the loop hands back; the weights are in the trainee's module.
 
     Args:
@@ -67,7 +66,7 @@ def train(
     *,
     val: Table[Any] | None = None,
     resume: bool = False,
-) -> Trained:
+) -> History:
     """Train the trainee's module in place.
 
     The result depends on the trainee, the data, ``fit`` and ``run.seed``; not on workers, and, up to rounding, not on the number of
@@ -103,8 +102,8 @@ class _Loop:
         self.device = torch.device(run.device)
         self.module = trainee.module().to(self.device)
         self.source: Source = open_source(data, trainee, fit, run)
-        self.steps = fit.steps or _count(self.source, fit)
-        self.val = _validation(val, trainee, fit, run)
+        self.steps = fit.steps or (fit.epochs or 0) * max(1, self.source.count() // fit.accumulate)
+        self.val = None if val is None else validation_source(val, trainee, fit, run)
         self.parameters = dict(self.module.named_parameters())
         self.groups = by_phase(trainee.groups(), self.parameters, trainee.phases)
         self.optimizers = {phase: make_optimizer(groups, self.parameters, fit) for phase, groups in self.groups.items()}
@@ -115,7 +114,7 @@ class _Loop:
         self.best: dict[str, Tensor] = {}
         self.place = Place()
 
-    def run_from(self, resume: bool) -> Trained:
+    def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
         log = Log(out, self.place.step)
@@ -133,7 +132,7 @@ class _Loop:
             if not stop.wanted():
                 _load(self.parameters, self.ema)
                 self.module.load_state_dict(self.best, strict=False)
-        return Trained(self.place, tuple(log.records))
+        return History(self.place, tuple(log.records))
 
     def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
         for last, batches in self._stepfuls():
@@ -156,9 +155,10 @@ class _Loop:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
     def _step(self, last: int, batches: list[Batch], log: Log) -> None:
-        started, fit, place = time.perf_counter(), self.fit, self.place
+        fit, place = self.fit, self.place
         clock = self._clock("step")
-        torch.manual_seed(self.run.integer(f"dropout/{place.step}/{self.run.world.rank}"))
+        seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed_all(self.run.integer(f"dropout/{place.step}/{self.run.world.rank}"))
         lr = fit.lr * fit.schedule.factor(place.step, self.steps)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
@@ -185,7 +185,7 @@ class _Loop:
                 average.lerp_(self.parameters[name].detach(), 1 - (fit.ema or 0.0))
         if self.place.step % fit.log_every == 0:
             values = {name: distributed.mean(value, self.run.world) for name, value in seen.items()}
-            log.write(self.place.step, {"epoch": place.epoch, "lr": lr, **values, "seconds": time.perf_counter() - started})
+            log.write(self.place.step, {"epoch": place.epoch, "lr": lr, **values})
 
     def _open(self, phase: str) -> None:
         """Let gradients reach only the groups that the phase trains."""
@@ -277,20 +277,6 @@ def _accelerator(run: Run) -> Any:
     AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
     mixed = {"fp32": "no"}.get(run.precision, run.precision)
     return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
-
-
-def _count(source: Source, fit: Fit) -> int:
-    if not isinstance(source, TableSource):
-        raise UsageError("A stream has no length: give the length of the training in steps.")
-    return (fit.epochs or 0) * max(1, source.count() // fit.accumulate)  # too few batches for a step: the first epoch says so
-
-
-def _validation(val: Table[Any] | None, trainee: Trainee, fit: Fit, run: Run) -> TableSource | None:
-    """Return the validation rows in a fixed order, in batches of the training's size or as large as the rows allow."""
-    if val is None:
-        return None
-    size = min(fit.batch, len(val) // run.world.size * run.world.size)
-    return TableSource(val, trainee, Shuffle(len(val), run.seed), size, run)
 
 
 def _move(batch: Any, device: torch.device) -> Any:
