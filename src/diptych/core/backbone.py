@@ -92,13 +92,19 @@ class Encoder(Protocol[S_contra]):
     """
 
     @property
-    def modality(self) -> str: ...
+    def modality(self) -> str:
+        """Name of the modality."""
+        ...
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Joint width D."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Hash that is equal iff the vectors are."""
+        ...
 
     @property
     def size(self) -> int | None:
@@ -159,7 +165,8 @@ class Space(ABC):
             MissingHook: this space has no such tower.
         """
         raise MissingHook(
-            f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, such as tiny or openclip:ViT-B-32."
+            f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, such as"
+            " tiny or openclip:ViT-B-32."
         )
 
     def dense(self) -> Dense:
@@ -231,13 +238,19 @@ class Tower(Protocol):
     """
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Token width C."""
+        ...
 
     @property
-    def depth(self) -> int: ...
+    def depth(self) -> int:
+        """Number of blocks."""
+        ...
 
     @property
-    def heads(self) -> int: ...
+    def heads(self) -> int:
+        """Attention heads a block."""
+        ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings of (B, T) ids, before positions; text towers only (MissingHook else)."""
@@ -261,7 +274,10 @@ class Tower(Protocol):
         kernel: Kernel | None = None,
         tap: Tap | None = None,
     ) -> State:
-        """Run blocks ``first`` to ``stop - 1``; ``edit`` is called "before" and "after" each; ``tap(i, "mlp_in" | "out", h)`` only looks."""
+        """Run blocks ``first`` to ``stop - 1``.
+
+        ``edit`` is called "before" and "after" each; ``tap(i, "mlp_in" | "out", h)`` only looks.
+        """
         ...
 
     def attend(self, s: State, i: int, kernel: Kernel | None = None, /) -> Tensor:
@@ -294,7 +310,9 @@ class Dense(Protocol):
     """
 
     @property
-    def strides(self) -> tuple[int, ...]: ...
+    def strides(self) -> tuple[int, ...]:
+        """Pixels a cell, one per map, finest first."""
+        ...
 
     def maps(self, x: Tensor, /) -> list[Tensor]:
         """Return (B, C, h, w) per stride of (B, 3, H, W) normalised pixels."""

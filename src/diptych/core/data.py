@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,11 @@ class Subset(Generic[S_co]):
         return self.samples[self.indices[index]]
 
     def key(self, index: int) -> str:
+        """Return the item's own key."""
         return self.samples.key(self.indices[index])
 
     def name(self, index: int) -> str:
+        """Return the item's own name."""
         return self.samples.name(self.indices[index])
 
 
@@ -84,9 +86,11 @@ class Texts:
         return self.values[index]
 
     def key(self, index: int) -> str:
+        """Return the SHA-256 of the text."""
         return hashlib.sha256(self.values[index].encode()).hexdigest()
 
     def name(self, index: int) -> str:
+        """Return the text itself."""
         return self.values[index]
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 class Progress(Protocol):
     """A bar that advances; a context manager."""
 
-    def advance(self, n: int = 1) -> None: ...
+    def advance(self, n: int = 1) -> None:
+        """Count n more."""
+        ...
 
     def __enter__(self) -> Progress: ...
 

@@ -11,8 +11,8 @@ from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.data.scenes.captions import article, plural
 from diptych.data.scenes.compose import (
     RELATIONS,
-    Scenes,
     SceneRecipe,
+    Scenes,
     SceneStream,
     clip,
     hold_out,
@@ -124,7 +124,14 @@ def test_clip_moves_the_object_the_way_the_caption_says():
         boxes = np.array([f.boxes[0] for f in frames])
         x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        change = {"left": x[0] - x[-1], "right": x[-1] - x[0], "up": y[0] - y[-1], "down": y[-1] - y[0], "grows": area[-1] - area[0], "shrinks": area[0] - area[-1]}
+        change = {
+            "left": x[0] - x[-1],
+            "right": x[-1] - x[0],
+            "up": y[0] - y[-1],
+            "down": y[-1] - y[0],
+            "grows": area[-1] - area[0],
+            "shrinks": area[0] - area[-1],
+        }
         assert change[caption.split()[-1]] > 0, caption
 
 
