@@ -77,7 +77,7 @@ def sigmoid_pairs(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, first: int 
         Scalar in float32 or float64.
 
     Source:
-        Zhai et al. 2023, algorithm 1.
+        Zhai et al. 2023, in the form of open_clip's SigLipLoss.
     """
     x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
 
@@ -103,7 +103,7 @@ def next_token(h: Tensor, output: Callable[[Tensor], Tensor], targets: Tensor, p
         Two scalars: sum in nats, and count in its type.
 
     Source:
-        Yu et al. 2022, equation 3.
+        Yu et al. 2022 (captioning loss), in the form of open_clip's CoCaLoss.
     """
 
     def block(states: Tensor, target: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float
     """Move the teacher's tensors, in place: t <- momentum t + (1 - momentum) s.
 
     Source:
-        Tarvainen and Valpola 2017, equation 1.
+        Tarvainen and Valpola 2017 (mean teacher).
     """
     for t, s in zip(teacher, student, strict=True):
         if t.is_floating_point():
@@ -28,7 +28,7 @@ def cosine_momentum(start: float, step: int, steps: int) -> float:
     """Return the momentum that rises from ``start`` to 1 along half a cosine.
 
     Source:
-        Grill et al. 2020, section 3.2.
+        Grill et al. 2020 (BYOL).
     """
     return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
 

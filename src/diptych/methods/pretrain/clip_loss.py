@@ -51,7 +51,7 @@ class ClipLoss(Objective):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
         headlines=(Headline("ImageNet", "CLIP RN50", "zero-shot top-1", 60.32, "", "log of Tip-Adapter's authors, 7 templates"),),
-        reference=Reference("https://github.com/mlfoundations/open_clip", "89fb801", "MIT"),
+        reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
             "open_clip offers four forms of gathering; two of them give other gradients (towers divided by the number of processes, or a"
             " wrong direction), so only the exact one exists here.",

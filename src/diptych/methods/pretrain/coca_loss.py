@@ -33,7 +33,7 @@ class CoCaLoss(Objective):
         pad: id of padding, which is not predicted; 0 is right for CLIP's tokenizer only.
         chunk: pairs and words whose logits exist at once; None: all. Smaller is slower and exact all the same.
 
-    Source: Yu et al. 2022, equations 1 to 3 and table 2 (weights).
+    Source: Yu et al. 2022, in the form and with the weights of open_clip's CoCaLoss.
 
     Example:
         >>> CoCaLoss(pad=1).caption_weight
@@ -58,7 +58,7 @@ class CoCaLoss(Objective):
             hooks=("image", "text", "rebuild"), parts=("LanguageModel",), extras=("train",), evidence=("train",), optional=("val",)
         ),
         trains="both towers, the decoder and the scale",
-        reference=Reference("https://github.com/mlfoundations/open_clip", "89fb801", "MIT"),
+        reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
             "The mean runs over the words of all processes; open_clip averages each process's own mean, which weighs words of short"
             " captions more and depends on how the batch was split.",

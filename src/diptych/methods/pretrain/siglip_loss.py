@@ -28,7 +28,7 @@ class SigLipLoss(Objective):
         pair: the two modalities.
         chunk: rows whose logits exist at once; None: all. Smaller is slower and exact all the same.
 
-    Source: Zhai et al. 2023, algorithm 1.
+    Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
 
     Example:
         >>> SigLipLoss().chunk is None
@@ -48,7 +48,7 @@ class SigLipLoss(Objective):
         claim="Independent yes/no decisions about all pairs of a batch train as well as a softmax, and better where batches are small.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and the bias",
-        reference=Reference("https://github.com/mlfoundations/open_clip", "89fb801", "MIT"),
+        reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
             "Captions of the other processes are gathered at once instead of passed round a ring; loss and gradients are equal, and each"
             " process holds N x D embeddings, while chunk bounds the logits.",
