@@ -80,7 +80,7 @@ def test_doctor_speaks_json_and_fails_where_the_backbone_does(diptych: Cli, monk
 
 
 def test_models_are_listed_and_described(diptych: Cli) -> None:
-    got = diptych("models", "list", "ViT-H-14/", "--json")
+    got = diptych("models", "list", "vit-h-14/laion", "--json")
     assert got.data == ["ViT-H-14/laion2b_s32b_b79k"]
     assert diptych("models", "list").out.startswith("lite\ntiny\n")
     got = diptych("models", "info", "colours", "--json")
