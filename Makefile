@@ -15,7 +15,7 @@ help:
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[plots,train,lora]"
+	$(BIN)/python -m pip install --quiet --editable ".[train,lora]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

@@ -10,6 +10,9 @@ from diptych.cli.board import command_line, encoding, finish, show_board
 from diptych.cli.classify import open_photos, show_predictions, speed
 from diptych.cli.console import say, show, show_json
 
+METHODS = ("zero-shot", "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
+"""What the demo compares: systems that need nothing but photos and names, and end in minutes."""
+
 
 def demo(
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path("out/demo"),
@@ -40,7 +43,7 @@ def demo(
     if not json:
         show_predictions(found)
     say(speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone))
-    plan = Plan(None, options.integers(shots, "shots"), options.integers(seeds, "seeds"))
+    plan = Plan(METHODS, options.integers(shots, "shots"), options.integers(seeds, "seeds"))
     made = board(open_data("demo:clothes", keys), tower, run, plan, source="demo:clothes", command=command_line())
     keys.close()
     report.write(made, out / "report.html", classified=found, photos=photos)

