@@ -9,9 +9,10 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,8 @@ _UPRIGHT = {
 }
 _QUIET_LOCK = threading.Lock()
 
+T = TypeVar("T")
+
 
 def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a picture as an upright RGB copy that holds no file open.
@@ -75,11 +78,43 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     Raises:
         UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known format.
     """
+    return _opened(path, max_pixels, _upright_rgb)
+
+
+def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the bytes of a picture file, as ``open_image`` does; ``name`` stands in the error."""
+    if not data:
+        raise UnreadableItem(name, "empty file")
+    return _decode(BytesIO(data), name, len(data), max_pixels, _upright_rgb)
+
+
+def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
+    """Read a mask: the numbers that a one-channel picture stores, with no turning and no colour.
+
+    Args:
+        path: file; of a palette picture (as in PASCAL VOC) the palette positions count, not the colours.
+        max_pixels: as for ``open_image``.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        UnreadableItem: as for ``open_image``, or the picture has several channels or is stored with losses (JPEG).
+    """
+    return _opened(path, max_pixels, _indices)
+
+
+def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) of a picture as ``open_image`` gives it; raises as that does."""
+    return _opened(path, max_pixels, _upright_rgb).size
+
+
+def _opened(path: str | os.PathLike[str], max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:
     name = os.fspath(path)
     try:
         size = _regular_size(name)
         with Path(path).open("rb") as file:
-            return _decode(file, name, size, max_pixels)
+            return _decode(file, name, size, max_pixels, finish)
     except FileNotFoundError:
         raise UnreadableItem(name, "no such file") from None
     except PermissionError:
@@ -99,7 +134,7 @@ def _regular_size(name: str) -> int:
     return status.st_size
 
 
-def _decode(file: BinaryIO, name: str, size: int, max_pixels: int) -> Image.Image:
+def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:
     """Decode an open file; every failure of a decoder becomes an UnreadableItem."""
     head = file.read(32)
     file.seek(0)
@@ -117,7 +152,7 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int) -> Image.Imag
             if kind == "TIFF":  # which remarks on its tags while it decodes; the others decode in parallel
                 image.load()
         image.load()
-        return _upright_rgb(image)
+        return finish(image)
     except (UnreadableItem, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -165,6 +200,12 @@ def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
         rgb = image.convert("RGB")
     rgb.info.clear()  # an orientation left here would be applied twice by the next library
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
+    if image.mode not in ("1", "L", "P", "I", "I;16") or image.format == "JPEG":
+        raise ValueError(f"a mask must store one number a pixel, and this is a {image.mode} {image.format}: save it as a grey PNG")
+    return np.asarray(image).astype(np.int32)
 
 
 def _grey_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:

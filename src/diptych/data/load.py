@@ -8,8 +8,13 @@ from pathlib import Path
 
 from diptych.core.data import Table
 from diptych.core.errors import UsageError
-from diptych.data import images, tables
+from diptych.data import images, rows, tables
 from diptych.data.folders import ImageFiles, class_folder
+from diptych.data.formats.anomaly import is_mvtec, read_mvtec
+from diptych.data.formats.coop import read_coop_split
+from diptych.data.formats.huggingface import is_metadata_folder, is_parquet_folder, read_metadata_folder, read_parquet_folder
+from diptych.data.formats.parquet import holds_images
+from diptych.data.formats.webdataset import is_tar_folder, read_tar_folder
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 
@@ -20,8 +25,11 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
     """Open a data set.
 
     Args:
-        spec: a folder (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one picture file, "demo:photos"
-            (a few photos without labels) or "demo:clothes" (10 classes with train and test).
+        spec: a folder of pictures (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one picture file,
+            "demo:photos" (a few photos without labels) or "demo:clothes" (10 classes with train and test). Known by what they hold, and
+            read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face folders and Parquet files with pictures
+            in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec folders with ground_truth (``read_mvtec``), and
+            split_zhou_*.json (``read_coop_split``). Other formats have readers in ``data.formats`` that must be told more than a path.
         keys: remembers content keys; None remembers them in the returned data only.
 
     Returns:
@@ -35,14 +43,30 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
         return replace(class_folder(demo_folder(spec.removeprefix("demo:")), keys=keys), name=spec)
     path = Path(spec)
     if path.is_dir():
-        return class_folder(path, keys=keys)
+        return _open_folder(path, keys)
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
-    if path.suffix.lower() in tables.SUFFIXES:
+    if path.suffix.lower() == ".parquet" and holds_images(path):
+        return read_parquet_folder(path)
+    if path.name.startswith("split_zhou_") and path.suffix == ".json":
+        return read_coop_split(path, keys=keys)
+    if path.suffix.lower() in rows.SUFFIXES:
         return tables.read_table(path, keys)
     if path.suffix.lower() in images.SUFFIXES:
         return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], keys))})
     raise UsageError(f"{path} is neither a folder, a table (.csv, .tsv, .parquet) nor a picture: give one of these.")
+
+
+def _open_folder(path: Path, keys: FileKeys | None) -> LabelledData:
+    if is_tar_folder(path):
+        return read_tar_folder(path)
+    if is_metadata_folder(path):
+        return read_metadata_folder(path, keys)
+    if is_parquet_folder(path):
+        return read_parquet_folder(path)
+    if is_mvtec(path):
+        return read_mvtec(path, keys)
+    return class_folder(path, keys=keys)
 
 
 def demo_folder(name: str) -> Path:

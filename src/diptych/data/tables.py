@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.rows import SUFFIXES, in_order, inside, read_columns
 
 PATH_COLUMNS = ("path", "filepath", "image", "image_path")
 LABEL_COLUMNS = ("class_name", "class", "label")
-SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 
 
 def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False) -> LabelledData:
@@ -54,7 +53,7 @@ def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, al
             raise DataError(f"Row {number + 1} of {table} has the split {split!r}: use train, val or test.")
         rows.setdefault(SPLIT_NAMES[split.lower()], []).append((_resolved(place, table, number, allow_outside), label))
     labels = {label for group in rows.values() for _, label in group}
-    classes = _in_order(labels) if named else ()
+    classes = in_order(labels) if named else ()
     splits = {}
     for split in SPLITS:
         if split in rows:
@@ -66,41 +65,13 @@ def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, al
 def _columns(table: Path) -> dict[str, list[str]]:
     """Return the columns that matter, as text; an empty cell is ""."""
     wanted = (*PATH_COLUMNS, *LABEL_COLUMNS, "split")
-    if not table.is_file():
-        raise UsageError(f"There is no table {table}: check the spelling, or give an absolute path.")
-    kind = table.suffix.lower()
-    if kind not in SUFFIXES:
+    if table.is_file() and table.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
-    try:
-        if kind == ".parquet":
-            import pyarrow.parquet as pq
-
-            file = pq.ParquetFile(table)
-            data = file.read(columns=[c for c in wanted if c in file.schema_arrow.names])
-            return {c: ["" if v is None else str(v) for v in data.column(c).to_pylist()] for c in data.column_names}
-        with table.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",", strict=True)
-            names = [c for c in wanted if c in (reader.fieldnames or ())]
-            cells: dict[str, list[str]] = {c: [] for c in names}
-            for row in reader:
-                for c in names:
-                    cells[c].append((row[c] or "").strip())
-            return cells
-    except (csv.Error, UnicodeDecodeError, ValueError, OSError) as error:  # pyarrow's errors are ValueError and OSError
-        raise DataError(f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet.") from error
+    found = read_columns(table, wanted.__contains__)
+    return {c: ["" if v is None else str(v) for v in cells] for c, cells in found.items()}
 
 
 def _resolved(place: str, table: Path, number: int, allow_outside: bool) -> str:
-    base = os.path.abspath(table.parent)
-    path = os.path.normpath(os.path.join(base, place))
-    if not allow_outside and not path.startswith(os.path.join(base, "")):
-        raise DataError(
-            f"Row {number + 1} of {table} leads outside the table's folder ({place}): move the picture, or allow outside paths."
-        )
-    return path
-
-
-def _in_order(labels: set[str]) -> tuple[str, ...]:
-    if all(label.isdecimal() for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))
+    if allow_outside:
+        return os.path.normpath(os.path.join(os.path.abspath(table.parent), place))
+    return inside(table.parent, place, f"Row {number + 1} of {table}")

@@ -1,0 +1,187 @@
+"""Embeddings that others computed: clip-retrieval's folders, and DataComp's metadata with its lists of uids."""
+
+from __future__ import annotations
+
+import bisect
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.formats.arrays import array_key, open_npy, open_npz
+from diptych.data.rows import read_columns
+
+_NUMBER = re.compile(r"_(\d+)$")
+_UID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Vectors(Sequence[NDArray[Any]]):
+    """Vectors of several memory-mapped files as one sequence: samples of a table, or the values of a "vector" column.
+
+    Args:
+        parts: arrays (n, D) of one width.
+        labels: what the user calls each part.
+    """
+
+    parts: tuple[NDArray[Any], ...] = field(repr=False, compare=False)
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len({p.shape[1:] for p in self.parts}) > 1 or any(p.ndim != 2 for p in self.parts):
+            raise DataError(f"{self.labels[0]} and its neighbours hold no vectors of one width: remove what does not belong there.")
+        object.__setattr__(self, "_ends", list(accumulate(len(p) for p in self.parts)))
+
+    def __len__(self) -> int:
+        ends: list[int] = self.__dict__["_ends"]
+        return ends[-1] if ends else 0
+
+    def __getitem__(self, index: Any, /) -> Any:
+        if isinstance(index, slice):
+            return self.take(range(len(self))[index])
+        part, row = self._place(index)
+        return np.array(self.parts[part][row])
+
+    def take(self, indices: Sequence[int]) -> NDArray[Any]:
+        """Return (M, D) chosen vectors, in memory."""
+        return np.stack([self[i] for i in indices]) if len(indices) else self.parts[0][:0]
+
+    def key(self, index: int, /) -> str:
+        """Return the SHA-256 of type, shape and bytes of a vector."""
+        return array_key(self[index])
+
+    def name(self, index: int, /) -> str:
+        """Return the file and the row in it."""
+        part, row = self._place(index)
+        return f"{self.labels[part]}[{row}]"
+
+    def _place(self, index: int) -> tuple[int, int]:
+        ends: list[int] = self.__dict__["_ends"]
+        index = range(len(self))[index]
+        part = bisect.bisect_right(ends, index)
+        return part, index - (ends[part] - len(self.parts[part]))
+
+
+def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") -> Table[NDArray[Any]]:
+    """Read a folder that clip-retrieval wrote: img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy, metadata/metadata_<n>.parquet.
+
+    Args:
+        folder: holds at least one of the two embedding folders.
+        items: "img_emb" or "text_emb": which vectors are the items; the others become a "vector" column.
+
+    Returns:
+        A table of vectors, in the order of the file numbers, memory-mapped. Columns, where the metadata have them: "captions" from
+        caption, "entity" from image_path.
+
+    Raises:
+        UsageError: no such vectors.
+        DataError: a file is damaged or of another width, or the parts have different numbers of rows.
+    """
+    base = Path(folder)
+    vectors = {kind: _vectors(base / kind) for kind in ("img_emb", "text_emb") if (base / kind).is_dir()}
+    if items not in vectors:
+        raise UsageError(f"{base} has no folder {items}: give a folder that clip-retrieval inference wrote.")
+    columns = {kind: Column("vector", v) for kind, v in vectors.items() if kind != items}
+    cells: dict[str, list[str]] = {}
+    for file in _numbered(base / "metadata", ".parquet"):
+        for name, values in read_columns(file, ("caption", "image_path").__contains__).items():
+            cells.setdefault(name, []).extend("" if v is None else str(v) for v in values)
+    if "caption" in cells:
+        columns["captions"] = Column("captions", tuple((c,) if c else () for c in cells["caption"]))
+    if "image_path" in cells:
+        columns["entity"] = Column("entity", np.array(cells["image_path"], dtype=np.str_))
+    return Table(vectors[items], columns)
+
+
+def _vectors(folder: Path) -> Vectors:
+    files = _numbered(folder, ".npy")
+    if not files:
+        raise UsageError(f"{folder} holds no .npy files: give a folder that clip-retrieval inference wrote.")
+    return Vectors(tuple(open_npy(f) for f in files), tuple(map(str, files)))
+
+
+def _numbered(folder: Path, ending: str) -> list[Path]:
+    """Return the files <name>_<n> of a folder in the order of n: 10 comes after 9."""
+    found = [(int(m[1]), f) for f in folder.glob(f"*{ending}") if (m := _NUMBER.search(f.stem))]
+    return [f for _, f in sorted(found)]
+
+
+def read_datacomp(folder: str | os.PathLike[str], vectors: str = "l14_img") -> Table[NDArray[Any]]:
+    """Read DataComp's metadata: pairs <name>.parquet (with uid, and perhaps text) and <name>.npz.
+
+    Args:
+        folder: holds the pairs.
+        vectors: array of each .npz: "b32_img", "b32_txt", "l14_img" or "l14_txt".
+
+    Returns:
+        A table of vectors, in the order of the file names, held in memory. Columns: "entity", the uids, and "captions" where there is text.
+
+    Raises:
+        UsageError: no .parquet there.
+        DataError: a uid is none, a file is damaged, or parquet and npz have different numbers of rows.
+    """
+    files = sorted(Path(folder).glob("*.parquet"))
+    if not files:
+        raise UsageError(f"{folder} holds no .parquet files: give DataComp's metadata folder.")
+    parts, uids, texts = [], list[str](), list[str | None]()
+    for file in files:
+        cells = read_columns(file, ("uid", "text").__contains__)
+        part = open_npz(file.with_suffix(".npz"), vectors)
+        if "uid" not in cells or len(cells["uid"]) != len(part):
+            raise DataError(f"{file} has {len(cells.get('uid', ()))} uids for {len(part)} vectors: fetch both files again.")
+        parts.append(part)
+        uids += [str(u) for u in cells["uid"]]
+        texts += cells.get("text", [None] * len(part))
+    _check_uids(uids)
+    columns = {"entity": Column("entity", np.array(uids, dtype=np.str_))}
+    if any(t is not None for t in texts):
+        columns["captions"] = Column("captions", tuple((t,) if t else () for t in texts))
+    return Table(Vectors(tuple(parts), tuple(str(f.with_suffix(".npz")) for f in files)), columns)
+
+
+def write_uids(path: str | os.PathLike[str], uids: Sequence[str]) -> None:
+    """Write uids as DataComp's resharder wants them: a sorted .npy of two 64-bit numbers each.
+
+    Args:
+        path: new file; its name is kept as it is.
+        uids: 32 hexadecimal digits each, in any order; doubled ones stay.
+
+    Raises:
+        UsageError: the file exists.
+        DataError: a uid is none.
+    """
+    _check_uids(uids)
+    pairs = np.array([(int(u[:16], 16), int(u[16:], 16)) for u in uids], dtype=np.dtype("u8,u8"))
+    pairs.sort()
+    try:
+        with open(path, "xb") as file:
+            np.save(file, pairs, allow_pickle=False)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already: remove it, or choose another name.") from None
+
+
+def read_uids(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the uids of a file that ``write_uids`` or DataComp wrote.
+
+    Raises:
+        UsageError: no such file.
+        DataError: it holds something else.
+    """
+    pairs = open_npy(path)
+    if pairs.dtype != np.dtype("u8,u8") or pairs.ndim != 1:
+        raise DataError(f"{path} holds no uids: give a .npy that DataComp or write_uids wrote.")
+    return tuple(f"{high:016x}{low:016x}" for high, low in pairs.tolist())
+
+
+def _check_uids(uids: Sequence[str]) -> None:
+    wrong = next((u for u in uids if not _UID.fullmatch(u)), None)
+    if wrong is not None:
+        raise DataError(f"{wrong[:60]!r} is no uid of DataComp: it needs 32 hexadecimal digits in lower case.")

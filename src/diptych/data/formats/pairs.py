@@ -1,0 +1,114 @@
+"""Picture-text tables as streams: open_clip's CSV or TSV with the columns filepath and title, row after row."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.images import open_image
+from diptych.data.rows import inside
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """One row, not decoded yet: decoding belongs in the workers.
+
+    Args:
+        name: path of the picture.
+        title: its text.
+    """
+
+    name: str
+    title: str
+
+    def image(self) -> Image.Image:
+        """Return the picture; raises UnreadableItem where it is broken."""
+        return open_image(self.name)
+
+    def text(self) -> str:
+        """Return the text."""
+        return self.title
+
+
+@dataclass(frozen=True)
+class PairStream:
+    """Rows of a picture-text table: a Stream of core.data. Memory: one row. A position is the number of a row, from 0.
+
+    Args:
+        path: .csv or .tsv file, UTF-8, with a heading.
+        images: column with the picture's path; relative paths start at the table's folder.
+        texts: column with the text.
+        broken: called with each row that cannot be used, which is then passed over. None (default): it is raised.
+        allow_outside: accept paths that lead out of the table's folder (default False).
+        start: first row.
+    """
+
+    path: str
+    images: str = "filepath"
+    texts: str = "title"
+    broken: Callable[[UnreadableItem], None] | None = None
+    allow_outside: bool = False
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, PairItem]]:
+        try:
+            with open(self.path, encoding="utf-8-sig", newline="") as lines:
+                reader = csv.reader(lines, delimiter=_MARKS[Path(self.path).suffix.lower()], strict=True)
+                heading = next(reader, [])
+                if missing := [c for c in (self.images, self.texts) if c not in heading]:
+                    raise DataError(
+                        f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: name the columns to read."
+                    )
+                at, text = heading.index(self.images), heading.index(self.texts)
+                for number, row in enumerate(reader):
+                    if number >= self.start and (item := self._item(number, row, at, text)) is not None:
+                        yield number, item
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8.") from None
+
+    def seek(self, position: int) -> PairStream:
+        """Return the stream that starts at row ``position``."""
+        return replace(self, start=position)
+
+    def _item(self, number: int, row: list[str], at: int, text: int) -> PairItem | None:
+        where = f"Row {number + 1} of {self.path}"
+        try:
+            if len(row) <= max(at, text) or not row[at].strip():
+                raise UnreadableItem(where, f"has no {self.images} or no {self.texts}")
+            if self.allow_outside:
+                return PairItem(os.path.join(os.path.dirname(self.path), row[at].strip()), row[text].strip())
+            return PairItem(inside(os.path.dirname(self.path), row[at].strip(), where), row[text].strip())
+        except DataError as error:
+            trouble = error if isinstance(error, UnreadableItem) else UnreadableItem(where, "leads outside the table's folder")
+            if self.broken is None:
+                raise trouble from None
+            self.broken(trouble)
+            return None
+
+
+_MARKS = {".csv": ",", ".tsv": "\t"}
+
+
+def open_pairs(
+    path: str | os.PathLike[str],
+    images: str = "filepath",
+    texts: str = "title",
+    broken: Callable[[UnreadableItem], None] | None = None,
+    *,
+    allow_outside: bool = False,
+) -> PairStream:
+    """Open a picture-text table as a stream; see ``PairStream`` for the arguments.
+
+    Raises:
+        UsageError: no such file, or it does not end in .csv or .tsv.
+    """
+    file = Path(path)
+    if not file.is_file() or file.suffix.lower() not in _MARKS:
+        raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
+    return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)

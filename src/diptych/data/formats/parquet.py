@@ -1,0 +1,139 @@
+"""Pictures as bytes in Parquet files, as the Hugging Face data sets library writes them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.data.formats.encoded import EncodedImages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+IMAGE_COLUMNS = ("image", "img", "jpg", "png")
+_MAX_GROUP = 4 * 2**30  # bytes of a row group, unpacked
+
+
+@dataclass(frozen=True)
+class ParquetImages(EncodedImages):
+    """Pictures in Parquet files; the row group read last stays in memory.
+
+    Args:
+        groups: (file, column, row group, rows) in order.
+    """
+
+    groups: tuple[tuple[str, str, int, int], ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ends", np.cumsum([g[3] for g in self.groups]))
+        object.__setattr__(self, "_held", _Held())
+
+    def __len__(self) -> int:
+        return int(self.__dict__["_ends"][-1]) if self.groups else 0
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of a picture; raises UnreadableItem where the file is damaged or the row is empty."""
+        group, row = self._place(index)
+        held: _Held = self.__dict__["_held"]
+        try:
+            cell = held.column(self.groups[group])[row].as_py()
+        except (OSError, ValueError) as error:
+            raise UnreadableItem(self.name(index), f"damaged Parquet file ({str(error)[:80]})") from None
+        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        if not isinstance(data, bytes):
+            raise UnreadableItem(self.name(index), "the row holds no picture")
+        return data
+
+    def name(self, index: int, /) -> str:
+        """Return the file and the row in it."""
+        group, row = self._place(index)
+        file = self.groups[group][0]
+        before = sum(g[3] for g in self.groups[:group] if g[0] == file)
+        return f"{file}[{before + row}]"
+
+    def _place(self, index: int) -> tuple[int, int]:
+        index = range(len(self))[index]
+        group = int(np.searchsorted(self.__dict__["_ends"], index, side="right"))
+        return group, index - int(self.__dict__["_ends"][group]) + self.groups[group][3]
+
+
+class _Held:
+    """The column of one row group; not carried to other processes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: tuple[tuple[str, str, int, int], pa.ChunkedArray] | None = None
+
+    def __reduce__(self) -> tuple[type[_Held], tuple[()]]:
+        return _Held, ()
+
+    def column(self, group: tuple[str, str, int, int]) -> pa.ChunkedArray:
+        import pyarrow.parquet as pq
+
+        with self._lock:
+            if self._last is None or self._last[0] != group:
+                self._last = None  # two at once would double the memory
+                with pq.ParquetFile(group[0]) as file:
+                    self._last = (group, file.read_row_group(group[2], columns=[group[1]]).column(0))
+            return self._last[1]
+
+
+def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
+    """Return the pictures of (file, column) one after the other.
+
+    Raises:
+        DataError: a row group is larger than 4 GiB unpacked.
+    """
+    import pyarrow.parquet as pq
+
+    groups = []
+    for path, column in sources:
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                if group.total_byte_size > _MAX_GROUP:
+                    raise DataError(f"{path} has a row group of {group.total_byte_size:,} bytes, too much to hold: write smaller ones.")
+                groups.append((path, column, number, group.num_rows))
+    return ParquetImages(tuple(groups))
+
+
+def holds_images(path: Path) -> bool:
+    """Whether a Parquet file has a column of pictures' bytes, and none of paths."""
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        return image_column(schema) is not None and not {"path", "filepath", "image_path"} & set(schema.names)
+    except (OSError, ValueError):
+        return False
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """Return the column of pictures' bytes, if there is one."""
+    import pyarrow as pa
+
+    def is_image(kind: pa.DataType) -> bool:
+        if pa.types.is_struct(kind):
+            return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    found = [f.name for f in schema if is_image(f.type)]
+    named = [c for c in IMAGE_COLUMNS if c in found]
+    return named[0] if named else (found[0] if len(found) == 1 else None)
+
+
+def class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
+    """Return column -> class names, from what the data sets library keeps beside the schema."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        found = {c: f["names"] for c, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
+        return {c: tuple(map(str, names)) for c, names in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,98 @@
+"""Values of "boxes" and "mask" columns: boxes with their classes, and masks that are read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.data import Column
+from diptych.core.errors import DataError, UsageError
+from diptych.data.images import image_size, open_mask
+
+BoxForm = Literal["xywh", "xyxy"]
+
+
+class Boxes(NamedTuple):
+    """The boxes of one picture; one value of a "boxes" column.
+
+    Args:
+        corners: (n, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 not included.
+        labels: (n,) int64 class positions; -1 where the file names none.
+        crowd: (n,) bool: a group that is not told apart, left out by detection metrics.
+    """
+
+    corners: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+
+
+def boxes(values: Sequence[Sequence[float]], form: BoxForm, labels: Sequence[int], crowd: Sequence[bool] = ()) -> Boxes:
+    """Return boxes as corners.
+
+    Args:
+        values: n boxes of 4 numbers in pixels.
+        form: "xywh" (left, top, width, height: COCO, Hugging Face) or "xyxy" (corners); nothing is guessed.
+        labels: n class positions.
+        crowd: n marks; () is none.
+
+    Raises:
+        UsageError: an unknown form.
+        DataError: a box is not four finite numbers, or has a negative width or height.
+    """
+    if form not in ("xywh", "xyxy"):
+        raise UsageError(f"{form!r} is no form of boxes: choose 'xywh' or 'xyxy'.")
+    try:
+        corners = np.array([list(v) for v in values], dtype=np.float64).reshape(len(values), 4)
+    except (TypeError, ValueError):
+        raise DataError(f"A box is not four numbers ({str(values)[:80]}): write {form} in pixels.") from None
+    if form == "xywh":
+        corners[:, 2:] += corners[:, :2]
+    if not np.isfinite(corners).all() or (corners[:, 2:] < corners[:, :2]).any():
+        raise DataError(f"A box ends before it begins, or is not finite ({str(values)[:80]}): check that the boxes are {form}.")
+    marks = np.array(crowd, dtype=bool) if len(crowd) else np.zeros(len(values), dtype=bool)
+    return Boxes(corners.astype(np.float32), np.array(labels, dtype=np.int64).reshape(len(values)), marks)
+
+
+@dataclass(frozen=True)
+class Masks(Sequence[NDArray[Any]]):
+    """Masks that are read when they are asked for; the values of a "mask" column.
+
+    Args:
+        sources: N values from which ``read`` makes a mask.
+        read: makes the mask of one source.
+    """
+
+    sources: tuple[Any, ...] = field(repr=False)
+    read: Callable[[Any], NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.take(range(len(self))[index]) if isinstance(index, slice) else self.read(self.sources[index])
+
+    def take(self, indices: Sequence[int]) -> Masks:
+        """Return the chosen masks, unread."""
+        return Masks(tuple(self.sources[i] for i in indices), self.read)
+
+
+def class_masks(paths: Sequence[str]) -> Column:
+    """Return the "mask" column of N mask files: (H, W) int32, the numbers as stored."""
+    return Column("mask", Masks(tuple(paths), open_mask))
+
+
+def defect_masks(pairs: Sequence[tuple[str, str | None]]) -> Column:
+    """Return the "mask" column of N (picture, mask file or None): (H, W) bool, True where the file is not 0; without a file all False."""
+    return Column("mask", Masks(tuple(pairs), _defect))
+
+
+def _defect(pair: tuple[str, str | None]) -> NDArray[np.bool_]:
+    picture, mask = pair
+    if mask is not None:
+        return np.not_equal(open_mask(mask), 0)
+    width, height = image_size(picture)
+    return np.zeros((height, width), dtype=bool)

@@ -1,0 +1,269 @@
+"""WebDataset tars: members that share a name are one item; shards are named by brace ranges.
+
+Nothing is unpacked. A member's name is only a name: one that leads outside, a link or a device is refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.images import SUFFIXES, decode_image
+
+MAX_MEMBER = 256 * 2**20
+"""Bytes above which a member is refused before it is read."""
+
+_SHARD = 2**32  # positions: shard number * _SHARD + item number in the shard
+_MAX_SHARDS = 1_000_000
+_NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
+_INNERMOST = re.compile(r"\{([^{}]*)\}")
+_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
+
+
+@dataclass(frozen=True)
+class TarItem:
+    """One item of a tar, not decoded yet: decoding belongs in the workers.
+
+    Args:
+        name: the shard's path, "!" and the members' common name.
+        members: ending in lower case ("jpg", "txt", "cls", "seg.png") -> bytes.
+    """
+
+    name: str
+    members: Mapping[str, bytes] = field(repr=False)
+
+    def image(self) -> Image.Image:
+        """Return the picture, of the first member that is one; raises UnreadableItem where there is none or it is broken."""
+        ending = next((e for e in self.members if f".{e}" in SUFFIXES), None)
+        if ending is None:
+            raise UnreadableItem(self.name, f"has no picture, only {', '.join(self.members)}")
+        return decode_image(self.members[ending], f"{self.name}.{ending}")
+
+    def text(self, ending: str = "txt") -> str:
+        """Return the text of a member; raises UnreadableItem where it is missing or not UTF-8."""
+        try:
+            return self.members[ending].decode("utf-8-sig").strip()
+        except KeyError:
+            raise UnreadableItem(self.name, f"has no .{ending}, only {', '.join(self.members)}") from None
+        except UnicodeDecodeError:
+            raise UnreadableItem(f"{self.name}.{ending}", "is not UTF-8 text") from None
+
+    def record(self, ending: str = "json") -> Any:
+        """Return the value of a JSON member; raises UnreadableItem where it is missing or no JSON."""
+        try:
+            return json.loads(self.text(ending))
+        except (ValueError, RecursionError):
+            raise UnreadableItem(f"{self.name}.{ending}", "is not valid JSON") from None
+
+
+@dataclass(frozen=True)
+class TarStream:
+    """Items of WebDataset tars, shard after shard: a Stream of core.data. Memory: one item.
+
+    Args:
+        shards: .tar, .tar.gz or .tgz files, in reading order; see ``open_tars``.
+        broken: called with each item or shard that cannot be read, which is then passed over, up to the next item or shard. None
+            (default): it is raised.
+        max_member: bytes above which a member is refused.
+        start: position of the first item; a position counts shards and items in the shard, and depends on no other shard.
+    """
+
+    shards: tuple[str, ...]
+    broken: Callable[[UnreadableItem], None] | None = None
+    max_member: int = MAX_MEMBER
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, TarItem]]:
+        first, skip = divmod(self.start, _SHARD)
+        for number in range(first, len(self.shards)):
+            for place, item in shard_items(self.shards[number], skip if number == first else 0, self.max_member):
+                if isinstance(item, TarItem):
+                    yield number * _SHARD + place, item
+                elif self.broken is None:
+                    raise item
+                else:
+                    self.broken(item)
+
+    def seek(self, position: int) -> TarStream:
+        """Return the stream that starts at ``position``; raises UsageError where no shard has it."""
+        if not 0 <= position < max(1, len(self.shards)) * _SHARD:
+            raise UsageError(f"These {len(self.shards)} tars have no position {position}: give one that this stream counted.")
+        return replace(self, start=position)
+
+
+def open_tars(
+    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], broken: Callable[[UnreadableItem], None] | None = None
+) -> TarStream:
+    """Open WebDataset tars as a stream.
+
+    Args:
+        spec: a tar, a brace range such as "shards/{00000..00329}.tar", several of them joined by "::", a list of them, or a folder of tars.
+        broken: see ``TarStream``.
+
+    Raises:
+        UsageError: a shard is missing, a range is none, there are no shards, or the shards are addresses or pipes.
+    """
+    specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
+    shards = tuple(itertools.chain.from_iterable(_shards(os.fspath(s)) for s in specs))
+    if not shards:
+        raise UsageError(f"There are no tars in {spec}: give a folder that holds .tar files, or a range such as 'shards/{{0..9}}.tar'.")
+    missing = next((s for s in shards if not Path(s).is_file()), None)
+    if missing is not None:
+        raise UsageError(f"There is no tar {missing}: check the range {spec}, or fetch what is missing.")
+    return TarStream(shards, broken)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Return the names of a pattern: {000..012} counts, keeping leading zeros, and {a,b} lists.
+
+    Raises:
+        UsageError: braces that do not match, or more than a million names.
+    """
+    names = [pattern]
+    while any("{" in n for n in names):
+        match = _INNERMOST.search(names[0])
+        if match is None:
+            raise UsageError(f"The braces in {pattern!r} do not match: write {{00..12}} or {{a,b}}.")
+        if len(names) * len(choices := _choices(match[1])) > _MAX_SHARDS:
+            raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
+        names = [_INNERMOST.sub(lambda _, c=c: c, n, count=1) for n in names for c in choices]  # type: ignore[misc]
+    return names
+
+
+def _choices(inner: str) -> Sequence[str]:
+    match = _NUMBERS.fullmatch(inner)
+    if match is None:
+        return inner.split(",")
+    first, last = int(match[1]), int(match[2])
+    if abs(last - first) >= _MAX_SHARDS:
+        raise UsageError(f"{{{inner}}} names more than {_MAX_SHARDS:,} files: give a smaller range.")
+    padded = any(len(text) > 1 and text[0] == "0" for text in match.groups())
+    width = max(map(len, match.groups())) if padded else 0
+    step = 1 if last >= first else -1
+    return [f"{n:0{width}d}" for n in range(first, last + step, step)]
+
+
+def _shards(spec: str) -> list[str]:
+    if spec.startswith("pipe:") or "://" in spec:
+        raise UsageError(f"{spec} is a command or an address, and diptych reads files only: fetch the tars first.")
+    if Path(spec).is_dir():
+        return sorted(os.path.join(spec, name) for name in os.listdir(spec) if name.lower().endswith((".tar", ".tar.gz", ".tgz")))
+    return [name for part in spec.split("::") for name in expand_braces(part)]
+
+
+def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Iterator[tuple[int, TarItem | UnreadableItem]]:
+    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items are passed over unread."""
+    number, common, members = -1, None, dict[str, bytes]()
+    trouble: UnreadableItem | None = None
+    try:
+        with opened(shard, max_member) as tar:
+            for info in headers(tar):
+                prefix, ending = split_name(info.name)
+                if not ending and info.isreg():
+                    continue
+                if prefix != common:
+                    if number >= skip:
+                        yield number, trouble or TarItem(f"{shard}!{common}", members)
+                    number, common, members, trouble = number + 1, prefix, {}, None
+                if number >= skip and trouble is None:
+                    trouble = refusal(shard, info, max_member - sum(map(len, members.values())))
+                    if trouble is None and ending in members:
+                        trouble = UnreadableItem(f"{shard}!{info.name}", "occurs twice in the tar")
+                    if trouble is None:
+                        members[ending] = tar.extractfile(info).read()  # type: ignore[union-attr]
+                    elif info.size > max_member and tar.compressed:
+                        break  # not even passed over: it may be endless
+            if number >= skip:
+                yield number, trouble or TarItem(f"{shard}!{common}", members)
+    except _DAMAGE as error:
+        yield max(number, 0), UnreadableItem(shard, damage(error))
+
+
+def damage(error: Exception) -> str:
+    """Return what is wrong with a tar, in a few words."""
+    return f"damaged or truncated tar ({(str(error) or type(error).__name__)[:80]})"
+
+
+def refusal(shard: str, info: tarfile.TarInfo, max_member: int) -> UnreadableItem | None:
+    """Return why a member is refused; None where it may be read."""
+    name = f"{shard}!{info.name[:200]}"
+    if info.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", info.name) or "\0" in info.name:
+        return UnreadableItem(name, "its name leads outside the tar")
+    if not info.isreg() or info.sparse is not None:
+        return UnreadableItem(name, "a link, device or sparse file, which is refused")
+    if info.size > max_member:
+        return UnreadableItem(name, f"{info.size:,} bytes, more than the limit of {max_member:,}")
+    return None
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (common name, ending in lower case) of a member: the name is cut at the first dot after the last "/", as webdataset does."""
+    folder, _, last = name.rpartition("/")
+    stem, _, ending = last.partition(".")
+    return (f"{folder}/{stem}" if folder else stem, ending.lower()) if stem else (name, "")
+
+
+def opened(shard: str, max_member: int = MAX_MEMBER) -> OpenTar:
+    """Open a tar so that no single reading, of a member or of a header's extension, exceeds a bound; closing it closes the file."""
+    with open(shard, "rb") as plain:
+        compressed = plain.read(2) == b"\x1f\x8b"
+    file = gzip.open(shard, "rb") if compressed else open(shard, "rb")  # noqa: SIM115 - the returned tar owns it
+    try:
+        tar = OpenTar(fileobj=_Bounded(file, max_member + tarfile.BLOCKSIZE), mode="r")  # type: ignore[arg-type]
+        tar.compressed = compressed
+    except BaseException:
+        file.close()
+        raise
+    return tar
+
+
+def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield files and links in order, and keep none of them.
+
+    Raises:
+        tarfile.ReadError: the tar is damaged, or ends without its end mark; the standard library takes both for the end.
+    """
+    while (info := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        if not info.isdir():
+            yield info
+    last = tar.fileobj.last  # type: ignore[attr-defined]
+    if len(last) < tarfile.BLOCKSIZE or last.strip(b"\0"):
+        raise tarfile.ReadError("ends without its end mark")
+
+
+class OpenTar(tarfile.TarFile):
+    """A tar that owns its file, and knows whether it is compressed."""
+
+    compressed = False
+
+    def close(self) -> None:
+        """Close the tar and its file."""
+        super().close()
+        self.fileobj.close()
+
+
+class _Bounded:
+    """A file that refuses large readings and remembers the last one."""
+
+    def __init__(self, file: BinaryIO | gzip.GzipFile, limit: int) -> None:
+        self.file, self.limit, self.last = file, limit, b""
+        self.name, self.seek, self.tell, self.close = file.name, file.seek, file.tell, file.close
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self.limit:
+            raise tarfile.ReadError(f"asks for {size:,} bytes at once")
+        self.last = self.file.read(size)
+        return self.last

@@ -1,0 +1,154 @@
+"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.classnames import read_names
+from diptych.data.formats.encoded import EncodedImages
+from diptych.data.formats.tars import MAX_MEMBER, damage, headers, opened, refusal, split_name
+from diptych.data.images import SUFFIXES
+from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
+from diptych.data.textfiles import read_text
+
+_TEXT_LIMIT = 2**20
+
+
+@dataclass(frozen=True)
+class TarImages(EncodedImages):
+    """Pictures inside plain tars, by where they lie.
+
+    Args:
+        places: N (shard, name of the member, first byte, bytes).
+    """
+
+    places: tuple[tuple[str, str, int, int], ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of a picture; raises UnreadableItem where the tar has become shorter or is gone."""
+        shard, _, start, size = self.places[index]
+        try:
+            with open(shard, "rb") as file:
+                file.seek(start)
+                data = file.read(size)
+        except OSError as error:
+            raise UnreadableItem(self.name(index), f"cannot be read ({error.strerror})") from None
+        if len(data) < size:
+            raise UnreadableItem(self.name(index), "the tar ends before it")
+        return data
+
+    def name(self, index: int, /) -> str:
+        """Return the shard's path, "!" and the member's name."""
+        return "!".join(self.places[index][:2])
+
+
+def is_tar_folder(root: Path) -> bool:
+    """Whether a folder has CLIP_benchmark's layout: a split folder that says how many shards it holds."""
+    return any((root / name / "nshards.txt").is_file() for name in SPLIT_NAMES)
+
+
+def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
+    """Read CLIP_benchmark's layout.
+
+    ``root/{train,test}/nshards.txt`` holds the number of shards, 0.tar, 1.tar, ... beside it hold the items: a picture and .cls (class
+    position), or .txt (one caption a line). ``root/classnames.txt`` names the classes. Templates, if any, are in
+    ``root/zeroshot_classification_templates.txt``: give that file to ``read_templates``.
+
+    Args:
+        root: folder with the split folders.
+
+    Returns:
+        Splits with a "label" column, or with a "captions" column where ``root/dataset_type.txt`` says "retrieval". Without
+        classnames.txt the classes are "0", "1", ...
+
+    Raises:
+        UsageError: no split folder with an nshards.txt.
+        DataError: a shard is missing, damaged or compressed, or an item has no picture, label or captions.
+    """
+    base = Path(root)
+    if not is_tar_folder(base):
+        raise UsageError(f"{base} has no train or test folder with an nshards.txt: give a CLIP_benchmark folder, or open_tars a range.")
+    kind = base / "dataset_type.txt"
+    retrieval = kind.is_file() and read_text(kind, "the data set's type").strip().lower() == "retrieval"
+    ending = "txt" if retrieval else "cls"
+    found = {
+        SPLIT_NAMES[f.name]: _index(f, ending) for f in sorted(base.iterdir()) if f.name in SPLIT_NAMES and (f / "nshards.txt").is_file()
+    }
+    splits: dict[str, Table[object]] = {}
+    classes: tuple[str, ...] = ()
+    if retrieval:
+        columns = {s: Column("captions", tuple(tuple(t.splitlines()) for t in texts)) for s, (_, texts) in found.items()}
+    else:
+        labels = {s: _labels(images, texts) for s, (images, texts) in found.items()}
+        count = 1 + max((int(v.max()) for v in labels.values() if v.size), default=-1)
+        names = base / "classnames.txt"
+        classes = read_names(names) if names.is_file() else tuple(map(str, range(count)))
+        if count > len(classes):
+            raise DataError(f"{base} holds label {count - 1}, and classnames.txt has {len(classes)} names: name every class.")
+        columns = {s: Column("label", v) for s, v in labels.items()}
+    for split in SPLITS:
+        if split in found:
+            splits[split] = Table(found[split][0], {columns[split].kind: columns[split]})
+    return LabelledData(base.resolve().name, classes, splits)
+
+
+def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    for i, text in enumerate(texts):
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise DataError(f"{images.name(i)} has the label {text[:40]!r} in its .cls: write the position of its class, from 0.")
+    return np.array([int(t) for t in texts], dtype=np.int64)
+
+
+def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
+    """Return the pictures of a split and the text of each item's member ``ending``."""
+    count = read_text(folder / "nshards.txt", "the number of shards").strip()
+    if not (count.isascii() and count.isdigit() and len(count) < 8):
+        raise DataError(f"{folder / 'nshards.txt'} says {count[:40]!r}: write the number of shards.")
+    places: list[tuple[str, str, int, int]] = []
+    texts: list[str] = []
+    for number in range(int(count)):
+        shard = str(folder / f"{number}.tar")
+        if not Path(shard).is_file():
+            raise DataError(f"{folder} should hold {count} shards, and {number}.tar is missing: fetch it again.")
+        for common, (place, text) in _items(shard, ending).items():
+            if place is None or text is None:
+                raise DataError(f"{shard}!{common} has no {'picture' if place is None else '.' + ending}: write both for every item.")
+            places.append(place)
+            texts.append(text)
+    return TarImages(tuple(places)), texts
+
+
+def _items(shard: str, ending: str) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
+    items: dict[str, tuple[tuple[str, str, int, int] | None, str | None]] = {}
+    try:
+        with opened(shard) as tar:
+            if tar.compressed:
+                raise DataError(f"{shard} is compressed, so its items cannot be found one by one: unpack the .gz, or use open_tars.")
+            for info in headers(tar):
+                common, end = split_name(info.name)
+                if f".{end}" not in SUFFIXES and end != ending:
+                    continue
+                if trouble := refusal(shard, info, MAX_MEMBER if end != ending else _TEXT_LIMIT):
+                    raise trouble
+                place, text = items.get(common, (None, None))
+                if end == ending:
+                    text = tar.extractfile(info).read().decode("utf-8-sig").strip()  # type: ignore[union-attr]
+                elif place is None:
+                    place = (shard, info.name, info.offset_data, info.size)
+                items[common] = (place, text)
+    except (OSError, ValueError) as error:
+        raise UnreadableItem(shard, damage(error)) from None
+    except Exception as error:
+        if isinstance(error, DataError):
+            raise
+        raise UnreadableItem(shard, damage(error)) from None
+    return items

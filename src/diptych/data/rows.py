@@ -1,0 +1,125 @@
+"""Rows of a CSV, TSV, JSON Lines or Parquet file, column by column, and paths that stay below the folder they start from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from diptych.core.errors import DataError, UsageError
+
+SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
+_MAX_LINE = 16 * 2**20  # characters of one JSON line
+
+
+def read_columns(path: str | os.PathLike[str], wanted: Callable[[str], bool] = lambda name: True) -> dict[str, list[Any]]:
+    """Return the columns of a table, in the order of the file.
+
+    Args:
+        path: file that ends in .csv, .tsv, .jsonl (all UTF-8) or .parquet.
+        wanted: whether a column is read, by its name; default all.
+
+    Returns:
+        Name -> N cells. Cells of CSV and TSV are stripped text, and "" where a row is short; other cells are what the file holds, None
+        where it holds nothing.
+
+    Raises:
+        UsageError: no such file, or not a table.
+        DataError: the file is not of its kind.
+    """
+    table = Path(path)
+    if not table.is_file():
+        raise UsageError(f"There is no table {table}: check the spelling, or give an absolute path.")
+    kind = table.suffix.lower()
+    try:
+        if kind == ".parquet":
+            return _from_parquet(table, wanted)
+        if kind in (".csv", ".tsv"):
+            return _from_csv(table, "\t" if kind == ".tsv" else ",", wanted)
+        if kind == ".jsonl":
+            return _from_json_lines(table, wanted)
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError) as error:  # pyarrow's are ValueError and OSError
+        refuse(table, error)
+    raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
+
+
+def refuse(table: Path, error: Exception) -> NoReturn:
+    """Raise the DataError of a table that cannot be read."""
+    raise DataError(f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet.") from error
+
+
+def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
+    """Return the absolute path of a place that a file names, which must lie below a folder.
+
+    Args:
+        folder: where relative places start.
+        place: path as written in the file.
+        where: what named it, for the message: "Row 3 of labels.csv".
+
+    Raises:
+        DataError: the path leads out of the folder.
+    """
+    base = os.path.abspath(folder)
+    path = os.path.normpath(os.path.join(base, place))
+    if "\0" in place or not path.startswith(os.path.join(base, "")):
+        raise DataError(f"{where} leads outside the table's folder ({place[:200]!r}): move the file, or allow outside paths.")
+    return path
+
+
+def all_inside(folder: str | os.PathLike[str], places: Sequence[str]) -> list[str]:
+    """Return the absolute paths of the cells of a column; raises DataError where one leads out of the folder or is empty."""
+    paths = []
+    for number, place in enumerate(places, 1):
+        if not place:
+            raise DataError(f"Row {number} of the table in {folder} names no file: fill it, or remove the row.")
+        paths.append(inside(folder, place, f"Row {number} of the table in {folder}"))
+    return paths
+
+
+def in_order(labels: set[str]) -> tuple[str, ...]:
+    """Return labels sorted as numbers where all are whole numbers, else as text."""
+    if all(label.isdecimal() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
+
+
+def _from_parquet(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(table) as file:
+        data = file.read(columns=[c for c in file.schema_arrow.names if wanted(c)])
+        return {c: data.column(c).to_pylist() for c in data.column_names}
+
+
+def _from_csv(table: Path, mark: str, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
+    with table.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter=mark, strict=True)
+        cells: dict[str, list[Any]] = {c: [] for c in reader.fieldnames or () if wanted(c)}
+        for row in reader:
+            for c, column in cells.items():
+                column.append((row[c] or "").strip())
+        return cells
+
+
+def _from_json_lines(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
+    cells: dict[str, list[Any]] = {}
+    count = 0
+    with table.open(encoding="utf-8-sig") as lines:
+        while line := lines.readline(_MAX_LINE + 1):
+            if len(line) > _MAX_LINE:
+                raise ValueError(f"line {count + 1} has more than {_MAX_LINE:,} characters")
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise ValueError(f"line {count + 1} is no JSON object")
+            for name in row:
+                if name not in cells and wanted(name):
+                    cells[name] = [None] * count
+            for name, column in cells.items():
+                column.append(row.get(name))
+            count += 1
+    return cells
