@@ -20,7 +20,7 @@ from tests.support.pictures import Pictures, task
 
 from diptych import catalog
 from diptych.core.card import Card, EvidenceField, Hook, Verb
-from diptych.core.data import ClassNames, Column, Evidence, Subset, Table
+from diptych.core.data import ClassNames, Column, Subset, Table
 from diptych.core.errors import MissingEvidence, MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Method, Scores
@@ -178,7 +178,8 @@ def test_permuting_classes_permutes_columns(slug: str) -> None:
 
     plain = make(slug).fit(kit, names, evidence, run).scores(test.items, run)
     renamed = ClassNames(tuple(names.names[k] for k in order), names.templates)
-    permuted = make(slug).fit(kit, renamed, Evidence(relabel(evidence.train), relabel(evidence.val)), run).scores(test.items, run)
+    moved_evidence = dataclasses.replace(evidence, train=relabel(evidence.train), val=relabel(evidence.val))
+    permuted = make(slug).fit(kit, renamed, moved_evidence, run).scores(test.items, run)
     torch.testing.assert_close(permuted.values, plain.values[:, list(order)], rtol=1e-3, atol=1e-3)
 
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
 
 NAMES = ("red fox", "oak tree", "tea cup", "sea horse")
+FEATURES = {
+    "red fox": ("bushy tail", "pointed ears", "a white chin"),
+    "oak tree": ("lobed leaves", "rough bark"),
+    "tea cup": ("used for drinking", "curved handle", "round saucer", "thin rim"),
+    "sea horse": ("curled tail", "often under water"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,16 @@ def table(labels: Sequence[int], seed: int) -> Table[Image.Image]:
     return Table(Pictures(images), {"label": Column("label", values)})
 
 
+def texts(names: Sequence[str] = NAMES) -> TextPool:
+    """Features of each class, and two texts for each ordered pair of classes."""
+    pool = {name: tuple(Text(feature) for feature in FEATURES[name]) for name in names}
+    for a, b in permutations(names, 2):
+        pool[f"{a} | {b}"] = tuple(Text(f"a {a} with {mine}, not {other}.") for mine, other in zip(FEATURES[a], FEATURES[b], strict=False))
+    return TextPool(pool)
+
+
 def task(classes: int = 3, shots: int = 4) -> tuple[ClassNames, Evidence[Image.Image], Table[Image.Image]]:
-    """Return names, evidence (train, val) and a test table."""
+    """Return names, evidence (train, val, texts) and a test table."""
     names = ClassNames(NAMES[:classes])
     train, val, test = (table(list(range(classes)) * n, seed) for seed, n in ((1, shots), (2, 4), (3, 3)))
-    return names, Evidence(train=train, val=val), test
+    return names, Evidence(train=train, val=val, texts=texts(names.names)), test
