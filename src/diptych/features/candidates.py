@@ -1,0 +1,23 @@
+"""Candidate classes: the few that an image is torn between, shared by systems that look twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def candidates(cosines: Tensor, k: int) -> tuple[Tensor, dict[tuple[int, ...], list[int]]]:
+    """Return the k classes that each item is nearest to, as a mask and as items by candidate set.
+
+    Args:
+        cosines: (N, K) of items and class names.
+        k: candidates an item, from 1 to K; ties go to the first class.
+
+    Returns:
+        (N, K) bool, and {k class positions, ascending: positions of the items that have just these}.
+    """
+    best = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
+    sets: dict[tuple[int, ...], list[int]] = {}
+    for item, row in enumerate(best.sort(dim=1).values.tolist()):
+        sets.setdefault(tuple(row), []).append(item)
+    return torch.zeros_like(cosines, dtype=torch.bool).scatter(1, best, True), sets
