@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import FEATURES, NAMES, table, task, texts
+
+from diptych.core.data import Text, TextPool
+from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.templates import SINGLE
+from diptych.methods.classify.discriminative_descriptions import WEIGHTS, DiscriminativeDescriptions, responses, selected
+from diptych.methods.classify.zero_shot import ZeroShot
+
+SEED = 12
+"""Of the backbone: one whose first look gives every class to some picture."""
+
+
+@pytest.fixture
+def kit() -> Kit:
+    return Kit({"main": SmallBackbone(SEED)})
+
+
+def unit(encoder, items) -> np.ndarray:
+    v = encoder.encode(encoder.inputs(items)).detach().double().numpy()
+    return v / np.linalg.norm(v, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("k", "m", "weight"), [(2, 1, 0.0), (3, 2, 1.5), (4, 5, 3.0)])
+def test_equals_a_numpy_loop(k: int, m: int, weight: float, run: Run) -> None:
+    names, evidence, test = task(4)
+    assert evidence.train is not None
+    backbone = SmallBackbone(SEED)
+    pool = [d for name in names for d in FEATURES[name]]
+    e = unit(backbone.text, pool)
+    captions = unit(backbone.text, [f"a photo of a {n}." for n in names])
+    train, labels = evidence.train, evidence.train.labels()
+    z_ref = unit(backbone.image, [train.items[i] for i in range(len(train))])
+    s = np.array([[np.mean([z @ t for z, y in zip(z_ref, labels, strict=True) if y == c]) for c in range(4)] for t in e])
+
+    fitted = DiscriminativeDescriptions(k, m, weight).fit(Kit({"main": backbone}), names, evidence, run)
+    np.testing.assert_allclose(fitted.response.T.numpy(), s, rtol=1e-4, atol=1e-5)
+    scores = fitted.scores(test.items, run)
+    assert scores.candidates is not None
+    fallen_back = 0
+    for i in range(len(test)):
+        (z,) = unit(backbone.image, [test.items[i]])
+        caption = captions @ z
+        best = sorted(range(4), key=lambda c: -caption[c])[:k]
+        expected = caption.copy()
+        for j in best:
+            admissible = [d for d in range(len(pool)) if all(s[d, j] >= s[d, other] for other in best)]
+            kept = sorted(admissible, key=lambda d: -np.mean([s[d, j] - s[d, other] for other in best]))[:m]
+            if not kept:
+                fallen_back += 1
+                kept = [pool.index(d) for d in FEATURES[names.names[j]]][:m]
+            expected[j] = (weight * caption[j] + np.mean([e[d] @ z for d in kept])) / (weight + 1)
+        np.testing.assert_allclose(scores.values[i].numpy(), expected, rtol=1e-4, atol=1e-5)
+        assert int(scores.predicted()[i]) == max(best, key=lambda c: expected[c])
+    assert scores.kind == "cosine"
+
+
+def test_the_first_own_texts_stand_in_where_none_is_admissible() -> None:
+    response = torch.tensor([[0.3, 0.5, 0.4], [0.2, 0.1, 0.1], [0.0, 0.4, 0.0]])
+    assert [t.tolist() for t in selected(response, 2)] == [[2, 1], [], []]
+    assert [t.tolist() for t in selected(response[1:], 5)] == [[0, 2], [1]]
+    assert [t.tolist() for t in selected(response[:1], 2)] == [[0, 1]], "a lone candidate admits everything"
+
+
+def test_reference_labels_need_be_neither_sorted_nor_of_equal_count() -> None:
+    """The pitfall: class means by reshaping."""
+    g = torch.Generator().manual_seed(0)
+    z, e, y = torch.randn(7, 5, generator=g), torch.randn(4, 5, generator=g), torch.tensor([2, 0, 1, 2, 2, 0, 2])
+    s = responses(z, y, e, 3)
+    for c in range(3):
+        torch.testing.assert_close(s[c], (z[y == c] @ e.T).mean(dim=0))
+    order = torch.randperm(7, generator=g)
+    torch.testing.assert_close(responses(z[order], y[order], e, 3), s)
+
+
+def test_one_candidate_or_a_heavy_caption_is_zero_shot(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(4)
+    plain = ZeroShot(SINGLE).fit(kit, names, evidence, run).scores(test.items, run).predicted()
+    assert len(plain.unique()) > 1
+    for method in (DiscriminativeDescriptions(candidates=1), DiscriminativeDescriptions(weight=1e6)):
+        assert torch.equal(method.fit(kit, names, evidence, run).scores(test.items, run).predicted(), plain)
+
+
+def test_the_weight_is_the_best_on_val_and_the_smallest_of_ties(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task(4)
+    assert evidence.val is not None
+
+    def right(weight: float) -> int:
+        predicted = DiscriminativeDescriptions(weight=weight).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        return int((predicted.numpy() == evidence.val.labels()).sum())
+
+    counts = [right(w) for w in WEIGHTS]
+    assert len(WEIGHTS) == 160
+    assert WEIGHTS[-1] == 39.75
+    assert DiscriminativeDescriptions().fit(kit, names, evidence, run).weight == WEIGHTS[int(np.argmax(counts))]
+    assert len(set(counts)) > 1, "the task must make the choice matter"
+
+
+def test_an_empty_list_borrows_from_the_pool_or_speaks_by_its_caption(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(2)
+    half = replace(evidence, texts=TextPool({"red fox": (Text("bushy tail"),), "oak tree": ()}))
+    fitted = DiscriminativeDescriptions(weight=0.0).fit(kit, names, half, run)
+    scores = fitted.scores(test.items, run)
+    loser = int(fitted.response[:, 0].argmin())  # the one text goes to the class that responds more
+    if loser == 1:
+        caption, _, _ = fitted.parts(torch.nn.functional.normalize(torch.randn(3, 16), dim=1))
+        assert caption.shape == (3, 2)
+    assert torch.isfinite(scores.values).all()
+    assert fitted.fallback.tolist() == [[0, -1, -1, -1, -1], [-1] * 5]
+    heads = fitted._heads((0, 1))
+    torch.testing.assert_close(heads[loser], fitted.texts[0] if loser == 0 else fitted.captions[1])
+
+
+def test_swapped_lists_change_nothing_where_all_are_selected(kit: Kit, run: Run) -> None:
+    """The reference images, not the writer, say whose a text is: only the fall-back looks at the lists."""
+    names, evidence, test = task(2)
+    own = texts().texts
+    swapped = replace(evidence, texts=TextPool({"red fox": own["oak tree"], "oak tree": own["red fox"]}))
+    one, two = (DiscriminativeDescriptions(weight=1.0).fit(kit, names, e, run).scores(test.items, run) for e in (evidence, swapped))
+    torch.testing.assert_close(one.values, two.values)
+
+
+@pytest.mark.parametrize(("classes", "shots", "m"), [(1, 1, 1), (2, 1, 5), (4, 3, 50)])
+def test_sizes(classes: int, shots: int, m: int, kit: Kit, run: Run) -> None:
+    names, evidence, _ = task(classes, shots)
+    fitted = DiscriminativeDescriptions(texts=m).fit(kit, names, evidence, run)
+    pool = sum(len(FEATURES[name]) for name in names)
+    assert (fitted.captions.shape, fitted.texts.shape, fitted.response.shape) == ((classes, 16), (pool, 16), (classes, pool))
+    assert fitted.fallback.shape == (classes, m)
+    assert fitted.candidates == min(3, classes)
+    for items in (0, 1, 5):
+        assert fitted.scores(table([0] * items, 5).items, run).values.shape == (items, classes)
+
+
+def test_bad_input(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task(3)
+    for wrong in ({"candidates": 0}, {"texts": 0}, {"weight": -1.0}):
+        with pytest.raises(UsageError, match="DisCLIP takes"):
+            DiscriminativeDescriptions(**wrong)  # type: ignore[arg-type]
+    for field in ("train", "texts", "val"):
+        with pytest.raises(MissingEvidence, match=field):
+            DiscriminativeDescriptions().fit(kit, names, replace(evidence, **{field: None}), run)
+    assert DiscriminativeDescriptions(weight=2.0).fit(kit, names, replace(evidence, val=None), run).weight == 2.0
+    with pytest.raises(MissingEvidence, match="no list for 'tea cup'"):
+        DiscriminativeDescriptions().fit(kit, names, replace(evidence, texts=texts(NAMES[:2])), run)
+    with pytest.raises(UsageError, match=r"Every list of evidence\.texts is empty"):
+        DiscriminativeDescriptions().fit(kit, names, replace(evidence, texts=TextPool(dict.fromkeys(NAMES, ()))), run)
+    with pytest.raises(DataError, match="No train image of class 'tea cup'"):
+        DiscriminativeDescriptions().fit(kit, names, replace(evidence, train=table([0, 1, 1], 1)), run)
