@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -90,5 +91,50 @@ class Classifier(Method):
 
         Raises:
             MissingPart: the kit has no backbone.
+            MissingEvidence: a needed field of the evidence is missing.
+        """
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What a segmenter says about one image: Q regions and their class scores. A dense map is the case of one region a cell.
+
+    Args:
+        scores: (Q, K) class scores of the regions. Rows of "log_prob" may sum to less than 1: the rest is void.
+        size: (H, W) of the image, in pixels.
+        grid: (h, w) cells, evenly over the image.
+        masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region; None: a dense map, Q = h * w, cells row by row.
+    """
+
+    scores: Scores
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    masks: Tensor | None = None
+
+
+class FittedSegmenter(ABC):
+    """What ``Segmenter.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the ``backbone``."""
+
+    classes: ClassNames
+
+    @abstractmethod
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        """Yield the regions of each image, in order, one image in memory at a time.
+
+        Raises:
+            UnreadableItem: an image cannot be read.
+        """
+
+
+class Segmenter(Method):
+    """Role of ``segment``: from class names and evidence to regions of images."""
+
+    @abstractmethod
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:
+        """Fit on the evidence.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has neither tower nor dense maps.
             MissingEvidence: a needed field of the evidence is missing.
         """

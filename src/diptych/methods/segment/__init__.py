@@ -1,0 +1,1 @@
+"""Segmenters: from class names to what lies where on an image."""

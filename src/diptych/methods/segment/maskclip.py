@@ -1,0 +1,185 @@
+"""MaskCLIP: skip the mixing of CLIP's last attention, and ask each patch by itself what it is.
+
+v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to itself only
+s = normalise(W_proj LN_post(z)) T^T                                     T: (K, D) unit text vectors
+logits = scale s + bias, averaged over windows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.backbones.towers.kernels import identity_attention
+from diptych.core.backbone import Backbone, Dense, State, Tower
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.errors import MissingHook, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.run import Run
+from diptych.features.dense import WINDOWS, Windows, cells, resized, slide
+from diptych.features.heads import logits, text_head
+
+Block = Literal["value", "value-only", "tokens"]
+"""What the last block does: values in place of attention, values without residual and MLP (Trident's), or nothing special."""
+
+
+def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value") -> Tensor:
+    """Return (B, D, h, w) embeddings, not normalised, of the patches of (B, 3, H, W) normalised pixels.
+
+    Each patch goes through the tower's own pooling alone: for CLS and mean that is the norm, for an attention pool its value.
+    """
+    last = tower.depth - 1
+    s = tower.blocks(tower.start(x), stop=last)
+    if block == "value-only":
+        h = tower.attend(s, last, identity_attention)
+    else:
+        h = tower.blocks(s, last, kernel=identity_attention if block == "value" else None).h
+    assert s.grid is not None
+    patches = h[:, s.prefix : s.prefix + s.grid[0] * s.grid[1]]
+    alone = patches.reshape(-1, 1, patches.shape[2])
+    pool = None if s.pool is None else alone.new_ones(len(alone), 1)
+    z = tower.project(tower.pooled(State(alone, pool=pool, grid=(1, 1))))
+    return z.reshape(len(x), *s.grid, -1).permute(0, 3, 1, 2)
+
+
+def cell_embeddings(dense: Dense, x: Tensor) -> Tensor:
+    """Return (B, D, h, w) embeddings of the cells of the last map, each pooled alone: for CLIP's ResNets, the value of the cell."""
+    m = dense.maps(x)[-1]
+    h, w = m.shape[2:]
+    alone = torch.eye(h * w, device=m.device).reshape(1, h * w, h, w).expand(len(m), -1, -1, -1)
+    return dense.project(dense.pool(m, alone)).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
+
+
+def embedder(backbone: Backbone, block: Block) -> Callable[[Tensor], Tensor]:
+    """Return what embeds the patches of an image tower, or, where there is none, the cells of the dense map.
+
+    Raises:
+        MissingHook: the backbone has neither, or no tower for a block other than "value".
+    """
+    try:
+        return partial(patch_embeddings, backbone.tower("image"), block=block)
+    except MissingHook:
+        if block != "value":
+            raise
+        return partial(cell_embeddings, backbone.dense())
+
+
+def denoised(maps: Tensor, threshold: float) -> Tensor:
+    """Return (K, h, w) logits without the classes whose probability reaches ``threshold`` nowhere on the image; the best one stays."""
+    most = maps.softmax(0).flatten(1).amax(1)
+    absent = (most < threshold) & (most < most.max())
+    return maps.masked_fill(absent[:, None, None], float(maps.min()) - 100.0)
+
+
+@dataclass(frozen=True)
+class MaskCLIP(Segmenter):
+    """Compare the value of every patch in the last block with the class texts.
+
+    Args:
+        block: "value" (the paper), "value-only" (without residual and MLP), or "tokens" (the block as it is: the baseline).
+        windows: shorter side of the resize, window and stride; the default is CLIP-DINOiser's.
+        denoise: a class whose probability stays below it on the whole image is dropped, in [0, 1); 0 drops none, 0.5 is the authors'.
+
+    Raises:
+        UsageError: an unknown block, or denoise outside [0, 1).
+
+    Source: Zhou et al. 2022, sections 3.2 (MaskCLIP) and 3.3 (prompt denoising).
+    """
+
+    block: Block = "value"
+    windows: Windows = WINDOWS
+    denoise: float = 0.0
+
+    card: ClassVar[Card] = Card(
+        slug="maskclip",
+        name="MaskCLIP",
+        title="Extract Free Dense Labels from CLIP",
+        url="https://arxiv.org/abs/2112.01071",
+        year=2022,
+        verb="segment",
+        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is trained.",
+        needs=Needs(hooks=("text", "dense")),
+        trains="nothing",
+        headlines=(
+            Headline("PASCAL VOC, 20 classes", "CLIP ViT-B/16", "mIoU", 49.5, "", "authors' README"),
+            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7, "", "authors' README"),
+            Headline("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5, "", "authors' README"),
+            Headline(
+                "mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 30.3, "plain patch tokens 11.7", "Trident's README, a re-implementation"
+            ),
+        ),
+        reference=Reference("https://github.com/chongzhou96/MaskCLIP", "", "Apache-2.0"),
+        differs=(
+            "Pixel recipe, activation and norms are the checkpoint's own; the authors' code takes ImageNet's mean and another GELU.",
+            "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
+            "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of CLIP's ResNets.",
+            "Key smoothing and the trained MaskCLIP+ are not here.",
+        ),
+        proof=ProofPlan(
+            claim="Class names alone label pixels of photos better than one class for all of them.",
+            control="With shuffled class names it is no better than that.",
+            datasets=("msrc_small",),
+        ),
+        baseline=True,
+        variants={"": {}, "tokens": {"block": "tokens"}},
+    )
+
+    def __post_init__(self) -> None:
+        if self.block not in ("value", "value-only", "tokens") or not 0 <= self.denoise < 1:
+            raise UsageError(
+                f"MaskCLIP takes a block of value, value-only or tokens and denoise in [0, 1), not {self.block!r} and {self.denoise}."
+            )
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMaskCLIP:
+        """Embed the class texts.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has neither an image tower nor dense maps.
+        """
+        backbone = kit.need(Backbone)
+        embedder(backbone, self.block)
+        head = text_head(backbone, classes.prompts(), run)
+        return FittedMaskCLIP(classes, backbone, head, self.block, self.windows, self.denoise)
+
+
+@dataclass(frozen=True)
+class FittedMaskCLIP(FittedSegmenter):
+    """A text head.
+
+    Args:
+        classes: K names.
+        backbone: embeds the patches.
+        head: (K, D) unit class embeddings.
+        block, windows, denoise: of the method.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+    block: Block
+    windows: Windows
+    denoise: float
+
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        """Yield the dense map of each image: (h * w, K) logits at the resized image's pixels."""
+        embeddings, stride = embedder(self.backbone, self.block), self.backbone.dense().strides[-1]
+
+        def scores(x: Tensor) -> Tensor:
+            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+                (z,) = embeddings(x.to(run.device))
+            unit = normalize(z.float().permute(1, 2, 0), dim=-1)
+            return logits(self.backbone, unit, self.head.to(unit)).permute(2, 0, 1).cpu()
+
+        for i in range(len(images)):
+            image = images[i]
+            maps = slide(resized(image, self.windows.side), self.windows, self.backbone.spec.pixels, stride, scores)
+            yield cells(denoised(maps, self.denoise), (image.height, image.width))

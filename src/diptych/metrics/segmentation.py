@@ -1,0 +1,107 @@
+"""Semantic segmentation over a whole data set: counts are added up first, and divided once. NumPy in, fractions out.
+
+IoU_k = I_k / (P_k + L_k - I_k)        I, P, L: pixels of intersection, prediction and label of class k, over ALL images
+
+The mean of per-image IoUs is another metric, and is not here. Pixels of the ignored label count nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError
+
+IGNORE = 255
+"""The label that the field gives to pixels that do not count."""
+
+Labels = NDArray[np.integer[Any]]
+Counts = NDArray[np.integer[Any] | np.floating[Any]]
+
+
+def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = IGNORE) -> NDArray[np.int64]:
+    """Count the pixels of one image; sums of these are the counts of a data set.
+
+    Args:
+        predicted: (H, W) class positions.
+        labels: (H, W) class positions, or ``ignore``.
+        classes: K.
+        ignore: label of pixels that do not count.
+
+    Returns:
+        (K, K) int64: row = label, column = prediction.
+
+    Raises:
+        DataError: sizes differ, or a number is no class position.
+    """
+    if predicted.shape != labels.shape:
+        raise DataError(f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the images' own size.")
+    counted = labels != ignore
+    p, y = predicted[counted].astype(np.int64), labels[counted].astype(np.int64)
+    for name, values in (("mask", y), ("prediction", p)):
+        outside = values[(values < 0) | (values >= classes)]
+        if outside.size:
+            raise DataError(f"The {name} holds {outside[0]}, and there are {classes} classes: number them from 0, and ignore the rest.")
+    return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
+
+
+def zero_is_void(labels: Labels) -> Labels:
+    """Return labels whose 0 is ignored and whose classes move down by one (the field's ``reduce_zero_label``); 255 stays 255."""
+    wide = labels.astype(np.int64)
+    return np.where((wide == 0) | (wide == IGNORE), IGNORE, wide - 1)
+
+
+def class_iou(counts: Counts) -> NDArray[np.float64]:
+    """Return the IoU of each class. Higher is better, in [0, 1].
+
+    Args:
+        counts: (..., K, K) summed confusion counts.
+
+    Returns:
+        (..., K) float64; NaN for a class that is neither labelled nor predicted.
+
+    Source: ``total_area_to_metrics`` of mmsegmentation, by its documented behaviour.
+    """
+    c = np.asarray(counts, dtype=np.float64)
+    hit, labelled, predicted = np.diagonal(c, axis1=-2, axis2=-1), c.sum(-1), c.sum(-2)
+    union = labelled + predicted - hit
+    iou: NDArray[np.float64] = np.divide(hit, union, out=np.full(union.shape, np.nan), where=union > 0)
+    return iou
+
+
+def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> NDArray[np.float64]:
+    """Return mIoU, the mean IoU over classes. Higher is better, in [0, 1].
+
+    The two rules differ by several points on large vocabularies: name the one you report.
+
+    Args:
+        counts: (..., K, K) summed confusion counts.
+        over: "seen" averages classes that are labelled or predicted (mmsegmentation; detectron2 0.6), so that a predicted class
+            without label counts as 0; "labelled" averages labelled classes only (detectron2 main).
+
+    Returns:
+        (...) float64, NaN without any class.
+    """
+    c = np.asarray(counts, dtype=np.float64)
+    iou = class_iou(c)
+    chosen = ~np.isnan(iou) if over == "seen" else c.sum(-1) > 0
+    total, number = np.where(chosen, np.nan_to_num(iou), 0.0).sum(-1), chosen.sum(-1)
+    mean: NDArray[np.float64] = np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
+    return mean
+
+
+def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Return the share of counted pixels whose class is right. Higher is better, in [0, 1].
+
+    Args:
+        counts: (..., K, K) summed confusion counts.
+
+    Returns:
+        (...) float64, NaN without any pixel.
+    """
+    c = np.asarray(counts, dtype=np.float64)
+    hit, total = np.trace(c, axis1=-2, axis2=-1), c.sum((-2, -1))
+    share: NDArray[np.float64] = np.divide(hit, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+    return share

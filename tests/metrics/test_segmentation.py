@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+from diptych.core.errors import DataError
+from diptych.metrics.segmentation import IGNORE, class_iou, confusion, mean_iou, pixel_accuracy, zero_is_void
+
+
+def images(count: int = 5, classes: int = 4) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, classes, (count, 9, 7))
+    noisy = np.where(rng.random(masks.shape) < 0.4, rng.integers(0, classes, masks.shape), masks)
+    return list(zip(noisy, np.where(rng.random(masks.shape) < 0.1, IGNORE, masks), strict=True))
+
+
+def total(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int = 4) -> np.ndarray:
+    return sum(confusion(p, y, classes) for p, y in pairs)
+
+
+def test_equals_torchmetrics_over_the_data_set() -> None:
+    pairs, counts = images(), total(images())
+    jaccard = MulticlassJaccardIndex(4, average="none", ignore_index=IGNORE)
+    accuracy = MulticlassAccuracy(4, average="micro", ignore_index=IGNORE)
+    for p, y in pairs:
+        jaccard.update(torch.from_numpy(p), torch.from_numpy(y))
+        accuracy.update(torch.from_numpy(p), torch.from_numpy(y))
+    np.testing.assert_allclose(class_iou(counts), jaccard.compute().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(mean_iou(counts), jaccard.compute().mean().item(), rtol=1e-6)
+    np.testing.assert_allclose(pixel_accuracy(counts), accuracy.compute().item(), rtol=1e-6)
+
+
+def test_is_no_mean_of_per_image_values() -> None:
+    each = [confusion(p, y, 4) for p, y in images()]
+    assert abs(np.mean([mean_iou(c) for c in each]) - mean_iou(sum(each))) > 1e-3
+
+
+def test_by_hand_with_ignored_pixels() -> None:
+    counts = confusion(np.array([[0, 1, 1, 2]]), np.array([[0, 0, 1, IGNORE]]), 3)
+    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    np.testing.assert_allclose(class_iou(counts), [0.5, 0.5, np.nan])
+    assert mean_iou(counts) == 0.5
+    assert pixel_accuracy(counts) == pytest.approx(2 / 3)
+
+
+def test_the_two_rules_for_a_class_that_is_only_predicted() -> None:
+    counts = confusion(np.array([0, 0, 1, 2]), np.array([0, 0, 1, 1]), 4)
+    assert mean_iou(counts) == pytest.approx((1 + 0.5 + 0) / 3)
+    assert mean_iou(counts, over="labelled") == pytest.approx(0.75)
+
+
+def test_no_pixels_are_nan_and_stacks_keep_their_axes() -> None:
+    stack = np.stack([np.zeros((3, 3), np.int64), np.eye(3, dtype=np.int64)])
+    np.testing.assert_array_equal(mean_iou(stack), [np.nan, 1.0])
+    np.testing.assert_array_equal(pixel_accuracy(stack), [np.nan, 1.0])
+
+
+def test_zero_is_void_survives_bytes() -> None:
+    assert zero_is_void(np.array([0, 1, 150, 255], dtype=np.uint8)).tolist() == [255, 0, 149, 255]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "says"),
+    [([[0, 1]], [[0], [1]], "own size"), ([0, 3], [0, 1], "prediction holds 3"), ([0, 1], [0, -1], "mask holds -1")],
+)
+def test_what_does_not_fit_is_refused(predicted: list[int], labels: list[int], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        confusion(np.array(predicted), np.array(labels), 3)
