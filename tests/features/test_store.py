@@ -16,7 +16,8 @@ from tests.support.store_work import DIM, FACTS, fill, key, opened, vectors
 
 from diptych.core.errors import DiptychError, UsageError
 from diptych.features.shards import Damage, seal
-from diptych.features.store import Store, space_id
+from diptych.features.store import Store
+from diptych.features.store_folder import space_id
 
 KEYS = [key(i) for i in range(5, 15)]  # 10 keys, 5 batches of 2: 3 merged, 2 alone
 

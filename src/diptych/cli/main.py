@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from diptych import __version__
-from diptych.cli import board, classify, demo, encode, health, models, options, prove, rerun, systems
+from diptych.cli import board, cache, classify, demo, encode, health, models, options, prove, rerun, systems
 from diptych.cli.console import say, show
 from diptych.core.errors import DiptychError
 
@@ -76,6 +76,7 @@ app.command("rerun")(rerun.rerun)
 app.command("check")(health.check)
 app.command("doctor")(health.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 
 
 def main() -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
+    from diptych.data.pools import Pool
+
+EMBEDDINGS, KEYS = "embeddings", "keys.sqlite"
+"""What a cache folder holds: the embedding store, and the content keys of files."""
 
 
 def option(*names: str, help: str, **more: Any) -> Any:
@@ -44,6 +48,10 @@ Templates = Annotated[
 Names = Annotated[
     str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False)
 ]
+TextPool = Annotated[
+    str | None,
+    option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).", show_default=False),
+]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
 
@@ -55,11 +63,17 @@ def cache_folder(given: Path | None) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "diptych"
 
 
+def shared_store() -> Path | None:
+    """Return the embeddings of the cache folder that DIPTYCH_SHARED_CACHE names: read first, never written."""
+    shared = os.environ.get("DIPTYCH_SHARED_CACHE", "")
+    return Path(shared).expanduser() / EMBEDDINGS if shared else None
+
+
 def file_keys(cache: Path | None, verify: bool) -> FileKeys:
     """Open the remembered content keys of the cache folder."""
     from diptych.data.keys import FileKeys
 
-    return FileKeys(cache_folder(cache) / "keys.sqlite", verify=verify)
+    return FileKeys(cache_folder(cache) / KEYS, verify=verify)
 
 
 def open_run(device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None = None, seed: int = 0) -> Run:
@@ -82,8 +96,17 @@ def open_run(device: str, precision: str, batch: int, workers: int, cache: Path 
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
-    store = cache_folder(cache) / "embeddings"
-    return Run(seed=seed, device=chosen, precision=precision, cache=store, out=out, batch=batch, workers=workers, progress=Display().bar)
+    return Run(
+        seed=seed,
+        device=chosen,
+        precision=precision,
+        cache=cache_folder(cache) / EMBEDDINGS,
+        shared_cache=shared_store(),
+        out=out,
+        batch=batch,
+        workers=workers,
+        progress=Display().bar,
+    )
 
 
 def open_backbone(name: str, run: Run) -> Backbone:
@@ -125,6 +148,13 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     if Path(given).suffix or Path(given).exists():
         return read_names(Path(given), classes)
     return read_names(words(given), classes)
+
+
+def text_pool(given: str | None) -> Pool | None:
+    """Return the pool of descriptions, if one was given."""
+    from diptych.data.pools import read_pool
+
+    return read_pool(given) if given else None
 
 
 def template_set(given: list[str] | None) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ class Run:
         workers: threads that decode.
         progress: makes a bar from (name, total).
         world: place among processes.
+        shared_cache: folder of an embedding store that is asked before ``cache`` and never written.
         tally: counts of what was done ("encoded", "decoded", "cached"); the one mutable field, for reports only.
     """
 
@@ -84,6 +85,7 @@ class Run:
     workers: int = 2
     progress: Callable[[str, int | None], Progress] = silent
     world: World = World()
+    shared_cache: Path | None = None
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
     def integer(self, purpose: str) -> int:

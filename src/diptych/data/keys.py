@@ -173,6 +173,30 @@ class FileKeys:
             raise UsageError(f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written.") from None
 
 
+def move_keys(path: Path, target: Path) -> None:
+    """Move a file of keys; nothing happens where there is none, it is damaged, or the target exists: keys can be made again.
+
+    Raises:
+        UsageError: the target cannot be written.
+    """
+    if not path.exists() or target.exists():
+        return
+    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(draft)) as new:
+            old.backup(new)
+        draft.replace(target)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except (OSError, sqlite3.OperationalError) as error:
+        raise UsageError(f"Cannot write the file of keys {target} ({error}): choose a folder that can be written.") from None
+    except sqlite3.DatabaseError:
+        return
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     """Open, check and if need be create a file of keys; DatabaseError where it is damaged or not ours."""
     database = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,8 @@ from diptych.core.backbone import Encoder, Inputs
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.features.layers import Vectors, open_vectors
 from diptych.features.plans import Batch
-from diptych.features.store import Store, space_id
 
 if TYPE_CHECKING:
     from diptych.data.views import ViewRecipe
@@ -49,7 +48,8 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
     Args:
         encoder: of any modality.
         items: N samples; those of equal key are encoded once.
-        run: batch size, threads, precision, device and cache folder; a cache folder that may not be written is only read.
+        run: batch size, threads, precision, device and cache folders; a cache folder that may not be written is only
+            read.
         views: A random crops of each image instead of the image itself.
 
     Returns:
@@ -75,7 +75,7 @@ def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, view
     first, failed, place = _keys(items)
     keys = list(first)
     draws = range(views.draws) if views else range(1)
-    vectors = _vectors(run)
+    vectors = open_vectors(run)
     spaces = [vectors.space(_facts(encoder, run, views, draw)) for draw in draws]
     values = np.zeros((len(keys), len(spaces), encoder.dim), dtype=np.float32)
     found = np.zeros((len(keys), len(spaces)), dtype=bool)
@@ -141,53 +141,6 @@ def _facts(encoder: Encoder[Any], run: Run, views: ViewRecipe | None, draw: int)
     }
 
 
-class _Unstored:
-    """The store of a run that may not write: answers from the read-only store, if any, and keeps the rest for this call."""
-
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
-        self._rows: dict[tuple[str, str], NDArray[np.float32]] = {}
-        self._failed: dict[str, str] = {}
-        self._dims: dict[str, int] = {}
-
-    def space(self, facts: Mapping[str, Any]) -> str:
-        space = self._store.space(facts) if self._store else space_id(facts)
-        self._dims[space] = int(facts["dim"])
-        return space
-
-    def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if self._store:
-            values, found = self._store.get(space, keys)
-        else:
-            values, found = np.zeros((len(keys), self._dims[space]), dtype=np.float32), np.zeros(len(keys), dtype=bool)
-        for i, key in enumerate(keys):
-            row = self._rows.get((space, key))
-            if row is not None:
-                values[i], found[i] = row, True
-        return values, found
-
-    def failures(self, space: str) -> Mapping[str, str]:
-        return self._store.failures(space) if self._store else {}
-
-    def finished(self, space: str, batch: Batch) -> bool:
-        return False
-
-    def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
-        return [Batch("", tuple(keys[i : i + size])) for i in range(0, len(keys), size)]
-
-    def put(self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None) -> None:
-        readable = [k for k in batch.keys if k not in (failed or {})]
-        self._rows.update({(space, k): row for k, row in zip(readable, values, strict=True)})
-
-
-def _vectors(run: Run) -> Store | _Unstored:
-    if run.cache is None:
-        return _Unstored(None)
-    if run.cache.is_dir() and not os.access(run.cache, os.W_OK):
-        return _Unstored(Store(run.cache, read_only=True))
-    return Store(run.cache)
-
-
 class _Source:
     """Decodes items by key, in any thread, and turns a batch of them into model inputs.
 
@@ -231,7 +184,7 @@ def _joined(parts: Sequence[Inputs]) -> Inputs:
     return {name: torch.cat([p[name] for p in parts if not isinstance(p, Tensor)]) for name in head}
 
 
-def _encode(source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Store | _Unstored, run: Run) -> None:
+def _encode(source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run) -> None:
     """Encode planned batches; batches of equal members in several draws are decoded together."""
     jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
     for draw, batches in enumerate(plans):

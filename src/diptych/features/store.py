@@ -21,6 +21,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core.errors import UsageError
 from diptych.features.plans import Batch, name_batches, read_plans, verify_plans
 from diptych.features.shards import (
     Block,
@@ -49,15 +50,10 @@ from diptych.features.shards import (
     write_array,
     write_whole,
 )
+from diptych.features.store_folder import read_facts, settle, space_id, using
 
-SCHEMA = 1
 _HEX = re.compile(r"[0-9a-f]{8,128}")
 _STALE = 3600.0  # seconds after which a draft or an array without JSON is nobody's work in progress
-
-
-def space_id(facts: Mapping[str, Any]) -> str:
-    """Return the name of a space: 32 hexadecimal digits of the SHA-256 of its facts."""
-    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def log_damage(damage: Damage) -> None:
@@ -75,7 +71,7 @@ class Store:
         on_damage: called once for each damaged file that is met; the default logs a warning.
 
     Raises:
-        UsageError: the folder holds another schema, or ``read_only`` and the folder does not exist.
+        UsageError: the folder holds a schema that cannot be read or migrated, or ``read_only`` and the folder does not exist.
         DiptychError: the folder cannot be used: no space, no permission, no folder.
 
     Example:
@@ -98,7 +94,7 @@ class Store:
         self._bad: set[tuple[str, str, str]] = set()  # read-only: (space, shard, batch) that cannot be dropped on disk
         if read_only and not self.folder.is_dir():
             raise UsageError(f"There is no embedding cache at {self.folder}: name a folder that exists, or open it for writing.")
-        self._check_schema()
+        settle(self.folder, read_only=read_only, report=self._report)
 
     def space(self, facts: Mapping[str, Any]) -> str:
         """Return the id of a space and make its folder.
@@ -111,11 +107,13 @@ class Store:
         path = self.folder / space / "space.json"
         if self.read_only:
             return space
-        with self._using():
+        with using(self.folder):
             for name in ("plans", "shards"):
                 (self.folder / space / name).mkdir(parents=True, exist_ok=True)
             existed = path.exists()  # asked first: another process may write it between two looks
-            if self._facts(space) == dict(facts):
+            if read_facts(path.parent) == dict(facts):
+                with contextlib.suppress(OSError):  # the time of last use: ``housekeeping`` prunes by it
+                    os.utime(path)
                 return space
             if existed:
                 self._report(Damage(path, "not the facts of this space"))
@@ -242,41 +240,16 @@ class Store:
         """Check every file of every space and change nothing."""
         found: list[Damage] = []
         for space in sorted(p.name for p in self.folder.iterdir() if p.is_dir() and _HEX.fullmatch(p.name)):
-            folder, facts = self.folder / space, self._facts(space)
+            folder, facts = self.folder / space, read_facts(self.folder / space)
             if facts is None:
                 found.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
                 continue
             found += verify_plans(folder / "plans") + verify_shards(folder / "shards", int(facts["dim"]))
         return found
 
-    def _check_schema(self) -> None:
-        path = self.folder / "store.json"
-        try:
-            with self._using():
-                schema = json.loads(path.read_bytes())["schema"] if path.exists() else None
-        except (ValueError, KeyError, TypeError):
-            self._report(Damage(path, "not the description of a store"))
-            schema = None
-        if schema is None and not self.read_only:
-            with self._using():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                write_whole(path, json.dumps({"schema": SCHEMA}).encode())
-        elif schema not in (None, SCHEMA):
-            raise UsageError(
-                f"The embedding cache {self.folder} has schema {schema}, and this version of diptych reads schema {SCHEMA}: "
-                "name another cache folder, or delete this one (its embeddings can be made again)."
-            )
-
-    def _facts(self, space: str) -> dict[str, Any] | None:
-        try:
-            facts = json.loads((self.folder / space / "space.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return facts if isinstance(facts, dict) and space_id(facts) == space else None
-
     def _dim(self, space: str) -> int:
         if space not in self._dims:
-            facts = self._facts(space) if _HEX.fullmatch(space) else None
+            facts = read_facts(self.folder / space) if _HEX.fullmatch(space) else None
             if facts is None:
                 raise UsageError(f"The embedding cache {self.folder} has no space {space!r}: make it with Store.space(facts).")
             self._dims[space] = int(facts["dim"])
@@ -345,22 +318,12 @@ class Store:
         if space == self._holds:
             yield
             return
-        with self._using(), locked(self.folder / space / "lock"):
+        with using(self.folder), locked(self.folder / space / "lock"):
             self._holds = space
             try:
                 yield
             finally:
                 self._holds = ""
-
-    @contextlib.contextmanager
-    def _using(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DiptychError(
-                f"The embedding cache {self.folder} cannot be used ({reason}): free space, set its permissions, or name another folder."
-            ) from error
 
 
 def _check(keys: Sequence[str]) -> None:

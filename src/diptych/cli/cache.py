@@ -1,0 +1,158 @@
+"""``diptych cache``: what the cache folder holds, how to make it smaller, how to move it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import Display, say, show, show_json, show_table
+from diptych.core.errors import UnreadableItem, UsageError
+
+if TYPE_CHECKING:
+    from diptych.features.housekeeping import Space
+
+app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True)
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+Idle = Annotated[float, options.option("--idle", help="Spaces used within so many minutes may be in use and stay.", min=0.0)]
+
+
+@app.callback()
+def _cache() -> None:
+    """Look after the embeddings on disk."""
+
+
+@app.command("list")
+def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
+    """Show every space (one encoder, precision and view draw), the one that was used longest ago first."""
+    from diptych.features.housekeeping import foreign, list_spaces
+
+    folder = options.cache_folder(cache) / options.EMBEDDINGS
+    spaces = list_spaces(folder) if folder.exists() else []
+    others = foreign(folder) if folder.exists() else []
+    if json:
+        total = sum(s.bytes for s in spaces)
+        show_json({"folder": str(folder), "bytes": total, "spaces": [s.as_dict() for s in spaces], "foreign": [str(p) for p in others]})
+        return
+    if spaces:
+        columns = ["space", "encoder", "of", "width", "precision", "views", "vectors", "size", "last used"]
+        show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7))
+    show(f"{len(spaces)} spaces, {sized(sum(s.bytes for s in spaces))} in {folder}")
+    _say_foreign(others)
+
+
+@app.command("prune")
+def cache_prune(
+    max_size: Annotated[str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.", show_default=False)],
+    dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would go.")] = False,
+    idle: Idle = 10.0,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """Delete the spaces that were used longest ago until the rest fits; a later run makes them again. Exit code 3: some are in use."""
+    from diptych.features.housekeeping import foreign, list_spaces, oldest, remove
+
+    folder, limit = options.cache_folder(cache) / options.EMBEDDINGS, size_of(max_size)
+    spaces = list_spaces(folder) if folder.exists() else []
+    chosen = oldest(spaces, limit)
+    kept = [] if dry_run else remove(folder, chosen, idle=60 * idle)
+    gone = [s for s in chosen if s not in kept]
+    left = sum(s.bytes for s in spaces) - sum(s.bytes for s in gone)
+    if json:
+        show_json(
+            {
+                "folder": str(folder),
+                "dry_run": dry_run,
+                "removed": [s.as_dict() for s in gone],
+                "in_use": [s.as_dict() for s in kept],
+                "bytes_left": left,
+            }
+        )
+    else:
+        for space in gone:
+            show(f"{'would remove' if dry_run else 'removed'} {space.name[:12]}, {space.vectors} vectors, {sized(space.bytes)}")
+        show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder}")
+    _say_foreign(foreign(folder) if folder.exists() else [])
+    _say_kept(kept, "prune")
+
+
+@app.command("move")
+def cache_move(
+    target: Annotated[Path, typer.Argument(help="The new cache folder.", show_default=False)],
+    dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would be moved.")] = False,
+    idle: Idle = 10.0,
+    cache: options.Cache = None,
+    json: options.Json = False,
+) -> None:
+    """Move embeddings and content keys to another folder; where it was interrupted, say it again. Exit code 3: some are in use."""
+    from diptych.data.keys import move_keys
+    from diptych.features.housekeeping import foreign, list_spaces, move
+
+    source, target = options.cache_folder(cache), target.expanduser()
+    folder = source / options.EMBEDDINGS
+    spaces, kept = list_spaces(folder), []
+    if not dry_run:
+        with Display().bar("move", len(spaces)) as bar:
+            kept = move(folder, target / options.EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
+        if not kept:
+            move_keys(source / options.KEYS, target / options.KEYS)
+    gone = [s for s in spaces if s not in kept]
+    if json:
+        moved, busy = [s.as_dict() for s in gone], [s.as_dict() for s in kept]
+        show_json({"folder": str(source), "target": str(target), "dry_run": dry_run, "moved": moved, "in_use": busy})
+    else:
+        size = sized(sum(s.bytes for s in gone))
+        show(f"{'would move' if dry_run else 'moved'} {len(gone)} spaces, {size}, from {source} to {target}")
+        if not dry_run:
+            show(f"To use it, set DIPTYCH_CACHE={target}")
+    _say_foreign(foreign(folder))
+    _say_kept(kept, "move")
+
+
+def size_of(text: str) -> int:
+    """Return the bytes of "500MB" (a million each), "2GiB" (2 ** 30 each), "1.5T" or "0".
+
+    Raises:
+        UsageError: it is no size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?I?)B?", text.strip().upper())
+    if match is None or match[2] not in _UNITS:
+        raise UsageError(f"--max-size takes a size such as 20GB, 500MB or 0, not {text!r}.")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def sized(count: int) -> str:
+    """Return bytes for a reader, in powers of a thousand."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _row(space: Space) -> tuple[str, ...]:
+    facts = space.facts
+    views = f"{facts['views']} {facts['draw']}" if facts.get("views") else "-"
+    used = datetime.fromtimestamp(space.used).strftime("%Y-%m-%d %H:%M")
+    encoder, modality, precision = (str(facts.get(name, "?")) for name in ("encoder", "modality", "precision"))
+    return (space.name[:12], encoder[:12], modality, str(facts["dim"]), precision, views, str(space.vectors), sized(space.bytes), used)
+
+
+def _say_foreign(paths: list[Path]) -> None:
+    if paths:
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        say(f"Not of the cache, and left alone: {', '.join(map(str, paths[:3]))}{more}")
+
+
+def _say_kept(kept: list[Space], verb: str) -> None:
+    if kept:
+        names = ", ".join(s.name[:12] for s in kept)
+        say(f"{len(kept)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")
+        raise typer.Exit(UnreadableItem.exit_code)
