@@ -12,7 +12,7 @@ from typing import Any
 from diptych.core.data import ClassNames, Text, TextPool
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.language import Ask, Writer
-from diptych.data.textfiles import read_json
+from diptych.data.pools import LONGEST, read_pool
 
 MAX_BYTES = 256 * 2**20
 MAX_LINE = 2**20
@@ -47,20 +47,19 @@ class StoredPool:
     """Answers by class name from a file, whatever the prompt; the texts keep the prompt that they were written to.
 
     Args:
-        path: ``.json`` with {"writer": ..., "prompt": ..., "date": ..., "texts": {class name: [text, ...]}}, or the ``.jsonl`` that
-            ``Recorded`` writes.
+        source: what ``data.pools.read_pool`` reads (a pool that ships, or a ``.json`` file), or the ``.jsonl`` that ``Recorded`` writes.
 
     Raises:
-        UsageError: there is no such file, or it is of another kind.
-        DataError: the file is too large, damaged, or lacks provenance.
+        UsageError: there is no such file.
+        DataError: the file is too large, damaged, or no pool.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        file = Path(path)
-        if file.suffix not in (".json", ".jsonl"):
-            raise UsageError(f"{file} is no text pool: give a .json or .jsonl file.")
+    def __init__(self, source: str | os.PathLike[str]) -> None:
+        if Path(source).suffix != ".jsonl":
+            self.pool = read_pool(source).texts
+            return
         texts: dict[str, list[Text]] = {}
-        for reply in _pool(file) if file.suffix == ".json" else read_replies(file):
+        for reply in read_replies(Path(source)):
             texts.setdefault(reply.about or reply.prompt, []).extend(reply.texts)
         self.pool = TextPool({name: tuple(found) for name, found in texts.items()})
 
@@ -156,6 +155,29 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
     return TextPool({name: tuple(texts) for name, texts in zip(classes, answers, strict=True)})
 
 
+def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
+    """Write a pool that ``data.pools.read_pool`` reads, and so ``--texts`` on the command line.
+
+    Args:
+        texts: class name -> texts, all of one writer.
+        path: new ``.json`` file.
+        prompt: the request, with "{}" where the class name went.
+
+    Raises:
+        UsageError: the file exists, or the texts have several writers (a pool file names one).
+        DataError: a text is longer than a pool may hold.
+    """
+    every = [text for found in texts.texts.values() for text in found]
+    writers = sorted({text.writer for text in every})
+    if path.exists() or len(writers) != 1:
+        raise UsageError(f"{path} must be a new file, and its texts of one writer, not of {', '.join(writers) or 'none'}.")
+    if any(len(text.value) > LONGEST for text in every):
+        raise DataError(f"A text has more than {LONGEST} characters, too many for a pool: ask for shorter ones.")
+    about = {"writer": writers[0], "prompt": prompt, "date": max(text.date for text in every)}
+    value = {"schema": 1, "descriptions": about | {"texts": {name: [t.value for t in found] for name, found in texts.texts.items()}}}
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def read_replies(path: Path) -> Iterator[Reply]:
     """Yield the replies of a ``.jsonl`` file, oldest first; an unfinished last line is passed over.
 
@@ -222,18 +244,6 @@ def _reply(row: Any, where: str) -> Reply:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1 or not isinstance(texts, list):
         raise DataError(f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is asked again.")
     return Reply(about, prompt, picture, n, tuple(_text(_string(t, "value", where), t, where) for t in texts))
-
-
-def _pool(path: Path) -> Iterator[Reply]:
-    """Yield the texts of a ``.json`` pool, class by class."""
-    value = read_json(path, "texts with provenance")
-    texts = value.get("texts") if isinstance(value, dict) else None
-    if not isinstance(texts, dict) or not texts:
-        raise DataError(f"{path} must hold an object with 'writer', 'prompt', 'date' and 'texts', an object from class name to texts.")
-    for name, found in texts.items():
-        if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
-            raise DataError(f"{path} must hold a list of at least one text for {name!r}.")
-        yield Reply(name, "", "", len(found), tuple(_text(t, value, str(path)) for t in found))
 
 
 def _text(value: str, provenance: Any, where: str) -> Text:
