@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import colour_folder
+from tests.support.colours import colour_folder, colour_pool
 
 Cli = Callable[..., Any]
 SMALL = ("--methods", "zero-shot,gda", "--shots", "1", "--seeds", "1,2", "--out", "out")
@@ -26,6 +26,26 @@ def test_a_board_with_its_files(diptych: Cli, colours: Path, tmp_path: Path) -> 
     assert [r["metrics"] for r in again.data["rows"]] == [r["metrics"] for r in written["rows"]]
     assert again.data["encode"]["images"] == 0
     assert written["source"] == str(colours)
+
+
+def test_a_board_with_texts_and_its_rerun(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pool.json"
+    path.write_text(json.dumps(colour_pool()))
+    words = ("--methods", "zero-shot,description,fudd", "--out", "out")
+    got = diptych("board", "classify", colours, *words)
+    assert got.code == 0
+    assert "FuDD: This system reads descriptions" in got.out.replace("\n", " ")
+    got = diptych("board", "classify", colours, *words, "--texts", path)
+    assert got.code == 0
+    assert "FuDD, top 3" in got.out
+    row = next((tmp_path / "out" / "rows").glob("fudd*.json"))
+    for result in (row, tmp_path / "out" / "board.json"):
+        assert diptych("rerun", result, "--tolerance", "0").code == 0
+    path.write_text(json.dumps({"red": ["rouge"]}))
+    got = diptych("rerun", row)
+    assert got.code == 1
+    assert "are not those of the result" in got.err
+    assert diptych("board", "classify", colours, *words, "--texts", "absent.json").code == 2
 
 
 def test_skipped_files_give_code_3(diptych: Cli, tmp_path: Path) -> None:

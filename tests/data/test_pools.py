@@ -46,6 +46,11 @@ def test_a_bare_object_of_lists_is_read(tmp_path: Path) -> None:
     assert pool.texts == TextPool({"cat": (Text("soft fur"),), "dog": (Text("wet nose"),)})
 
 
+def test_one_object_of_descriptions_is_read(tmp_path: Path) -> None:
+    pool = read_pool(written(tmp_path, WHOLE["descriptions"]))
+    assert pool.texts.texts == {"cat": (Text("soft fur", "w", "p", "2026-11-24"), Text("whiskers", "w", "p", "2026-11-24")), "dog": ()}
+
+
 def test_the_hash_follows_the_texts_and_not_their_order_in_the_file(tmp_path: Path) -> None:
     one = read_pool(written(tmp_path, {"cat": ["soft fur"], "dog": ["wet nose"]})).hash
     assert read_pool(written(tmp_path, {"dog": ["wet nose"], "cat": ["soft fur"]})).hash == one

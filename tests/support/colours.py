@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ class ColourBackbone(Backbone):
 
     def module(self) -> nn.Module:
         return nn.Identity()
+
+
+def colour_pool() -> dict[str, object]:
+    """A pool file of the colours: two descriptions each, and a text for each side of every pair."""
+    lists = {name: [f"{name} paint", f"a warm {name}"] for name in COLOURS}
+    pairs = {f"{a} | {b}": [{"attribute": "hue", "texts": [f"a {a} patch", f"a {b} patch"]}] for a, b in combinations(COLOURS, 2)}
+    about = {"writer": "tests", "prompt": "name it", "date": "2026-11-24"}
+    return {"schema": 1, "descriptions": {**about, "texts": lists}, "pairs": {**about, "texts": pairs}}
 
 
 def coloured(path: Path, name: str, seed: int, noise: float = 50.0) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
-from diptych.core.data import ClassNames
+from diptych.core.data import ClassNames, Text, TextPool
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run, SilentProgress
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.pools import Pool
 from diptych.methods.classify.gda import GDA
 from diptych.tasks.board import Board, board
 from diptych.tasks.rows import Plan
@@ -54,6 +56,49 @@ def test_the_gain_is_paired_with_the_zero_shot_ensemble(finished: tuple[Board, P
             assert row.gain is not None
             assert row.gain.value == pytest.approx(row.metrics["acc1"] - base.metrics["acc1"], abs=1e-12)
             assert row.gain.low <= row.gain.value <= row.gain.high
+
+
+def test_rows_that_read_texts_say_which(finished: tuple[Board, Path], pool: Pool) -> None:
+    made, out = finished
+    for record in made.records:
+        reads = "texts" in catalog.find(record.method).card.needs.evidence
+        assert (record.texts, record.texts_hash) == ((pool.source, pool.hash) if reads else ("", ""))
+    assert json.loads((out / "board.json").read_text())["texts"] == pool.as_dict()
+    assert any(r.texts for r in made.records)
+
+
+def test_systems_that_read_texts_are_missing_without_them(data: LabelledData, pool: Pool) -> None:
+    plan = Plan(("zero-shot", "description", "fudd", "discriminative-descriptions"), (1,), (1,))
+    made = board(data, ColourBackbone(), Run(), plan)
+    assert {r.method for r in made.rows} == {"zero-shot"}
+    assert set(made.missing) == {
+        "classification by description", "classification by description, a photo of a", "FuDD", "FuDD, top 3", "DisCLIP",
+    }  # fmt: skip
+    assert all("evidence.texts is missing" in reason and "--texts" in reason for reason in made.missing.values())
+    part = Pool("part", TextPool({key: texts for key, texts in pool.texts.texts.items() if "red" not in key}))
+    again = board(data, ColourBackbone(), Run(), plan, texts=part)
+    assert "no list for 'red'" in again.missing["DisCLIP"]
+    assert {r.method for r in again.rows} == {"zero-shot", "fudd"}, "a missing pair is the template"
+
+
+def test_a_data_set_with_a_pool_of_its_name_is_given_it(data: LabelledData) -> None:
+    named = replace(data, name="demo:clothes")
+    made = board(named, ColourBackbone(), Run(), Plan(("description",)))
+    assert made.texts is not None
+    assert made.texts.source == "clothes"
+    assert "no list for" in made.missing["classification by description"]
+
+
+def test_other_texts_make_other_rows_of_those_who_read_them(data: LabelledData, pool: Pool, tmp_path: Path) -> None:
+    run = Run(out=tmp_path, cache=tmp_path / "cache")
+    plan = Plan(("zero-shot", "description"))
+    board(data, ColourBackbone(), run, plan, texts=pool)
+    other = Pool("other", TextPool({**pool.texts.texts, "red": (Text("rouge"),)}))
+    board(data, ColourBackbone(), run, plan, texts=other)
+    found = [path.name.split("-0shot")[0] for path in (tmp_path / "rows").glob("*.json")]
+    assert {name: found.count(name) for name in found} == {
+        "zero-shot-single": 1, "zero-shot-ensemble": 1, "description": 2, "description-a photo of a": 2,
+    }  # fmt: skip
 
 
 def test_more_shots_help_the_probe(finished: tuple[Board, Path]) -> None:

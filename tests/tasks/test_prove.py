@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core.errors import MissingEvidence, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
-from diptych.tasks.proofs.classify import TRIALS, shuffled_labels, shuffled_names
+from diptych.data.pools import Pool
+from diptych.tasks.proofs.classify import (
+    TRIALS,
+    Spoil,
+    other_rivals,
+    random_words,
+    shuffled_labels,
+    shuffled_names,
+    swapped_lists,
+    swapped_sides,
+)
 from diptych.tasks.prove import find_data, prove
 
 
@@ -79,6 +91,61 @@ def test_shuffles_keep_what_they_must() -> None:
         assert all(a != b for a, b in zip(renamed.names, classes.names, strict=True))
     with pytest.raises(UsageError, match="no train labels"):
         shuffled_labels(classes, Evidence(), Run())
+
+
+def test_spoiled_texts_keep_what_they_must(pool: Pool) -> None:
+    classes = ClassNames(("red", "green", "blue", "yellow", "pink"))
+    evidence: Evidence[Any] = Evidence(texts=pool.texts)
+    held = pool.texts.texts
+
+    def spoiled(spoil: Spoil, seed: int = 1) -> Mapping[str, tuple[Text, ...]]:
+        names, found = spoil(classes, evidence, Run(seed=seed))
+        assert names == classes
+        assert found.texts is not None
+        return found.texts.texts
+
+    for seed in range(10):
+        lists = spoiled(swapped_lists, seed)
+        assert all(lists[name] != held[name] for name in classes), "no class keeps its list"
+        assert sorted(str(lists[name]) for name in classes) == sorted(str(held[name]) for name in classes)
+    sides = spoiled(swapped_sides)
+    assert sides["red | green"] == held["green | red"]
+    assert sides["red"] == held["red"]
+    words = spoiled(random_words)
+    assert set(words) == set(classes)
+    assert [[len(t.value.split()) for t in words[c]] for c in classes] == [[len(t.value.split()) for t in held[c]] for c in classes]
+    assert words != {c: held[c] for c in classes}
+    assert words == spoiled(random_words)
+    assert words != spoiled(random_words, 2)
+    rivals = TextPool({"a | b": (Text("1"), Text("2")), "a | c": (Text("3"),), "a | d": (Text("1"), Text("4")), "ab | c": (Text("5"),)})
+    _, drawn = other_rivals(classes, Evidence(texts=rivals), Run())
+    assert drawn.texts is not None
+    assert sorted(t.value for t in drawn.texts.texts["a | b"]) == ["3", "4"]
+    assert drawn.texts.texts["ab | c"] == (Text("5"),), "nothing else was written for it"
+    for spoil in (swapped_lists, swapped_sides, random_words, other_rivals):
+        with pytest.raises(MissingEvidence, match="no texts to spoil"):
+            spoil(classes, Evidence(), Run())
+
+
+@pytest.mark.parametrize("slug", ["description", "fudd", "discriminative-descriptions"])
+def test_systems_that_read_texts_are_proved_with_the_pool_of_the_data_set(
+    slug: str, folder: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diptych.tasks.prove.pool_of", lambda name: pool if name == folder.name else None)
+    found = prove(slug, ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
+    (entry,) = found.datasets
+    (claim,), (control,), (beside,) = entry["claims"], entry["controls"], entry["beside"]
+    assert entry["texts"] == pool.as_dict()
+    assert (claim["over"], claim["variant"], control["variant"]) == ("zero-shot", "single", "single")
+    assert control["failed"]
+    assert beside["gain"] == pytest.approx(claim["method"]["acc1"] - beside["twin"]["acc1"])
+    if slug != "discriminative-descriptions":
+        assert control["control"]["acc1"] < claim["method"]["acc1"] - 0.3, "colours live on the names in their texts"
+
+
+def test_a_data_set_without_a_pool_cannot_prove_what_reads_texts(folder: Path) -> None:
+    with pytest.raises(MissingEvidence, match=r"evidence\.texts is missing"):
+        prove("description", ColourBackbone(), Run(), datasets=[str(folder)])
 
 
 def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def board_classify(
     ] = "coop",
     names: options.Names = None,
     templates: options.Templates = None,
+    texts: options.TextPool = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path("out/board"),
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -60,8 +61,10 @@ def board_classify(
     keys = options.file_keys(cache, verify)
     opened = find_data(data, keys)
     classes = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
+    pool = options.text_pool(texts)
     run = options.open_run(device, precision, batch, workers, cache, out)
-    made = board(opened, options.open_backbone(backbone, run), run, plan, classes=classes, source=data, command=command_line())
+    tower = options.open_backbone(backbone, run)
+    made = board(opened, tower, run, plan, classes=classes, texts=pool, source=data, command=command_line())
     keys.close()
     report.write(made, out / "report.html")
     if json:

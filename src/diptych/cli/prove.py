@@ -80,7 +80,11 @@ def _show(found: Proof) -> None:
                     ("shown" if item["shown"] else "NOT shown") if kind == "claim" else ("fails" if item["failed"] else "does NOT fail")
                 )
                 gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
-                rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", item["over"], gain, verdict))
+                over = ", ".join(filter(None, (item["over"], item["variant"])))
+                rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", over, gain, verdict))
+        for item in d["beside"]:
+            gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
+            rows.append((d["dataset"], "beside", str(item["shots"] or "-"), f"{100 * item['twin']['acc1']:.1f}", item["name"], gain, ""))
     show_table(
         ["data set", "", "shots", "top-1 %", "over", "gain", "verdict"],
         rows,

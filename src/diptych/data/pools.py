@@ -5,9 +5,9 @@ A pool file is an object with "schema": 1 and one or both of
     "descriptions": {"writer": ..., "prompt": ..., "date": ..., "texts": {class: [text, ...]}}
     "pairs":        {"writer": ..., "prompt": ..., "date": ..., "texts": {"a | b": [{"texts": [of a, of b], ...}, ...]}}
 
-Every other key ("name", "licence", "datasets", ...) is for readers. A bare {class: [text, ...]} without "schema", as the authors of
-classification by description publish theirs, is read too. In the ``TextPool`` the key "a | b" holds the texts OF a as told apart from
-b, and "b | a" those of b: whose text it is stands in the key, never in an order.
+Every other key ("name", "licence", "datasets", ...) is for readers. A file without "schema" is read too: one "descriptions" object
+alone, or a bare {class: [text, ...]}, as the authors of classification by description publish theirs. In the ``TextPool`` the key
+"a | b" holds the texts OF a as told apart from b, and "b | a" those of b: whose text it is stands in the key, never in an order.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def read_pool(source: str | os.PathLike[str]) -> Pool:
     if not isinstance(value, dict):
         raise DataError(f"{path} must hold a JSON object from class name to a list of texts.")
     if "schema" not in value:
-        value = {"schema": 1, "descriptions": {"texts": value}}
+        value = {"schema": 1, "descriptions": value if isinstance(value.get("texts"), dict) else {"texts": value}}
     if value["schema"] != 1:
         raise UsageError(f"{path} has schema {value['schema']}, and this version reads 1: use the version that wrote it.")
     if not {"descriptions", "pairs"} & set(value):

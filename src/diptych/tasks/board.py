@@ -23,6 +23,7 @@ from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
+from diptych.data.pools import Pool, pool_of
 from diptych.data.templates import ENSEMBLE
 from diptych.features.heads import text_head
 from diptych.metrics.interval import Interval, paired_bootstrap
@@ -99,6 +100,7 @@ class Board:
         complete: False where it was interrupted.
         encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
         device, precision, threads, versions, machine, command, date: where, how and when.
+        texts: the pool that systems which read texts were given; None: there was none.
     """
 
     data: LabelledData
@@ -122,6 +124,7 @@ class Board:
     versions: Mapping[str, str] = field(default_factory=versions)
     machine: str = field(default_factory=machine)
     date: str = field(default_factory=now)
+    texts: Pool | None = None
 
     @property
     def records(self) -> list[Record]:
@@ -146,6 +149,7 @@ class Board:
                 "shots": self.plan.shots,
                 "seeds": self.plan.seeds,
                 "val": self.plan.val,
+                "texts": self.texts.as_dict() if self.texts else None,
                 **{name: getattr(self, name) for name in (*own, "threads", "versions", "machine", "command", "date")},
                 "rows": [row.as_dict() for row in self.rows],
             }
@@ -165,6 +169,7 @@ def board(
     plan: Plan = Plan(),  # noqa: B008  frozen
     *,
     classes: ClassNames | None = None,
+    texts: Pool | None = None,
     source: str = "",
     command: str = "",
 ) -> Board:
@@ -176,6 +181,7 @@ def board(
         run: device, precision, cache and progress; ``run.out`` keeps finished rows, None keeps nothing.
         plan: methods, shots, seeds and the rule for val.
         classes: names and templates; None: tidied folder names in the ensemble of seven templates.
+        texts: descriptions for the systems that read them; None: the pool that ships for a data set of this name, if there is one.
         source: what ``open_data`` was given; stands in the results.
         command: the command line that repeats the run; stands in the results.
 
@@ -191,6 +197,7 @@ def board(
         raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name a class.")
     split = measured(data)
     jobs, missing = _jobs(plan, data)
+    pool = texts or pool_of(data.name)
     with with_store(run) as stored:
         start = time.perf_counter()
         test, failed = readable(data.splits[split], backbone, stored)
@@ -199,7 +206,7 @@ def board(
         text_head(backbone, names.prompts(), stored)
         encode["text_seconds"] = time.perf_counter() - start
         desk = Desk(
-            data, test, names, backbone, plan, stored, _hash(data), source or data.name, command, encode, {e.name: e for e in failed}
+            data, test, names, backbone, plan, stored, _hash(data), source or data.name, command, encode, {e.name: e for e in failed}, pool
         )
         done: list[tuple[Job, Record, Outcome]] = []
         complete = True
@@ -216,6 +223,7 @@ def board(
     made = Board(
         data, test, split, desk.source, desk.data_hash, names, backbone.spec.as_dict(), backbone.fingerprint, plan,
         _rows(done, run), missing, tuple(str(e) for e in desk.failed.values()), complete, encode, run.device, run.precision, command,
+        texts=pool,
     )  # fmt: skip
     if run.out:
         made.write(run.out)

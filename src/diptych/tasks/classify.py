@@ -185,6 +185,7 @@ class About:
     Args:
         dataset, source, data_hash: the data.
         method, variant, shots, seed, val: the row.
+        texts, texts_hash: the text pool that the system read.
         command: the command line that repeats the run.
         skipped: unreadable items and why.
     """
@@ -197,6 +198,8 @@ class About:
     shots: int = 0
     seed: int = 0
     val: str = ""
+    texts: str = ""
+    texts_hash: str = ""
     command: str = ""
     skipped: tuple[str, ...] = ()
 

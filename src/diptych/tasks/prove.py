@@ -27,12 +27,13 @@ from diptych.data.classnames import tidy
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.pools import Pool, pool_of
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
-from diptych.tasks.proofs.classify import CHANCE, TRIALS, Trial
+from diptych.tasks.proofs.classify import CHANCE, TRIALS, Spoil, Trial
 from diptych.tasks.record import machine, now, plain, threads, versions
 
 Hits = NDArray[np.float64]
@@ -153,25 +154,27 @@ class _Bench:
     run: Run
     seeds: Sequence[int]
     failed: dict[str, str]
-    known: dict[tuple[str, str, int, bool], Hits] = field(default_factory=dict)
+    texts: Pool | None
+    known: dict[tuple[str, str, int, Spoil | None], Hits] = field(default_factory=dict)
     drawn: dict[tuple[int, int], Evidence[Any]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, data: LabelledData, backbone: Backbone, run: Run, seeds: Sequence[int]) -> _Bench:
         test, failed = readable(data.splits[measured(data)], backbone, run)
         classes = ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
-        return cls(data, test, classes, backbone, run, seeds, {e.name: e.reason for e in failed})
+        return cls(data, test, classes, backbone, run, seeds, {e.name: e.reason for e in failed}, pool_of(data.name))
 
     def verdict(self, slug: str, trial: Trial) -> dict[str, Any]:
-        """Return hash, items, claims and controls of this data set."""
+        """Return hash, items, claims and controls of this data set, and the twins that are measured beside them."""
         seed = self.run.integer("bootstrap")
         claims = []
         for claim in trial.claims:
-            own, base = self.hits(slug, claim.shots, trial), self.hits(claim.over, claim.shots)
+            own, base = self.hits(slug, claim.shots, trial), self.hits(claim.over, claim.shots, variant=claim.variant)
             gain = one_sided_lower(own, base, seed)
             claims.append(
                 {
                     "over": claim.over,
+                    "variant": claim.variant,
                     "shots": claim.shots,
                     "method": _measured(own, seed),
                     "baseline": _measured(base, seed),
@@ -182,11 +185,13 @@ class _Bench:
             )
         controls = []
         for shots in dict.fromkeys(claim.shots for claim in trial.claims):
-            own, base = self.hits(slug, shots, trial, spoiled=True), self.hits(trial.control_over, shots)
+            own = self.hits(slug, shots, trial, spoil=trial.spoil)
+            base = self.hits(trial.control_over, shots, variant=trial.control_variant)
             gain = one_sided_lower(own, base, seed)
             controls.append(
                 {
                     "over": trial.control_over,
+                    "variant": trial.control_variant,
                     "shots": shots,
                     "control": _measured(own, seed),
                     "gain": gain.value,
@@ -194,26 +199,44 @@ class _Bench:
                     "failed": gain.low <= 0,
                 }
             )
-        return {"data_hash": self.data.hash, "items": len(self.test), "classes": len(self.classes), "claims": claims, "controls": controls}
+        beside = []
+        for name, spoil in trial.beside.items():
+            for shots in dict.fromkeys(claim.shots for claim in trial.claims):
+                own, twin = self.hits(slug, shots, trial), self.hits(slug, shots, trial, spoil=spoil)
+                gain = one_sided_lower(own, twin, seed)
+                beside.append({"name": name, "shots": shots, "twin": _measured(twin, seed), "gain": gain.value, "gain_lower95": gain.low})
+        return {
+            "data_hash": self.data.hash,
+            "items": len(self.test),
+            "classes": len(self.classes),
+            "texts": self.texts.as_dict() if self.texts else None,
+            "claims": claims,
+            "controls": controls,
+            "beside": beside,
+        }
 
-    def hits(self, slug: str, shots: int, trial: Trial | None = None, *, spoiled: bool = False) -> Hits:
+    def hits(self, slug: str, shots: int, trial: Trial | None = None, *, variant: str | None = None, spoil: Spoil | None = None) -> Hits:
         """Return (seeds, items) hits of a system, or the expected hits of chance."""
         if slug == CHANCE:
             return np.full((len(self.seeds), len(self.test)), 1 / len(self.classes))
         system = catalog.find(slug)
         if not issubclass(system, Classifier):
             raise UsageError(f"{slug} is no classifier.")
-        variant = trial.variant if trial else next(iter(v for v in ("", "ensemble") if v in system.card.variants), "")
-        learns = "train" in system.card.needs.evidence
-        place = (slug, variant, shots if learns else 0, spoiled)
+        if variant is None:
+            variant = trial.variant if trial else next(iter(v for v in ("", "ensemble") if v in system.card.variants), "")
+        needs = system.card.needs
+        pool = self.texts if "texts" in (*needs.evidence, *needs.optional) else None
+        learns = "train" in needs.evidence
+        place = (slug, variant, shots if learns else 0, spoil)
         if place not in self.known:
             method = system(**system.card.variants.get(variant, {}))
             rows = []
             for seed in self.seeds:
                 run = replace(self.run, seed=seed)
                 classes, evidence = self.classes, self.evidence(shots, run) if learns else Evidence()
-                if spoiled and trial:
-                    classes, evidence = trial.spoil(classes, evidence, run)
+                evidence = replace(evidence, texts=pool.texts if pool else None)
+                if spoil:
+                    classes, evidence = spoil(classes, evidence, run)
                 fitted = method.fit(Kit({"main": self.backbone}), classes, evidence, run)
                 rows.append(Outcome.of(fitted.scores(self.test.items, run), self.backbone, self.test.labels()).correct.astype(np.float64))
             self.known[place] = np.stack(rows)

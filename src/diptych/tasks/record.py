@@ -39,6 +39,7 @@ class Record:
         source: what ``open_data`` was given; ``data_hash``: of the files and labels behind it.
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
         template_hash: of the templates.
+        texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
         items: number of test items.
         seconds: "fit", "predict", "encode" wall seconds, apart.
         peak_memory_mib: largest resident memory of the process so far.
@@ -65,6 +66,8 @@ class Record:
     backbone: str = ""
     fingerprint: str = ""
     template_hash: str = ""
+    texts: str = ""
+    texts_hash: str = ""
     items: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0

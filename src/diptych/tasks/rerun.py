@@ -12,6 +12,7 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
+from diptych.data.pools import Pool, read_pool
 from diptych.tasks.board import board
 from diptych.tasks.prove import find_data, prove
 from diptych.tasks.record import threads, versions
@@ -85,7 +86,7 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
     except (KeyError, TypeError) as error:
         raise DataError(f"This is no result that can be repeated: it lacks {error}.") from error
     data = find_data(source, keys)
-    made = board(data, backbone, fresh, plan, classes=classes, source=source)
+    made = board(data, backbone, fresh, plan, classes=classes, texts=_texts(written, whole), source=source)
     _same_data({source: written["data_hash"]}, {source: made.data_hash})
     if whole:
         return Rerun(dict(_board_numbers(written)), dict(_board_numbers(made.as_dict())), tolerance, _notes(written))
@@ -110,6 +111,17 @@ def _plan(written: Mapping[str, Any], whole: bool) -> Plan:
         methods = tuple(dict.fromkeys(row["method"] for row in written["rows"]))
         return Plan(methods, tuple(written["shots"]), tuple(written["seeds"]), written["val"])
     return Plan((written["method"],), (written["shots"] or 1,), (written["seed"],), written["val"] or "coop")
+
+
+def _texts(written: Mapping[str, Any], whole: bool) -> Pool | None:
+    """Return the text pool of a result, as long as it still holds the same texts."""
+    source, key = ((written.get("texts") or {}).get(n) for n in ("source", "hash")) if whole else map(written.get, ("texts", "texts_hash"))
+    if not source:
+        return None
+    pool = read_pool(source)
+    if pool.hash != key:
+        raise DataError(f"The texts of {source} are not those of the result: give back the old ones, or run anew.")
+    return pool
 
 
 def _same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:

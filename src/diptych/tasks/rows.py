@@ -16,6 +16,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
+from diptych.data.pools import Pool
 from diptych.data.splits import ValRule
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed_readable
@@ -85,6 +86,7 @@ class Desk:
     command: str
     encode: dict[str, float]
     failed: dict[str, UnreadableItem]
+    texts: Pool | None = None
     episodes: dict[tuple[int, int], Episode] = field(default_factory=dict)
 
     def row(self, job: Job) -> tuple[Record, Outcome]:
@@ -105,6 +107,9 @@ class Desk:
         run = replace(self.run, seed=job.seed)
         drawn = self._episode(job, run) if job.shots else None
         evidence: Evidence[Any] = Evidence() if drawn is None else Evidence(train=drawn.train, val=drawn.val)
+        pool = self._pool(job)
+        if pool:
+            evidence = replace(evidence, texts=pool.texts)
         start = time.perf_counter()
         fitted = job.method.fit(Kit({"main": self.backbone}), self.classes, evidence, run)
         seconds = {"encode": drawn.seconds if drawn else self.encode["image_seconds"], "fit": time.perf_counter() - start}
@@ -117,6 +122,8 @@ class Desk:
             shots=job.shots,
             seed=job.seed,
             val=self.plan.val if job.shots else "",
+            texts=pool.source if pool else "",
+            texts_hash=pool.hash if pool else "",
             command=self.command,
             skipped=tuple(str(e) for e in (drawn.failed if drawn else self.failed.values())),
         )
@@ -125,6 +132,11 @@ class Desk:
             outcome.save(out / "rows" / f"{stem}.npz")  # before the JSON, whose presence says that the row is done
             write_json(out / "rows" / f"{stem}.json", record.as_dict(), overwrite=True)
         return record, outcome
+
+    def _pool(self, job: Job) -> Pool | None:
+        """Return the text pool for systems that read one."""
+        needs = job.method.card.needs
+        return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
 
     def _episode(self, job: Job, run: Run) -> Episode:
         start, before = time.perf_counter(), run.tally["encoded"]
@@ -144,6 +156,7 @@ class Desk:
     def _inputs(self, job: Job) -> str:
         """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
         module = inspect.getmodule(type(job.method))
+        pool = self._pool(job)
         facts = {
             "method": job.method.card.slug,
             "parameters": repr(job.method),
@@ -151,6 +164,7 @@ class Desk:
             "versions": {name: version for name, version in versions().items() if name in ("diptych", "torch")},
             "classes": [self.classes.names, self.classes.templates],
             "data": self.data_hash,
+            "texts": pool.hash if pool else "",
             "backbone": self.backbone.fingerprint,
             "run": [job.shots, job.seed, self.plan.val if job.shots else "", self.run.precision, self.run.device],
         }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import UsageError
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.run import Run
+from diptych.data.pools import VERSUS
 
 CHANCE = "chance"
 """The baseline that draws a class at random: 1/K expected hits an item."""
@@ -26,10 +27,12 @@ class Claim:
     Args:
         over: slug of the baseline, or ``CHANCE``.
         shots: train items a class; 0 for systems that see none.
+        variant: row of the baseline's card; None: its default.
     """
 
     over: str
     shots: int
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,16 @@ class Trial:
         spoil: makes the control's names and evidence from the honest ones.
         control_over: what the control must not beat, at the shots of each claim.
         variant: row of the card that is proved; "" is the default.
+        control_variant: row of the card of ``control_over``; None: its default.
+        beside: name -> a twin that is measured and reported, but need not fail.
     """
 
     claims: tuple[Claim, ...]
     spoil: Spoil
     control_over: str
     variant: str = ""
+    control_variant: str | None = None
+    beside: Mapping[str, Spoil] = field(default_factory=dict)
 
 
 def shuffled_labels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -65,6 +72,51 @@ def shuffled_names(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tu
     return replace(classes, names=tuple(classes.names[names[k]] for k in range(len(classes)))), evidence
 
 
+def swapped_lists(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Give every class the whole list of another one, along one random cycle."""
+    names, _ = shuffled_names(classes, evidence, run)
+    held = _texts(evidence)
+    lists = {name: held[other] for name, other in zip(classes, names, strict=True)}
+    return classes, replace(evidence, texts=TextPool({**held, **lists}))
+
+
+def swapped_sides(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Give both classes of every pair the texts of the other side."""
+    sides = {VERSUS.join(reversed(key.split(VERSUS))): texts for key, texts in _texts(evidence).items() if VERSUS in key}
+    return classes, replace(evidence, texts=TextPool({**_texts(evidence), **sides}))
+
+
+def other_rivals(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Replace the texts of every pair by as many of the same class that were written for its other rivals."""
+    rng = np.random.default_rng(run.integer("other rivals"))
+    held = _texts(evidence)
+    drawn = {}
+    for key, texts in held.items():
+        own = key.split(VERSUS)[0]
+        others = [t for k, ts in held.items() if k != key and k.startswith(own + VERSUS) for t in ts if t not in texts]
+        if VERSUS in key and others:
+            drawn[key] = tuple(others[i] for i in rng.permutation(len(others))[: len(texts)])
+    return classes, replace(evidence, texts=TextPool({**held, **drawn}))
+
+
+def random_words(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Replace every description by as many words, drawn from all descriptions of the pool."""
+    rng = np.random.default_rng(run.integer("random words"))
+    held = {key: texts for key, texts in _texts(evidence).items() if VERSUS not in key}
+    words = sorted({word for texts in held.values() for text in texts for word in text.value.split()})
+
+    def drawn(text: Text) -> Text:
+        return Text(" ".join(words[i] for i in rng.integers(len(words), size=len(text.value.split()))))
+
+    return classes, replace(evidence, texts=TextPool({key: tuple(map(drawn, texts)) for key, texts in held.items()}))
+
+
+def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
+    if evidence.texts is None:
+        raise MissingEvidence("There are no texts to spoil: this proof needs a pool of descriptions for its data set.")
+    return evidence.texts.texts
+
+
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "zero-shot": Trial((Claim(CHANCE, 0),), shuffled_names, CHANCE, variant="ensemble"),
@@ -72,5 +124,28 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
         "tip-adapter-f": Trial((Claim("tip-adapter", 16),), shuffled_labels, "zero-shot"),
         "gda": Trial((Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16)), shuffled_labels, "zero-shot"),
+        "description": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            swapped_lists,
+            "zero-shot",
+            variant="a photo of a",
+            control_variant="single",
+            beside={"random words": random_words},
+        ),
+        "fudd": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            swapped_sides,
+            "zero-shot",
+            variant="top 3",
+            control_variant="single",
+            beside={"texts for other rivals": other_rivals},
+        ),
+        "discriminative-descriptions": Trial(
+            (Claim("zero-shot", 16, "single"),),
+            shuffled_labels,
+            "zero-shot",
+            control_variant="single",
+            beside={"random words": random_words},
+        ),
     }
 )
