@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from diptych.core.errors import DataError
 from diptych.data.images import MAX_PIXELS
@@ -59,21 +58,27 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
-    """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels; pixel centres lie at halves.
+    """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels: pixels whose centre, at the halves, lies in one of them (even-odd rule).
 
-    The outline counts as inside, as Pillow draws it: within a pixel of what pycocotools paints.
+    pycocotools rounds its outline to fifths of a pixel, so that the two differ in pixels on the outline.
 
     Raises:
-        DataError: a polygon has fewer than three points or an odd number of values.
+        DataError: a polygon has fewer than three points, an odd number of values, or values that are not finite.
     """
-    image = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(image)
+    mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        points = np.asarray(polygon, dtype=np.float64)
-        if points.ndim != 1 or points.size < 6 or points.size % 2 or not np.isfinite(points).all():
+        values = np.asarray(polygon, dtype=np.float64)
+        if values.ndim != 1 or values.size < 6 or values.size % 2 or not np.isfinite(values).all():
             raise DataError("A mask's polygon needs three points or more, x and y each: write the annotations again.")
-        draw.polygon((points - 0.5).clip(-1e6, 1e6).tolist(), fill=1, outline=1)
-    return np.array(image)
+        points = values.reshape(-1, 2)
+        toggles = np.zeros((height, width + 1), dtype=bool)  # where a row's pixels change from outside to inside, or back
+        for (xa, ya), (xb, yb) in zip(points, np.roll(points, -1, axis=0), strict=True):
+            first, stop = np.ceil(np.clip([min(ya, yb), max(ya, yb)], 0, height) - 0.5).astype(int)
+            rows = np.arange(first, stop)
+            at = xa + (rows + 0.5 - ya) * ((xb - xa) / (yb - ya)) if rows.size else np.empty(0)
+            toggles[rows, np.ceil(np.clip(at, 0, width) - 0.5).astype(int)] ^= True
+        mask |= np.logical_xor.accumulate(toggles, axis=1)[:, :width]
+    return mask
 
 
 def segmentation_mask(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:

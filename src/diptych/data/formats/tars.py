@@ -5,14 +5,16 @@ Nothing is unpacked. A member's name is only a name: one that leads outside, a l
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import json
+import math
 import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,8 +30,9 @@ MAX_MEMBER = 256 * 2**20
 _SHARD = 2**32  # positions: shard number * _SHARD + item number in the shard
 _MAX_SHARDS = 1_000_000
 _NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
-_INNERMOST = re.compile(r"\{([^{}]*)\}")
-_DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
+_BRACES = re.compile(r"\{([^{}]*)\}")
+DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
+"""What reading a damaged tar raises."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,15 @@ class TarStream:
     def __iter__(self) -> Iterator[tuple[int, TarItem]]:
         first, skip = divmod(self.start, _SHARD)
         for number in range(first, len(self.shards)):
-            for place, item in shard_items(self.shards[number], skip if number == first else 0, self.max_member):
-                if isinstance(item, TarItem):
-                    yield number * _SHARD + place, item
-                elif self.broken is None:
-                    raise item
-                else:
-                    self.broken(item)
+            # Closed here, not when the garbage is collected: a raised item would keep the tar open.
+            with contextlib.closing(shard_items(self.shards[number], skip if number == first else 0, self.max_member)) as items:
+                for place, item in items:
+                    if isinstance(item, TarItem):
+                        yield number * _SHARD + place, item
+                    elif self.broken is None:
+                        raise item
+                    else:
+                        self.broken(item)
 
     def seek(self, position: int) -> TarStream:
         """Return the stream that starts at ``position``; raises UsageError where no shard has it."""
@@ -129,17 +134,15 @@ def expand_braces(pattern: str) -> list[str]:
     """Return the names of a pattern: {000..012} counts, keeping leading zeros, and {a,b} lists.
 
     Raises:
-        UsageError: braces that do not match, or more than a million names.
+        UsageError: braces that do not match or stand in one another, or more than a million names.
     """
-    names = [pattern]
-    while any("{" in n for n in names):
-        match = _INNERMOST.search(names[0])
-        if match is None:
-            raise UsageError(f"The braces in {pattern!r} do not match: write {{00..12}} or {{a,b}}.")
-        if len(names) * len(choices := _choices(match[1])) > _MAX_SHARDS:
-            raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
-        names = [_INNERMOST.sub(lambda _, c=c: c, n, count=1) for n in names for c in choices]  # type: ignore[misc]
-    return names
+    pieces = _BRACES.split(pattern)  # text, inner, text, inner, ..., text
+    if any("{" in text or "}" in text for text in pieces[::2]):
+        raise UsageError(f"The braces in {pattern!r} do not match, or stand in one another: write {{00..12}} or {{a,b}}.")
+    parts = [[text] if i % 2 == 0 else _choices(text) for i, text in enumerate(pieces)]
+    if math.prod(map(len, parts)) > _MAX_SHARDS:
+        raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
+    return ["".join(chosen) for chosen in itertools.product(*parts)]
 
 
 def _choices(inner: str) -> Sequence[str]:
@@ -158,12 +161,12 @@ def _choices(inner: str) -> Sequence[str]:
 def _shards(spec: str) -> list[str]:
     if spec.startswith("pipe:") or "://" in spec:
         raise UsageError(f"{spec} is a command or an address, and diptych reads files only: fetch the tars first.")
-    if Path(spec).is_dir():
+    if spec and Path(spec).is_dir():
         return sorted(os.path.join(spec, name) for name in os.listdir(spec) if name.lower().endswith((".tar", ".tar.gz", ".tgz")))
     return [name for part in spec.split("::") for name in expand_braces(part)]
 
 
-def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Iterator[tuple[int, TarItem | UnreadableItem]]:
+def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
     """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items are passed over unread."""
     number, common, members = -1, None, dict[str, bytes]()
     trouble: UnreadableItem | None = None
@@ -187,7 +190,7 @@ def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Iter
                         break  # not even passed over: it may be endless
             if number >= skip:
                 yield number, trouble or TarItem(f"{shard}!{common}", members)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         yield max(number, 0), UnreadableItem(shard, damage(error))
 
 
@@ -215,18 +218,15 @@ def split_name(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem, ending.lower()) if stem else (name, "")
 
 
-def opened(shard: str, max_member: int = MAX_MEMBER) -> OpenTar:
-    """Open a tar so that no single reading, of a member or of a header's extension, exceeds a bound; closing it closes the file."""
-    with open(shard, "rb") as plain:
+@contextlib.contextmanager
+def opened(shard: str, max_member: int = MAX_MEMBER) -> Iterator[OpenTar]:
+    """Open a tar so that no single reading, of a member or of a header's extension, exceeds a bound."""
+    with open(shard, "rb") as plain, gzip.GzipFile(fileobj=plain) as unpacked:
         compressed = plain.read(2) == b"\x1f\x8b"
-    file = gzip.open(shard, "rb") if compressed else open(shard, "rb")  # noqa: SIM115 - the returned tar owns it
-    try:
-        tar = OpenTar(fileobj=_Bounded(file, max_member + tarfile.BLOCKSIZE), mode="r")  # type: ignore[arg-type]
+        plain.seek(0)
+        tar = OpenTar(fileobj=_Bounded(shard, unpacked if compressed else plain, max_member + tarfile.BLOCKSIZE), mode="r")  # type: ignore[arg-type]
         tar.compressed = compressed
-    except BaseException:
-        file.close()
-        raise
-    return tar
+        yield tar
 
 
 def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -245,22 +245,17 @@ def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class OpenTar(tarfile.TarFile):
-    """A tar that owns its file, and knows whether it is compressed."""
+    """A tar that knows whether it is compressed."""
 
     compressed = False
-
-    def close(self) -> None:
-        """Close the tar and its file."""
-        super().close()
-        self.fileobj.close()
 
 
 class _Bounded:
     """A file that refuses large readings and remembers the last one."""
 
-    def __init__(self, file: BinaryIO | gzip.GzipFile, limit: int) -> None:
-        self.file, self.limit, self.last = file, limit, b""
-        self.name, self.seek, self.tell, self.close = file.name, file.seek, file.tell, file.close
+    def __init__(self, name: str, file: BinaryIO | gzip.GzipFile, limit: int) -> None:
+        self.name, self.file, self.limit, self.last = name, file, limit, b""
+        self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= self.limit:

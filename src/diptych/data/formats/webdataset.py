@@ -12,7 +12,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.classnames import read_names
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.formats.tars import MAX_MEMBER, damage, headers, opened, refusal, split_name
+from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
 from diptych.data.images import SUFFIXES
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
 from diptych.data.textfiles import read_text
@@ -145,10 +145,6 @@ def _items(shard: str, ending: str) -> dict[str, tuple[tuple[str, str, int, int]
                 elif place is None:
                     place = (shard, info.name, info.offset_data, info.size)
                 items[common] = (place, text)
-    except (OSError, ValueError) as error:
-        raise UnreadableItem(shard, damage(error)) from None
-    except Exception as error:
-        if isinstance(error, DataError):
-            raise
+    except DAMAGE as error:
         raise UnreadableItem(shard, damage(error)) from None
     return items

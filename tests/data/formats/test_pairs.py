@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.image_files import photo
+
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.formats.pairs import open_pairs
+
+
+def table(folder: Path, suffix: str = ".csv", rows: int = 5) -> Path:
+    mark = "," if suffix == ".csv" else "\t"
+    lines = [mark.join(("id", "filepath", "title"))] + [mark.join((str(i), f"pictures/{i}.png", f"text {i}")) for i in range(rows)]
+    (folder / f"t{suffix}").write_text("\n".join(lines), encoding="utf-8-sig")
+    return folder / f"t{suffix}"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_rows_and_seek(tmp_path: Path, suffix: str) -> None:
+    photo(tmp_path / "pictures/3.png", size=(7, 5))
+    stream = open_pairs(table(tmp_path, suffix))
+    whole = list(stream)
+    assert [(p, i.text()) for p, i in whole] == [(n, f"text {n}") for n in range(5)]
+    assert list(stream.seek(3)) == whole[3:]
+    assert whole[3][1].image().size == (7, 5)
+    with pytest.raises(UnreadableItem, match=r"2\.png: no such file"):
+        whole[2][1].image()
+
+
+def test_other_columns(tmp_path: Path) -> None:
+    assert [i.title for _, i in open_pairs(table(tmp_path), texts="id")] == list("01234")
+    with pytest.raises(DataError, match="no column caption, only id, filepath, title"):
+        list(open_pairs(table(tmp_path), texts="caption"))
+
+
+def test_broken_rows_are_named_and_passed_over(tmp_path: Path) -> None:
+    place = table(tmp_path, rows=1)
+    place.write_text(place.read_text(encoding="utf-8-sig") + "\n1,../../secret.png,b\n2\n3,,d\n4,e.png,e", encoding="utf-8")
+    met: list[UnreadableItem] = []
+    assert [p for p, _ in open_pairs(place, broken=met.append)] == [0, 4]
+    assert [(e.name.split(" of ")[0], e.reason.split()[0]) for e in met] == [("Row 2", "leads"), ("Row 3", "has"), ("Row 4", "has")]
+    with pytest.raises(UnreadableItem, match=r"Row 2 .* leads outside"):
+        list(open_pairs(place))
+    allowed = next(i for p, i in open_pairs(place, broken=met.append, allow_outside=True) if p == 1)
+    assert allowed.name == str(tmp_path / "../../secret.png")
+
+
+def test_not_a_table(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no table"):
+        open_pairs(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(b"filepath,title\n\xff,a\n")
+    with pytest.raises(DataError, match="is damaged"):
+        list(open_pairs(tmp_path / "t.csv"))
