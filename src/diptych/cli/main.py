@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from diptych import __version__
-from diptych.cli import board, cache, classify, demo, encode, health, models, options, prove, rerun, systems
+from diptych.cli import board, cache, classify, demo, encode, health, models, new_system, options, prove, rerun, segment, systems
 from diptych.cli.console import say, show
 from diptych.core.errors import DiptychError
 
@@ -68,6 +68,7 @@ def _root(
 
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
+app.command("segment")(segment.segment)
 app.command("encode")(encode.encode)
 app.add_typer(board.app, name="board")
 app.command("systems")(systems.systems)
@@ -77,6 +78,7 @@ app.command("check")(health.check)
 app.command("doctor")(health.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
+app.command("new-system")(new_system.new_system)
 
 
 def main() -> None:

@@ -1,0 +1,31 @@
+"""``diptych new-system``: begin a system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import show, show_json
+
+
+def new_system(
+    slug: Annotated[str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.", show_default=False)],
+    verb: Annotated[str, options.option("--verb", help="What the user wants to do: the folder of the system.")] = "classify",
+    name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.", show_default=False)] = None,
+    root: Annotated[Path, options.option("--root", help="A checkout of diptych.")] = Path(),
+    json: options.Json = False,
+) -> None:
+    """Write file, card, test and proof of a new system: a small one that works, to be rewritten."""
+    from diptych.tasks.new_system import new_system as write
+
+    written = write(slug, verb, root, name=name)
+    if json:
+        show_json({part: str(path) for part, path in vars(written).items()})
+        return
+    show(f"{written.system}   the system and its card: replace what says TODO")
+    show(f"{written.test}   its test")
+    show(f"{written.proof}   the entry of its proof")
+    show(f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k {slug}")
