@@ -149,8 +149,10 @@ def diverse(
 
 @pytest.mark.parametrize(("beams", "groups"), [(4, 1), (4, 2), (6, 3), (4, 4)])
 @pytest.mark.parametrize("diversity", [0.0, 0.5, 3.0])
-def test_diverse_beams_equal_a_loop(beams: int, groups: int, diversity: float) -> None:
-    model = Bigram(9, seed=4)
+@pytest.mark.parametrize("seed", [4, 12])  # in 12, one group ends before the others, and its words are free again
+def test_diverse_beams_equal_a_loop(beams: int, groups: int, diversity: float, seed: int) -> None:
+    model = Bigram(9, seed)
+    model.table[:, END] += 1
     starts = torch.tensor([[0], [5], [7]])
     ours = beam(
         model, Prefix(model.embed(starts)), beams=beams, groups=groups, diversity=diversity, limit=6, end=END, n=beams, length_penalty=0.7

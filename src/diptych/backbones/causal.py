@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,8 @@ class HuggingFaceLM:
 
     def __init__(self, model: nn.Module) -> None:
         self.model: Any = model
+        # newer versions of transformers renamed it
+        self._cache_name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
     @property
     def width(self) -> int:
@@ -69,8 +72,10 @@ class HuggingFaceLM:
             )
         past = DynamicCache() if cache is None else DynamicCache(cache.layers)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
-        out = self.model(inputs_embeds=embeds, attention_mask=mask.long(), position_ids=positions, past_key_values=past, use_cache=True)
-        return out.logits, Cache(tuple((layer.keys, layer.values) for layer in out.past_key_values.layers))
+        out = self.model(
+            inputs_embeds=embeds, attention_mask=mask.long(), position_ids=positions, use_cache=True, **{self._cache_name: past}
+        )
+        return out.logits, Cache(tuple((keys, values) for keys, values, *_ in past))
 
 
 def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, Any]:
