@@ -116,9 +116,8 @@ def _data(name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]
     """Make typed columns of what the metadata hold; one class order for all splits."""
     labels = {_text(v) for _, cells in parts.values() for v in cells.get("label", ())}
     classes = names.get("label") or in_order(labels)
-    categories = names.get("objects") or in_order(
-        {_text(c) for _, cells in parts.values() for o in cells.get("objects", ()) for c in _listed(o)}
-    )
+    objects = {split: [_objects(o, name) for o in cells["objects"]] for split, (_, cells) in parts.items() if "objects" in cells}
+    categories = in_order({_text(c) for held in objects.values() for _, named in held for c in named})
     splits = {}
     for split in (s for s in SPLITS if s in parts):
         items, cells = parts[split]
@@ -128,8 +127,8 @@ def _data(name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]
         caption = next((c for c in CAPTION_COLUMNS if c in cells), None)
         if caption is not None:
             columns["captions"] = Column("captions", tuple(_texts(v) for v in cells[caption]))
-        if "objects" in cells:
-            columns["boxes"] = Column("boxes", tuple(_boxes(o, categories, name) for o in cells["objects"]))
+        if split in objects:
+            columns["boxes"] = Column("boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split]))
         splits[split] = Table(items, columns)
     return LabelledData(name, classes or categories, splits)
 
@@ -143,19 +142,19 @@ def _position(value: Any, classes: Sequence[str], name: str) -> int:
     return list(classes).index(_text(value))
 
 
-def _boxes(objects: Any, categories: Sequence[str], name: str) -> Boxes:
-    value = objects or {}
-    if isinstance(value, str):
-        value = json.loads(value)
+def _boxes(corners: list[Any], named: list[Any], categories: Sequence[str], name: str) -> Boxes:
+    if named and len(named) != len(corners):
+        raise DataError(f"{name} holds {len(corners)} boxes with {len(named)} categories: give one a box.")
+    return boxes(corners, "xywh", [_position(c, categories, name) for c in named] or [-1] * len(corners))
+
+
+def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
+    """Return (boxes, categories) of a cell, which is an object, its JSON text, or empty."""
     try:
-        labels = [_position(c, categories, name) for c in _listed(value)] or [-1] * len(value.get("bbox", ()))
-        return boxes(value.get("bbox", ()), "xywh", labels)
-    except (AttributeError, TypeError, ValueError):
+        cell = json.loads(value) if isinstance(value, str) and value else value or {}
+        return list(cell.get("bbox") or ()), list(cell.get("categories") or cell.get("category") or ())
+    except (AttributeError, TypeError, ValueError, RecursionError):
         raise DataError(f'{name} holds objects that are not {{"bbox": [[x, y, w, h], ...], "categories": [...]}}: correct them.') from None
-
-
-def _listed(objects: Any) -> list[Any]:
-    return [] if not isinstance(objects, dict) else list(objects.get("categories") or objects.get("category") or ())
 
 
 def _text(value: Any) -> str:

@@ -58,9 +58,10 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
-    """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels: pixels whose centre, at the halves, lies in one of them (even-odd rule).
+    """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels.
 
-    pycocotools rounds its outline to fifths of a pixel, so that the two differ in pixels on the outline.
+    A pixel counts where its centre, at the halves, lies in one of them by the even-odd rule. pycocotools rounds the outline to fifths of
+    a pixel first, so that the two differ in pixels on the outline.
 
     Raises:
         DataError: a polygon has fewer than three points, an odd number of values, or values that are not finite.
