@@ -3,15 +3,14 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import braceexpand
 import pytest
 import webdataset
 from tests.support.image_files import gradient
+from tests.support.tars import by_webdataset
 
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.formats.tars import TarItem, TarStream, expand_braces, open_tars, shard_items
@@ -25,15 +24,6 @@ def tar_bytes(members: list[tuple[str, bytes]]) -> bytes:
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
-
-
-def by_webdataset(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """What the library groups out of tars; opened here, since it leaves files open."""
-    items: list[dict[str, Any]] = []
-    for path in paths:
-        with open(path, "rb") as file:
-            items += webdataset.tariterators.group_by_keys(webdataset.tariterators.tar_file_expander([{"url": str(path), "stream": file}]))
-    return items
 
 
 def png() -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import webdataset
 from PIL import Image
-from tests.data.formats.test_tars import by_webdataset
+from tests.support.tars import by_webdataset
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
