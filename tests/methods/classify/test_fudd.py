@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,8 +11,9 @@ from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, table, task, texts
 
 from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.errors import MissingEvidence, MissingPart, UsageError
 from diptych.core.kit import Kit
+from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
@@ -136,6 +138,46 @@ def test_each_sentence_is_encoded_once_and_only_pairs_that_occur(kit: Kit) -> No
 def test_a_doubled_text_counts_once_and_a_missing_pair_is_the_template() -> None:
     pairs = {"a | b": ("same", "own"), "b | a": ("other",), "a | c": ("same",), "c | a": ("third",)}
     assert follow_ups(("a", "b", "c"), pairs, "the {}.") == [("same", "own"), ("other", "the b."), ("third", "the c.")]
+
+
+class Echo:
+    """Writes what the pool of the tests holds, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asks: list[Ask] = []
+
+    def write(self, asks: Sequence[Ask], /) -> list[list[Text]]:
+        self.asks += asks
+        return [list(texts().texts.get(ask.about, ()))[: ask.n] for ask in asks]
+
+
+def test_a_writer_stands_in_for_the_pool(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(4)
+    writer = Echo()
+    both = Kit({**kit.parts, "writer": writer})
+    stored = FuDD().fit(kit, names, evidence, run)
+    written = FuDD().fit(both, names, Evidence(), run)
+    assert written.pairs == stored.pairs
+    assert torch.equal(written.scores(test.items, run).values, stored.scores(test.items, run).values)
+    assert len(writer.asks) == 12
+    assert all("{" not in ask.prompt and ask.about.split(" | ")[0] in ask.prompt for ask in writer.asks)
+    FuDD().fit(both, names, evidence, run)
+    assert len(writer.asks) == 12, "what the pool holds is not asked for"
+
+
+def test_a_writer_is_asked_only_for_pairs_that_occur_among_the_unlabelled(kit: Kit, run: Run) -> None:
+    names, _, test = task(4)
+    writer = Echo()
+    FuDD(candidates=2).fit(Kit({**kit.parts, "writer": writer}), names, Evidence(unlabelled=test.items), run)
+    rows = FuDD(candidates=2).fit(kit, names, task(4)[1], run).scores(test.items, run).candidates
+    assert rows is not None
+    occurring = {tuple(row.nonzero()[:, 0].tolist()) for row in rows}
+    assert 0 < len(writer.asks) == 2 * len(occurring) < 12
+
+
+def test_a_part_that_is_no_writer_is_named(kit: Kit, run: Run) -> None:
+    with pytest.raises(MissingPart, match="Writer named 'writer'"):
+        FuDD().fit(Kit({**kit.parts, "writer": 3}), *task(4)[:2], run)
 
 
 @pytest.mark.parametrize(("classes", "items", "k"), [(1, 1, 10), (2, 5, 1), (4, 3, 2), (4, 0, 3)])

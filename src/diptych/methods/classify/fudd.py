@@ -9,7 +9,7 @@ s_a  = z . w_a   for a in A(x);  all other classes rank below
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
+from diptych.core.language import Ask, Writer
 from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
 from diptych.data.pools import VERSUS, pair_texts
@@ -46,9 +47,31 @@ def follow_ups(names: Sequence[str], pairs: Mapping[str, tuple[str, ...]], templ
     return [tuple(texts) for texts in found.values()]
 
 
+QUESTION = (
+    "A photo shows either {a} or {b}. Write one short caption of a photo of {a} that names something to be seen in it, and not in a photo"
+    " of {b}. Begin with: A photo of"
+)
+"""What a writer is asked for one side of a pair, our own wording: the authors' prompt is not published."""
+
+CAPTIONS = 3
+"""Texts that a writer is asked for, each side of a pair: the published pair files hold 3 to 5."""
+
+
+def asked(writer: Writer, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return "a | b" -> what the writer says of a as told apart from b; pairs on which it is silent are left out."""
+    asks = []
+    for key in keys:
+        a, b = key.split(VERSUS)
+        asks.append(Ask(QUESTION.replace("{a}", a).replace("{b}", b), about=key, n=CAPTIONS))
+    return {ask.about: tuple(text.value for text in reply) for ask, reply in zip(asks, writer.write(asks), strict=True) if reply}
+
+
 @dataclass(frozen=True)
 class FuDD(Classifier):
     """Ask again, with differential descriptions, about the classes that a first look leaves in doubt.
+
+    A part "writer" (a ``Writer``) in the kit writes the pairs that the pool lacks: all of them, or, where unlabelled images are given,
+    only those that occur among the candidates of these.
 
     Args:
         candidates: k, classes an image is asked again about, >= 1 (default 10, the paper's); 1 is no follow-up, and None asks about all
@@ -72,7 +95,7 @@ class FuDD(Classifier):
         year=2024,
         verb="classify",
         claim="Sentences written for pairs of confusable classes, used in a second look at the top classes, beat template ensembles.",
-        needs=Needs(evidence=("texts",)),
+        needs=Needs(evidence=("texts",), optional=("unlabelled",)),
         trains="nothing",
         headlines=(
             Headline("CUB", "CLIP ViT-L/14@336", "top-1", 65.90, "single template 63.48", "paper, as quoted by a third-party re-run"),
@@ -93,7 +116,8 @@ class FuDD(Classifier):
             "Texts are encoded as written; the released code lower-cases all but the first letter, which only cased tokenizers notice.",
             "One candidate means no follow-up; the released code then returns the texts of the first class, whatever the candidate.",
             "A pair file names whose text it is by the class, not by a place in a list.",
-            "The voting variants of the analysis are not here; pairs that no pool holds are not written on demand yet.",
+            "A writer answers each side of a pair by itself; the authors' prompt, which asks for both at once, is not published.",
+            "The voting variants of the paper's analysis are not here.",
         ),
         proof=ProofPlan(
             claim="A follow-up on the top 3 classes beats the single template.",
@@ -110,6 +134,8 @@ class FuDD(Classifier):
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedFuDD:
         """Embed the class names; the pairs are encoded when images make them occur. The result's ``classes`` hold the template.
 
+        Texts may be missing, wholly or of some pairs, where the kit holds a writer.
+
         Raises:
             MissingPart: the kit has no backbone.
             MissingEvidence: texts are missing, tell no two of the classes apart, or describe one side of a pair only.
@@ -117,9 +143,17 @@ class FuDD(Classifier):
         """
         backbone = kit.need(Backbone)
         named = replace(classes, templates=(self.template,))
-        pairs = pair_texts(evidence, named)
         k = len(named) if self.candidates is None else min(self.candidates, len(named))
-        return FittedFuDD(named, backbone, text_head(backbone, named.prompts(), run), pairs, k)
+        writer = kit.need(Writer, "writer") if "writer" in kit.parts else None
+        pairs = {} if writer and evidence.texts is None else pair_texts(evidence, named)
+        head = text_head(backbone, named.prompts(), run)
+        if writer:
+            sets: Iterable[tuple[int, ...]] = [tuple(range(len(named)))]
+            if evidence.unlabelled is not None:
+                sets = candidates(normalize(embed(backbone.image, evidence.unlabelled, run), dim=-1) @ head.T, k)[1]
+            occurring = (VERSUS.join((named.names[a], named.names[b])) for ks in sets for a, b in permutations(ks, 2))
+            pairs |= asked(writer, [key for key in dict.fromkeys(occurring) if key not in pairs])
+        return FittedFuDD(named, backbone, head, pairs, k)
 
 
 @dataclass(frozen=True)
@@ -151,12 +185,12 @@ class FittedFuDD(FittedClassifier):
         if self.candidates == 1:
             return Scores(first, "cosine", chosen)
         names, template = self.classes.names, self.classes.templates[0]
-        asked = {ks: follow_ups([names[k] for k in ks], self.pairs, template) for ks in sets}
-        sentences = tuple(dict.fromkeys(text for lists in asked.values() for own in lists for text in own))
+        told = {ks: follow_ups([names[k] for k in ks], self.pairs, template) for ks in sets}
+        sentences = tuple(dict.fromkeys(text for lists in told.values() for own in lists for text in own))
         place = {text: i for i, text in enumerate(sentences)}
         unit = normalize(embed(self.backbone.text, Texts(sentences), run), dim=-1)
         values = first.clone()
         for ks, rows in sets.items():
-            head = normalize(torch.stack([unit[[place[text] for text in own]].mean(dim=0) for own in asked[ks]]), dim=-1)
+            head = normalize(torch.stack([unit[[place[text] for text in own]].mean(dim=0) for own in told[ks]]), dim=-1)
             values[torch.tensor(rows)[:, None], torch.tensor(ks)] = z[rows] @ head.T
         return Scores(values, "cosine", chosen)
