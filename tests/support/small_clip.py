@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from safetensors.torch import save_file
-from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
 from diptych.backbones.load import load
 from diptych.core.backbone import Backbone
+from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
 
 def small_clip(folder: Path, family: str = "vit") -> Backbone:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from diptych import __version__
-from diptych.cli import board, cache, classify, demo, encode, health, models, new_system, options, prove, rerun, segment, systems
+from diptych.cli import board, cache, classify, demo, encode, health, models, new_system, options, prove, rerun, segment, systems, verify
 from diptych.cli.console import say, show
 from diptych.core.errors import DiptychError
 
@@ -74,6 +74,7 @@ app.add_typer(board.app, name="board")
 app.command("systems")(systems.systems)
 app.command("prove")(prove.prove)
 app.command("rerun")(rerun.rerun)
+app.command("verify")(verify.verify)
 app.command("check")(health.check)
 app.command("doctor")(health.doctor)
 app.add_typer(models.app, name="models")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
 from tests.support.small_clip import small_clip
 from tests.support.towers import IMAGES, case, close, pixels, resnet, spec
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from diptych.backbones.dense import dense_of
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, MissingPart, UsageError
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.dense import Windows, dense_map, label_map
@@ -107,25 +106,6 @@ def test_maps_are_averaged_cosines_of_patches_and_texts(vit: Backbone, photos: P
     torch.testing.assert_close(dense_map(regions), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_maps_have_the_images_own_size_and_images_do_not_mix(vit: Backbone, photos: Pictures) -> None:
-    fitted = MaskCLIP(windows=SMALL).fit(Kit({"main": vit}), NAMES, Evidence(), Run())
-    together = [label_map(r) for r in fitted.regions(photos, Run())]
-    assert [tuple(m.shape) for m in together] == [(p.height, p.width) for p in photos.images]
-    for image, expected in zip(photos.images, together, strict=True):
-        (alone,) = fitted.regions(Pictures((image,)), Run())
-        assert torch.equal(label_map(alone), expected)
-
-
-def test_permuting_the_names_permutes_the_labels(vit: Backbone, photos: Pictures) -> None:
-    order = (2, 0, 1)
-    moved = ClassNames(tuple(NAMES.names[k] for k in order))
-    plain, permuted = (
-        list(MaskCLIP(windows=SMALL).fit(Kit({"main": vit}), names, Evidence(), Run()).regions(photos, Run())) for names in (NAMES, moved)
-    )
-    for a, b in zip(plain, permuted, strict=True):
-        torch.testing.assert_close(b.scores.values, a.scores.values[:, list(order)], rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("family", ["resnet", "convnext", "siglip", "eva"])
 def test_other_families_have_maps_too(family: str, tmp_path: Path) -> None:
     backbone = small_clip(tmp_path / family, family)
@@ -156,10 +136,3 @@ def test_classes_that_are_nowhere_sure_are_dropped_but_never_all() -> None:
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="MaskCLIP takes"):
         MaskCLIP(**wrong)
-
-
-def test_missing_parts_are_named() -> None:
-    with pytest.raises(MissingPart, match="Backbone"):
-        MaskCLIP().fit(Kit(), NAMES, Evidence(), Run())
-    with pytest.raises(MissingHook, match="small"):
-        MaskCLIP().fit(Kit({"main": SmallBackbone()}), NAMES, Evidence(), Run())

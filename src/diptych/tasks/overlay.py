@@ -1,0 +1,97 @@
+"""Label maps as pictures: one colour a class, laid over the photo, with a legend beside it."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from diptych.core.errors import UsageError
+
+Colour = tuple[int, int, int]
+MOST = 255
+"""Classes that a palette picture holds, so that 255 stays free for what is ignored."""
+
+
+def palette(classes: int, *, background: bool = False) -> list[Colour]:
+    """Return K colours, neighbours far apart in hue; with ``background`` the first is black.
+
+    Raises:
+        UsageError: more than 255 classes.
+    """
+    if classes > MOST:
+        raise UsageError(f"A label map holds {MOST} classes, not {classes}: give fewer names, or segment in two runs.")
+    hues = [(0.02 + 0.61803399 * k) % 1 for k in range(classes - background)]
+    shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0))
+    colours = [colorsys.hsv_to_rgb(hue, *shades[k // 2 % 3]) for k, hue in enumerate(hues)]
+    found = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
+    return [(0, 0, 0), *found] if background else found
+
+
+def label_png(labels: NDArray[np.integer], colours: Sequence[Colour]) -> bytes:
+    """Return the PNG of a label map: pixel values are class positions, shown in the colours of its palette.
+
+    Args:
+        labels: (H, W) class positions.
+        colours: K colours.
+    """
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette([part for colour in colours for part in colour])
+    return png(image)
+
+
+def overlay(
+    photo: Image.Image,
+    labels: NDArray[np.integer],
+    colours: Sequence[Colour],
+    legend: Mapping[int, str],
+    *,
+    background: bool = False,
+    opacity: float = 0.55,
+) -> Image.Image:
+    """Return the photo with its label map over it, class borders in white, and the legend on the right.
+
+    Args:
+        photo: (H, W) RGB.
+        labels: (H, W) class positions.
+        colours: K colours.
+        legend: class position -> line of the legend, in the order shown.
+        background: leave class 0 as the photo is.
+        opacity: of the colours, in [0, 1].
+    """
+    seen = np.asarray(photo.convert("RGB")).astype(np.float32)
+    share = np.full(labels.shape, opacity, dtype=np.float32)
+    if background:
+        share[labels == 0] = 0
+    border = np.zeros(labels.shape, dtype=bool)
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    border[1:] |= labels[1:] != labels[:-1]
+    painted = seen + share[..., None] * (np.asarray(colours, dtype=np.float32)[labels] - seen)
+    painted[border] = 255
+    return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), [(colours[k], text) for k, text in legend.items()])
+
+
+def _with_legend(image: Image.Image, lines: Sequence[tuple[Colour, str]]) -> Image.Image:
+    size = max(12, round(max(image.size) / 40))
+    font, step = ImageFont.load_default(size), round(1.6 * size)
+    draw = ImageDraw.Draw(image)
+    wide = round(max((draw.textlength(text, font=font) for _, text in lines), default=0)) + 3 * size
+    sheet = Image.new("RGB", (image.width + wide, max(image.height, step * len(lines) + size)), "white")
+    sheet.paste(image)
+    draw = ImageDraw.Draw(sheet)
+    for row, (colour, text) in enumerate(lines):
+        left, top = image.width + size // 2, size // 2 + row * step
+        draw.rectangle((left, top, left + size, top + size), fill=colour, outline=(90, 90, 90))
+        draw.text((left + round(1.6 * size), top + size / 2), text, fill=(20, 20, 20), font=font, anchor="lm")
+    return sheet
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture as PNG."""
+    out = io.BytesIO()
+    image.save(out, "png")
+    return out.getvalue()

@@ -1,0 +1,203 @@
+"""Say what lies where on photos, and count a fitted segmenter's pixels on labelled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence, Samples, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import FittedSegmenter, Segmenter
+from diptych.core.run import Run
+from diptych.features.dense import label_map
+from diptych.metrics.segmentation import confusion
+from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
+from diptych.tasks.record import write_bytes, write_json
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One photo that has been read, as samples of one item.
+
+    Args:
+        image: the photo.
+        key_, name_: content key, and what the user calls it.
+    """
+
+    image: Image.Image
+    key_: str
+    name_: str
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        return (self.image,)[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the content key."""
+        return self.key_
+
+    def name(self, index: int, /) -> str:
+        """Return what the user calls the photo."""
+        return self.name_
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What lies where on one photo.
+
+    Args:
+        name: what the user calls it.
+        image: the photo.
+        labels: (H, W) uint8 positions in ``classes``.
+        classes: K names; the first is "background" where background was asked for.
+    """
+
+    name: str
+    image: Image.Image
+    labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
+
+    def areas(self) -> dict[int, float]:
+        """Return class position -> share of the photo, largest first; classes without a pixel are left out."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        return {int(k): float(counts[k] / self.labels.size) for k in np.argsort(-counts, kind="stable") if counts[k]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        areas = [{"label": self.classes[k], "value": k, "area": round(share, 6)} for k, share in self.areas().items()]
+        return {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
+
+    def write(self, folder: Path, stem: str, *, overwrite: bool = False) -> list[Path]:
+        """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite`` is False."""
+        ground = self.classes[0] == BACKGROUND
+        colours: list[Colour] = palette(len(self.classes), background=ground)
+        legend = {k: f"{self.classes[k]}  {100 * share:.0f}%" for k, share in self.areas().items()}
+        paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
+        shown = overlay(self.image, self.labels, colours, legend, background=ground)
+        write_bytes(paths[0], png(shown), overwrite=overwrite)
+        write_bytes(paths[1], label_png(self.labels, colours), overwrite=overwrite)
+        write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
+        return paths
+
+
+def segment(
+    photos: Samples[Any],
+    names: ClassNames | Sequence[str],
+    backbone: Backbone,
+    run: Run | None = None,
+    *,
+    templates: Sequence[str] | None = None,
+    method: Segmenter | None = None,
+    evidence: Evidence[Any] | None = None,
+    background: Sequence[str] = (),
+    threshold: float | None = None,
+) -> Iterator[Segmented | UnreadableItem]:
+    """Say what lies where, photo by photo.
+
+    Args:
+        photos: N images.
+        names: K class names, or names with their templates.
+        backbone: of the segmenter.
+        run: device, cache and progress; None: a plain CPU run.
+        templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
+        method: any segmenter; None is MaskCLIP.
+        evidence: what ``method`` may see.
+        background: words for what none of the names names, such as "sky", "wall": each asks for itself, and the answer of all is
+            "background", class 0 of the result.
+        threshold: pixels whose best probability lies below it are background; None: none are.
+
+    Yields:
+        The label map of a photo, or why it cannot be read, in the order of the photos.
+
+    Raises:
+        UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a background word too.
+        DataError: there is no photo.
+    """
+    from diptych.data.templates import ENSEMBLE
+    from diptych.methods.segment.maskclip import MaskCLIP
+
+    if threshold is not None and (not 0 <= threshold <= 1 or not background):
+        raise UsageError("The threshold is a probability from 0 to 1, below which pixels are background: give words for background too.")
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
+    named = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
+    queries = replace(named, names=(*background, *named.names), templates=tuple(templates or named.templates))
+    classes = (BACKGROUND, *named.names) if background else named.names
+    palette(len(classes))
+    groups = [max(0, k - len(background) + 1) for k in range(len(queries))] if background else None
+    given = run or Run()
+    fitted = (method or MaskCLIP()).fit(Kit({"main": backbone}), queries, evidence or Evidence(), given)
+    return _segmented(fitted, photos, classes, groups, threshold, given)
+
+
+def _segmented(
+    fitted: FittedSegmenter, photos: Samples[Any], classes: tuple[str, ...], groups: list[int] | None, threshold: float | None, run: Run
+) -> Iterator[Segmented | UnreadableItem]:
+    with run.track("segment", len(photos)) as bar:
+        for i in range(len(photos)):
+            try:
+                photo = Opened(photos[i], photos.key(i), photos.name(i))
+            except UnreadableItem as error:
+                yield error
+            else:
+                (regions,) = fitted.regions(photo, run)
+                labels = label_map(regions, groups, threshold=threshold).cpu().numpy().astype(np.uint8)
+                yield Segmented(photo.name_, photo.image, labels, classes)
+            bar.advance()
+
+
+def stems(names: Sequence[str]) -> list[str]:
+    """Return the file stem of each photo; a stem that occurs again gets a number: a, b, a-2."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        stem = base = Path(name).stem or "photo"
+        number = 2
+        while stem in taken:
+            stem, number = f"{base}-{number}", number + 1
+        taken.add(stem)
+        found.append(stem)
+    return found
+
+
+def counts(fitted: FittedSegmenter, table: Table[Any], run: Run) -> NDArray[np.int64]:
+    """Count a fitted segmenter's pixels, image by image; the sum over images goes into ``metrics.segmentation``.
+
+    Args:
+        fitted: what to measure.
+        table: N readable images with a "mask" column of (H, W) class positions, 255 where a pixel does not count.
+        run: device and cache.
+
+    Returns:
+        (N, K, K) int64: row = label, column = prediction.
+
+    Raises:
+        UnreadableItem: an image or mask cannot be read.
+        DataError: the table has no items or no mask column, or a mask has another size than its image.
+    """
+    column = table.columns.get("mask")
+    if column is None or column.kind != "mask" or len(table) == 0:
+        raise DataError("This table has no masks to compare with: give images with a mask column.")
+    found = np.zeros((len(table), len(fitted.classes), len(fitted.classes)), dtype=np.int64)
+    with run.track("segment", len(table)) as bar:
+        for i, regions in enumerate(fitted.regions(table.items, run)):
+            labels = np.asarray(column.values[i])
+            if labels.shape != regions.size:
+                raise DataError(
+                    f"The mask of {table.items.name(i)} has {labels.shape} pixels and the image {regions.size}: give one of its size."
+                )
+            found[i] = confusion(label_map(regions).cpu().numpy(), labels, len(fitted.classes))
+            bar.advance()
+    return found

@@ -1,0 +1,118 @@
+"""What every segmenter owes its user, multiplied over the catalog, on a small ViT CLIP."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+from tests.support.small_clip import small_clip
+
+from diptych import catalog
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import MissingHook, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.method import Regions, Segmenter
+from diptych.core.run import Run
+from diptych.features import portable
+from diptych.features.dense import dense_map, label_map
+
+SLUGS = [card["slug"] for card in catalog.cards() if card["verb"] == "segment" and not card["needs"]["parts"]]
+ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for label in c["variants"]]
+NAMES = ClassNames(("cat", "dog", "red barn"))
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return small_clip(tmp_path_factory.mktemp("clip") / "vit")
+
+
+@pytest.fixture(scope="module")
+def photos() -> Pictures:
+    rng = np.random.default_rng(0)
+    sizes = ((30, 60), (47, 21), (16, 16))
+    return Pictures(tuple(Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes))
+
+
+def make(slug: str, label: str | None = None) -> Segmenter:
+    method = catalog.find(slug)
+    assert issubclass(method, Segmenter)
+    return method(**({} if label is None else method.card.variants[label]))
+
+
+def regions(method: Segmenter, backbone: Backbone, photos: Pictures, names: ClassNames = NAMES, seed: int = 0) -> list[Regions]:
+    run = Run(seed=seed)
+    return list(method.fit(Kit({"main": backbone}), names, Evidence(), run).regions(photos, run))
+
+
+@pytest.mark.parametrize(("slug", "label"), ROWS)
+def test_every_row_gives_one_map_an_image(slug: str, label: str, vit: Backbone, photos: Pictures) -> None:
+    found = regions(make(slug, label), vit, photos)
+    assert len(found) == len(photos)
+    for r, photo in zip(found, photos.images, strict=True):
+        assert r.size == (photo.height, photo.width)
+        assert dense_map(r).shape == (3, *r.grid)
+        assert label_map(r).shape == r.size
+        assert r.scores.values.dtype == torch.float32
+        assert not r.scores.values.requires_grad
+        assert torch.isfinite(r.scores.values).all()
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_same_seed_same_bits_and_images_do_not_mix(slug: str, vit: Backbone, photos: Pictures) -> None:
+    together = regions(make(slug), vit, photos, seed=5)
+    torch.rand(3)
+    for image, r in zip(photos.images, together, strict=True):
+        (alone,) = regions(make(slug), vit, Pictures((image,)), seed=5)
+        assert torch.equal(alone.scores.values, r.scores.values)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_permuting_the_names_permutes_the_maps(slug: str, vit: Backbone, photos: Pictures) -> None:
+    order = [2, 0, 1]
+    moved = dataclasses.replace(NAMES, names=tuple(NAMES.names[k] for k in order))
+    for a, b in zip(regions(make(slug), vit, photos), regions(make(slug), vit, photos, moved), strict=True):
+        torch.testing.assert_close(dense_map(b), dense_map(a)[order], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_global_state_weights_and_grad_mode_are_untouched(slug: str, vit: Backbone, photos: Pictures) -> None:
+    def state() -> list[Any]:
+        dice = [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()]  # noqa: NPY002
+        return [*dice, torch.get_num_threads(), list(warnings.filters)]
+
+    weights = {k: v.clone() for k, v in vit.module().state_dict().items()}
+    for graded in (True, False):
+        with torch.set_grad_enabled(graded):
+            before = state()
+            regions(make(slug), vit, photos)
+            assert state() == before
+            assert torch.is_grad_enabled() is graded
+    assert all(torch.equal(v, weights[k]) for k, v in vit.module().state_dict().items())
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: Path) -> None:
+    kit = Kit({"main": vit})
+    fitted = make(slug).fit(kit, NAMES, Evidence(), Run())
+    portable.save(fitted, tmp_path / "fitted")
+    again = portable.load(tmp_path / "fitted", kit)
+    for a, b in zip(fitted.regions(photos, Run()), again.regions(photos, Run()), strict=True):
+        assert torch.equal(a.scores.values, b.scores.values)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_what_is_missing_is_named(slug: str) -> None:
+    with pytest.raises(MissingPart, match="Backbone named 'main'"):
+        make(slug).fit(Kit(), NAMES, Evidence(), Run())
+    with pytest.raises(MissingHook, match="small"):
+        make(slug).fit(Kit({"main": SmallBackbone()}), NAMES, Evidence(), Run())

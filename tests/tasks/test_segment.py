@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.colours import COLOURS
+from tests.support.dense_colours import DenseColours, halves
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures
+
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.features.dense import Windows
+from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.metrics.segmentation import mean_iou
+from diptych.tasks.segment import Segmented, counts, segment, stems
+
+NAMES = tuple(COLOURS)[:3]  # red, green, blue: no border between two of them looks like the third
+SMALL = MaskCLIP(windows=Windows(40, 32, 16))
+
+
+def one(photo: Image.Image, names: tuple[str, ...] = NAMES, **more: object) -> Segmented:
+    (found,) = segment(Pictures((photo,)), names, DenseColours(), method=SMALL, templates=("{}",), **more)  # type: ignore[arg-type]
+    assert isinstance(found, Segmented)
+    return found
+
+
+def test_halves_are_told_apart() -> None:
+    found = one(halves("red", "blue", share=0.25))
+    assert found.labels.shape == (40, 60)
+    areas = {found.classes[k]: share for k, share in found.areas().items()}
+    assert list(areas) == ["blue", "red"]
+    assert areas["red"] == pytest.approx(0.25, abs=0.07)
+    assert found.classes[found.labels[20, 2]] == "red"
+
+
+def test_background_words_are_one_class_and_take_uncertain_pixels() -> None:
+    photo = halves("red", "blue")
+    found = one(photo, ("red",), background=("blue", "yellow"))
+    assert found.classes == ("background", "red")
+    assert found.labels[20, 2] == 1
+    assert found.labels[20, 58] == 0
+    assert set(one(photo, ("red", "pink"), background=("green",), threshold=0.999).areas()) == {0}
+
+
+def test_files_hold_what_was_found(tmp_path: Path) -> None:
+    found = one(halves("red", "blue"), background=("grey",))
+    paths = found.write(tmp_path, "a")
+    assert [p.name for p in paths] == ["a.overlay.png", "a.labels.png", "a.json"]
+    assert np.array_equal(np.asarray(Image.open(paths[1])), found.labels)
+    assert found.as_dict()["areas"][0]["label"] in ("red", "blue")
+    with pytest.raises(UsageError, match="overwrite"):
+        found.write(tmp_path, "a")
+    found.write(tmp_path, "a", overwrite=True)
+
+
+def test_a_broken_photo_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    halves("red", "blue").save(tmp_path / "a.png")
+    truncated(tmp_path / "b.jpg")
+    halves("green", "blue").save(tmp_path / "c.png")
+    photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
+    kinds = [type(f) for f in segment(photos, NAMES, DenseColours(), method=SMALL)]
+    assert kinds == [Segmented, UnreadableItem, UnreadableItem, Segmented]
+
+
+def test_wrong_calls_are_refused_before_a_photo_is_read() -> None:
+    photos, backbone = Pictures((halves("red", "blue"),)), DenseColours()
+    with pytest.raises(UsageError, match="words for background"):
+        segment(photos, NAMES, backbone, threshold=0.5)
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        segment(photos, NAMES, backbone, background=("sky",), threshold=1.5)
+    with pytest.raises(UsageError, match="unique"):
+        segment(photos, NAMES, backbone, background=("red",))
+    with pytest.raises(UsageError, match="255 classes"):
+        segment(photos, [f"thing {k}" for k in range(256)], backbone)
+    with pytest.raises(DataError, match="No photos"):
+        segment(Pictures(()), NAMES, backbone)
+
+
+def test_stems_are_unique() -> None:
+    assert stems(["x/a.jpg", "y/a.png", "a-2.jpg", "b.jpg"]) == ["a", "a-2", "a-2-2", "b"]
+
+
+def masked() -> Table[Image.Image]:
+    photos = (halves("red", "blue"), halves("green", "red", share=0.25))
+    masks = [np.where(np.arange(60) < round(60 * share), a, b) * np.ones((40, 1), int) for share, a, b in ((0.5, 0, 2), (0.25, 1, 0))]
+    masks[0][:, 28:33] = 255  # the border
+    return Table(Pictures(photos), {"mask": Column("mask", tuple(masks))})
+
+
+def test_counts_add_up_to_the_iou_of_the_set_and_shuffled_names_fail() -> None:
+    names = ClassNames(NAMES, ("{}",))
+    fitted = SMALL.fit(Kit({"main": DenseColours()}), names, Evidence(), Run())
+    found = counts(fitted, masked(), Run())
+    assert found.shape == (2, 3, 3)
+    assert found.sum(axis=(1, 2)).tolist() == [40 * 55, 40 * 60]
+    assert mean_iou(found.sum(0)) > 0.8
+    moved = replace(names, names=NAMES[1:] + NAMES[:1])
+    assert mean_iou(counts(SMALL.fit(Kit({"main": DenseColours()}), moved, Evidence(), Run()), masked(), Run()).sum(0)) < 0.2
+
+
+def test_masks_of_another_size_or_no_masks_are_refused() -> None:
+    fitted = SMALL.fit(Kit({"main": DenseColours()}), ClassNames(NAMES), Evidence(), Run())
+    table = masked()
+    wrong = Table(table.items, {"mask": Column("mask", (np.zeros((3, 3), int),) * 2)})
+    with pytest.raises(DataError, match="give one of its size"):
+        counts(fitted, wrong, Run())
+    with pytest.raises(DataError, match="no masks"):
+        counts(fitted, Table(table.items), Run())
