@@ -6,7 +6,17 @@ import torch
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from diptych.core.errors import DataError
-from diptych.metrics.segmentation import IGNORE, class_iou, confusion, mean_iou, pixel_accuracy, zero_is_void
+from diptych.metrics.segmentation import (
+    IGNORE,
+    chance,
+    class_iou,
+    confusion,
+    mean_iou,
+    miou_bootstrap,
+    miou_gain,
+    pixel_accuracy,
+    zero_is_void,
+)
 
 
 def images(count: int = 5, classes: int = 4) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -68,3 +78,34 @@ def test_zero_is_void_survives_bytes() -> None:
 def test_what_does_not_fit_is_refused(predicted: list[int], labels: list[int], says: str) -> None:
     with pytest.raises(DataError, match=says):
         confusion(np.array(predicted), np.array(labels), 3)
+
+
+def test_chance_on_even_labels_is_one_over_2k_minus_1() -> None:
+    even = np.eye(7, dtype=np.int64) * 10
+    assert mean_iou(chance(even)) == pytest.approx(1 / 13)
+    drawn = np.random.default_rng(0).integers(0, 4, (300, 400))
+    labels = np.random.default_rng(1).choice(4, p=[0.5, 0.3, 0.15, 0.05], size=(300, 400))
+    counts = confusion(drawn, labels, 4)
+    assert mean_iou(chance(counts)) == pytest.approx(float(mean_iou(counts)), abs=3e-3)
+
+
+def stacked(seeds: int = 3) -> np.ndarray:
+    return np.stack([np.stack([confusion(p, y, 4) for p, y in images(12)])] * seeds)
+
+
+def test_the_interval_equals_a_plain_loop() -> None:
+    counts = stacked(1)
+    got = miou_bootstrap(counts, 0, draws=4000)
+    rng = np.random.default_rng(5)
+    loop = [mean_iou(counts[0, rng.integers(12, size=12)].sum(0)) for _ in range(4000)]
+    assert got.value == pytest.approx(float(mean_iou(counts[0].sum(0))))
+    np.testing.assert_allclose([got.low, got.high], np.quantile(loop, [0.025, 0.975]), atol=5e-3)
+
+
+def test_a_gain_over_itself_is_nothing_and_over_chance_is_something() -> None:
+    counts = stacked()
+    assert miou_gain(counts, counts, 0).low == 0
+    assert miou_gain(counts, chance(counts), 0).low > 0.1
+    assert miou_gain(chance(counts), counts, 0).value < 0
+    with pytest.raises(DataError, match="one size"):
+        miou_gain(counts, counts[:2], 0)

@@ -71,11 +71,11 @@ def prove(
 
 
 def _show(found: Proof) -> None:
-    rows = []
+    metric, rows = found.facts["metric"], []
     for d in found.datasets:
         for kind, items in (("claim", d["claims"]), ("control", d["controls"])):
             for item in items:
-                own = item["method" if kind == "claim" else "control"]["acc1"]
+                own = item["method" if kind == "claim" else "control"][metric]
                 verdict = (
                     ("shown" if item["shown"] else "NOT shown") if kind == "claim" else ("fails" if item["failed"] else "does NOT fail")
                 )
@@ -84,9 +84,9 @@ def _show(found: Proof) -> None:
                 rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", over, gain, verdict))
         for item in d["beside"]:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
-            rows.append((d["dataset"], "beside", str(item["shots"] or "-"), f"{100 * item['twin']['acc1']:.1f}", item["name"], gain, ""))
+            rows.append((d["dataset"], "beside", str(item["shots"] or "-"), f"{100 * item['twin'][metric]:.1f}", item["name"], gain, ""))
     show_table(
-        ["data set", "", "shots", "top-1 %", "over", "gain", "verdict"],
+        ["data set", "", "shots", "mIoU %" if metric == "miou" else "top-1 %", "over", "gain", "verdict"],
         rows,
         right=(2, 3),
         title=f"{found.facts['name']}: {found.facts['claim']}",

@@ -7,12 +7,14 @@ The mean of per-image IoUs is another metric, and is not here. Pixels of the ign
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError
+from diptych.metrics.interval import CELLS, Interval
 
 IGNORE = 255
 """The label that the field gives to pixels that do not count."""
@@ -105,3 +107,64 @@ def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
     hit, total = np.trace(c, axis1=-2, axis2=-1), c.sum((-2, -1))
     share: NDArray[np.float64] = np.divide(hit, total, out=np.full(np.shape(total), np.nan), where=total > 0)
     return share
+
+
+def chance(counts: Counts) -> NDArray[np.float64]:
+    """Return the counts expected of a segmenter that draws one of the K classes for each pixel; its mIoU on even labels is 1 / (2K - 1).
+
+    Args:
+        counts: (..., K, K) counts of any segmenter on the same images.
+    """
+    labelled = np.asarray(counts, dtype=np.float64).sum(-1, keepdims=True)
+    return np.broadcast_to(labelled / counts.shape[-1], counts.shape).copy()
+
+
+def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+    """Return mIoU over the data set, averaged over seeds, with its two-sided interval: images and seeds are resampled, then summed.
+
+    Args:
+        counts: (R, N, K, K) counts of R seeds on the same N images.
+        seed: of the resampling.
+        level: share of resampled values inside.
+        draws: resampled values.
+    """
+    (values,) = _resampled((counts,), seed, draws)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(mean_iou(counts.sum(1)).mean()), float(low), float(high))
+
+
+def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+    """Return the gain in mIoU of ``first`` over ``second``, paired by seed and image, with its one-sided lower bound.
+
+    Args:
+        first: (R, N, K, K) counts of R seeds on the same N images.
+        second: the same size: the same seeds and images, in the same order.
+        seed: of the resampling.
+        level: share of resampled gains above the bound.
+        draws: resampled gains.
+
+    Raises:
+        DataError: sizes differ.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"Paired counts must have one size, and have {first.shape} and {second.shape}: give the same seeds and images.")
+    one, two = _resampled((first, second), seed, draws)
+    gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
+    return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)
+
+
+def _resampled(systems: tuple[Counts, ...], seed: int, draws: int) -> list[NDArray[np.float64]]:
+    """Return the mIoU of each system in the same ``draws`` resamples of images and of seeds, crossed."""
+    rounds, images, classes, _ = systems[0].shape
+    rng = np.random.default_rng(seed)
+    found: list[list[NDArray[np.float64]]] = [[] for _ in systems]
+    step = max(1, CELLS // max(images, classes * classes))
+    for start in range(0, draws, step):
+        n = min(step, draws - start)
+        weights = rng.multinomial(images, np.full(images, 1 / images), size=n).astype(np.float64)
+        shares = rng.multinomial(rounds, np.full(rounds, 1 / rounds), size=n) / rounds
+        for values, counts in zip(found, systems, strict=True):
+            flat = np.asarray(counts, dtype=np.float64).reshape(rounds, images, -1)
+            each = [mean_iou((weights @ flat[r]).reshape(n, classes, classes)) for r in range(rounds)]
+            values.append((shares * np.stack(each, axis=1)).sum(1))
+    return [np.concatenate(values) for values in found]

@@ -1,6 +1,7 @@
 """``diptych prove``: does a system do what its card claims, on real photos, and does its control fail?
 
-A claim is shown when the one-sided 95 % interval of its gain in top-1 over the baseline, paired by seed and item, lies above 0. A
+A claim is shown when the one-sided 95 % interval of its gain over the baseline, paired by seed and item, lies above 0: gain in top-1 of
+a classifier, in mIoU of a segmenter. A
 control has failed, as it must, when that interval of its gain includes 0.
 """
 
@@ -34,6 +35,8 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
 from diptych.tasks.proofs.classify import CHANCE, TRIALS, Spoil, Trial
+from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
+from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
 from diptych.tasks.record import machine, now, plain, threads, versions
 
 Hits = NDArray[np.float64]
@@ -71,7 +74,7 @@ def prove(
     command: str = "",
     keys: FileKeys | None = None,
 ) -> Proof:
-    """Run the proof of one classifier.
+    """Run the proof of one classifier or segmenter.
 
     Args:
         slug: of the system; its card holds claim and control in words, ``tasks.proofs`` in code.
@@ -88,9 +91,9 @@ def prove(
         DataError: a data set has too few items.
     """
     card = catalog.find(slug).card
-    trial = TRIALS.get(slug)
+    trial = TRIALS.get(slug) or SEGMENT_TRIALS.get(slug)
     if trial is None or card.proof is None:
-        raise UsageError(f"{slug} has no proof yet; these have: {', '.join(TRIALS)}.")
+        raise UsageError(f"{slug} has no proof yet; these have: {', '.join((*TRIALS, *SEGMENT_TRIALS))}.")
     if len(set(seeds)) < 3:
         raise UsageError("A proof takes at least 3 different seeds: give more.")
     start = time.perf_counter()
@@ -100,9 +103,12 @@ def prove(
         names = tuple(datasets or card.proof.datasets)
         with stored.track(f"prove {slug}", len(names)) as bar:
             for name in names:
-                bench = _Bench.open(find_data(name, keys), backbone, stored, seeds)
-                found.append({"dataset": name, **bench.verdict(slug, trial)})
-                skipped |= bench.failed
+                if isinstance(trial, SegmentTrial):
+                    found.append({"dataset": name, **SegmentBench.open(find_masks(name), backbone, stored, seeds).verdict(slug, trial)})
+                else:
+                    bench = _Bench.open(find_data(name, keys), backbone, stored, seeds)
+                    found.append({"dataset": name, **bench.verdict(slug, trial)})
+                    skipped |= bench.failed
                 bar.advance()
     shown = all(item["shown"] for d in found for item in d["claims"]) and all(item["failed"] for d in found for item in d["controls"])
     facts = {
@@ -110,7 +116,7 @@ def prove(
         "stage": card.proof.stage if shown else None,
         "claim": card.proof.claim,
         "control": card.proof.control,
-        "metric": "acc1",
+        "metric": "miou" if isinstance(trial, SegmentTrial) else "acc1",
         "seeds": list(seeds),
         "val": "full",
         "templates": list(ENSEMBLE),

@@ -1,0 +1,62 @@
+"""Photos with label maps: a table of pictures and mask files, and a table that says which number is which class."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.data import Column
+from diptych.core.errors import DataError
+from diptych.data.formats.regions import Masks
+from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.images import open_mask
+from diptych.data.labelled import LabelledData
+from diptych.data.rows import read_columns
+
+IGNORE = 255
+"""The value of pixels that do not count, in the masks that come out."""
+
+
+def read_semantic(folder: str | Path, void: Collection[int] = ()) -> LabelledData:
+    """Read ``labels.csv`` (path, mask, and maybe split) and ``classes.csv`` (value, name) of a folder.
+
+    Args:
+        folder: holds the two tables; pictures and masks lie below it.
+        void: values of ``classes.csv`` that name no class: their pixels do not count.
+
+    Returns:
+        Data whose classes are the other names, in the order of their values, and whose column "mask" holds (H, W) uint8 positions among
+        them, 255 where a pixel does not count.
+
+    Raises:
+        UsageError: a table is missing.
+        DataError: a column is missing, a value is no number or is doubled, or there are no classes, or more than 255.
+    """
+    root = Path(folder)
+    data = read_typed(root / "labels.csv", {"mask": Typed("mask", "mask")})
+    named = read_columns(root / "classes.csv")
+    try:
+        names = {int(value): name for value, name in zip(named["value"], named["name"], strict=True)}
+    except (KeyError, ValueError):
+        raise DataError(f"{root / 'classes.csv'} needs the columns value (a whole number) and name: mend it.") from None
+    numbers = tuple(sorted(set(names) - set(void)))
+    if len(names) < len(named["value"]) or not 0 < len(numbers) <= IGNORE:
+        raise DataError(f"{root / 'classes.csv'} must give 1 to {IGNORE} classes, each value once, and gives {len(numbers)}: mend it.")
+    splits = {}
+    for split, table in data.splits.items():
+        files = table.columns["mask"].values
+        assert isinstance(files, Masks)
+        masks = Column("mask", Masks(files.sources, partial(_positions, numbers=numbers)))
+        splits[split] = replace(table, columns={"mask": masks})
+    return LabelledData(root.name, tuple(names[n] for n in numbers), splits)
+
+
+def _positions(path: str, numbers: tuple[int, ...]) -> NDArray[np.uint8]:
+    values, known = open_mask(path), np.asarray(numbers)
+    place = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return np.where(known[place] == values, place, IGNORE).astype(np.uint8)
