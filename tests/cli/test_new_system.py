@@ -18,6 +18,11 @@ from diptych.tasks import new_system
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/tasks/proofs")
+WRITTEN = {
+    "system": "src/diptych/methods/classify/my_idea2.py",
+    "test": "tests/methods/classify/test_my_idea2.py",
+    "proof": "src/diptych/tasks/proofs/classify.py",
+}
 
 
 @pytest.fixture
@@ -33,39 +38,45 @@ def files(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): p.read_text(encoding="utf-8") for p in root.rglob("*.*") if p.is_file()}
 
 
-@pytest.mark.slow
-def test_what_is_written_passes_what_every_system_must_pass(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this checkout in which my-idea2 was begun."""
+    root = tmp_path_factory.mktemp("checkout")
     for place in ("src", "tests"):
-        shutil.copytree(ROOT / place, tmp_path / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        shutil.copytree(ROOT / place, root / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    out = within(root, "-m", "diptych.cli", "new-system", "my-idea2", "--verb", "classify", "--name", "MyIdea²", "--json")
+    assert json.loads(out) == WRITTEN
+    return root
 
-    def run(*words: str) -> str:
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    out = run("-m", "diptych.cli", "new-system", "my-idea2", "--verb", "classify", "--name", "MyIdea²", "--json")
-    written = json.loads(out)
-    assert written == {
-        "system": "src/diptych/methods/classify/my_idea2.py",
-        "test": "tests/methods/classify/test_my_idea2.py",
-        "proof": "src/diptych/tasks/proofs/classify.py",
-    }
-    run("-m", "diptych.catalog", "--write")
-    card = json.loads(run("-m", "diptych.cli", "systems", "my-idea2", "--json"))
+def within(root: Path, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> None:
+    within(checkout, "-m", "diptych.catalog", "--write")
+    card = json.loads(within(checkout, "-m", "diptych.cli", "systems", "my-idea2", "--json"))
     assert (card["name"], card["class"], card["verb"]) == ("MyIdea²", "MyIdea2", "classify")
-    found = run(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", written["test"], "tests/contract/test_methods.py", "-k", "my_idea2 or my-idea2"
-    )
+    chosen = (WRITTEN["test"], "tests/contract/test_methods.py", "-k", "my_idea2 or my-idea2")
+    found = within(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen)
     assert int(found.split(" passed")[0].split()[-1]) >= 6 + 14
     code = "from diptych.tasks.proofs.classify import TRIALS; print(TRIALS['my-idea2'].claims[1].shots)"
-    assert run("-c", code) == "16\n"
-    for tool in (("ruff", "check"), ("ruff", "format", "--check")):
-        run("-m", *tool, *written.values())
-    run("-m", "mypy", "--no-incremental", "--follow-imports=silent", written["system"], written["proof"])
-    code = "from importlib import metadata; import diptych; print(diptych.__file__)"
-    assert run("-c", code).startswith(str(tmp_path)), "all this ran in the copy"
+    assert within(checkout, "-c", code) == "16\n"
+    assert within(checkout, "-c", "import diptych; print(diptych.__file__)").startswith(str(checkout)), "all this ran in the copy"
+
+
+@pytest.mark.slow
+def test_what_is_written_is_clean(checkout: Path) -> None:
+    for tool in ("ruff", "mypy"):
+        pytest.importorskip(tool)
+    for words in (("check",), ("format", "--check")):
+        within(checkout, "-m", "ruff", *words, *WRITTEN.values())
+    within(checkout, "-m", "mypy", "--no-incremental", "--follow-imports=silent", WRITTEN["system"], WRITTEN["proof"])
 
 
 def test_it_tells_what_comes_next(diptych: Cli, bare: Path) -> None:

@@ -43,7 +43,7 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
     if spaces:
         columns = ["space", "encoder", "of", "width", "precision", "views", "vectors", "size", "last used"]
         show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7))
-    show(f"{len(spaces)} spaces, {sized(sum(s.bytes for s in spaces))} in {folder}")
+    show(f"{_spaces(spaces)} in {folder}")
     _say_foreign(others)
 
 
@@ -56,12 +56,12 @@ def cache_prune(
     json: options.Json = False,
 ) -> None:
     """Delete the spaces that were used longest ago until the rest fits; a later run makes them again. Exit code 3: some are in use."""
-    from diptych.features.housekeeping import foreign, list_spaces, oldest, remove
+    from diptych.features.housekeeping import foreign, in_use, list_spaces, oldest, remove
 
     folder, limit = options.cache_folder(cache) / options.EMBEDDINGS, size_of(max_size)
     spaces = list_spaces(folder) if folder.exists() else []
     chosen = oldest(spaces, limit)
-    kept = [] if dry_run else remove(folder, chosen, idle=60 * idle)
+    kept = in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle)
     gone = [s for s in chosen if s not in kept]
     left = sum(s.bytes for s in spaces) - sum(s.bytes for s in gone)
     if json:
@@ -92,12 +92,14 @@ def cache_move(
 ) -> None:
     """Move embeddings and content keys to another folder; where it was interrupted, say it again. Exit code 3: some are in use."""
     from diptych.data.keys import move_keys
-    from diptych.features.housekeeping import foreign, list_spaces, move
+    from diptych.features.housekeeping import foreign, in_use, list_spaces, move
 
     source, target = options.cache_folder(cache), target.expanduser()
     folder = source / options.EMBEDDINGS
-    spaces, kept = list_spaces(folder), []
-    if not dry_run:
+    spaces = list_spaces(folder)
+    if dry_run:
+        kept = in_use(spaces, 60 * idle)
+    else:
         with Display().bar("move", len(spaces)) as bar:
             kept = move(folder, target / options.EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
         if not kept:
@@ -107,8 +109,7 @@ def cache_move(
         moved, busy = [s.as_dict() for s in gone], [s.as_dict() for s in kept]
         show_json({"folder": str(source), "target": str(target), "dry_run": dry_run, "moved": moved, "in_use": busy})
     else:
-        size = sized(sum(s.bytes for s in gone))
-        show(f"{'would move' if dry_run else 'moved'} {len(gone)} spaces, {size}, from {source} to {target}")
+        show(f"{'would move' if dry_run else 'moved'} {_spaces(gone)}, from {source} to {target}")
         if not dry_run:
             show(f"To use it, set DIPTYCH_CACHE={target}")
     _say_foreign(foreign(folder))
@@ -135,6 +136,10 @@ def sized(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def _spaces(spaces: list[Space]) -> str:
+    return f"{len(spaces)} space{'s' if len(spaces) != 1 else ''}, {sized(sum(s.bytes for s in spaces))}"
 
 
 def _row(space: Space) -> tuple[str, ...]:

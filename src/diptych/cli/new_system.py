@@ -28,4 +28,5 @@ def new_system(
     show(f"{written.system}   the system and its card: replace what says TODO")
     show(f"{written.test}   its test")
     show(f"{written.proof}   the entry of its proof")
-    show(f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k {slug}")
+    stem = written.system.stem
+    show(f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k '{stem} or {slug}'")

@@ -96,6 +96,11 @@ def oldest(spaces: Sequence[Space], max_bytes: int) -> list[Space]:
     return chosen
 
 
+def in_use(spaces: Collection[Space], idle: float) -> list[Space]:
+    """Return the spaces that were used within ``idle`` seconds when they were listed."""
+    return [s for s in spaces if time.time() - s.used < idle]
+
+
 def remove(folder: Path, spaces: Collection[Space], *, idle: float = 600.0) -> list[Space]:
     """Delete spaces.
 
