@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test check format index docs bench clean
+.PHONY: demo test test-lowest check format index docs bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
 	@echo "make test    set up and run the suite"
 	@echo "make check   format, lint, types, floors, tests"
+	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,12 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m diptych.catalog --check
 	$(MAKE) test
+
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-lowest/bin/python -m pip install --quiet --constraint tools/lowest.txt --editable ".[train,lora]" --group test
+	.venv-lowest/bin/python -m pytest -q
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format src tests
