@@ -10,12 +10,13 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
 import torch
 from tests.support.backbone import SmallBackbone
+from tests.support.deep_backbone import DeepBackbone
 from tests.support.pictures import Pictures, task
 
 from diptych import catalog
@@ -35,6 +36,10 @@ NEEDS = [(card["slug"], name) for card in INDEX if card["verb"] == "classify" fo
 DEEP = [card["slug"] for card in INDEX if set(card["needs"]["hooks"]) - {"image", "text"}]
 
 
+def backbone_for(slug: str, score: Literal["softmax", "sigmoid"] = "softmax") -> SmallBackbone:
+    return DeepBackbone(score=score) if slug in DEEP else SmallBackbone(score=score)
+
+
 def make(slug: str, label: str | None = None) -> Classifier:
     method = catalog.find(slug)
     assert issubclass(method, Classifier)
@@ -43,7 +48,7 @@ def make(slug: str, label: str | None = None) -> Classifier:
 
 def fit(method: Classifier, *, classes: int = 3, seed: int = 0) -> tuple[FittedClassifier, Table[Any]]:
     names, evidence, test = task(classes)
-    return method.fit(Kit({"main": SmallBackbone()}), names, evidence, Run(seed=seed)), test
+    return method.fit(Kit({"main": backbone_for(method.card.slug)}), names, evidence, Run(seed=seed)), test
 
 
 def scored(fitted: FittedClassifier, items: Any, seed: int = 0) -> Scores:
@@ -142,7 +147,7 @@ def test_the_result_does_not_depend_on_grad_mode(slug: str) -> None:
 @pytest.mark.parametrize("slug", CLASSIFIERS)
 def test_inputs_and_backbone_are_not_written(slug: str) -> None:
     names, evidence, test = task()
-    backbone = SmallBackbone()
+    backbone = backbone_for(slug)
     before = {k: v.clone() for k, v in backbone.module().state_dict().items()}
     tables = [t for t in (evidence.train, evidence.val, test) if t is not None]
     keys = [[t.items.key(i) for i in range(len(t))] for t in tables]
@@ -170,7 +175,7 @@ def test_scoring_twice_gives_the_same_bits_and_a_batch_of_one_the_same_scores(sl
 def test_permuting_classes_permutes_columns(slug: str) -> None:
     order = (2, 0, 3, 1)
     names, evidence, test = task(classes=4)
-    kit, run = Kit({"main": SmallBackbone()}), Run()
+    kit, run = Kit({"main": backbone_for(slug)}), Run()
     moved = np.argsort(order)
 
     def relabel(table: Table[Any] | None) -> Table[Any] | None:
@@ -180,14 +185,15 @@ def test_permuting_classes_permutes_columns(slug: str) -> None:
     renamed = ClassNames(tuple(names.names[k] for k in order), names.templates)
     moved_evidence = dataclasses.replace(evidence, train=relabel(evidence.train), val=relabel(evidence.val))
     permuted = make(slug).fit(kit, renamed, moved_evidence, run).scores(test.items, run)
-    torch.testing.assert_close(permuted.values, plain.values[:, list(order)], rtol=1e-3, atol=1e-3)
+    bound = 1e-2 if slug in DEEP else 1e-3  # a hundred steps through a tower amplify the rounding of sums in another order
+    torch.testing.assert_close(permuted.values, plain.values[:, list(order)], rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("slug", CLASSIFIERS)
 def test_state_round_trip(slug: str, tmp_path: Path) -> None:
     fitted, test = fit(make(slug))
     portable.save(fitted, tmp_path / "fitted")
-    again = portable.load(tmp_path / "fitted", Kit({"main": SmallBackbone()}))
+    again = portable.load(tmp_path / "fitted", Kit({"main": backbone_for(slug)}))
     assert again.classes == fitted.classes
     assert torch.equal(scored(again, test.items).values, scored(fitted, test.items).values)
 
@@ -203,7 +209,7 @@ def test_a_missing_backbone_is_named(slug: str) -> None:
 def test_missing_evidence_is_named(slug: str, field: str) -> None:
     names, evidence, _ = task()
     with pytest.raises(MissingEvidence, match=field):
-        make(slug).fit(Kit({"main": SmallBackbone()}), names, dataclasses.replace(evidence, **{field: None}), Run())
+        make(slug).fit(Kit({"main": backbone_for(slug)}), names, dataclasses.replace(evidence, **{field: None}), Run())
 
 
 @pytest.mark.parametrize("slug", [s for s in CLASSIFIERS if s in DEEP])
@@ -222,7 +228,7 @@ def test_no_items_give_no_rows_or_a_named_error(slug: str) -> None:
 @pytest.mark.parametrize("slug", CLASSIFIERS)
 def test_a_sigmoid_backbone_is_scored_with_its_bias(slug: str) -> None:
     names, evidence, test = task()
-    fitted = make(slug).fit(Kit({"main": SmallBackbone(score="sigmoid")}), names, evidence, Run())
+    fitted = make(slug).fit(Kit({"main": backbone_for(slug, "sigmoid")}), names, evidence, Run())
     assert torch.isfinite(fitted.scores(test.items, Run()).values).all()
 
 

@@ -43,8 +43,8 @@ def segment(
     from diptych import catalog
     from diptych.core.data import ClassNames
     from diptych.core.method import Segmenter
+    from diptych.tasks.segment import percent, stems
     from diptych.tasks.segment import segment as segment_photos
-    from diptych.tasks.segment import stems
 
     system = catalog.find(method)
     if not issubclass(system, Segmenter):
@@ -73,7 +73,7 @@ def segment(
         paths = item.write(out, stem, overwrite=overwrite)
         listed.append({**item.as_dict(), "overlay": str(paths[0]), "label_map": str(paths[1])})
         if not json:
-            areas = "  ".join(f"{item.classes[k]} {100 * share:.0f}%" for k, share in item.areas().items())
+            areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
             show(f"{Path(item.name).name}  {areas}")
     keys.close()
     if json:

@@ -83,13 +83,18 @@ class Segmented:
         """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite`` is False."""
         ground = self.classes[0] == BACKGROUND
         colours: list[Colour] = palette(len(self.classes), background=ground)
-        legend = {k: f"{self.classes[k]}  {100 * share:.0f}%" for k, share in self.areas().items()}
+        legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
         shown = overlay(self.image, self.labels, colours, legend, background=ground)
         write_bytes(paths[0], png(shown), overwrite=overwrite)
         write_bytes(paths[1], label_png(self.labels, colours), overwrite=overwrite)
         write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
         return paths
+
+
+def percent(share: float) -> str:
+    """Return a share as whole percent; below one, "<1%"."""
+    return f"{100 * share:.0f}%" if share >= 0.01 else "<1%"
 
 
 def segment(

@@ -123,6 +123,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "linear-probe": Trial((Claim("zero-shot", 16),), shuffled_labels, CHANCE),
         "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
         "tip-adapter-f": Trial((Claim("tip-adapter", 16),), shuffled_labels, "zero-shot"),
+        "coop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot"),
         "gda": Trial((Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16)), shuffled_labels, "zero-shot"),
         "description": Trial(
             (Claim("zero-shot", 0, "single"),),

@@ -1,0 +1,269 @@
+"""CoOp: the words round the class names become free vectors, learnt from a few labelled images; CoCoOp shifts them by the image.
+
+t_k    = normalise(text([v1] ... [vM] name_k .))          v: (M, C), in the space of the token embeddings
+logits = s z t_k + b                                       z: unit image embedding; minimise cross-entropy over v
+CoCoOp: v_m(z) = v_m + h(z),  h = Linear(D, D/16) - ReLU - Linear(D/16, C), so t_k follows the image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear, normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.data.evidence import shots
+from diptych.data.views import TIP_VIEWS
+from diptych.features.embed import embed
+from diptych.features.heads import logits
+from diptych.features.prompts import Position, Slots, encode_prompts, frozen, slots, word_vectors
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+
+@dataclass(frozen=True)
+class Views:
+    """Embedded views of the shots, as samples.
+
+    Args:
+        values: (N, A, D) embeddings of A views.
+        items: the images they come from, for keys and names.
+    """
+
+    values: Tensor
+    items: Samples[Any]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.values[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the key of the image."""
+        return self.items.key(index)
+
+    def name(self, index: int, /) -> str:
+        """Return the name of the image."""
+        return self.items.name(index)
+
+
+class Prompt(nn.Module):
+    """What is learnt: the context, and for CoCoOp the net that shifts it by the image.
+
+    Args:
+        context: (M, C) or (K, M, C) start.
+        dim: D of the image embeddings; None: no net.
+    """
+
+    def __init__(self, context: Tensor, dim: int | None) -> None:
+        super().__init__()
+        self.context = nn.Parameter(context.clone())
+        hidden = max(1, (dim or 16) // 16)
+        self.net = None if dim is None else nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[-1]))
+
+
+class PromptTrainee(Trainee):
+    """Trains a prompt on embedded views; the backbone stays frozen.
+
+    Args:
+        backbone: with a text tower.
+        where: K class prompts.
+        prompt: what is trained.
+    """
+
+    def __init__(self, backbone: Backbone, where: Slots, prompt: Prompt) -> None:
+        self.backbone, self.where, self.prompt = backbone, where, prompt
+
+    def module(self) -> nn.Module:
+        """Return the prompt alone."""
+        return self.prompt
+
+    def groups(self) -> list[ParamGroup]:
+        """Return all of it; the context decays too, as the authors' optimiser has it."""
+        return [ParamGroup(tuple(name for name, _ in self.prompt.named_parameters()))]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return one of the stored views, each as likely as the others."""
+        return {"z": row.item[int(torch.randint(len(row.item), (), generator=g))], "y": int(row.columns["label"])}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the cross-entropy of the shots."""
+        return {
+            "classes": cross_entropy(prompt_logits(self.backbone, self.where, dict(self.prompt.named_parameters()), batch["z"]), batch["y"])
+        }
+
+
+def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor], z: Tensor) -> Tensor:
+    """Return the (B, K) logits of (B, D) unit image embeddings; CoCoOp encodes K texts for every image, one image at a time.
+
+    Args:
+        backbone: with a text tower.
+        where: K class prompts.
+        prompt: parameters of a ``Prompt``.
+        z: (B, D).
+    """
+
+    def scored(x: Tensor, context: Tensor) -> Tensor:
+        return logits(backbone, x, normalize(encode_prompts(backbone.tower("text"), where, context), dim=-1))
+
+    if "net.0.weight" not in prompt:
+        return scored(z, prompt["context"])
+    shifts = linear(linear(z, prompt["net.0.weight"], prompt["net.0.bias"]).relu(), prompt["net.2.weight"], prompt["net.2.bias"])
+    return torch.cat([scored(x[None], prompt["context"] + shift) for x, shift in zip(z, shifts, strict=True)])
+
+
+def epochs_for(shots: int) -> int:
+    """Return the authors' number of epochs for so many shots a class: 50 for one, 100 up to four, 200 above."""
+    return 50 if shots <= 1 else 100 if shots <= 4 else 200
+
+
+@dataclass(frozen=True)
+class CoOp(Classifier):
+    """Learn the context of the class names on the shots, through the frozen text tower.
+
+    Args:
+        words: the context starts as these words, such as "a photo of a"; "": as Gaussian vectors.
+        length: M, context vectors, >= 1; words bring their own.
+        position: where the class name stands: "end", "middle" or "front" of the context.
+        specific: a context for each class instead of one for all.
+        conditional: CoCoOp, shift the context by the image; not with ``specific``.
+        epochs: passes over the shots, >= 0; None: 50, 100 or 200, by the number of shots (10 for CoCoOp).
+        rate: learning rate of SGD with momentum 0.9.
+        decay: weight decay, of the context too.
+        batch: shots a step, >= 1; fewer shots than that are one batch.
+        views: augmented views of every shot that are stored, >= 1; every step draws one of them.
+
+    Raises:
+        UsageError: a number out of its range, or conditional and specific together.
+
+    Source: Zhou et al. 2022a, section 3.2; CoCoOp: Zhou et al. 2022b (arXiv 2203.05557), section 3.2.
+    """
+
+    words: str = ""
+    length: int = 16
+    position: Position = "end"
+    specific: bool = False
+    conditional: bool = False
+    epochs: int | None = None
+    rate: float = 0.002
+    decay: float = 5e-4
+    batch: int = 32
+    views: int = 10
+
+    card: ClassVar[Card] = Card(
+        slug="coop",
+        name="CoOp",
+        title="Learning to Prompt for Vision-Language Models",
+        url="https://arxiv.org/abs/2109.01134",
+        year=2022,
+        verb="classify",
+        claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two shots on.",
+        needs=Needs(hooks=("image", "text", "tower:text"), extras=("train",), evidence=("train",)),
+        trains="context vectors",
+        headlines=(
+            Headline("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 82.69, "zero-shot 69.34", "MaPLe repository"),
+            Headline("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 63.22, "zero-shot 74.22", "MaPLe repository"),
+            Headline("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00, "", "authors' repository, 3 seeds"),
+        ),
+        reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
+        differs=(
+            "Views of the shots are embedded once and drawn from; the authors augment anew in every epoch.",
+            "The first epoch warms up linearly to the rate; the authors hold it at 1e-5.",
+            "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny sets.",
+            "fp32 everywhere, where the authors train in fp16.",
+        ),
+        proof=ProofPlan(
+            claim="The learnt context beats zero-shot at 16 shots.",
+            control="With shuffled train labels it is no better than zero-shot.",
+            datasets=("demo:clothes",),
+        ),
+        variants={
+            "": {},
+            "csc": {"specific": True},
+            "cocoop": {"conditional": True, "words": "a photo of a", "batch": 1},
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.length, self.batch, self.views) < 1 or (self.epochs or 0) < 0 or self.position not in ("end", "middle", "front"):
+            raise UsageError(
+                f"CoOp takes length, batch, views >= 1, epochs >= 0 and position end, middle or front: change {self}, or leave them out."
+            )
+        if self.conditional and self.specific:
+            raise UsageError("CoCoOp shifts one context for all classes: take either conditional or specific.")
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCoOp:
+        """Train the context on views of train; the last epoch counts.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has no text tower.
+            MissingEvidence: train is missing.
+            MissingExtra: accelerate is not installed.
+            UsageError: a class name and the context do not fit in the tower.
+            DataError: a class has no train item, or a label lies outside the class list.
+        """
+        backbone = kit.need(Backbone)
+        backbone.tower("text")
+        table, labels = shots(evidence, classes)
+        start = word_vectors(backbone, self.words) if self.words else None
+        where = slots(backbone, classes.names, self.length if start is None else len(start), self.position)
+        with run.seeded("coop"):
+            context = torch.randn(self.length, where.embeds.shape[2]) * 0.02 if start is None else start
+            if self.specific:
+                context = context.expand(len(classes), -1, -1)
+            prompt = Prompt(context, backbone.image.dim if self.conditional else None)
+
+        epochs = self.epochs
+        if epochs is None:
+            epochs = 10 if self.conditional else epochs_for(round(len(labels) / len(classes)))
+        if epochs:
+            views = normalize(embed(backbone.image, table.items, run, views=replace(TIP_VIEWS, draws=self.views)), dim=-1)
+            data = Table(Views(views, table.items), {"label": Column("label", labels)})
+            batch = min(self.batch, len(labels))
+            warm = Schedule(warmup=len(labels) // batch)
+            settings = Fit(self.rate, batch, epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=self.decay)
+            with torch.enable_grad(), frozen(backbone.module()):
+                train(PromptTrainee(backbone, where, prompt), data, settings, replace(run, out=None, workers=0))
+        learnt = {name: t.detach().cpu().clone() for name, t in prompt.named_parameters()}
+        return FittedCoOp(classes, backbone, learnt, self.position)
+
+
+@dataclass(frozen=True)
+class FittedCoOp(FittedClassifier):
+    """A learnt prompt.
+
+    Args:
+        classes: K names.
+        backbone: embeds images and prompts.
+        prompt: "context" (M, C) or (K, M, C), and for CoCoOp the weights of its net.
+        position: where the class name stands.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    prompt: Mapping[str, Tensor]
+    position: Position
+
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return (N, K) logits of the images and the class prompts."""
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        if not len(z):
+            return Scores(z.new_zeros(0, len(self.classes)), "logit")
+        where = slots(self.backbone, self.classes.names, self.prompt["context"].shape[-2], self.position)
+        device = where.embeds.device
+        with torch.no_grad():
+            found = prompt_logits(self.backbone, where, {n: t.to(device) for n, t in self.prompt.items()}, z.to(device))
+        return Scores(found.cpu(), "logit")
