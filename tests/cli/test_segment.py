@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.dense_colours import DenseColours, halves
+from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
 
 Cli = Callable[..., Any]
@@ -71,3 +71,14 @@ def test_usage_errors_are_one_sentence_and_code_2(diptych: Cli, photo: Path, wor
     assert got.code == 2
     assert says in got.err
     assert got.out == ""
+
+
+def test_prove_finds_its_photos_in_the_folder_of_diptych_data(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked_folder(tmp_path / "msrc_small")
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    got = diptych("prove", "maskclip")
+    assert "mIoU %" in got.out
+    assert "msrc_small" in got.out
+    assert json.loads((tmp_path / "results" / "maskclip.json").read_text())["metric"] == "miou"

@@ -6,33 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.colours import COLOURS
-from tests.support.dense_colours import DenseColours, halves
+from tests.support.dense_colours import DenseColours, masked_folder
 
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.tasks.proofs.segment import find_masks
 from diptych.tasks.prove import prove
 
-NAMES = ("red", "green", "blue", "yellow")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six photos of two colours each; one class in four is never seen."""
-    rows = ["path,mask,split"]
-    for i, (left, right) in enumerate((a, b) for a in range(3) for b in range(3) if a != b):
-        noise = np.random.default_rng(i).normal(0, 10, (40, 60, 3))
-        picture = np.asarray(halves(NAMES[left], NAMES[right])) + noise
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
-        Image.fromarray(np.where(np.arange(60) < 30, left + 1, right + 1).astype(np.uint8) * np.ones((40, 1), np.uint8)).save(
-            tmp_path / f"{i}-mask.png"
-        )
-        rows.append(f"{i}.png,{i}-mask.png,val")
-    (tmp_path / "labels.csv").write_text("\n".join(rows))
-    (tmp_path / "classes.csv").write_text("value,name\n" + "\n".join(f"{k + 1},{n}" for k, n in enumerate(NAMES)))
-    assert set(NAMES) < set(COLOURS)
-    return tmp_path
+    return masked_folder(tmp_path)
 
 
 def test_names_that_fit_beat_chance_and_shuffled_ones_do_not(folder: Path) -> None:
