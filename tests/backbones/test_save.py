@@ -106,7 +106,7 @@ class Rebuildable(SmallBackbone):
 
 @pytest.fixture
 def lite(monkeypatch: pytest.MonkeyPatch) -> Rebuildable:
-    monkeypatch.setattr(load_module, "_embedded", lambda name: Rebuildable())
+    monkeypatch.setattr(load_module, "_embedded", lambda name, truncate: Rebuildable())
     return Rebuildable()
 
 

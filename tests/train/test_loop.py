@@ -229,6 +229,15 @@ def test_validation_is_repeatable_and_without_gradient() -> None:
     assert set(modes) == {(True, True), (False, False)}
 
 
+@pytest.fixture
+def heard():
+    """Let Ctrl-C be heard where the suite runs in the background: a shell starts such jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
     run = replace(RUN, out=tmp_path / "cut")
     whole, _ = trained(replace(RUN, out=tmp_path / "whole"), replace(SHORT, save_every=None))
@@ -250,6 +259,7 @@ def test_ctrl_c_writes_a_checkpoint_and_then_interrupts(tmp_path) -> None:
     assert same(weights(whole), weights(again))
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_second_ctrl_c_does_not_wait(tmp_path) -> None:
     toy = Toy(RUN)
     toy.losses = lambda batch, phase, clock: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]  # type: ignore[method-assign]

@@ -119,3 +119,19 @@ def _counts(rng: np.random.Generator, draws: int, size: int) -> NDArray[np.float
     """How often each of ``size`` things falls into each of ``draws`` resamples: (draws, size)."""
     picks = rng.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+
+
+def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's interval of a proportion, fractions in [0, 1]; ``z`` = 1.96 is 95 %.
+
+    Args:
+        hits: successes, 0 <= hits <= n.
+        n: trials, at least 1.
+        z: standard normal quantile.
+
+    Source: Wilson 1927.
+    """
+    p, scale = hits / n, 1 + z * z / n
+    half = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / scale
+    middle = (p + z * z / (2 * n)) / scale
+    return middle - half, middle + half

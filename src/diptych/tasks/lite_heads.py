@@ -354,7 +354,13 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
     state |= {"glosses": torch.from_numpy(classes - middle).half(), "middle": torch.from_numpy(middle), "scale": torch.tensor(30.0)}
     out.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, out)
-    return {"nouns": len(y), "senses": len(found.senses), "steps": steps, "loss": float(loss.detach()), "seconds": time.perf_counter() - started}
+    return {
+        "nouns": len(y),
+        "senses": len(found.senses),
+        "steps": steps,
+        "loss": float(loss.detach()),
+        "seconds": time.perf_counter() - started,
+    }
 
 
 def main(words: Sequence[str] | None = None) -> None:
