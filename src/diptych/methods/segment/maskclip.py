@@ -124,8 +124,8 @@ class MaskCLIP(Segmenter):
             "Key smoothing and the trained MaskCLIP+ are not here.",
         ),
         proof=ProofPlan(
-            claim="Class names alone label pixels of photos better than one class for all of them.",
-            control="With shuffled class names it is no better than that.",
+            claim="Class names alone label the pixels of photos better than chance, which draws a class for each.",
+            control="With shuffled class names it is no better than chance.",
             datasets=("msrc_small",),
         ),
         baseline=True,
