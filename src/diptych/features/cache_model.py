@@ -5,11 +5,20 @@ Source: Zhang et al., "Tip-Adapter" (ECCV 2022), sections 3.1 and 3.2.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from diptych.features.mixing import CELLS, hits
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Samples
+from diptych.core.method import FittedClassifier, Scores
+from diptych.core.run import Run
+from diptych.features.embed import embed
+from diptych.features.heads import logits
+from diptych.features.mixing import CELLS, first_best, hits
 
 
 def cache_keys(views: Tensor) -> Tensor:
@@ -68,3 +77,69 @@ def cache_hits(x: Tensor, base: Tensor, y: Tensor, keys: Tensor, labels: Tensor,
 def grid(stop: float, steps: int) -> Tensor:
     """Return ``0.1 + i (stop - 0.1) / steps`` for i = 0 .. steps - 1: the authors' grid, its end left out."""
     return 0.1 + torch.arange(steps, dtype=torch.float32) * ((stop - 0.1) / steps)
+
+
+def search_grids(alpha: float | None, beta: float | None, search: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Return the (b,) betas and (a,) alphas that a search tries: 200 and 20 values up to ``search``, or the one that was given."""
+    betas = grid(search[0], 200) if beta is None else torch.tensor([beta])
+    alphas = grid(search[1], 20) if alpha is None else torch.tensor([alpha])
+    return betas, alphas
+
+
+@dataclass(frozen=True)
+class FittedCache(FittedClassifier):
+    """A text head and a cache, whose vote is added to the zero-shot logits.
+
+    Args:
+        classes: K names.
+        backbone: embeds the images.
+        head: (K, D) unit class embeddings.
+        keys: (M, D) keys; unit vectors, unless they were trained.
+        labels: (M,) class positions of the keys.
+        alpha: weight of the vote.
+        beta: sharpness of the vote.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+    keys: Tensor
+    labels: Tensor
+    alpha: float
+    beta: float
+
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        """Return (N, K) logits: zero-shot plus alpha times the cache's vote."""
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        vote = cache_logits(z, self.keys, self.labels, len(self.classes), self.beta)
+        return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")
+
+
+def fit_cache(
+    classes: ClassNames,
+    backbone: Backbone,
+    head: Tensor,
+    keys: Tensor,
+    labels: Tensor,
+    grids: tuple[Tensor, Tensor],
+    val: tuple[Samples[Any], Tensor] | None,
+    run: Run,
+) -> FittedCache:
+    """Put a cache together, its alpha and beta the best on val: ties keep the smallest beta, then the smallest alpha.
+
+    Args:
+        classes: K names.
+        backbone: embeds the images.
+        head: (K, D) unit class embeddings.
+        keys: (M, D).
+        labels: (M,) class positions of the keys.
+        grids: betas and alphas; of one value each where ``val`` is None.
+        val: held-out items and their (N,) class positions.
+        run: cache and progress.
+    """
+    betas, alphas = grids
+    b = a = 0
+    if val is not None:
+        z = normalize(embed(backbone.image, val[0], run), dim=-1)
+        b, a = first_best(cache_hits(z, logits(backbone, z, head), val[1], keys, labels, betas, alphas))
+    return FittedCache(classes, backbone, head, keys, labels, float(alphas[a]), float(betas[b]))

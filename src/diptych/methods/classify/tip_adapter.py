@@ -13,22 +13,19 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.cache_model import cache_hits, cache_keys, cache_logits, grid
+from diptych.features.cache_model import FittedCache, cache_keys, fit_cache, search_grids
 from diptych.features.embed import embed
-from diptych.features.heads import logits, text_head
-from diptych.features.mixing import first_best
+from diptych.features.heads import text_head
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -107,7 +104,7 @@ class TipAdapter(Classifier):
         if self.views < 1 or min(self.alpha or 0, self.beta or 0) < 0:
             raise UsageError(f"Tip-Adapter takes alpha, beta >= 0 and views >= 1: change {self}, or leave them out.")
 
-    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTipAdapter:
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Build the cache from train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest alpha.
 
         Raises:
@@ -122,39 +119,6 @@ class TipAdapter(Classifier):
         head = text_head(backbone, classes.prompts(), run)
         keys = cache_keys(embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views)))
         y = torch.tensor(labels)
-        betas = grid(self.search[0], 200) if self.beta is None else torch.tensor([self.beta])
-        alphas = grid(self.search[1], 20) if self.alpha is None else torch.tensor([self.alpha])
-        b = a = 0
-        if val is not None:
-            z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.tensor(val[1]), keys, y, betas, alphas))
-        return FittedTipAdapter(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
-
-
-@dataclass(frozen=True)
-class FittedTipAdapter(FittedClassifier):
-    """A text head and a cache.
-
-    Args:
-        classes: K names.
-        backbone: embeds the images.
-        head: (K, D) unit class embeddings.
-        keys: (M, D) unit keys.
-        labels: (M,) class positions of the keys.
-        alpha: weight of the vote.
-        beta: sharpness of the vote.
-    """
-
-    classes: ClassNames
-    backbone: Backbone
-    head: Tensor
-    keys: Tensor
-    labels: Tensor
-    alpha: float
-    beta: float
-
-    def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits: zero-shot plus alpha times the cache's vote."""
-        z = normalize(embed(self.backbone.image, items, run), dim=-1)
-        vote = cache_logits(z, self.keys, self.labels, len(self.classes), self.beta)
-        return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")
+        grids = search_grids(self.alpha, self.beta, self.search)
+        held = None if val is None else (val[0].items, torch.tensor(val[1]))
+        return fit_cache(classes, backbone, head, keys, y, grids, held, run)

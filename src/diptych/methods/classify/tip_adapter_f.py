@@ -15,17 +15,16 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.cache_model import affinity, cache_hits, cache_keys, cache_logits, grid
+from diptych.features.cache_model import FittedCache, affinity, cache_keys, fit_cache, search_grids
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.mixing import first_best
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class TipAdapterF(Classifier):
         if min(self.views, self.batch) < 1 or min(self.alpha or 0, self.beta or 0, self.epochs) < 0:
             raise UsageError(f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out.")
 
-    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTipAdapterF:
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest alpha.
 
         Raises:
@@ -111,13 +110,9 @@ class TipAdapterF(Classifier):
         y = torch.tensor(labels)
         keys = self._train(backbone, head, views, y, run)
 
-        betas = grid(self.search[0], 200) if self.beta is None else torch.tensor([self.beta])
-        alphas = grid(self.search[1], 20) if self.alpha is None else torch.tensor([self.alpha])
-        b = a = 0
-        if val is not None:
-            z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            b, a = first_best(cache_hits(z, logits(backbone, z, head), torch.tensor(val[1]), keys, y, betas, alphas))
-        return FittedTipAdapterF(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))
+        grids = search_grids(self.alpha, self.beta, self.search)
+        held = None if val is None else (val[0].items, torch.tensor(val[1]))
+        return fit_cache(classes, backbone, head, keys, y, grids, held, run)
 
     def _train(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
         alpha, beta = self.start
@@ -139,32 +134,3 @@ class TipAdapterF(Classifier):
                     schedule.step()
                     bar.advance()
         return keys.detach()
-
-
-@dataclass(frozen=True)
-class FittedTipAdapterF(FittedClassifier):
-    """A text head and a cache with trained keys.
-
-    Args:
-        classes: K names.
-        backbone: embeds the images.
-        head: (K, D) unit class embeddings.
-        keys: (M, D) trained keys, no longer unit vectors.
-        labels: (M,) class positions of the keys.
-        alpha: weight of the vote.
-        beta: sharpness of the vote.
-    """
-
-    classes: ClassNames
-    backbone: Backbone
-    head: Tensor
-    keys: Tensor
-    labels: Tensor
-    alpha: float
-    beta: float
-
-    def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits: zero-shot plus alpha times the cache's vote."""
-        z = normalize(embed(self.backbone.image, items, run), dim=-1)
-        vote = cache_logits(z, self.keys, self.labels, len(self.classes), self.beta)
-        return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")
