@@ -26,7 +26,7 @@ def proof(card: dict[str, Any], results: Path) -> str:
     if not path.is_file():
         return "not run yet" if card["proof"] else "none planned"
     found = json.loads(path.read_text())
-    return f"[{'shown' if found['shown'] else 'not shown'}, {found['stage']}](results/{path.name})"
+    return f"[{'shown, ' + found['stage'] if found['shown'] else 'not shown'}](results/{path.name})"
 
 
 def main() -> int:

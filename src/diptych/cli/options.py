@@ -20,10 +20,15 @@ EMBEDDINGS, KEYS = "embeddings", "keys.sqlite"
 """What a cache folder holds: the embedding store, and the content keys of files."""
 
 
+NO_FLAG = "DIPTYCH_DATA"
+"""The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
+
+
 def option(*names: str, help: str, **more: Any) -> Any:
     """Return an option whose environment name follows from its first long flag."""
     flag = next(name for name in names if name.startswith("--")).split("/")[0]
-    return typer.Option(*names, help=help, envvar="DIPTYCH_" + flag.removeprefix("--").replace("-", "_").upper(), show_envvar=False, **more)
+    variable = "DIPTYCH_" + flag.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, help=help, envvar=None if variable == NO_FLAG else variable, show_envvar=False, **more)
 
 
 BackboneName = Annotated[

@@ -20,8 +20,7 @@ def prove(
     slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
     data: Annotated[
         str | None,
-        # Not read from the environment: DIPTYCH_DATA is the folder in which data sets are looked up.
-        typer.Option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False),
+        options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False),
     ] = None,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
