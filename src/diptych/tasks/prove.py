@@ -34,7 +34,7 @@ from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
-from diptych.tasks.proofs.classify import CHANCE, TRIALS, Spoil, Trial
+from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
 from diptych.tasks.record import machine, now, plain, threads, versions
@@ -241,9 +241,12 @@ class _Bench:
                 run = replace(self.run, seed=seed)
                 classes, evidence = self.classes, self.evidence(shots, run) if learns else Evidence()
                 evidence = replace(evidence, texts=pool.texts if pool else None)
-                if spoil:
+                chosen = method
+                if isinstance(spoil, Altered):
+                    chosen = spoil.change(method, run)
+                elif spoil:
                     classes, evidence = spoil(classes, evidence, run)
-                fitted = method.fit(Kit({"main": self.backbone}), classes, evidence, run)
+                fitted = chosen.fit(Kit({"main": self.backbone}), classes, evidence, run)
                 rows.append(Outcome.of(fitted.scores(self.test.items, run), self.backbone, self.test.labels()).correct.astype(np.float64))
             self.known[place] = np.stack(rows)
         return self.known[place]

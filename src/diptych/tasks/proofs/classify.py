@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -11,13 +12,27 @@ import numpy as np
 
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
 from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.method import Classifier
 from diptych.core.run import Run
+from diptych.data.contexts import Contexts, read_contexts
 from diptych.data.pools import VERSUS
 
 CHANCE = "chance"
 """The baseline that draws a class at random: 1/K expected hits an item."""
 
-Spoil: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]]
+
+@dataclass(frozen=True)
+class Altered:
+    """A control that changes the system itself, where what is spoiled is neither name nor evidence.
+
+    Args:
+        change: makes the control's system from the honest one.
+    """
+
+    change: Callable[[Any, Run], Classifier]
+
+
+Spoil: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]] | Altered
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Trial:
 
     Args:
         claims: all must show.
-        spoil: makes the control's names and evidence from the honest ones.
+        spoil: makes the control's names and evidence, or its system, from the honest ones.
         control_over: what the control must not beat, at the shots of each claim.
         variant: row of the card that is proved; "" is the default.
         control_variant: row of the card of ``control_over``; None: its default.
@@ -111,6 +126,23 @@ def random_words(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tupl
     return classes, replace(evidence, texts=TextPool({key: tuple(map(drawn, texts)) for key, texts in held.items()}))
 
 
+def _random_letters(system: Any, run: Run) -> Classifier:
+    rng = np.random.default_rng(run.integer("random letters"))
+    table = read_contexts(system.contexts) if isinstance(system.contexts, str) else system.contexts
+
+    def drawn(text: str) -> str:
+        return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
+
+    factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
+    return replace(system, contexts=Contexts("random letters", factors))
+
+
+RANDOM_LETTERS = Altered(_random_letters)
+"""Every letter of a context's phrasings is drawn anew; lengths, spaces and unspoken phrasings stay."""
+UNIFORM_CONTEXTS = Altered(lambda system, run: replace(system, temperature=math.inf))
+"""All contexts weigh alike."""
+
+
 def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
     if evidence.texts is None:
         raise MissingEvidence("There are no texts to spoil: this proof needs a pool of descriptions for its data set.")
@@ -147,6 +179,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             "zero-shot",
             control_variant="single",
             beside={"random words": random_words},
+        ),
+        "perceptionclip": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            RANDOM_LETTERS,
+            "zero-shot",
+            control_variant="single",
+            beside={"uniform weights": UNIFORM_CONTEXTS},
         ),
     }
 )
