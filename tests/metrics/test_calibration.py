@@ -6,7 +6,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.calibration import expected_calibration_error
+from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 
 
 def sample(n: int = 500, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -63,3 +63,40 @@ def test_bad_calls_are_refused() -> None:
         expected_calibration_error(p, labels[:2])
     with pytest.raises(DataError, match="0 to 5"):
         expected_calibration_error(p, labels + 6)
+
+
+def test_a_known_temperature_is_found() -> None:
+    """Labels drawn from softmax(z): logits 3 z are three times too sure."""
+    rng = np.random.default_rng(0)
+    z = 2 * rng.normal(size=(20_000, 5))
+    labels = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+    assert fit_temperature(3 * z, labels) == pytest.approx(3, rel=0.05)
+    assert fit_temperature(3 * z, labels) == pytest.approx(3 * fit_temperature(z, labels), rel=1e-5)
+
+
+def test_the_temperature_equals_a_search_with_torch() -> None:
+    p, labels = sample(200)
+    z = torch.from_numpy(np.log(p)) * 2.5
+    inverse = torch.ones((), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([inverse], lr=0.5, max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-14)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(z.double() * inverse, torch.from_numpy(labels))
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    assert fit_temperature(z.numpy(), labels) == pytest.approx(1 / inverse.item(), rel=1e-4)
+
+
+def test_separable_data_stay_bounded_and_non_candidates_are_left_out() -> None:
+    z = np.array([[2.0, 0.0], [0.0, 2.0]])
+    assert 1e-3 <= fit_temperature(z, np.array([0, 1])) < 0.1, "the loss is 0 from some temperature down"
+    assert fit_temperature(z, np.array([1, 0])) > 100, "always wrong: only the flattest is right"
+    more = np.vstack([[[1.0, -np.inf]], [[0.5, 0.1]], [[0.1, 0.4]]])
+    assert np.isfinite(fit_temperature(more, np.array([1, 0, 0])))
+    with pytest.raises(DataError, match="candidates"):
+        fit_temperature(np.array([[1.0, -np.inf]]), np.array([1]))
+    with pytest.raises(DataError, match="NaN"):
+        fit_temperature(np.array([[np.nan, 1.0]]), np.array([1]))

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from diptych.core.errors import DataError, UsageError
 
@@ -42,3 +44,41 @@ def expected_calibration_error(probabilities: NDArray[np.floating[Any]], labels:
     gap = (p.argmax(axis=1) == labels) - confidence
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(p))
+
+
+WARMEST = 1e3
+"""Temperatures lie in [1 / WARMEST, WARMEST]: separable data would want 0, pure noise infinity."""
+
+
+def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
+    """Return the temperature T that makes softmax(logits / T) likeliest: above 1 where the model was too sure. It changes no ranks.
+
+        T = argmin of  - mean over items of  log softmax(logits / T)[own class]
+
+    which is convex in 1 / T, so its one minimum is found.
+
+    Args:
+        logits: (n, K), log-probabilities too; -inf marks classes that are no candidates.
+        labels: (n,) class positions.
+
+    Returns:
+        T in [1/1000, 1000]; an item whose true class is no candidate says nothing about T and is left out.
+
+    Raises:
+        DataError: sizes do not fit, no item is left, or a logit is NaN.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), section 4.2.
+    """
+    if logits.ndim != 2 or labels.shape != (len(logits),) or np.isnan(logits).any():
+        raise DataError(f"Logits must be (items, classes) without NaN and labels (items,), and are {logits.shape} and {labels.shape}.")
+    known = np.isfinite(logits[np.arange(len(logits)), labels])
+    if not known.any():
+        raise DataError("No calibration item has its true class among the candidates, so no temperature can be fitted: give more items.")
+    z, y = logits[known].astype(np.float64), labels[known]
+    rows = np.arange(len(y))
+
+    def loss(log_t: float) -> float:
+        return -float(log_softmax(z * np.exp(-log_t), axis=1)[rows, y].mean())
+
+    bound = float(np.log(WARMEST))
+    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-7}).x))

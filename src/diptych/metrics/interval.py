@@ -93,6 +93,29 @@ def one_sided_lower(first: Array, second: Array, seed: int, *, level: float = 0.
     return Interval(value, float(np.quantile(means, 1 - level)), math.inf)
 
 
+def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> float:
+    """Return the two-sided p-value of "``first`` is no better or worse than ``second``", paired by seed and item.
+
+        p = (1 + number of |d* - d| >= |d|) / (1 + draws)
+
+    with d the mean gain and d* its resamples, drawn as those of the intervals are: items and seeds crossed.
+
+    Args:
+        first: (N,) or (R, N) per-item values.
+        second: the same size: the same seeds and items, in the same order.
+        seed: of the resampling.
+        draws: resampled gains; the smallest p-value is 1 / (1 + draws).
+
+    Raises:
+        DataError: sizes differ, no values, or a value is not finite.
+        UsageError: draws below 1.
+
+    Source: Efron and Tibshirani 1993, section 16.4 (bootstrap test of a mean).
+    """
+    value, means = _resampled(_difference(first, second), seed, 0.95, draws)
+    return float((1 + (np.abs(means - value) >= abs(value) - 1e-12).sum()) / (1 + draws))
+
+
 def _difference(first: Array, second: Array) -> NDArray[np.float64]:
     if first.shape != second.shape:
         raise DataError(f"Paired values must have one size, and have {first.shape} and {second.shape}: give the same seeds and items.")

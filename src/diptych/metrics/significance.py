@@ -1,0 +1,96 @@
+"""Tests over many rows and many data sets: Holm's correction, mean ranks, Nemenyi's critical difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata, studentized_range
+
+from diptych.core.errors import DataError, UsageError
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values that may be read one by one although M were computed: the family-wise error stays at the level read.
+
+        adjusted of the i-th smallest = max over j <= i of  min(1, (M - j + 1) p_(j))
+
+    Args:
+        p_values: (M,) in [0, 1].
+
+    Returns:
+        (M,) adjusted, in the order given; each at least its own p-value.
+
+    Raises:
+        DataError: a value is no probability.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise DataError("P-values must lie in [0, 1]: one is not a probability.")
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order]))
+    adjusted = np.empty_like(steps)
+    adjusted[order] = steps
+    return tuple(adjusted.tolist())
+
+
+def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the rank of each system, averaged over data sets; 1 is best, ties share their mean rank.
+
+    Args:
+        values: (N, K), K systems on N data sets, higher is better.
+
+    Returns:
+        (K,) in [1, K].
+
+    Raises:
+        DataError: no data set or no system, or a value is not finite.
+    """
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise DataError(f"Ranks need finite values, (data sets, systems), at least one, and got {values.shape}.")
+    ranks: NDArray[np.float64] = rankdata(-values, axis=1).mean(axis=0)
+    return ranks
+
+
+def critical_difference(systems: int, datasets: int, level: float = 0.05) -> float:
+    """Return how far the mean ranks of two systems must lie apart before their difference counts.
+
+        CD = q sqrt( K (K + 1) / (6 N) ),   q: studentized range of K groups and infinite freedom, over sqrt 2
+
+    Args:
+        systems: K, at least 2.
+        datasets: N, at least 1.
+        level: error rate of the whole comparison.
+
+    Raises:
+        UsageError: fewer than two systems or one data set, or a level outside (0, 1).
+
+    Source: Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets", section 3.2.2 (Nemenyi's test).
+    """
+    if systems < 2 or datasets < 1 or not 0 < level < 1:
+        raise UsageError(f"A critical difference takes 2 systems and 1 data set or more, not {systems} and {datasets} (level {level}).")
+    q = float(studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
+    return float(q * np.sqrt(systems * (systems + 1) / (6 * datasets)))
+
+
+def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, ...], ...]:
+    """Return the largest groups of systems whose mean ranks all lie within ``difference``: the bars of a critical-difference plot.
+
+    Args:
+        ranks: (K,) mean ranks.
+        difference: critical difference.
+
+    Returns:
+        Groups of two or more positions in ``ranks``, best first; no group holds another.
+    """
+    order = sorted(range(len(ranks)), key=lambda k: ranks[k])
+    groups: list[tuple[int, ...]] = []
+    for start in range(len(order)):
+        group = tuple(k for k in order[start:] if ranks[k] - ranks[order[start]] <= difference)
+        if len(group) > 1 and not any(set(group) <= set(g) for g in groups):
+            groups.append(group)
+    return tuple(groups)
