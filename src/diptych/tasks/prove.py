@@ -241,11 +241,10 @@ class _Bench:
                 run = replace(self.run, seed=seed)
                 classes, evidence = self.classes, self.evidence(shots, run) if learns else Evidence()
                 evidence = replace(evidence, texts=pool.texts if pool else None)
-                chosen = method
-                if isinstance(spoil, Altered):
-                    chosen = spoil.change(method, run)
-                elif spoil:
-                    classes, evidence = spoil(classes, evidence, run)
+                chosen = spoil.change(method, run) if isinstance(spoil, Altered) else method
+                change = spoil.spoil if isinstance(spoil, Altered) else spoil
+                if change:
+                    classes, evidence = change(classes, evidence, run)
                 fitted = chosen.fit(Kit({"main": self.backbone}), classes, evidence, run)
                 rows.append(Outcome.of(fitted.scores(self.test.items, run), self.backbone, self.test.labels()).correct.astype(np.float64))
             self.known[place] = np.stack(rows)

@@ -14,11 +14,15 @@ from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPoo
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.method import Classifier
 from diptych.core.run import Run
+from diptych.data.captions import captions
 from diptych.data.contexts import Contexts, read_contexts
 from diptych.data.pools import VERSUS
 
 CHANCE = "chance"
 """The baseline that draws a class at random: 1/K expected hits an item."""
+
+
+SpoilEvidence: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,14 @@ class Altered:
 
     Args:
         change: makes the control's system from the honest one.
+        spoil: makes its names and evidence, where these change too.
     """
 
     change: Callable[[Any, Run], Classifier]
+    spoil: SpoilEvidence | None = None
 
 
-Spoil: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]] | Altered
+Spoil: TypeAlias = SpoilEvidence | Altered
 
 
 @dataclass(frozen=True)
@@ -134,13 +140,31 @@ def _random_letters(system: Any, run: Run) -> Classifier:
         return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
 
     factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
-    return replace(system, contexts=Contexts("random letters", factors))
+    changed: Classifier = replace(system, contexts=Contexts("random letters", factors))
+    return changed
 
 
 RANDOM_LETTERS = Altered(_random_letters)
 """Every letter of a context's phrasings is drawn anew; lengths, spaces and unspoken phrasings stay."""
 UNIFORM_CONTEXTS = Altered(lambda system, run: replace(system, temperature=math.inf))
 """All contexts weigh alike."""
+
+
+def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    if evidence.train is None:
+        raise UsageError("There are no captions to swap: this control needs shots.")
+    train, labels = evidence.train, evidence.train.labels()
+    said = [f"A photo of {classes.names[k]}. {text}" for k, text in zip(labels, captions(train), strict=True)]
+    order = np.random.default_rng(run.integer("other captions")).permutation(len(classes))
+    other = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    rows = [np.flatnonzero(labels == k) for k in range(len(classes))]
+    place = {int(i): n for own in rows for n, i in enumerate(own)}
+    moved = tuple((said[rows[other[int(k)]][place[i] % len(rows[other[int(k)]])]],) for i, k in enumerate(labels))
+    return classes, replace(evidence, train=Table(train.items, {**train.columns, "captions": Column("captions", moved)}))
+
+
+OTHER_CAPTIONS = Altered(lambda system, run: replace(system, prefix=""), _other_captions)
+"""Every support image has the whole caption, class name included, of an image of another class."""
 
 
 def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
@@ -186,6 +210,13 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             "zero-shot",
             control_variant="single",
             beside={"uniform weights": UNIFORM_CONTEXTS},
+        ),
+        "caps-adapter": Trial(
+            (Claim("caps-adapter", 16, "TIP-X"), Claim("zero-shot", 16)),
+            OTHER_CAPTIONS,
+            "caps-adapter",
+            control_variant="TIP-X",
+            beside={"shuffled labels": shuffled_labels},
         ),
     }
 )
