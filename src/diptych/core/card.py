@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
-EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes"]
+EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", "auxiliary"]
 Verb = Literal["classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"]
 ProofStage = Literal["mechanism", "reduced", "faithful"]
 

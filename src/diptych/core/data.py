@@ -235,6 +235,7 @@ class Evidence(Generic[S_co]):
         unlabelled: items without labels.
         texts: descriptions or captions with provenance.
         other_classes: names of classes outside the task (new classes, distractors).
+        auxiliary: labelled items of another task, such as anomalies of other things, with their masks.
     """
 
     train: Table[S_co] | None = None
@@ -242,3 +243,4 @@ class Evidence(Generic[S_co]):
     unlabelled: Samples[S_co] | None = None
     texts: TextPool | None = None
     other_classes: ClassNames | None = None
+    auxiliary: Table[S_co] | None = None

@@ -138,3 +138,44 @@ class Segmenter(Method):
             MissingHook: the backbone has neither tower nor dense maps.
             MissingEvidence: a needed field of the evidence is missing.
         """
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """How unlike a normal photo one image is, and where.
+
+    Args:
+        score: higher is more anomalous; only the order of one fitted detector's scores means something.
+        size: (H, W) of the image, in pixels.
+        map: (h, w) float32 scores of cells, evenly over the image; None where the detector only judges whole images.
+    """
+
+    score: float
+    size: tuple[int, int]
+    map: Tensor | None = None
+
+
+class FittedDetector(ABC):
+    """What ``Detector.fit`` returns: a frozen dataclass that holds tensors, plain values and the ``backbone``."""
+
+    @abstractmethod
+    def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
+        """Yield what is found on each image, in order; maps of one image in memory at a time.
+
+        Raises:
+            UnreadableItem: an image cannot be read.
+        """
+
+
+class Detector(Method):
+    """Role of ``detect``: from normal photos, or from anomalies of other things, to scores and maps."""
+
+    @abstractmethod
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDetector:
+        """Fit on the evidence.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone lacks a tower or dense maps that the system needs.
+            MissingEvidence: a needed field of the evidence is missing.
+        """

@@ -60,3 +60,36 @@ def _labels(table: Table[Any], classes: ClassNames, split: str) -> NDArray[np.in
             f"The {split} split holds label {outside[0]}, and there are {len(classes)} class names: give one name a label, from 0."
         )
     return labels
+
+
+def normal_photos(evidence: Evidence[Any]) -> Table[Any]:
+    """Return the rows of train whose label is 0 ("normal"); without labels, all rows.
+
+    Raises:
+        MissingEvidence: ``evidence.train`` was not given.
+        DataError: it holds no normal photo.
+    """
+    if evidence.train is None:
+        raise MissingEvidence("This system learns what is normal, and evidence.train is missing: give photos without anomalies.")
+    table = evidence.train
+    chosen = table.take(np.flatnonzero(table.labels() == 0)) if "label" in table.columns else table
+    if len(chosen) == 0:
+        raise DataError("There is no normal photo to learn from: give some, of the same kind as those to judge.")
+    return chosen
+
+
+def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int64]]:
+    """Return the auxiliary table and its (N,) labels, 0 normal and 1 anomalous, both present.
+
+    Raises:
+        MissingEvidence: ``evidence.auxiliary`` was not given.
+        DataError: a label is neither 0 nor 1, or one of the two does not occur.
+    """
+    if evidence.auxiliary is None:
+        raise MissingEvidence(
+            "This system learns from anomalies of other things, and evidence.auxiliary is missing: give an auxiliary data set with both kinds."
+        )
+    labels = evidence.auxiliary.labels()
+    if set(labels.tolist()) != {0, 1}:
+        raise DataError(f"The auxiliary data set has the labels {sorted(set(labels.tolist()))}: it needs 0 (normal) and 1 (anomalous).")
+    return evidence.auxiliary, labels

@@ -1,0 +1,224 @@
+"""Detection of anomalies: how images and pixels rank, how regions are covered, and where to put a threshold. NumPy in, fractions out.
+
+AUROC = P(an anomalous score > a normal score) + P(they are equal) / 2
+AP    = sum over thresholds t of (R_t - R_{t-1}) P_t                          R, P: recall and precision of "score >= t"
+PRO   = 1/L  integral_0^L  mean over regions r of |r above t| / |r|   dFPR(t)            L = 0.3
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError, UsageError
+from diptych.metrics.interval import CELLS, Interval
+
+Scores = NDArray[np.floating[Any]]
+Marks = NDArray[np.bool_ | np.integer[Any]]
+Floats = NDArray[np.float64]
+
+
+def auroc(scores: Scores, labels: Marks) -> float:
+    """Return the area under the ROC curve. Higher is better, in [0, 1]; 0.5 is chance.
+
+    Args:
+        scores: (N,) images, or pixels of all images together; higher is more anomalous.
+        labels: (N,) True or 1 for anomalous.
+
+    Raises:
+        DataError: sizes differ, a score is not finite, or one of the two kinds is missing.
+    """
+    values, bad = _checked(scores, labels)
+    x, y = _curve(values, (~bad) / (~bad).sum(), bad / bad.sum())
+    return _area(x, y)
+
+
+def average_precision(scores: Scores, labels: Marks) -> float:
+    """Return the average precision, without interpolation. Higher is better, in [0, 1]; chance is the share of anomalous items.
+
+    Args:
+        scores: (N,), higher is more anomalous.
+        labels: (N,) True or 1 for anomalous.
+
+    Raises:
+        DataError: as ``auroc``.
+    """
+    values, bad = _checked(scores, labels)
+    false, true = _curve(values, (~bad).astype(np.float64), bad.astype(np.float64))
+    precision = true[1:] / (true[1:] + false[1:])
+    return float((np.diff(true) * precision).sum() / bad.sum())
+
+
+def per_region_overlap(maps: Scores, masks: Marks, *, limit: float = 0.3) -> float:
+    """Return PRO, the mean overlap of regions integrated up to a false-positive rate. Higher is better, in [0, 1].
+
+    Regions are 8-connected, over all images together, and each counts alike, however small. Every distinct score is a threshold; the
+    field's code takes 200. Chance is ``limit`` / 2.
+
+    Args:
+        maps: (N, H, W), higher is more anomalous.
+        masks: (N, H, W) True for anomalous pixels.
+        limit: L, false-positive rate of pixels at which the integral ends, in (0, 1].
+
+    Raises:
+        DataError: as ``auroc``, of pixels.
+        UsageError: a limit outside (0, 1].
+
+    Source: Bergmann et al. 2020 (uninformed students), section 4; limit 0.3.
+    """
+    from scipy import ndimage
+
+    if not 0 < limit <= 1:
+        raise UsageError(f"The integral of PRO ends at a rate in (0, 1], not at {limit}.")
+    values, bad = _checked(np.ravel(maps), np.ravel(masks))
+    weights, regions = np.zeros(len(bad)), 0
+    for i, mask in enumerate(bad.reshape(masks.shape)):
+        numbers, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
+        shares = 1.0 / np.bincount(numbers.ravel(), minlength=count + 1).clip(1)
+        shares[0] = 0.0
+        weights[i * mask.size : (i + 1) * mask.size] = shares[numbers.ravel()]
+        regions += count
+    x, y = _curve(values, (~bad) / (~bad).sum(), weights / regions)
+    inside = x <= limit
+    end = float(np.interp(limit, x, y))
+    return _area(np.append(x[inside], limit), np.append(y[inside], end)) / limit
+
+
+def false_alarm_threshold(normal: Scores, rate: float) -> float:
+    """Return the threshold that new normal items exceed with probability of at most ``rate``.
+
+        t = the ceil((n + 1)(1 - rate))-th smallest of n normal scores;    flagged is score > t
+
+    The promise holds on average over draws of these n items, whatever their law, if new normal ones come from the same (split conformal
+    prediction). Fewer than 1 / rate - 1 items cannot hold it.
+
+    Args:
+        normal: (n,) scores of normal items that ``fit`` did not see.
+        rate: false alarms a normal item, in (0, 1).
+
+    Raises:
+        UsageError: a rate outside (0, 1).
+        DataError: too few items, or a score is not finite.
+
+    Source: Vovk et al. 2005, section 2; Laxhammar 2014 for anomalies.
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
+    if not np.isfinite(normal).all():
+        raise DataError("A score is not finite: check the photos and the detector that gave it.")
+    n, rank = len(normal), math.ceil(round((len(normal) + 1) * (1 - rate), 9))
+    if rank > n:
+        least = math.ceil(round(1 / rate - 1, 9))
+        raise DataError(
+            f"{n} normal photos cannot hold a false-alarm rate of {rate:g}: give at least {least} that were kept aside, or a higher rate."
+        )
+    return float(np.sort(normal)[rank - 1])
+
+
+def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float, float]:
+    """Return (false alarms a normal item, alarms an anomalous item) of "score > threshold": lower, and higher, is better.
+
+    Raises:
+        DataError: as ``auroc``.
+    """
+    values, bad = _checked(scores, labels)
+    alarm = values > threshold
+    return float(alarm[~bad].mean()), float(alarm[bad].mean())
+
+
+def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+    """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are resampled apart.
+
+    Args:
+        scores: (R, N) of R seeds on the same items.
+        labels: (N,) True or 1 for anomalous.
+        seed: of the resampling.
+        level: share of resampled values inside.
+        draws: resampled values.
+    """
+    (values,) = _resampled((scores,), labels, seed, draws)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(np.mean([auroc(row, labels) for row in scores])), float(low), float(high))
+
+
+def auroc_gain(first: Scores, second: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+    """Return the gain in AUROC of ``first`` over ``second``, paired by seed and item, with its one-sided lower bound.
+
+    Args:
+        first: (R, N) scores of R seeds.
+        second: (R, N): the same seeds and items, in the same order. Constant scores are chance.
+        labels: (N,) True or 1 for anomalous.
+        seed: of the resampling.
+        level: share of resampled gains above the bound.
+        draws: resampled gains.
+
+    Raises:
+        DataError: sizes differ.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"Paired scores must have one size, and have {first.shape} and {second.shape}: give the same seeds and items.")
+    one, two = _resampled((first, second), labels, seed, draws)
+    gain = np.mean([auroc(a, labels) - auroc(b, labels) for a, b in zip(first, second, strict=True)])
+    return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)
+
+
+def _checked(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
+    bad = np.asarray(labels).astype(bool)
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != bad.shape or values.ndim != 1:
+        raise DataError(f"There are scores of size {values.shape} for labels of size {bad.shape}: give one score an item.")
+    if not np.isfinite(values).all():
+        raise DataError("A score is not finite: check the photos and the detector that gave it.")
+    if bad.all() or not bad.any():
+        raise DataError(f"All {len(bad)} items are {'anomalous' if bad.any() else 'normal'}: a ranking needs both kinds.")
+    return values, bad
+
+
+def _curve(scores: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return what lies at or above each distinct score, highest first, from (0, 0): cumulative ``x`` and ``y``; ties are one step."""
+    order = np.argsort(-scores, kind="stable")
+    ends = _ends(scores[order])
+    return np.append(0.0, np.cumsum(x[order])[ends]), np.append(0.0, np.cumsum(y[order])[ends])
+
+
+def _ends(descending: Floats) -> NDArray[np.intp]:
+    """Return the position of the last of each run of equal scores."""
+    return np.append(np.flatnonzero(np.diff(descending)), len(descending) - 1)
+
+
+def _area(x: Floats, y: Floats) -> float:
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
+
+
+def _resampled(systems: tuple[Scores, ...], labels: Marks, seed: int, draws: int) -> list[Floats]:
+    """Return the mean AUROC of each system in the same resamples of normal items, anomalous items and seeds."""
+    for row in systems[0]:
+        _checked(row, labels)
+    bad = np.asarray(labels).astype(bool)
+    rounds, items = systems[0].shape
+    rng = np.random.default_rng(seed)
+    found: list[list[Floats]] = [[] for _ in systems]
+    step = max(1, CELLS // items)
+    for start in range(0, draws, step):
+        n = min(step, draws - start)
+        weights = np.empty((n, items))
+        for kind in (bad, ~bad):
+            weights[:, kind] = rng.multinomial(kind.sum(), np.full(kind.sum(), 1 / kind.sum()), size=n) / kind.sum()
+        shares = rng.multinomial(rounds, np.full(rounds, 1 / rounds), size=n) / rounds
+        for values, scores in zip(found, systems, strict=True):
+            each = np.stack([_weighted(np.asarray(row, dtype=np.float64), bad, weights) for row in scores], axis=1)
+            values.append((shares * each).sum(1))
+    return [np.concatenate(values) for values in found]
+
+
+def _weighted(scores: Floats, bad: NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return (n,) AUROCs of (n, N) weights of items."""
+    order = np.argsort(-scores, kind="stable")
+    ends = _ends(scores[order])
+    x, y = (np.cumsum(np.where(kind, weights, 0.0)[:, order], axis=1)[:, ends] for kind in (~bad, bad))
+    x, y = (np.concatenate([np.zeros((len(v), 1)), v], axis=1) for v in (x, y))
+    area: Floats = (np.diff(x) * (y[:, 1:] + y[:, :-1])).sum(1) / 2
+    return area

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from diptych.core.errors import DataError, UsageError
+from diptych.metrics.detection import (
+    alarm_rates,
+    auroc,
+    auroc_bootstrap,
+    auroc_gain,
+    average_precision,
+    false_alarm_threshold,
+    per_region_overlap,
+)
+
+
+def draw(n: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(n) < 0.3
+    return np.round(rng.normal(0, 1, n) + 0.8 * labels, 1), labels  # rounded: there are ties
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_areas_equal_scikit_learn_with_ties(seed: int) -> None:
+    scores, labels = draw(seed=seed)
+    assert auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+
+
+def test_auroc_is_the_share_of_pairs_in_order() -> None:
+    scores, labels = draw(40)
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels] for b in scores[~labels]]
+    assert auroc(scores, labels.astype(int)) == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert auroc(-scores, labels) == pytest.approx(1 - auroc(scores, labels), abs=1e-12)
+    assert auroc(np.zeros(40), labels) == pytest.approx(0.5)
+
+
+def overlap_by_loop(maps: np.ndarray, regions: list[np.ndarray], masks: np.ndarray, limit: float) -> float:
+    """Threshold by threshold; ``regions`` are masks of the whole stack."""
+    points = [(0.0, 0.0)]
+    for t in sorted(set(maps.ravel().tolist()), reverse=True):
+        above = maps >= t
+        points.append((above[~masks].mean(), np.mean([above[r].mean() for r in regions])))
+    area, x, y = 0.0, 0.0, 0.0
+    for a, b in points[1:]:
+        if a >= limit:
+            b = y + (b - y) * (limit - x) / (a - x)
+            return (area + (limit - x) * (y + b) / 2) / limit
+        area, x, y = area + (a - x) * (y + b) / 2, a, b
+    return area / limit
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+def test_overlap_of_regions_equals_a_loop(limit: float) -> None:
+    rng = np.random.default_rng(1)
+    masks = np.zeros((3, 12, 10), dtype=bool)
+    places = [(0, slice(1, 3), slice(1, 3)), (0, slice(3, 5), slice(3, 6)), (2, slice(7, 12), slice(0, 9)), (2, slice(0, 1), slice(0, 1))]
+    for place in places:
+        masks[place] = True
+    regions = []
+    for chosen in ((0, 1), (2,), (3,)):  # the first two touch at a corner: one region
+        region = np.zeros_like(masks)
+        for p in chosen:
+            region[places[p]] = True
+        regions.append(region)
+    maps = np.round(rng.normal(0, 1, masks.shape) + masks, 1)
+    assert per_region_overlap(maps, masks, limit=limit) == pytest.approx(overlap_by_loop(maps, regions, masks, limit), abs=1e-12)
+
+
+def test_overlap_is_one_for_the_mask_itself_and_half_the_limit_by_chance() -> None:
+    masks = np.zeros((2, 200, 200), dtype=bool)
+    masks[0, 20:90, 30:90] = masks[1, 100:180, 10:150] = True
+    assert per_region_overlap(masks.astype(float), masks) == pytest.approx(1.0)
+    assert per_region_overlap(np.random.default_rng(0).random(masks.shape), masks) == pytest.approx(0.15, abs=0.01)
+    small = masks.copy()
+    small[1, 0, 0] = True  # one pixel weighs as much as a large region
+    assert per_region_overlap(masks.astype(float), small) < 0.8
+
+
+def test_a_threshold_holds_its_rate_on_average() -> None:
+    rng = np.random.default_rng(0)
+    alarms = [np.mean(rng.normal(size=200) > false_alarm_threshold(rng.normal(size=39), 0.05)) for _ in range(400)]
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.006)
+    assert false_alarm_threshold(np.arange(19.0), 0.05) == 18.0
+    assert false_alarm_threshold(np.arange(9.0), 0.1) == 8.0
+    assert false_alarm_threshold(np.arange(9.0), 0.5) == 4.0
+    assert alarm_rates(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1]), 1.0) == (0.0, 1.0)
+
+
+def test_intervals_hold_the_value_and_a_twin_gains_nothing() -> None:
+    scores, labels = draw(300)
+    rows = np.stack([scores, draw(300)[0] + np.random.default_rng(9).normal(0, 0.2, 300)])
+    found = auroc_bootstrap(rows, labels, 0, draws=500)
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(np.mean([roc_auc_score(labels, r) for r in rows]))
+    assert found.high - found.low == pytest.approx(4 * 0.033, abs=0.05)
+    same = auroc_gain(rows, rows, labels, 0, draws=200)
+    assert (same.value, same.low) == (0.0, 0.0)
+    assert auroc_gain(rows, np.zeros_like(rows), labels, 0).low > 0.05
+    noise = np.random.default_rng(3).normal(size=rows.shape)
+    assert auroc_gain(noise, np.zeros_like(rows), labels, 0).low < 0
+
+
+def test_one_resample_is_the_auroc_of_the_drawn_items() -> None:
+    """The weighted area of drawn counts equals the area over items repeated so often."""
+    from diptych.metrics.detection import _weighted
+
+    scores, labels = draw(30)
+    rng = np.random.default_rng(2)
+    counts = np.zeros(30)
+    for kind in (labels, ~labels):
+        counts[kind] = rng.multinomial(kind.sum(), np.full(kind.sum(), 1 / kind.sum()))
+    share = np.where(labels, counts / labels.sum(), counts / (~labels).sum())
+    taken = np.repeat(np.arange(30), counts.astype(int))
+    assert _weighted(scores, labels, share[None])[0] == pytest.approx(roc_auc_score(labels[taken], scores[taken]))
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "says"),
+    [
+        ([1.0, 2.0], [0, 1, 1], "one score an item"),
+        ([1.0, np.nan], [0, 1], "not finite"),
+        ([1.0, 2.0], [1, 1], "are anomalous"),
+        ([1.0, 2.0], [0, 0], "are normal"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(scores: list[float], labels: list[int], says: str) -> None:
+    for metric in (auroc, average_precision):
+        with pytest.raises(DataError, match=says):
+            metric(np.array(scores), np.array(labels))
+
+
+def test_rates_that_cannot_hold_are_refused_with_the_number_that_can() -> None:
+    with pytest.raises(DataError, match="at least 19"):
+        false_alarm_threshold(np.arange(18.0), 0.05)
+    with pytest.raises(DataError, match="not finite"):
+        false_alarm_threshold(np.array([np.inf] * 30), 0.05)
+    with pytest.raises(UsageError, match="in \\(0, 1\\)"):
+        false_alarm_threshold(np.arange(9.0), 1.0)
+    with pytest.raises(UsageError, match="in \\(0, 1\\]"):
+        per_region_overlap(np.zeros((1, 2, 2)), np.eye(2, dtype=bool)[None], limit=0.0)
+    with pytest.raises(DataError, match="one size"):
+        auroc_gain(np.zeros((2, 4)), np.zeros((3, 4)), np.array([0, 1, 0, 1]), 0)
