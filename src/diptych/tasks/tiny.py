@@ -4,8 +4,11 @@
     python -m diptych.tasks.tiny train --data DATA --photos PHOTOS --out OUT     resumes where it stopped
     python -m diptych.tasks.tiny judge --out OUT                                 probes on scenes that training never drew
 
-Every batch holds pairs of one kind each: composed scenes, and photos whose "caption" is an ImageNet class drawn from Lite0's own
-top five. The photos also carry two distillation terms: Lite0's pooled vector and its map, each predicted by a linear layer.
+A batch holds composed scenes, and photos whose "caption" is an ImageNet class drawn from Lite0's own top five. Beside the contrastive
+term, a linear layer names colour and shape under each patch token, and of the one object of a scene from CLS: the ground truth of scenes
+is dense, and a small ViT learns shape from it many times faster than from captions. The photos carry two distillation terms: Lite0's
+pooled vector and its map, each predicted by a linear layer. Three stages: one object, seen through the patches it covers; all scenes and
+photos, seen through half of the patches; the same, whole.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,27 +29,33 @@ from torch.nn import functional as F
 
 from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import build, from_model
+from diptych.backbones.towers.edits import keep_patches
 from diptych.core.backbone import Backbone, PixelRecipe, Spec
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.core.train import Clock, Row
+from diptych.core.train import Clock, Embedded, Row
 from diptych.data.scenes.captions import article
-from diptych.data.scenes.compose import SceneRecipe, hold_out, scene
+from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
 from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.tasks.scene_probes import HELD_OUT_SHARE, judge
+from diptych.train.distributed import gather
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit, Schedule
 
 MODEL: Mapping[str, Any] = {
     "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 192, "head_width": 32, "patch_size": 8, "patch_dropout": 0.5},
+    "vision_cfg": {"image_size": 64, "layers": 4, "width": 192, "head_width": 32, "patch_size": 8},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
 }
+GRID = MODEL["vision_cfg"]["image_size"] // MODEL["vision_cfg"]["patch_size"]
+PATCHES = GRID * GRID
 PIXELS = PixelRecipe(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PHOTO_SETS = {"clothing_small": "train", "grocery_packages": "photos", "exercise_pairs": "frames", "demo_photos": "."}
 """Permissively licensed photos (CC0, MIT, Unlicense, public domain) below the data folder; no label of theirs is read."""
+PARTIAL = 0.2
+"""Share of one-object scenes whose caption names the colour only, or the shape only: what composes, unseen pairs included, is their sum."""
 FRAMES = ("{}", "a photo of {}.", "a picture of {}", "an image of {}", "{} on a {background} background")
 EMOJI_GROUPS = frozenset({"objects", "travel & places", "animals & nature", "food & drink", "activities", "smileys & emotion"})
 
@@ -87,91 +96,156 @@ class Numbers:
         return Numbers(position)
 
 
-def recipes(bank: SpriteBank, emoji: SpriteBank) -> tuple[SceneRecipe, ...]:
-    """Return the training recipes, drawn with equal chance: one object, two objects, several alike, emoji beside shapes."""
-    held = hold_out(bank, HELD_OUT_SHARE, seed=0)
-    one = SceneRecipe(bank, held_out=held)
-    return (
-        one,
-        one,
-        replace(one, objects=(2,)),
-        replace(one, objects=(2,)),
-        replace(one, objects=(2, 3, 4), same=0.8),
-        SceneRecipe(emoji, objects=(1, 1, 2), held_out=held),
-    )
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training.
+
+    Args:
+        share: of the steps.
+        recipes: scenes, drawn with equal chance.
+        keep: patch tokens that the tower sees, those that objects cover first.
+        photos: share of photos in a batch.
+    """
+
+    share: float
+    recipes: tuple[SceneRecipe, ...]
+    keep: int
+    photos: float
+
+
+def stages(bank: SpriteBank, emoji: SpriteBank) -> tuple[Stage, ...]:
+    """Return the stages: one object; then one, two, several alike, emoji beside shapes, and photos; then the same on all patches."""
+    one = SceneRecipe(bank, held_out=hold_out(bank, HELD_OUT_SHARE, seed=0))
+    two, alike = replace(one, objects=(2,)), replace(one, objects=(2, 3, 4), same=0.8)
+    every = (one, one, two, two, alike, replace(one, bank=emoji, objects=(1, 1, 2)))
+    return Stage(0.4, (one,), 16, 0.0), Stage(0.52, every, 32, 0.125), Stage(0.08, every, PATCHES, 0.125)
 
 
 class TinyTrainee(PairTrainee):
-    """Contrastive pairs of scenes and photos, with distillation of the photos.
+    """Contrastive pairs of scenes and photos, naming of patches in scenes, distillation of photos.
 
     Args:
         space: the untrained model.
         run: seed and world.
-        bank: shapes.
-        emoji: shapes and emoji.
+        fit: batch and steps, which place the stages.
+        plan: the stages.
         photos: photos with the teacher's answers.
         names: the 1,000 ImageNet class names.
-        photo_share: share of photos in a batch.
         distil: weight of each distillation term.
     """
 
     def __init__(
-        self,
-        space: Backbone,
-        run: Run,
-        bank: SpriteBank,
-        emoji: SpriteBank,
-        photos: Photos,
-        names: Sequence[str],
-        photo_share: float = 0.125,
-        distil: float = 0.5,
+        self, space: Backbone, run: Run, fit: Fit, plan: Sequence[Stage], photos: Photos, names: Sequence[str], distil: float = 0.5
     ) -> None:
         super().__init__(space, ClipLoss(), run)
-        self.recipes, self.photos, self.names, self.photo_share, self.distil = recipes(bank, emoji), photos, names, photo_share, distil
-        width = MODEL["vision_cfg"]["width"]
-        with run.seeded("distillation"):
-            self.predict = nn.ModuleDict(
-                {"map": nn.Linear(width, photos.pooled.shape[1]), "pooled": nn.Linear(width, photos.pooled.shape[1])}
+        self.fit, self.plan, self.photos, self.names, self.distil = fit, plan, photos, names, distil
+        bank = plan[0].recipes[0].bank
+        self.colours, self.shapes = bank.colours, bank.shapes
+        held = plan[0].recipes[0].held_out
+        # A shape that never occurs in a colour would be learnt as "not this shape": such shapes take no part in that colour's softmax.
+        self.absent = torch.tensor([[(c, s) in held for s in self.shapes] for c in self.colours])
+        width, joint = MODEL["vision_cfg"]["width"], photos.pooled.shape[1]
+        with run.seeded("heads of tiny"):
+            self.linear = nn.ModuleDict(
+                {"map": nn.Linear(width, joint), "pooled": nn.Linear(width, joint), "name": nn.Linear(width, sum(self.absent.shape))}
             )
-        self._module["predict"] = self.predict
+        self._module["linear"] = self.linear
+
+    def stage(self, item: int) -> Stage:
+        """Return the stage of an item of the stream: a batch lies in one stage."""
+        done, end = item // self.fit.batch / (self.fit.steps or 1), 0.0
+        for stage in self.plan:
+            end += stage.share
+            if done < end:
+                return stage
+        return self.plan[-1]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Draw a scene or a photo with its caption; ``photo`` is the photo's number, or -1."""
+        """Draw a scene or a photo with its caption, the patches to keep, and what stands under CLS and each of them.
+
+        Returns:
+            "image" (3, 64, 64), "text", "photo" (its number, or -1), "keep" (t,), "named" (1 + t, 2): colour and shape, or -1.
+        """
 
         def pick(n: int) -> int:
             return int(torch.randint(n, (), generator=g))
 
-        if float(torch.rand((), generator=g)) < self.photo_share:
+        stage = self.stage(row.index)
+        order = torch.rand(PATCHES, generator=g)
+        named = torch.full((1 + PATCHES, 2), -1)
+        if float(torch.rand((), generator=g)) < stage.photos:
             number = pick(len(self.photos.pixels))
             name = self.names[int(self.photos.top[number][int(torch.multinomial(self.photos.share[number], 1, generator=g))])]
-            return {
-                "image": _pixels(self.photos.pixels[number].numpy()),
-                "text": FRAMES[pick(4)].replace("{}", article(name)),
-                "photo": number,
-            }
-        drawn = scene(self.recipes[pick(len(self.recipes))], self.run.seed, int(row.item))
-        frame = FRAMES[(0, 0, 0, 1, 2, 3, 4)[pick(7)]]
-        text = frame.replace("{background}", drawn.background).replace("{}", drawn.captions["short"])
-        return {"image": _pixels(drawn.image), "text": text, "photo": -1}
+            image, text = self.photos.pixels[number].numpy(), FRAMES[pick(4)].replace("{}", article(name))
+        else:
+            number = -1
+            drawn = scene(stage.recipes[pick(len(stage.recipes))], self.run.seed, int(row.item))
+            image, text = drawn.image, self._caption(drawn, pick, float(torch.rand((), generator=g)))
+            cover = _coverage(drawn)
+            order -= 2.0 * (cover.amax(0) > 0)
+            named[1:] = torch.where((cover.amax(0) >= 0.25)[:, None], self._names(drawn)[cover.argmax(0)], -1)
+            if len(drawn.objects) == 1:
+                named[0] = self._names(drawn)[0]
+        keep = order.argsort()[: stage.keep]
+        named = named[torch.cat([torch.zeros(1, dtype=torch.long), keep + 1])]
+        return {"image": _pixels(image), "text": text, "photo": number, "keep": keep, "named": named}
+
+    def _caption(self, drawn: Scene, pick: Callable[[int], int], chance: float) -> str:
+        thing = drawn.objects[0]
+        if len(drawn.objects) == 1 and thing.colour and chance < PARTIAL:
+            said = article(thing.noun) if pick(2) else f"something {thing.colour}"
+        else:
+            said = drawn.captions["short"]
+        return FRAMES[(0, 0, 0, 1, 2, 3, 4)[pick(7)]].replace("{background}", drawn.background).replace("{}", said)
+
+    def _names(self, drawn: Scene) -> Tensor:
+        """Return (n, 2) colour and shape of each object; -1 for emoji."""
+        known = [(self.colours.index(o.colour), self.shapes.index(o.noun)) if o.colour else (-1, -1) for o in drawn.objects]
+        return torch.tensor(known)
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return inputs of both encoders, and which rows are photos."""
-        return {**super().collate(views), "photo": torch.tensor([v["photo"] for v in views])}
+        """Return inputs of both encoders, which rows are photos, the kept patches and their names."""
+        rest = {name: torch.stack([torch.as_tensor(v[name]) for v in views]) for name in ("photo", "keep", "named")}
+        return {**super().collate(views), **rest}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the contrastive term and both distillation terms."""
-        out = dict(super().losses(batch, phase, clock))
-        rows = batch["photo"] >= 0
-        if rows.any():
-            numbers = batch["photo"][rows].cpu()
-            tower = self.space.tower("image")
-            state = tower.blocks(tower.start(batch["image"][rows]))
-            tokens = tower.norm(state.h)[:, state.prefix :]
-            target = F.interpolate(self.photos.map[numbers].float(), size=state.grid, mode="bilinear").flatten(2).transpose(1, 2)
-            out["map"] = self.distil * (1 - F.cosine_similarity(self.predict["map"](tokens), target.to(tokens.device), dim=-1)).mean()
-            pooled = self.predict["pooled"](tower.pooled(state))
-            out["pooled"] = self.distil * (1 - F.cosine_similarity(pooled, self.photos.pooled[numbers].to(pooled.device), dim=-1)).mean()
+        """Return the contrastive term, the naming of patches and of CLS, and both distillation terms."""
+        tower = self.space.tower("image")
+        state = tower.blocks(keep_patches(tower.start(batch["image"]), batch["keep"]))
+        pooled, tokens = tower.pooled(state), tower.norm(state.h)[:, state.prefix :]
+        vectors = {"image": tower.project(pooled), "text": self.space.encoders["text"].encode(batch["text"])}
+        e = Embedded(vectors, self.space.scale, gather(self.run.world), self.run.world.rank)
+        out = dict(self.objective.terms(e, self.heads, clock))
+        out["patch name"] = self._naming(tokens, batch["named"][:, 1:])
+        out["name"] = self._naming(pooled, batch["named"][:, 0])
+        photo = batch["photo"] >= 0
+        if photo.any():
+            numbers, kept = batch["photo"][photo].cpu(), batch["keep"][photo]
+            target = F.interpolate(self.photos.map[numbers].float(), size=(GRID, GRID), mode="bilinear").flatten(2).transpose(1, 2)
+            target = target.to(tokens.device).gather(1, kept[..., None].expand(-1, -1, target.shape[-1]))
+            out["map"] = self.distil * (1 - F.cosine_similarity(self.linear["map"](tokens[photo]), target, dim=-1)).mean()
+            teacher = self.photos.pooled[numbers].to(pooled.device)
+            out["pooled"] = self.distil * (1 - F.cosine_similarity(self.linear["pooled"](pooled[photo]), teacher, dim=-1)).mean()
         return out
+
+    def _naming(self, tokens: Tensor, named: Tensor) -> Tensor:
+        """Return the cross-entropy of colour plus that of shape over the tokens that have a name."""
+        known = named[..., 0] >= 0
+        colour, shape = named[known].unbind(-1)
+        scores = self.linear["name"](tokens[known])
+        absent = self.absent.to(scores.device)[colour]
+        by_colour, by_shape = scores.split(list(self.absent.shape), dim=-1)
+        terms = F.cross_entropy(by_colour, colour, reduction="sum") + F.cross_entropy(
+            by_shape.masked_fill(absent, -1e4), shape, reduction="sum"
+        )
+        return terms / max(1, len(colour))
+
+
+def _coverage(drawn: Scene) -> Tensor:
+    """Return (n, PATCHES), the share of each patch that each object covers."""
+    side = MODEL["vision_cfg"]["patch_size"]
+    masks = torch.from_numpy(drawn.masks).float()
+    return F.avg_pool2d(masks[:, None], side).flatten(1)
 
 
 def _pixels(image: Any) -> Tensor:
@@ -246,16 +320,15 @@ def make(data: Path, photos: Path, out: Path, fit: Fit, seed: int = 0) -> Backbo
     from safetensors.torch import load_file, save_file
 
     run = Run(seed=seed, out=out, workers=1)
-    trainee = TinyTrainee(untrained(seed), run, *banks(data), Photos(**load_file(photos)), class_names())
+    trainee = TinyTrainee(untrained(seed), run, fit, stages(*banks(data)), Photos(**load_file(photos)), class_names())
     train(trainee, Numbers(), fit, run, resume=True)
     folder = out / "tiny"
     folder.mkdir(exist_ok=True)
     save_file(
         {k: v.detach().half().contiguous() for k, v in trainee.space.module().state_dict().items()}, folder / "open_clip_model.safetensors"
     )
-    config = {**MODEL, "vision_cfg": {k: v for k, v in MODEL["vision_cfg"].items() if k != "patch_dropout"}}
     recipe = {"size": 64, "mean": PIXELS.mean, "std": PIXELS.std, "interpolation": "bicubic", "resize_mode": "shortest", "mode": "RGB"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": recipe}, indent=2) + "\n")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": MODEL, "preprocess_cfg": recipe}, indent=2) + "\n")
     return trainee.trained()  # type: ignore[return-value]
 
 
@@ -268,12 +341,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the development data sets")
     parser.add_argument("--photos", type=Path, help="the teacher's answers, a safetensors file")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=12000)
     asked = parser.parse_args(words)
     if asked.step == "photos":
         explain_photos(asked.data, asked.out)
     elif asked.step == "train":
-        fit = Fit(lr=1e-3, batch=128, steps=asked.steps, schedule=Schedule(warmup=200), decay=0.1, clip=1.0, save_every=200, log_every=5)
+        fit = Fit(lr=1e-3, batch=64, steps=asked.steps, schedule=Schedule(warmup=200), decay=0.1, clip=1.0, save_every=500, log_every=20)
         make(asked.data, asked.photos, asked.out, fit)
     else:
         sys.stdout.write(json.dumps(judge(load(f"local:{asked.out / 'tiny'}")), indent=2) + "\n")
