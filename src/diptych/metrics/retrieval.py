@@ -1,0 +1,136 @@
+"""Retrieval and linkage: N queries, each with scores of M gallery items, of which some are relevant.
+
+**Ties count against the system**: an irrelevant item with the score of a relevant one stands before it. A model that gives every item the
+same score thus ranks last, and no order of the gallery can help it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError, UsageError
+
+Scores = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+
+def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
+    """Return the rank, from 1, of each query's best relevant item. Lower is better.
+
+    rank = 1 + number of irrelevant items that score at least as much
+
+    Args:
+        scores: (N, M), higher is nearer; an item that must not count (the query itself) has -inf.
+        relevant: (N, M).
+
+    Raises:
+        DataError: sizes differ, a score is NaN, or a query has no relevant item.
+    """
+    _check(scores, relevant)
+    best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
+    return 1 + ((scores >= best) & ~relevant).sum(1)
+
+
+def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
+    """Return R@k, the share of queries with a relevant item among the first k. Higher is better, in [0, 1]; mean over queries.
+
+    Raises:
+        DataError: there are no ranks.
+        UsageError: k below 1.
+
+    Source: Karpathy and Fei-Fei 2015, section 4.1; CLIP_benchmark's ``recall@k`` counts the same.
+    """
+    if k < 1:
+        raise UsageError(f"R@k counts the first k items, at least 1, not {k}.")
+    return float((_some(ranks) <= k).mean())
+
+
+def median_rank(ranks: NDArray[np.integer[Any]]) -> float:
+    """Return the median of the best ranks; of an even number, the mean of the middle two. Lower is better, from 1.
+
+    Raises:
+        DataError: there are no ranks.
+    """
+    return float(np.median(_some(ranks)))
+
+
+def average_precision(scores: Scores, relevant: Mask) -> NDArray[np.float64]:
+    """Return each query's average precision; their mean is mAP. Higher is better, in [0, 1].
+
+    AP = mean over relevant items i of  (relevant items ranked up to i) / rank(i)
+
+    Args:
+        scores: (N, M), higher is nearer; an item that must not count has -inf and is not relevant.
+        relevant: (N, M).
+
+    Raises:
+        DataError: sizes differ, a score is NaN, or a query has no relevant item.
+
+    Source: Manning, Raghavan and Schütze 2008, section 8.4.
+    """
+    _check(scores, relevant)
+    order = np.lexsort((relevant, -scores))  # by score; of a tie, the relevant ones last
+    hits = np.take_along_axis(relevant, order, 1)
+    precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
+    return np.asarray((precision * hits).sum(1) / hits.sum(1), dtype=np.float64)
+
+
+def linked(scores: Scores, right: Mask, exists: Mask, threshold: float) -> Mask:
+    """Return which of N records are treated rightly: linked to a true partner, or left alone where there is none.
+
+    Args:
+        scores: (N,) of each record's nearest candidate.
+        right: (N,) whether that candidate is a true partner.
+        exists: (N,) whether there is a true partner at all.
+        threshold: a record is linked from this score on.
+    """
+    return np.where(scores >= threshold, right, ~exists)
+
+
+def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
+    """Return the threshold that treats most records rightly on labelled ones; see ``linked``.
+
+    Among equally good thresholds the middle of the widest gap between two scores: it is likeliest to hold for new records.
+
+    Args:
+        scores: (N,) finite, of each record's nearest candidate.
+        right: (N,) whether that candidate is a true partner.
+        exists: (N,) whether there is a true partner at all.
+
+    Raises:
+        DataError: no records, sizes differ, or a score is not finite.
+
+    Source: Arora et al. 2023, section 3 (no-match threshold on the inner product, chosen on validation).
+    """
+    if not (scores.shape == right.shape == exists.shape) or scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+        raise DataError(f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, {exists.shape}.")
+    values = np.unique(scores.astype(np.float64))
+    low, high = values[0] - 1.0, values[-1] + 1.0
+    edges = np.concatenate([[low], values, [high]])
+    cuts, gaps = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+    cuts[0], cuts[-1] = values[0], np.nextafter(values[-1], np.inf)  # link all; link none
+    gaps[0] = gaps[-1] = 0.0
+    gained = np.zeros(len(values) + 1)
+    np.add.at(gained, np.searchsorted(values, scores), right.astype(np.float64) - (~exists))
+    good = gained[::-1].cumsum()[::-1]  # what linking from each cut on gains over linking none
+    best = np.flatnonzero(good >= good.max() - 1e-9)
+    return float(cuts[best[np.argmax(gaps[best])]])
+
+
+def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    if ranks.size == 0:
+        raise DataError("There are no queries to measure: give at least one.")
+    return ranks
+
+
+def _check(scores: Scores, relevant: Mask) -> None:
+    if scores.shape != relevant.shape or scores.ndim != 2:
+        raise DataError(f"Scores and relevance must be (queries, items) alike, and are {scores.shape} and {relevant.shape}.")
+    if np.isnan(scores).any():
+        raise DataError("A score is NaN: look for broken embeddings.")
+    if not relevant.any(1).all():
+        lonely = int(np.flatnonzero(~relevant.any(1))[0])
+        raise DataError(f"Query {lonely} has no relevant item in the gallery: leave it out, or add its partner.")

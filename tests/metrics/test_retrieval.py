@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import average_precision_score
+from torchmetrics.functional.retrieval import retrieval_hit_rate
+
+from diptych.core.errors import DataError, UsageError
+from diptych.metrics.retrieval import average_precision, first_ranks, linked, match_threshold, median_rank, recall_at
+
+
+def drawn(n: int = 40, m: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    scores, relevant = rng.standard_normal((n, m)), rng.random((n, m)) < 0.1
+    relevant[np.arange(n), rng.integers(m, size=n)] = True
+    return scores, relevant
+
+
+def test_without_ties_all_agree_with_torchmetrics_and_scikit_learn() -> None:
+    scores, relevant = drawn()
+    ap, ranks = average_precision(scores, relevant), first_ranks(scores, relevant)
+    for s, r, found, rank in zip(scores, relevant, ap, ranks, strict=True):
+        assert found == pytest.approx(average_precision_score(r, s))
+        for k in (1, 5, 10):
+            assert (rank <= k) == bool(retrieval_hit_rate(torch.tensor(s), torch.tensor(r), top_k=k))
+
+
+@given(arrays(np.int8, (3, 6), elements=st.integers(0, 3)), arrays(np.bool_, (3, 6)))
+def test_ties_count_against_the_system_as_a_loop_says(values: np.ndarray, relevant: np.ndarray) -> None:
+    relevant[:, 2] = True
+    scores = values.astype(np.float64)
+    for s, r, found, rank in zip(scores, relevant, average_precision(scores, relevant), first_ranks(scores, relevant), strict=True):
+        order = sorted(range(6), key=lambda i: (-s[i], r[i]))
+        hits = [bool(r[i]) for i in order]
+        assert rank == hits.index(True) + 1
+        assert found == pytest.approx(np.mean([sum(hits[: i + 1]) / (i + 1) for i in range(6) if hits[i]]))
+
+
+def test_equal_scores_rank_last() -> None:
+    relevant = np.zeros((4, 10), dtype=bool)
+    relevant[:, 0] = True
+    ranks = first_ranks(np.ones((4, 10)), relevant)
+    assert ranks.tolist() == [10] * 4
+    assert recall_at(ranks, 1) == 0.0
+    assert recall_at(ranks, 10) == 1.0
+    assert average_precision(np.ones((4, 10)), relevant).tolist() == pytest.approx([0.1] * 4)
+
+
+def test_median_rank_of_an_even_number_is_the_middle() -> None:
+    assert median_rank(np.array([1, 2, 5, 100])) == 3.5
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_the_threshold_is_as_good_as_any_that_a_loop_tries(rows: list[tuple[int, bool, bool]]) -> None:
+    scores = np.array([r[0] for r in rows], dtype=np.float64)
+    right = np.array([r[1] for r in rows])
+    exists = np.array([r[1] or r[2] for r in rows])
+    best = max(linked(scores, right, exists, t).mean() for t in [*scores, scores.max() + 1])
+    assert linked(scores, right, exists, match_threshold(scores, right, exists)).mean() == best
+
+
+def test_of_equal_thresholds_the_middle_of_the_widest_gap_is_taken() -> None:
+    scores = np.array([0.9, 0.8, 0.3, 0.2])
+    right = np.array([True, True, False, False])
+    assert match_threshold(scores, right, right) == pytest.approx(0.55)
+
+
+def test_bad_input_is_named() -> None:
+    scores, relevant = drawn(3, 4)
+    with pytest.raises(DataError, match="alike"):
+        first_ranks(scores, relevant[:2])
+    with pytest.raises(DataError, match="Query 1 has no relevant"):
+        average_precision(scores, np.array([[True] * 4, [False] * 4, [True] * 4]))
+    with pytest.raises(DataError, match="NaN"):
+        first_ranks(np.full((3, 4), np.nan), relevant)
+    with pytest.raises(UsageError, match="at least 1"):
+        recall_at(np.array([1]), 0)
+    with pytest.raises(DataError, match="no queries"):
+        median_rank(np.array([], dtype=np.int64))
+    with pytest.raises(DataError, match="one finite score"):
+        match_threshold(np.array([np.inf]), np.array([True]), np.array([True]))
