@@ -18,8 +18,10 @@ import torch
 from tests.support.backbone import SmallBackbone
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.pictures import Pictures, task
+from tests.support.visual_backbone import VisualBackbone
 
 from diptych import catalog
+from diptych.core.backbone import Backbone
 from diptych.core.card import Card, EvidenceField, Hook, Verb
 from diptych.core.data import ClassNames, Column, Subset, Table
 from diptych.core.errors import MissingEvidence, MissingHook, MissingPart
@@ -36,7 +38,12 @@ NEEDS = [(card["slug"], name) for card in INDEX if card["verb"] == "classify" fo
 DEEP = [card["slug"] for card in INDEX if set(card["needs"]["hooks"]) - {"image", "text"}]
 
 
-def backbone_for(slug: str, score: Literal["softmax", "sigmoid"] = "softmax") -> SmallBackbone:
+VISUAL = [card["slug"] for card in INDEX if "tower:image" in card["needs"]["hooks"]]
+
+
+def backbone_for(slug: str, score: Literal["softmax", "sigmoid"] = "softmax") -> Backbone:
+    if slug in VISUAL:
+        return VisualBackbone(score=score)
     return DeepBackbone(score=score) if slug in DEEP else SmallBackbone(score=score)
 
 

@@ -61,7 +61,8 @@ def texts(names: Sequence[str] = NAMES) -> TextPool:
 
 
 def task(classes: int = 3, shots: int = 4) -> tuple[ClassNames, Evidence[Image.Image], Table[Image.Image]]:
-    """Return names, evidence (train, val, texts) and a test table."""
+    """Return names, evidence (train, val, texts, unlabelled) and a test table."""
     names = ClassNames(NAMES[:classes])
     train, val, test = (table(list(range(classes)) * n, seed) for seed, n in ((1, shots), (2, 4), (3, 3)))
-    return names, Evidence(train=train, val=val, texts=texts(names.names)), test
+    unlabelled = table(list(range(classes)) * 3, 4).items
+    return names, Evidence(train=train, val=val, texts=texts(names.names), unlabelled=unlabelled), test

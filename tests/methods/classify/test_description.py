@@ -12,8 +12,9 @@ from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.sentences import joined
 from diptych.data.templates import SINGLE
-from diptych.methods.classify.description import Description, FittedDescription, aggregated, joined
+from diptych.methods.classify.description import Description, FittedDescription, aggregated
 from diptych.methods.classify.zero_shot import ZeroShot
 
 

@@ -28,35 +28,9 @@ from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
 from diptych.features.prompts import Position, Slots, encode_prompts, frozen, slots, word_vectors
+from diptych.features.stored_views import Views
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
-
-
-@dataclass(frozen=True)
-class Views:
-    """Embedded views of the shots, as samples.
-
-    Args:
-        values: (N, A, D) embeddings of A views.
-        items: the images they come from, for keys and names.
-    """
-
-    values: Tensor
-    items: Samples[Any]
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        return self.values[index]
-
-    def key(self, index: int, /) -> str:
-        """Return the key of the image."""
-        return self.items.key(index)
-
-    def name(self, index: int, /) -> str:
-        """Return the name of the image."""
-        return self.items.name(index)
 
 
 class Prompt(nn.Module):

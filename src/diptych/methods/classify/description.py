@@ -9,7 +9,6 @@ so s_c = z . w_c with w_c the mean of unit vectors, NOT normalised again: a list
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -25,30 +24,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.pools import class_texts
+from diptych.data.sentences import sentence
 from diptych.features.embed import embed
 
 Aggregate = Literal["mean", "max", "sum"]
-
-_VERBS = re.compile(r"(has|often|typically|may|can)\b", re.IGNORECASE)
-_NOUNS = re.compile(r"(an?|used)\b", re.IGNORECASE)
-
-
-def joined(description: str) -> str:
-    """Return a feature as the relative clause that follows a class name.
-
-    Example:
-        >>> [joined(d) for d in ("a small bird", "used for cooking", "has red feet", "may swim", "antennae", "canine teeth")]
-        ['which is a small bird', 'which is used for cooking', 'which has red feet', 'which may swim', 'which has antennae',
-        'which has canine teeth']
-    """
-    if _NOUNS.match(description):
-        return f"which is {description}"
-    return f"which {description}" if _VERBS.match(description) else f"which has {description}"
-
-
-def sentence(name: str, description: str, before: str, after: str) -> str:
-    """Return what is encoded for one feature; an empty feature leaves the bare name."""
-    return f"{before}{name}, {joined(description)}{after}" if description else f"{before}{name}{after}"
 
 
 def aggregated(cosines: Tensor, owner: Tensor, classes: int, aggregate: Aggregate) -> Tensor:

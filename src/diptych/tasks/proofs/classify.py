@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
+from PIL import Image
 
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Text, TextPool
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.method import Classifier
 from diptych.core.run import Run
@@ -167,6 +169,35 @@ OTHER_CAPTIONS = Altered(lambda system, run: replace(system, prefix=""), _other_
 """Every support image has the whole caption, class name included, of an image of another class."""
 
 
+@dataclass(frozen=True)
+class _ShuffledPixels:
+    """Pictures whose pixels change places: colours stay, and nothing is to be seen."""
+
+    images: Samples[Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        pixels = np.asarray(self.images[index].convert("RGB"))
+        seed = int(self.images.key(index)[:16], 16)
+        order = np.random.default_rng(seed).permutation(pixels.shape[0] * pixels.shape[1])
+        return Image.fromarray(np.ascontiguousarray(pixels.reshape(-1, 3)[order].reshape(pixels.shape)))
+
+    def key(self, index: int, /) -> str:
+        return hashlib.sha256(f"shuffled/{self.images.key(index)}".encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        return self.images.name(index)
+
+
+def shuffled_pixels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Shuffle the pixels of every unlabelled image, each in one way for all seeds."""
+    if evidence.unlabelled is None:
+        raise UsageError("There are no unlabelled images to spoil: this control needs some.")
+    return classes, replace(evidence, unlabelled=_ShuffledPixels(evidence.unlabelled))
+
+
 def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
     if evidence.texts is None:
         raise MissingEvidence("There are no texts to spoil: this proof needs a pool of descriptions for its data set.")
@@ -218,5 +249,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             control_variant="TIP-X",
             beside={"shuffled labels": shuffled_labels},
         ),
+        "nola": Trial((Claim("zero-shot", 0), Claim("nola", 0, "texts alone")), shuffled_pixels, "zero-shot", variant="head"),
     }
 )

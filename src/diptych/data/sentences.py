@@ -1,0 +1,26 @@
+"""Sentences that join a written feature to the name of its class."""
+
+from __future__ import annotations
+
+import re
+
+_VERBS = re.compile(r"(has|often|typically|may|can)\b", re.IGNORECASE)
+_NOUNS = re.compile(r"(an?|used)\b", re.IGNORECASE)
+
+
+def joined(description: str) -> str:
+    """Return a feature as the relative clause that follows a class name.
+
+    Example:
+        >>> [joined(d) for d in ("a small bird", "used for cooking", "has red feet", "may swim", "antennae", "canine teeth")]
+        ['which is a small bird', 'which is used for cooking', 'which has red feet', 'which may swim', 'which has antennae',
+        'which has canine teeth']
+    """
+    if _NOUNS.match(description):
+        return f"which is {description}"
+    return f"which {description}" if _VERBS.match(description) else f"which has {description}"
+
+
+def sentence(name: str, description: str, before: str, after: str) -> str:
+    """Return what is encoded for one feature; an empty feature leaves the bare name."""
+    return f"{before}{name}, {joined(description)}{after}" if description else f"{before}{name}{after}"

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, table, task
+from tests.support.visual_backbone import SIDE, VisualBackbone
+from torch.nn.functional import normalize
+
+from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.strong_views import STRONG_VIEWS
+from diptych.data.views import TIP_VIEWS
+from diptych.features.tuned_image import TunedEncoder, TunedImage
+from diptych.features.visual import Unprojected
+from diptych.methods.classify.nola import NoLA, Student, StudentTrainee, described, labeller, sure_images
+from diptych.methods.classify.zero_shot import ZeroShot
+
+HEAD = NoLA(prompts=0, norms=False, epochs=5, views=2)
+WHOLE = NoLA(prompts=2, epochs=2, views=2)
+
+
+def visual() -> Kit:
+    return Kit({"main": VisualBackbone()})
+
+
+@pytest.mark.parametrize("method", [HEAD, WHOLE], ids=["head", "tower"])
+def test_no_label_is_ever_seen(method: NoLA, run: Run) -> None:
+    """Permuted, absent or absurd labels of train and val change no bit of what is fitted."""
+    names, evidence, test = task(3)
+    assert evidence.train is not None
+    assert evidence.val is not None
+    shuffled = {}
+    for name, part in (("train", evidence.train), ("val", evidence.val)):
+        labels = np.random.default_rng(0).permutation(part.labels())
+        shuffled[name] = Table(part.items, {"label": Column("label", labels)})
+    one, two, three = (
+        method.fit(visual(), names, e, run) for e in (evidence, replace(evidence, **shuffled), replace(evidence, train=None, val=None))
+    )
+    for other in (two, three):
+        assert torch.equal(one.head, other.head)
+        assert one.learnt.keys() == other.learnt.keys()
+        assert all(torch.equal(value, other.learnt[name]) for name, value in one.learnt.items())
+    assert torch.equal(one.scores(test.items, run).values, three.scores(test.items, run).values)
+
+
+def test_without_epochs_it_is_the_described_zero_shot_classifier(run: Run) -> None:
+    names, evidence, test = task(3)
+    kit = Kit({"main": SmallBackbone()})
+    plain = replace(HEAD, epochs=0).fit(kit, names, replace(evidence, texts=None), run)
+    zero = ZeroShot().fit(kit, names, Evidence(), run).scores(test.items, run)
+    assert plain.scores(test.items, run).predicted().tolist() == zero.predicted().tolist()
+    z = kit.parts["main"].image.encode(kit.parts["main"].image.inputs(list(test.items)))
+    torch.testing.assert_close(20 * plain.scores(test.items, run).values / z.norm(dim=1, keepdim=True), zero.values, rtol=1e-4, atol=1e-4)
+
+
+def test_sure_images_equal_a_loop() -> None:
+    p = torch.rand(60, 4, generator=torch.Generator().manual_seed(0)).pow(2)
+    p[:, 3] *= 0.1  # class 3 is nobody's first guess
+    p = p / p.sum(dim=1, keepdim=True)
+    rows, y = sure_images(p, 5)
+    expected: dict[int, int] = {}
+    for c in range(4):
+        own = [(-float(p[i, c]), i) for i in range(60) if int(p[i].argmax()) == c]
+        expected |= {i: c for _, i in sorted(own)[:5]}
+    assert 3 not in expected.values()
+    second = [(-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[1]) == 3 and i not in expected]
+    third = [(-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[2]) == 3 and i not in expected]
+    expected |= {i: 3 for _, i in sorted(second or third)[:5]}
+    assert dict(zip(rows.tolist(), y.tolist(), strict=True)) == dict(sorted(expected.items()))
+
+
+def test_sure_images_are_right_more_often_than_all() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(5, (500,), generator=g)
+    p = (torch.randn(500, 5, generator=g) + 1.5 * torch.eye(5)[y]).softmax(dim=1)
+    rows, labels = sure_images(p, 20)
+    sure, every = (labels == y[rows]).float().mean(), (p.argmax(dim=1) == y).float().mean()
+    assert sure > every + 0.1
+
+
+def test_the_labeller_learns_its_features_and_not_noise(run: Run) -> None:
+    """Its labels follow the second encoder: with random features they are no better than chance."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.randint(3, (300,), generator=g)
+    good, noise = torch.randn(300, 8, generator=g) + 3 * torch.eye(8)[y], torch.randn(300, 8, generator=g)
+    rows = torch.arange(60)
+    assert (labeller(good, rows, y[rows], 3, 1e-3, run) == y)[60:].float().mean() > 0.9
+    assert (labeller(noise, rows, y[rows], 3, 1e-3, run) == y)[60:].float().mean() < 0.5
+
+
+def test_each_encoder_has_its_own_pixels(run: Run) -> None:
+    """Pitfall: the released code feeds the second encoder pixels normalised for CLIP."""
+    seen = []
+
+    class Teacher:
+        modality, dim, size, fingerprint = "image", 4, 5, "teacher"
+
+        def inputs(self, items, size=None):
+            seen.extend(items)
+            return torch.stack([torch.full((4,), float(np.asarray(item).mean())) for item in items])
+
+        def encode(self, x, /):
+            return x
+
+    names, evidence, _ = task(2)
+    assert evidence.unlabelled is not None
+    HEAD.fit(Kit({"main": SmallBackbone(), "teacher": Teacher()}), names, evidence, run)
+    assert len(seen) == len(evidence.unlabelled)
+    assert all(hasattr(item, "convert") for item in seen), "the pictures themselves, not tensors"
+
+
+def test_with_nothing_to_train_the_tower_is_the_backbones(run: Run) -> None:
+    backbone = VisualBackbone()
+    tuned = TunedImage(backbone)
+    x = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(tuned(x), backbone.image.encode(x))
+    frozen = Student(torch.eye(2, 16), None)
+    trainee = StudentTrainee(frozen, ("head",), backbone, 1)
+    assert [g.names for g in trainee.groups()] == [("head",)]
+
+
+def test_norms_are_those_of_the_image_tower() -> None:
+    names = TunedImage(VisualBackbone()).norms()
+    blocks = {f"twin.image.transformer.resblocks.{i}.ln_{j}.{p}" for i in (0, 1) for j in (1, 2) for p in ("weight", "bias")}
+    assert set(names) == blocks | {f"twin.image.ln_{where}.{p}" for where in ("pre", "post") for p in ("weight", "bias")}
+    assert set(TunedImage(VisualBackbone()).norms(blocks_only=True)) == blocks
+
+
+def test_prompts_stand_after_the_class_token_and_take_gradients() -> None:
+    tuned = TunedImage(VisualBackbone(), 3)
+    assert tuned.prompts is not None
+    bound = (6 / (3 * 256 + 24)) ** 0.5
+    assert float(tuned.prompts.detach().abs().max()) <= bound
+    x = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    out = tuned(x)
+    assert not torch.allclose(out, TunedImage(VisualBackbone())(x))
+    (grad,) = torch.autograd.grad(out.square().sum(), tuned.prompts)
+    assert (grad.abs().sum(dim=1) > 0).all()
+
+
+def test_what_was_learnt_gives_the_same_vectors_again() -> None:
+    backbone = VisualBackbone()
+    tuned = TunedImage(backbone, 2)
+    learnt = tuned.learnt(("prompts", *tuned.norms()))
+    learnt["twin.image.ln_post.bias"] += 1.0
+    encoder = TunedEncoder.of(backbone, learnt)
+    assert encoder.fingerprint != TunedEncoder.of(backbone, tuned.learnt(("prompts",))).fingerprint
+    with torch.no_grad():
+        dict(tuned.named_parameters())["twin.image.ln_post.bias"].add_(1.0)
+        x = torch.randn(2, 3, SIDE, SIDE)
+        torch.testing.assert_close(encoder.encode(x), tuned(x))
+    with pytest.raises(MissingHook, match=r"no parameter twin\.nowhere"):
+        TunedEncoder.of(backbone, {"twin.nowhere": torch.zeros(1)})
+
+
+def test_unprojected_features_project_to_the_embedding() -> None:
+    backbone = VisualBackbone()
+    encoder = Unprojected.of(backbone)
+    x = torch.randn(2, 3, SIDE, SIDE)
+    torch.testing.assert_close(backbone.tower("image").project(encoder.encode(x)), backbone.image.encode(x))
+    assert encoder.dim == 24
+    assert encoder.fingerprint != backbone.image.fingerprint
+    with pytest.raises(MissingHook):
+        Unprojected.of(SmallBackbone())
+
+
+def test_sentences_are_templates_and_named_descriptions() -> None:
+    names, evidence, _ = task(2)
+    (fox, _) = described(names, evidence)
+    assert fox[:2] == ["a photo of a red fox.", "a photo of a red fox, which has bushy tail."]
+    assert described(names, replace(evidence, texts=None)) == [["a photo of a red fox."], ["a photo of a oak tree."]]
+
+
+def test_strong_views_are_fixed_by_key_and_draw() -> None:
+    (image,) = table([0], 1).items.images  # type: ignore[attr-defined]
+    one, two = (STRONG_VIEWS.draw(image, 16, "key", 3) for _ in range(2))
+    assert one.shape == (16, 16, 3)
+    assert one.dtype == np.uint8
+    assert (one == two).all()
+    assert len({STRONG_VIEWS.draw(image, 16, "key", d).tobytes() for d in range(8)}) == 8
+    assert (one != STRONG_VIEWS.draw(image, 16, "other", 3)).any()
+    plain = replace(STRONG_VIEWS, jitter=0.0, tilt=0.0, blur=(0.0, 0.0), scale=TIP_VIEWS.scale)
+    assert plain.name != TIP_VIEWS.name
+
+
+def test_the_control_shuffles_pixels(run: Run) -> None:
+    from diptych.tasks.proofs.classify import shuffled_pixels
+
+    names, evidence, _ = task(2)
+    _, spoiled = shuffled_pixels(names, evidence, run)
+    assert spoiled.unlabelled is not None
+    assert evidence.unlabelled is not None
+    for i in range(len(evidence.unlabelled)):
+        own, other = np.asarray(evidence.unlabelled[i]), np.asarray(spoiled.unlabelled[i])
+        assert (own != other).any()
+        assert (np.sort(own.reshape(-1, 3), axis=0) == np.sort(other.reshape(-1, 3), axis=0)).all()
+        assert evidence.unlabelled.key(i) != spoiled.unlabelled.key(i)
+
+
+def test_the_head_learns_what_the_teacher_sees(run: Run) -> None:
+    names, evidence, _ = task(3)
+    fitted = replace(HEAD, epochs=20).fit(Kit({"main": SmallBackbone()}), names, evidence, run)
+    start = replace(HEAD, epochs=0).fit(Kit({"main": SmallBackbone()}), names, evidence, run)
+    assert not torch.allclose(fitted.head, start.head)
+    assert torch.allclose(normalize(start.head, dim=1), start.head, atol=1e-5)
+    assert fitted.learnt == {}
+
+
+def test_bad_input(run: Run) -> None:
+    names, evidence, _ = task(2)
+    for wrong in ({"prompts": -1}, {"epochs": -1}, {"batch": 0}, {"views": 0}, {"rate": 0.0}):
+        with pytest.raises(UsageError, match=r"NoLA takes .* or leave them out"):
+            NoLA(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
+        HEAD.fit(visual(), names, replace(evidence, unlabelled=Pictures(())), run)
+    with pytest.raises(MissingHook, match="small"):
+        NoLA().fit(Kit({"main": SmallBackbone()}), names, evidence, run)
