@@ -108,7 +108,7 @@ def test_the_longest_text_that_fits(words: int) -> None:
     if words == 75:
         assert padded(BPE, [text], 77, trim=True, truncate=False).shape == (1, 77)
     else:
-        with pytest.raises(UsageError, match=r"78 tokens and this model reads 77.*--truncate"):
+        with pytest.raises(UsageError, match=r"78 tokens and this model reads 77.*NAME.truncate"):
             padded(BPE, [text], 77, trim=True, truncate=False)
         assert torch.equal(padded(BPE, [text], 77, trim=True, truncate=True), open_clip.tokenize([text]))
 

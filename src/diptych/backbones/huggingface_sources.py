@@ -91,7 +91,7 @@ def _activation(raw: Mapping[str, Any], folder: Path, stated: Stated) -> str:
     silent = [f"{part}_config.hidden_act" for part, value in said.items() if value is None]
     if silent and stated.activation is None:
         raise UsageError(
-            f"{folder / CONFIG} does not state {' and '.join(silent)}: give activation='gelu' or 'quick_gelu' (--activation gelu)."
+            f"{folder / CONFIG} does not state {' and '.join(silent)}: give activation='gelu' or 'quick_gelu' (NAME?activation=gelu)."
         )
     names = {part: _ACTIVATIONS.get(str(v), str(v)) for part, v in said.items() if v is not None}
     if len(names) == 2 and names["vision"] != names["text"]:  # two towers may differ, as ALIGN's do
@@ -105,7 +105,7 @@ def _pixels(raw: Mapping[str, Any], folder: Path, stated: Stated) -> PixelRecipe
     if not path.is_file():
         if stated.pixels is None:
             raise UsageError(
-                f"{folder} holds no {path.name}, so its pixels are unknown: put it there, or give pixels=PixelRecipe(...) (--pixels)."
+                f"{folder} holds no {path.name}, so its pixels are unknown: put it there, or pixels=PixelRecipe(...) (NAME?pixels=FILE)."
             )
         return stated.pixels
     facts = read_json(path)
@@ -161,7 +161,7 @@ def _weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
         raise NotAvailable(f"{folder} holds no weights: put model.safetensors there.")
     if not safe and not allow_pickle:
         raise UsageError(
-            f"{folder} holds pickled weights only: convert them to safetensors, or trust them with allow_pickle=True (--allow-pickle)."
+            f"{folder} holds pickled weights only: convert them to safetensors, or trust them with allow_pickle=True (NAME?allow-pickle)."
         )
     return safe or pickled
 

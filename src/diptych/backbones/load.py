@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
+from diptych.backbones.asked import Asked, Weights, split_name
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import Name, nearest, parse
 from diptych.backbones.spec import NOTHING_STATED, Stated
 from diptych.core.backbone import Backbone
 from diptych.core.errors import NotAvailable, UsageError
-
-Weights = Literal["required", "random"]
 
 
 def load(
@@ -29,7 +27,8 @@ def load(
 
     Args:
         name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name", "local:PATH"; see
-            ``names.parse``.
+            ``names.parse``. After a "?" it may say the facts below itself: "local:w.safetensors?architecture=ViT-B-32"; see
+            ``asked.split_name``.
         offline: never touch the network; None: as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE say.
         weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
         seed: of random weights.
@@ -50,10 +49,12 @@ def load(
         >>> load("openclip:RN50", weights="random").spec.dim
         1024
     """
+    name, asked = split_name(name, Asked(stated, truncate, allow_pickle, weights, seed))
     parsed = parse(name)
-    if weights == "random" and parsed.kind != "openclip":
+    if asked.weights == "random" and parsed.kind != "openclip":
         raise UsageError(f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use openclip:ViT-B-32.")
-    backbone = _load(parsed, is_offline(offline), seed if weights == "random" else None, stated, truncate, allow_pickle)
+    random_seed = asked.seed if asked.weights == "random" else None
+    backbone = _load(parsed, is_offline(offline), random_seed, asked.stated, asked.truncate, asked.allow_pickle)
     backbone.module().to(device)
     return backbone
 

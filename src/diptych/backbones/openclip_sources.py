@@ -112,7 +112,9 @@ def from_folder(
     config["quick_gelu"] = agree("activation", stated.activation, claims, override=stated.override) == "quick_gelu"
     recipes = {CONFIG: _recipe(pixel_facts, config)} if {"mean", "std"} <= pixel_facts.keys() else {}
     if not recipes and stated.pixels is None:
-        raise UsageError(f"{folder / CONFIG} does not state the mean and std of its pixels: give pixels=PixelRecipe(...) (--pixels).")
+        raise UsageError(
+            f"{folder / CONFIG} does not state the mean and std of its pixels: give pixels=PixelRecipe(...) (NAME?pixels=FILE.json)."
+        )
     pixels = agree("pixel recipe", stated.pixels, recipes, override=stated.override)
     architecture = agree("architecture", stated.architecture, {CONFIG: _architecture(config)}, override=stated.override)
     config = _text_config_on_disk(config, folder, offline)
@@ -146,9 +148,9 @@ def from_file(
     if not path.is_file():
         raise NotAvailable(f"There is no weight file {path}.")
     demanded = {
-        "architecture": (stated.architecture, "architecture='ViT-B-32' (--architecture ViT-B-32)"),
-        "activation": (stated.activation, "activation='gelu' or 'quick_gelu' (--activation gelu)"),
-        "pixel recipe": (stated.pixels, "pixels=PixelRecipe(size, mean, std, interpolation, resize) (--pixels FILE.json)"),
+        "architecture": (stated.architecture, "architecture='ViT-B-32' (NAME?architecture=ViT-B-32)"),
+        "activation": (stated.activation, "activation='gelu' or 'quick_gelu' (NAME?activation=gelu)"),
+        "pixel recipe": (stated.pixels, "pixels=PixelRecipe(size, mean, std, interpolation, resize) (NAME?pixels=FILE.json)"),
     }
     missing = {what: flag for what, (value, flag) in demanded.items() if value is None}
     if missing:

@@ -61,7 +61,7 @@ def agree(what: str, stated: T | None, claims: Mapping[str, T], *, override: boo
     if any(v != values[0] for v in values):
         voices = ", ".join(f"{source}: {value}" for source, value in said.items())
         other = f"{remedy}, or state" if remedy else "state"
-        raise UsageError(f"The sources differ on the {what} ({voices}): {other} the right one with override=True (--override).")
+        raise UsageError(f"The sources differ on the {what} ({voices}): {other} the right one with override=True (NAME?override).")
     return values[0]
 
 

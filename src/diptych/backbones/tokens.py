@@ -160,7 +160,7 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
         if len(row) > context and not truncate:
             start = text if len(text) <= 60 else f"{text[:57]}..."
             raise UsageError(
-                f"The text {start!r} has {len(row)} tokens and this model reads {context}: shorten it, or pass truncate=True (--truncate)."
+                f"The text {start!r} has {len(row)} tokens and this model reads {context}: shorten it, or truncate=True (NAME?truncate)."
             )
     rows = [row if len(row) <= context else [*row[: context - 1], row[-1]] for row in rows]
     width = max((len(row) for row in rows), default=context) if trim else context

@@ -20,7 +20,7 @@ OPENCLIP_FILES = (
     "open_clip_pytorch_model.pth",
 )
 SHARED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-_PICKLE = ", which can run code: convert it to safetensors, or pass allow_pickle=True (--allow-pickle) if you trust it."
+_PICKLE = ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
 
 
 def find_weights(folder: Path) -> Path:
