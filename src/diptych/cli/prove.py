@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from diptych.tasks.prove import Proof
 
 
+METRICS = {"acc1": "top-1 %", "miou": "mIoU %"}
+
+
 def prove(
     slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
     data: Annotated[
@@ -86,7 +89,7 @@ def _show(found: Proof) -> None:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
             rows.append((d["dataset"], "beside", str(item["shots"] or "-"), f"{100 * item['twin'][metric]:.1f}", item["name"], gain, ""))
     show_table(
-        ["data set", "", "shots", "mIoU %" if metric == "miou" else "top-1 %", "over", "gain", "verdict"],
+        ["data set", "", "shots", METRICS.get(metric, f"{metric} %"), "over", "gain", "verdict"],
         rows,
         right=(2, 3),
         title=f"{found.facts['name']}: {found.facts['claim']}",

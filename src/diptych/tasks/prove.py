@@ -34,12 +34,17 @@ from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
+from diptych.tasks.proofs.audit import TRIALS as AUDIT_TRIALS
 from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
+from diptych.tasks.proofs.own import OwnTrial
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
 from diptych.tasks.record import machine, now, plain, threads, versions
 
 Hits = NDArray[np.float64]
+
+OWN_TRIALS: Mapping[str, OwnTrial] = {**AUDIT_TRIALS}
+"""Proofs of verbs that are neither classify nor segment, each measured in its own way."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def prove(
     command: str = "",
     keys: FileKeys | None = None,
 ) -> Proof:
-    """Run the proof of one classifier or segmenter.
+    """Run the proof of one system.
 
     Args:
         slug: of the system; its card holds claim and control in words, ``tasks.proofs`` in code.
@@ -91,9 +96,9 @@ def prove(
         DataError: a data set has too few items.
     """
     card = catalog.find(slug).card
-    trial = TRIALS.get(slug) or SEGMENT_TRIALS.get(slug)
+    trial = TRIALS.get(slug) or SEGMENT_TRIALS.get(slug) or OWN_TRIALS.get(slug)
     if trial is None or card.proof is None:
-        raise UsageError(f"{slug} has no proof yet; these have: {', '.join((*TRIALS, *SEGMENT_TRIALS))}.")
+        raise UsageError(f"{slug} has no proof yet; these have: {', '.join((*TRIALS, *SEGMENT_TRIALS, *OWN_TRIALS))}.")
     if len(set(seeds)) < 3:
         raise UsageError("A proof takes at least 3 different seeds: give more.")
     start = time.perf_counter()
@@ -105,6 +110,8 @@ def prove(
             for name in names:
                 if isinstance(trial, SegmentTrial):
                     found.append({"dataset": name, **SegmentBench.open(find_masks(name), backbone, stored, seeds).verdict(slug, trial)})
+                elif not isinstance(trial, Trial):
+                    found.append({"dataset": name, **trial.verdict(slug, name, backbone, stored, seeds)})
                 else:
                     bench = _Bench.open(find_data(name, keys), backbone, stored, seeds)
                     found.append({"dataset": name, **bench.verdict(slug, trial)})
@@ -116,7 +123,7 @@ def prove(
         "stage": card.proof.stage if shown else None,
         "claim": card.proof.claim,
         "control": card.proof.control,
-        "metric": "miou" if isinstance(trial, SegmentTrial) else "acc1",
+        "metric": "miou" if isinstance(trial, SegmentTrial) else "acc1" if isinstance(trial, Trial) else trial.metric,
         "seeds": list(seeds),
         "val": "full",
         "templates": list(ENSEMBLE),
@@ -233,6 +240,7 @@ class _Bench:
         needs = system.card.needs
         pool = self.texts if "texts" in (*needs.evidence, *needs.optional) else None
         learns = "train" in needs.evidence
+        unlabelled = self.data.split("train").items if "unlabelled" in needs.evidence else None
         place = (slug, variant, shots if learns else 0, spoil)
         if place not in self.known:
             method = system(**system.card.variants.get(variant, {}))
@@ -240,7 +248,7 @@ class _Bench:
             for seed in self.seeds:
                 run = replace(self.run, seed=seed)
                 classes, evidence = self.classes, self.evidence(shots, run) if learns else Evidence()
-                evidence = replace(evidence, texts=pool.texts if pool else None)
+                evidence = replace(evidence, texts=pool.texts if pool else None, unlabelled=unlabelled)
                 chosen = spoil.change(method, run) if isinstance(spoil, Altered) else method
                 change = spoil.spoil if isinstance(spoil, Altered) else spoil
                 if change:
