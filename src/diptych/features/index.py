@@ -1,0 +1,356 @@
+"""A search index: vectors that memory maps, rows that SQLite keeps. NumPy only; ``features.ann`` adds approximate search.
+
+    folder/index.json          {"schema": 1, "facts": ...}: backbone, width, what was indexed
+    folder/rows.sqlite         a row an item: name, stamp, key, caption, facts, and its slots in the files of vectors
+    folder/image-3.f32         (n, D) little-endian float32 unit vectors by slot, text-3.f32 those of the captions
+
+**Nothing committed is lost.** ``add`` holds SQLite's write lock, appends vectors, forces them to the disk, and only then commits rows and
+their number. A process that is killed before the commit leaves bytes that no row names and the next writer overwrites; after it, all is
+there. ``compact`` writes a new file and switches to it in one commit. Readers need no lock: they take number and file in one look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.features.where import Condition, clause
+
+Modality = Literal["image", "text"]
+Vectors = NDArray[np.float32]
+MODALITIES: tuple[Modality, ...] = ("image", "text")
+CHUNK = 32 * 2**20
+"""Bytes of vectors that are looked at at once."""
+_SCHEMA = 1
+_PATIENCE = 60.0  # seconds that a writer waits for another one
+_TABLES = """
+CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT, facts TEXT NOT NULL,
+                   image INTEGER, text INTEGER);
+CREATE UNIQUE INDEX by_image ON rows (image);
+CREATE UNIQUE INDEX by_text ON rows (text);
+CREATE TABLE files (modality TEXT PRIMARY KEY, number INTEGER NOT NULL, slots INTEGER NOT NULL);
+INSERT INTO files VALUES ('image', 0, 0), ('text', 0, 0);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item of an index.
+
+    Args:
+        name: what the user calls it: the path of a photo, a row of a table; unique.
+        stamp: changes when the item does: size and time of its file.
+        key: content key of its picture, "" without one.
+        caption: its text, "" without one.
+        facts: metadata, name -> text or number, for filters and for show.
+    """
+
+    name: str
+    stamp: str = ""
+    key: str = ""
+    caption: str = ""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer.
+
+    Args:
+        entry: the item.
+        score: weighted cosine, higher is nearer.
+    """
+
+    entry: Entry
+    score: float
+
+
+class Index:
+    """An open index; one object is for one thread, any number of processes may read and write.
+
+    Args:
+        folder: made by ``Index.create``.
+
+    Raises:
+        UsageError: there is no index, or it has another schema.
+        DamagedStore: its files do not hold what they say.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            content = json.loads((folder / "index.json").read_bytes())
+        except OSError:
+            raise UsageError(f"There is no index at {folder}: make one with 'diptych index PHOTOS --out {folder}'.") from None
+        except ValueError:
+            raise DamagedStore(f"{folder / 'index.json'} is damaged: remove the folder and index again.") from None
+        if content.get("schema") != _SCHEMA:
+            raise UsageError(f"{folder} has schema {content.get('schema')}, and this version reads {_SCHEMA}: index again.")
+        self.facts: Mapping[str, Any] = content["facts"]
+        self.dim = int(self.facts["dim"])
+        if not (folder / "rows.sqlite").is_file():
+            raise DamagedStore(f"{folder} has lost its rows.sqlite: remove the folder and index again.")
+        self._database = sqlite3.connect(folder / "rows.sqlite", timeout=_PATIENCE, isolation_level=None)
+        self._database.execute("PRAGMA synchronous = FULL")  # a commit must outlive a power cut
+        self._maps: dict[Modality, tuple[int, Vectors]] = {}
+
+    @classmethod
+    def create(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
+        """Make an empty index; where one exists, open it.
+
+        Args:
+            folder: its place.
+            facts: plain data; "dim", and "fingerprint" of what embeds, which must be those of the index that exists.
+
+        Raises:
+            UsageError: the index that exists was made by another backbone, or the folder holds other files.
+        """
+        if (folder / "index.json").exists():
+            made = cls(folder)
+            made.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
+            return made
+        if folder.is_file() or (folder.is_dir() and any(p.name != "rows.sqlite" and p.suffix != ".tmp" for p in folder.iterdir())):
+            raise UsageError(f"{folder} holds other files: give a new folder for the index.")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.sqlite").unlink(missing_ok=True)  # of a process that was killed before index.json
+        with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(_TABLES)
+        draft = folder / "index.json.tmp"
+        draft.write_text(json.dumps({"schema": _SCHEMA, "facts": dict(facts)}, indent=2), encoding="utf-8")
+        os.replace(draft, folder / "index.json")
+        return cls(folder)
+
+    def expect(self, fingerprint: str, name: str) -> None:
+        """Refuse another backbone: its vectors mean something else.
+
+        Raises:
+            UsageError: the index was made by another one.
+        """
+        if fingerprint != self.facts["fingerprint"]:
+            raise UsageError(
+                f"{self.folder} was indexed with {self.facts.get('backbone')}, and this is {name or 'another backbone'}: search with"
+                f" --backbone {self.facts.get('backbone')}, or index again in a new folder."
+            )
+
+    def close(self) -> None:
+        """Close the files."""
+        self._maps.clear()
+        self._database.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return int(self._one("SELECT count(*) FROM rows"))
+
+    @property
+    def chunk(self) -> int:
+        """Vectors that are looked at at once."""
+        return max(1, CHUNK // (4 * self.dim))
+
+    def stamps(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """Return name -> (stamp, caption, facts as JSON) of those names that the index holds."""
+        found: dict[str, tuple[str, str, str]] = {}
+        for part in _parts(names, 500):
+            marks = ",".join("?" * len(part))
+            rows = self._database.execute(f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})", part)
+            found.update((name, (stamp, caption, facts)) for name, stamp, caption, facts in rows)
+        return found
+
+    def names(self, pattern: str = "*") -> Iterator[str]:
+        """Yield the names that a shell pattern matches (``*`` also crosses folders)."""
+        yield from (row[0] for row in self._database.execute("SELECT name FROM rows WHERE name GLOB ? ORDER BY name", (pattern,)))
+
+    def add(self, entries: Sequence[Entry], vectors: Mapping[Modality, tuple[NDArray[np.int64], Vectors]]) -> None:
+        """Add or replace entries, all or none; when this returns they are on the disk.
+
+        Args:
+            entries: n items; one of a known name replaces it.
+            vectors: modality -> (positions in ``entries`` that have a vector, (m, D) vectors, which are normalised).
+
+        Raises:
+            DataError: sizes differ, or a vector is zero or not finite.
+        """
+        for positions, values in vectors.values():
+            if values.shape != (len(positions), self.dim):
+                raise DataError(f"The index {self.folder} takes ({len(positions)}, {self.dim}) vectors, not {values.shape}.")
+            if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
+                raise DataError("A vector is zero or not finite: look for a broken backbone.")
+        with self._writing():
+            slots: dict[Modality, dict[int, int]] = {m: {} for m in MODALITIES}
+            for modality, (positions, values) in vectors.items():
+                number, count = self._file(modality)
+                unit = values.astype(np.float64)
+                unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+                _append(self._path(modality, number), count * self.dim * 4, unit.astype("<f4"))
+                slots[modality] = {int(p): count + i for i, p in enumerate(positions)}
+                self._database.execute("UPDATE files SET slots = ? WHERE modality = ?", (count + len(positions), modality))
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(e.name,) for e in entries])
+            self._database.executemany(
+                "INSERT INTO rows (name, stamp, key, caption, facts, image, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (e.name, e.stamp, e.key, e.caption, dumped(e.facts), slots["image"].get(i), slots["text"].get(i))
+                    for i, e in enumerate(entries)
+                ],
+            )
+
+    def delete(self, names: Sequence[str]) -> int:
+        """Delete entries by name, all or none, and return how many there were; their vectors go with the next ``compact``."""
+        with self._writing():
+            before = self._database.total_changes
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(name,) for name in names])
+            return self._database.total_changes - before
+
+    def wasted(self) -> float:
+        """Return the share of slots that no row names any more, in [0, 1]."""
+        slots = sum(self._file(m)[1] for m in MODALITIES)
+        used = int(self._one("SELECT count(image) + count(text) FROM rows"))
+        return 1 - used / slots if slots else 0.0
+
+    def compact(self) -> None:
+        """Write the vectors that are still named to new files; a kill leaves the old or the new ones, whole."""
+        old: list[Path] = []
+        with self._writing():
+            for modality in MODALITIES:
+                number, _ = self._file(modality)
+                stored, path = self.vectors(modality), self._path(modality, number + 1)
+                path.write_bytes(b"")
+                start, column = 0, 1 + MODALITIES.index(modality)
+                for part in self.places(modality, size=self.chunk):
+                    _append(path, start * self.dim * 4, np.asarray(stored[part[:, column]]))
+                    start += len(part)
+                # Moved below zero first: the column is unique at every moment.
+                ranked = f"SELECT id, row_number() OVER (ORDER BY {modality}) AS n FROM rows WHERE {modality} IS NOT NULL"
+                self._database.execute(f"UPDATE rows SET {modality} = -r.n FROM ({ranked}) AS r WHERE rows.id = r.id")
+                self._database.execute(f"UPDATE rows SET {modality} = -{modality} - 1 WHERE {modality} IS NOT NULL")
+                self._database.execute("UPDATE files SET number = ?, slots = ? WHERE modality = ?", (number + 1, start, modality))
+                old.append(self._path(modality, number))
+        self._maps.clear()
+        for path in old:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".faiss").unlink(missing_ok=True)
+
+    def vectors(self, modality: Modality) -> Vectors:
+        """Return (slots, D) unit vectors, mapped and not read; rows of deleted entries are among them.
+
+        Raises:
+            DamagedStore: the file is shorter than the rows say.
+        """
+        number, count = self._file(modality)
+        held = self._maps.get(modality)
+        if held is None or held[0] != number or len(held[1]) != count:
+            path = self._path(modality, number)
+            if count and (not path.is_file() or path.stat().st_size < count * self.dim * 4):
+                raise DamagedStore(f"{path} is shorter than its rows say: remove the folder {self.folder} and index again.")
+            mapped = np.memmap(path, "<f4", "r", shape=(count, self.dim)) if count else np.zeros((0, self.dim), np.float32)
+            held = self._maps[modality] = (number, mapped)
+        return held[1]
+
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """Return how many entries meet all conditions."""
+        text, values = clause(where)
+        return int(self._one(f"SELECT count(*) FROM rows WHERE 1{text}", values))
+
+    def places(
+        self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield (n, 3) rows of (id, image slot, text slot), -1 for none, of the entries that meet all conditions, by slot.
+
+        Args:
+            modality: whose slots order them; entries without one are left out.
+            where: conditions.
+            first: lowest slot.
+            size: most rows at once.
+        """
+        text, values = clause(where)
+        query = f"SELECT id, ifnull(image, -1), ifnull(text, -1) FROM rows WHERE {modality} >= ?{text} ORDER BY {modality}"
+        rows = self._database.execute(query, (first, *values))
+        while part := rows.fetchmany(size):
+            yield np.asarray(part, dtype=np.int64)
+
+    def located(self, modality: Modality, slots: Sequence[int], where: Sequence[Condition] = ()) -> NDArray[np.int64]:
+        """Return (n, 3) rows as ``places`` of those entries at the given slots that still exist and meet all conditions."""
+        text, values = clause(where)
+        found: list[tuple[int, int, int]] = []
+        for part in _parts(list(map(int, slots)), 500):
+            marks = ",".join("?" * len(part))
+            query = f"SELECT id, ifnull(image, -1), ifnull(text, -1) FROM rows WHERE {modality} IN ({marks}){text}"
+            found += self._database.execute(query, (*part, *values)).fetchall()
+        return np.asarray(found, dtype=np.int64).reshape(-1, 3)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state of the index, whatever others write meanwhile."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")
+
+    def entries(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """Return id -> entry."""
+        found: dict[int, Entry] = {}
+        for part in _parts(list(map(int, ids)), 500):
+            marks = ",".join("?" * len(part))
+            for row in self._database.execute(f"SELECT id, name, stamp, key, caption, facts FROM rows WHERE id IN ({marks})", part):
+                found[row[0]] = Entry(row[1], row[2], row[3], row[4], json.loads(row[5]))
+        return found
+
+    def path(self, modality: Modality) -> Path:
+        """Return the file of vectors that holds now."""
+        return self._path(modality, self._file(modality)[0])
+
+    def _path(self, modality: Modality, number: int) -> Path:
+        return self.folder / f"{modality}-{number}.f32"
+
+    def _file(self, modality: Modality) -> tuple[int, int]:
+        number, slots = self._database.execute("SELECT number, slots FROM files WHERE modality = ?", (modality,)).fetchone()
+        return int(number), int(slots)
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        return self._database.execute(query, tuple(values)).fetchone()[0]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise UsageError(f"Cannot write the index {self.folder} ({error}): wait for the other writer, or check the folder.") from None
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def dumped(facts: Mapping[str, str | int | float]) -> str:
+    """Return facts as the rows hold them."""
+    return json.dumps(dict(facts), ensure_ascii=False, sort_keys=True)
+
+
+def _append(path: Path, start: int, values: Vectors) -> None:
+    with open(path, "r+b" if path.exists() else "xb") as file:
+        file.truncate(start)  # what a killed writer left
+        file.seek(start)
+        file.write(np.ascontiguousarray(values).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _parts(values: Any, size: int) -> Iterator[Any]:
+    yield from (values[i : i + size] for i in range(0, len(values), size))
