@@ -21,27 +21,20 @@ import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.backbones.lite import HEADS, PIXELS, Lite, TextHead, image_tower, load_lite, text_tower
-from diptych.backbones.pixels import image_batch
-from diptych.core.backbone import PixelRecipe
-from diptych.core.data import Column, Table
+from diptych.backbones.lite import HEADS, TextHead, image_tower, text_tower
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
-from diptych.data.load import open_data
 from diptych.data.scenes.captions import article
 from diptych.data.words import Synset, WordNet
-from diptych.metrics.interval import paired_bootstrap
 from diptych.tasks.record import now, versions
 
 BETA, GAMMA, HIDDEN, EPOCHS, BATCH, RATE, DROPOUT = 1.5, 12.0, 1536, 16, 512, 2e-3, 0.1
@@ -195,110 +188,6 @@ class Reader:
         return out.astype(np.float32)
 
 
-SETS = {"cifar10_small": "test", "caltech40": None, "clothing_small": "val", "pacs_small": "photo"}
-"""Development set -> the split (or PACS domain) that is measured; None: all photos. Looked at, never trained on."""
-
-
-def judge(data: Path, seed: int = 0) -> dict[str, Any]:
-    """Measure zero-shot top-1 beside all ConSE variants, with paired 95 % intervals.
-
-    Args:
-        data: folder of the development sets.
-        seed: of the bootstrap.
-
-    Returns:
-        Set -> items, top-1 of ``lite`` and of each ConSE variant, gain over each with its interval; and the means over sets.
-    """
-    lite = load_lite()
-    published = replace(PIXELS, interpolation="bicubic", crop=0.875)
-    heads = _conse_heads(lite)
-    out: dict[str, Any] = {}
-    for name, part in SETS.items():
-        table, classes = _photos(data, name, part)
-        y = table.labels()
-        names = [tidy(c) for c in classes]
-        prompts = [f"a photo of {article(n)}." for n in names]
-        hits: dict[str, NDArray[np.float64]] = {}
-        for pixels, recipe in (("published pixels", published), ("our pixels", PIXELS)):
-            p, own = _class_probabilities(lite, table, recipe)
-            if recipe is PIXELS:
-                head = F.normalize(_encode_texts(lite, prompts), dim=-1)
-                hits["lite"] = (own @ head.T).argmax(1).numpy() == y
-            for source, (vectors, middle) in heads.items():
-                for texts, words in (("prompt", prompts), ("name", names)):
-                    t = _minilm(lite, words)
-                    scores = F.normalize(p @ (vectors - middle), dim=-1) @ F.normalize(t - middle, dim=-1).T
-                    hits[f"ConSE {source}, {texts}, {pixels}"] = scores.argmax(1).numpy() == y
-        gains = {k: asdict(paired_bootstrap(hits["lite"], v, seed)) for k, v in hits.items() if k != "lite"}
-        out[name] = {"items": len(y), "top1": {k: float(v.mean()) for k, v in hits.items()}, "gain": gains}
-    rows = list(out["cifar10_small"]["top1"])
-    return {"sets": out, "mean": {k: float(np.mean([s["top1"][k] for s in out.values()])) for k in rows}}
-
-
-def _photos(data: Path, name: str, part: str | None) -> tuple[Table[Any], tuple[str, ...]]:
-    found = open_data(data / name / (part or "")) if name == "pacs_small" else open_data(data / name)
-    if part is not None and name != "pacs_small":
-        return found.split(part), found.classes
-    tables = list(found.splits.values())
-    items = [(t, i) for t in tables for i in range(len(t))]
-    labels = np.concatenate([t.labels() for t in tables])
-    return Table(_Joined(tuple(items)), {"label": Column("label", labels)}), found.classes
-
-
-@dataclass(frozen=True)
-class _Joined:
-    items: tuple[tuple[Table[Any], int], ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> Any:
-        table, j = self.items[i]
-        return table.items[j]
-
-    def key(self, i: int) -> str:
-        table, j = self.items[i]
-        return table.items.key(j)
-
-    def name(self, i: int) -> str:
-        table, j = self.items[i]
-        return table.items.name(j)
-
-
-@torch.inference_mode()
-def _class_probabilities(lite: Lite, table: Table[Any], recipe: PixelRecipe) -> tuple[Tensor, Tensor]:
-    """Return Lite0's (N, 1000) probabilities and ``lite``'s (N, D) unit vectors under a pixel recipe."""
-    module = lite.module()
-    pooled = torch.cat(
-        [module.image(image_batch([table.items[j] for j in range(i, min(i + 32, len(table)))], recipe)) for i in range(0, len(table), 32)]
-    )
-    return module.image_head.classifier(pooled).softmax(-1), F.normalize(module.image_head(pooled), dim=-1)
-
-
-@torch.inference_mode()
-def _encode_texts(lite: Lite, texts: Sequence[str]) -> Tensor:
-    return lite.text.encode(lite.text.inputs(list(texts)))
-
-
-@torch.inference_mode()
-def _minilm(lite: Lite, texts: Sequence[str]) -> Tensor:
-    """Return MiniLM's (N, 384) unit vectors."""
-    tower = lite.tower("text")
-    return F.normalize(tower.pooled(tower.blocks(tower.start(lite.text.inputs(list(texts))))), dim=-1)
-
-
-def _conse_heads(lite: Lite) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the ConSE variants: source of the class texts, centred or not -> (vectors (1000, 384), what is subtracted)."""
-    words = WordNet.load()
-    synsets = [words.wnid(w) for w in imagenet()]
-    out = {}
-    for source, texts in {"names": [", ".join(s.lemmas) for s in synsets], "names + glosses": [described(s) for s in synsets]}.items():
-        vectors = torch.cat([_minilm(lite, texts[i : i + 64]) for i in range(0, 1000, 64)])
-        out[source] = (vectors, torch.zeros(384))
-        out[f"{source} centred"] = (vectors, vectors.mean(0))
-    return out
-
-
 def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
     """Train the text head and write all heads.
 
@@ -374,7 +263,12 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the development sets")
     parser.add_argument("--out", type=Path, help="heads, or result")
     asked = parser.parse_args(words)
-    found = train(asked.counts, asked.work, asked.out or HEADS) if asked.step == "train" else judge(asked.data)
+    if asked.step == "train":
+        found = train(asked.counts, asked.work, asked.out or HEADS)
+    else:
+        from diptych.tasks.lite_judge import judge
+
+        found = judge(asked.data)
     shown = json.dumps(
         {**found, "command": f"python -m diptych.tasks.lite_heads {asked.step}", "date": now(), "versions": versions()}, indent=1
     )

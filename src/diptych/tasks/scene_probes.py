@@ -19,12 +19,13 @@ HELD_OUT_SHARE = 0.25
 """Share of the colour x shape pairs that ``tiny`` never saw: ``hold_out(SpriteBank(), HELD_OUT_SHARE, seed=0)``."""
 
 
-def judge(backbone: Backbone, seed: int = 1_000_003) -> dict[str, dict[str, float]]:
+def judge(backbone: Backbone, seed: int = 1_000_003, items: int = 1000) -> dict[str, dict[str, float]]:
     """Probe a backbone on scenes that training never drew.
 
     Args:
         backbone: any; its text tower reads the questions.
         seed: of the test scenes, apart from every training seed.
+        items: scenes a probe (default 1,000; counts take six tenths of them).
 
     Returns:
         Probe -> {"accuracy", "low", "high" (95 % Wilson interval), "chance", "items"}, all fractions but the count.
@@ -35,19 +36,19 @@ def judge(backbone: Backbone, seed: int = 1_000_003) -> dict[str, dict[str, floa
     pairs = [f"a photo of {article(f'{c} {s}')}." for c, s in every]
     out = {}
     for name, recipe in {"seen pairs": SceneRecipe(bank, held_out=held), "unseen pairs": SceneRecipe(bank, only=held)}.items():
-        scenes = [scene(recipe, seed, i) for i in range(1000)]
+        scenes = [scene(recipe, seed, i) for i in range(items)]
         right = [every.index((s.objects[0].colour or "", s.objects[0].noun)) for s in scenes]
-        out[name] = _probe(backbone, scenes, [pairs] * 1000, right)
-    scenes = [scene(SceneRecipe(bank), seed + 1, i) for i in range(1000)]
+        out[name] = _probe(backbone, scenes, [pairs] * items, right)
+    scenes = [scene(SceneRecipe(bank), seed + 1, i) for i in range(items)]
     colours, shapes = bank.colours, bank.shapes
     by_colour = [[f"a photo of {article(f'{c} {s.objects[0].noun}')}." for c in colours] for s in scenes]
     out["colour"] = _probe(backbone, scenes, by_colour, [colours.index(s.objects[0].colour or "") for s in scenes])
     by_shape = [[f"a photo of {article(f'{s.objects[0].colour} {n}')}." for n in shapes] for s in scenes]
     out["shape"] = _probe(backbone, scenes, by_shape, [shapes.index(s.objects[0].noun) for s in scenes])
-    alike = [scene(SceneRecipe(bank, objects=(n,), same=1.0), seed + 2, i) for i, n in enumerate([2, 3, 4] * 200)]
+    alike = [scene(SceneRecipe(bank, objects=(n,), same=1.0), seed + 2, i) for i, n in enumerate([2, 3, 4] * (items // 5))]
     by_count = [[replace_count(s, n) for n in (2, 3, 4)] for s in alike]
     out["count"] = _probe(backbone, alike, by_count, [len(s.objects) - 2 for s in alike])
-    two = _distinct_pairs(SceneRecipe(bank, objects=(2,)), seed + 3, 1000)
+    two = _distinct_pairs(SceneRecipe(bank, objects=(2,)), seed + 3, items)
     by_relation = [[s.captions["short"].replace(s.relation or "", r) for r in RELATIONS] for s in two]
     out["relation"] = _probe(backbone, two, by_relation, [RELATIONS.index(s.relation or "") for s in two])
     swapped = [[s.captions["short"], _swapped(s)] for s in two]

@@ -1,14 +1,8 @@
 """How the embedded backbone ``tiny`` was made: scenes with true captions, emoji with names, and photos that Lite0 explains.
 
-    python -m diptych.tasks.tiny photos --data DATA --out PHOTOS     the teacher's answers, once
-    python -m diptych.tasks.tiny train --data DATA --photos PHOTOS --out OUT     resumes where it stopped
-    python -m diptych.tasks.tiny judge --out OUT                                 probes on scenes that training never drew
-
-A batch holds composed scenes, and photos whose "caption" is an ImageNet class drawn from Lite0's own top five. Beside the contrastive
-term, a linear layer names colour and shape under each patch token, and of the one object of a scene from CLS: the ground truth of scenes
-is dense, and a small ViT learns shape from it many times faster than from captions. The photos carry two distillation terms: Lite0's
-pooled vector and its map, each predicted by a linear layer. Three stages: one object, seen through the patches it covers; all scenes and
-photos, seen through half of the patches; the same, whole.
+python -m diptych.tasks.tiny photos --data DATA --out PHOTOS     the teacher's answers, once
+python -m diptych.tasks.tiny train --data DATA --photos PHOTOS --out OUT     resumes where it stopped
+python -m diptych.tasks.tiny judge --out OUT [--data DATA]       probes on scenes that training never drew; photo sets
 """
 
 from __future__ import annotations
@@ -16,67 +10,35 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import build, from_model
-from diptych.backbones.towers.edits import keep_patches
 from diptych.core.backbone import Backbone, PixelRecipe, Spec
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Row
+from diptych.data.classnames import tidy
 from diptych.data.scenes.captions import article
-from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.tasks.scene_probes import HELD_OUT_SHARE, judge
-from diptych.train.distributed import gather
+from diptych.metrics.interval import wilson
+from diptych.tasks.photo_sets import SETS, photos
+from diptych.tasks.record import now, versions
+from diptych.tasks.scene_probes import judge
+from diptych.tasks.tiny_training import MODEL, Photos, TinyTrainee, pixels_of, stages
 from diptych.train.loop import train
-from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit, Schedule
 
-MODEL: Mapping[str, Any] = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 192, "head_width": 32, "patch_size": 8},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
-}
-GRID = MODEL["vision_cfg"]["image_size"] // MODEL["vision_cfg"]["patch_size"]
-PATCHES = GRID * GRID
 PIXELS = PixelRecipe(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PHOTO_SETS = {"clothing_small": "train", "grocery_packages": "photos", "exercise_pairs": "frames", "demo_photos": "."}
 """Permissively licensed photos (CC0, MIT, Unlicense, public domain) below the data folder; no label of theirs is read."""
-PARTIAL = 0.2
-"""Share of one-object scenes whose caption names the colour only, or the shape only: what composes, unseen pairs included, is their sum."""
-FRAMES = ("{}", "a photo of {}.", "a picture of {}", "an image of {}", "{} on a {background} background")
 EMOJI_GROUPS = frozenset({"objects", "travel & places", "animals & nature", "food & drink", "activities", "smileys & emotion"})
-
-
-@dataclass(frozen=True)
-class Photos:
-    """Photos with the teacher's answers.
-
-    Args:
-        pixels: (N, 64, 64, 3) uint8, squashed.
-        pooled: (N, 1280) Lite0's pooled vector.
-        map: (N, 1280, 7, 7) Lite0's last map, float16.
-        top: (N, 5) int64 ImageNet classes by Lite0's probability.
-        share: (N, 5) their probabilities, summing to 1.
-    """
-
-    pixels: Tensor
-    pooled: Tensor
-    map: Tensor
-    top: Tensor
-    share: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,162 +56,6 @@ class Numbers:
     def seek(self, position: int) -> Numbers:
         """Return the stream that starts at ``position``."""
         return Numbers(position)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training.
-
-    Args:
-        share: of the steps.
-        recipes: scenes, drawn with equal chance.
-        keep: patch tokens that the tower sees, those that objects cover first.
-        photos: share of photos in a batch.
-    """
-
-    share: float
-    recipes: tuple[SceneRecipe, ...]
-    keep: int
-    photos: float
-
-
-def stages(bank: SpriteBank, emoji: SpriteBank) -> tuple[Stage, ...]:
-    """Return the stages: one object; then one, two, several alike, emoji beside shapes, and photos; then the same on all patches."""
-    one = SceneRecipe(bank, held_out=hold_out(bank, HELD_OUT_SHARE, seed=0))
-    two, alike = replace(one, objects=(2,)), replace(one, objects=(2, 3, 4), same=0.8)
-    every = (one, one, two, two, alike, replace(one, bank=emoji, objects=(1, 1, 2)))
-    return Stage(0.4, (one,), 16, 0.0), Stage(0.52, every, 32, 0.125), Stage(0.08, every, PATCHES, 0.125)
-
-
-class TinyTrainee(PairTrainee):
-    """Contrastive pairs of scenes and photos, naming of patches in scenes, distillation of photos.
-
-    Args:
-        space: the untrained model.
-        run: seed and world.
-        fit: batch and steps, which place the stages.
-        plan: the stages.
-        photos: photos with the teacher's answers.
-        names: the 1,000 ImageNet class names.
-        distil: weight of each distillation term.
-    """
-
-    def __init__(
-        self, space: Backbone, run: Run, fit: Fit, plan: Sequence[Stage], photos: Photos, names: Sequence[str], distil: float = 0.5
-    ) -> None:
-        super().__init__(space, ClipLoss(), run)
-        self.fit, self.plan, self.photos, self.names, self.distil = fit, plan, photos, names, distil
-        bank = plan[0].recipes[0].bank
-        self.colours, self.shapes = bank.colours, bank.shapes
-        held = plan[0].recipes[0].held_out
-        # A shape that never occurs in a colour would be learnt as "not this shape": such shapes take no part in that colour's softmax.
-        self.absent = torch.tensor([[(c, s) in held for s in self.shapes] for c in self.colours])
-        width, joint = MODEL["vision_cfg"]["width"], photos.pooled.shape[1]
-        with run.seeded("heads of tiny"):
-            self.linear = nn.ModuleDict(
-                {"map": nn.Linear(width, joint), "pooled": nn.Linear(width, joint), "name": nn.Linear(width, sum(self.absent.shape))}
-            )
-        self._module["linear"] = self.linear
-
-    def stage(self, item: int) -> Stage:
-        """Return the stage of an item of the stream: a batch lies in one stage."""
-        done, end = item // self.fit.batch / (self.fit.steps or 1), 0.0
-        for stage in self.plan:
-            end += stage.share
-            if done < end:
-                return stage
-        return self.plan[-1]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Draw a scene or a photo with its caption, the patches to keep, and what stands under CLS and each of them.
-
-        Returns:
-            "image" (3, 64, 64), "text", "photo" (its number, or -1), "keep" (t,), "named" (1 + t, 2): colour and shape, or -1.
-        """
-
-        def pick(n: int) -> int:
-            return int(torch.randint(n, (), generator=g))
-
-        stage = self.stage(row.index)
-        order = torch.rand(PATCHES, generator=g)
-        named = torch.full((1 + PATCHES, 2), -1)
-        if float(torch.rand((), generator=g)) < stage.photos:
-            number = pick(len(self.photos.pixels))
-            name = self.names[int(self.photos.top[number][int(torch.multinomial(self.photos.share[number], 1, generator=g))])]
-            image, text = self.photos.pixels[number].numpy(), FRAMES[pick(4)].replace("{}", article(name))
-        else:
-            number = -1
-            drawn = scene(stage.recipes[pick(len(stage.recipes))], self.run.seed, int(row.item))
-            image, text = drawn.image, self._caption(drawn, pick, float(torch.rand((), generator=g)))
-            cover = _coverage(drawn)
-            order -= 2.0 * (cover.amax(0) > 0)
-            named[1:] = torch.where((cover.amax(0) >= 0.25)[:, None], self._names(drawn)[cover.argmax(0)], -1)
-            if len(drawn.objects) == 1:
-                named[0] = self._names(drawn)[0]
-        keep = order.argsort()[: stage.keep]
-        named = named[torch.cat([torch.zeros(1, dtype=torch.long), keep + 1])]
-        return {"image": _pixels(image), "text": text, "photo": number, "keep": keep, "named": named}
-
-    def _caption(self, drawn: Scene, pick: Callable[[int], int], chance: float) -> str:
-        thing = drawn.objects[0]
-        if len(drawn.objects) == 1 and thing.colour and chance < PARTIAL:
-            said = article(thing.noun) if pick(2) else f"something {thing.colour}"
-        else:
-            said = drawn.captions["short"]
-        return FRAMES[(0, 0, 0, 1, 2, 3, 4)[pick(7)]].replace("{background}", drawn.background).replace("{}", said)
-
-    def _names(self, drawn: Scene) -> Tensor:
-        """Return (n, 2) colour and shape of each object; -1 for emoji."""
-        known = [(self.colours.index(o.colour), self.shapes.index(o.noun)) if o.colour else (-1, -1) for o in drawn.objects]
-        return torch.tensor(known)
-
-    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return inputs of both encoders, which rows are photos, the kept patches and their names."""
-        rest = {name: torch.stack([torch.as_tensor(v[name]) for v in views]) for name in ("photo", "keep", "named")}
-        return {**super().collate(views), **rest}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the contrastive term, the naming of patches and of CLS, and both distillation terms."""
-        tower = self.space.tower("image")
-        state = tower.blocks(keep_patches(tower.start(batch["image"]), batch["keep"]))
-        pooled, tokens = tower.pooled(state), tower.norm(state.h)[:, state.prefix :]
-        vectors = {"image": tower.project(pooled), "text": self.space.encoders["text"].encode(batch["text"])}
-        e = Embedded(vectors, self.space.scale, gather(self.run.world), self.run.world.rank)
-        out = dict(self.objective.terms(e, self.heads, clock))
-        out["patch name"] = self._naming(tokens, batch["named"][:, 1:])
-        out["name"] = self._naming(pooled, batch["named"][:, 0])
-        photo = batch["photo"] >= 0
-        if photo.any():
-            numbers, kept = batch["photo"][photo].cpu(), batch["keep"][photo]
-            target = F.interpolate(self.photos.map[numbers].float(), size=(GRID, GRID), mode="bilinear").flatten(2).transpose(1, 2)
-            target = target.to(tokens.device).gather(1, kept[..., None].expand(-1, -1, target.shape[-1]))
-            out["map"] = self.distil * (1 - F.cosine_similarity(self.linear["map"](tokens[photo]), target, dim=-1)).mean()
-            teacher = self.photos.pooled[numbers].to(pooled.device)
-            out["pooled"] = self.distil * (1 - F.cosine_similarity(self.linear["pooled"](pooled[photo]), teacher, dim=-1)).mean()
-        return out
-
-    def _naming(self, tokens: Tensor, named: Tensor) -> Tensor:
-        """Return the cross-entropy of colour plus that of shape over the tokens that have a name."""
-        known = named[..., 0] >= 0
-        colour, shape = named[known].unbind(-1)
-        scores = self.linear["name"](tokens[known])
-        absent = self.absent.to(scores.device)[colour]
-        by_colour, by_shape = scores.split(list(self.absent.shape), dim=-1)
-        terms = F.cross_entropy(by_colour, colour, reduction="sum") + F.cross_entropy(
-            by_shape.masked_fill(absent, -1e4), shape, reduction="sum"
-        )
-        return terms / max(1, len(colour))
-
-
-def _coverage(drawn: Scene) -> Tensor:
-    """Return (n, PATCHES), the share of each patch that each object covers."""
-    side = MODEL["vision_cfg"]["patch_size"]
-    masks = torch.from_numpy(drawn.masks).float()
-    return F.avg_pool2d(masks[:, None], side).flatten(1)
-
-
-def _pixels(image: Any) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
 def untrained(seed: int) -> Backbone:
@@ -286,7 +92,7 @@ def explain_photos(data: Path, out: Path) -> None:
         for path in paths:
             image = open_image(path)
             square = image.resize((224, 224), Image.Resampling.BICUBIC)
-            last = dense.maps(normalise(_pixels(square)[None], lite.spec.pixels))[-1]
+            last = dense.maps(normalise(pixels_of(square)[None], lite.spec.pixels))[-1]
             vector = last.mean((2, 3))
             value, index = layers["image.classifier"](vector).softmax(-1)[0].topk(5)
             pixels.append(torch.from_numpy(np.array(image.resize((64, 64), Image.Resampling.BICUBIC, reducing_gap=3.0))))
@@ -307,12 +113,12 @@ def class_names() -> list[str]:
     return [info.index_to_description(i).split(",")[0].lower() for i in range(1000)]
 
 
-def make(data: Path, photos: Path, out: Path, fit: Fit, seed: int = 0) -> Backbone:
+def make(data: Path, answers: Path, out: Path, fit: Fit, seed: int = 0) -> Backbone:
     """Train tiny, or go on with a training that stopped, and write it to ``out / "tiny"`` in open_clip's format.
 
     Args:
         data: folder of the development sets (emoji are read).
-        photos: file that ``explain_photos`` wrote.
+        answers: file that ``explain_photos`` wrote.
         out: folder of checkpoints, log and result.
         fit: settings of the loop.
         seed: fixes everything.
@@ -320,7 +126,7 @@ def make(data: Path, photos: Path, out: Path, fit: Fit, seed: int = 0) -> Backbo
     from safetensors.torch import load_file, save_file
 
     run = Run(seed=seed, out=out, workers=1)
-    trainee = TinyTrainee(untrained(seed), run, fit, stages(*banks(data)), Photos(**load_file(photos)), class_names())
+    trainee = TinyTrainee(untrained(seed), run, fit, stages(*banks(data)), Photos(**load_file(answers)), class_names())
     train(trainee, Numbers(), fit, run, resume=True)
     folder = out / "tiny"
     folder.mkdir(exist_ok=True)
@@ -332,6 +138,31 @@ def make(data: Path, photos: Path, out: Path, fit: Fit, seed: int = 0) -> Backbo
     return trainee.trained()  # type: ignore[return-value]
 
 
+@torch.inference_mode()
+def photographed(backbone: Backbone, data: Path) -> dict[str, dict[str, float]]:
+    """Return zero-shot top-1 on the photo sets of ``lite``'s judgement, with one prompt "a photo of a X.".
+
+    Args:
+        backbone: any.
+        data: folder of the development sets.
+
+    Returns:
+        Set -> {"accuracy", "low", "high" (95 % Wilson interval), "chance", "items"}, all fractions but the count.
+    """
+    out = {}
+    for name, part in SETS.items():
+        table, classes = photos(data, name, part)
+        text = backbone.text.encode(backbone.text.inputs([f"a photo of {article(tidy(c))}." for c in classes]))
+        found = []
+        for i in range(0, len(table), 128):
+            views = backbone.image.encode(backbone.image.inputs([table.items[j] for j in range(i, min(i + 128, len(table)))]))
+            found.append((F.normalize(views, dim=-1) @ F.normalize(text, dim=-1).T).argmax(1).numpy())
+        hits = int((np.concatenate(found) == table.labels()).sum())
+        low, high = wilson(hits, len(table))
+        out[name] = {"accuracy": hits / len(table), "low": low, "high": high, "chance": 1 / len(classes), "items": len(table)}
+    return out
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run one step of the recipe."""
     parser = argparse.ArgumentParser(
@@ -340,7 +171,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("step", choices=("photos", "train", "judge"))
     parser.add_argument("--data", type=Path, help="folder of the development data sets")
     parser.add_argument("--photos", type=Path, help="the teacher's answers, a safetensors file")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file of the answers, or folder of the training")
+    parser.add_argument("--backbone", help="what is judged (default: what --out holds)")
     parser.add_argument("--steps", type=int, default=12000)
     asked = parser.parse_args(words)
     if asked.step == "photos":
@@ -349,7 +181,12 @@ def main(words: Sequence[str] | None = None) -> None:
         fit = Fit(lr=1e-3, batch=64, steps=asked.steps, schedule=Schedule(warmup=200), decay=0.1, clip=1.0, save_every=500, log_every=20)
         make(asked.data, asked.photos, asked.out, fit)
     else:
-        sys.stdout.write(json.dumps(judge(load(f"local:{asked.out / 'tiny'}")), indent=2) + "\n")
+        backbone = load(asked.backbone or f"local:{asked.out / 'tiny'}")
+        command = "python -m diptych.tasks.tiny judge"
+        found = {"scenes": judge(backbone), "photos": photographed(backbone, asked.data) if asked.data else {}}
+        text = json.dumps({**found, "weights": backbone.spec.weights, "command": command, "date": now(), "versions": versions()}, indent=1)
+        (asked.out / "tiny.json").write_text(text + "\n", encoding="utf-8")
+        sys.stdout.write(text + "\n")
 
 
 if __name__ == "__main__":
