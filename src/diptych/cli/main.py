@@ -10,7 +10,23 @@ import typer
 from typer.core import TyperGroup
 
 from diptych import __version__
-from diptych.cli import board, cache, classify, demo, encode, health, models, new_system, options, prove, rerun, segment, systems, verify
+from diptych.cli import (
+    audit,
+    board,
+    cache,
+    classify,
+    demo,
+    encode,
+    health,
+    models,
+    new_system,
+    options,
+    prove,
+    rerun,
+    segment,
+    systems,
+    verify,
+)
 from diptych.cli.console import say, show
 from diptych.core.errors import DiptychError
 
@@ -71,6 +87,7 @@ app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
 app.command("encode")(encode.encode)
 app.add_typer(board.app, name="board")
+app.add_typer(audit.app, name="audit")
 app.command("systems")(systems.systems)
 app.command("prove")(prove.prove)
 app.command("rerun")(rerun.rerun)

@@ -1,0 +1,179 @@
+"""``diptych audit``: where does a model fail, and which captions are wrong?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, say_skipped, show, show_json, show_table
+from diptych.core.errors import UnreadableItem, UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.audit import Finding, Part
+
+app = typer.Typer(help="Say where a model fails, or which captions do not fit their photos.", no_args_is_help=True)
+
+
+@app.callback()
+def _audit() -> None:
+    """Say where a model fails, or which captions do not fit their photos."""
+
+
+@app.command("groups")
+def audit_groups(
+    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.", show_default=False)],
+    group: Annotated[str, options.option("--group", help="Column with the groups, such as domain.")] = "",
+    label: Annotated[str, options.option("--label", help="Column with the classes (default: class_name, class or label).")] = "",
+    names: options.Names = None,
+    gap: Annotated[float, options.option("--gap", help="Accuracies of the two groups must differ by more.", min=0.0, max=0.99)] = 0.05,
+    least: Annotated[int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)] = 5,
+    selection: Annotated[str, options.option("--selection", help="half, or all: select and measure on the same items.")] = "half",
+    seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: Annotated[
+        list[str] | None,
+        options.option("--backbone", "-b", help="Repeat for several; the first selects the groups.", rich_help_panel="Model"),
+    ] = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos."""
+    from diptych.data.grouped import open_grouped
+
+    if selection not in ("half", "all"):
+        raise UsageError(f"--selection takes half or all, not {selection!r}.")
+    keys = options.file_keys(cache, verify)
+    opened = open_grouped(data, group, label, keys)
+    spoken = options.class_names(names, opened.classes)
+
+    from diptych.core.data import ClassNames
+    from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal
+    from diptych.tasks.audit import audit_groups as audit
+    from diptych.tasks.record import write_json
+
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    towers = [options.open_backbone(name, run) for name in dict.fromkeys(backbone or ["lite"])]
+    method = CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
+    found, failed = audit(opened.split("test"), ClassNames(spoken, (PROMPT,)), towers, run, method=method)
+    keys.close()
+    about = {"data": opened.name, "reference": towers[0].spec.name, "gap": gap, "least": least, "selection": selection, "seed": seed}
+    data_out = {**about, "findings": [f.as_dict() for f in found], "skipped": [{"path": e.name, "reason": e.reason} for e in failed]}
+    if out is not None:
+        write_json(out, data_out, overwrite=overwrite)
+    if json:
+        show_json(data_out)
+    else:
+        _show_groups(found)
+    say_skipped(failed)
+    if failed:
+        raise typer.Exit(UnreadableItem.exit_code)
+
+
+def _show_groups(found: list[Finding]) -> None:
+    def percent(f: Finding) -> str:
+        return f"{100 * f.value:.1f}" + (f" [{100 * f.interval[0]:.1f}, {100 * f.interval[1]:.1f}]" if f.interval else "")
+
+    for subject in dict.fromkeys(f.subject for f in found):
+        own = [f for f in found if f.subject == subject]
+        kept = next(f for f in own if f.measure == "drop" and not f.about).details
+        role = ", which selected the groups" if kept["reference"] else ""
+        show_table(
+            ["", "points, 95 % interval"],
+            [(f.measure, percent(f)) for f in own if not f.about],
+            right=(1,),
+            title=f"{subject}{role}: {kept['classes']} classes have two groups that differ",
+        )
+        rows = [f for f in own if f.about]
+        show_table(
+            ["class", "easy", "hard", "drop"],
+            [
+                (
+                    f.about,
+                    f"{', '.join(f.details['common'])} {100 * f.details['common accuracy']:.0f}",
+                    f"{', '.join(f.details['counter'])} {100 * f.details['counter accuracy']:.0f}",
+                    percent(f),
+                )
+                for f in sorted(rows, key=lambda f: -f.value)
+            ],
+            right=(3,),
+        )
+
+
+@app.command("pairs")
+def audit_pairs(
+    table: Annotated[str, typer.Argument(help="A table with pictures and captions.", show_default=False)],
+    image: Annotated[str, options.option("--image", help="Column with the picture (default: path, filepath, image).")] = "",
+    text: Annotated[str, options.option("--text", help="Column with the caption (default: caption, title, text).")] = "",
+    choice: Annotated[str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")] = "threshold",
+    threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
+    top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.", show_default=False)] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Rank captions by how badly they fit their photos, and mark the words that speak against the photo."""
+    from diptych.data.captioned import open_captioned
+
+    if out is not None and out.suffix not in (".json", ".html"):
+        raise UsageError(f"--out writes .json or .html, not {out.name!r}.")
+    if out is not None and out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: give another --out or --overwrite.")
+    if choice not in ("threshold", "most-negative"):
+        raise UsageError(f"--choice takes threshold or most-negative, not {choice!r}.")
+    keys = options.file_keys(cache, verify)
+    pairs = open_captioned(table, image, text, keys)
+
+    from diptych.methods.audit.clip4dm import CLIP4DM
+    from diptych.tasks.audit import audit_pairs as audit
+    from diptych.tasks.audit_page import html
+    from diptych.tasks.record import write_bytes, write_json
+
+    run = options.open_run(device, precision, batch, workers, cache)
+    tower = options.open_backbone(backbone, run)
+    method = CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
+    found = audit(pairs, tower, run, method=method)
+    keys.close()
+    if out is not None and out.suffix == ".html":
+        write_bytes(
+            out, html(found, pairs.items, f"{Path(table).name}: captions against photos with {tower.spec.name}").encode(), overwrite=True
+        )
+    elif out is not None:
+        write_json(out, found.as_dict(), overwrite=True)
+    if json:
+        show_json(found.as_dict())
+    else:
+        for row in found.rows[:top]:
+            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {Path(row.name).name}\n  {_marked(row.text, row.parts)}")
+    say(f"{sum(any(p.chosen for p in row.parts) for row in found.rows)} of {len(found.rows)} captions have a marked word")
+    say_skipped(found.failed)
+    if found.failed:
+        raise typer.Exit(UnreadableItem.exit_code)
+
+
+def _marked(text: str, parts: tuple[Part, ...]) -> str:
+    """Return the text with wrong words in red where the terminal shows colours, and in [brackets] everywhere."""
+    from rich.console import Console
+    from rich.style import Style
+
+    colour = Console().color_system
+    for part in sorted((p for p in parts if p.chosen), key=lambda p: -p.start):
+        word = f"[{text[part.start : part.end]}]"
+        shown = Style(color="red", bold=True).render(word) if colour else word
+        text = text[: part.start] + shown + text[part.end :]
+    return text

@@ -1,0 +1,64 @@
+"""Labelled pictures with a group each: the ground they stand on, the domain they come from, how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.folders import ImageFiles, image_paths
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import LabelledData, label_column
+from diptych.data.rows import all_inside, in_order, read_columns
+from diptych.data.tables import LABEL_COLUMNS, PATH_COLUMNS
+
+
+def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:
+    """Open labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column "split" is not read.
+
+    Args:
+        spec: a table with one picture a row, a folder that holds one called labels.csv, or a folder CLASS/GROUP/picture.
+        group: column of the table with the group; "" for folders.
+        label: column of the table with the class; "": class_name, class or label.
+        keys: remembers content keys.
+
+    Raises:
+        UsageError: nothing is there, or the column with groups or classes is not named.
+        DataError: a column or a value is missing, or the folder has no such layout.
+    """
+    path = Path(spec)
+    table = path / "labels.csv" if (path / "labels.csv").is_file() else path
+    if not table.is_dir():
+        return _from_table(table, group, label, keys)
+    if group or label:
+        raise UsageError(f"{path} holds no labels.csv, so it has no column {group or label}: give a table, or folders CLASS/GROUP.")
+    places = [(p, p.relative_to(path).parts) for p in image_paths(path)]
+    if not places or any(len(parts) != 3 for _, parts in places):
+        raise DataError(f"The pictures of {path} do not lie in folders CLASS/GROUP: lay them out so, or give a table with a group column.")
+    return _data(path.name, [str(p) for p, _ in places], [c for _, (c, _, _) in places], [g for _, (_, g, _) in places], keys)
+
+
+def _from_table(table: Path, group: str, label: str, keys: FileKeys | None) -> LabelledData:
+    cells = {name: ["" if v is None else str(v) for v in column] for name, column in read_columns(table).items()}
+    chosen = {
+        "the pictures": next((c for c in PATH_COLUMNS if c in cells), ""),
+        "the classes (--label)": label or next((c for c in LABEL_COLUMNS if c in cells), ""),
+        "the groups (--group)": group,
+    }
+    for what, name in chosen.items():
+        if name not in cells:
+            raise UsageError(f"{table} has the columns {', '.join(cells)[:300]}: name the one with {what}.")
+        if "" in cells[name]:
+            raise DataError(f"Row {cells[name].index('') + 1} of {table} has no {name}: fill it, or remove the row.")
+    paths, labels, groups = (cells[name] for name in chosen.values())
+    name = table.parent.name if table.name == "labels.csv" else table.stem
+    return _data(name, all_inside(table.parent, paths), labels, groups, keys)
+
+
+def _data(name: str, paths: Sequence[str], labels: Sequence[str], groups: Sequence[str], keys: FileKeys | None) -> LabelledData:
+    classes = in_order(set(labels))
+    columns = {"label": label_column(labels, classes), "group": Column("group", np.array(groups, dtype=np.str_))}
+    return LabelledData(name, classes, {"test": Table(ImageFiles(paths, keys), columns)})

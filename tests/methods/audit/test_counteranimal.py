@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import NAMES, Pictures, picture
+
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.methods.audit import counteranimal as c
+from diptych.methods.audit.counteranimal import CounterAnimal
+
+K, A, N = 4, 3, 480
+
+
+def noisy(seed: int, share: Any = 0.6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hits, labels, groups; ``share`` (K, A) or a number says how often a cell is right."""
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(K, size=N), rng.integers(A, size=N)
+    hits = rng.random(N) < np.broadcast_to(share, (K, A))[labels, groups]
+    return hits, labels, groups
+
+
+def test_accuracies_and_drop_against_loops() -> None:
+    hits, labels, groups = noisy(0)
+    found = c.accuracies(hits, labels, groups, (K, A))
+    for y in range(K):
+        for a in range(A):
+            assert found[y, a] == pytest.approx(hits[(labels == y) & (groups == a)].mean())
+    pairs = c.select(hits, labels, groups, (K, A), np.ones(N, dtype=bool), 0.05, 1)
+    assert [(p.common, p.counter) for p in pairs] == [(int(found[p.label].argmax()), int(found[p.label].argmin())) for p in pairs]
+    common, counter = c.drop(hits, pairs)
+    for value, side in ((common, "common_items"), (counter, "counter_items")):
+        items = np.concatenate([getattr(p, side) for p in pairs])
+        predicted = np.where(hits[items], labels[items], labels[items] + K)  # a wrong answer is none of the classes
+        with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+            assert value == pytest.approx(balanced_accuracy_score(labels[items], predicted))
+    assert c.drop(hits, pairs, np.ones((2, N)))[0] == pytest.approx([common, common])
+
+
+def test_selecting_and_measuring_on_the_same_items_makes_a_drop_of_noise_and_halves_do_not() -> None:
+    same, apart = [], []
+    for seed in range(40):
+        hits, labels, groups = noisy(seed)
+        for found, selection in ((same, "all"), (apart, "half")):
+            pairs = CounterAnimal(selection=selection).pairs(hits, labels, groups, (K, A), Run(seed=seed), "halves")
+            found.append(np.subtract(*c.drop(hits, pairs)))
+    assert np.mean(same) > 0.1
+    assert abs(np.mean(apart)) < 0.03
+
+
+def test_a_true_drop_is_found_on_the_other_half() -> None:
+    share = np.full((K, A), 0.8)
+    share[0], share[1] = (0.9, 0.2, 0.6), (0.3, 0.9, 0.6)
+    hits, labels, groups = noisy(1, share)
+    pairs = CounterAnimal(gap=0.3).pairs(hits, labels, groups, (K, A), Run(), "halves")
+    assert {(p.label, p.common, p.counter) for p in pairs} == {(0, 0, 1), (1, 1, 0)}
+    assert np.subtract(*c.drop(hits, pairs)) == pytest.approx(0.65, abs=0.15)
+
+
+def test_halves_and_relabelling_keep_classes_and_groups() -> None:
+    _, labels, groups = noisy(2)
+    first = c.halves(labels, groups, np.random.default_rng(0))
+    for y in range(K):
+        for a in range(A):
+            own = first[(labels == y) & (groups == a)]
+            assert abs(2 * own.sum() - len(own)) <= 1
+        moved = c.relabelled(labels, groups, np.random.default_rng(0))
+        assert sorted(moved[labels == y]) == sorted(groups[labels == y])
+        assert (moved[labels == y] != groups[labels == y]).any()
+    weights = c.resampled(labels, groups, np.random.default_rng(0), draws=3)
+    assert (weights[:, (labels == 1) & (groups == 2)].sum(1) == ((labels == 1) & (groups == 2)).sum()).all()
+
+
+def grouped(groups: bool = True) -> tuple[ClassNames, Table[Any]]:
+    labels = np.arange(60) % 3
+    images = tuple(picture(int(k), i, 30.0 if i % 2 else 110.0) for i, k in enumerate(labels))
+    columns = {"label": Column("label", labels)}
+    if groups:
+        columns["group"] = Column("group", np.array(["clean" if i % 2 else "noisy" for i in range(60)]))
+    return ClassNames(NAMES[:3], (c.PROMPT,)), Table(Pictures(images), columns)
+
+
+def test_findings_name_their_subject_and_control() -> None:
+    names, table = grouped()
+    subjects = {"a": Kit({"main": SmallBackbone()}), "b": Kit({"main": SmallBackbone(seed=1)})}
+    found = CounterAnimal(gap=0.0, least=1).audit(subjects, names, table, Run())
+    assert found == CounterAnimal(gap=0.0, least=1).audit(subjects, names, table, Run())
+    for subject in subjects:
+        whole = {f.measure: f for f in found if f.subject == subject and not f.about}
+        assert whole["drop"].value == pytest.approx(whole["common"].value - whole["counter"].value)
+        assert whole["drop"].details["reference"] is (subject == "a")
+        low, high = whole["drop, random groups"].interval or (1.0, 1.0)
+        assert low <= 0 <= high
+    for f in found:
+        if f.about:
+            assert set(f.details["common"] + f.details["counter"]) <= {"clean", "noisy"}
+            assert f.as_dict()["about"] in NAMES
+
+
+def test_a_fitted_classifier_may_be_the_subject() -> None:
+    from diptych.core.data import Evidence
+    from diptych.methods.classify.zero_shot import ZeroShot
+
+    names, table = grouped()
+    kit = Kit({"main": SmallBackbone()})
+    fitted = ZeroShot().fit(kit, names, Evidence(), Run())
+    same = c.predictions(kit, names, table.items, Run())
+    assert (c.predictions(Kit({"classifier": fitted}), names, table.items, Run()) == same).all()
+
+
+def test_bad_input_is_named() -> None:
+    names, table = grouped()
+    kit = {"a": Kit({"main": SmallBackbone()})}
+    with pytest.raises(UsageError, match="there are none"):
+        CounterAnimal().audit({}, names, table, Run())
+    with pytest.raises(UsageError, match="'x' is none of the subjects"):
+        CounterAnimal(reference="x").audit(kit, names, table, Run())
+    with pytest.raises(DataError, match="no group column"):
+        CounterAnimal().audit(kit, names, grouped(groups=False)[1], Run())
+    with pytest.raises(DataError, match="all items are of one group|All items are of one group"):
+        CounterAnimal().audit(kit, names, table.take(range(1, 60, 2)), Run())
+    with pytest.raises(DataError, match="No class has two groups"):
+        CounterAnimal(least=50).audit(kit, names, table, Run())
+    with pytest.raises(MissingPart):
+        CounterAnimal().audit({"a": Kit()}, names, table, Run())
+    with pytest.raises(UsageError, match="gap in"):
+        CounterAnimal(gap=1.0)
+    with pytest.raises(UsageError, match="selection half or all"):
+        dataclasses.replace(CounterAnimal(), selection="both")  # type: ignore[arg-type]
