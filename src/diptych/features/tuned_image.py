@@ -56,13 +56,21 @@ class TunedImage(nn.Module):
         return tower.project(tower.pooled(s)).float()
 
     def norms(self, *, blocks_only: bool = False) -> tuple[str, ...]:
-        """Return the names of weights and biases of the tower's LayerNorms: those that its output hangs on.
+        """Return the names of weights and biases of the tower's LayerNorms.
 
         Args:
             blocks_only: leave out the norms of the stem and before the projection, which stand in no block.
         """
-        size = self.space.encoders["image"].size or 0
         named = {f"twin.{n}.{p}": t for n, m in self.twin.named_modules() if isinstance(m, nn.LayerNorm) for p, t in m.named_parameters()}
+        return self._reached(named, blocks_only)
+
+    def weights(self) -> tuple[str, ...]:
+        """Return the names of all parameters that the embedding hangs on."""
+        return self._reached({f"twin.{n}": t for n, t in self.twin.named_parameters()}, False)
+
+    def _reached(self, named: Mapping[str, Tensor], blocks_only: bool) -> tuple[str, ...]:
+        """Return those that get a gradient from one image: libraries name the parts of their towers in many ways."""
+        size = self.space.encoders["image"].size or 0
         x = torch.zeros(1, 3, size, size, device=next(self.twin.parameters()).device)
         tower = self.space.tower("image")
         flags = {name: t.requires_grad for name, t in named.items()}
