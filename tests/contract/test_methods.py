@@ -47,10 +47,19 @@ def backbone_for(slug: str, score: Literal["softmax", "sigmoid"] = "softmax") ->
     return DeepBackbone(score=score) if slug in DEEP else SmallBackbone(score=score)
 
 
+SHORT: dict[str, dict[str, Any]] = {
+    "dn-cbm": {"epochs": 4, "probe_epochs": 20, "vocabulary": ("fox", "tree", "cup")},
+    "glsim": {"epochs": 3},
+    "mocoop": {"epochs": 3},
+    "nola": {"epochs": 3, "views": 2},
+}
+"""Long trainings are cut short here: what every system owes holds at any length."""
+
+
 def make(slug: str, label: str | None = None) -> Classifier:
     method = catalog.find(slug)
     assert issubclass(method, Classifier)
-    return method(**({} if label is None else method.card.variants[label]))
+    return method(**(SHORT.get(slug, {}) | ({} if label is None else dict(method.card.variants[label]))))
 
 
 def fit(method: Classifier, *, classes: int = 3, seed: int = 0) -> tuple[FittedClassifier, Table[Any]]:

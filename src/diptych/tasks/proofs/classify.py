@@ -148,6 +148,10 @@ def _random_letters(system: Any, run: Run) -> Classifier:
 
 RANDOM_LETTERS = Altered(_random_letters)
 """Every letter of a context's phrasings is drawn anew; lengths, spaces and unspoken phrasings stay."""
+LEAST_SIMILAR = Altered(lambda system, run: replace(system, pick="least"))
+"""The box of the patches that resemble the image least."""
+UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
+"""No epoch is trained."""
 UNIFORM_CONTEXTS = Altered(lambda system, run: replace(system, temperature=math.inf))
 """All contexts weigh alike."""
 
@@ -250,5 +254,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"shuffled labels": shuffled_labels},
         ),
         "nola": Trial((Claim("zero-shot", 0), Claim("nola", 0, "texts alone")), shuffled_pixels, "zero-shot", variant="head"),
+        "glsim": Trial((Claim("linear-probe", 16),), LEAST_SIMILAR, "linear-probe", variant="frozen"),
+        "mocoop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot", variant="frozen image"),
+        "dn-cbm": Trial(
+            (Claim("zero-shot", 16),), shuffled_labels, "zero-shot", variant="small", beside={"untrained dictionary": UNTRAINED}
+        ),
     }
 )

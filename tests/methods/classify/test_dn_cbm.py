@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, task
+from torch.nn.functional import normalize
+
+from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.words import WordNet
+from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, named, probe
+
+WORDS = ("fox", "tree", "cup", "horse", "sea")
+QUICK = DNCBM(2.0, 1e-4, 20, 5e-3, (0.1, 0.01), 40, WORDS)
+
+
+def test_scores_equal_a_numpy_loop(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    d = fitted.dictionary
+    e, be, b, w = (t.double().numpy() for t in (d.encoder, d.encoder_bias, d.bias, fitted.weight))
+    image = SmallBackbone().image
+    x = image.encode(image.inputs(list(test.items))).detach().double().numpy()
+    expected = np.stack([w @ np.maximum(0, e @ (row - b) + be) for row in x])
+    scores = fitted.scores(test.items, run)
+    np.testing.assert_allclose(scores.values.numpy(), expected, rtol=1e-4, atol=1e-4)
+    assert scores.kind == "logit"
+
+
+def test_probe_without_penalty_nears_scikit_learns() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(300) % 3
+    f = (torch.randn(300, 6, generator=g) + torch.eye(6)[y]).relu()
+    w = probe(f, y, 3, 0.05, 0.0, 400, Run())
+    oracle = LogisticRegression(C=1e6, fit_intercept=False, max_iter=2000).fit(f.numpy(), y.numpy())
+    torch.testing.assert_close((f @ w.T).softmax(1), torch.tensor(oracle.predict_proba(f.numpy())).float(), rtol=0.05, atol=0.02)
+
+
+def test_a_penalty_makes_the_layer_sparse() -> None:
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(200) % 2
+    f = torch.cat([torch.eye(2)[y] * 2, torch.rand(200, 8, generator=g)], dim=1)
+    small, large = (probe(f, y, 2, 0.05, weight, 300, Run()).abs() for weight in (0.0, 5.0))
+    assert large[:, 2:].mean() < 0.1 * small[:, 2:].mean()
+    assert large[:, :2].mean() > 10 * large[:, 2:].mean()
+
+
+def test_names_are_the_nearest_words() -> None:
+    decoder, words = normalize(torch.randn(8, 700), dim=0), normalize(torch.randn(30, 8), dim=1)
+    place, cosines = named(decoder, words)
+    for k in (0, 511, 512, 699):
+        every = [float(words[w] @ decoder[:, k]) for w in range(30)]
+        assert int(place[k]) == int(np.argmax(every))
+        assert float(cosines[k]) == pytest.approx(max(every), abs=1e-6)
+
+
+def test_reasons_add_up_to_the_logit_and_a_concept_can_be_switched_off(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    best = fitted.scores(test.items, run).values.amax(dim=1)
+    for reasons, value in zip(fitted.explain(test.items, run), best.tolist(), strict=True):
+        assert sum(r.weight for r in reasons) == pytest.approx(value, abs=1e-4)
+        assert [r.weight for r in reasons] == sorted((r.weight for r in reasons), reverse=True)
+        assert all(r.text.split(" (concept ")[0] in WORDS for r in reasons)
+    first = int(fitted.explain(test.items, run)[0][0].text.split("concept ")[1][:-1])
+    spoiled = fitted.without((first,))
+    assert all(f"(concept {first})" not in r.text for r in spoiled.explain(test.items, run)[0])
+    assert fitted.without(()).scores(test.items, run).values.equal(fitted.scores(test.items, run).values)
+    with pytest.raises(UsageError, match="numbered from 0 to 31"):
+        fitted.without((32,))
+
+
+def test_concepts_see_no_label(kit: Kit, run: Run) -> None:
+    """The dictionary, its sparsity and its names hang on the unlabelled images alone."""
+    names, evidence, _ = task(3)
+    assert evidence.train is not None
+    method = replace(QUICK, sparsity=None)
+    one = method.fit(kit, names, evidence, run)
+    two = method.fit(kit, names, replace(evidence, train=task(3, shots=2)[1].train), run)
+    assert torch.equal(one.dictionary.decoder, two.dictionary.decoder)
+    assert one.names == two.names
+
+
+def test_the_chosen_sparsity_shows_few_concepts(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = DNCBM(8.0, None, 20, probe=(0.1, 0.0), vocabulary=WORDS).fit(kit, names, evidence, run)
+    assert float((fitted.codes(test.items, run) > 0).float().sum(dim=1).mean()) <= ACTIVE
+
+
+def test_embeddings_are_not_normalised(kit: Kit, run: Run) -> None:
+    """Pitfall: the codes of an image twice as far from the bias are not those of the image."""
+    names, evidence, test = task(2)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    image = SmallBackbone().image
+    x = image.encode(image.inputs(list(test.items))).detach()
+    torch.testing.assert_close(fitted.codes(test.items, run), fitted.dictionary.codes(x))
+    assert not torch.allclose(fitted.dictionary.codes(x), fitted.dictionary.codes(normalize(x, dim=1)), atol=1e-3)
+
+
+def test_general_words() -> None:
+    words = WordNet.load().general_words()
+    assert 9000 < len(words) < 10000
+    assert {"dog", "vehicle", "colour"} & set(words) >= {"dog", "vehicle"}
+    assert list(words) == sorted(set(words))
+
+
+def test_bad_input(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task(2)
+    for wrong in ({"expansion": 0.0}, {"sparsity": -1.0}, {"epochs": -1}, {"rate": 0.0}, {"probe": (0.0, 1.0)}, {"probe": (1.0, -1.0)}):
+        with pytest.raises(UsageError, match=r"DN-CBM takes .* or leave them out"):
+            DNCBM(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
+        QUICK.fit(kit, names, replace(evidence, unlabelled=Pictures(())), run)
