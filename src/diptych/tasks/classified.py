@@ -1,0 +1,94 @@
+"""What was said about photos, as data; no torch, so that a remembered classifier answers without it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from diptych.core.data import ClassNames
+from diptych.core.errors import UnreadableItem
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was said about one photo.
+
+    Args:
+        name: what the user calls it.
+        top: (class name, probability), best first.
+        inside: names of the set that holds the true class at the promised coverage, best first; None: no sets were asked for.
+        unknown: whether it is called unknown at the promised false-alarm rate; None: that was not asked for.
+    """
+
+    name: str
+    top: tuple[tuple[str, float], ...]
+    inside: tuple[str, ...] | None = None
+    unknown: bool | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        found: dict[str, Any] = {
+            "path": self.name,
+            "labels": [{"label": label, "probability": round(value, 6)} for label, value in self.top],
+        }
+        if self.inside is not None:
+            found["set"] = list(self.inside)
+        if self.unknown is not None:
+            found["unknown"] = self.unknown
+        return found
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Predictions for all readable photos.
+
+    Args:
+        predictions: in the order of the photos.
+        failed: photos that could not be read, and why.
+        classes: names and templates that were used.
+        backbone: canonical name of the backbone.
+        method: slug of the system.
+        score: "softmax" (probabilities of a photo sum to 1 over all classes) or "sigmoid" (each class for itself).
+        threshold: classes below it were left out; None: none were.
+        seconds: "encode", "fit" and "predict" wall seconds.
+        encoded: photos that went through the image tower; the others came from the cache.
+        promises: "model", "temperature", "sets" and "unknown_rate" where an exported model spoke; {} else.
+    """
+
+    predictions: tuple[Prediction, ...]
+    failed: tuple[UnreadableItem, ...]
+    classes: ClassNames
+    backbone: str
+    method: str
+    score: str
+    threshold: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    encoded: int = 0
+    promises: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "predictions": [p.as_dict() for p in self.predictions],
+            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "backbone": self.backbone,
+            "method": self.method,
+            "score": self.score,
+            "threshold": self.threshold,
+            **self.promises,
+            "classnames": list(self.classes.names),
+            "templates": list(self.classes.templates),
+            "template_hash": self.classes.template_hash,
+            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
+        }
+
+    def as_csv(self) -> str:
+        """Return one line a photo and rank: path, rank, label, probability."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(["path", "rank", "label", "probability"])
+        for p in self.predictions:
+            writer.writerows([p.name, rank, label, f"{value:.6f}"] for rank, (label, value) in enumerate(p.top, 1))
+        return text.getvalue()
