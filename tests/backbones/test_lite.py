@@ -158,7 +158,7 @@ def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, 
 )
 def test_a_missing_package_is_named_in_one_sentence(module: str, distribution: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(lite_parts.importlib.util, "find_spec", lambda name: None if name == module else found(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else found(name))
     with pytest.raises(NotAvailable) as caught:
         lite.load_lite(heads)
     assert str(caught.value) == f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."

@@ -34,7 +34,27 @@ def test_each_sentence_once_and_from_the_store(tmp_path: Path) -> None:
     head = text_head(SmallBackbone(), PROMPTS, run)
     assert run.tally["encoded"] == 4
     assert torch.equal(text_head(SmallBackbone(), PROMPTS, run), head)
-    assert (run.tally["encoded"], run.tally["cached"]) == (4, 4)
+    assert run.tally["encoded"] == 4
+    text_head(SmallBackbone(), [["a fox", "an oak"]], run)  # another class of known sentences
+    assert (run.tally["encoded"], run.tally["cached"]) == (4, 2)
+
+
+def test_a_known_class_costs_one_row_in_any_company(tmp_path: Path) -> None:
+    run = Run(cache=tmp_path)
+    head = text_head(SmallBackbone(), PROMPTS, run)
+    again = Run(cache=tmp_path)
+    assert torch.equal(text_head(SmallBackbone(), [PROMPTS[2], PROMPTS[0]], again), head[[2, 0]])
+    assert not again.tally
+    text_head(SmallBackbone(), [PROMPTS[1], ["new"]], again)
+    assert again.tally["encoded"] == 1
+    assert torch.equal(text_head(SmallBackbone(), PROMPTS, again), head)
+
+
+def test_the_order_of_prompts_is_another_class_key_but_a_shared_cache_answers(tmp_path: Path) -> None:
+    head = text_head(SmallBackbone(), PROMPTS, Run(cache=tmp_path / "shared"))
+    own = Run(cache=tmp_path / "own", shared_cache=tmp_path / "shared")
+    assert torch.equal(text_head(SmallBackbone(), PROMPTS, own), head)
+    assert not own.tally
 
 
 def test_order_of_classes_is_kept() -> None:

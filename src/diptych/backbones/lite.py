@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from diptych.backbones.lite_files import HEADS
 from diptych.backbones.lite_parts import IMAGE_SHA, TEXT_SHA, ImageHead, LiteModule, TextHead, image_tower, text_tower
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
@@ -26,7 +27,6 @@ from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, PixelRecipe,
 from diptych.core.errors import MissingHook, NotAvailable, UsageError
 
 PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
-HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
 CONTEXT = 256
 
 

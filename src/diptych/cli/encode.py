@@ -22,6 +22,7 @@ def encode(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -41,7 +42,7 @@ def encode(
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
     opened = open_data(source, keys) if source is not None else Texts(lines)
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     made = write_embeddings(opened, options.open_backbone(backbone, run), run, out, overwrite=overwrite)
     keys.close()
     if json:

@@ -11,13 +11,15 @@ import typer
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from diptych.backbones.remembered import Remembered
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.data.pools import Pool
 
-EMBEDDINGS, KEYS = "embeddings", "keys.sqlite"
-"""What a cache folder holds: the embedding store, and the content keys of files."""
+EMBEDDINGS, KEYS, ENGINES = "embeddings", "keys.sqlite", "engines"
+"""What a cache folder holds: the embedding store, the content keys of files, and encoders prepared for this machine."""
+PRECISIONS = {"fp32": "fp32", "exact": "fp32", "bf16": "bf16", "fast": "bf16"}
 
 
 NO_FLAG = "DIPTYCH_DATA"
@@ -35,7 +37,11 @@ BackboneName = Annotated[
     str, option("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", rich_help_panel="Model")
 ]
 Device = Annotated[str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")]
-Precision = Annotated[str, option("--precision", help="fp32 or bf16, of the towers.", rich_help_panel="Model")]
+Precision = Annotated[str, option("--precision", help="fp32 (exact) or bf16 (fast), of the towers.", rich_help_panel="Model")]
+Engine = Annotated[
+    str,
+    option("--engine", help="On the CPU: auto (ONNX Runtime where it gives torch's vectors), onnx, torch.", rich_help_panel="Model"),
+]
 Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
 Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
 Cache = Annotated[
@@ -81,19 +87,25 @@ def file_keys(cache: Path | None, verify: bool) -> FileKeys:
     return FileKeys(cache_folder(cache) / KEYS, verify=verify)
 
 
-def open_run(device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None = None, seed: int = 0) -> Run:
+def open_run(
+    device: str,
+    precision: str,
+    batch: int,
+    workers: int,
+    cache: Path | None,
+    out: Path | None = None,
+    seed: int = 0,
+    engine: str = "torch",
+) -> Run:
     """Return the run that these options describe; "auto" takes a GPU if there is one.
 
     Raises:
-        UsageError: an unknown precision, or a device that is not there.
+        UsageError: an unknown precision or engine, or a device that is not there.
     """
     import torch
 
-    from diptych.cli.console import Display
-    from diptych.core.run import Run
-
-    if precision not in ("fp32", "bf16"):
-        raise UsageError(f"Precision {precision!r} is unknown: use fp32 or bf16.")
+    if precision not in PRECISIONS:
+        raise UsageError(f"Precision {precision!r} is unknown: use fp32 or bf16 (also called exact and fast).")
     chosen = device
     if device == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -101,17 +113,48 @@ def open_run(device: str, precision: str, batch: int, workers: int, cache: Path 
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
+    return _run(chosen, precision, batch, workers, cache, out, seed, engine)
+
+
+def _run(device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None, seed: int, engine: str) -> Run:
+    from diptych.backbones.engine import Engines
+    from diptych.cli.console import Display, say
+    from diptych.core.run import Run
+
     return Run(
         seed=seed,
-        device=chosen,
-        precision=precision,
+        device=device,
+        precision=PRECISIONS[precision],
         cache=cache_folder(cache) / EMBEDDINGS,
         shared_cache=shared_store(),
         out=out,
         batch=batch,
         workers=workers,
         progress=Display().bar,
+        engine=None if engine == "torch" else Engines(cache_folder(cache) / ENGINES, engine, say),
     )
+
+
+def recalled_run(
+    name: str, device: str, precision: str, batch: int, workers: int, cache: Path | None, engine: str
+) -> tuple[Remembered, Run] | None:
+    """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports no torch."""
+    from diptych.backbones.remembered import recall
+
+    if PRECISIONS.get(precision) != "fp32" or engine not in ("auto", "onnx"):
+        return None
+    known = recall(name, cache_folder(cache) / ENGINES)
+    if known is None or "cpu" not in (device, known.device if device == "auto" else ""):
+        return None
+    return known, _run("cpu", precision, batch, workers, cache, None, 0, engine)
+
+
+def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path | None) -> None:
+    """Remember a backbone for the next process, where "auto" means the CPU."""
+    from diptych.backbones.remembered import remember as write
+
+    if device == "auto" and run.device == "cpu" and run.engine is not None:
+        write(name, backbone, cache_folder(cache) / ENGINES, "cpu")
 
 
 def open_backbone(name: str, run: Run) -> Backbone:

@@ -31,6 +31,7 @@ def segment(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
@@ -53,7 +54,7 @@ def segment(
     there = [p for stem in marks for p in (out / f"{stem}.overlay.png", out / f"{stem}.labels.png", out / f"{stem}.json") if p.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} exists: give another --out or --overwrite.")
-    run = options.open_run(device, precision, 1, 1, cache)
+    run = options.open_run(device, precision, 1, 1, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     found = segment_photos(
         samples,

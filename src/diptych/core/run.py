@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
+
+    from diptych.core.backbone import Encoder
 
 
 class Progress(Protocol):
@@ -45,6 +49,43 @@ def silent(name: str, total: int | None) -> Progress:
     return SilentProgress()
 
 
+class Runner(Protocol):
+    """One encoder on one runtime.
+
+    Attributes:
+        name: what a user reads.
+        precision: of its weights, "fp32" or "bf16".
+        facts: what the embedding store must tell apart; {} where the bits are torch's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a user reads."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Of the weights."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the store must tell apart."""
+        ...
+
+    def __call__(self, x: Any, /) -> NDArray[np.float32]:
+        """Return (B, D) vectors of an encoder's inputs."""
+        ...
+
+
+class Engine(Protocol):
+    """What runs encoders in torch's stead when many items are embedded; towers and gradients stay with torch."""
+
+    def runner(self, encoder: Encoder[Any], run: Run, /) -> Runner | None:
+        """Return what runs an encoder; None: torch itself."""
+        ...
+
+
 @dataclass(frozen=True)
 class World:
     """Place among processes.
@@ -73,6 +114,7 @@ class Run:
         progress: makes a bar from (name, total).
         world: place among processes.
         shared_cache: folder of an embedding store that is asked before ``cache`` and never written.
+        engine: what runs encoders when items are embedded; None: torch.
         tally: counts of what was done ("encoded", "decoded", "cached"); the one mutable field, for reports only.
     """
 
@@ -86,6 +128,7 @@ class Run:
     progress: Callable[[str, int | None], Progress] = silent
     world: World = World()
     shared_cache: Path | None = None
+    engine: Engine | None = None
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
     def integer(self, purpose: str) -> int:

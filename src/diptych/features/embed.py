@@ -1,4 +1,4 @@
-"""Embedding of samples: each content key once, through the store, with decoding ahead of encoding."""
+"""Embedding of samples: each content key once, through the store, with decoding ahead of encoding. Torch only where torch encodes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from diptych.core.backbone import Encoder, Inputs
+from diptych.core.backbone import Encoder
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core.run import Run, Runner
 from diptych.features.layers import Vectors, open_vectors
 from diptych.features.plans import Batch
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from diptych.data.views import ViewRecipe
 
 _ROUNDS = 3  # the store may lose a batch to damage between writing and reading; thrice in a row is a broken disk
@@ -42,13 +42,22 @@ class Embeddings:
     failed: tuple[UnreadableItem, ...]
 
 
+@dataclass(frozen=True)
+class Arrays:
+    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views."""
+
+    values: NDArray[np.float32]
+    kept: NDArray[np.int64]
+    failed: tuple[UnreadableItem, ...]
+
+
 def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Tensor:
     """Embed all items.
 
     Args:
         encoder: of any modality.
         items: N samples; those of equal key are encoded once.
-        run: batch size, threads, precision, device and cache folders; a cache folder that may not be written is only
+        run: batch size, threads, precision, device, engine and cache folders; a cache folder that may not be written is only
             read.
         views: A random crops of each image instead of the image itself.
 
@@ -71,12 +80,22 @@ def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, view
 
     ``run.tally`` counts vectors "cached" and "encoded", and items "decoded" and "failed".
     """
+    import torch
+
+    found = embed_arrays(encoder, items, run, views=views)
+    out = torch.from_numpy(found.values)
+    return Embeddings(out if views else out[:, 0], found.kept, found.failed)
+
+
+def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Arrays:
+    """Embed as ``embed_readable`` does; where a runtime other than torch encodes arrays, torch is not imported."""
     _check(encoder, run, views)
     first, failed, place = _keys(items)
+    runner = run.engine.runner(encoder, run) if run.engine and len(first) else None
     keys = list(first)
     draws = range(views.draws) if views else range(1)
     vectors = open_vectors(run)
-    spaces = [vectors.space(_facts(encoder, run, views, draw)) for draw in draws]
+    spaces = [vectors.space(space_facts(encoder, run, runner, views, draw)) for draw in draws]
     values = np.zeros((len(keys), len(spaces), encoder.dim), dtype=np.float32)
     found = np.zeros((len(keys), len(spaces)), dtype=bool)
     source = _Source(encoder, items, first, views)
@@ -96,12 +115,11 @@ def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, view
                 f"The embedding cache {run.cache} loses what is written to it: check the disk, or name another cache folder."
             )
         plans = [vectors.plan(s, m, size=run.batch, within=first) for s, m in zip(spaces, missing, strict=True)]
-        _encode(source, plans, spaces, vectors, run)
+        _encode(source, plans, spaces, vectors, run, runner)
     failed |= {i: UnreadableItem(items.name(i), source.broken[keys[p]].reason) for i, p in place.items() if keys[p] in source.broken}
     run.tally["failed"] += len(failed)
     kept = np.asarray([i for i in range(len(items)) if i not in failed], dtype=np.int64)
-    out = torch.from_numpy(values[[place[int(i)] for i in kept]])
-    return Embeddings(out if views else out[:, 0], kept, tuple(failed[i] for i in sorted(failed)))
+    return Arrays(values[[place[int(i)] for i in kept]], kept, tuple(failed[i] for i in sorted(failed)))
 
 
 def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
@@ -129,15 +147,18 @@ def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem
     return first, failed, place
 
 
-def _facts(encoder: Encoder[Any], run: Run, views: ViewRecipe | None, draw: int) -> dict[str, Any]:
-    """Return all that decides a vector besides the item; its hash is the space of the store."""
+def space_facts(
+    encoder: Encoder[Any], run: Run, runner: Runner | None = None, views: ViewRecipe | None = None, draw: int = 0
+) -> dict[str, Any]:
+    """Return all that decides a vector besides the item; its hash is the space of the store. Other runtimes round otherwise than torch."""
     return {
         "encoder": encoder.fingerprint,
         "modality": encoder.modality,
         "dim": encoder.dim,
-        "precision": run.precision,
+        "precision": runner.precision if runner else run.precision,
         "views": views.name if views else None,
         "draw": draw,
+        **(runner.facts if runner else {}),
     }
 
 
@@ -170,21 +191,29 @@ class _Source:
             return {d: self._views.draw(item, size, key, d) for d in draws}
         return item if self.encoder.size is None else self.encoder.inputs([item])
 
-    def inputs(self, read: Sequence[Any], draw: int) -> Inputs:
+    def inputs(self, read: Sequence[Any], draw: int) -> Any:
         """Return the inputs of a batch of what ``read`` gave, errors left out."""
         if self._views:
+            import torch
+
             return self.encoder.inputs([torch.tensor(r[draw]).permute(2, 0, 1).float() / 255 for r in read])
         return self.encoder.inputs(read) if self.encoder.size is None else _joined(read)
 
 
-def _joined(parts: Sequence[Inputs]) -> Inputs:
-    head = parts[0]
-    if isinstance(head, Tensor):
-        return torch.cat([p for p in parts if isinstance(p, Tensor)])
-    return {name: torch.cat([p[name] for p in parts if not isinstance(p, Tensor)]) for name in head}
+def _joined(parts: Sequence[Any]) -> Any:
+    """Join inputs of one item each: arrays, tensors, or several of them by name."""
+    if isinstance(parts[0], Mapping):
+        return {name: _joined([p[name] for p in parts]) for name in parts[0]}
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(list(parts))
 
 
-def _encode(source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run) -> None:
+def _encode(
+    source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run, runner: Runner | None
+) -> None:
     """Encode planned batches; batches of equal members in several draws are decoded together."""
     jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
     for draw, batches in enumerate(plans):
@@ -205,7 +234,9 @@ def _encode(source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[
             good = [r for r in read if not isinstance(r, UnreadableItem)]
             run.tally["decoded"] += len(good)
             for draw, batch in parts:
-                rows = _rows(source.encoder, source.inputs(good, draw), run) if good else np.zeros((0, source.encoder.dim), np.float32)
+                rows = (
+                    _rows(source.encoder, source.inputs(good, draw), run, runner) if good else np.zeros((0, source.encoder.dim), np.float32)
+                )
                 vectors.put(spaces[draw], batch, rows, {k: e.reason for k, e in broken.items()})
                 run.tally["encoded"] += len(good)
                 bar.advance(len(keys))
@@ -231,10 +262,14 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _rows(encoder: Encoder[Any], x: Inputs, run: Run) -> NDArray[np.float32]:
+def _rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
     """Encode without gradients; the caller's grad mode comes back whatever happens."""
+    if runner:
+        return runner(x)
+    import torch
+
     kind = torch.device(run.device).type
-    moved = x.to(run.device) if isinstance(x, Tensor) else {name: t.to(run.device) for name, t in x.items()}
+    moved = {name: t.to(run.device) for name, t in x.items()} if isinstance(x, Mapping) else x.to(run.device)
     with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=run.precision == "bf16"):
         rows: NDArray[np.float32] = encoder.encode(moved).float().cpu().numpy()
     return rows

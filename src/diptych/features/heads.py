@@ -13,13 +13,15 @@ from diptych.core.data import Texts
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed
+from diptych.features.head_cache import read_head, write_head
 
 
 def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) -> Tensor:
     """Return one unit vector a class: w_k = normalise(mean over m of normalise(text(p_km))).
 
     Args:
-        backbone: whose text encoder embeds the prompts; every distinct sentence is encoded once and cached by its hash.
+        backbone: whose text encoder embeds the prompts; every distinct sentence is encoded once and cached by its hash, and
+            every class by the hash of its prompts.
         prompts: K lists of prompts, each of any length from 1; a doubled prompt counts twice in its mean.
         run: batch size, device and cache folder.
 
@@ -33,10 +35,15 @@ def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) ->
     """
     if not prompts or not all(prompts):
         raise UsageError("Every class needs at least one prompt, and there must be a class: check the names and templates.")
+    known = read_head(backbone.text, prompts, run)
+    if known is not None:
+        return torch.from_numpy(known)
     sentences = dict.fromkeys(sentence for row in prompts for sentence in row)
     place = {sentence: i for i, sentence in enumerate(sentences)}
     unit = normalize(embed(backbone.text, Texts(tuple(sentences)), run), dim=-1)
-    return normalize(torch.stack([unit[[place[sentence] for sentence in row]].mean(dim=0) for row in prompts]), dim=-1)
+    head = normalize(torch.stack([unit[[place[sentence] for sentence in row]].mean(dim=0) for row in prompts]), dim=-1)
+    write_head(backbone.text, prompts, head.numpy(), run)
+    return head
 
 
 def logits(backbone: Backbone, x: Tensor, head: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
         raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
     items, columns = (source, {"caption": list(source.values)}) if isinstance(source, Texts) else _photos(source)
     start, before = time.perf_counter(), run.tally["encoded"]
-    found = embed_readable(backbone.text if kind == "text" else backbone.image, items, run)
+    encoder = backbone.text if kind == "text" else backbone.image
+    found = embed_readable(encoder, items, run)
     seconds = time.perf_counter() - start
     if len(found.kept) == 0:
         raise DataError(f"None of the {len(items)} items can be read; the first: {found.failed[0] if found.failed else 'there is none'}.")
@@ -90,6 +91,7 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
     write_bytes(
         out / "metadata" / "metadata_0.parquet", _parquet({n: [c[int(i)] for i in found.kept] for n, c in columns.items()}), overwrite=True
     )
+    runner = run.engine.runner(encoder, run) if run.engine else None
     made = Encoded(out, len(unit), unit.shape[1], found.failed, seconds, run.tally["encoded"] - before)
     facts = {
         **made.as_dict(),
@@ -99,7 +101,8 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
         "dtype": "float32",
         "spec": backbone.spec.as_dict(),
         "fingerprint": backbone.fingerprint,
-        "precision": run.precision,
+        "precision": runner.precision if runner else run.precision,
+        "engine": runner.name if runner else "torch",
         "device": run.device,
         "versions": versions(),
         "date": now(),

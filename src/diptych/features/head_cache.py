@@ -1,0 +1,54 @@
+"""Class heads on disk: one unit vector a class, by the hash of its prompts, so that a known class costs one row. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Encoder
+from diptych.core.run import Run
+from diptych.features.embed import space_facts
+from diptych.features.layers import open_vectors
+
+_SIZE = 4096  # classes a batch: rows do not depend on each other, so the size is free
+
+
+def read_head(encoder: Encoder[Any], prompts: Sequence[Sequence[str]], run: Run) -> NDArray[np.float32] | None:
+    """Return the (K, D) unit rows of K classes; None unless all are known.
+
+    Args:
+        encoder: of texts; only its fingerprint, modality and width are asked.
+        prompts: of each class, in order.
+        run: precision, engine and cache folders.
+    """
+    if run.cache is None:
+        return None
+    vectors = open_vectors(run)
+    values, found = vectors.get(vectors.space(_facts(encoder, run)), [_key(row) for row in prompts])
+    return values if found.all() else None
+
+
+def write_head(encoder: Encoder[Any], prompts: Sequence[Sequence[str]], head: NDArray[np.float32], run: Run) -> None:
+    """Keep the (K, D) unit rows of K classes; a class that is known keeps the row that was first."""
+    if run.cache is None:
+        return
+    vectors = open_vectors(run)
+    space = vectors.space(_facts(encoder, run))
+    rows = {_key(row): vector for row, vector in zip(prompts, head, strict=True)}
+    missing = [key for key, known in zip(rows, vectors.get(space, list(rows))[1], strict=True) if not known]
+    for batch in vectors.plan(space, missing, size=_SIZE):
+        vectors.put(space, batch, np.stack([rows[key] for key in batch.keys]).astype(np.float32))
+
+
+def _key(prompts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()
+
+
+def _facts(encoder: Encoder[Any], run: Run) -> dict[str, Any]:
+    runner = run.engine.runner(encoder, run) if run.engine else None
+    return {**space_facts(encoder, run, runner), "of": "class heads"}

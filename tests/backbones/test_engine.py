@@ -1,0 +1,223 @@
+"""The engine on a small convolution with open_clip's shape of an encoder: parity, records, refusals, two writers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.encoders import Photos
+from torch import Tensor, nn
+
+from diptych.backbones import engine, export
+from diptych.backbones.engine import Engines, OnnxRunner, read_made
+from diptych.core.errors import DiptychError, UsageError
+from diptych.core.run import Run
+from diptych.features.embed import embed
+
+
+class Mixed(nn.Module):
+    """Features of an image; ``mates`` makes them follow the batch."""
+
+    def __init__(self, mates: float = 0.0) -> None:
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        self.a, self.b = nn.Conv2d(3, 8, 3, stride=2), nn.Linear(8, 5)
+        for p in self.parameters():
+            p.data = torch.randn(p.shape, generator=g)
+        self.mates = mates
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.a(x)).mean((2, 3))
+        return self.b(h + self.mates * h.sum(0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Small:
+    model: nn.Module
+    fingerprint: str = "ab" * 8
+    modality = "image"
+    dim = 5
+    size = 16
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
+        return torch.stack(
+            [torch.from_numpy(np.asarray(i.convert("RGB").resize((16, 16)), np.float32) / 255).permute(2, 0, 1) for i in items]
+        )
+
+    def encode(self, x: Tensor, /) -> Tensor:
+        return self.model(x)
+
+
+@pytest.fixture
+def small() -> Small:
+    return Small(Mixed().eval())
+
+
+def run_with(tmp_path: Path, kind: str = "auto", precision: str = "fp32", said: list[str] | None = None) -> Run:
+    lines = [] if said is None else said
+    return Run(cache=tmp_path / "cache", engine=Engines(tmp_path / "engines", kind, lines.append), precision=precision, batch=3)
+
+
+def test_gives_torchs_vectors_and_says_so_once(tmp_path: Path, small: Small) -> None:
+    said: list[str] = []
+    run = run_with(tmp_path, said=said)
+    photos = Photos(range(0, 200, 20))
+    fast, plain = embed(small, photos, run), embed(small, photos, Run())
+    assert torch.nn.functional.cosine_similarity(fast, plain).min() > engine.EXACT
+    embed(small, Photos([7]), run)
+    assert len(said) == 2
+    assert "onnxruntime" in said[1]
+    assert run.tally["encoded"] == 11
+
+
+def test_torch_and_onnxruntime_do_not_share_a_space(tmp_path: Path, small: Small) -> None:
+    run, photos = run_with(tmp_path), Photos([1, 2, 3])
+    embed(small, photos, run)
+    again = Run(cache=tmp_path / "cache")
+    embed(small, photos, again)
+    assert again.tally["encoded"] == 3
+    third = run_with(tmp_path)
+    embed(small, photos, third)
+    assert (third.tally["encoded"], third.tally["cached"]) == (0, 3)
+
+
+def test_a_vector_does_not_depend_on_its_batch_mates(tmp_path: Path, small: Small) -> None:
+    runner = Engines(tmp_path).runner(small, Run())
+    assert isinstance(runner, OnnxRunner)
+    together, alone = export.cosines(small, runner)
+    assert min(together.min(), alone.min()) > engine.EXACT
+    x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
+    assert np.allclose(runner(x)[4:5], runner(x[4:5]), rtol=1e-5, atol=1e-5)
+
+
+def test_an_export_is_made_once(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    Engines(tmp_path).runner(small, Run())
+    monkeypatch.setattr(export, "make", None)
+    assert Engines(tmp_path).runner(small, Run()) is not None
+
+
+def test_a_damaged_export_is_made_again(tmp_path: Path, small: Small) -> None:
+    Engines(tmp_path).runner(small, Run())
+    (folder,) = tmp_path.iterdir()
+    with (folder / engine.GRAPH).open("r+b") as file:
+        file.seek(100)
+        file.write(b"damage")
+    assert read_made(folder) is None
+    runner = Engines(tmp_path).runner(small, Run())
+    assert runner is not None
+    assert runner(small.inputs([Image.new("RGB", (9, 9))])).shape == (1, 5)
+    (folder / engine.FACTS).write_text("{")
+    assert Engines(tmp_path).runner(small, Run()) is not None
+
+
+def test_what_follows_its_batch_mates_otherwise_than_torch_is_refused(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The self-check sees a graph that is not the encoder."""
+    true = export.to_onnx
+    monkeypatch.setattr(export, "to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path))
+    said: list[str] = []
+    assert Engines(tmp_path, "auto", said.append).runner(small, Run()) is None
+    assert "cosine to torch" in said[-1]
+    assert "torch, fp32" in said[-1]
+    (folder,) = tmp_path.iterdir()
+    assert json.loads((folder / engine.FACTS).read_text())["supported"] is False
+    assert not (folder / engine.GRAPH).exists()
+
+
+class Sorted(Mixed):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.linalg.svdvals(x[:, 0]).sum()
+
+
+def test_an_unsupported_export_says_so_and_runs_in_torch(tmp_path: Path) -> None:
+    odd, said = Small(Sorted().eval()), []
+    run = run_with(tmp_path, said=said)
+    photos = Photos([10, 20])
+    assert torch.equal(embed(odd, photos, run), embed(odd, photos, dataclasses.replace(run, engine=None, cache=None)))
+    assert "onnxruntime is not used (the export fails" in said[-1]
+    with pytest.raises(UsageError, match="cannot run in ONNX Runtime"):
+        Engines(tmp_path / "engines", "onnx").runner(odd, Run())
+
+
+def test_bf16_keeps_its_bound_or_stays_in_fp32(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "_seconds", lambda forward, encoder: 1.0)
+    monkeypatch.setattr(export, "FAST", 1.0)
+    said: list[str] = []
+    runner = Engines(tmp_path / "a", "auto", said.append).runner(small, Run(precision="bf16"))
+    assert runner is not None
+    assert (runner.precision, runner.facts) == ("fp32", {"engine": "onnxruntime"})
+    assert "bf16 weights are not used (cosine to fp32" in said[-1]
+    monkeypatch.setattr(export, "FAST", 0.9)
+    half = Engines(tmp_path / "b").runner(small, Run(precision="bf16"))
+    assert half is not None
+    assert half.precision == "bf16"
+    x = small.inputs([Image.new("RGB", (20, 20), (90, 9, 200))])
+    assert np.allclose(half(x), small.encode(x).detach().numpy(), rtol=0.05, atol=0.05)
+    assert next(small.model.parameters()).dtype == torch.float32
+
+
+def test_bf16_that_is_slower_is_not_used(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([2.0, 1.0])
+    monkeypatch.setattr(export, "_seconds", lambda forward, encoder: next(seconds))
+    monkeypatch.setattr(export, "FAST", 0.5)
+    said: list[str] = []
+    runner = Engines(tmp_path, "torch", said.append).runner(small, Run(precision="bf16"))
+    assert runner is not None
+    assert runner.precision == "fp32"
+    assert "2.0 times as slow" in said[-1]
+
+
+def test_other_devices_and_kind_torch_leave_torch_alone(tmp_path: Path, small: Small) -> None:
+    assert Engines(tmp_path).runner(small, Run(device="cuda")) is None
+    assert Engines(tmp_path, "torch").runner(small, Run()) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_end_with_one_whole_export(tmp_path: Path, small: Small) -> None:
+    place, found = tmp_path / "engines" / "x", []
+    threads = [threading.Thread(target=lambda: found.append(export.make(small, place, "onnxruntime", "fp32"))) for _ in range(2)]
+    lock = threading.Lock()
+    true = export.to_onnx
+
+    def one_at_a_time(encoder: Any, path: Path) -> tuple[str, ...]:  # torch's exporter is not thread-safe; processes are what we mean
+        with lock:
+            return true(encoder, path)
+
+    export.to_onnx = one_at_a_time  # type: ignore[assignment]
+    try:
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        export.to_onnx = true
+    assert [f.supported for f in found] == [True, True]
+    assert found[0].sha256 == found[1].sha256
+    assert [p.name for p in place.parent.iterdir()] == ["x"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, small: Small) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiptychError, match="Cannot write the engine folder"):
+        Engines(tmp_path / "file").runner(small, Run())
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(UsageError, match="'tpu' is unknown: use auto, torch, onnx"):
+        Engines(Path("x"), "tpu")
+
+
+def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "3")
+    assert engine.session_options().intra_op_num_threads == 3
+    assert engine.session_options(2).intra_op_num_threads == 2
