@@ -16,6 +16,8 @@ from diptych.cli import (
     cache,
     classify,
     demo,
+    detect,
+    detect_board,
     encode,
     health,
     models,
@@ -85,7 +87,9 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
+app.command("detect")(detect.detect)
 app.command("encode")(encode.encode)
+board.app.command("detect")(detect_board.board_detect)
 app.add_typer(board.app, name="board")
 app.add_typer(audit.app, name="audit")
 app.command("systems")(systems.systems)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diptych.tasks.prove import Proof
 
 
-METRICS = {"acc1": "top-1 %", "miou": "mIoU %"}
+METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 
 def prove(

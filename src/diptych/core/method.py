@@ -146,13 +146,13 @@ class Anomaly:
 
     Args:
         score: higher is more anomalous; only the order of one fitted detector's scores means something.
-        size: (H, W) of the image, in pixels.
         map: (h, w) float32 scores of cells, evenly over the image; None where the detector only judges whole images.
+        size: (H, W) of the image, in pixels; given with a map.
     """
 
     score: float
-    size: tuple[int, int]
     map: Tensor | None = None
+    size: tuple[int, int] | None = None
 
 
 class FittedDetector(ABC):

@@ -7,7 +7,7 @@ the image; take the best class. What is averaged is what the model returns: logi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, Scores
-from diptych.data.pixels import normalise
+from diptych.data.pixels import normalise, prepare
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -167,3 +167,17 @@ def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> T
 def cells(maps: Tensor, size: tuple[int, int]) -> Regions:
     """Return (K, h, w) logit maps as the regions of an image of that (H, W) size: one region a cell."""
     return Regions(Scores(maps.flatten(1).T.contiguous(), "logit"), size, (maps.shape[1], maps.shape[2]))
+
+
+def squashed(image: Image.Image, recipe: PixelRecipe, side: int | None = None) -> Tensor:
+    """Return (1, 3, S, S) normalised pixels of the whole image, its ratio not kept, so that no border is cut away.
+
+    Args:
+        image: any size.
+        recipe: mean, standard deviation and filter of the tower.
+        side: S in pixels, which the tower's stride divides; None: the recipe's.
+
+    Source: how the literature on anomalies sees an image (resize to a square).
+    """
+    whole = replace(recipe, size=side or recipe.size, resize="squash", crop=1.0)
+    return torch.from_numpy(prepare(image, whole))[None]

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Tower
+from diptych.core.backbone import Backbone, Edit, Tower
 from diptych.core.errors import UsageError
 
 Position = Literal["end", "middle", "front"]
@@ -83,20 +83,21 @@ def word_vectors(backbone: Backbone, words: str) -> Tensor:
         return backbone.tower("text").embed(_tokens(backbone, [words])[0][:, start : start + size])[0].clone()
 
 
-def encode_prompts(tower: Tower, where: Slots, context: Tensor) -> Tensor:
+def encode_prompts(tower: Tower, where: Slots, context: Tensor, *, edit: Edit | None = None) -> Tensor:
     """Return the (K, D) embeddings, not normalised, of class prompts; gradients reach the context alone if the tower is frozen.
 
     Args:
         tower: of the text.
         where: K prompts.
         context: (M, C), the same for all classes, or (K, M, C), one for each.
+        edit: of the blocks, such as deep tokens; None: there is none.
     """
     rows = torch.arange(len(where.ids), device=where.ids.device)[:, None]
     filled = context.to(where.embeds).expand(len(where.ids), -1, -1)
     fields = {"ids": where.ids, "embeds": where.embeds.index_put((rows, where.places), filled)}
     if where.mask is not None:
         fields["mask"] = where.mask
-    s = tower.blocks(tower.start(fields))
+    s = tower.blocks(tower.start(fields), edit=edit)
     return tower.project(tower.pooled(s)).float()
 
 

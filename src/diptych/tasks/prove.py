@@ -36,6 +36,7 @@ from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
 from diptych.tasks.proofs.audit import TRIALS as AUDIT_TRIALS
 from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
+from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
 from diptych.tasks.proofs.own import OwnTrial
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
@@ -43,7 +44,7 @@ from diptych.tasks.record import machine, now, plain, threads, versions
 
 Hits = NDArray[np.float64]
 
-OWN_TRIALS: Mapping[str, OwnTrial] = {**AUDIT_TRIALS}
+OWN_TRIALS: Mapping[str, OwnTrial] = {**AUDIT_TRIALS, **DETECT_TRIALS}
 """Proofs of verbs that are neither classify nor segment, each measured in its own way."""
 
 

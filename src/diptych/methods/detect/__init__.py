@@ -1,0 +1,1 @@
+"""Anomalies and spoofs: which photos are not as they should be, and where."""

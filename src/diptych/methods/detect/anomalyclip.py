@@ -1,0 +1,325 @@
+"""AnomalyCLIP: two learnt prompts that never name the thing, compared with an image and with its patches.
+
+text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by learnt ones
+image   x_ori: the ordinary blocks;   x = x + Attn(v, v, v)(LN1(x_ori)) in the last blocks: no query, no key, no MLP
+global  P = softmax(cos(cls, [n, a]) / 0.07),    local S = softmax(cos(patch, [n, a]) / 0.07) per patch and layer
+loss    CE(P, y) + 4 sum over layers [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
+score   P_a;   map: G_sigma * sum over layers of (S_a + 1 - S_n) / 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diptych.backbones.towers.edits import overwrite
+from diptych.backbones.towers.kernels import fused_attention, value_attention
+from diptych.core.backbone import Backbone, Edit, Stage, State, Tower
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import Column, Evidence, Samples, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.data.evidence import known_anomalies
+from diptych.features.dense import squashed
+from diptych.features.mask_losses import dice_loss, focal_loss
+from diptych.features.prompts import Slots, encode_prompts, frozen, slots
+from diptych.features.vectors import Vectors
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+Stream = Literal["value", "query-key"]
+NAMES = ("object", "damaged object")
+LOCAL_SHARE = 19 / 24
+"""Share of the blocks, counted from the last, in which patches attend by values."""
+_MOST = 4 * 2**30  # bytes of patch embeddings held while training
+
+
+def patch_streams(tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value") -> tuple[Tensor, Tensor]:
+    """Return the global (B, D) and the local (B, L, n, D) embeddings, not normalised, of (B, 3, H, W) normalised pixels.
+
+    Args:
+        tower: of the image.
+        x: pixels.
+        layers: numbers of blocks after which patches are taken, from 1.
+        first: block from which the local stream goes its own way, from 0.
+        stream: "value" (the paper), or "query-key": the same stream with ordinary attention.
+    """
+    s = tower.blocks(tower.start(x), stop=first)
+    local, taken = s.h, {first: s.h}
+    for i in range(first, tower.depth):
+        # No residual of the ordinary stream, and no MLP: only attention outputs add up.
+        local = local + tower.attend(s, i, value_attention if stream == "value" else fused_attention)
+        s = tower.blocks(s, i, i + 1)
+        taken[i + 1] = local
+    assert s.grid is not None
+    span = slice(s.prefix, s.prefix + s.grid[0] * s.grid[1])
+    patches = torch.stack([tower.project(tower.norm(taken[layer][:, span])) for layer in layers], dim=1)
+    return tower.project(tower.pooled(s)), patches
+
+
+class Prompts(nn.Module):
+    """What is learnt.
+
+    Args:
+        context: (2, E, C) context vectors of the two prompts.
+        deep: (blocks, M, C) tokens that overwrite positions 1..M before the blocks from the second on.
+    """
+
+    def __init__(self, context: Tensor, deep: Tensor) -> None:
+        super().__init__()
+        self.context, self.deep = nn.Parameter(context), nn.Parameter(deep)
+
+
+def deep_tokens(deep: Tensor) -> Edit:
+    """Return the edit that overwrites tokens 1..M before block 2, 3, ... by (blocks, M, C) learnt ones."""
+
+    def edit(stage: Stage, i: int, s: State) -> State:
+        return overwrite(s, deep[i - 1], at=1) if stage == "before" and 1 <= i <= len(deep) else s
+
+    return edit
+
+
+def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
+    """Return the (2, D) unit text embeddings: normal, anomalous."""
+    return F.normalize(encode_prompts(tower, where, prompts["context"], edit=deep_tokens(prompts["deep"])), dim=-1)
+
+
+class PromptTrainee(Trainee):
+    """Trains the prompts on stored embeddings; both towers stay frozen.
+
+    Args:
+        tower: of the text.
+        where: places of the context vectors.
+        prompts: what is trained.
+        method: temperature and weight of the local loss.
+        side: of the map on which masks are compared, in pixels.
+    """
+
+    def __init__(self, tower: Tower, where: Slots, prompts: Prompts, method: AnomalyCLIP, side: int) -> None:
+        self.tower, self.where, self.prompts, self.method, self.side = tower, where, prompts, method, side
+
+    def module(self) -> nn.Module:
+        """Return the prompts alone."""
+        return self.prompts
+
+    def groups(self) -> list[ParamGroup]:
+        """Return both kinds of vectors."""
+        return [ParamGroup(("context", "deep"))]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return the embeddings of one photo, its label, and its mask as a square where there is one."""
+        view = {"z": row.item, "y": int(row.columns["label"])}
+        if "mask" in row.columns:
+            mask = torch.from_numpy(np.asarray(row.columns["mask"]) > 0)[None, None].float()
+            view["mask"] = F.interpolate(mask, (self.side, self.side), mode="nearest-exact")[0, 0]
+        return view
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the loss of the images, and where masks are known that of the pixels."""
+        head = state_head(self.tower, self.where, dict(self.prompts.named_parameters()))
+        whole, patches = batch["z"][:, :1, 0], batch["z"][:, 1:]
+        found = {"image": F.cross_entropy(whole[:, 0] @ head.T / self.method.temperature, batch["y"])}
+        if "mask" in batch:
+            grid = round(patches.shape[2] ** 0.5)
+            local = []
+            for layer in range(patches.shape[1]):
+                s = local_maps(patches[:, layer], head, (grid, grid), self.method.temperature)
+                s = F.interpolate(s, (self.side, self.side), mode="bilinear", align_corners=False)
+                mask = batch["mask"]
+                local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
+            found["pixels"] = self.method.local_weight * torch.stack(local).sum()
+        return found
+
+
+def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:
+    """Return (B, 2, h, w) probabilities, normal and anomalous, of (B, n, D) unit patches."""
+    return (patches @ head.T / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call, no-any-return]
+
+
+@dataclass(frozen=True)
+class AnomalyCLIP(Detector):
+    """Learn a normal and an anomalous prompt on anomalies of another thing.
+
+    Args:
+        length: E, context vectors of each prompt, >= 1.
+        deep: M, tokens overwritten before each of the deep blocks, >= 0; at most E.
+        depth: the last text block (from 1) whose input is overwritten; the first is block 2.
+        layers: depths after which patches are compared, as shares of all blocks in (0, 1]; 1.0 is the last.
+        stream: "value" (v-v attention), or "query-key": the same stream with ordinary attention.
+        temperature: of all cosines, > 0.
+        local_weight: factor of the pixel losses, >= 0.
+        blur: sigma of the Gaussian over the map, in pixels of the square, >= 0.
+        side: of the square that the image is resized to, in pixels, a multiple of the patch; None: the backbone's own.
+        rate: learning rate of Adam, > 0.
+        batch: auxiliary photos a step, >= 1; fewer photos than that are one batch.
+        epochs: passes over the auxiliary photos, >= 1.
+
+    Raises:
+        UsageError: a number or word out of its range.
+
+    Source: Zhou et al. 2024, section 3 (arXiv 2310.18961); sizes and rates from the authors' released scripts.
+    """
+
+    length: int = 12
+    deep: int = 4
+    depth: int = 9
+    layers: tuple[float, ...] = (1.0,)
+    stream: Stream = "value"
+    temperature: float = 0.07
+    local_weight: float = 4.0
+    blur: float = 4.0
+    side: int | None = None
+    rate: float = 1e-3
+    batch: int = 8
+    epochs: int = 15
+
+    card: ClassVar[Card] = Card(
+        slug="anomalyclip",
+        name="AnomalyCLIP",
+        title="AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly Detection",
+        url="https://arxiv.org/abs/2310.18961",
+        year=2024,
+        verb="detect",
+        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where they are.",
+        needs=Needs(hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)),
+        trains="two soft prompts and deep text tokens",
+        headlines=(
+            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 91.1, "", "authors' log"),
+            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "PRO", 81.4, "", "authors' log"),
+            Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "image AUROC", 91.6, "", "authors' log"),
+            Headline("VisA, trained on MVTec AD", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 95.5, "", "authors' log"),
+            Headline("VisA, trained on MVTec AD", "CLIP ViT-L/14@336, 518 px", "image AUROC", 82.0, "", "authors' log"),
+        ),
+        reference=Reference("https://github.com/zqhang/AnomalyCLIP", "45ed4dd", "MIT"),
+        differs=(
+            "The class token goes through the last norm like every pooled token; the code skips it.",
+            "The last 19 of 24 blocks become the same share of another depth; text towers of fewer than 9 blocks have fewer deep tokens.",
+            "Embeddings of the auxiliary photos are computed once; the code runs the image tower in every epoch.",
+            "Auxiliary photos without masks train the image loss alone.",
+            "Patches are compared after the last block, as the released scripts do; the variant takes four depths.",
+            "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were one.",
+        ),
+        proof=ProofPlan(
+            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing (image AUROC).",
+            control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
+            datasets=("magnetic_tile", "textile_sim"),
+            minutes=10.0,
+        ),
+        variants={"": {}, "4 depths": {"layers": (0.25, 0.5, 0.75, 1.0)}, "query-key": {"stream": "query-key"}},
+    )
+
+    def __post_init__(self) -> None:
+        counts = (self.length, self.batch, self.epochs, 1 if self.side is None else self.side)
+        if min(counts) < 1 or not 0 <= self.deep <= self.length or self.depth < 1 or self.stream not in ("value", "query-key"):
+            raise UsageError(
+                "AnomalyCLIP takes length, depth, batch, epochs and side from 1, deep from 0 to the length, and a stream of value or"
+                f" query-key: change {self}."
+            )
+        if min(self.temperature, self.rate) <= 0 or min(self.local_weight, self.blur) < 0:
+            raise UsageError(f"AnomalyCLIP takes temperature and rate above 0, local_weight and blur from 0: change {self}.")
+        if not self.layers or not all(0 < share <= 1 for share in self.layers):
+            raise UsageError(f"Layers are shares of the depth in (0, 1], such as (0.5, 1.0), not {self.layers}.")
+
+    def places(self, tower: Tower) -> tuple[tuple[int, ...], int]:
+        """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream begins."""
+        first = tower.depth - max(1, round(LOCAL_SHARE * tower.depth))
+        return tuple(max(first, round(share * tower.depth), 1) for share in self.layers), first
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedAnomalyCLIP:
+        """Learn the prompts on the auxiliary photos; the last epoch counts.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has no image or no text tower.
+            MissingEvidence: auxiliary is missing.
+            MissingExtra: accelerate is not installed.
+            DataError: auxiliary lacks one of the two kinds, or its embeddings would fill more than 4 GiB.
+            UnreadableItem: an auxiliary photo or mask cannot be read.
+        """
+        backbone = kit.need(Backbone)
+        backbone.tower("image")
+        tower = backbone.tower("text")
+        table, labels = known_anomalies(evidence)
+        where = slots(backbone, NAMES, self.length)
+        width, blocks = where.embeds.shape[2], min(self.depth, tower.depth) - 1
+        with run.seeded("anomalyclip"):
+            prompts = Prompts(torch.randn(2, self.length, width) * 0.02, torch.randn(max(0, blocks), self.deep, width) * 0.02)
+        prompts.to(where.embeds.device)
+        z = self._embedded(backbone, table.items, run)
+        columns = {"label": Column("label", labels)}
+        if "mask" in table.columns:
+            columns["mask"] = table.columns["mask"]
+        settings = Fit(
+            self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.5, 0.999),
+            eps=1e-8, decay=0.0,
+        )  # fmt: skip
+        trainee = PromptTrainee(tower, where, prompts, self, self.side or backbone.spec.pixels.size)
+        with torch.enable_grad(), frozen(backbone.module()):
+            train(trainee, Table(Vectors(z, table.items), columns), settings, replace(run, out=None, workers=0))
+        return FittedAnomalyCLIP(backbone, {name: t.detach().cpu().clone() for name, t in prompts.named_parameters()}, self)
+
+    def _embedded(self, backbone: Backbone, images: Samples[Any], run: Run) -> list[Tensor]:
+        """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
+        found: list[Tensor] = []
+        with run.track("patches", len(images)) as bar:
+            for i in range(len(images)):
+                found.append(self.embed_one(backbone, images[i], run)[0].cpu())
+                if found[0].numel() * 4 * len(images) > _MOST:
+                    raise DataError(
+                        f"Patch embeddings of {len(images)} auxiliary photos fill more than 4 GiB: give fewer, or a smaller side."
+                    )
+                bar.advance()
+        return found
+
+    def embed_one(self, backbone: Backbone, image: Any, run: Run) -> tuple[Tensor, tuple[int, int]]:
+        """Return the (1 + L, n, D) unit embeddings of an image, and the grid of its patches."""
+        tower, x = backbone.tower("image"), squashed(image, backbone.spec.pixels, self.side).to(run.device)
+        layers, first = self.places(tower)
+        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            whole, patches = patch_streams(tower, x, layers, first, self.stream)
+        stride = backbone.dense().strides[-1]
+        joined = torch.cat([whole[:, None].expand(-1, patches.shape[2], -1), patches[0]])
+        return F.normalize(joined.float(), dim=-1), (x.shape[2] // stride, x.shape[3] // stride)
+
+
+@dataclass(frozen=True)
+class FittedAnomalyCLIP(FittedDetector):
+    """Learnt prompts.
+
+    Args:
+        backbone: embeds images, patches and prompts.
+        prompts: "context" (2, E, C) and "deep" (blocks, M, C).
+        method: how images are embedded and compared.
+    """
+
+    backbone: Backbone
+    prompts: Mapping[str, Tensor]
+    method: AnomalyCLIP
+
+    def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
+        """Yield P_a of each image, in [0, 1], and its blurred map at the square's own pixels."""
+        if not len(images):
+            return
+        where = slots(self.backbone, NAMES, self.method.length)
+        with torch.no_grad():
+            head = state_head(self.backbone.tower("text"), where, {n: t.to(where.embeds.device) for n, t in self.prompts.items()})
+        side = self.method.side or self.backbone.spec.pixels.size
+        for i in range(len(images)):
+            image = images[i]
+            z, grid = self.method.embed_one(self.backbone, image, run)
+            score = (z[0, 0] @ head.to(z).T / self.method.temperature).softmax(-1)[1]
+            s = local_maps(z[1:], head.to(z), grid, self.method.temperature)
+            local = ((s[:, 1] + 1 - s[:, 0]) / 2).sum(0)
+            at_pixels = F.interpolate(local[None, None], (side, side), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+            blurred = ndimage.gaussian_filter(at_pixels, self.method.blur)
+            yield Anomaly(float(score), torch.from_numpy(np.ascontiguousarray(blurred)), (image.height, image.width))

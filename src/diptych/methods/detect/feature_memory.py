@@ -1,0 +1,147 @@
+"""Feature memory: a cell is anomalous where no cell of a normal photo looks like it.
+
+z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]              maps of several strides, brought to the finest grid
+map(u) = min over memory r of (1 - cos(z(u), r)) / 2                   memory: cells of normal photos
+score  = max over u of map(u)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.core.backbone import Backbone, Dense
+from diptych.core.card import Card, Needs, ProofPlan
+from diptych.core.data import Evidence, Samples
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.run import Run
+from diptych.data.evidence import normal_photos
+from diptych.features.dense import squashed
+
+
+def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """Return (h, w, C) unit features of the cells of (1, 3, H, W) pixels, from the maps of some strides.
+
+    Args:
+        dense: of the backbone.
+        x: normalised pixels.
+        strides: which maps are taken; where the backbone has none of them, its last.
+    """
+    maps = dict(zip(dense.strides, dense.maps(x), strict=True))
+    chosen = [maps[s].float() for s in strides if s in maps] or [maps[dense.strides[-1]].float()]
+    smooth = [F.normalize(F.avg_pool2d(m, 3, 1, 1, count_include_pad=False), dim=1) for m in chosen]
+    grid = smooth[0].shape[2:]
+    joined = torch.cat([F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in smooth], dim=1)
+    return F.normalize(joined[0].permute(1, 2, 0), dim=-1)
+
+
+def nearest_distance(z: Tensor, memory: Tensor) -> Tensor:
+    """Return (n,) values (1 - largest cosine) / 2, in [0, 1], of (n, C) unit rows to the (M, C) unit rows of the memory."""
+    return (1 - (z @ memory.T).amax(1)) / 2
+
+
+@dataclass(frozen=True)
+class FeatureMemory(Detector):
+    """Remember cells of normal photos, and measure how far the nearest one is.
+
+    Args:
+        cells: the most cells that are remembered, >= 1, the same number of each photo, drawn at random.
+        strides: of the maps, in pixels, finest first; a backbone with none of them gives its last map.
+        side: of the square that the image is resized to, in pixels; None: the backbone's own.
+
+    Raises:
+        UsageError: a number below 1, or no stride.
+
+    Source: Roth et al. 2022, section 3, without the coreset; Jeong et al. 2023, section 4.3, for the distance.
+    """
+
+    cells: int = 20_000
+    strides: tuple[int, ...] = (8, 16)
+    side: int | None = None
+
+    card: ClassVar[Card] = Card(
+        slug="feature-memory",
+        name="Feature memory",
+        title="Towards Total Recall in Industrial Anomaly Detection",
+        url="https://arxiv.org/abs/2106.08265",
+        year=2022,
+        verb="detect",
+        claim="Distance to the nearest remembered patch of a few normal photos finds anomalies and where they are.",
+        needs=Needs(hooks=("dense",), evidence=("train",)),
+        trains="nothing",
+        differs=(
+            "Cells are drawn at random where the paper builds a coreset, and the image score is the plain maximum.",
+            "Cosine distance between unit features, where the paper takes Euclidean distance.",
+        ),
+        proof=ProofPlan(
+            claim="Cells unlike those of normal photos rank damaged things above chance (image AUROC).",
+            control="Two random halves of the normal photos are ranked no better than chance.",
+            datasets=("magnetic_tile", "textile_sim"),
+            minutes=5.0,
+        ),
+        baseline=True,
+    )
+
+    def __post_init__(self) -> None:
+        if min((self.cells, 1 if self.side is None else self.side, *self.strides)) < 1 or not self.strides:
+            raise UsageError(f"Feature memory takes cells, strides and side of at least 1, not {self.cells}, {self.strides}, {self.side}.")
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedFeatureMemory:
+        """Remember cells of the normal photos of train.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has no dense maps.
+            MissingEvidence: train is missing.
+            DataError: there is no normal photo.
+            UnreadableItem: a photo cannot be read.
+        """
+        backbone = kit.need(Backbone)
+        backbone.dense()
+        photos = normal_photos(evidence).items
+        quota = max(1, self.cells // len(photos))
+        generator = run.generator("feature-memory")
+        kept = []
+        with run.track("remember", len(photos)) as bar:
+            for i in range(min(len(photos), self.cells)):
+                z = self._cells(backbone, photos[i], run).flatten(0, 1)
+                kept.append(z[torch.randperm(len(z), generator=generator)[:quota]])
+                bar.advance()
+        return FittedFeatureMemory(backbone, torch.cat(kept), self)
+
+    def _cells(self, backbone: Backbone, image: Any, run: Run) -> Tensor:
+        """(h, w, C) on the CPU."""
+        x = squashed(image, backbone.spec.pixels, self.side).to(run.device)
+        with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+            return cell_features(backbone.dense(), x, self.strides).cpu()
+
+
+@dataclass(frozen=True)
+class FittedFeatureMemory(FittedDetector):
+    """Remembered cells.
+
+    Args:
+        backbone: gives the maps.
+        memory: (M, C) unit rows.
+        method: how cells are made.
+    """
+
+    backbone: Backbone
+    memory: Tensor
+    method: FeatureMemory
+
+    def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
+        """Yield the largest distance of each image, in [0, 1], and the distances of its cells."""
+        memory = self.memory.to(run.device)
+        for i in range(len(images)):
+            image = images[i]
+            z = self.method._cells(self.backbone, image, run)
+            found = nearest_distance(z.flatten(0, 1).to(memory), memory).reshape(z.shape[:2]).cpu()
+            yield Anomaly(float(found.max()), found, (image.height, image.width))

@@ -1,0 +1,276 @@
+"""Hyp-OC: one class against noise round its own mean, told apart by a hyperplane of the Poincare ball.
+
+m      = alpha m + (1 - alpha) mean(f)                                running mean of the real features
+g      ~ N(m, sigma^2 I)                                              pseudo-negatives, as many as real ones
+y      = exp_b(clip(net(f), r))                                       the ball of curvature c, learnt base point b
+loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})          pairs of real ones are pulled together
+score  = logit_1 - logit_0                                            the order of softmax_1, without its ends that round to 0 and 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.data import Evidence, Samples, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.data.evidence import normal_photos
+from diptych.features.embed import embed
+from diptych.features.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
+from diptych.features.vectors import Vectors
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+Geometry = Literal["hyperbolic", "euclidean"]
+Negatives = Literal["gaussian", "resampled"]
+PairDistance = Literal["artanh", "atan"]
+
+
+class Head(nn.Module):
+    """The trained part: layers with ReLU after each, the map to the ball, and two planes.
+
+    Args:
+        dim: D of the features.
+        widths: of the layers.
+        method: geometry, curvature and radius.
+    """
+
+    def __init__(self, dim: int, widths: tuple[int, ...], method: HypOC) -> None:
+        super().__init__()
+        sizes = (dim, *widths)
+        self.net = nn.Sequential(*(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU())))
+        self.base = nn.Parameter(torch.zeros(widths[-1]))
+        self.points, self.normals = (nn.Parameter(torch.empty(2, widths[-1])) for _ in range(2))
+        for plane in (self.points, self.normals):
+            nn.init.kaiming_uniform_(plane, a=5**0.5)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(dim))
+        self.method = method
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put them."""
+        if self.method.geometry == "euclidean":
+            out: Tensor = self.net(f)
+            return out
+        c = self.method.curvature
+        return riemannian(exponential(clipped(self.net(f), self.method.radius), self.base, c), c)
+
+    def logits(self, y: Tensor) -> Tensor:
+        """Return (N, 2) logits: real, pseudo-negative."""
+        if self.method.geometry == "euclidean":
+            flat: Tensor = (y[:, None] - self.points).mul(self.normals).sum(-1)
+            return flat
+        c = self.method.curvature
+        points = exponential(self.points, torch.zeros_like(self.base), c)
+        return plane_logits(y, points, self.normals * (1 - c * (points * points).sum(-1, keepdim=True)), c)
+
+
+class OneClass(Trainee):
+    """Trains a head on features of real photos alone.
+
+    Args:
+        head: what is trained.
+        features: (N, D) of all photos, from which the control resamples.
+    """
+
+    def __init__(self, head: Head, features: Tensor) -> None:
+        self.head, self.features, self.method = head, features, head.method
+        self._moved = head.mean
+
+    def module(self) -> nn.Module:
+        """Return the head with its running mean."""
+        return self.head
+
+    def groups(self) -> list[ParamGroup]:
+        """Return all of it, alike; the Euclidean twin has no base point."""
+        held = self.method.geometry == "euclidean"
+        return [ParamGroup(tuple(n for n, _ in self.head.named_parameters() if not (held and n == "base")))]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return the features of one photo."""
+        return {"f": row.item}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the cross-entropy against pseudo-negatives, and the distance of pairs."""
+        f, how = batch["f"], self.method
+        batch_mean = f.mean(0)
+        self._moved = batch_mean if clock.step == 0 else how.alpha * self.head.mean + (1 - how.alpha) * batch_mean
+        if how.negatives == "gaussian":
+            g = self._moved + how.sigma * torch.randn(f.shape, generator=clock.generator).to(f)
+        else:
+            g = self.features[torch.randint(len(self.features), (len(f),), generator=clock.generator)].to(f)
+        y = self.head(f)
+        labels = torch.arange(2, device=f.device).repeat_interleave(len(f))
+        first, second = y.chunk(2)
+        return {
+            "classes": cross_entropy(self.head.logits(torch.cat([y, self.head(g)])), labels),
+            "pairs": pair_distance(first, second, how).sum() / len(f),
+        }
+
+    def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
+        """Carry the running mean on."""
+        if what == "step":
+            self.head.mean.copy_(self._moved)
+
+
+def pair_distance(x: Tensor, y: Tensor, method: HypOC) -> Tensor:
+    """Return the (B,) distances of pairs in the geometry of a method; "atan" is the authors' slip: bounded, and weaker far apart."""
+    if method.geometry == "euclidean":
+        return (x - y).square().sum(-1).clamp_min(1e-12).sqrt()
+    d, root = distance(x, y, method.curvature), math.sqrt(method.curvature)
+    return d if method.pairs == "artanh" else 2 / root * torch.atan(torch.tanh(d * root / 2))
+
+
+@dataclass(frozen=True)
+class HypOC(Detector):
+    """Train a hyperbolic head on frozen embeddings of normal photos.
+
+    Args:
+        widths: of the layers, each >= 1.
+        sigma: standard deviation of the pseudo-negatives, > 0; features are centred and scaled to one of 1 in the mean over D.
+        alpha: share of the old mean, in [0, 1].
+        curvature: c > 0.
+        radius: r, norm to which vectors are clipped before the ball, > 0.
+        geometry: "hyperbolic", or "euclidean": its twin without a ball.
+        pairs: "artanh" (the distance), or "atan" (the authors' code).
+        negatives: "gaussian", or "resampled": real features again, the control that has nothing to learn.
+        rate: learning rate of Adam, > 0.
+        decay: weight decay.
+        batch: real photos a step, even, >= 2; fewer photos than that are one batch.
+        epochs: passes over the photos, >= 1.
+        clip: largest norm of the gradient.
+
+    Raises:
+        UsageError: a number or word out of its range.
+
+    Source: Narayan and Patel 2024, section 3 (arXiv 2404.14406).
+    """
+
+    widths: tuple[int, ...] = (1024, 512, 128)
+    sigma: float = 1.0
+    alpha: float = 0.8
+    curvature: float = 0.1
+    radius: float = 2.0
+    geometry: Geometry = "hyperbolic"
+    pairs: PairDistance = "artanh"
+    negatives: Negatives = "gaussian"
+    rate: float = 1e-4
+    decay: float = 1e-6
+    batch: int = 8
+    epochs: int = 60
+    clip: float = 3.0
+
+    card: ClassVar[Card] = Card(
+        slug="hyp-oc",
+        name="Hyp-OC",
+        title="Hyperbolic One-Class Classification for Face Anti-Spoofing",
+        url="https://arxiv.org/abs/2404.14406",
+        year=2024,
+        verb="detect",
+        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not real.",
+        needs=Needs(hooks=("image",), extras=("train",), evidence=("train",)),
+        trains="a network of three layers, a base point and two planes",
+        reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
+        differs=(
+            "The embedding is frozen; the paper also trains the last convolutions of VGG-Face.",
+            "Features are centred and scaled so that sigma = 1 is their own spread; the paper takes VGG's fc6 as it is.",
+            "Three layers where the paper's four (8192, 1000, 512, 128) fit its 4096 features, and a rate of 1e-4 where it"
+            " fine-tunes at 1e-6.",
+            "The running mean is carried on, as the paper writes it; the code forgets it after a batch and at every epoch.",
+            "Pairs are pulled by the true distance, artanh; the code's atan is the variant.",
+            "The last epoch counts, since one class has no attacks to validate on; the code keeps the epoch that is best on the test list.",
+            "The gradient of all parts is clipped; the paper clips that of the planes.",
+        ),
+        proof=ProofPlan(
+            claim="A head trained on normal photos alone ranks anomalous ones above chance (image AUROC).",
+            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no better than chance.",
+            datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
+            minutes=10.0,
+        ),
+        variants={"": {}, "euclidean": {"geometry": "euclidean"}},
+    )
+
+    def __post_init__(self) -> None:
+        positive = (self.sigma, self.curvature, self.radius, self.rate, self.clip)
+        if min(positive) <= 0 or not 0 <= self.alpha <= 1 or self.decay < 0 or self.batch < 2 or self.batch % 2:
+            raise UsageError(
+                "Hyp-OC takes sigma, curvature, radius, rate and clip above 0, alpha in [0, 1], decay from 0 and an even batch from 2:"
+                f" change {self}."
+            )
+        if not self.widths or min((*self.widths, self.epochs)) < 1:
+            raise UsageError(f"Hyp-OC takes widths and epochs of at least 1, not {self.widths} and {self.epochs}.")
+        known = (("hyperbolic", "euclidean"), ("artanh", "atan"), ("gaussian", "resampled"))
+        for given, words in zip((self.geometry, self.pairs, self.negatives), known, strict=True):
+            if given not in words:
+                raise UsageError(f"Hyp-OC knows {' and '.join(words)}, not {given!r}.")
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedHypOC:
+        """Train on the normal photos of train; the last epoch counts.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingEvidence: train is missing.
+            MissingExtra: accelerate is not installed.
+            DataError: there are fewer than two normal photos, or all are one.
+        """
+        backbone = kit.need(Backbone)
+        items = normal_photos(evidence).items
+        z = normalize(embed(backbone.image, items, run), dim=-1)
+        centre = z.mean(0)
+        spread = float((z - centre).square().mean().sqrt())
+        if len(z) < 2 or spread < 1e-7:
+            raise DataError(f"{len(z)} normal photos without any spread are too few to learn from: give two different ones, better fifty.")
+        f = (z - centre) / spread
+        with run.seeded("hyp-oc"):
+            head = Head(f.shape[1], self.widths, self)
+        batch = min(self.batch, len(f) - len(f) % 2)
+        settings = Fit(
+            self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8,
+            decay=self.decay, clip=self.clip,
+        )  # fmt: skip
+        with torch.enable_grad():
+            train(OneClass(head, f), Table(Vectors(f, items)), settings, replace(run, out=None, workers=0))
+        learnt = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
+        return FittedHypOC(backbone, centre, spread, learnt, self)
+
+
+@dataclass(frozen=True)
+class FittedHypOC(FittedDetector):
+    """A trained head.
+
+    Args:
+        backbone: embeds images.
+        centre, spread: (D,) and one number: what features are centred and divided by.
+        state: parameters of the head.
+        method: its shape.
+    """
+
+    backbone: Backbone
+    centre: Tensor
+    spread: float
+    state: Mapping[str, Tensor]
+    method: HypOC
+
+    def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
+        """Yield logit_1 - logit_0 of each image, 0 at even odds; there are no maps."""
+        if not len(images):
+            return
+        f = (normalize(embed(self.backbone.image, images, run), dim=-1) - self.centre) / self.spread
+        with torch.random.fork_rng(devices=[]), torch.no_grad():  # layers draw their first weights from the global generator
+            head = Head(f.shape[1], self.method.widths, self.method)
+            head.load_state_dict(dict(self.state))
+            real, fake = head.logits(head(f)).unbind(1)
+        for score in (fake - real).tolist():
+            yield Anomaly(score)

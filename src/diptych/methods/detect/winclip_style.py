@@ -1,0 +1,216 @@
+"""WinCLIP-style detection: ask windows of an image, in fixed words, whether the thing is normal or damaged. Nothing is trained.
+
+n, a    = normalise(mean over states x templates of unit text embeddings)        normal and anomalous states: (2, D)
+p(w)    = softmax(scale f_w [n, a]^T + bias)_a                                    f_w: unit embedding of window w
+map(u)  = H over scales of H over windows w that hold cell u of p(w)              H: harmonic mean; the whole image is one scale
+score   = p(image)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.backbones.towers.edits import keep_patches
+from diptych.core.backbone import Backbone, Dense, Stage, State, Tower
+from diptych.core.card import Card, Needs, ProofPlan
+from diptych.core.data import Evidence, Samples
+from diptych.core.errors import MissingHook, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.run import Run
+from diptych.features.dense import squashed
+from diptych.features.heads import logits, text_head
+
+Words = Literal["ensemble", "pair"]
+STATES = (
+    ("{}", "flawless {}", "perfect {}", "intact {}", "{} without flaw", "{} without defect", "{} without damage"),
+    ("damaged {}", "broken {}", "defective {}", "{} with flaw", "{} with defect", "{} with damage"),
+)
+"""Phrases for a normal and for an anomalous thing."""
+TEMPLATES = (
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a close-up photo of a {}.",
+    "a cropped photo of a {}.",
+    "a bright photo of a {}.",
+    "a dark photo of a {}.",
+    "a photo of a {} for visual inspection.",
+)
+PAIR = (("a photo of a normal {}.",), ("a photo of a damaged {}.",))
+_WINDOWS = 64  # windows in one pass of a tower
+
+
+def state_prompts(thing: str, words: Words = "ensemble") -> list[list[str]]:
+    """Return the prompts of the normal and of the anomalous state of a thing: states x templates, or one each."""
+    if words == "pair":
+        return [[p.replace("{}", thing) for p in prompts] for prompts in PAIR]
+    return [[t.replace("{}", s.replace("{}", thing)) for s in states for t in TEMPLATES] for states in STATES]
+
+
+def window_cells(grid: tuple[int, int], side: int) -> Tensor:
+    """Return the (W, side^2) cells, row by row, of all windows of ``side`` x ``side`` in a grid; a smaller grid is one window."""
+    rows, columns = min(side, grid[0]), min(side, grid[1])
+    numbers = torch.arange(grid[0] * grid[1], dtype=torch.float32).reshape(1, 1, *grid)
+    return F.unfold(numbers, (rows, columns))[0].T.long()
+
+
+def tower_windows(tower: Tower, x: Tensor, cells: Tensor) -> Tensor:
+    """Return the (W, D) embeddings of windows of (1, 3, H, W) pixels: the tower sees only their patches, at their own positions."""
+    found = []
+    for part in torch.split(cells, _WINDOWS):
+
+        def only(stage: Stage, i: int, s: State, keep: Tensor = part) -> State:
+            return keep_patches(s, keep.to(s.h.device)) if stage == "patches" else s
+
+        s = tower.start(x.expand(len(part), -1, -1, -1), edit=only)
+        found.append(tower.project(tower.pooled(tower.blocks(s))))
+    return torch.cat(found)
+
+
+def dense_windows(dense: Dense, m: Tensor, cells: Tensor) -> Tensor:
+    """Return the (W, D) embeddings of windows of a (1, C, h, w) map: each pooled by itself."""
+    weights = m.new_zeros(len(cells), m.shape[2] * m.shape[3])
+    weights.scatter_(1, cells.to(m.device), 1.0)
+    return dense.project(dense.pool(m, weights.unflatten(1, m.shape[2:])[None]))[0]  # type: ignore[no-untyped-call]
+
+
+def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, Callable[[Tensor], Tensor]]:
+    """Return the grid of (1, 3, H, W) pixels, the (1, D) of the whole image, and what embeds windows: tower or, without one, dense map.
+
+    Raises:
+        MissingHook: the backbone has neither.
+    """
+    dense = backbone.dense()
+    try:
+        tower = backbone.tower("image")
+    except MissingHook:
+        m = dense.maps(x)[-1]
+        return (m.shape[2], m.shape[3]), dense.project(dense.pool(m))[0], lambda cells: dense_windows(dense, m, cells)
+    stride = dense.strides[-1]
+    whole = tower.project(tower.pooled(tower.blocks(tower.start(x))))
+    return (x.shape[2] // stride, x.shape[3] // stride), whole, lambda cells: tower_windows(tower, x, cells)
+
+
+def harmonic_map(values: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return (h, w): each cell's harmonic mean of the (W,) values of the windows that hold it.
+
+    Args:
+        values: (W,) in (0, 1].
+        cells: (W, n) cells of the windows; every cell of the grid is in one.
+        grid: (h, w).
+    """
+    inverse, count = values.new_zeros(grid[0] * grid[1]), values.new_zeros(grid[0] * grid[1])
+    flat = cells.reshape(-1)
+    inverse.index_add_(0, flat, (1 / values.clamp_min(1e-12)).repeat_interleave(cells.shape[1]))
+    count.index_add_(0, flat, torch.ones_like(flat, dtype=values.dtype))
+    return (count / inverse).reshape(grid)
+
+
+@dataclass(frozen=True)
+class WinCLIPStyle(Detector):
+    """Compare windows with texts of a normal and of a damaged thing.
+
+    Args:
+        thing: what the photos show, such as "hazelnut"; "object" says nothing.
+        words: "ensemble" (states x templates) or "pair" (one prompt each).
+        scales: sides of the windows, in cells; the whole image is always a scale too.
+        side: of the square that the image is resized to, in pixels; None: the backbone's own.
+
+    Raises:
+        UsageError: an empty thing, unknown words, or a number below 1.
+
+    Source: Jeong et al. 2023, sections 4.1 (state ensemble) and 4.2 (windows, harmonic aggregation).
+    """
+
+    thing: str = "object"
+    words: Words = "ensemble"
+    scales: tuple[int, ...] = (2, 3)
+    side: int | None = None
+
+    card: ClassVar[Card] = Card(
+        slug="winclip-style",
+        name="WinCLIP-style",
+        title="WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation",
+        url="https://arxiv.org/abs/2303.14814",
+        year=2023,
+        verb="detect",
+        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find where.",
+        needs=Needs(hooks=("image", "text", "dense")),
+        trains="nothing",
+        differs=(
+            "States and templates are our own, in the paper's scheme; the paper's lists were not read.",
+            "Towers see the patches of a window only, as the paper has it; backbones without a tower pool the window from their last map.",
+            "Few normal photos are not used here: feature-memory is the baseline that does.",
+        ),
+        proof=ProofPlan(
+            claim="Words for damage rank photos of damaged things above chance (image AUROC).",
+            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no better than chance.",
+            datasets=("magnetic_tile", "textile_sim"),
+        ),
+        baseline=True,
+        variants={"": {}, "pair": {"words": "pair"}},
+    )
+
+    def __post_init__(self) -> None:
+        if (
+            not self.thing.strip()
+            or self.words not in ("ensemble", "pair")
+            or min((*self.scales, 1 if self.side is None else self.side)) < 1
+        ):
+            raise UsageError(
+                f"WinCLIP-style takes a thing, words of ensemble or pair, and scales and side of at least 1, not {self.thing!r},"
+                f" {self.words!r}, {self.scales}, {self.side}."
+            )
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedWinCLIPStyle:
+        """Embed the texts; no evidence is read.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingHook: the backbone has no dense maps.
+        """
+        backbone = kit.need(Backbone)
+        backbone.dense()
+        head = text_head(backbone, state_prompts(self.thing, self.words), run)
+        return FittedWinCLIPStyle(backbone, head, self.scales, self.side)
+
+
+@dataclass(frozen=True)
+class FittedWinCLIPStyle(FittedDetector):
+    """A head of two states.
+
+    Args:
+        backbone: embeds images and windows.
+        head: (2, D) unit embeddings: normal, anomalous.
+        scales, side: of the method.
+    """
+
+    backbone: Backbone
+    head: Tensor
+    scales: tuple[int, ...]
+    side: int | None
+
+    def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
+        """Yield p(anomalous) of each image, in [0, 1], and of its cells."""
+        for i in range(len(images)):
+            image = images[i]
+            x = squashed(image, self.backbone.spec.pixels, self.side).to(run.device)
+            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+                grid, whole, embed = windows_of(self.backbone, x)
+                (score,) = self._anomalous(whole)
+                inverse = torch.full(grid, 1 / max(float(score), 1e-12))
+                for scale in self.scales:
+                    cells = window_cells(grid, scale)
+                    inverse += 1 / harmonic_map(self._anomalous(embed(cells)), cells, grid)
+            yield Anomaly(float(score), (len(self.scales) + 1) / inverse, (image.height, image.width))
+
+    def _anomalous(self, f: Tensor) -> Tensor:
+        """(W,) probabilities of the anomalous state."""
+        unit = F.normalize(f.float(), dim=-1)
+        return logits(self.backbone, unit, self.head).softmax(-1)[:, 1].cpu()

@@ -1,0 +1,252 @@
+"""Say which photos are anomalous and where, and measure a fitted detector on labelled ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence, Samples, Subset, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Detector, FittedDetector
+from diptych.core.run import Run
+from diptych.features.dense import upsampled
+from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
+from diptych.tasks.classify import with_store
+from diptych.tasks.heatmap import heat
+from diptych.tasks.overlay import png
+from diptych.tasks.record import write_bytes, write_json
+
+SIDE = 256
+"""Pixel measures count on maps and masks of this square, as the field does."""
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What was found on one photo.
+
+    Args:
+        name: what the user calls it.
+        photo: it again, as samples of one item.
+        score: higher is more anomalous.
+        flagged: whether the score exceeds the threshold; None: there is none.
+        map: (h, w) scores of cells; None where the detector has no maps.
+    """
+
+    name: str
+    photo: Subset[Any]
+    score: float
+    flagged: bool | None
+    map: Tensor | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"path": self.name, "score": self.score, "flagged": self.flagged}
+
+    def write(self, folder: Path, stem: str, span: tuple[float, float], *, overwrite: bool = False) -> Path | None:
+        """Write STEM.heat.png and return its path; None where there is no map. Raises UsageError where it exists."""
+        if self.map is None:
+            return None
+        photo = self.photo[0]
+        values = upsampled(self.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
+        mark = "" if self.flagged is None else "   anomalous" if self.flagged else "   normal"
+        path = folder / f"{stem}.heat.png"
+        write_bytes(path, png(heat(photo, values, *span, f"score {self.score:.4g}{mark}")), overwrite=overwrite)
+        return path
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found on all photos of a run.
+
+    Args:
+        found: one a readable photo, in order.
+        failed: photos, normal ones too, that cannot be read.
+        threshold: a score above it is flagged; None: none was asked for.
+        normal: numbers of normal photos that were learnt from, and kept aside for the threshold.
+    """
+
+    found: tuple[Detected, ...]
+    failed: tuple[UnreadableItem, ...]
+    threshold: float | None
+    normal: tuple[int, int]
+
+    def span(self) -> tuple[float, float]:
+        """Return the least and the largest value of all maps, the ends of the colours."""
+        maps = [d.map for d in self.found if d.map is not None]
+        return (min(float(m.min()) for m in maps), max(float(m.max()) for m in maps)) if maps else (0.0, 1.0)
+
+    def ranked(self) -> list[Detected]:
+        """Return what was found, most anomalous first."""
+        return sorted(self.found, key=lambda d: -d.score)
+
+    def write(self, folder: Path, marks: Sequence[str], about: dict[str, Any], *, overwrite: bool = False) -> dict[str, Any]:
+        """Write a heat map a photo and detect.json, which is returned; ``marks`` are file stems."""
+        span = self.span()
+        paths = [d.write(folder, mark, span, overwrite=overwrite) for d, mark in zip(self.found, marks, strict=True)]
+        photos = [{**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)]
+        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        learnt, aside = self.normal
+        data = {**about, "threshold": self.threshold, "normal": {"learnt": learnt, "aside": aside}, "map_span": span}
+        data |= {"photos": photos, "skipped": skipped}
+        write_json(folder / "detect.json", data, overwrite=overwrite)
+        return data
+
+
+def detect(
+    photos: Samples[Any],
+    backbone: Backbone,
+    run: Run | None = None,
+    *,
+    method: Detector,
+    normal: Samples[Any] | None = None,
+    auxiliary: Table[Any] | None = None,
+    rate: float | None = None,
+) -> Detections:
+    """Score photos.
+
+    Args:
+        photos: N images.
+        backbone: of the detector.
+        run: device, cache, seed and progress; None: a plain CPU run.
+        method: any detector.
+        normal: photos without anomalies, of the same kind.
+        auxiliary: labelled anomalies of other things, for detectors that learn from them.
+        rate: false alarms a normal photo, in (0, 1): the threshold is set to it on normal photos that are kept aside, a third of them,
+            or as many as the rate needs; all of them where the detector learns nothing from normal photos.
+
+    Raises:
+        UsageError: a rate without normal photos, or outside (0, 1).
+        DataError: there is no photo, no normal photo can be read, or they are too few for the rate.
+        MissingEvidence: the detector needs normal or auxiliary photos that were not given.
+    """
+    given = run or Run()
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
+    if rate is not None and normal is None:
+        raise UsageError("A false-alarm rate is held on normal photos, and none were given: give --normal, or leave the rate out.")
+    good, failed = openable(photos)
+    train: Samples[Any] | None = None
+    aside: Samples[Any] | None = None
+    if normal is not None:
+        whole, broken = openable(normal)
+        failed += broken
+        if len(whole) == 0:
+            raise DataError("None of the normal photos can be read: give a folder that holds some.")
+        train, aside = whole, None
+        if rate is not None:
+            learns = "train" in (*method.card.needs.evidence, *method.card.needs.optional)
+            train, aside = kept_aside(whole, rate, given) if learns else (whole, whole)
+    with with_store(given) as stored:
+        evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
+        fitted = method.fit(Kit({"main": backbone}), evidence, stored)
+        threshold = None
+        if aside is not None and rate is not None:
+            threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, stored)]), rate)
+        found = []
+        with stored.track("detect", len(good)) as bar:
+            for i, anomaly in enumerate(fitted.detect(good, stored)):
+                flagged = None if threshold is None else anomaly.score > threshold
+                found.append(Detected(good.name(i), Subset(good, (i,)), anomaly.score, flagged, anomaly.map))
+                bar.advance()
+    counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
+    return Detections(tuple(found), tuple(failed), threshold, counts)
+
+
+def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:
+    """Return the items that can be read, in order, and why the others cannot."""
+    kept, failed = [], []
+    for i in range(len(samples)):
+        try:
+            samples[i]
+            kept.append(i)
+        except UnreadableItem as error:
+            failed.append(error)
+    return Subset(samples, tuple(kept)), failed
+
+
+def kept_aside(normal: Samples[Any], rate: float, run: Run) -> tuple[Subset[Any], Subset[Any]]:
+    """Part normal photos at random into those to learn from and those on which a rate is held.
+
+    Raises:
+        UsageError: a rate outside (0, 1).
+        DataError: they are too few.
+    """
+    if not 0 < rate < 1:
+        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
+    count, least = len(normal), math.ceil(round(1 / rate - 1, 9))
+    aside = max(least, count // 3)
+    if count - aside < 2:
+        raise DataError(
+            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at least {least + 2}, or a"
+            " higher rate."
+        )
+    order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
+    return Subset(normal, tuple(sorted(order[aside:]))), Subset(normal, tuple(sorted(order[:aside])))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A fitted detector on labelled photos.
+
+    Args:
+        scores: (N,).
+        labels: (N,) bool, True for anomalous.
+        maps: (N, 256, 256) float32 where the detector has maps and the data have masks.
+        masks: (N, 256, 256) bool, likewise.
+    """
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.bool_]
+    maps: NDArray[np.float32] | None = None
+    masks: NDArray[np.bool_] | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Return "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions, higher is better."""
+        found = {"image_auroc": auroc(self.scores, self.labels), "image_ap": average_precision(self.scores, self.labels)}
+        if self.maps is not None and self.masks is not None and self.masks.any():
+            values, bad = self.maps.ravel(), self.masks.ravel()
+            found |= {"pixel_auroc": auroc(values, bad), "pixel_ap": average_precision(values, bad)}
+            found["pro"] = per_region_overlap(self.maps, self.masks)
+        return found
+
+
+def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:
+    """Score labelled photos.
+
+    Args:
+        fitted: what to measure.
+        table: N readable photos with a "label" column, 0 normal and 1 anomalous, and perhaps a "mask" column of (H, W) bool.
+        run: device and cache.
+
+    Raises:
+        UnreadableItem: a photo or mask cannot be read.
+        DataError: there are no labels, or a mask has another size than its photo.
+    """
+    labels = table.labels() != 0
+    column = table.columns.get("mask")
+    scores, maps, masks = [], [], []
+    for i, anomaly in enumerate(fitted.detect(table.items, run)):
+        scores.append(anomaly.score)
+        if anomaly.map is None or column is None:
+            continue
+        mask = np.asarray(column.values[i])
+        if mask.shape != anomaly.size:
+            raise DataError(
+                f"The mask of {table.items.name(i)} has {mask.shape} pixels and the photo {anomaly.size}: give one of its size."
+            )
+        maps.append(F.interpolate(anomaly.map[None, None].float(), (SIDE, SIDE), mode="bilinear", align_corners=False)[0, 0].numpy())
+        masks.append(F.interpolate(torch.from_numpy(mask)[None, None].float(), (SIDE, SIDE), mode="nearest-exact")[0, 0].numpy() > 0)
+    if not maps:
+        return Ranking(np.array(scores), labels)
+    return Ranking(np.array(scores), labels, np.stack(maps), np.stack(masks))

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.dense_colours import DenseColours
+from tests.support.image_files import truncated
+from tests.support.scratches import scratched_folder
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def plate(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: DenseColours(name=name))
+    return scratched_folder(tmp_path / "plate", train=24, good=3, bad=3)
+
+
+def test_normal_photos_give_scores_flags_and_heat_maps(diptych: Cli, plate: Path, tmp_path: Path) -> None:
+    got = diptych("detect", plate / "test", "--normal", plate / "train", "--rate", "0.1")
+    assert got.code == 0
+    lines = got.out.splitlines()
+    assert len(lines) == 6
+    assert all(line.endswith("anomalous") for line in lines[:3])
+    assert "9 kept aside" in got.err
+    assert len(list((tmp_path / "anomalies").glob("*.heat.png"))) == 6
+    data = json.loads((tmp_path / "anomalies" / "detect.json").read_text())
+    assert (data["method"], data["false_alarm_rate"]) == ("feature-memory", 0.1)
+    assert sum(p["flagged"] for p in data["photos"]) >= 3
+    again = diptych("detect", plate / "test", "--normal", plate / "train")
+    assert again.code == 2
+    assert "--overwrite" in again.err
+
+
+def test_words_alone_and_json(diptych: Cli, plate: Path) -> None:
+    got = diptych("detect", plate / "test/good/0.png", "--object", "plate", "--json", "--out", "o")
+    assert got.code == 0
+    assert got.data["method"] == "winclip-style"
+    assert got.data["photos"][0]["flagged"] is None
+    assert Path(got.data["photos"][0]["heat_map"]).exists()
+
+
+def test_a_broken_photo_is_named_and_the_code_is_3(diptych: Cli, plate: Path) -> None:
+    truncated(plate / "test/good/half.jpg")
+    got = diptych("detect", plate / "test", "--normal", plate / "train/good", "--method", "gaussian")
+    assert got.code == 3
+    assert "half.jpg" in got.err
+    assert "has no maps" in got.err
+
+
+def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path) -> None:
+    got = diptych("board", "detect", plate, "--methods", "gaussian,feature-memory,anomalyclip", "--seeds", "1,2")
+    assert got.code == 0
+    assert "feature-memory" in got.out
+    assert "anomalyclip did not run" in got.err
+    assert json.loads((tmp_path / "out/board-detect/board.json").read_text())["object"] == "plate"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["plate/test"], 2, "Say what is normal"),
+        (["plate/test", "--normal", "nowhere"], 2, "There is no folder"),
+        (["nowhere", "--normal", "plate/train"], 2, "no file"),
+        (["plate/test", "--normal", "empty"], 1, "No normal photos"),
+        (["plate/test", "--object", "plate", "--rate", "0.1"], 2, "--normal"),
+        (["plate/test", "--normal", "plate/train", "--rate", "0.01"], 1, "at least 101"),
+        (["plate/test", "--normal", "plate/train", "--method", "gda"], 2, "no detector"),
+        (["plate/test", "--normal", "plate/train", "--method", "gaussian", "--object", "plate"], 2, "leave --object out"),
+        (["plate/test", "--normal", "plate/train", "--method", "anomalyclip"], 1, "no image tower"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(diptych: Cli, plate: Path, words: list[str], code: int, says: str) -> None:
+    (plate.parent / "empty").mkdir()
+    got = diptych("detect", *words)
+    assert got.code == code
+    assert says in got.err
+    assert got.out == ""

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched
+
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import Clock
+from diptych.features.hyperbolic import distance, exponential
+from diptych.methods.detect.hyp_oc import FittedHypOC, Head, HypOC, OneClass, pair_distance
+
+SMALL = HypOC(widths=(32, 16), rate=3e-3, epochs=60)
+
+
+def fit(method: HypOC, seed: int = 0, count: int = 16) -> FittedHypOC:
+    return method.fit(Kit({"main": SmallBackbone()}), Evidence(train=scratched(count, 0, seed=1)), Run(seed=seed))
+
+
+def clock(step: int) -> Clock:
+    return Clock(step, 10, 0, torch.Generator().manual_seed(step))
+
+
+def noise(*size: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
+
+
+def head(method: HypOC = SMALL, dim: int = 6) -> Head:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Head(dim, method.widths, method)
+
+
+def test_the_loss_equals_its_equation() -> None:
+    """One step by a NumPy loop over samples, with the noise that the clock's generator gives."""
+    own, f = head(), noise(4, 6)
+    found = OneClass(own, f).losses({"f": f}, "main", clock(0))
+    g = f.mean(0) + torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
+    c, total = 0.1, 0.0
+    with torch.no_grad():
+        points = [own(x[None])[0] for x in f]
+        planes = exponential(own.points, torch.zeros(16), c)
+        for label, rows in ((0, f), (1, g)):
+            for x in rows:
+                y, z = own(x[None])[0].double().numpy(), []
+                for k in range(2):
+                    p = planes[k].double().numpy()
+                    a = own.normals[k].double().numpy() * (1 - c * p @ p)
+                    m, xy, xx, yy = -p, -p @ y, p @ p, y @ y
+                    u = ((1 + 2 * c * xy + c * yy) * m + (1 - c * xx) * y) / (1 + 2 * c * xy + c * c * xx * yy)
+                    size = np.linalg.norm(a)
+                    inside = 2 * math.sqrt(c) * (u @ a) / ((1 - c * u @ u) * size)
+                    z.append(2 / (1 - c * xx) * size / math.sqrt(c) * math.asinh(inside))
+                total += math.log(sum(math.exp(v) for v in z)) - z[label]
+        pairs = sum(float(distance(points[i], points[i + 2], c)) for i in range(2)) / 4
+    assert found["classes"].item() == pytest.approx(total / 8, rel=1e-4)
+    assert found["pairs"].item() == pytest.approx(pairs, rel=1e-4)
+
+
+def test_the_mean_runs_on_between_steps() -> None:
+    own, trainee_of = head(), OneClass
+    trainee = trainee_of(own, noise(4, 6))
+    first, second = noise(4, 6, seed=1), noise(4, 6, seed=2)
+    for step, f in enumerate((first, second)):
+        trainee.losses({"f": f}, "main", clock(step))
+        trainee.after("step", clock(step))
+    torch.testing.assert_close(own.mean, 0.8 * first.mean(0) + 0.2 * second.mean(0))
+
+
+def test_pairs_are_pulled_by_artanh_and_the_slip_of_the_code_is_weaker_far_apart() -> None:
+    x, y = exponential(noise(5, 4), torch.zeros(4), 0.1), exponential(noise(5, 4, seed=1), torch.zeros(4), 0.1)
+    true, slip = pair_distance(x, y, HypOC()), pair_distance(x, y, HypOC(pairs="atan"))
+    torch.testing.assert_close(true, distance(x, y, 0.1))
+    assert (slip < true).all()
+    near = pair_distance(x, x + 1e-3, HypOC()) / pair_distance(x, x + 1e-3, HypOC(pairs="atan"))
+    torch.testing.assert_close(near, torch.ones(5), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(pair_distance(x, y, HypOC(geometry="euclidean")), (x - y).norm(dim=-1))
+
+
+def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> None:
+    test = scratched(8, 8, seed=4)
+
+    def ranks(method: HypOC) -> list[float]:
+        from diptych.metrics.detection import auroc
+
+        return [auroc(np.array([a.score for a in fit(method, s).detect(test.items, Run())]), test.labels()) for s in (1, 2)]
+
+    assert min(ranks(SMALL)) > 0.9
+    spoiled: Any = replace(SMALL, negatives="resampled")
+    assert np.mean(ranks(spoiled)) < np.mean(ranks(SMALL))
+
+
+def test_odd_and_few_photos_make_even_batches_and_the_twin_trains() -> None:
+    for count in (2, 3, 9):
+        assert len(list(fit(replace(SMALL, epochs=1), count=count).detect(scratched(1, 1, seed=2).items, Run()))) == 2
+    twin = fit(replace(SMALL, geometry="euclidean", epochs=2))
+    assert torch.equal(twin.state["base"], torch.zeros(16))
+
+
+def test_what_cannot_be_is_refused() -> None:
+    for wrong in ({"batch": 3}, {"sigma": 0.0}, {"alpha": 1.5}, {"curvature": -1.0}, {"rate": 0.0}):
+        with pytest.raises(UsageError, match="even batch"):
+            HypOC(**wrong)  # type: ignore[arg-type]
+    for wrong in ({"widths": ()}, {"epochs": 0}):
+        with pytest.raises(UsageError, match="at least 1"):
+            HypOC(**wrong)  # type: ignore[arg-type]
+    for wrong in ({"geometry": "flat"}, {"pairs": "tan"}, {"negatives": "none"}):
+        with pytest.raises(UsageError, match="Hyp-OC knows"):
+            HypOC(**wrong)  # type: ignore[arg-type]
+    alike = Table(Pictures((Image.new("RGB", (20, 20), "blue"),) * 3))
+    with pytest.raises(DataError, match="too few"):
+        SMALL.fit(Kit({"main": SmallBackbone()}), Evidence(train=alike), Run())

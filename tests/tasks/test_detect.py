@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.backbone import SmallBackbone
+from tests.support.dense_colours import DenseColours
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched, scratched_folder
+
+from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.data.recapture import Recaptured, recapture
+from diptych.methods.detect.feature_memory import FeatureMemory
+from diptych.methods.detect.gaussian import Gaussian
+from diptych.methods.detect.winclip_style import WinCLIPStyle
+from diptych.tasks.detect import Ranking, detect, kept_aside, rank
+from diptych.tasks.detect_board import detect_board
+from diptych.tasks.heatmap import heat
+from diptych.tasks.proofs.detect import find_anomalies
+from diptych.tasks.prove import prove
+
+MEMORY = FeatureMemory(side=40)
+BACKBONE = DenseColours()
+
+
+def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
+    photos = scratched(4, 4, seed=3)
+    found = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items, rate=0.1)
+    assert found.normal == (15, 9)
+    assert [d.flagged for d in found.found[4:]] == [True] * 4
+    assert sum(bool(d.flagged) for d in found.found[:4]) <= 2
+    assert [d.name for d in found.ranked()][:4] != [d.name for d in found.found[:4]]
+    assert found.threshold is not None
+    plain = detect(photos.items, BACKBONE, method=MEMORY, normal=scratched(24, 0, seed=1).items)
+    assert (plain.threshold, plain.normal) == (None, (24, 0))
+    assert all(d.flagged is None for d in plain.found)
+
+
+def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
+    found = detect(scratched(1, 1, seed=3).items, BACKBONE, method=WinCLIPStyle(side=8), normal=scratched(9, 0, seed=1).items, rate=0.1)
+    assert found.normal == (9, 9)
+
+
+def test_files_hold_what_was_found(tmp_path: Path) -> None:
+    found = detect(scratched(1, 1, seed=3).items, BACKBONE, method=MEMORY, normal=scratched(4, 0, seed=1).items)
+    data = found.write(tmp_path, ["a", "b"], {"method": "feature-memory"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.heat.png", "b.heat.png", "detect.json"]
+    assert json.loads((tmp_path / "detect.json").read_text()) == json.loads(json.dumps(data))
+    low, high = data["map_span"]
+    assert low < high == pytest.approx(max(p["score"] for p in data["photos"]))
+    with pytest.raises(UsageError, match="overwrite"):
+        found.write(tmp_path, ["a", "b"], {})
+    whole = detect(scratched(1, 1, seed=3).items, SmallBackbone(), method=Gaussian(), normal=scratched(4, 0, seed=1).items)
+    assert whole.write(tmp_path / "whole", ["a", "b"], {})["photos"][0]["heat_map"] is None
+
+
+def test_heat_is_clear_where_low_and_red_where_high() -> None:
+    photo = Image.new("RGB", (40, 30), (10, 200, 10))
+    values = np.zeros((30, 40), dtype=np.float32)
+    values[:, 20:] = 2.0
+    shown = np.asarray(heat(photo, values, 0.0, 2.0, "score"))
+    assert shown[5, 5].tolist() == [10, 200, 10]
+    assert shown[5, 30, 0] > 120 > shown[5, 30, 1]
+    assert shown.shape[0] > 30
+
+
+def test_broken_photos_are_named_and_the_others_go_on(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        scratched(1, 0, seed=1).items[0].save(tmp_path / name)
+    truncated(tmp_path / "b.jpg")
+    photos = ImageFiles([tmp_path / n for n in ("a.png", "b.jpg", "none.png", "c.png")])
+    found = detect(photos, BACKBONE, method=MEMORY, normal=photos)
+    assert [Path(d.name).name for d in found.found] == ["a.png", "c.png"]
+    assert {Path(e.name).name for e in found.failed} == {"b.jpg", "none.png"}
+    with pytest.raises(DataError, match="None of the normal photos"):
+        detect(photos, BACKBONE, method=MEMORY, normal=ImageFiles([tmp_path / "b.jpg"]))
+    with pytest.raises(UnreadableItem):
+        rank(
+            MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=Table(Pictures((photos[0],)))), Run()),
+            Table(photos, {"label": Column("label", np.zeros(4, int))}),
+            Run(),
+        )
+
+
+def test_wrong_calls_are_refused() -> None:
+    photos, normal = scratched(1, 1, seed=3).items, scratched(6, 0, seed=1).items
+    with pytest.raises(DataError, match="No photos"):
+        detect(Pictures(()), BACKBONE, method=MEMORY, normal=normal)
+    with pytest.raises(UsageError, match="give --normal"):
+        detect(photos, BACKBONE, method=WinCLIPStyle(), rate=0.1)
+    with pytest.raises(MissingEvidence, match="photos without anomalies"):
+        detect(photos, BACKBONE, method=MEMORY)
+    with pytest.raises(DataError, match="at least 11"):
+        detect(photos, BACKBONE, method=MEMORY, normal=normal, rate=0.1)
+    with pytest.raises(UsageError, match="lies in"):
+        kept_aside(normal, 1.5, Run())
+
+
+def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() -> None:
+    table = scratched(4, 4, seed=3)
+    fitted = MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=scratched(6, 0, seed=1)), Run())
+    found = rank(fitted, table, Run()).metrics()
+    assert found["image_auroc"] == found["image_ap"] == 1.0
+    assert found["pixel_auroc"] > 0.95
+    assert found["pro"] > 0.7
+    wrong = Table(table.items, {**table.columns, "mask": Column("mask", (np.zeros((3, 3), bool),) * 8)})
+    with pytest.raises(DataError, match="give one of its size"):
+        rank(fitted, wrong, Run())
+    plain = rank(fitted, Table(table.items, {"label": table.columns["label"]}), Run())
+    assert plain.maps is None
+    assert set(plain.metrics()) == {"image_auroc", "image_ap"}
+    empty = Ranking(np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool))
+    assert "pro" not in empty.metrics()
+
+
+def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_every_time() -> None:
+    items = scratched(2, 0, seed=1).items
+    again = Recaptured(items)
+    first = again[0]
+    assert first.size == items[0].size
+    assert np.abs(np.asarray(first, dtype=int) - np.asarray(items[0], dtype=int)).mean() > 3
+    assert first.tobytes() == Recaptured(items)[0].tobytes()
+    assert again.key(0) not in (items.key(0), again.key(1))
+    assert "recaptured" in again.name(0)
+    looks = {recapture(items[0], s).tobytes() for s in range(6)}
+    assert len(looks) == 6
+
+
+def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
+    data = find_anomalies(str(scratched_folder(tmp_path / "plate", train=20)))
+    methods = ("feature-memory", "gaussian", "winclip-style", "anomalyclip")
+    board = detect_board(data, BACKBONE, Run(), thing="plate", methods=methods, seeds=(1, 2), rate=0.1)
+    rows = {row.label: row for row in board.rows}
+    assert list(rows) == ["feature-memory", "gaussian", "winclip-style", "winclip-style, pair"]
+    assert rows["feature-memory"].seeds == (1, 2)
+    assert rows["winclip-style"].seeds == (1,)
+    assert rows["feature-memory"].metrics["image_auroc"] > 0.9
+    assert rows["feature-memory"].ci95[0] <= rows["feature-memory"].metrics["image_auroc"] <= rows["feature-memory"].ci95[1] + 1e-9
+    assert "pro" in rows["feature-memory"].metrics
+    assert "pro" not in rows["gaussian"].metrics
+    assert all("no image tower" in reason for label, reason in board.missing.items() if label.startswith("anomalyclip"))
+    board.write(tmp_path / "out")
+    with pytest.raises(UsageError, match="overwrite"):
+        board.write(tmp_path / "out")
+    assert (tmp_path / "out" / "board.csv").read_text().count("\n") == 5
+    assert json.loads((tmp_path / "out" / "board.json").read_text())["anomalous"] == 6
+    with pytest.raises(UsageError, match="no detector"):
+        detect_board(data, BACKBONE, Run(), thing="plate", methods=("gda",))
+
+
+def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp_path: Path) -> None:
+    root = scratched_folder(tmp_path / "plate", good=12, bad=12)
+    proof = prove("feature-memory", BACKBONE, Run(), datasets=(str(root),), seeds=(1, 2, 3))
+    (found,) = proof.as_dict()["datasets"]
+    assert proof.facts["metric"] == "image_auroc"
+    (claim,), (control,) = found["claims"], found["controls"]
+    assert claim["method"]["image_auroc"] > 0.9
+    assert claim["baseline"]["image_auroc"] == pytest.approx(0.5)
+    assert claim["gain"] == pytest.approx(claim["method"]["image_auroc"] - 0.5)
+    assert (found["items"], found["normal"]) == (24, 8)
+    assert control["name"] == "two halves of normal photos"
+    assert abs(control["control"]["image_auroc"] - 0.5) < 0.4
+    json.dumps(proof.as_dict())
+
+
+def test_absent_data_and_other_layouts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
+        find_anomalies("no_such_set")
+    with pytest.raises(UsageError, match="MVTec"):
+        find_anomalies(str(tmp_path))
+
+
+def test_real_photos_become_a_recaptured_set(data_root: Path) -> None:
+    data = find_anomalies(str(data_root / "clothing_small") + ":recaptured")
+    test = data.split("test")
+    assert data.classes == ("normal", "anomalous")
+    assert len(data.split("train")) == 100
+    assert abs(int((test.labels() == 0).sum()) - int((test.labels() == 1).sum())) <= 1
+    assert len({test.items.key(i) for i in range(len(test))}) == len(test)
