@@ -115,7 +115,7 @@ def test_classes_find_their_texts_by_name(tmp_path: Path) -> None:
 
 
 def test_the_pools_that_ship_are_whole() -> None:
-    assert shipped() == ("caltech40", "cifar10", "clothes", "pacs")
+    assert shipped() == ("caltech40", "cifar10", "clothes", "objects16", "pacs", "ucmerced21")
     for name, classes in {"caltech40": 40, "cifar10": 10, "clothes": 10, "pacs": 7}.items():
         texts = read_pool(name).texts.texts
         lists = {key: values for key, values in texts.items() if " | " not in key}
