@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from diptych.core.backbone import Space
 from diptych.core.card import Card
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import MissingHook
@@ -80,6 +81,14 @@ class FittedClassifier(ABC):
             MissingHook: this system has no reasons to give.
         """
         raise MissingHook(f"{type(self).__name__} gives no reasons: use description, dn-cbm or perceptionclip for explanations.")
+
+    def for_classes(self, classes: ClassNames) -> FittedClassifier:
+        """Return the same fitted system for other classes, known by their names alone: base to new, and other data sets.
+
+        Raises:
+            MissingHook: what was fitted belongs to the classes it was fitted on.
+        """
+        raise MissingHook(f"{type(self).__name__} speaks only of the classes it was fitted on: systems that learn prompts carry over.")
 
 
 class Classifier(Method):
@@ -177,5 +186,53 @@ class Detector(Method):
         Raises:
             MissingPart: the kit has no backbone.
             MissingHook: the backbone lacks a tower or dense maps that the system needs.
+            MissingEvidence: a needed field of the evidence is missing.
+        """
+
+
+class FittedRetriever(ABC):
+    """What ``Retriever.fit`` returns: a frozen dataclass that holds tensors, plain values and the ``backbone``, if there is one.
+
+    Attributes:
+        threshold: score from which on the nearest record is a match, chosen on val; None where there was none.
+    """
+
+    threshold: float | None
+
+    @abstractmethod
+    def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
+        """Prepare M records once, and return what scores n others against them: (n, M) float32, higher is nearer.
+
+        Raises:
+            UnreadableItem: a picture cannot be read; the returned function raises it too.
+        """
+
+
+class Retriever(Method):
+    """Role of ``retrieve``: from records (a picture and a text, or either alone) with known matches to scores of other records."""
+
+    @abstractmethod
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedRetriever:
+        """Fit on the evidence: tables of records with a column "entity", and maybe "group": of which side a record is.
+
+        Raises:
+            MissingPart: the kit has no backbone, and the system needs one.
+            MissingExtra: an optional dependency is not installed.
+        """
+
+
+class Extender(Method):
+    """Role of ``extend``: from samples of a new kind to a space that holds them, which classifiers and indexes then use as any other.
+
+    A space, not an encoder alone: fitting may move the text side too, and vectors of a new kind mean something beside their own texts only.
+    """
+
+    @abstractmethod
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space:
+        """Fit on the evidence; the parts of the kit stay as they are.
+
+        Raises:
+            MissingPart: the kit has no backbone, and the system needs one.
+            MissingHook: the backbone lacks a tower or a head that the system needs.
             MissingEvidence: a needed field of the evidence is missing.
         """

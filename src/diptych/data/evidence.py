@@ -93,3 +93,25 @@ def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int
     if set(labels.tolist()) != {0, 1}:
         raise DataError(f"The auxiliary data set has the labels {sorted(set(labels.tolist()))}: it needs 0 (normal) and 1 (anomalous).")
     return evidence.auxiliary, labels
+
+
+def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDArray[np.int64]]:
+    """Return the table, its K different texts in the order in which they first occur, and the (N,) position of each row's text.
+
+    Args:
+        table: N rows with a column "captions": one text a row. Rows of a class say the same.
+
+    Raises:
+        MissingEvidence: there is no table.
+        DataError: it has no captions, or a row has none or several.
+    """
+    if table is None:
+        raise MissingEvidence("This system learns from items with a text each, and evidence.train is missing: give one.")
+    column = table.columns.get("captions")
+    if column is None:
+        raise DataError("This table has no captions: give each item its text, such as 'a photo of a cat.' for all of a class.")
+    rows = [(value,) if isinstance(value, str) else tuple(value) for value in column.values]
+    if odd := [i for i, row in enumerate(rows) if len(row) != 1]:
+        raise DataError(f"{table.items.name(odd[0])} has {len(rows[odd[0]])} texts: give every item exactly one.")
+    place = {text: k for k, text in enumerate(dict.fromkeys(row[0] for row in rows))}
+    return table, tuple(place), np.array([place[row[0]] for row in rows], dtype=np.int64)

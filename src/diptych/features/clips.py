@@ -1,0 +1,204 @@
+"""Clips in a space of photos: the mean of the frames' embeddings, taken before it is normalised.
+
+v = 1/T sum_t image(x_t)                  image: projected, NOT normalised; so v is the same whatever the order of the frames
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from diptych.core.backbone import Backbone, Encoder, Inputs, Spec, Tower
+from diptych.core.errors import MissingHook
+from diptych.data.formats.clips import Clip, middles
+
+SCALES = (1.0, 0.875, 0.75, 0.66)
+"""Sides of a training crop, as shares of the frame's shorter side: those of temporal segment networks."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipEncoder:
+    """Encodes clips as the mean of their frames.
+
+    Args:
+        image: encodes a frame.
+        frames: T, frames that are looked at: the middles of T equal segments of a clip. Shorter clips show frames twice.
+    """
+
+    image: Encoder[Any]
+    frames: int
+    modality: str = "clip"
+
+    @property
+    def dim(self) -> int:
+        """Joint width D."""
+        return self.image.dim
+
+    @property
+    def size(self) -> int | None:
+        """Side of a frame in pixels."""
+        return self.image.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the image encoder and the number of frames."""
+        return hashlib.sha256(f"{self.image.fingerprint}/mean of {self.frames} frames".encode()).hexdigest()[:16]
+
+    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
+        """Return (B, T, 3, S, S) pixels of B clips, each a sequence of pictures or of float (3, S, S) tensors in [0, 1]."""
+        rows = [self.image.inputs([clip[i] for i in middles(len(clip), self.frames)], size) for clip in items]
+        return torch.stack([row for row in rows if isinstance(row, Tensor)])
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) means, not normalised, of (B, T, 3, S, S) pixels."""
+        return each_frame(self.image.encode, x).mean(1)
+
+
+def each_frame(encode: Callable[[Tensor], Tensor], x: Inputs) -> Tensor:
+    """Return (B, T, ...) of what ``encode`` gives for the frames of (B, T, 3, S, S) pixels."""
+    assert isinstance(x, Tensor)
+    out: Tensor = encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
+    return out
+
+
+class ClipSpace(Backbone):
+    """A backbone that takes clips where it took photos: its "image" encoder is a ``ClipEncoder``, so every classifier works on clips.
+
+    Args:
+        base: the space of photos and texts.
+        frames: T.
+        image: encodes frames; None: the base's own.
+        text: encodes texts; None: the base's own.
+        name: what is added to the base's name.
+    """
+
+    def __init__(
+        self, base: Backbone, frames: int, image: Encoder[Any] | None = None, text: Encoder[Any] | None = None, name: str = "frames"
+    ) -> None:
+        self.base, self.frames, self._name = base, frames, name
+        self._encoders = {"image": ClipEncoder(image or base.image, frames), "text": text or base.text}
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The clip encoder, as "image", and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """As the base."""
+        return self.base.score
+
+    @property
+    def spec(self) -> Spec:
+        """That of the base, its name longer by the number of frames."""
+        return replaced(self.base.spec, name=f"{self.base.spec.name}+{self._name}{self.frames}")
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, bias) of the base."""
+        return self.base.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the base's module."""
+        return self.base.module()
+
+    def tower(self, modality: str) -> Tower:
+        """Return the base's text tower.
+
+        Raises:
+            MissingHook: a clip is several passes through the image tower, and its own is none.
+        """
+        if modality == "image":
+            raise MissingHook(f"{self.spec.name} has no image tower: a clip is the mean of several frames. Use the tower of its base.")
+        return self.base.tower(modality)
+
+
+@dataclass(frozen=True, eq=False)
+class PooledFrames:
+    """Encodes clips as their frames' vectors before the projection, T of them side by side: what a head is trained on.
+
+    Args:
+        pool: (B, 3, S, S) -> (B, C).
+        clips: whose frames and pixels these are.
+        width: C.
+    """
+
+    pool: Callable[[Tensor], Tensor]
+    clips: ClipEncoder
+    width: int
+    modality: str = "clip"
+
+    @property
+    def dim(self) -> int:
+        """T C."""
+        return self.clips.frames * self.width
+
+    @property
+    def size(self) -> int | None:
+        """Side of a frame in pixels."""
+        return self.clips.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the encoder and of where it is cut."""
+        return hashlib.sha256(f"{self.clips.fingerprint}/pooled frames".encode()).hexdigest()[:16]
+
+    def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
+        """Return (B, T, 3, S, S) pixels."""
+        return self.clips.inputs(items, size)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, T C) vectors."""
+        return each_frame(self.pool, x).flatten(1).float()
+
+
+def image_head(backbone: Backbone) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return (pool, project) with ``project(pool(pixels)) = image.encode(pixels)``, by the tower or by the dense maps.
+
+    Raises:
+        MissingHook: the backbone has neither.
+    """
+    try:
+        tower = backbone.tower("image")
+    except MissingHook:
+        dense = backbone.dense()
+        return lambda x: dense.pool(dense.maps(x)[-1])[:, 0], dense.project
+    return lambda x: tower.pooled(tower.blocks(tower.start(x))), tower.project
+
+
+def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
+    """Return one training view of a clip, all frames cropped, mirrored and coloured alike.
+
+    Args:
+        clip: frames of one size.
+        frames: T; one frame is drawn from each of T equal segments.
+        size: S.
+        g: draws frames, crop and mirror; colours are drawn from torch's global generator, as torchvision does.
+
+    Returns:
+        (T, 3, S, S) float32 in [0, 1].
+
+    Source:
+        ViFi-CLIP, appendix: crops of {1, .875, .75, .66}, mirror 1/2, colour jitter with probability .8, grey with .2.
+    """
+    edges = np.linspace(0, len(clip), frames + 1)
+    within = torch.rand(frames, generator=g).numpy()
+    chosen = [clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges, edges[1:], within, strict=True)]
+    share, left, top, mirror = torch.rand(4, generator=g).tolist()
+    width, height = chosen[0].size
+    side = SCALES[int(share * len(SCALES))] * min(width, height)
+    box = (left * (width - side), top * (height - side))
+    window = (*box, box[0] + side, box[1] + side)
+    crops = [np.array(f.resize((size, size), Image.Resampling.BICUBIC, box=window)) for f in chosen]
+    pixels = torch.from_numpy(np.stack(crops)).movedim(-1, 1)
+    colours = v2.Compose([v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8), v2.RandomGrayscale(0.2)])
+    coloured: Tensor = colours(pixels).float() / 255
+    return coloured.flip(-1) if mirror < 0.5 else coloured

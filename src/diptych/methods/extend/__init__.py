@@ -1,0 +1,1 @@
+"""New kinds of sample in a space: clips, clouds, light curves."""
