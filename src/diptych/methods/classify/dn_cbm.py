@@ -29,7 +29,7 @@ from diptych.features.sparse_autoencoder import Dictionary, SparseAutoencoder, f
 
 PROBES = ((1e-3, 1.0), (1e-2, 1.0), (1e-2, 0.1), (0.1, 10.0))
 """(learning rate, lambda) of the linear layer, as published for the authors' data sets."""
-SPARSITIES = tuple(10 ** (-8 + i / 2) for i in range(14))
+SPARSITIES = tuple(10 ** (-8 + i / 2) for i in range(18))
 ACTIVE = 50.0
 """Concepts that an image may show, on average, where the sparsity is chosen."""
 TRIED = 20
@@ -77,7 +77,7 @@ class DNCBM(Classifier):
 
     Args:
         expansion: dictionary units a dimension, > 0 (default 8, the authors'; 4 is their parser's).
-        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5); None: the least of 14 values, half a power of
+        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5); None: the least of 18 values, half a power of
             ten apart, whose dictionary shows at most 50 concepts an image after 20 epochs. No label is read for it.
         epochs: of the autoencoder, >= 0; 0 leaves its random start.
         rate: of its Adam.
