@@ -40,14 +40,14 @@ def test_bad_groups_are_named(tmp_path: Path) -> None:
         open_grouped(tmp_path / "set", "kind")
     with pytest.raises(UsageError, match="--group"):
         open_grouped(tmp_path / "set", "", "shape")
-    with pytest.raises(DataError, match="Row 2 .* has no kind"):
+    with pytest.raises(DataError, match=r"Row 2 .* has no kind"):
         open_grouped(tmp_path / "set", "kind", "shape")
     with pytest.raises(UsageError, match="no table"):
         open_grouped(tmp_path / "absent.csv", "kind")
     photo(tmp_path / "flat" / "cat" / "1.png")
     with pytest.raises(DataError, match="CLASS/GROUP"):
         open_grouped(tmp_path / "flat")
-    with pytest.raises(UsageError, match="no labels.csv"):
+    with pytest.raises(UsageError, match=r"no labels\.csv"):
         open_grouped(tmp_path / "flat", "kind")
 
 

@@ -11,18 +11,22 @@ from typer.core import TyperGroup
 
 from diptych import __version__
 from diptych.cli import (
+    ablate,
     audit,
     board,
     cache,
     classify,
+    curate,
     demo,
     detect,
     detect_board,
     encode,
     health,
+    index,
     models,
     new_system,
     options,
+    protocol,
     prove,
     rerun,
     segment,
@@ -87,11 +91,16 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
+app.command("index")(index.index)
+app.command("search")(index.search)
 app.command("detect")(detect.detect)
 app.command("encode")(encode.encode)
 board.app.command("detect")(detect_board.board_detect)
+board.app.command("few-shot")(protocol.board_few_shot)
 app.add_typer(board.app, name="board")
 app.add_typer(audit.app, name="audit")
+app.add_typer(curate.app, name="curate")
+app.command("ablate")(ablate.ablate)
 app.command("systems")(systems.systems)
 app.command("prove")(prove.prove)
 app.command("rerun")(rerun.rerun)

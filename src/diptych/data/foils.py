@@ -1,4 +1,4 @@
-"""Captions with one wrong word: a noun is swapped for a noun of another kind (a vehicle for an animal) that no caption of the photo uses."""
+"""Captions with one wrong word: a noun is swapped for one of another kind (a vehicle for an animal) that no caption has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ KINDS = ("person", "animal", "vehicle", "clothing", "furniture", "food", "plant"
 """WordNet nouns above the words that are swapped: a word has the kind whose synset is the nearest above its first sense."""
 
 _OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short long top back front
-side right left light dark open clear down in on at out up off over by standing sitting building running playing small large big wild dry have heavy empty
-forward grey gray colored asian martial eats cross can bars hood hose mini native single plain"""
+side right left light dark open clear down in on at out up off over by standing sitting building running playing
+small large big wild dry have heavy empty forward grey gray colored asian martial eats cross can bars hood hose mini native single plain"""
 NOT_NOUNS = frozenset(_OTHERWISE.split())
 """Words that captions use mostly as other parts of speech, though WordNet lists a noun."""
 

@@ -124,7 +124,7 @@ def test_bad_input_is_named() -> None:
         CounterAnimal(reference="x").audit(kit, names, table, Run())
     with pytest.raises(DataError, match="no group column"):
         CounterAnimal().audit(kit, names, grouped(groups=False)[1], Run())
-    with pytest.raises(DataError, match="all items are of one group|All items are of one group"):
+    with pytest.raises(DataError, match="All items are of one group"):
         CounterAnimal().audit(kit, names, table.take(range(1, 60, 2)), Run())
     with pytest.raises(DataError, match="No class has two groups"):
         CounterAnimal(least=50).audit(kit, names, table, Run())

@@ -1,0 +1,148 @@
+"""``diptych curate``: which pairs are worth training on?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, show_json, show_table
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from diptych.core.curate import Curator
+    from diptych.core.kit import Kit
+    from diptych.core.run import Run
+
+app = typer.Typer(help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True)
+
+Method = Annotated[str, options.option("--method", "-m", help="metaclip or clip-score.")]
+Metadata = Annotated[str, options.option("--metadata", help="wordnet, a JSON list, or a file with one entry a line; for metaclip.")]
+Images = Annotated[str, options.option("--image", help="Column of a table with the picture.")]
+TextColumn = Annotated[str, options.option("--text", help="Column of a table with the text.")]
+Sources = Annotated[list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.", show_default=False)]
+
+
+@app.callback()
+def _curate() -> None:
+    """Plan over a pool of pairs, then keep the ones worth training on."""
+
+
+@app.command("plan")
+def curate_plan(
+    sources: Sources,
+    out: Annotated[Path, options.option("--out", "-o", help="File of the plan.")] = Path("plan.parquet"),
+    merge: Annotated[
+        list[Path] | None, options.option("--merge", help="Add an older plan; repeat for several.", show_default=False)
+    ] = None,
+    method: Method = "metaclip",
+    metadata: Metadata = "wordnet",
+    image: Images = "filepath",
+    text: TextColumn = "title",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+) -> None:
+    """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
+    from diptych.tasks.curate import open_stream, plan_shards
+
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: give another --out or --overwrite.")
+    curator = _curator(method, metadata, math.inf, 1.0, None)
+    older = [curator.read_plan(path) for path in merge or ()]
+    streams = [open_stream(source, image, text) for source in sources]
+    kit, run = _kit(method, backbone, device, batch, workers, cache, 0)
+    plan = plan_shards(curator, kit, streams, run)
+    for other in older:
+        plan = plan.merge(other)
+    plan.write(out)
+    facts = plan.report()
+    if json:
+        show_json({"plan": str(out), **facts})
+    else:
+        show_table(
+            ["", ""], [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)) for name, value in facts.items()]
+        )
+    say(str(out))
+
+
+@app.command("apply")
+def curate_apply(
+    source: Annotated[str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.", show_default=False)],
+    plan: Annotated[Path, options.option("--plan", help="What diptych curate plan wrote.")] = Path("plan.parquet"),
+    out: Annotated[Path, options.option("--out", "-o", help="Folder of the kept pairs.")] = Path("curated"),
+    t: Annotated[str, options.option("--t", help="Texts an entry may keep by itself; inf keeps all that match. For metaclip.")] = "20000",
+    share: Annotated[float, options.option("--share", help="Best share of the pool that stays; for clip-score.", min=0.0, max=1.0)] = 0.3,
+    threshold: Annotated[
+        float | None, options.option("--threshold", help="Keep cosines from here on instead; for clip-score.", show_default=False)
+    ] = None,
+    seed: Annotated[int, options.option("--seed", help="Of the draws.")] = 0,
+    resume: Annotated[bool, options.option("--resume", help="Go on behind the last whole part.")] = False,
+    method: Method = "metaclip",
+    metadata: Metadata = "wordnet",
+    image: Images = "filepath",
+    text: TextColumn = "title",
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+) -> None:
+    """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
+    from diptych.tasks.curate import apply_plan, open_stream
+
+    try:
+        limit = float(t)
+    except ValueError:
+        raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
+    curator = _curator(method, metadata, limit, share, threshold)
+    planned, stream = curator.read_plan(plan), open_stream(source, image, text)
+    kit, run = _kit(method, backbone, device, batch, workers, cache, seed)
+    asked = {"source": source, "method": method}
+    asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
+    found = apply_plan(curator, kit, planned, stream, run, out, about={**asked, **planned.report()}, resume=resume)
+    facts = {"seen": found.seen, "kept": found.kept, "broken": found.broken, "parts": found.parts}
+    if json:
+        show_json({"out": str(out), **facts})
+    else:
+        show_table(["", ""], [(name, f"{value:,}") for name, value in facts.items()], right=(1,))
+    say(f"{out}: {found.kept:,} of {found.seen:,} kept")
+
+
+def _curator(method: str, metadata: str, t: float, share: float, threshold: float | None) -> Curator:
+    from diptych import catalog
+    from diptych.core.curate import Curator
+
+    if method == "metaclip":
+        from diptych.methods.curate.metaclip import MetaCLIP
+
+        return MetaCLIP(metadata, t)
+    if method == "clip-score":
+        from diptych.methods.curate.clip_score import CLIPScoreFilter
+
+        return CLIPScoreFilter(share, threshold)
+    system = catalog.find(method)
+    if not issubclass(system, Curator):
+        raise UsageError(f"{method} is no curator: see 'diptych systems --verb curate'.")
+    return system()
+
+
+def _kit(method: str, backbone: str, device: str, batch: int, workers: int, cache: Path | None, seed: int) -> tuple[Kit, Run]:
+    """Return the kit and the run; MetaCLIP needs no backbone, and then no torch is loaded."""
+    from diptych.core.kit import Kit
+    from diptych.core.run import Run
+
+    if method == "metaclip":
+        from diptych.cli.console import Display
+
+        return Kit(), Run(seed=seed, workers=workers, progress=Display().bar)
+    run = options.open_run(device, "fp32", batch, workers, cache, seed=seed)
+    return Kit({"main": options.open_backbone(backbone, run)}), run

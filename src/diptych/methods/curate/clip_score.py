@@ -1,0 +1,201 @@
+"""CLIP-score filter: keep the pairs whose image and text a CLIP finds alike.
+
+c = cos(image, text);  keep where c >= threshold, or where c is among the best share of the pool
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Needs
+from diptych.core.curate import Curator, Plan, Verdict
+from diptych.core.data import Stream, Texts
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.features.embed import embed, embed_readable
+
+BINS = 2000
+"""Cells of the histogram of cosines, over [-1, 1]: a share is met to 0.001 of a cosine."""
+CHUNK = 256
+"""Pairs in memory at once."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of stream items, as samples; the key is a hash of the pixels.
+
+    Args:
+        items: what the stream gave.
+        positions: their positions, which name them.
+    """
+
+    items: Sequence[Any]
+    positions: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.items[index].image()
+
+    def key(self, index: int, /) -> str:
+        """Return the SHA-256 of size and pixels; raises UnreadableItem where the image is broken."""
+        image = self[index]
+        return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        """Return the item's name, or else its position."""
+        return str(getattr(self.items[index], "name", self.positions[index]))
+
+
+def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
+    """Yield position, cosine of image and text (NaN where the image is broken), and why it is broken."""
+    source = iter(stream)
+    while some := list(islice(source, CHUNK)):
+        positions, items = [p for p, _ in some], [item for _, item in some]
+        found = embed_readable(backbone.image, Images(items, positions), run)
+        texts = normalize(embed(backbone.text, Texts(tuple(items[i].text() for i in found.kept)), run), dim=-1)
+        own = (normalize(found.values, dim=-1) * texts).sum(-1).tolist() if len(found.kept) else []
+        at = dict(zip(found.kept.tolist(), own, strict=True))
+        broken = iter(found.failed)
+        for i, position in enumerate(positions):
+            yield (position, at[i], "") if i in at else (position, float("nan"), next(broken).reason)
+
+
+@dataclass(frozen=True)
+class ScoreCounts(Plan):
+    """A histogram of cosines.
+
+    Args:
+        backbone: fingerprint of the backbone that gave them.
+        counts: (BINS,) uint64 pairs a cell.
+        broken: pairs whose image cannot be read.
+    """
+
+    backbone: str
+    counts: NDArray[np.uint64]
+    broken: int = 0
+
+    def merge(self, other: ScoreCounts) -> ScoreCounts:
+        """Add the counts; raises UsageError where the backbones differ."""
+        if self.backbone != other.backbone:
+            raise UsageError("Two plans of different backbones cannot be merged: score both with the same one.")
+        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken)
+
+    def lowest(self, share: float) -> int:
+        """Return the lowest cell that stays when the best ``share`` of all pairs, broken ones counted, is kept, or a little less."""
+        above = np.cumsum(self.counts[::-1].astype(np.float64))
+        return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
+
+    def report(self) -> dict[str, Any]:
+        """Return pairs, those with a broken image, and the cosine that the best 30 % reach."""
+        return {
+            "pairs": int(self.counts.sum()) + self.broken,
+            "broken": self.broken,
+            "best_30_percent": round(2 * self.lowest(0.3) / BINS - 1, 3),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write JSON."""
+        data = {"diptych": "clip-score", "backbone": self.backbone, "counts": self.counts.tolist(), "broken": self.broken}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(json.dumps(data), encoding="utf-8")
+        part.replace(path)
+
+
+@dataclass(frozen=True)
+class CLIPScoreFilter(Curator):
+    """Keep the pairs that are most alike.
+
+    Args:
+        share: of the pool that stays, in (0, 1] (0.3, the baseline of DataComp).
+        threshold: keep cosines of at least this instead, in [-1, 1] (LAION's: 0.28 with ViT-B/32); None: by ``share``.
+
+    Raises:
+        UsageError: a number out of its range.
+
+    Source: Schuhmann et al. 2021 (threshold), Gadre et al. 2023 (share).
+    """
+
+    share: float = 0.3
+    threshold: float | None = None
+
+    card: ClassVar[Card] = Card(
+        slug="clip-score",
+        name="CLIP-score filter",
+        title="LAION-400M: Open Dataset of CLIP-Filtered 400 Million Image-Text Pairs",
+        url="https://arxiv.org/abs/2111.02114",
+        year=2021,
+        verb="curate",
+        claim="Pairs that a trained CLIP finds alike are better to train on than all pairs of the web.",
+        needs=Needs(hooks=("image", "text")),
+        trains="nothing",
+        differs=("The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",),
+        baseline=True,
+        variants={"": {}, "0.28": {"threshold": 0.28}},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or not -1 <= (self.threshold or 0) <= 1:
+            raise UsageError(f"The filter takes a share in (0, 1] or a threshold in [-1, 1], not {self.share} and {self.threshold}.")
+
+    def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
+        """Score every pair once. Memory: ``CHUNK`` pairs.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            UsageError: a text is longer than the backbone reads.
+        """
+        backbone = kit.need(Backbone)
+        counts, broken = np.zeros(BINS, dtype=np.uint64), 0
+        with run.track("score pairs") as bar:
+            for _, cosine, reason in cosines(backbone, stream, run):
+                if reason:
+                    broken += 1
+                else:
+                    counts[_cell(cosine)] += np.uint64(1)
+                bar.advance()
+        return ScoreCounts(backbone.fingerprint, counts, broken)
+
+    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+        """Yield a verdict a pair, its score the cosine; pairs with a broken image are dropped and say why.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            UsageError: the plan is another system's, or another backbone's.
+        """
+        backbone = kit.need(Backbone)
+        if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
+            raise UsageError("The plan is of another system or backbone: plan and apply with the same.")
+        lowest = plan.lowest(self.share)
+        for position, cosine, reason in cosines(backbone, stream, run):
+            keep = not reason and (_cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
+            yield Verdict(position, keep, cosine, reason)
+
+    def read_plan(self, path: Path) -> ScoreCounts:
+        """Read a histogram; see ``Curator.read_plan``."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            counts = np.array(data["counts"], dtype=np.uint64)
+            if data["diptych"] != "clip-score" or counts.shape != (BINS,):
+                raise ValueError("another plan")
+            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise DataError(f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan.") from None
+
+
+def _cell(cosine: float) -> int:
+    return min(BINS - 1, max(0, int((cosine + 1) / 2 * BINS)))

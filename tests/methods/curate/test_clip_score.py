@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import picture
+
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.methods.curate.clip_score import BINS, CLIPScoreFilter, ScoreCounts
+
+KIT = Kit({"main": SmallBackbone()})
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+    name: str = "p"
+
+    def image(self) -> Image.Image:
+        if self.number == 5:
+            raise UnreadableItem("5.png", "truncated")
+        return picture(self.number % 4, self.number)
+
+    def text(self) -> str:
+        return f"word{self.number % 7} of {self.number}"
+
+
+@dataclass(frozen=True)
+class Items:
+    count: int = 40
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Item]]:
+        return ((i, Item(i)) for i in range(self.start, self.count))
+
+    def seek(self, position: int) -> Items:
+        return replace(self, start=position)
+
+
+def test_scores_are_cosines_and_the_share_is_kept() -> None:
+    method = CLIPScoreFilter(share=0.5)
+    plan = method.plan(KIT, Items(), Run())
+    assert (int(plan.counts.sum()), plan.broken) == (39, 1)
+    verdicts = list(method.apply(KIT, plan, Items(), Run()))
+    b = SmallBackbone()
+    for v in verdicts[:5]:
+        with torch.no_grad():
+            z = b.image.encode(b.image.inputs([Item(v.position).image()]))
+            t = b.text.encode(b.text.inputs([Item(v.position).text()]))
+        assert v.score == pytest.approx(float(torch.nn.functional.cosine_similarity(z, t)[0]), abs=1e-5)
+    assert (verdicts[5].keep, verdicts[5].reason) == (False, "truncated")
+    kept = sorted((v.score for v in verdicts if v.keep), reverse=True)
+    assert 15 <= len(kept) <= 20
+    assert kept == sorted((v.score for v in verdicts if not v.reason), reverse=True)[: len(kept)]
+    assert sum(v.keep for v in CLIPScoreFilter(share=1.0).apply(KIT, plan, Items(), Run())) == 39
+    fixed = list(CLIPScoreFilter(threshold=0.1).apply(KIT, plan, Items(), Run()))
+    assert [v.keep for v in fixed] == [not v.reason and v.score >= 0.1 for v in verdicts]
+
+
+def test_plans_merge_and_come_back(tmp_path: Path) -> None:
+    method = CLIPScoreFilter()
+    whole = method.plan(KIT, Items(), Run())
+    merged = method.plan(KIT, Items(20), Run()).merge(method.plan(KIT, Items().seek(20), Run()))
+    assert (merged.counts == whole.counts).all()
+    assert merged.broken == whole.broken
+    whole.write(tmp_path / "plan.json")
+    again = method.read_plan(tmp_path / "plan.json")
+    assert (again.counts == whole.counts).all()
+    assert again.report()["pairs"] == 40
+    with pytest.raises(DataError, match="no plan of clip-score"):
+        method.read_plan(tmp_path / "absent.json")
+
+
+def test_bad_input_is_named() -> None:
+    other = ScoreCounts("other", np.zeros(BINS, dtype=np.uint64))
+    with pytest.raises(UsageError, match="different backbones"):
+        CLIPScoreFilter().plan(KIT, Items(1), Run()).merge(other)
+    with pytest.raises(UsageError, match="other"):
+        list(CLIPScoreFilter().apply(KIT, other, Items(), Run()))
+    with pytest.raises(UsageError, match="share in"):
+        CLIPScoreFilter(share=0.0)
