@@ -104,6 +104,16 @@ def test_virtual_classes_join_the_text_loss_only(run: Run) -> None:
     assert torch.equal(plain.mixture["contexts.0"], same.mixture["contexts.0"]), "a base class is no virtual one"
 
 
+def test_other_names_go_into_the_same_prompts(run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = QUICK.fit(Kit({"main": DeepBackbone()}), names, evidence, run)
+    moved = fitted.for_classes(ClassNames((names.names[2], "sea horse")))
+    assert moved.classes.names == (names.names[2], "sea horse")
+    torch.testing.assert_close(
+        moved.scores(test.items, run).values[:, 0], fitted.scores(test.items, run).values[:, 2], rtol=1e-4, atol=1e-4
+    )
+
+
 def test_the_shift_has_the_joint_width(run: Run) -> None:
     """Pitfall: the released shift has the width of the text tower, here 24 of 16."""
     names, evidence, _ = task(2)

@@ -301,6 +301,10 @@ class FittedMoCoOp(FittedClassifier):
         z, soft = self._embedded(items, run)
         return Scores(mixed_logits(self.backbone, z, soft, self.routed(z)), "logit")
 
+    def for_classes(self, classes: ClassNames) -> FittedMoCoOp:
+        """Put other names into the soft prompts."""
+        return replace(self, classes=classes)
+
     def routed(self, z: Tensor) -> Tensor:
         """Return the (N, G) weights of the experts for (N, D) unit embeddings."""
         return gate(z @ self.mixture["router.weight"].T + self.mixture["router.bias"])
