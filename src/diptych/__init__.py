@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "load_classifier"]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diptych.core.backbone import Backbone
+    from diptych.tasks.export import Model
 
 
 def load(name: str = "lite", **options: object) -> Backbone:
@@ -19,3 +22,10 @@ def load(name: str = "lite", **options: object) -> Backbone:
     from diptych.backbones.load import load as load_backbone
 
     return load_backbone(name, **options)  # type: ignore[arg-type]
+
+
+def load_classifier(folder: str | Path, backbone: Backbone | None = None) -> Model:
+    """Load a classifier that ``diptych board classify --export`` wrote; see ``diptych.tasks.export.load``."""
+    from diptych.tasks.export import load as load_model
+
+    return load_model(folder, backbone)

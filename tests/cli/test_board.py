@@ -15,8 +15,9 @@ SMALL = ("--methods", "zero-shot,gda", "--shots", "1", "--seeds", "1,2", "--out"
 def test_a_board_with_its_files(diptych: Cli, colours: Path, tmp_path: Path) -> None:
     got = diptych("board", "classify", colours, *SMALL)
     assert got.code == 0
-    assert "GDA" in got.out
-    assert "zero-shot CLIP, ensemble" in got.out
+    assert "gda, 1 shot" in got.out
+    assert "zero-shot, ensemble" in got.out
+    assert "Recommended: " in got.out
     assert "images/s" in got.err
     for name in ("board.json", "board.csv", "report.html"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
@@ -34,10 +35,10 @@ def test_a_board_with_texts_and_its_rerun(diptych: Cli, colours: Path, tmp_path:
     words = ("--methods", "zero-shot,description,fudd", "--out", "out")
     got = diptych("board", "classify", colours, *words)
     assert got.code == 0
-    assert "FuDD: This system reads descriptions" in got.out.replace("\n", " ")
+    assert "FuDD; FuDD, top 3: This system reads descriptions" in got.out.replace("\n", " ")
     got = diptych("board", "classify", colours, *words, "--texts", path)
     assert got.code == 0
-    assert "FuDD, top 3" in got.out
+    assert "fudd, top 3" in got.out
     row = next((tmp_path / "out" / "rows").glob("fudd*.json"))
     for result in (row, tmp_path / "out" / "board.json"):
         assert diptych("rerun", result, "--tolerance", "0").code == 0
@@ -131,3 +132,20 @@ def test_the_demo_runs_whole(diptych: Cli, tmp_path: Path) -> None:
     assert got.data["board"]["dataset"] == "demo:clothes"
     assert len(got.data["photos"]["predictions"]) >= 5
     assert "What is on these photos?" in (tmp_path / "demo" / "report.html").read_text()
+
+
+def test_several_data_sets_are_compared(diptych: Cli, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        colour_folder(tmp_path / name, {"train": 4, "test": 3 if name == "one" else 5})
+    got = diptych("board", "classify", "one", "two", *SMALL)
+    assert got.code == 0
+    assert "Mean rank over 2 data sets" in got.out
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert written["datasets"] == ["one", "two"]
+    assert len(written["systems"]) == 3
+    assert sum(written["ranks"]) == pytest.approx(6)
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "critical difference" in page
+    assert "<script" not in page
+    assert (tmp_path / "out" / "two" / "report.html").exists()
+    assert diptych("board", "classify", "one", "two", "--names", "a,b").code == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import COLOURS, coloured
+from tests.support.colours import COLOURS, colour_folder, coloured
 from tests.support.image_files import bomb, empty, not_a_picture, truncated
 
 Cli = Callable[..., Any]
@@ -126,3 +126,28 @@ def test_flags_come_from_the_environment_too(diptych: Cli, photos: Path, monkeyp
     monkeypatch.setenv("DIPTYCH_TOP", "3")
     got = diptych("classify", photos)
     assert [len(p["labels"]) for p in got.data["predictions"]] == [3] * 5
+
+
+def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:
+    folder = colour_folder(tmp_path / "d", {"train": 20, "test": 4})
+    made = diptych(
+        "board", "classify", folder, "--methods", "zero-shot,gda", "--shots", "2", "--seeds", "1", "--export", "best", "--out", "out"
+    )
+    assert made.code == 0
+    assert "diptych classify PHOTOS --model out/model" in made.out
+    got = diptych("classify", photos, "--model", "out/model", "--sets", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1")
+    assert got.code == 0
+    assert {Path(p["path"]).stem: p["labels"][0]["label"] for p in got.data["predictions"]} == {n: n for n in COLOURS}
+    assert all(Path(p["path"]).stem in p["set"] and p["unknown"] in (True, False) for p in got.data["predictions"])
+    assert (got.data["sets"], got.data["unknown_rate"], got.data["model"]) == (0.9, 0.05, "out/model")
+    assert "| one of: " in diptych("classify", photos, "--model", "out/model", "--sets", "0.9").out
+    for words, code, says in (
+        (["--sets", "0.9"], 2, "--model"),
+        (["--model", "out/model", "--names", "a,b"], 2, "own names"),
+        (["--model", "nowhere"], 1, "no exported model"),
+        (["--model", "out/model", "--unknown-rate", "0.0001"], 2, "it takes 9999 or more"),
+        (["--model", "out/model", "--sets", "90"], 2, "share"),
+        (["--model", "out/model", "--backbone", "other"], 0, ""),
+    ):
+        got = diptych("classify", photos, *words)
+        assert (got.code, says in got.err) == (code, True), got.err

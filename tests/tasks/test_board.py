@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
-from diptych.core.data import ClassNames, Text, TextPool
+from diptych.core.data import ClassNames, Column, Table, Text, TextPool
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run, SilentProgress
 from diptych.data.labelled import LabelledData
@@ -21,7 +22,8 @@ from diptych.data.load import open_data
 from diptych.data.pools import Pool
 from diptych.methods.classify.gda import GDA
 from diptych.tasks.board import Board, board
-from diptych.tasks.rows import Plan
+from diptych.tasks.deadline import deadline
+from diptych.tasks.rows import Desk, Plan
 
 CLASSIFIERS = [c["slug"] for c in catalog.cards() if c["verb"] == "classify"]
 SMALL = Plan(("zero-shot", "gda"), (1,), (1, 2))
@@ -200,8 +202,8 @@ def test_without_train_only_names_can_speak(tmp_path: Path) -> None:
 
 def test_only_the_shots_get_their_views(data: LabelledData, tmp_path: Path) -> None:
     made = board(data, ColourBackbone(), Run(cache=tmp_path), Plan(("gda",), (2,), (1,)))
-    test, shots, val = 50, 5 * 2, 5 * 2
-    assert made.encode["images"] == test + shots + val + 10 * shots
+    test, shots, train = 50, 5 * 2, 5 * 8
+    assert made.encode["images"] == test + train + 10 * shots, "what is left of train beside shots and val is held back"
 
 
 def test_choices_never_see_test(tmp_path: Path) -> None:
@@ -231,3 +233,69 @@ def test_what_cannot_mean_anything_is_refused(data: LabelledData, tmp_path: Path
         board(data, ColourBackbone(), Run(), Plan(("clip-loss",)))
     with pytest.raises(DataError, match="only a train split"):
         board(open_data(colour_folder(tmp_path, {"train": 2})), ColourBackbone(), Run())
+
+
+def test_p_values_are_corrected_over_the_rows(finished: tuple[Board, Path]) -> None:
+    made, _ = finished
+    for row in made.rows:
+        assert (row.p is None) == (row.gain is None)
+        if row.p is not None and row.gain is not None and (row.p < 0.04):
+            assert row.gain.low > 0 or row.gain.high < 0, "what survives the correction shows in the interval"
+    assert min(row.p for row in made.rows if row.p is not None) < 1
+
+
+def test_a_time_out_stops_one_system_and_not_the_others(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asleep(self: GDA, *given: Any) -> None:
+        time.sleep(600)
+
+    monkeypatch.setattr(GDA, "fit", asleep)
+    monkeypatch.setattr("diptych.tasks.work.deadline", lambda seconds: deadline(None if seconds is None else min(seconds, 0.2)))
+    made = board(data, ColourBackbone(), Run(), replace(SMALL, timeout=300))
+    assert {r.method for r in made.rows} == {"zero-shot"}
+    assert list(made.late) == ["GDA"]
+    assert "time-out of 300 s" in made.late["GDA"]
+    assert not made.complete
+    assert not made.interrupted
+
+
+def test_a_budget_keeps_what_was_done(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 100_000, 50))
+    monkeypatch.setattr("diptych.tasks.work.time.monotonic", lambda: next(clock))
+    made = board(data, ColourBackbone(), Run(), replace(SMALL, budget=1e-3))
+    assert {r.method for r in made.rows} == {"zero-shot"}, "the baseline is always run"
+    assert "the budget of 0.001 s was spent" in made.late["GDA"]
+    assert not made.complete
+    assert not made.interrupted
+
+
+def test_one_systems_fault_costs_no_other_row(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: GDA, *given: Any) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(GDA, "fit", broken)
+    made = board(data, ColourBackbone(), Run(), SMALL)
+    assert {r.method for r in made.rows} == {"zero-shot"}
+    assert set(made.missing) == {"GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"}
+    assert all("ZeroDivisionError: oh" in reason for reason in made.missing.values())
+    assert list(made.reasons().values()) == [["GDA, 1 shot, seed 1", "GDA, 1 shot, seed 2"]]
+
+
+def test_more_shots_than_items_leave_the_other_rows(data: LabelledData) -> None:
+    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2, 8), (1,)))
+    assert {r.shots for r in made.rows} == {0, 2}
+    assert "no readable item left after 8 shots" in made.missing["GDA, 8 shots, seed 1"]
+
+
+def test_unlabelled_images_are_those_with_the_smallest_keys_whatever_their_labels(data: LabelledData) -> None:
+    """Permuted train labels change nothing that a label-free system is given."""
+    seen = []
+    for seed in (0, 1):
+        labels = np.random.default_rng(seed).permutation(data.splits["train"].labels())
+        train = Table(data.splits["train"].items, {"label": Column("label", labels)})
+        desk = Desk(replace(data, splits={**data.splits, "train": train}), data.splits["test"], ClassNames(data.classes), ColourBackbone(),
+                    SMALL, Run(), "", "", "", {"images": 0.0, "image_seconds": 0.0}, {})  # fmt: skip
+        images = desk._images
+        assert images is not None
+        seen.append([images.key(i) for i in range(len(images))])
+    assert seen[0] == seen[1] == sorted(seen[0])
+    assert len(seen[0]) == 40

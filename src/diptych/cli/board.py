@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -11,10 +12,12 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem
+from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
     from diptych.tasks.board import Board
+    from diptych.tasks.comparison import Comparison
+    from diptych.tasks.gains import Row
 
 app = typer.Typer(help="Measure every fitting system on one data set.", no_args_is_help=True)
 
@@ -26,7 +29,9 @@ def _board() -> None:
 
 @app.command("classify")
 def board_classify(
-    data: Annotated[str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.", show_default=False)],
+    data: Annotated[
+        list[str], typer.Argument(help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False)
+    ],
     methods: Annotated[
         str | None, options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False)
     ] = None,
@@ -38,6 +43,17 @@ def board_classify(
     names: options.Names = None,
     templates: options.Templates = None,
     texts: options.TextPool = None,
+    unlabelled: Annotated[
+        str | None,
+        options.option("--unlabelled", help="Photos for label-free systems (default: train).", show_default=False),
+    ] = None,
+    budget: Annotated[
+        float | None, options.option("--budget", help="Seconds for the whole board; what is done by then counts.", show_default=False)
+    ] = None,
+    timeout: Annotated[float | None, options.option("--timeout", help="Seconds for each system.", show_default=False)] = None,
+    export: Annotated[
+        str | None, options.option("--export", help="Write OUT/model: best (chosen on val), or a system such as gda.", show_default=False)
+    ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path("out/board"),
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -49,31 +65,53 @@ def board_classify(
     verify: options.Verify = False,
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
+    from diptych.cli.classify import open_photos
     from diptych.core.data import ClassNames
     from diptych.data.splits import ValRule
-    from diptych.tasks import report
-    from diptych.tasks.board import board
+    from diptych.tasks import comparison, report
+    from diptych.tasks.board import MODEL, board
     from diptych.tasks.prove import find_data
     from diptych.tasks.rows import Plan
 
     slugs = options.words(methods) if methods else None
-    plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val))
+    plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val), budget, timeout)
+    if len(data) > 1 and (names or texts or unlabelled):
+        raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
     keys = options.file_keys(cache, verify)
-    opened = find_data(data, keys)
-    classes = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
+    opened = [find_data(name, keys) for name in data]
     pool = options.text_pool(texts)
-    run = options.open_run(device, precision, batch, workers, cache, out)
+    images = open_photos([unlabelled], keys)[0] if unlabelled else None
+    run = options.open_run(device, precision, batch, workers, cache)
     tower = options.open_backbone(backbone, run)
-    made = board(opened, tower, run, plan, classes=classes, texts=pool, source=data, command=command_line())
+    boards: list[Board] = []
+    for source, one in zip(data, opened, strict=True):
+        folder = out if len(data) == 1 else out / Path(one.name.replace(":", "-")).name
+        classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
+        made = board(
+            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export, source=source,
+            command=command_line(),
+        )  # fmt: skip
+        report.write(made, folder / "report.html")
+        boards.append(made)
+        if not json:
+            show_board(made)
+            if export and (folder / MODEL).exists():
+                show(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
+            show(f"{folder / 'report.html'}")
+        say(encoding(made))
+        if made.interrupted:
+            break
     keys.close()
-    report.write(made, out / "report.html")
+    if len(boards) > 1:
+        compared = comparison.compare(boards)
+        compared.write(out)
+        if not json:
+            show_comparison(compared)
+            show(f"{out / comparison.PAGE}")
     if json:
-        show_json(made.as_dict())
-    else:
-        show_board(made)
-        show(f"{out / 'report.html'}")
-    say(encoding(made))
-    finish(made)
+        show_json(boards[0].as_dict() if len(data) == 1 else {"boards": [b.as_dict() for b in boards]})
+    for made in boards:
+        finish(made)
 
 
 def command_line() -> str:
@@ -82,9 +120,9 @@ def command_line() -> str:
 
 
 def finish(made: Board) -> None:
-    """Name what was skipped and leave with the exit code that says so."""
+    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a result."""
     say_skipped(made.skipped)
-    if not made.complete:
+    if made.interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
         raise typer.Exit(130)
     if made.skipped:
@@ -99,16 +137,45 @@ def encoding(made: Board) -> str:
 
 
 def show_board(made: Board) -> None:
-    """Print the board: percentages with 95 % intervals."""
+    """Print the board, percentages with 95 % intervals, then what is missing or late, then the choice."""
     rows = []
     for row in made.rows:
         low, high = row.ci95["acc1"]
-        gain = (
-            ("", "") if row.gain is None else (f"{100 * row.gain.value:+.1f}", f"{100 * row.gain.low:+.1f} to {100 * row.gain.high:+.1f}")
+        gain = "" if row.gain is None else f"{100 * row.gain.value:+.1f}"
+        p = "" if row.p is None else "<.001" if row.p < 0.001 else f"{row.p:.3f}".removeprefix("0")
+        accuracy = f"{100 * row.metrics['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})"
+        seconds = f"{row.seconds('fit'):.1f}+{row.seconds('predict'):.1f}"
+        rows.append(
+            (_called(row.method, row.variant, row.shots), accuracy, gain, p, f"{100 * row.metrics['ece']:.0f}", seconds, _extra(row))
         )
-        accuracy = (f"{100 * row.metrics['acc1']:.1f}", f"{100 * low:.1f}-{100 * high:.1f}")
-        rows.append((row.label, str(row.shots or "-"), *accuracy, *gain, f"{100 * row.metrics['ece']:.1f}", f"{row.seconds('fit'):.2f}"))
     title = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
-    show_table(["system", "shots", "top-1", "95 %", "gain", "95 %", "ECE", "fit s"], rows, right=range(1, 8), title=title)
-    for label, reason in made.missing.items():
-        show(f"{label}: {reason}")
+    show_table(["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"], rows, right=range(1, 6), title=title)
+    for reason, labels in made.reasons().items():
+        show(f"{'; '.join(labels)}: {reason}")
+    choice = made.choice
+    if choice is None:
+        show("No recommendation: there is no val or train split to choose on.")
+        return
+    on, test = choice["chosen_on"], choice["test"]
+    called = _called(choice["method"], choice["variant"], choice["shots"])
+    apart = "that fit had seen too" if on["seen_by_fit"] else "apart from test, seen by no system"
+    show(f"Recommended: {called}: {100 * on['acc1']:.1f} % of {on['items']:.0f} photos {apart}.")
+    show(f"On test it reached {100 * test['acc1']:.1f} % ({100 * test['ci95'][0]:.1f}-{100 * test['ci95'][1]:.1f}).")
+
+
+def _called(slug: str, variant: str, shots: int) -> str:
+    """Return what a row is called where it must be short: by the name that --methods takes."""
+    return ", ".join(part for part in (slug, variant, f"{shots} shot{'' if shots == 1 else 's'}" if shots else "") if part)
+
+
+def _extra(row: Row) -> str:
+    """Return what a system was given besides class names."""
+    given = {"photos": row.records[0].images, "texts": row.records[0].extra_texts}
+    return ", ".join(f"{count} {what}" for what, count in given.items() if count) or "-"
+
+
+def show_comparison(compared: Comparison) -> None:
+    """Print mean ranks over several data sets."""
+    rows = [(name, f"{rank:.2f}") for name, rank in sorted(zip(compared.systems, compared.ranks, strict=True), key=lambda pair: pair[1])]
+    title = f"Mean rank over {len(compared.datasets)} data sets; differences below {compared.difference:.2f} may be chance"
+    show_table(["system", "rank"], rows, right=(1,), title=title)

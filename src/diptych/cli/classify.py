@@ -12,9 +12,11 @@ from diptych.cli.console import say, say_skipped, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.data import Samples
+    from diptych.backbones.remembered import Remembered
+    from diptych.core.data import ClassNames, Samples
+    from diptych.core.run import Run
     from diptych.data.keys import FileKeys
-    from diptych.tasks.classify import Classified
+    from diptych.tasks.classified import Classified, Prediction
 
 
 def classify(
@@ -25,12 +27,25 @@ def classify(
     threshold: Annotated[
         float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False)
     ] = None,
+    model: Annotated[
+        Path | None, options.option("--model", help="A folder that 'board classify --export' wrote.", show_default=False)
+    ] = None,
+    sets: Annotated[
+        float | None,
+        options.option("--sets", help="With --model: sets of classes that hold the true one this often, such as 0.9.", show_default=False),
+    ] = None,
+    per_class: Annotated[bool, options.option("--per-class", help="With --sets: also within each class that allows it.")] = False,
+    unknown_rate: Annotated[
+        float | None,
+        options.option("--unknown-rate", help="With --model: say unknown, wrongly at most this often, such as 0.05.", show_default=False),
+    ] = None,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv or .json file.", show_default=False)] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -41,18 +56,45 @@ def classify(
         raise UsageError(f"--out writes .csv or .json, not {out.name!r}.")
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
+    if model is None and (sets is not None or unknown_rate is not None or per_class):
+        raise UsageError(
+            "--sets, --per-class and --unknown-rate need calibration items: export a model with 'board classify --export best'."
+        )
+    if model is not None and (names or templates):
+        raise UsageError("A model has its own names and templates: leave out --names and --templates, or --model.")
     keys = options.file_keys(cache, verify)
     samples, classes = open_photos(photos, keys)
-    spoken = options.class_names(names or _demo_names(photos), () if names else classes)
-    prompts = options.template_set(templates)
+    if model is not None:
+        from diptych.tasks import export
+        from diptych.tasks.answer import answer
 
-    from diptych.core.data import ClassNames
-    from diptych.tasks.classify import classify as classify_photos
+        about = export.read_about(model)
+        run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+        tower = options.open_backbone(str(about["spec"]["name"]) if backbone == "lite" else backbone, run)
+        found = answer(
+            samples, export.load(model, tower), run, top=top, threshold=threshold, sets=sets, per_class=per_class,
+            unknown_rate=unknown_rate, name=model,
+        )  # fmt: skip
+    else:
+        spoken = options.class_names(names or _demo_names(photos), () if names else classes)
+        prompts = options.template_set(templates)
+
+        from diptych.core.data import ClassNames
+
+        named = ClassNames(spoken, prompts)
+        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
+        answer_known = _from_memory(known, samples, named, top, threshold)
+        if known is not None and answer_known is not None:
+            found, run = answer_known, known[1]
+        else:
+            from diptych.tasks.classify import classify as classify_photos
+
+            run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+            tower = options.open_backbone(backbone, run)
+            found = classify_photos(samples, named, tower, run, top=top, threshold=threshold)
+            options.remember(backbone, tower, device, run, cache)
     from diptych.tasks.record import write_bytes, write_json
 
-    run = options.open_run(device, precision, batch, workers, cache)
-    tower = options.open_backbone(backbone, run)
-    found = classify_photos(samples, ClassNames(spoken, prompts), tower, run, top=top, threshold=threshold)
     keys.close()
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
@@ -68,6 +110,18 @@ def classify(
         raise typer.Exit(UnreadableItem.exit_code)
 
 
+def _from_memory(
+    known: tuple[Remembered, Run] | None, samples: Samples[Any], classes: ClassNames, top: int, threshold: float | None
+) -> Classified | None:
+    """Answer without torch where the backbone, its export and these classes are known; None where they are not."""
+    from diptych.tasks import quick
+
+    if known is None:
+        return None
+    head = quick.ready(known[0], classes, known[1])
+    return None if head is None else quick.classify(samples, classes, head, *known, top=top, threshold=threshold)
+
+
 def open_photos(photos: list[str], keys: FileKeys) -> tuple[Samples[Any], tuple[str, ...]]:
     """Return the photos and the class names that their folders give."""
     from diptych.data.folders import ImageFiles
@@ -76,7 +130,7 @@ def open_photos(photos: list[str], keys: FileKeys) -> tuple[Samples[Any], tuple[
     if len(photos) > 1:
         return ImageFiles(photos, keys), ()
     data = open_data(photos[0], keys)
-    from diptych.tasks.encode import Joined  # loads torch: a wrong path is told before
+    from diptych.tasks.encode import Joined
 
     return Joined(tuple(table.items for table in data.splits.values())), data.classes
 
@@ -100,11 +154,14 @@ def show_predictions(found: Classified) -> None:
     """Print one line a photo."""
     width = max(len(Path(p.name).name) for p in found.predictions)
     if width > 60 or not found.predictions:
-        show_table(["photo", "classes"], [(Path(p.name).name, _line(p.top)) for p in found.predictions])
+        show_table(["photo", "classes"], [(Path(p.name).name, _line(p)) for p in found.predictions])
         return
     for p in found.predictions:
-        show(f"{Path(p.name).name:<{width}}  {_line(p.top)}")
+        show(f"{Path(p.name).name:<{width}}  {_line(p)}")
 
 
-def _line(top: tuple[tuple[str, float], ...]) -> str:
-    return "  ".join(f"{label} {100 * value:.0f}%" for label, value in top) or "(none above the threshold)"
+def _line(p: Prediction) -> str:
+    said = "  ".join(f"{label} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
+    if p.unknown:
+        said = f"unknown ({said})"
+    return said if p.inside is None else f"{said}  | one of: {', '.join(p.inside)}"

@@ -96,6 +96,18 @@ def load(folder: Path, kit: Kit) -> Any:
         raise DataError(f"{folder / _JSON} is not the description of a fitted object: fit again and save anew.") from error
 
 
+def checksum(folder: Path) -> str:
+    """Return the SHA-256 of what ``save`` wrote: of the description, which holds that of the tensors.
+
+    Raises:
+        DataError: the folder holds no fitted object.
+    """
+    try:
+        return hashlib.sha256((Path(folder) / _JSON).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{Path(folder) / _JSON} cannot be read: name a folder that diptych saved.") from error
+
+
 def _is_frozen(kind: type) -> bool:
     return dataclasses.is_dataclass(kind) and bool(kind.__dataclass_params__.frozen)  # type: ignore[attr-defined]
 

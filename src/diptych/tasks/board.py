@@ -8,80 +8,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Table
-from diptych.core.errors import MissingEvidence, MissingExtra, MissingHook, MissingPart, UnreadableItem, UsageError
-from diptych.core.method import Classifier
+from diptych.core.data import ClassNames, Samples, Table
+from diptych.core.errors import UsageError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool, pool_of
-from diptych.data.templates import ENSEMBLE
-from diptych.features.heads import text_head
-from diptych.metrics.interval import Interval, paired_bootstrap
+from diptych.data.pools import Pool
 from diptych.tasks.classify import with_store
-from diptych.tasks.episodes import measured, readable
-from diptych.tasks.outcome import Outcome, hits, intervals, mean_metrics
+from diptych.tasks.episodes import measured
+from diptych.tasks.export import export_row
+from diptych.tasks.gains import BASE, Row, best, rows_of
 from diptych.tasks.record import Record, machine, now, plain, threads, versions, write_csv, write_json
 from diptych.tasks.rows import Desk, Job, Plan
+from diptych.tasks.work import Work, jobs_of
 
-BASE = ("zero-shot", "ensemble")
-"""The row that gains are measured against."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A system at a number of shots, over all seeds.
-
-    Args:
-        label: what a reader calls it; ``method`` and ``variant``: what the catalog does.
-        shots: 0 where it sees no labels.
-        records: one a seed.
-        outcomes: one a seed.
-        ci95: metric -> 95 % interval, bootstrap over items and seeds.
-        gain: in top-1 over the zero-shot ensemble, paired by item; None for that row itself, or where it was not run.
-    """
-
-    label: str
-    method: str
-    variant: str
-    shots: int
-    records: tuple[Record, ...]
-    outcomes: tuple[Outcome, ...]
-    ci95: Mapping[str, tuple[float, float]]
-    gain: Interval | None
-
-    @cached_property
-    def metrics(self) -> dict[str, float]:
-        """Metrics averaged over seeds."""
-        return mean_metrics(self.outcomes)
-
-    def seconds(self, part: str) -> float:
-        """Return the mean wall seconds of "fit" or "predict"."""
-        return float(np.mean([r.seconds.get(part, 0.0) for r in self.records]))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "label": self.label,
-            "method": self.method,
-            "variant": self.variant,
-            "shots": self.shots,
-            "seeds": [r.seed for r in self.records],
-            "metrics": self.metrics,
-            "ci95": dict(self.ci95),
-            "gain": None if self.gain is None else {"acc1": self.gain.value, "ci95": [self.gain.low, self.gain.high]},
-            "seconds": {"fit": self.seconds("fit"), "predict": self.seconds("predict")},
-            "peak_memory_mib": max(r.peak_memory_mib for r in self.records),
-        }
+MODEL = "model"
+"""Folder of the exported system, in that of the board."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +43,9 @@ class Board:
         plan: what was asked for.
         rows: in the order of the catalog, then shots.
         missing: row label -> why it could not run.
+        late: row label -> what the budget or the time-out left out.
         skipped: unreadable items of test and of the draws.
-        complete: False where it was interrupted.
+        interrupted: whether Ctrl-C ended it.
         encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
         device, precision, threads, versions, machine, command, date: where, how and when.
         texts: the pool that systems which read texts were given; None: there was none.
@@ -114,8 +62,9 @@ class Board:
     plan: Plan
     rows: tuple[Row, ...]
     missing: Mapping[str, str]
+    late: Mapping[str, str]
     skipped: tuple[str, ...]
-    complete: bool
+    interrupted: bool
     encode: Mapping[str, float]
     device: str
     precision: str
@@ -135,9 +84,51 @@ class Board:
         """Return the zero-shot ensemble, if it was run."""
         return next((r for r in self.rows if (r.method, r.variant) == BASE), None)
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was cut short, by Ctrl-C, the budget or a time-out."""
+        return not self.interrupted and not self.late
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Return why rows are missing or late -> their labels."""
+        found: dict[str, list[str]] = {}
+        for label, reason in (*self.missing.items(), *self.late.items()):
+            found.setdefault(reason, []).append(label)
+        return found
+
+    @cached_property
+    def best(self) -> Row | None:
+        """The row that is right most often on held items; None where there are none."""
+        return best(self.rows)
+
+    @property
+    def choice(self) -> dict[str, Any] | None:
+        """The recommended row as plain data: what it was chosen by, then what it reached on test."""
+        row = self.best
+        if row is None:
+            return None
+        return {
+            **{name: getattr(row, name) for name in ("label", "method", "variant", "shots")},
+            "chosen_on": {"acc1": row.held["acc1"], "items": row.held["items"], "seen_by_fit": bool(row.held["seen"])},
+            "test": {"acc1": row.metrics["acc1"], "ci95": row.ci95["acc1"]},
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        own = ("source", "data_hash", "measured", "spec", "fingerprint", "missing", "skipped", "complete", "encode", "device", "precision")
+        own = (
+            "source",
+            "data_hash",
+            "measured",
+            "spec",
+            "fingerprint",
+            "missing",
+            "late",
+            "skipped",
+            "complete",
+            "encode",
+            "device",
+            "precision",
+        )
         shown: dict[str, Any] = plain(
             {
                 "kind": "board",
@@ -150,7 +141,10 @@ class Board:
                 "seeds": self.plan.seeds,
                 "val": self.plan.val,
                 "texts": self.texts.as_dict() if self.texts else None,
-                **{name: getattr(self, name) for name in (*own, "threads", "versions", "machine", "command", "date")},
+                "budget": self.plan.budget,
+                "timeout": self.plan.timeout,
+                "choice": self.choice,
+                **{name: getattr(self, name) for name in (*own, "precision", "threads", "versions", "machine", "command", "date")},
                 "rows": [row.as_dict() for row in self.rows],
             }
         )
@@ -170,6 +164,8 @@ def board(
     *,
     classes: ClassNames | None = None,
     texts: Pool | None = None,
+    unlabelled: Samples[Any] | None = None,
+    export: str | None = None,
     source: str = "",
     command: str = "",
 ) -> Board:
@@ -182,104 +178,50 @@ def board(
         plan: methods, shots, seeds and the rule for val.
         classes: names and templates; None: tidied folder names in the ensemble of seven templates.
         texts: descriptions for the systems that read them; None: the pool that ships for a data set of this name, if there is one.
+        unlabelled: images for systems that learn without labels; None: those of the train split, whose labels they never see.
+        export: writes a fitted system to ``run.out / "model"``: "best" is the row chosen on held items, a slug its best row by them.
         source: what ``open_data`` was given; stands in the results.
         command: the command line that repeats the run; stands in the results.
 
     Returns:
-        The board; not ``complete`` where Ctrl-C ended it early.
+        The board; not ``complete`` where Ctrl-C, the budget or a time-out ended it early.
 
     Raises:
-        UsageError: another number of names than classes, or an unknown method.
+        UsageError: another number of names than classes, an unknown method, or an export of what is not on the board.
         DataError: nothing can be measured.
     """
-    names = classes or ClassNames(tuple(tidy(c) for c in data.classes) or ("",), tuple(ENSEMBLE))
-    if len(names) != len(data.classes):
-        raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name a class.")
     split = measured(data)
-    jobs, missing = _jobs(plan, data)
-    pool = texts or pool_of(data.name)
+    jobs, missing = jobs_of(plan, data)
+    _check_export(export, jobs, data, split, run)
+    began = time.monotonic()
     with with_store(run) as stored:
-        start = time.perf_counter()
-        test, failed = readable(data.splits[split], backbone, stored)
-        encode = {"images": float(stored.tally["encoded"]), "image_seconds": time.perf_counter() - start}
-        start = time.perf_counter()
-        text_head(backbone, names.prompts(), stored)
-        encode["text_seconds"] = time.perf_counter() - start
-        desk = Desk(
-            data, test, names, backbone, plan, stored, _hash(data), source or data.name, command, encode, {e.name: e for e in failed}, pool
-        )
-        done: list[tuple[Job, Record, Outcome]] = []
-        complete = True
-        try:
-            with stored.track("rows", len(jobs)) as bar:
-                for job in jobs:
-                    try:
-                        done.append((job, *desk.row(job)))
-                    except (MissingHook, MissingPart, MissingExtra, MissingEvidence) as error:
-                        missing[job.label] = str(error)
-                    bar.advance()
-        except KeyboardInterrupt:
-            complete = False
+        desk = Desk.open(data, backbone, plan, stored, classes=classes, texts=texts, unlabelled=unlabelled, source=source, command=command)
+        work = Work(desk, missing, began)
+        interrupted = not work.all(jobs)
+        rows = rows_of(work.done, run)
+        chosen = best([r for r in rows if export in ("best", r.method)]) or next((r for r in reversed(rows) if r.method == export), None)
+        if export and chosen and run.out:
+            export_row(desk, chosen, run.out / MODEL)
     made = Board(
-        data, test, split, desk.source, desk.data_hash, names, backbone.spec.as_dict(), backbone.fingerprint, plan,
-        _rows(done, run), missing, tuple(str(e) for e in desk.failed.values()), complete, encode, run.device, run.precision, command,
-        texts=pool,
+        data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(), backbone.fingerprint, plan,
+        rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device, run.precision,
+        command, texts=desk.texts,
     )  # fmt: skip
     if run.out:
         made.write(run.out)
     return made
 
 
-def _jobs(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
-    """Return the runs, and the rows that this data set cannot have."""
-    slugs = plan.methods or tuple(card["slug"] for card in catalog.cards() if card["verb"] == "classify")
-    jobs: list[Job] = []
-    missing: dict[str, str] = {}
-    for slug in slugs:
-        found = catalog.find(slug)
-        if not issubclass(found, Classifier):
-            raise UsageError(f"{slug} is no classifier: see 'diptych systems --verb classify'.")
-        for variant, parameters in found.card.variants.items():
-            method = found(**parameters)
-            learns = "train" in found.card.needs.evidence
-            if learns and "train" not in data.splits:
-                missing[Job(method, variant, 0, 0).label] = f"{data.name} has no train split to learn from."
-                continue
-            jobs += [Job(method, variant, s, seed) for s in (plan.shots if learns else (0,)) for seed in (plan.seeds if learns else (0,))]
-    order = {slug: i for i, slug in enumerate(slugs)}
-    return sorted(jobs, key=lambda j: (j.shots > 0, order[j.method.card.slug] if j.shots == 0 else j.shots, j.seed)), missing
-
-
-def _hash(data: LabelledData) -> str:
-    """Return the hash of what can be read: a table may name files that are not there."""
-    try:
-        return data.hash
-    except UnreadableItem:
-        splits = {name: table.take([i for i in range(len(table)) if _has_key(table, i)]) for name, table in data.splits.items()}
-        return replace(data, splits=splits).hash
-
-
-def _has_key(table: Table[Any], i: int) -> bool:
-    try:
-        return bool(table.items.key(i))
-    except UnreadableItem:
-        return False
-
-
-def _rows(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row, ...]:
-    """Bring the runs of one system and number of shots together."""
-    groups: dict[tuple[str, str, int], list[tuple[Job, Record, Outcome]]] = {}
-    for job, record, outcome in done:
-        groups.setdefault((job.method.card.slug, job.variant, job.shots), []).append((job, record, outcome))
-    base = groups.get((*BASE, 0))
-    seed = run.integer("bootstrap")
-    rows = []
-    for (slug, variant, shots), group in groups.items():
-        outcomes = tuple(outcome for _, _, outcome in group)
-        gain = None
-        if base is not None and group is not base:
-            own = hits(outcomes)
-            gain = paired_bootstrap(own, np.broadcast_to(hits([base[0][2]]), own.shape), seed)
-        records = tuple(record for _, record, _ in group)
-        rows.append(Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes, seed=seed), gain))
-    return tuple(rows)
+def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:
+    if export is None:
+        return
+    if run.out is None:
+        raise UsageError("An export needs a folder: give the run an out folder.")
+    if export == "best" and not (set(data.splits) - {split}):
+        raise UsageError(
+            f"{data.name} has only the {split} split, so there is nothing to choose on: export a system by name, such as zero-shot."
+        )
+    if export != "best" and export not in {job.method.card.slug for job in jobs}:
+        raise UsageError(
+            f"{export!r} is not on this board: export best, or one of {', '.join(dict.fromkeys(j.method.card.slug for j in jobs))}."
+        )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,14 @@ import numpy as np
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
+from diptych.metrics.selective import risk_at
+from diptych.tasks.calibrate import Calibration
+from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.outcome import Outcome, intervals, logits
 from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, machine, model_names, now, peak_memory_mib, threads, versions
 
@@ -33,73 +34,6 @@ def with_store(run: Run) -> Iterator[Run]:
         return
     with tempfile.TemporaryDirectory(prefix="diptych-") as folder:
         yield replace(run, cache=Path(folder))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was said about one photo.
-
-    Args:
-        name: what the user calls it.
-        top: (class name, probability), best first.
-    """
-
-    name: str
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Classified:
-    """Predictions for all readable photos.
-
-    Args:
-        predictions: in the order of the photos.
-        failed: photos that could not be read, and why.
-        classes: names and templates that were used.
-        backbone: canonical name of the backbone.
-        method: slug of the system.
-        score: "softmax" (probabilities of a photo sum to 1 over all classes) or "sigmoid" (each class for itself).
-        threshold: classes below it were left out; None: none were.
-        seconds: "encode", "fit" and "predict" wall seconds.
-        encoded: photos that went through the image tower; the others came from the cache.
-    """
-
-    predictions: tuple[Prediction, ...]
-    failed: tuple[UnreadableItem, ...]
-    classes: ClassNames
-    backbone: str
-    method: str
-    score: str
-    threshold: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    encoded: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "predictions": [
-                {"path": p.name, "labels": [{"label": label, "probability": round(value, 6)} for label, value in p.top]}
-                for p in self.predictions
-            ],
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
-            "backbone": self.backbone,
-            "method": self.method,
-            "score": self.score,
-            "threshold": self.threshold,
-            "classnames": list(self.classes.names),
-            "templates": list(self.classes.templates),
-            "template_hash": self.classes.template_hash,
-            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
-        }
-
-    def as_csv(self) -> str:
-        """Return one line a photo and rank: path, rank, label, probability."""
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(["path", "rank", "label", "probability"])
-        for p in self.predictions:
-            writer.writerows([p.name, rank, label, f"{value:.6f}"] for rank, (label, value) in enumerate(p.top, 1))
-        return text.getvalue()
 
 
 def classify(
@@ -186,6 +120,7 @@ class About:
         dataset, source, data_hash: the data.
         method, variant, shots, seed, val: the row.
         texts, texts_hash: the text pool that the system read.
+        images, extra_texts: what fit was given besides class names.
         command: the command line that repeats the run.
         skipped: unreadable items and why.
     """
@@ -200,6 +135,8 @@ class About:
     val: str = ""
     texts: str = ""
     texts_hash: str = ""
+    images: int = 0
+    extra_texts: int = 0
     command: str = ""
     skipped: tuple[str, ...] = ()
 
@@ -212,6 +149,8 @@ def evaluate(
     backbone: Backbone,
     about: About | None = None,
     seconds: dict[str, float] | None = None,
+    held: Table[Any] | None = None,
+    seen: bool = False,
 ) -> tuple[Record, Outcome]:
     """Measure a fitted classifier on labelled items that can all be read.
 
@@ -222,6 +161,8 @@ def evaluate(
         backbone: what it was fitted on.
         about: what the record says besides its numbers.
         seconds: times measured before ("fit", "encode"); "predict" is added.
+        held: labelled items apart from ``table``: measured and calibrated on, apart; None: there are none.
+        seen: whether fit had seen the held items.
 
     Returns:
         The record, with bootstrap intervals over items, and the outcome of each item.
@@ -238,6 +179,15 @@ def evaluate(
     scores = fitted.scores(table.items, run)
     predict = time.perf_counter() - start
     outcome = Outcome.of(scores, backbone, labels)
+    held_metrics: dict[str, float] = {}
+    acting: dict[str, Any] = {"risk80": risk_at(outcome.confidence, outcome.correct, 0.8)}
+    if held is not None:
+        own = np.asarray(held.labels())
+        scored = fitted.scores(held.items, run)
+        there = Outcome.of(scored, backbone, own).metrics()
+        held_metrics = {"acc1": there["acc1"], "nll": there["nll"], "items": len(own), "seen": seen}
+        with contextlib.suppress(DataError):  # no held item has its true class among the candidates
+            acting |= Calibration.of(logits(scored, backbone), own, seen=seen).report(logits(scores, backbone), labels)
     model, pretrained = model_names(backbone.spec)
     record = Record(
         **{**vars(about), "dataset": about.dataset or "unnamed"},
@@ -252,6 +202,8 @@ def evaluate(
         backbone=backbone.spec.name,
         fingerprint=backbone.fingerprint,
         items=len(labels),
+        held=held_metrics,
+        acting=acting,
         seconds={**(seconds or {}), "predict": predict},
         peak_memory_mib=peak_memory_mib(),
         device=run.device,

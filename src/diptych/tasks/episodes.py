@@ -26,12 +26,14 @@ class Episode:
         val: items on which choices are made; none of them is in train.
         failed: drawn items that could not be read; the next of their class stand in for them.
         seconds: spent encoding; set by who measures it.
+        held: further items of where val comes from, which no system sees: what rows are compared and calibrated on; None: none are left.
     """
 
     train: Table[Any]
     val: Table[Any]
     failed: tuple[UnreadableItem, ...]
     seconds: float = 0.0
+    held: Table[Any] | None = None
 
 
 def measured(data: LabelledData) -> str:
@@ -62,7 +64,7 @@ def readable(table: Table[Any], backbone: Backbone, run: Run) -> tuple[Table[Any
     return (table if whole else table.take([int(i) for i in found.kept])), tuple(found.failed)
 
 
-def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: Backbone, run: Run) -> Episode:
+def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: Backbone, run: Run, *, held: int = 0) -> Episode:
     """Draw as ``data.splits.draw`` does, but pass over items that cannot be read, in draw order.
 
     Args:
@@ -72,6 +74,7 @@ def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: B
         val: "coop" takes min(shots, 4) val items a class, "full" all.
         backbone: encodes what is drawn, since only that tells what can be read.
         run: device, cache and progress.
+        held: items a class that are drawn besides, at most, and shown to no system.
 
     Raises:
         DataError: no train split, or no readable item is left to choose on.
@@ -88,9 +91,30 @@ def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: B
     if not chosen:
         where = f"{data.name} has no readable item left after {shots} shots on which choices could be made"
         raise DataError(f"{where}: add a 'val' folder beside 'test', or draw fewer.")
-    unique = {e.name: e for e in (*failed, *more)}
+    rest, others = _drawn(pool, held, seed, backbone, run, {*taken, *chosen}) if held else ([], [])
+    unique = {e.name: e for e in (*failed, *more, *others)}
     order = chosen if val == "coop" else sorted(chosen)
-    return Episode(train.take(rows), pool.take(order), tuple(unique.values()))
+    return Episode(train.take(rows), pool.take(order), tuple(unique.values()), held=pool.take(rest) if rest else None)
+
+
+def held_out(data: LabelledData, count: int, seed: int, backbone: Backbone, run: Run) -> tuple[Table[Any] | None, list[UnreadableItem]]:
+    """Draw what an episode holds back, for systems that see no label: of val, or of train where val is missing or is what is measured.
+
+    Args:
+        data: any data set.
+        count: items a class, at most.
+        seed: integer from 0.
+        backbone: encodes what is drawn.
+        run: device, cache and progress.
+
+    Returns:
+        The items, or None where there is no labelled split besides the measured one; and the broken ones met.
+    """
+    name = "val" if measured(data) == "test" and "val" in data.splits else "train"
+    if name not in data.splits:
+        return None, []
+    rows, failed = _drawn(data.splits[name], count, seed, backbone, run)
+    return (data.splits[name].take(rows) if rows else None), failed
 
 
 def _drawn(

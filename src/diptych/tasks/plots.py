@@ -147,3 +147,48 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
         parts.append(f'<line class="gap" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{top + (1 - confidence) * side:.1f}"/>')
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"><title>{n} items</title></circle>')
     return "".join(parts) + "</svg>"
+
+
+def critical_difference(names: Sequence[str], ranks: Sequence[float], difference: float, groups: Sequence[Sequence[int]]) -> str:
+    """Return the plot of mean ranks: an axis from 1 (best, left), a line to each name, a bar over each group that chance may explain.
+
+    Args:
+        names: (K,) systems.
+        ranks: (K,) mean ranks.
+        difference: critical difference, drawn as a ruler.
+        groups: positions that a bar joins.
+    """
+    order = sorted(range(len(names)), key=lambda k: ranks[k])
+    half = (len(order) + 1) // 2
+    width, side, row, axis = 1000, 300, 21, 62
+    last = max(2.0, float(len(names)))
+    bars = 9 * len(groups)
+    height = axis + 14 + bars + row * half + 8
+
+    def at(rank: float) -> float:
+        return side + (rank - 1) / (last - 1) * (width - 2 * side)
+
+    title = f"Mean ranks, best first: {', '.join(f'{names[k]} {ranks[k]:.2f}' for k in order)}"
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>']
+    ruler = at(1) + difference / (last - 1) * (width - 2 * side)
+    parts.append(f'<line class="reference" x1="{at(1):.1f}" x2="{min(ruler, width - 4):.1f}" y1="20" y2="20"/>')
+    parts.append(f'<text class="tick" x="{at(1):.1f}" y="13">critical difference {difference:.2f}</text>')
+    parts.append(f'<line class="whisker" style="stroke:var(--ink)" x1="{side}" x2="{width - side}" y1="{axis}" y2="{axis}"/>')
+    step = max(1, round(last / 10))
+    for tick in range(1, int(last) + 1, step):
+        parts.append(f'<line class="grid" x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{axis - 6}" y2="{axis}"/>')
+        parts.append(f'<text class="tick" x="{at(tick):.1f}" y="{axis - 11}" text-anchor="middle">{tick}</text>')
+    for number, group in enumerate(groups):
+        first, end = (at(f(ranks[k] for k in group)) for f in (min, max))
+        y = axis + 9 + 9 * number
+        parts.append(
+            f'<line class="line" style="stroke:var(--s1);stroke-width:4" x1="{first - 4:.1f}" x2="{end + 4:.1f}" y1="{y}" y2="{y}"/>'
+        )
+    for i, k in enumerate(order):
+        left = i < half
+        y = axis + 14 + bars + row * (i if left else len(order) - 1 - i) + 8
+        edge, anchor = (side - 8, "end") if left else (width - side + 8, "start")
+        parts.append(f'<polyline class="gap" style="fill:none" points="{at(ranks[k]):.1f},{axis} {at(ranks[k]):.1f},{y} {edge},{y}"/>')
+        label = f"{names[k]} {ranks[k]:.2f}" if left else f"{ranks[k]:.2f} {names[k]}"
+        parts.append(f'<text class="axis" x="{edge + (-4 if left else 4)}" y="{y + 4}" text-anchor="{anchor}">{escape(label)}</text>')
+    return "".join(parts) + "</svg>"

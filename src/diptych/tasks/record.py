@@ -41,6 +41,10 @@ class Record:
         template_hash: of the templates.
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
         items: number of test items.
+        images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
+        held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what choices between rows read.
+        acting: what probabilities came to on test after calibration on the held items, see ``Calibration.report``, and "risk80": the share
+            of wrong answers among the surest 80 %.
         seconds: "fit", "predict", "encode" wall seconds, apart.
         peak_memory_mib: largest resident memory of the process so far.
         device, precision, threads, versions, machine, command, date: where, how and when.
@@ -69,6 +73,10 @@ class Record:
     texts: str = ""
     texts_hash: str = ""
     items: int = 0
+    images: int = 0
+    extra_texts: int = 0
+    held: Mapping[str, float | None] = field(default_factory=dict)
+    acting: Mapping[str, float | None] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0.0
     device: str = "cpu"
@@ -108,6 +116,8 @@ class Record:
         seconds = {f"seconds_{name}": value for name, value in flat.pop("seconds").items()}
         for long in ("classnames", "templates", "versions"):
             flat.pop(long)
+        for part in ("held", "acting"):
+            flat |= {f"{part}_{name}": value for name, value in flat.pop(part).items()}
         flat["skipped"] = len(self.skipped)
         return {**metrics, **intervals, **flat, **seconds, "model_fullname": f"{self.model} {self.pretrained}"}
 

@@ -15,10 +15,12 @@ import numpy as np
 from diptych import __version__
 from diptych.core.data import Samples
 from diptych.core.errors import UnreadableItem
-from diptych.tasks import plots
-from diptych.tasks.board import Board, Row
-from diptych.tasks.classify import Classified
+from diptych.tasks import plots, trust
+from diptych.tasks.board import Board
+from diptych.tasks.classified import Classified
+from diptych.tasks.gains import Row
 from diptych.tasks.record import write_bytes
+from diptych.tasks.trust import called, percent
 
 EXAMPLES = 8
 """Photos shown as right, and as wrong."""
@@ -42,9 +44,10 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
         *_head(board),
         *(_photos(classified, photos) if classified else ()),
         *_table(board),
+        *trust.acting(board),
         *_curves(board),
         *_examples(board),
-        *_reliability(board),
+        *trust.reliability(board),
         *_protocol(board),
         *_repeat(board),
         *_skipped(board, classified),
@@ -80,13 +83,17 @@ def _head(board: Board) -> Iterator[str]:
     base = board.base()
     words = f"{len(board.test)} {board.measured} photos, {len(board.classes)} classes, {len(board.rows)} rows."
     if base is not None:
-        words += f" Class names alone reach {_percent(base.metrics['acc1'])} % top-1."
-    best = max((r for r in board.rows if r.shots), key=lambda r: r.metrics["acc1"], default=None)
+        words += f" Class names alone reach {percent(base.metrics['acc1'])} % top-1."
+    best = board.best
     if best is not None:
-        words += f" The highest row is {best.label} at {_shots(best.shots)}, {_percent(best.metrics['acc1'])} %."
+        seen = "that fit had seen too" if best.held["seen"] else "that no system saw"
+        words += f" Recommended, by {best.held['items']:.0f} photos apart from test {seen}: {called(best)}, "
+        words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on test."
     yield f'<p class="lead">{escape(words)}</p></header>'
-    if not board.complete:
+    if board.interrupted:
         yield '<p class="warn">Interrupted: this board holds only the rows that were finished. The same command goes on from here.</p>'
+    for label, reason in board.late.items():
+        yield f'<p class="warn"><b>{escape(label)}</b>: {escape(reason)}</p>'
 
 
 def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
@@ -103,7 +110,7 @@ def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
             yield f'<img src="{source}" alt="{escape(name)}, classified as {escape(first)}">'
         yield f'<figcaption class="in"><span class="small">{escape(name)}</span>'
         for rank, (label, value) in enumerate(p.top):
-            yield f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{_percent(value, 0)} %</span>'
+            yield f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{percent(value, 0)} %</span>'
             yield f'<i><b style="width:{100 * value:.1f}%"></b></i></div>'
         yield "</figcaption></figure>"
     yield "</div></section>"
@@ -112,9 +119,22 @@ def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
 def _table(board: Board) -> Iterator[str]:
     five = len(board.classes) >= 5
     top5 = ["top-5"] if five else []
-    heads = ["shots", "top-1", "gain over<br>zero-shot", *top5, "mean per<br>class", "ECE", "NLL", "fit, s", "predict, s", "peak MiB"]
+    heads = [
+        "shots",
+        "top-1",
+        "gain over<br>zero-shot",
+        *top5,
+        "mean per<br>class",
+        "ECE",
+        "NLL",
+        "fit, s",
+        "predict, s",
+        "photos,<br>texts",
+        "peak MiB",
+    ]
     yield '<section><h2>Board</h2><div class="scroll"><table>'
-    yield "<caption>Percent, mean over seeds; small figures are 95 % intervals. NLL in nats.</caption><thead><tr>"
+    yield "<caption>Percent, mean over seeds; small figures are 95 % intervals. NLL in nats. "
+    yield "p: paired test against zero-shot, corrected by Holm.</caption><thead><tr>"
     yield '<th scope="col" class="left">system</th>' + "".join(f'<th scope="col">{h}</th>' for h in heads) + "</tr></thead><tbody>"
     shots: int | None = None
     for row in board.rows:
@@ -123,11 +143,12 @@ def _table(board: Board) -> Iterator[str]:
         yield f'<tr class="{kind}"><th scope="row">{escape(row.label)}</th>'
         yield f"<td>{row.shots or '–'}</td><td>{_with_interval(row, 'acc1')}</td><td>{_gain(row)}</td>"
         if five:
-            yield f"<td>{_percent(row.metrics['acc5'])}</td>"
+            yield f"<td>{percent(row.metrics['acc5'])}</td>"
         yield f"<td>{_with_interval(row, 'mean_per_class_recall')}</td><td>{_with_interval(row, 'ece')}</td>"
         low, high = row.ci95["nll"]
         yield f'<td>{row.metrics["nll"]:.2f}<span class="i">{low:.2f}–{high:.2f}</span></td>'
         yield f"<td>{row.seconds('fit'):.2f}</td><td>{row.seconds('predict'):.2f}</td>"
+        yield f"<td>{row.records[0].images or '–'}<span class='i'>{row.records[0].extra_texts or ''}</span></td>"
         yield f"<td>{max(r.peak_memory_mib for r in row.records):.0f}</td></tr>"
     yield "</tbody></table></div>"
     n, seconds = board.encode["images"], board.encode["image_seconds"]
@@ -136,6 +157,7 @@ def _table(board: Board) -> Iterator[str]:
     )
     yield f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} s. '
     yield "Peak is the largest memory of the whole process up to that row.</p>"
+    yield "Photos and texts are what fit was given besides the class names.</p>"
     for label, reason in board.missing.items():
         yield f'<p class="note"><b>{escape(label)}</b> is not on the board: {escape(reason)}</p>'
     yield "</section>"
@@ -163,7 +185,7 @@ def _examples(board: Board) -> Iterator[str]:
     order = np.argsort(-outcome.confidence, kind="stable")
     wrong = [int(i) for i in order if not outcome.correct[i]][:EXAMPLES]
     right = _one_a_class([int(i) for i in order if outcome.correct[i]], outcome.labels)[:EXAMPLES]
-    yield f"<section><h2>Right and wrong</h2><p class='note'>{escape(_called(row))}, seed {row.records[0].seed}. "
+    yield f"<section><h2>Right and wrong</h2><p class='note'>{escape(called(row))}, seed {row.records[0].seed}. "
     yield "Wrong ones are those it was surest of; right ones are the surest of each class.</p>"
     for heading, chosen in (("Right", right), ("Wrong", wrong)):
         if not chosen:
@@ -171,7 +193,7 @@ def _examples(board: Board) -> Iterator[str]:
         yield f'<h3>{heading}</h3><div class="few">'
         for i in chosen:
             said, true = names[outcome.predicted[i]], names[outcome.labels[i]]
-            words = f"{said} {_percent(outcome.confidence[i], 0)} %" + ("" if said == true else f", is {true}")
+            words = f"{said} {percent(outcome.confidence[i], 0)} %" + ("" if said == true else f", is {true}")
             alt = escape(f"{true}, classified as {said}")
             yield f'<figure><img src="{thumbnail(board.test.items, i, 240)}" alt="{alt}">'
             yield f"<figcaption>{escape(words)}</figcaption></figure>"
@@ -180,21 +202,6 @@ def _examples(board: Board) -> Iterator[str]:
     if pairs:
         yield f'<p class="note">Most frequent confusions over all seeds: {escape("; ".join(pairs))}.</p>'
     yield "</section>"
-
-
-def _reliability(board: Board) -> Iterator[str]:
-    most = max((row.shots for row in board.rows), default=0)
-    chosen = [row for row in board.rows if row is board.base() or (row.shots == most and most)]
-    if not chosen:
-        return
-    yield "<section><h2>Can the probabilities be trusted?</h2>"
-    yield '<p class="note">Dots below the diagonal: surer than right. A dot is a bin of confidence, its area the number of items.</p>'
-    yield '<div class="many">'
-    for row in chosen:
-        title = f"Accuracy against confidence of {_called(row)}, ECE {_percent(row.metrics['ece'])} %"
-        yield f"<figure>{plots.reliability(row.outcomes[0].reliability(), title=title)}"
-        yield f"<figcaption>{escape(_called(row))}: ECE {_percent(row.metrics['ece'])} %</figcaption></figure>"
-    yield "</div></section>"
 
 
 def _protocol(board: Board) -> Iterator[str]:
@@ -206,8 +213,8 @@ def _protocol(board: Board) -> Iterator[str]:
         "only to score. Draws pass over files that cannot be read.",
         "Intervals are 95 % percentile bootstraps over test items and seeds together: how far a number would move with other photos of "
         "this kind and other draws. With few seeds they are somewhat too narrow. The gain is paired: the same items on both sides, so "
-        "its interval is narrower than a comparison of two rows by eye; where it holds 0, the difference may be chance. The highest row "
-        "was found by looking at these very photos, so its own number flatters it a little.",
+        "its interval is narrower than a comparison of two rows by eye; where it holds 0, the difference may be chance. The p-value comes "
+        "from the same resamples, and is corrected for the number of rows. The recommended row was chosen on photos apart from these.",
         "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. Probabilities are a softmax over the classes.",
     )
     yield "<section><h2>How this was measured</h2>" + "".join(f"<p>{escape(p)}</p>" for p in paragraphs) + "</section>"
@@ -274,21 +281,9 @@ def _point(row: Row) -> plots.Point:
     return plots.Point(row.shots, row.metrics["acc1"], low, high)
 
 
-def _called(row: Row) -> str:
-    return f"{row.label}, {_shots(row.shots)}" if row.shots else row.label
-
-
-def _shots(shots: int) -> str:
-    return f"{shots} shot{'' if shots == 1 else 's'}"
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f}"
-
-
 def _with_interval(row: Row, name: str) -> str:
     low, high = row.ci95[name]
-    return f'{_percent(row.metrics[name])}<span class="i">{_percent(low)}–{_percent(high)}</span>'
+    return f'{percent(row.metrics[name])}<span class="i">{percent(low)}–{percent(high)}</span>'
 
 
 def _gain(row: Row) -> str:
@@ -296,4 +291,6 @@ def _gain(row: Row) -> str:
         return "baseline"
     gain = row.gain
     kind = "up" if gain.low > 0 else "down" if gain.high < 0 else ""
-    return f'<span class="{kind}">{100 * gain.value:+.1f}</span><span class="i">{100 * gain.low:+.1f} to {100 * gain.high:+.1f}</span>'
+    p = "" if row.p is None else "p &lt; .001" if row.p < 0.001 else f"p {row.p:.3f}".replace("0.", ".")
+    interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    return f'<span class="{kind}">{100 * gain.value:+.1f}</span><span class="i">{interval}</span><span class="i">{p}</span>'

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, linear, normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import UsageError
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
@@ -230,6 +230,16 @@ class FittedCoOp(FittedClassifier):
     backbone: Backbone
     prompt: Mapping[str, Tensor]
     position: Position
+
+    def for_classes(self, classes: ClassNames) -> FittedCoOp:
+        """Put other names into the learnt context.
+
+        Raises:
+            MissingHook: every class has a context of its own.
+        """
+        if self.prompt["context"].ndim == 3:
+            raise MissingHook("A context for each class knows no other classes: fit CoOp without specific.")
+        return replace(self, classes=classes)
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) logits of the images and the class prompts."""

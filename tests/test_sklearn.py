@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.sklearn import EmbeddingClassifier
+
+
+@parametrize_with_checks([EmbeddingClassifier(), EmbeddingClassifier("linear-probe")])
+def test_it_is_an_estimator(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+def sample(n: int = 60, d: int = 8, k: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(k, d))
+    y = np.arange(n) % k
+    return centres[y] + 0.6 * rng.normal(size=(n, d)), y, centres
+
+
+def test_the_gda_is_that_of_the_system() -> None:
+    import torch
+
+    X, y, _ = sample()
+    z = torch.nn.functional.normalize(torch.from_numpy(X), dim=-1)
+    means = class_means(z, torch.from_numpy(y), 4)
+    weight, bias = discriminant(means, shrunk_precision(pooled_scatter(z, torch.from_numpy(y), means), len(z)))
+    found = EmbeddingClassifier().fit(X, y).decision_function(X)
+    assert np.allclose(found, (z @ weight.T + bias).numpy())
+
+
+def test_a_head_alone_is_zero_shot() -> None:
+    X, y, centres = sample()
+    unit = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    cosines = X / np.linalg.norm(X, axis=1, keepdims=True) @ unit.T
+    found = EmbeddingClassifier(head=centres, alpha=0.0, scale=10.0).fit(X, y)
+    assert np.allclose(found.decision_function(X), 10 * cosines)
+    assert np.allclose(found.predict_proba(X).sum(axis=1), 1)
+
+
+def test_the_weight_can_be_searched() -> None:
+    X, y, centres = sample()
+    labels = np.array(["a", "b", "c", "d"])[y]
+    found = GridSearchCV(EmbeddingClassifier(head=centres), {"alpha": [0.01, 1.0]}, cv=3).fit(X, labels)
+    assert found.score(X, labels) > 0.7
+
+
+def test_bad_parameters() -> None:
+    X, y, _ = sample()
+    for bad, says in (
+        ({"method": "gpa"}, "one of gda, linear-probe"),
+        ({"head": np.ones((3, 8))}, "head must be"),
+        ({"method": "linear-probe", "c": 0}, "above 0"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            EmbeddingClassifier(**bad).fit(X, y)
