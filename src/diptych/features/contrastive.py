@@ -129,3 +129,29 @@ def _summed(block: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], chun
 def _wide(x: Tensor) -> Tensor:
     """Return half precision as float32: exponentials of scaled logits overflow or lose their digits in less."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def supervised_contrastive(z: Tensor, labels: Tensor, temperature: float, columns: Tensor, column_labels: Tensor, first: int = 0) -> Tensor:
+    """Return SupCon's loss, the mean of l_i over the rows that have a positive, in nats; 0 where none has.
+
+    l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
+
+    Args:
+        z: (B, D) unit embeddings of this process.
+        labels: (B,) entities.
+        temperature: tau > 0.
+        columns: (N, D) of all processes.
+        column_labels: (N,) theirs.
+        first: column of the first row.
+
+    Source: Khosla et al. 2020, equation 2 (L_out).
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        own = torch.zeros(len(z), len(columns), dtype=torch.bool, device=z.device)
+        own[torch.arange(len(z)), torch.arange(first, first + len(z))] = True
+        logits = (z.float() @ columns.float().T / temperature).masked_fill(own, -torch.inf)
+        positive = (labels[:, None] == column_labels[None]) & ~own
+        log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
+        count = positive.sum(1)
+        each = -log_p.sum(1) / count.clamp(min=1)
+        return each.sum() / (count > 0).sum().clamp(min=1)

@@ -120,6 +120,40 @@ def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
     return float(cuts[best[np.argmax(gaps[best])]])
 
 
+def candidates(entities: NDArray[Any], groups: NDArray[Any] | None = None) -> tuple[Mask, Mask]:
+    """Return which of N records may match which, and which do.
+
+    Args:
+        entities: (N,) what each record is of.
+        groups: (N,) side of each record: only records of different sides may match. None: any two.
+
+    Returns:
+        (N, N) may match (never a record itself), (N, N) of one entity among those.
+    """
+    may = ~np.eye(len(entities), dtype=bool)
+    if groups is not None:
+        may &= groups[:, None] != groups[None]
+    return may, may & (entities[:, None] == entities[None])
+
+
+def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any] | None = None) -> float:
+    """Return ``match_threshold`` of N records that are each linked to the nearest other one that may match.
+
+    Args:
+        scores: (N, N) of every record against every one.
+        entities: (N,) as in ``candidates``.
+        groups: (N,) as in ``candidates``.
+
+    Raises:
+        DataError: no record may match another.
+    """
+    may, true = candidates(entities, groups)
+    rows = np.flatnonzero(may.any(1))
+    allowed = np.where(may, scores, -np.inf)[rows]
+    nearest = allowed.argmax(1)
+    return match_threshold(allowed.max(1), true[rows, nearest], true[rows].any(1))
+
+
 def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     if ranks.size == 0:
         raise DataError("There are no queries to measure: give at least one.")

@@ -1,0 +1,134 @@
+"""``diptych index`` and ``diptych search``: find a photo among many, by words, by another photo, or by both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, say_skipped, show, show_json
+from diptych.core.errors import UnreadableItem, UsageError
+
+
+def index(
+    photos: Annotated[
+        list[str] | None, typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.", show_default=False)
+    ] = None,
+    out: Annotated[Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")] = Path("photo-index"),
+    remove: Annotated[
+        list[str] | None, options.option("--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".', show_default=False)
+    ] = None,
+    prune: Annotated[bool, options.option("--prune", help="Delete entries below PHOTOS that are no longer there.")] = False,
+    ann: Annotated[bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")] = False,
+    image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.", show_default=False)] = None,
+    caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.", show_default=False)] = None,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+    verify: options.Verify = False,
+) -> None:
+    """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
+    from diptych.tasks.index import Indexed
+    from diptych.tasks.index import approximate as build
+    from diptych.tasks.index import index as take_in
+    from diptych.tasks.index import remove as delete
+
+    if not photos and not remove and not ann:
+        raise UsageError("Nothing to do: give photos to index, --remove PATTERN, or --ann.")
+    made: Indexed | None = delete(out, remove) if remove else None
+    built = {}
+    if photos or ann:
+        from diptych.data.records import joined, open_records
+        from diptych.features import ann as approximate
+
+        keys = options.file_keys(cache, verify)
+        records = joined([open_records(p, keys, image=image, text=caption) for p in photos]) if photos else None
+        run = options.open_run(device, precision, batch, workers, cache)
+        tower = options.open_backbone(backbone, run)
+        if records is not None:
+            made = take_in(records, tower, run, out, prune=photos or () if prune else ())
+        keys.close()
+        if ann or approximate.installed():
+            built = build(out, tower, run, always=ann)
+        elif made is not None and made.entries > approximate.EXACT:
+            say(f"More than {approximate.EXACT:,} entries: run pip install 'diptych[index]' for approximate search.")
+    for modality, about in built.items():
+        recall = ", ".join(f"{value:.3f} on {about.queries[name]} {name}" for name, value in about.recall.items())
+        say(f"{modality}: {about.kind}, {about.nprobe} cells a search, measured recall@10 {recall}")
+    if made is None:
+        return
+    if json:
+        show_json(made.as_dict())
+    else:
+        show(f"{made.entries:,} entries in {out}: {made.added} added, {made.unchanged} unchanged, {made.removed} removed")
+    say_skipped(made.failed)
+    if made.failed:
+        raise typer.Exit(UnreadableItem.exit_code)
+
+
+def search(
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of diptych index.", show_default=False)],
+    query: Annotated[
+        list[str], typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".', show_default=False)
+    ],
+    minus: Annotated[
+        list[str] | None,
+        options.option("--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".', show_default=False),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        options.option("--where", "-w", help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".', show_default=False),
+    ] = None,
+    top: Annotated[int, options.option("--top", "-k", help="Answers.", min=1)] = 10,
+    captions: Annotated[
+        float | None,
+        options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0, show_default=False),
+    ] = None,
+    exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
+    html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.", show_default=False)] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    backbone: Annotated[
+        str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model", show_default=False)
+    ] = None,
+    device: options.Device = "auto",
+    cache: options.Cache = None,
+) -> None:
+    """Find the entries nearest to words, pictures, or both."""
+    from diptych.features.index import Index, Modality
+
+    if html is not None and html.exists() and not overwrite:
+        raise UsageError(f"{html} exists: give another --html or --overwrite.")
+    with Index(folder) as opened:
+        facts = dict(opened.facts)
+
+    from diptych.tasks.record import write_bytes
+    from diptych.tasks.search import Term
+    from diptych.tasks.search import html as page
+    from diptych.tasks.search import search as ask
+
+    terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
+    run = options.open_run(device, str(facts.get("precision", "fp32")), 1, 1, cache)
+    tower = options.open_backbone(backbone or str(facts.get("backbone", "lite")), run)
+    parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
+    weights = {m: w for m, w in parts.items() if w} or None
+    answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
+    if html is not None:
+        write_bytes(html, page(answer).encode(), overwrite=overwrite)
+    if json:
+        show_json(answer.as_dict())
+    else:
+        for f in answer.found:
+            show(f"{f.score:.3f}  {f.entry.name}" + (f"  {f.entry.caption[:60]}" if f.entry.caption else ""))
+    if answer.recall is not None:
+        say(f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all {answer.entries:,}")
+    if not answer.found:
+        say("Nothing meets the conditions.")
+    if html is not None:
+        say(f"The page is {html}")

@@ -1,0 +1,319 @@
+"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings together."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diptych.core.data import Samples
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.folders import ImageFiles, image_paths
+from diptych.data.formats.huggingface import CAPTION_COLUMNS, is_metadata_folder
+from diptych.data.formats.parquet import image_column, parquet_images
+from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
+from diptych.data.formats.webdataset import TarImages
+from diptych.data.images import SUFFIXES as PICTURES
+from diptych.data.keys import FileKeys
+from diptych.data.rows import SUFFIXES as TABLES
+from diptych.data.rows import inside, read_columns
+from diptych.data.tables import PATH_COLUMNS
+
+PLACES = (*PATH_COLUMNS, "file_name", "iconic_image", "title_image")
+"""Columns with a picture's path, the first that is there."""
+TEXTS = (*CAPTION_COLUMNS, "title", "description", "ocr_text", "name")
+"""Columns with a text, the first that is there."""
+Fact = str | int | float
+_LIMIT = 2**20  # bytes of a text or JSON member of a tar
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record.
+
+    Args:
+        image: its picture; None without one.
+        text: its text; None without one.
+    """
+
+    image: Image.Image | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Records:
+    """N records as samples: pictures are read when asked for, texts and metadata are held.
+
+    Args:
+        names: what the user calls them.
+        images: M pictures.
+        places: (N,) positions in ``images``; None: no picture.
+        texts: (N,) texts; None: no text.
+        facts: (N,) metadata.
+    """
+
+    names: tuple[str, ...]
+    images: Samples[Image.Image]
+    places: tuple[int | None, ...]
+    texts: tuple[str | None, ...]
+    facts: tuple[Mapping[str, Fact], ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int, /) -> Record:
+        place = self.places[index]
+        return Record(None if place is None else self.images[place], self.texts[index])
+
+    def key(self, index: int, /) -> str:
+        """Return the SHA-256 of the picture's key and the text."""
+        place, text = self.places[index], self.texts[index]
+        parts = ["" if place is None else self.images.key(place), "" if text is None else hashlib.sha256(text.encode()).hexdigest()]
+        return hashlib.sha256("/".join(parts).encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        """Return what the user calls the record."""
+        return self.names[index]
+
+    def take(self, indices: Sequence[int]) -> Records:
+        """Return the chosen records, in the given order."""
+        rows = [int(i) for i in indices]
+        facts = tuple(self.facts[i] for i in rows) if self.facts else ()
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in rows),
+            places=tuple(self.places[i] for i in rows),
+            texts=tuple(self.texts[i] for i in rows),
+            facts=facts,
+        )
+
+    def only(self, what: str) -> Records:
+        """Return the records with their picture ("image") or their text ("text") alone."""
+        none = (None,) * len(self)
+        return replace(self, texts=none) if what == "image" else replace(self, places=none)
+
+
+def open_records(spec: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None) -> Records:
+    """Open records.
+
+    Args:
+        spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or .parquet table with
+            a picture, a text or both in each row, a .tar of pictures with .txt and .json beside them, a picture, or "demo:photos".
+        keys: remembers content keys.
+        image: column of a table with the picture's path; None: the first of ``PLACES`` that is there.
+        text: column of a table with the text; None: the first of ``TEXTS`` that is there.
+
+    Returns:
+        Records in the order of the source; all other columns are facts.
+
+    Raises:
+        UsageError: nothing is there, or it is none of these.
+        DataError: a table has neither column, no rows, or a path that leads outside its folder.
+    """
+    if spec.startswith("demo:"):
+        from diptych.data.load import demo_folder
+
+        return _folder(demo_folder(spec.removeprefix("demo:")), keys)
+    path = Path(spec)
+    if path.is_dir():
+        if is_metadata_folder(path) and (
+            table := next((path / n for n in ("metadata.csv", "metadata.jsonl") if (path / n).is_file()), None)
+        ):
+            return _table(table, keys, image, text)
+        return _folder(path, keys)
+    if not path.is_file():
+        raise UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos.")
+    kind = path.suffix.lower()
+    if kind == ".tar":
+        return _tar(path)
+    if kind == ".parquet" and image is None and (column := _pictures(path)) is not None:
+        return _parquet(path, column, text)
+    if kind in TABLES or kind == ".jsonl":
+        return _table(path, keys, image, text)
+    if kind in PICTURES:
+        return _files([path], path.parent, keys)
+    raise UsageError(f"{spec} is neither a folder, a table, a .tar nor a picture: give one of these.")
+
+
+def joined(parts: Sequence[Records]) -> Records:
+    """Return all records one after the other."""
+    start, places = 0, list[int | None]()
+    for part in parts:
+        places += [None if p is None else start + p for p in part.places]
+        start += len(part.images)
+    return Records(
+        tuple(n for p in parts for n in p.names),
+        Joined(tuple(p.images for p in parts)),
+        tuple(places),
+        tuple(t for p in parts for t in p.texts),
+        tuple(f for p in parts for f in (p.facts or ({},) * len(p))),
+    )
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Samples one after another, found by bisection.
+
+    Args:
+        parts: in order.
+    """
+
+    parts: tuple[Samples[Any], ...]
+
+    def __post_init__(self) -> None:
+        ends = [0]
+        for part in self.parts:
+            ends.append(ends[-1] + len(part))
+        object.__setattr__(self, "_ends", ends)
+
+    def _at(self, index: int) -> tuple[Samples[Any], int]:
+        import bisect
+
+        ends: list[int] = self.__dict__["_ends"]
+        number = bisect.bisect_right(ends, range(ends[-1])[index]) - 1
+        return self.parts[number], index - ends[number]
+
+    def __len__(self) -> int:
+        return int(self.__dict__["_ends"][-1])
+
+    def __getitem__(self, index: int, /) -> Any:
+        part, place = self._at(index)
+        return part[place]
+
+    def key(self, index: int, /) -> str:
+        """Return the content key of an item."""
+        part, place = self._at(index)
+        return part.key(place)
+
+    def name(self, index: int, /) -> str:
+        """Return the name of an item."""
+        part, place = self._at(index)
+        return part.name(place)
+
+
+def stamp(name: str) -> str:
+    """Return size and time of the file that holds a picture, "" where there is none: when it is the same, nothing was changed."""
+    for path in (name, name.partition("!")[0], name.rpartition("[")[0]):
+        with contextlib.suppress(OSError, ValueError):
+            found = os.stat(path)
+            return f"{found.st_size}-{found.st_mtime_ns}"
+    return ""
+
+
+def _files(paths: Sequence[Path], root: Path, keys: FileKeys | None) -> Records:
+    absolute = [os.path.abspath(p) for p in paths]
+    facts = tuple({"folder": Path(os.path.relpath(p, os.path.abspath(root))).parent.as_posix()} for p in absolute)
+    return Records(tuple(absolute), ImageFiles(absolute, keys), tuple(range(len(absolute))), (None,) * len(absolute), facts)
+
+
+def _folder(root: Path, keys: FileKeys | None) -> Records:
+    paths = image_paths(root)
+    if not paths:
+        raise DataError(f"No pictures below {root}: give a folder that holds some, or a table.")
+    return _files(paths, root, keys)
+
+
+def _table(path: Path, keys: FileKeys | None, image: str | None, text: str | None) -> Records:
+    columns = read_columns(path)
+    for asked in (image, text):
+        if asked is not None and asked not in columns:
+            raise DataError(f"{path} has no column {asked!r}, only {', '.join(columns)}: name one that is there.")
+    at = image or next((c for c in PLACES if c in columns), None)
+    said = text or next((c for c in TEXTS if c in columns), None)
+    if at is None and said is None:
+        raise DataError(f"{path} has neither a picture nor a text: name columns {PLACES[0]} and {TEXTS[1]}, or say which hold them.")
+    n = len(next(iter(columns.values()), ()))
+    if not n:
+        raise DataError(f"{path} has no rows: give at least one record.")
+    cells = [str(v or "") for v in columns[at]] if at else [""] * n
+    files = [inside(path.parent, c, f"Row {i} of {path}") if c else None for i, c in enumerate(cells, 1)]
+    present = [f for f in files if f is not None]
+    order = iter(range(len(present)))
+    places = tuple(None if f is None else next(order) for f in files)
+    own = {c: _typed(values) for c, values in columns.items() if c not in (at, said)}
+    facts = tuple({c: v[i] for c, v in own.items() if v[i] not in (None, "")} for i in range(n))
+    base = os.path.abspath(path)
+    names, seen = list[str](), set[str]()
+    for i, f in enumerate(files):  # a picture may stand in several rows
+        name = f if f is not None and f not in seen else f"{base}[{i}]"
+        seen.add(name)
+        names.append(name)
+    texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
+    return Records(tuple(names), ImageFiles(present, keys), places, texts, facts)
+
+
+def _text(cell: Any) -> str | None:
+    first = cell[0] if isinstance(cell, (list, tuple)) and cell else cell
+    return str(first) if first not in (None, "", []) else None
+
+
+def _typed(values: Sequence[Any]) -> list[Fact | None]:
+    """Return a column as numbers where all that is written is numbers, and would be written so again; else as text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError, TypeError):
+            made = [None if v in (None, "") else kind(v) for v in values]
+            if all(m is None or kind is float or str(m) == str(v) for m, v in zip(made, values, strict=True)):
+                return list(made)
+    return [v if v is None else str(v) for v in values]
+
+
+def _pictures(path: Path) -> str | None:
+    import pyarrow.parquet as pq
+
+    try:
+        return image_column(pq.read_schema(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _parquet(path: Path, column: str, text: str | None) -> Records:
+    images = parquet_images([(os.path.abspath(path), column)])
+    columns = read_columns(path, lambda name: name != column)
+    said = text or next((c for c in TEXTS if c in columns), None)
+    n = len(images)
+    own = {c: _typed(v) for c, v in columns.items() if c != said and all(isinstance(x, (str, int, float, type(None))) for x in v)}
+    facts = tuple({c: v[i] for c, v in own.items() if v[i] is not None} for i in range(n))
+    texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
+    return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)  # type: ignore[arg-type]
+
+
+def _tar(path: Path) -> Records:
+    shard = os.path.abspath(path)
+    places: dict[str, tuple[str, str, int, int]] = {}
+    texts: dict[str, str] = {}
+    facts: dict[str, dict[str, Fact]] = {}
+    try:
+        with opened(shard) as tar:
+            if tar.compressed:
+                raise DataError(f"{path} is compressed, so its pictures cannot be found one by one: unpack the .gz.")
+            for info in headers(tar):
+                common, end = split_name(info.name)
+                picture = f".{end}" in PICTURES
+                if not picture and end not in ("txt", "json"):
+                    continue
+                if trouble := refusal(shard, info, MAX_MEMBER if picture else _LIMIT):
+                    raise trouble
+                if picture:
+                    places.setdefault(common, (shard, info.name, info.offset_data, info.size))
+                    continue
+                content = tar.extractfile(info).read().decode("utf-8-sig")  # type: ignore[union-attr]
+                if end == "txt":
+                    texts[common] = content.strip()
+                elif isinstance(data := json.loads(content), dict):
+                    facts[common] = {k: v for k, v in data.items() if isinstance(v, (str, int, float))}
+    except DAMAGE as error:
+        raise UnreadableItem(shard, damage(error)) from None
+    if not places:
+        raise DataError(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
+    images = TarImages(tuple(places.values()))
+    names = tuple(images.name(i) for i in range(len(images)))
+    return Records(
+        names, images, tuple(range(len(images))), tuple(texts.get(c) or None for c in places), tuple(facts.get(c, {}) for c in places)
+    )

@@ -1,0 +1,149 @@
+"""String matching: the baseline of record linkage, which reads the texts alone.
+
+levenshtein(s, t) = 1 - edits(s, t) / max(|s|, |t|)
+jaccard(s, t)     = |G(s) & G(t)| / |G(s) | G(t)|          G: the set of n-grams of characters
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diptych.core.card import Card, Headline, Needs, ProofPlan
+from diptych.core.data import Evidence, Samples
+from diptych.core.errors import MissingExtra, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import FittedRetriever, Retriever
+from diptych.core.run import Run
+from diptych.data.records import Records
+from diptych.metrics.retrieval import chosen_threshold
+
+Measure = Literal["levenshtein", "jaccard"]
+
+
+def tidy(text: str | None) -> str:
+    """Return a text in compatibility form, small letters and single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
+
+
+def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return (n, M) similarities in [0, 1]; 0 where a text is empty.
+
+    Raises:
+        MissingExtra: rapidfuzz is not installed.
+    """
+    try:
+        from rapidfuzz.distance import Levenshtein
+        from rapidfuzz.process import cdist
+    except ImportError:
+        raise MissingExtra("rapidfuzz", "index", "String matching") from None
+    found = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
+    return np.asarray(
+        np.where(np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None], found, 0.0), np.float32
+    )
+
+
+def jaccard(left: list[str], right: list[str], n: int = 3) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return (n, M) similarities in [0, 1] of sets of n-grams of characters; a text shorter than n is its own gram."""
+    from scipy.sparse import csr_matrix
+
+    grams = [{t[i : i + n] for i in range(max(1, len(t) - n + 1))} - {""} for t in (*left, *right)]
+    number = {g: i for i, g in enumerate(sorted(set().union(*grams)))}
+    ends = np.cumsum([0, *(len(g) for g in grams)])
+    columns = [number[g] for own in grams for g in own]
+    table = csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=(len(grams), max(1, len(number))))
+    sizes = np.diff(ends).astype(np.float32)
+    both = (table[: len(left)] @ table[len(left) :].T).toarray()
+    either = sizes[: len(left), None] + sizes[None, len(left) :] - both
+    return np.asarray(both / np.maximum(either, 1.0), np.float32)
+
+
+@dataclass(frozen=True)
+class StringMatching(Retriever):
+    """Link records whose texts are alike, letter by letter.
+
+    Args:
+        measure: "levenshtein" or "jaccard".
+        n: letters of a gram, >= 1.
+
+    Raises:
+        UsageError: an unknown measure, or n below 1.
+
+    Source: Arora et al. 2023, section 5 (their string baselines).
+    """
+
+    measure: Measure = "levenshtein"
+    n: int = 3
+
+    card: ClassVar[Card] = Card(
+        slug="string-matching",
+        name="String matching",
+        title="Linking Representations with Multimodal Contrastive Learning",
+        url="https://arxiv.org/abs/2304.03464",
+        year=2023,
+        verb="retrieve",
+        claim="Edit distance and n-gram overlap of the texts: what record linkage uses where nothing is learnt.",
+        needs=Needs(hooks=(), extras=("index",), optional=("val",)),
+        trains="nothing",
+        headlines=(
+            Headline("Japanese firms, noisy OCR", "Levenshtein", "accuracy", 63.0, "", "CLIPPINGS' paper"),
+            Headline("US newspaper photo captions", "Jaccard", "ARI x 100", 40.3, "", "CLIPPINGS' paper"),
+        ),
+        differs=("The authors' stroke n-grams of Japanese characters are not here.",),
+        proof=ProofPlan(
+            claim="Matched strings find the partner of a record more often than chance.",
+            control="With texts shuffled among the records they do not.",
+            datasets=("archiscribe_lines",),
+        ),
+        baseline=True,
+        variants={"": {}, "jaccard": {"measure": "jaccard"}},
+    )
+
+    def __post_init__(self) -> None:
+        if self.measure not in ("levenshtein", "jaccard") or self.n < 1:
+            raise UsageError(f"String matching takes levenshtein or jaccard and n >= 1, not {self.measure!r} and {self.n}.")
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
+        """Choose the threshold on val, if there is one."""
+        fitted = FittedStringMatching(self.measure, self.n, None)
+        if evidence.val is None:
+            return fitted
+        scores = fitted.against(evidence.val.items, run)(evidence.val.items).numpy()
+        side = evidence.val.columns.get("group")
+        entities = np.asarray(evidence.val.columns["entity"].values)
+        return replace(fitted, threshold=chosen_threshold(scores, entities, None if side is None else np.asarray(side.values)))
+
+
+@dataclass(frozen=True)
+class FittedStringMatching(FittedRetriever):
+    """A measure and a threshold.
+
+    Args:
+        measure, n: of the method.
+        threshold: similarity from which on two records match; None: not chosen.
+    """
+
+    measure: Measure
+    n: int
+    threshold: float | None
+
+    def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
+        """Return what gives (n, M) similarities of texts in [0, 1]."""
+        right = texts_of(gallery)
+
+        def score(queries: Samples[Any]) -> Tensor:
+            left = texts_of(queries)
+            return torch.from_numpy(levenshtein(left, right) if self.measure == "levenshtein" else jaccard(left, right, self.n))
+
+        return score
+
+
+def texts_of(records: Samples[Any]) -> list[str]:
+    """Return the tidied texts of records, "" without one."""
+    return [tidy(t) for t in (records.texts if isinstance(records, Records) else [records[i].text for i in range(len(records))])]

@@ -1,0 +1,219 @@
+"""Take records into a search index, a slice at a time: what is unchanged is not read again, and what is committed stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.core.backbone import Backbone
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.run import Run
+from diptych.data.records import Records, stamp
+from diptych.features import ann
+from diptych.features.embed import embed_readable
+from diptych.features.index import Entry, Index, Modality, Vectors, dumped
+from diptych.features.records import Part
+from diptych.tasks.record import now, versions
+
+SLICE = 1024
+"""Records embedded and committed at once: bounds memory, and what a kill can cost."""
+WASTE = 0.3
+"""Share of vectors of deleted entries from which on the files are written anew."""
+GROWN = 0.2
+"""Share of an index that may lie behind its approximate index before that is built anew."""
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What was done.
+
+    Args:
+        out: the index.
+        entries: how many it holds now.
+        added: new or changed ones.
+        unchanged: those that were passed over unread.
+        removed: deleted ones.
+        failed: those that could not be read, and why.
+        encoded: pictures and texts that went through a tower; the others came from the cache.
+        seconds: wall seconds.
+    """
+
+    out: Path
+    entries: int
+    added: int
+    unchanged: int
+    removed: int
+    failed: tuple[UnreadableItem, ...]
+    encoded: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        own = ("entries", "added", "unchanged", "removed", "encoded")
+        return {"index": str(self.out), **{n: getattr(self, n) for n in own}, "seconds": round(self.seconds, 3), "skipped": skipped}
+
+
+def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
+    """Open or make the index of a backbone.
+
+    Raises:
+        UsageError: it was made with another backbone or precision, or the folder holds other files.
+    """
+    facts = {
+        "fingerprint": f"{backbone.fingerprint}-{run.precision}",
+        "backbone": backbone.spec.name,
+        "precision": run.precision,
+        "dim": backbone.image.dim,
+        "spec": backbone.spec.as_dict(),
+        "versions": versions(),
+        "date": now(),
+    }
+    return Index.create(out, facts)
+
+
+def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed:
+    """Add records to an index.
+
+    Args:
+        records: what to add; those with the same file, caption and metadata as before are passed over unread.
+        backbone: embeds; that of the index, where there is one.
+        run: device, precision, cache and progress.
+        out: folder of the index; made if absent.
+        prune: folders and files whose entries are deleted where the records no longer name them.
+
+    Raises:
+        UsageError: the index was made with another backbone, or the folder holds other files.
+        DataError: nothing can be read.
+    """
+    start, before = time.perf_counter(), run.tally["encoded"]
+    added, unchanged, failed = 0, 0, list[UnreadableItem]()
+    with open_index(out, backbone, run) as made:
+        with run.track("index", len(records)) as bar:
+            for first in range(0, len(records), SLICE):
+                rows = range(first, min(first + SLICE, len(records)))
+                fresh = _fresh(made, records, rows)
+                unchanged += len(rows) - len(fresh)
+                if fresh:
+                    stored, broken = _add(made, records, fresh, backbone, run)
+                    added, failed = added + stored, failed + broken
+                bar.advance(len(rows))
+        removed = made.delete(list(_gone(made, records, prune))) if prune else 0
+        if made.wasted() > WASTE:
+            made.compact()
+        count = len(made)
+    if not count and failed:
+        raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
+    encoded = run.tally["encoded"] - before
+    return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
+
+
+def remove(out: Path, patterns: Sequence[str]) -> Indexed:
+    """Delete the entries whose names match a shell pattern (``*`` also crosses folders) or are one.
+
+    Raises:
+        UsageError: there is no index.
+        DataError: a pattern matches nothing.
+    """
+    start = time.perf_counter()
+    with Index(out) as made:
+        names = dict[str, None]()
+        for pattern in patterns:
+            found = [n for p in (pattern, str(Path(pattern).absolute())) for n in (*made.stamps([p]), *made.names(p))]
+            if not found:
+                raise DataError(f"No entry of {out} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'.")
+            names |= dict.fromkeys(found)
+        removed = made.delete(list(names))
+        if made.wasted() > WASTE:
+            made.compact()
+        return Indexed(out, len(made), 0, len(made), removed, (), 0, time.perf_counter() - start)
+
+
+def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False) -> dict[Modality, ann.Approximate]:
+    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's nouns as queries.
+
+    Args:
+        out: the index.
+        backbone: embeds the queries.
+        run: seed and progress.
+        always: build it whatever the size.
+
+    Raises:
+        MissingExtra: faiss is not installed.
+    """
+    built: dict[Modality, ann.Approximate] = {}
+    with Index(out) as made:
+        queries: Vectors | None = None
+        for modality in ("image", "text"):
+            slots = len(made.vectors(modality))  # type: ignore[arg-type]
+            known = ann.about(made, modality)  # type: ignore[arg-type]
+            if not always and (slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)):
+                continue
+            if slots < 1000:
+                continue
+            if queries is None:
+                queries = _nouns(backbone, run)
+            built[modality] = ann.build(made, modality, run, queries=queries)  # type: ignore[index,arg-type]
+    return built
+
+
+def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
+    from diptych.core.data import Texts
+    from diptych.data.words import WordNet
+    from diptych.features.embed import embed
+
+    words = sorted({w for w in WordNet.load().names() if w.isalpha()})
+    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
+    values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+
+def _fresh(made: Index, records: Records, rows: range) -> list[int]:
+    known = made.stamps([records.names[i] for i in rows])
+    return [i for i in rows if known.get(records.names[i]) != (_stamp(records, i), records.texts[i] or "", dumped(_facts(records, i)))]
+
+
+def _stamp(records: Records, i: int) -> str:
+    place = records.places[i]
+    return "" if place is None else stamp(records.images.name(place))
+
+
+def _facts(records: Records, i: int) -> dict[str, Any]:
+    return dict(records.facts[i]) if records.facts else {}
+
+
+def _add(made: Index, records: Records, rows: list[int], backbone: Backbone, run: Run) -> tuple[int, list[UnreadableItem]]:
+    some = records.take(rows)
+    stamps = [_stamp(some, i) for i in range(len(some))]  # before reading: a file that changes meanwhile is read again next time
+    broken: dict[int, UnreadableItem] = {}
+    vectors: dict[Modality, tuple[Any, Vectors]] = {}
+    for modality in ("image", "text"):
+        part = Part(some, modality)
+        if len(part):
+            found = embed_readable(backbone.encoders[modality], part, run)
+            bad = {e.name: e for e in found.failed}
+            broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
+            vectors[modality] = (np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64), found.values.numpy())  # type: ignore[index]
+    kept = [i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)]
+    place = {i: n for n, i in enumerate(kept)}
+    whole: dict[Modality, tuple[Any, Vectors]] = {}
+    for m, (positions, values) in vectors.items():
+        keep = np.isin(positions, kept)
+        whole[m] = (np.asarray([place[int(i)] for i in positions[keep]], dtype=np.int64), values[keep])
+    keys = ["" if (p := some.places[i]) is None else some.images.key(p) for i in kept]
+    made.add([Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i)) for i, k in zip(kept, keys, strict=True)], whole)
+    return len(kept), [broken[i] for i in sorted(broken)]
+
+
+def _gone(made: Index, records: Records, prune: Sequence[str]) -> Iterator[str]:
+    held = set(records.names)
+    for place in prune:
+        path = str(Path(place).absolute())
+        for name in made.names():
+            if name not in held and (name == path or name.startswith((path + "/", path + "!", path + "["))):
+                yield name

@@ -1,0 +1,219 @@
+"""Proofs of linkage: records of unseen entities, linked by what other entities taught, and the same with shuffled matches.
+
+A seed deals the entities into three parts. Each part is tested once, by a system that was fitted on the records of the other two, so every
+record is asked once a seed. A hit: the nearest gallery record is of the same entity; ties count against (``metrics.retrieval``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych import catalog
+from diptych.core.backbone import Backbone
+from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Retriever
+from diptych.core.run import Run
+from diptych.data.keys import FileKeys
+from diptych.data.records import Records, joined, open_records
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.metrics.retrieval import candidates, first_ranks
+from diptych.tasks.proofs.own import OwnTrial
+
+PARTS = 3
+"""Parts into which entities are dealt."""
+CHANCE = "chance"
+
+
+@dataclass(frozen=True)
+class LinkageData:
+    """Records with what they are of.
+
+    Args:
+        name: of the set.
+        records: N.
+        entities: (N,) positions.
+        groups: (N,) 0 for records that ask, 1 for those that answer; None: all do both.
+    """
+
+    name: str
+    records: Records
+    entities: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the records' keys, entities and groups."""
+        sides = np.zeros(len(self.entities), np.int64) if self.groups is None else self.groups
+        rows = (f"{self.records.key(i)}\t{e}\t{g}\n" for i, (e, g) in enumerate(zip(self.entities, sides, strict=True)))
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+    def table(self, rows: NDArray[np.int64], entities: NDArray[np.int64] | None = None) -> Table[Any]:
+        """Return the table of some records, with other entities where given."""
+        columns = {"entity": Column("entity", self.entities[rows] if entities is None else entities)}
+        if self.groups is not None:
+            columns["group"] = Column("group", self.groups[rows])
+        return Table(self.records.take(rows.tolist()), columns)
+
+
+def find_linkage(name: str, keys: FileKeys | None = None) -> LinkageData:
+    """Open a set of records by path or by its name in the folder of DIPTYCH_DATA.
+
+    grocery_packages: shop photos ask, catalogue entries (picture and description) answer; an entity is a product. archiscribe_lines: a
+    record is a line of print and its OCR; an entity is a book.
+
+    Raises:
+        NotAvailable: it is not there.
+        UsageError: it is another set.
+    """
+    folder = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
+    if not folder.is_dir():
+        raise NotAvailable(f"The records {name} are not here: set DIPTYCH_DATA to the folder that holds them, or give a path.")
+    if (folder / "catalogue.csv").is_file():
+        photos = open_records(str(folder / "photos.csv"), keys, image="path").only("image")  # file names are no text that a photo carries
+        entries = open_records(str(folder / "catalogue.csv"), keys, image="iconic_image", text="description")
+        records = joined((photos, entries))
+        return LinkageData(folder.name, records, _numbers(records, "class_name"), np.repeat([0, 1], [len(photos), len(entries)]))
+    if (folder / "lines.csv").is_file():
+        records = open_records(str(folder / "lines.csv"), keys, image="path", text="ocr_text")
+        return LinkageData(folder.name, records, _numbers(records, "work"))
+    raise UsageError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
+
+
+def _numbers(records: Records, column: str) -> NDArray[np.int64]:
+    return np.unique([str(f[column]) for f in records.facts], return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class LinkageTrial:
+    """The proof of one retriever.
+
+    Args:
+        variant: row of the card that is proved.
+        over: data set -> (system, variant) that must be beaten; CHANCE is one.
+        control_over: (system, variant) that the control must not beat.
+        control: what is shuffled: "matches" of train, or "texts" among the records.
+    """
+
+    over: Mapping[str, tuple[tuple[str, str], ...]]
+    control_over: tuple[str, str]
+    variant: str = ""
+    control: str = "matches"
+    metric: str = "recall@1"
+
+    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return hash, items, claims and control; see ``OwnTrial``."""
+        bench = LinkageBench(find_linkage(name), backbone, run, tuple(seeds))
+        seed = run.integer("bootstrap")
+        own = bench.hits(slug, self.variant)
+        claims = []
+        for system, variant in self.over[bench.data.name]:
+            base = bench.hits(system, variant)
+            gain = one_sided_lower(own, base, seed)
+            about = {"over": system, "variant": variant, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+            claims.append({**about, "method": _measured(own, seed), "baseline": _measured(base, seed), "shown": gain.low > 0})
+        spoiled, base = bench.hits(slug, self.variant, spoil=self.control), bench.hits(*self.control_over)
+        gain = one_sided_lower(spoiled, base, seed)
+        about = {"over": self.control_over[0], "variant": self.control_over[1], "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+        return {
+            "data_hash": bench.data.hash,
+            "items": own.shape[1],
+            "entities": int(bench.data.entities.max()) + 1,
+            "claims": claims,
+            "controls": [{**about, "control": _measured(spoiled, seed), "failed": gain.low <= 0}],
+            "beside": [],
+        }
+
+
+@dataclass
+class LinkageBench:
+    """One set with its deals, and what each system hit on it."""
+
+    data: LinkageData
+    backbone: Backbone
+    run: Run
+    seeds: tuple[int, ...]
+    known: dict[tuple[str, str, str], NDArray[np.float64]] = field(default_factory=dict)
+
+    def hits(self, slug: str, variant: str, *, spoil: str = "") -> NDArray[np.float64]:
+        """Return (seeds, asked records) hits of a system, or the expected ones of chance.
+
+        Raises:
+            UsageError: the system is no retriever.
+            DataError: an entity has a single record, so nothing can be linked to it.
+        """
+        place = (slug, variant, spoil)
+        if place not in self.known:
+            self.known[place] = np.stack([self._hits(slug, variant, spoil, seed)[self._asked()] for seed in self.seeds])
+        return self.known[place]
+
+    def _asked(self) -> NDArray[np.int64]:
+        _, true = candidates(self.data.entities, self.data.groups)
+        side = np.ones(len(true), dtype=bool) if self.data.groups is None else self.data.groups == 0
+        rows = np.flatnonzero(true.any(1) & side)
+        if not len(rows):
+            raise DataError(f"No record of {self.data.name} has a partner: give matches.")
+        return rows
+
+    def _hits(self, slug: str, variant: str, spoil: str, seed: int) -> NDArray[np.float64]:
+        data, run = self.data, replace(self.run, seed=seed)
+        rng = np.random.default_rng(run.integer("parts"))
+        part_of = rng.permutation(int(data.entities.max()) + 1) % PARTS
+        found = np.zeros(len(data.records))
+        for part in range(PARTS):
+            inside = part_of[data.entities] == part
+            answers = inside if data.groups is None else data.groups == 1  # a catalogue is there whole, its other entries distract
+            asked, gallery = np.intersect1d(np.flatnonzero(inside), self._asked()), np.flatnonzero(answers)
+            may, true = candidates(data.entities, data.groups)
+            true = true[np.ix_(asked, gallery)]
+            if slug == CHANCE:
+                found[asked] = true.sum(1) / may[np.ix_(asked, gallery)].sum(1)
+                continue
+            scores = self._scores(slug, variant, spoil, np.flatnonzero(~inside), asked, gallery, run)
+            scores = np.where(may[np.ix_(asked, gallery)], scores, -np.inf)
+            found[asked] = first_ranks(scores, true) == 1
+        return found
+
+    def _scores(
+        self, slug: str, variant: str, spoil: str, learn: NDArray[np.int64], asked: NDArray[np.int64], gallery: NDArray[np.int64], run: Run
+    ) -> NDArray[np.floating[Any]]:
+        system = catalog.find(slug)
+        if not issubclass(system, Retriever):
+            raise UsageError(f"{slug} links no records: see 'diptych systems --verb retrieve'.")
+        rng, data = np.random.default_rng(run.integer("spoil")), self.data
+        if spoil == "texts":
+            data = replace(
+                data, records=replace(data.records, texts=tuple(data.records.texts[i] for i in rng.permutation(len(data.records))))
+            )
+        shuffled = rng.permutation(data.entities[learn]) if spoil == "matches" else None
+        evidence = Evidence(train=data.table(learn, shuffled)) if "train" in system.card.needs.optional else Evidence()
+        fitted = system(**system.card.variants[variant]).fit(Kit({"main": self.backbone}), evidence, run)
+        return np.asarray(fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(asked.tolist())).numpy())
+
+
+def _measured(hits: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    found = bootstrap_mean(hits, seed)
+    return {"recall@1": found.value, "ci95": [found.low, found.high]}
+
+
+_SINGLE = (("clippings", "mean"), ("clippings", "image"), ("clippings", "text"))
+TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
+    {
+        "clippings": LinkageTrial(
+            {"grocery_packages": _SINGLE, "archiscribe_lines": (*_SINGLE, ("string-matching", ""), ("string-matching", "jaccard"))},
+            ("clippings", "mean"),
+            variant="maps",
+        ),
+        "string-matching": LinkageTrial({"archiscribe_lines": ((CHANCE, ""),)}, (CHANCE, ""), variant="jaccard", control="texts"),
+    }
+)

@@ -1,0 +1,260 @@
+"""Ask an index: words, pictures or both, weighted, added and subtracted.
+
+q = unit( sum over terms of  w_i unit(e_i) )                w_i < 0: away from it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from diptych import __version__
+from diptych.core.backbone import Backbone
+from diptych.core.data import Texts
+from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
+from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
+from diptych.data.images import SUFFIXES, open_image
+from diptych.features import ann
+from diptych.features.embed import embed
+from diptych.features.index import Found, Index, Modality, Vectors
+from diptych.features.nearest import nearest
+from diptych.features.where import Condition
+from diptych.tasks.report import thumbnail
+
+_WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query.
+
+    Args:
+        value: words, or the path of a picture.
+        weight: how much it counts; below 0 away from it.
+    """
+
+    value: str
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str, sign: float = 1.0) -> Term:
+        """Read "a dog", "photo.jpg", "2:golden retriever", "0.5:photo.jpg".
+
+        Raises:
+            UsageError: nothing to look for, a weight of 0, or a picture that is not there.
+        """
+        match = _WEIGHT.fullmatch(text.strip())
+        weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
+        if not value or weight == 0:
+            raise UsageError(f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.')
+        term = cls(value, sign * weight)
+        if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
+            raise UsageError(f"There is no picture {value}: check the spelling.")
+        return term
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it names a file that is there."""
+        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Args:
+        found: best first.
+        terms: what was asked.
+        weights: what counted how much: pictures, captions.
+        where: conditions, as they were given.
+        entries: how many the index holds.
+        index: its folder; ``backbone``: its backbone.
+        recall: kind of query -> measured recall of the approximate index; None where search was exact.
+    """
+
+    found: tuple[Found, ...]
+    terms: tuple[Term, ...]
+    weights: Mapping[Modality, float]
+    where: tuple[str, ...]
+    entries: int
+    index: str
+    backbone: str
+    recall: Mapping[str, float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        shown = [
+            {"path": f.entry.name, "score": round(f.score, 6), "caption": f.entry.caption, "metadata": dict(f.entry.facts)}
+            for f in self.found
+        ]
+        return {
+            "results": shown,
+            "query": [{"value": t.value, "weight": t.weight, "kind": "image" if t.is_picture else "text"} for t in self.terms],
+            "weights": dict(self.weights),
+            "where": list(self.where),
+            "index": self.index,
+            "entries": self.entries,
+            "backbone": self.backbone,
+            "exact": self.recall is None,
+            "recall@10": None if self.recall is None else dict(self.recall),
+        }
+
+
+def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors:
+    """Return the (D,) unit vector of a query.
+
+    Raises:
+        UsageError: no terms, or terms that cancel out.
+        UnreadableItem: a picture cannot be read.
+    """
+    if not terms:
+        raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
+    total = np.zeros(backbone.image.dim)
+    for term in terms:
+        items = ImageFiles([term.value]) if term.is_picture else Texts((term.value,))
+        value = embed(backbone.image if term.is_picture else backbone.text, items, run)[0].double().numpy()
+        total += term.weight * value / np.linalg.norm(value)
+    norm = float(np.linalg.norm(total))
+    if norm < 1e-6:
+        raise UsageError("The terms of the query cancel out: change a weight.")
+    return (total / norm).astype(np.float32)
+
+
+def search(
+    folder: Path,
+    terms: Sequence[Term],
+    backbone: Backbone,
+    run: Run,
+    *,
+    k: int = 10,
+    weights: Mapping[Modality, float] | None = None,
+    where: Sequence[str] = (),
+    exact: bool | None = None,
+) -> Answer:
+    """Return the k nearest entries of an index.
+
+    Args:
+        folder: the index.
+        terms: the query.
+        backbone: that of the index.
+        run: device and cache.
+        k: answers, at least 1.
+        weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
+        where: conditions such as "year>=1990", all of which must hold.
+        exact: True looks at all entries, however many; None as ``features.nearest``.
+
+    Raises:
+        UsageError: no such index, another backbone, a condition or query that cannot mean anything.
+        UnreadableItem: a picture of the query cannot be read.
+        DataError: the index is empty.
+    """
+    conditions = [Condition.parse(w) for w in where]
+    with Index(folder) as index:
+        index.expect(f"{backbone.fingerprint}-{run.precision}", backbone.spec.name)
+        count = len(index)
+        if not count:
+            raise DataError(f"The index {folder} is empty: add photos with 'diptych index PHOTOS --out {folder}'.")
+        chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+        found = nearest(index, query_vector(terms, backbone, run), k, chosen, where=conditions, exact=exact)
+        recall = None
+        if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+            known = [a for m in chosen if (a := ann.about(index, m))]
+            recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+    return Answer(tuple(found), tuple(terms), chosen, tuple(where), count, str(folder), backbone.spec.name, recall)
+
+
+def html(answer: Answer) -> str:
+    """Return the answers as one page: pictures inside, nothing loaded from anywhere, no script."""
+    asked = " ".join(
+        f"{'−' if t.weight < 0 else '+'} {abs(t.weight):g}:{Path(t.value).name if t.is_picture else t.value}" for t in answer.terms
+    )
+    title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
+    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    lead = f"{len(answer.found)} of {answer.entries:,} entries, {answer.backbone}, " + (
+        "exact search." if answer.recall is None else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
+    )
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<style>{style}\n.card img {{ object-fit:contain; height:12rem; background:var(--line) }}</style>"
+        f"<main><header><h1>{escape(title)}</h1>"
+        f'<p class="lead">{escape(lead)}</p></header>'
+    ]
+    queries = [thumbnail(ImageFiles([t.value]), 0, 240) for t in answer.terms if t.is_picture]
+    if queries:
+        parts.append('<div class="few">' + "".join(f'<img src="{q}" alt="picture of the query">' for q in queries if q) + "</div>")
+    if answer.where:
+        parts.append(f'<p class="note">Only entries with {escape(" and ".join(answer.where))}.</p>')
+    if not answer.found:
+        parts.append('<p class="warn">Nothing meets the conditions.</p>')
+    parts.append('<section><div class="photos">')
+    for f in answer.found:
+        picture = _thumbnail(f.entry.name)
+        name = Path(f.entry.name.rpartition("!")[2]).name
+        facts = " · ".join(f"{k} {v}" for k, v in f.entry.facts.items() if str(v) and k != "folder")[:200]
+        parts.append('<figure class="card">' + (f'<img src="{picture}" alt="{escape(name)}">' if picture else ""))
+        parts.append(f'<figcaption class="in"><span class="small" title="{escape(f.entry.name)}">{escape(name)}</span>')
+        parts.append(f'<div class="bar first"><span>score</span><span>{f.score:.3f}</span>')
+        parts.append(f'<i><b style="width:{100 * min(max(f.score, 0.0), 1.0):.1f}%"></b></i></div>')
+        parts.append("".join(f"<p>{escape(t[:300])}</p>" for t in (f.entry.caption, facts) if t) + "</figcaption></figure>")
+    parts.append(
+        f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from elsewhere.</p></main></html>'
+    )
+    return "\n".join(parts)
+
+
+def _thumbnail(name: str) -> str:
+    try:
+        return thumbnail(_One(picture(name), name), 0, 420)
+    except DiptychError:
+        return ""
+
+
+def picture(name: str) -> Image.Image:
+    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg") or from a Parquet row ("photos.parquet[7]").
+
+    Raises:
+        UnreadableItem: it is gone or cannot be read.
+    """
+    if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
+        return open_image(Path(name))
+    from diptych.data.records import open_records
+
+    container = name.partition("!")[0] if "!" in name else name.rpartition("[")[0]
+    try:
+        records = open_records(container)
+        place = records.places[records.names.index(name)]
+    except (ValueError, DiptychError):
+        place = None
+    if place is None:
+        raise UnreadableItem(name, "has no picture, or is gone")
+    return records.images[place]
+
+
+@dataclass(frozen=True)
+class _One:
+    image: Image.Image
+    name_: str
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        return self.image
+
+    def key(self, index: int, /) -> str:
+        return self.name_
+
+    def name(self, index: int, /) -> str:
+        return self.name_
