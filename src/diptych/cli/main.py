@@ -23,6 +23,7 @@ from diptych.cli import (
     encode,
     health,
     index,
+    link,
     models,
     new_system,
     options,
@@ -93,6 +94,7 @@ app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
 app.command("index")(index.index)
 app.command("search")(index.search)
+app.command("link")(link.link)
 app.command("detect")(detect.detect)
 app.command("encode")(encode.encode)
 board.app.command("detect")(detect_board.board_detect)

@@ -35,16 +35,27 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
 from diptych.tasks.proofs.audit import TRIALS as AUDIT_TRIALS
+from diptych.tasks.proofs.caption import TRIALS as CAPTION_TRIALS
 from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
+from diptych.tasks.proofs.curate import TRIALS as CURATE_TRIALS
 from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
+from diptych.tasks.proofs.extend import TRIALS as EXTEND_TRIALS
 from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.retrieve import TRIALS as RETRIEVE_TRIALS
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
 from diptych.tasks.record import machine, now, plain, threads, versions
 
 Hits = NDArray[np.float64]
 
-OWN_TRIALS: Mapping[str, OwnTrial] = {**AUDIT_TRIALS, **DETECT_TRIALS}
+OWN_TRIALS: Mapping[str, OwnTrial] = {
+    **AUDIT_TRIALS,
+    **CAPTION_TRIALS,
+    **CURATE_TRIALS,
+    **DETECT_TRIALS,
+    **EXTEND_TRIALS,
+    **RETRIEVE_TRIALS,
+}
 """Proofs of verbs that are neither classify nor segment, each measured in its own way."""
 
 

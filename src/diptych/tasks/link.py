@@ -1,0 +1,189 @@
+"""Link the records of two tables: the nearest record of the other table, from a threshold on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Retriever
+from diptych.core.run import Run
+from diptych.data.records import Records, joined
+from diptych.metrics.retrieval import linked, match_threshold
+
+CELLS = 1 << 24
+"""Scores held at once (64 MiB)."""
+PARTNERS = 16
+"""Nearest partners of each record that one-to-one linkage may choose from."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A record and the one that it is linked to.
+
+    Args:
+        left, right: positions in the two tables.
+        score: higher is nearer.
+    """
+
+    left: int
+    right: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Linked:
+    """All links of two tables.
+
+    Args:
+        links: of left records in order; none below the threshold.
+        left, right: the two tables.
+        threshold: from which score on records are linked; None: all are.
+        method: slug of the system.
+        labelled: what the labelled pairs say: "pairs", "val" pairs that chose the threshold, and their "accuracy"; empty without.
+    """
+
+    links: tuple[Link, ...]
+    left: Records
+    right: Records
+    threshold: float | None
+    method: str
+    labelled: Mapping[str, float]
+
+    def as_csv(self) -> str:
+        """Return left, right, score, one line a link; cells that a spreadsheet would run as formulas are quoted."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["left", "right", "score", "left_text", "right_text"])
+        for link in self.links:
+            texts = (self.left.texts[link.left] or "", self.right.texts[link.right] or "")
+            names = (self.left.names[link.left], self.right.names[link.right])
+            writer.writerow([*map(_safe, names), f"{link.score:.6f}", *map(_safe, texts)])
+        return out.getvalue()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        found = [{"left": self.left.names[k.left], "right": self.right.names[k.right], "score": round(k.score, 6)} for k in self.links]
+        about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
+        return {"links": found, **about, "labelled": dict(self.labelled)}
+
+
+def _safe(cell: str) -> str:
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def link(
+    left: Records,
+    right: Records,
+    method: Retriever,
+    backbone: Backbone | None,
+    run: Run,
+    *,
+    pairs: Sequence[tuple[int, int]] = (),
+    threshold: float | None = None,
+    one_to_one: bool = False,
+) -> Linked:
+    """Link each left record to its nearest right one.
+
+    Args:
+        left: N records.
+        right: M records.
+        method: any retriever.
+        backbone: for those that need one.
+        run: seed, device, cache and progress.
+        pairs: labelled matches (left, right). A method that learns is fitted on four of five, and the threshold is chosen on the fifth;
+            for one that learns nothing all choose it.
+        threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
+        one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of scores is taken.
+
+    Raises:
+        DataError: a table is empty, or fewer than five pairs.
+        UsageError: a pair names a record that is not there.
+    """
+    if not len(left) or not len(right):
+        raise DataError("Linking takes two tables with at least one record each: one of them is empty.")
+    if any(not (0 <= i < len(left) and 0 <= j < len(right)) for i, j in pairs):
+        raise UsageError(f"A labelled pair names a record that is not there: left has {len(left)}, right {len(right)}.")
+    if pairs and len(pairs) < 5:
+        raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
+    both = joined((left, right))
+    rng = np.random.default_rng(run.integer("pairs"))
+    order = [pairs[i] for i in rng.permutation(len(pairs))]
+    learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
+    cut = max(1, len(order) // 5) if learns else len(order)
+    train = _table(both, order[cut:], len(left)) if learns and order[cut:] else None
+    fitted = method.fit(Kit({} if backbone is None else {"main": backbone}), Evidence(train=train), run)
+
+    score = fitted.against(right, run)
+    values = np.empty((len(left), min(PARTNERS, len(right))), dtype=np.float64)
+    places = np.empty(values.shape, dtype=np.int64)
+    step = max(1, CELLS // len(right))
+    with run.track("link", len(left)) as bar:
+        for start in range(0, len(left), step):
+            rows = range(start, min(start + step, len(left)))
+            found = score(left.take(rows)).numpy()
+            near = np.argpartition(-found, values.shape[1] - 1, axis=1)[:, : values.shape[1]]
+            near = np.take_along_axis(near, np.argsort(-np.take_along_axis(found, near, 1), axis=1, kind="stable"), 1)
+            places[rows.start : rows.stop], values[rows.start : rows.stop] = near, np.take_along_axis(found, near, 1)
+            bar.advance(len(rows))
+    labelled: dict[str, float] = {}
+    if order:
+        partners: dict[int, set[int]] = {}
+        for i, j in pairs:
+            partners.setdefault(i, set()).add(j)
+        asked = np.array(sorted({i for i, _ in order[:cut]}))
+        right_first = np.array([places[i, 0] in partners[i] for i in asked])
+        if threshold is None:
+            threshold = _threshold(values[asked], places[asked], right_first, [partners[i] for i in asked])
+        accuracy = float(linked(values[asked, 0], right_first, np.ones(len(asked), dtype=bool), threshold).mean())
+        labelled = {"pairs": len(pairs), "val": len(asked), "accuracy": accuracy}
+    links = _one_to_one(values, places) if one_to_one else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
+    kept = tuple(k for k in links if threshold is None or k.score >= threshold)
+    return Linked(kept, left, right, threshold, method.card.slug, labelled)
+
+
+def _threshold(values: NDArray[np.float64], places: NDArray[np.int64], right: NDArray[np.bool_], partners: Sequence[set[int]]) -> float:
+    """Choose the threshold on the nearest candidates, and on the nearest ones that are no partner, for records that have none at all."""
+    rows = zip(values, places, partners, strict=True)
+    wrong = np.array([next((v for v, p in zip(vs, ps, strict=True) if p not in own), np.nan) for vs, ps, own in rows])
+    alone = np.isfinite(wrong)
+    scores = np.concatenate([values[:, 0], wrong[alone]])
+    none = np.zeros(int(alone.sum()), dtype=bool)
+    return match_threshold(scores, np.concatenate([right, none]), np.concatenate([np.ones(len(right), dtype=bool), none]))
+
+
+def _table(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> Table[Any]:
+    """Return the records of the pairs; records that pairs join are one entity."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.asarray([(i, offset + j) for i, j in pairs], dtype=np.int64)
+    graph = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(both), len(both)))
+    entity = connected_components(graph, directed=False)[1]
+    rows = np.unique(ends)
+    return Table(both.take(rows.tolist()), {"entity": Column("entity", entity[rows].astype(np.int64))})
+
+
+def _one_to_one(values: NDArray[np.float64], places: NDArray[np.int64]) -> list[Link]:
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    n, k = values.shape
+    m = int(places.max()) + 1
+    # A column of its own for each row makes staying alone possible, at a cost above all others.
+    cost = 2.0 + values.max() - values
+    rows = np.concatenate([np.repeat(np.arange(n), k), np.arange(n)])
+    columns = np.concatenate([places.ravel(), m + np.arange(n)])
+    costs = np.concatenate([cost.ravel(), np.full(n, 4.0 * (1 + cost.max()))])
+    chosen = min_weight_full_bipartite_matching(csr_matrix((costs, (rows, columns)), shape=(n, m + n)))
+    score = {(i, int(j)): float(v) for i in range(n) for j, v in zip(places[i], values[i], strict=True)}
+    return [Link(int(i), int(j), score[(int(i), int(j))]) for i, j in zip(*chosen, strict=True) if j < m]
