@@ -11,6 +11,7 @@ help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
 	@echo "make test    set up and run the suite"
 	@echo "make check   format, lint, types, floors, tests"
+	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 
 $(VENV)/.run: pyproject.toml
@@ -46,6 +47,9 @@ test-lowest:
 format: $(VENV)/.dev
 	$(BIN)/ruff format src tests
 	$(BIN)/ruff check --fix src tests
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --out out/bench.json
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write

@@ -89,7 +89,7 @@ class OnnxRunner:
     @property
     def name(self) -> str:
         """What a user reads."""
-        return f"onnxruntime {onnxruntime_version()}, fp32, cosine to torch {self.made.cosine:.7f} or more"
+        return f"onnxruntime {onnxruntime_version()}, fp32, cosine to torch at least {self.made.cosine:.7f}"
 
     @cached_property
     def _session(self) -> Any:
@@ -134,7 +134,7 @@ class Bf16Runner:
     @property
     def name(self) -> str:
         """What a user reads."""
-        return f"torch, bf16 weights, cosine to fp32 {self.made.cosine:.5f} or more"
+        return f"torch, bf16 weights, cosine to fp32 at least {self.made.cosine:.5f}"
 
     @cached_property
     def _forward(self) -> Callable[[Any], NDArray[np.float32]]:

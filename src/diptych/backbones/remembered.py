@@ -2,8 +2,8 @@
 
     folder/<hash of the name>.json    spec, fingerprints, scale and bias, and size and date of every weight file they were read from
 
-A memory counts only while all of those files are unchanged and the versions of diptych and torch are the same. Only backbones whose files are
-known without the network are remembered: ``lite``, ``tiny`` and local paths.
+A memory counts only while all of those files are unchanged and the versions of diptych and torch are the same. Only backbones whose files
+are known without the network are remembered: ``lite``, ``tiny`` and local paths.
 """
 
 from __future__ import annotations

@@ -1,0 +1,67 @@
+"""``diptych export``: a backbone as ONNX files, with the proof that they give its vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say, show, show_json
+from diptych.core.errors import UsageError
+
+
+def export(
+    backbone: Annotated[str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")] = "lite",
+    to: Annotated[str, options.option("--to", help="onnx (float32) or int8 (image encoder; needs --images).")] = "onnx",
+    out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
+    images: Annotated[
+        str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False)
+    ] = None,
+    labelled: Annotated[
+        str | None, options.option("--labelled", help="A folder of class folders: top-1 must not fall there.", show_default=False)
+    ] = None,
+    names: options.Names = None,
+    templates: options.Templates = None,
+    max_drop: Annotated[float, options.option("--max-drop", help="Points of top-1 that may be lost.", min=0.0)] = 0.3,
+    limit: Annotated[int, options.option("--limit", help="Images of each kind that are used, evenly spread.", min=1)] = 256,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    cache: options.Cache = None,
+) -> None:
+    """Write ONNX files and measure them; exit code 5 where vectors or accuracy fall below their bound."""
+    from diptych.core.data import ClassNames
+    from diptych.data.load import open_data
+    from diptych.tasks.encode import Joined
+    from diptych.tasks.export_tower import FORMS, Form
+    from diptych.tasks.export_tower import export as write
+
+    if to not in FORMS:
+        raise UsageError(f"--to takes {' or '.join(FORMS)}, not {to!r}.")
+    photos = Joined(tuple(t.items for t in open_data(images).splits.values())) if images else None
+    table = classes = None
+    if labelled:
+        data = open_data(labelled)
+        table = data.split("test" if "test" in data.splits else next(iter(data.splits)))
+        classes = ClassNames(options.class_names(names, data.classes), options.template_set(templates))
+    run = options.open_run("cpu", "fp32", 32, 1, cache)
+    tower = options.open_backbone(backbone, run)
+    made = write(
+        tower, out, cast(Form, to), run, images=photos, labelled=table, classes=classes, allowed=max_drop / 100, limit=limit,
+        overwrite=overwrite,
+    )  # fmt: skip
+    if json:
+        gate = asdict(made.gate) if made.gate else None
+        show_json(
+            {"out": str(out), "form": to, "parity": {m: asdict(p) for m, p in made.parity.items()}, "refused": made.refused, "gate": gate}
+        )
+        return
+    for modality, p in made.parity.items():
+        show(f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over {p.items} items")
+    if made.gate:
+        show(f"top-1 {100 * made.gate.torch:.2f} in torch, {100 * made.gate.exported:.2f} exported, {made.gate.items} images")
+    for modality, reason in made.refused.items():
+        say(f"{modality}: not exported ({reason})")
+    show(f"{out}")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.backbones.test_engine import Mixed, Small, Sorted
+from tests.support.encoders import Photos, Words
+
+from diptych.backbones import export as exporter
+from diptych.core.backbone import Backbone, Encoder, PixelRecipe, Spec
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import BoundBroken, DiptychError, UsageError
+from diptych.core.run import Run
+from diptych.tasks.export_tower import Exported, Gate, Parity, export
+
+
+class Both(Backbone):
+    """A small convolution beside words that no graph can hold."""
+
+    def __init__(self, image: Small) -> None:
+        self._encoders = {"image": image, "text": Words(dim=5)}
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        return self._encoders
+
+    @property
+    def score(self) -> Any:
+        return "softmax"
+
+    @property
+    def spec(self) -> Spec:
+        half = (0.5, 0.5, 0.5)
+        return Spec("small", "tiny", "conv", "random:0", "relu", "words", 9, 0, "mean", 5, PixelRecipe(16, half, half))
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(20.0), torch.tensor(0.0)
+
+    def module(self) -> torch.nn.Module:
+        return self._encoders["image"].model
+
+
+@pytest.fixture
+def backbone(monkeypatch: pytest.MonkeyPatch) -> Both:
+    head = torch.nn.functional.normalize(torch.eye(5)[:2], dim=-1)
+    monkeypatch.setattr("diptych.tasks.export_tower.text_head", lambda backbone, prompts, run: head)
+    return Both(Small(Mixed().eval()))
+
+
+def test_writes_a_graph_with_its_parity(tmp_path: Path, backbone: Both) -> None:
+    made = export(backbone, tmp_path / "out", "onnx", Run(), images=Photos([*range(0, 250, 12), -1]), limit=9)
+    assert made.parity["image"].items in (8, 9)
+    assert made.parity["image"].least > 0.99999
+    assert (tmp_path / "out" / "image" / "model.onnx").is_file()
+    assert "text" in made.refused
+    assert not (tmp_path / "out" / "text" / "model.onnx").exists()
+    report = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert report["spec"]["pixels"]["size"] == 16
+    assert report["broken"] == ""
+    with pytest.raises(UsageError, match="holds an export"):
+        export(backbone, tmp_path / "out", "onnx", Run())
+
+
+def test_int8_is_calibrated_and_no_vector_sees_its_mates(tmp_path: Path, backbone: Both) -> None:
+    pytest.importorskip("onnx")
+    photos = Photos(range(0, 250, 10))
+    labelled = Table(photos, {"label": Column("label", np.zeros(25, dtype=np.int64))})
+    made = export(backbone, tmp_path, "int8", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")), allowed=1.0)
+    exact = made.parity["image"]
+    assert 0.98 < exact.mean < 1.0
+    assert abs(exact.least - exact.least_alone) < 1e-6
+    assert made.gate is not None
+    assert made.gate.items == 25
+    assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.onnx"]
+
+
+def test_the_gates_break_on_cosine_and_accuracy(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = exporter.to_onnx
+    monkeypatch.setattr("diptych.tasks.export_tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path))
+    with pytest.raises(BoundBroken, match="image vectors have a least cosine") as caught:
+        export(backbone, tmp_path, "onnx", Run(), images=Photos([1, 90, 200]))
+    assert caught.value.exit_code == 5
+    assert "image vectors" in json.loads((tmp_path / "export.json").read_text())["broken"]
+    good = Parity(9, 1.0, 1.0, 1.0)
+    assert Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.497, 0.003)).broken() == ""
+    assert "Top-1 falls from 50.00 to 49.00" in Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.49, 0.003)).broken()
+
+
+def test_usage(tmp_path: Path, backbone: Both) -> None:
+    with pytest.raises(UsageError, match="int8 needs images"):
+        export(backbone, tmp_path, "int8", Run())
+    with pytest.raises(UsageError, match="'gguf' is unknown"):
+        export(backbone, tmp_path, "gguf", Run())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="None of the images can be read"):
+        export(backbone, tmp_path, "onnx", Run(), images=Photos([-1]))
+    with pytest.raises(DiptychError, match="cannot be exported"):
+        export(Both(Small(Sorted().eval())), tmp_path, "onnx", Run())
