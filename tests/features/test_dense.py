@@ -12,7 +12,7 @@ from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, Scores
 from diptych.features import dense
-from diptych.features.dense import Windows, bounded_size, cells, dense_map, label_map, resized, slide, upsampled
+from diptych.features.dense import Windows, bounded_size, cells, dense_map, label_map, resized, slide, squashed, upsampled
 
 RECIPE = PixelRecipe(16, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -145,3 +145,14 @@ def test_cells_keep_their_place() -> None:
 def test_windows_refuse_nothing() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         Windows(stride=0)
+
+
+def test_a_squashed_image_keeps_its_borders() -> None:
+    recipe = replace(RECIPE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), crop=0.5)
+    image = Image.new("RGB", (60, 20), "white")
+    image.paste("black", (0, 0, 6, 20))
+    x = squashed(image, recipe)
+    assert x.shape == (1, 3, 16, 16)
+    assert x[0, 0, 8, 0] < -0.5
+    assert x[0, 0, 8, -1] == 1.0
+    assert squashed(image, recipe, 24).shape == (1, 3, 24, 24)

@@ -20,6 +20,7 @@ from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
+from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.detect import Ranking, detect, kept_aside, rank
 from diptych.tasks.detect_board import detect_board
@@ -185,3 +186,13 @@ def test_real_photos_become_a_recaptured_set(data_root: Path) -> None:
     assert len(data.split("train")) == 100
     assert abs(int((test.labels() == 0).sum()) - int((test.labels() == 1).sum())) <= 1
     assert len({test.items.key(i) for i in range(len(test))}) == len(test)
+
+
+def test_ten_pictures_of_presentation_attacks_are_scored(data_root: Path) -> None:
+    """Only that real files pass: ten pictures measure nothing."""
+    root = data_root / "pad_mini" / "object"
+    real, attacks = (ImageFiles(sorted((root / kind).glob("*.jpg"))) for kind in ("bona_fide", "attack"))
+    for method in (Gaussian(), HypOC(widths=(16, 8), epochs=2)):
+        found = detect(attacks, SmallBackbone(), method=method, normal=real)
+        assert len(found.found) == len(attacks) == 3
+        assert all(np.isfinite(d.score) for d in found.found)

@@ -48,7 +48,7 @@ def recapture(image: Image.Image, seed: int) -> Image.Image:
         seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
     seen = screen(pixels, rng) if rng.random() < 0.5 else printed(pixels, rng)
     shown = Image.fromarray((255 * seen).round().astype(np.uint8))
     return shown.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 0.9))))

@@ -133,7 +133,7 @@ def detect_board(
     slugs = methods or [card["slug"] for card in catalog.cards() if card["verb"] == "detect"]
     systems = [(slug, variant, detector(slug, variant, thing)) for slug in slugs for variant in catalog.find(slug).card.variants]
     train, broken = _readable(data.split("train"))
-    normal = train.take(np.flatnonzero(train.labels() == 0))
+    normal = train.take(np.flatnonzero(train.labels() == 0).tolist())
     test, failed = _readable(data.split("test"))
     if len(set((test.labels() != 0).tolist())) < 2:
         raise DataError(f"The test split of {data.name} holds one kind of photos only: a board needs normal and anomalous ones.")
