@@ -15,12 +15,15 @@ from diptych.cli import (
     audit,
     board,
     cache,
+    caption,
     classify,
     curate,
     demo,
     detect,
     detect_board,
     encode,
+    export,
+    extend,
     health,
     index,
     link,
@@ -92,11 +95,14 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
+app.command("caption")(caption.caption)
 app.command("index")(index.index)
 app.command("search")(index.search)
 app.command("link")(link.link)
 app.command("detect")(detect.detect)
 app.command("encode")(encode.encode)
+app.command("extend")(extend.extend)
+app.command("export")(export.export)
 board.app.command("detect")(detect_board.board_detect)
 board.app.command("few-shot")(protocol.board_few_shot)
 app.add_typer(board.app, name="board")

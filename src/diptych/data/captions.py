@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Table
+from diptych.core.data import Evidence, Samples, Table, Text, TextPool
+from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.data.folders import ImageFiles
+from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.keys import FileKeys
+from diptych.data.rows import all_inside, read_columns
+from diptych.data.textfiles import read_text
 
 COLOURS = {
     "black": (20, 20, 20),
@@ -51,3 +59,57 @@ def captions(table: Table[Any]) -> tuple[str, ...]:
         item = table.items[i]
         found.append(colour_phrase(item) if isinstance(item, Image.Image) else "")
     return tuple(found)
+
+
+def sentences(evidence: Evidence[Any]) -> tuple[str, ...]:
+    """Return the texts of the evidence, each once, in the order of the pool: what a captioner learns from.
+
+    Raises:
+        MissingEvidence: there are none.
+    """
+    held = evidence.texts.texts.values() if evidence.texts is not None else ()
+    found = tuple(dict.fromkeys(t.value.strip() for texts in held for t in texts if t.value.strip()))
+    if not found:
+        raise MissingEvidence("This captioner learns from sentences, and there are none: give texts.")
+    return found
+
+
+def read_sentences(path: str | Path) -> TextPool:
+    """Return sentences to learn from: the lines of a text file, or every column of a table whose name begins with "caption".
+
+    Raises:
+        UsageError: there is no such file, or the table has no such column.
+        DataError: the file is damaged, or holds no sentence.
+    """
+    file = Path(path)
+    if file.suffix.lower() == ".txt":
+        found = [line.strip() for line in read_text(file, "sentences").splitlines()]
+    else:
+        cells = read_columns(file)
+        named = [c for c in cells if c.startswith("caption")]
+        if not named:
+            raise UsageError(f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one.")
+        found = [str(v or "").strip() for c in named for v in cells[c]]
+    texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(found) if t)
+    if not texts:
+        raise DataError(f"{file} holds no sentences: give one a line.")
+    return TextPool({"": texts})
+
+
+def read_captions(path: str | Path, columns: str, keys: FileKeys | None = None) -> tuple[Samples[Any], list[list[str]]]:
+    """Return the pictures of a table and the captions of each, from the columns that a pattern such as "caption_*" names.
+
+    Raises:
+        UsageError: there is no such table.
+        DataError: there is no such column, or a row has no caption.
+    """
+
+    def opened(folder: str, cells: Sequence[str]) -> Samples[Any]:
+        return ImageFiles(all_inside(folder, cells), keys)
+
+    data = read_typed(path, {"captions": Typed("captions", columns)}, opens=opened)
+    rows = [(t.items, i, list(own)) for t in data.splits.values() for i, own in enumerate(t.columns["captions"].values)]
+    for items, i, own in rows:
+        if not own:
+            raise DataError(f"{items.name(i)} has no caption in {columns}: fill it, or remove the row.")
+    return ImageFiles([items.name(i) for items, i, _ in rows], keys), [own for _, _, own in rows]

@@ -41,6 +41,7 @@ from diptych.tasks.proofs.curate import TRIALS as CURATE_TRIALS
 from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
 from diptych.tasks.proofs.extend import TRIALS as EXTEND_TRIALS
 from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.pretrain import TRIALS as PRETRAIN_TRIALS
 from diptych.tasks.proofs.retrieve import TRIALS as RETRIEVE_TRIALS
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
@@ -54,6 +55,7 @@ OWN_TRIALS: Mapping[str, OwnTrial] = {
     **CURATE_TRIALS,
     **DETECT_TRIALS,
     **EXTEND_TRIALS,
+    **PRETRAIN_TRIALS,
     **RETRIEVE_TRIALS,
 }
 """Proofs of verbs that are neither classify nor segment, each measured in its own way."""

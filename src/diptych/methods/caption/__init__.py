@@ -1,0 +1,1 @@
+"""Systems that write what is on an image."""

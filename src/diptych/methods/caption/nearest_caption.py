@@ -1,0 +1,75 @@
+"""Nearest caption: of many sentences, the one whose embedding is most like the image's.
+
+t* = argmax_t cos(text(t), image)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.caption import Captioner, FittedCaptioner
+from diptych.core.card import Card, Needs
+from diptych.core.data import Evidence, Samples, Text, Texts
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.captions import sentences
+from diptych.features.embed import embed
+
+
+@dataclass(frozen=True)
+class NearestCaption(Captioner):
+    """Answer with sentences of the pool: nothing is written, nothing is trained.
+
+    Source: Hodosh et al. 2013 (captioning as ranking), with CLIP's space.
+    """
+
+    card: ClassVar[Card] = Card(
+        slug="nearest-caption",
+        name="Nearest caption",
+        title="Framing Image Description as a Ranking Task: Data, Models and Evaluation Metrics",
+        url="https://doi.org/10.1613/jair.3994",
+        year=2013,
+        verb="caption",
+        claim="A sentence that somebody wrote about a similar image describes this one too.",
+        needs=Needs(hooks=("image", "text"), evidence=("texts",)),
+        trains="nothing",
+        differs=("The sentence nearest to the image itself, in a joint space; the paper ranks by a kernel over both.",),
+        baseline=True,
+    )
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedNearestCaption:
+        """Embed the sentences.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            MissingEvidence: there are no texts.
+        """
+        backbone = kit.need(Backbone)
+        pool = sentences(evidence)
+        return FittedNearestCaption(backbone, pool, normalize(embed(backbone.text, Texts(pool), run), dim=-1))
+
+
+@dataclass(frozen=True)
+class FittedNearestCaption(FittedCaptioner):
+    """Embedded sentences.
+
+    Args:
+        backbone: embeds the images.
+        texts: M sentences.
+        vectors: (M, D) unit embeddings.
+    """
+
+    backbone: Backbone
+    texts: tuple[str, ...]
+    vectors: Tensor
+
+    def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
+        """Return the ``n`` sentences nearest to each image; see ``FittedCaptioner``."""
+        z = normalize(embed(self.backbone.image, images, run), dim=-1)
+        best = (z @ self.vectors.T).topk(min(n, len(self.texts)), dim=1).indices.tolist() if len(z) else []
+        return [[Text(self.texts[i], writer="nearest-caption") for i in own] for own in best]

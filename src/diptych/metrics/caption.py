@@ -1,0 +1,174 @@
+"""Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore over embeddings. All are better when higher.
+
+Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as coco-caption drops it after its tokeniser. That
+tokeniser is the Java program of the Penn Treebank and parts a few words otherwise (contractions), so a score may differ from coco-caption's
+in the third digit; on the same tokens they agree.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError
+
+Floats = NDArray[np.float64]
+Grams = Counter[tuple[str, ...]]
+
+_WORD = re.compile(r"[\w']+")
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words of a caption, in lower case, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4) -> float:
+    """Return corpus BLEU-n in [0, 1]: clipped n-gram precisions over all candidates, their geometric mean, times the brevity penalty.
+
+        BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n);   c: words of all candidates, r: of the references closest in length
+
+    0 where a precision is 0: nothing is smoothed.
+
+    Args:
+        candidates: N captions.
+        references: N lists of at least one caption.
+        n: longest n-gram (4).
+
+    Raises:
+        DataError: sizes differ, or an item has no reference.
+
+    Source: Papineni et al. 2002; ties in length go to the shorter reference.
+    """
+    own, others = _tokenised(candidates, references)
+    hits, totals, length, closest = np.zeros(n), np.zeros(n), 0, 0
+    for words, refs in zip(own, others, strict=True):
+        length += len(words)
+        closest += min((abs(len(r) - len(words)), len(r)) for r in refs)[1]
+        for k in range(1, n + 1):
+            best: Grams = Counter()
+            for r in refs:
+                best |= _grams(r, k)
+            mine = _grams(words, k)
+            hits[k - 1] += (mine & best).total()
+            totals[k - 1] += mine.total()
+    if not hits.all():
+        return 0.0
+    return float(min(1.0, math.exp(1 - closest / length)) * np.exp(np.log(hits / totals).mean()))
+
+
+def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]], beta: float = 1.2) -> Floats:
+    """Return ROUGE-L of each candidate, (N,) in [0, 1]; its mean is the score of a corpus.
+
+        P = max over references of LCS / |candidate|,  R = max of LCS / |reference|,  F = (1 + beta^2) P R / (R + beta^2 P)
+
+    Precision and recall are maximised apart, as in coco-caption.
+
+    Args:
+        candidates: N captions.
+        references: N lists of at least one caption.
+        beta: weight of recall (1.2).
+
+    Raises:
+        DataError: sizes differ, or an item has no reference.
+
+    Source: Lin 2004, section 2; coco-caption for the maxima and beta.
+    """
+    found = []
+    for words, refs in zip(*_tokenised(candidates, references), strict=True):
+        common = [(_longest(words, r), len(r)) for r in refs]
+        p, r = max(c / max(1, len(words)) for c, _ in common), max(c / max(1, size) for c, size in common)
+        found.append((1 + beta**2) * p * r / (r + beta**2 * p) if p and r else 0.0)
+    return np.array(found)
+
+
+def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4, sigma: float = 6.0) -> Floats:
+    """Return CIDEr-D of each candidate, (N,) in [0, 10]; its mean is the score of a corpus.
+
+        g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items: log(N) - log(max(1, items whose references
+                  hold it))
+        CIDEr-D = 10 / n sum_k mean over references s of [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) . g_k(s)
+                  / (|g_k(c)| |g_k(s)|) ]
+
+    Scores of different item sets do not compare: the idf is the set's own. With one item the idf, and the score, is 0.
+
+    Args:
+        candidates: N captions.
+        references: N lists of at least one caption.
+        n: longest n-gram (4).
+        sigma: spread of the penalty on length, in words (6).
+
+    Raises:
+        DataError: sizes differ, or an item has no reference.
+
+    Source: Vedantam et al. 2015, sections 3 and 4; coco-caption for counts of words as lengths and raw counts as tf.
+    """
+    own, others = _tokenised(candidates, references)
+    holding = [Counter(g for refs in others for g in {g for r in refs for g in _grams(r, k)}) for k in range(1, n + 1)]
+
+    def weighted(words: Sequence[str], k: int) -> dict[tuple[str, ...], float]:
+        return {g: count * (math.log(len(own)) - math.log(max(1, holding[k - 1][g]))) for g, count in _grams(words, k).items()}
+
+    found = []
+    for words, refs in zip(own, others, strict=True):
+        total = 0.0
+        for k in range(1, n + 1):
+            mine = weighted(words, k)
+            for r in refs:
+                other = weighted(r, k)
+                penalty = math.exp(-((len(words) - len(r)) ** 2) / (2 * sigma**2))
+                total += penalty * _cosine(mine, other) / len(refs)
+        found.append(10 * total / n)
+    return np.array(found)
+
+
+def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -> Floats:
+    """Return CLIPScore of each pair, (N,) in [0, weight]: weight max(cos, 0). The embeddings must not be the captioner's own backbone's.
+
+    Args:
+        images: (N, D) embeddings of the judge, any length.
+        texts: (N, D) of the captions, in the same order.
+        weight: 2.5.
+
+    Raises:
+        DataError: sizes differ.
+
+    Source: Hessel et al. 2021, section 3. The prefix "A photo depicts" is the caller's.
+    """
+    if images.shape != texts.shape:
+        raise DataError(f"Images and texts must be as many and as wide, and are {images.shape} and {texts.shape}.")
+    x, t = images.astype(np.float64), texts.astype(np.float64)
+    cosine = (x * t).sum(-1) / np.maximum(np.linalg.norm(x, axis=-1) * np.linalg.norm(t, axis=-1), 1e-12)
+    return weight * np.maximum(cosine, 0)
+
+
+def _tokenised(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[list[str]]]]:
+    if len(candidates) != len(references) or not len(candidates) or not all(references):
+        raise DataError(f"{len(candidates)} captions need as many lists of at least one reference, and there are {len(references)} lists.")
+    return [tokens(c) for c in candidates], [[tokens(r) for r in own] for own in references]
+
+
+def _grams(words: Sequence[str], k: int) -> Grams:
+    return Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1))
+
+
+def _longest(a: Sequence[str], b: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(b) + 1)
+    for word in a:
+        before = 0
+        for j, other in enumerate(b, 1):
+            before, row[j] = row[j], before + 1 if word == other else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def _cosine(mine: Mapping[tuple[str, ...], float], other: Mapping[tuple[str, ...], float]) -> float:
+    """Product of clipped and plain vector, over the lengths of both; 0 where one has no length."""
+    lengths = math.sqrt(sum(v * v for v in mine.values())) * math.sqrt(sum(v * v for v in other.values()))
+    return sum(min(v, other.get(g, 0.0)) * other.get(g, 0.0) for g, v in mine.items()) / lengths if lengths else 0.0

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.backbone import SmallBackbone
+from tests.support.colours import ColourBackbone, coloured
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures, picture
+
+from diptych.core.data import Evidence, Text, TextPool
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.tasks.caption import caption, judge, measure
+
+Cli = Callable[..., Any]
+POOL: Evidence[Any] = Evidence(texts=TextPool({"": (Text("a red wall"), Text("a blue sea"))}))
+
+
+def test_measures_and_the_judge() -> None:
+    found = measure(["a red wall", "a dog"], [["a red wall"], ["a dog runs"]])
+    assert set(found) == {"cider_d", "bleu4", "rouge_l"}
+    images = Pictures((picture(0, 0), picture(1, 1)))
+    value = judge(images, ["a red wall", "a sea"], ColourBackbone(), SmallBackbone(), Run())
+    assert 0 <= value <= 2.5
+    with pytest.raises(UsageError, match="name another judge"):
+        judge(images, ["a", "b"], SmallBackbone(), SmallBackbone(seed=1), Run())  # they share the text tower
+    with pytest.raises(DataError, match="No photos"):
+        caption(Pictures(()), POOL, ColourBackbone())
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    coloured(tmp_path / "photos" / "r.png", "red", 1, noise=5.0)
+    coloured(tmp_path / "photos" / "b.png", "blue", 2, noise=5.0)
+    (tmp_path / "said.txt").write_text("a red wall\na blue sea\n\n")
+    (tmp_path / "photos.csv").write_text("path,caption_0,caption_1\nphotos/r.png,a red wall,red paint\nphotos/b.png,a blue sea,\n")
+    return tmp_path / "photos"
+
+
+def test_captions_of_a_folder_and_against_references(diptych: Cli, photos: Path) -> None:
+    got = diptych("caption", photos, "--texts", "said.txt", "--out", "c.json")
+    assert got.code == 0
+    assert got.out.splitlines() == ["b.png  a blue sea", "r.png  a red wall"]
+    got = diptych("caption", "photos.csv", "--texts", "photos.csv", "--references", "caption_*", "--json", "-n", "2")
+    assert got.data["metrics"]["rouge_l"] == pytest.approx(1.0)
+    assert [len(p["captions"]) for p in got.data["photos"]] == [2, 2]
+
+
+def test_broken_photos_are_named(diptych: Cli, photos: Path) -> None:
+    truncated(photos / "half.jpg")
+    got = diptych("caption", photos, "--texts", "said.txt")
+    assert got.code == 3
+    assert "half.jpg" in got.err
+    assert len(got.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["photos"], 2, "--texts"),
+        (["photos", "--texts", "absent.txt"], 2, "no file"),
+        (["photos", "--texts", "empty.txt"], 1, "no sentences"),
+        (["photos", "--texts", "other.csv"], 2, "begins with caption"),
+        (["photos", "--texts", "said.txt", "--method", "gda"], 2, "no captioner"),
+        (["photos", "--texts", "said.txt", "--variant", "huge"], 2, "no variant"),
+        (["photos", "--texts", "said.txt", "--judge", "lite"], 2, "name another judge"),
+        (["photos.csv", "--texts", "said.txt", "--references", "caption_1"], 1, "has no caption"),
+    ],
+)
+def test_errors_are_one_sentence(diptych: Cli, photos: Path, tmp_path: Path, words: list[str], code: int, says: str) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "other.csv").write_text("path,title\na,b\n")
+    got = diptych("caption", *words)
+    assert got.code == code
+    assert says in got.err
+    assert got.out == ""
