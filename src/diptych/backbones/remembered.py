@@ -14,13 +14,13 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych import __version__
 from diptych.backbones import lite_files
 from diptych.backbones.engine import torch_version
 from diptych.backbones.names import parse
@@ -137,7 +137,7 @@ def _stamp(name: str) -> Mapping[str, Any] | None:
         states = {str(f): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
     except (OSError, DiptychError):
         return None
-    return {"diptych": __version__, "torch": torch_version(), "files": states} if states else None
+    return {"diptych": version("diptych"), "torch": torch_version(), "files": states} if states else None
 
 
 def _files(name: str) -> list[Path]:
