@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ PLACES = (*PATH_COLUMNS, "file_name", "iconic_image", "title_image")
 TEXTS = (*CAPTION_COLUMNS, "title", "description", "ocr_text", "name")
 """Columns with a text, the first that is there."""
 Fact = str | int | float
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _LIMIT = 2**20  # bytes of a text or JSON member of a tar
 
 
@@ -255,13 +257,11 @@ def _text(cell: Any) -> str | None:
 
 
 def _typed(values: Sequence[Any]) -> list[Fact | None]:
-    """Return a column as numbers where all that is written is numbers, and would be written so again; else as text."""
-    for kind in (int, float):
-        with contextlib.suppress(ValueError, TypeError):
-            made = [None if v in (None, "") else kind(v) for v in values]
-            if all(m is None or kind is float or str(m) == str(v) for m, v in zip(made, values, strict=True)):
-                return list(made)
-    return [v if v is None else str(v) for v in values]
+    """Return a column as numbers where all that is written is numbers ("007" is a name, not one); else as text."""
+    written = [None if v in (None, "") else str(v) for v in values]
+    if all(w is None or _NUMBER.fullmatch(w) for w in written):
+        return [None if w is None else int(w) if w.lstrip("-").isdigit() else float(w) for w in written]
+    return list(written)
 
 
 def _pictures(path: Path) -> str | None:

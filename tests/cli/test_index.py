@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.colours import ColourBackbone
+from tests.support.image_files import truncated
+
+from diptych.features.index import Index
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def photos(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    folder = tmp_path / "photos"
+    for name in ("red", "green", "blue"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (30, 20), name).save(folder / name / f"{name}.png")
+    return folder
+
+
+def paths(got: Any) -> list[str]:
+    return [Path(r["path"]).name for r in got.data["results"]]
+
+
+def test_photos_are_found_by_words_by_a_photo_by_both_and_away_from_one(diptych: Cli, photos: Path) -> None:
+    got = diptych("index", photos, "--out", "idx")
+    assert got.code == 0
+    assert "3 entries in idx: 3 added, 0 unchanged" in got.out
+    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
+    assert paths(diptych("search", "idx", photos / "blue" / "blue.png", "--json", "-k", "1")) == ["blue.png"]
+    both = diptych("search", "idx", "red", f"3:{photos / 'green' / 'green.png'}", "--json")
+    assert paths(both)[:2] == ["green.png", "red.png"]
+    assert both.data["query"][1] == {"value": str(photos / "green" / "green.png"), "weight": 3.0, "kind": "image"}
+    assert paths(diptych("search", "idx", "red", "green", "--minus", "0.9:red", "--json"))[0] == "green.png"
+    assert both.data["exact"] is True
+
+
+def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_are_seen(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert diptych("index", photos, "--out", "idx", "--json").data["added"] == 3
+    opened: list[Any] = []
+    real = Path.open
+    import builtins
+
+    plain = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda f, *a, **k: (opened.append(f) if str(f).endswith(".png") else None) or plain(f, *a, **k))
+    monkeypatch.setattr(Path, "open", lambda f, *a, **k: (opened.append(f) if f.suffix == ".png" else None) or real(f, *a, **k))
+    for cache in ("cache", "new-cache"):  # also where nothing is remembered outside the index
+        got = diptych("index", photos, "--out", "idx", "--json", "--cache", tmp_path / cache)
+        assert (got.data["added"], got.data["unchanged"], got.data["encoded"]) == (0, 3, 0)
+    assert opened == []
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    Image.new("RGB", (31, 20), "yellow").save(photos / "red" / "red.png")
+    Image.new("RGB", (30, 20), "blue").save(photos / "green" / "more.png")
+    (photos / "blue" / "blue.png").unlink()
+    got = diptych("index", photos, "--out", "idx", "--prune", "--json")
+    assert {n: got.data[n] for n in ("entries", "added", "unchanged", "removed")} == {
+        "entries": 3,
+        "added": 2,
+        "unchanged": 1,
+        "removed": 1,
+    }
+    assert paths(diptych("search", "idx", "blue", "--json", "-k", "1")) == ["more.png"]
+    gone = diptych("index", "--remove", "*/green/*", "--out", "idx")
+    assert "1 entries in idx: 0 added, 1 unchanged, 2 removed" in gone.out
+
+
+def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    (photos / "t.csv").write_text("path,caption,year\nred/red.png,blue,1990\ngreen/green.png,red,2001\n,green,1800\n")
+    assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
+    assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"
+    assert paths(diptych("search", "idx", "red", "--captions", "1", "--json"))[0] == "green.png"
+    assert paths(diptych("search", "idx", "green", "--captions", "0.9", "--json"))[0] == "t.csv[2]"
+    late = diptych("search", "idx", "red", "--where", "year>1990", "--captions", "0.5", "--json")
+    assert paths(late) == ["green.png"]
+    assert late.data["results"][0]["metadata"] == {"year": 2001}
+    got = diptych("search", "idx", "<b>red", "--html", "page.html")
+    assert got.code == 0
+    page = Path("page.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "<b>red" not in page
+    assert "<script" not in page
+    assert diptych("search", "idx", "red", "--html", "page.html").code == 2
+    assert "Nothing meets" in diptych("search", "idx", "red", "--where", "year=7").err
+
+
+def test_an_index_of_another_backbone_is_refused(diptych: Cli, photos: Path) -> None:
+    diptych("index", photos, "--out", "idx")
+    facts = json.loads(Path("idx/index.json").read_text())
+    facts["facts"]["fingerprint"] = "another"
+    Path("idx/index.json").write_text(json.dumps(facts))
+    for words in (("search", "idx", "red"), ("index", photos, "--out", "idx")):
+        got = diptych(*words)
+        assert got.code == 2
+        assert "was indexed with" in got.err
+
+
+def test_a_broken_photo_is_named_and_the_rest_is_indexed(diptych: Cli, photos: Path) -> None:
+    truncated(photos / "red" / "half.jpg")
+    got = diptych("index", photos, "--out", "idx")
+    assert got.code == 3
+    assert "half.jpg" in got.err
+    with Index(Path("idx")) as index:
+        assert len(index) == 3
+        assert np.isfinite(np.asarray(index.vectors("image"))).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["index", "--out", "idx2"], 2, "Nothing to do"),
+        (["index", "none", "--out", "idx2"], 2, "no file or folder"),
+        (["index", "--remove", "x", "--out", "idx"], 1, "matches"),
+        (["index", "photos", "--out", "photos"], 2, "other files"),
+        (["search", "none", "red"], 2, "no index at"),
+        (["search", "idx", "0:red"], 2, "weight"),
+        (["search", "idx", "gone.jpg"], 2, "no picture"),
+        (["search", "idx", "red", "--where", "year"], 2, "--where"),
+        (["search", "idx", "red", "--minus", "red"], 2, "cancel out"),
+    ],
+)
+def test_bad_input_is_one_sentence(diptych: Cli, photos: Path, words: list[str], code: int, says: str) -> None:
+    diptych("index", photos, "--out", "idx")
+    got = diptych(*words)
+    assert got.code == code
+    assert says in got.err
+    assert got.out == ""
