@@ -145,7 +145,8 @@ def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -
         raise DataError(f"Images and texts must be as many and as wide, and are {images.shape} and {texts.shape}.")
     x, t = images.astype(np.float64), texts.astype(np.float64)
     cosine = (x * t).sum(-1) / np.maximum(np.linalg.norm(x, axis=-1) * np.linalg.norm(t, axis=-1), 1e-12)
-    return weight * np.maximum(cosine, 0)
+    scores: Floats = weight * np.maximum(cosine, 0)
+    return scores
 
 
 def _tokenised(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[list[str]]]]:

@@ -1,0 +1,149 @@
+"""What every auditor, scorer of pairs, curator and captioner owes its user, multiplied over the catalog."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.support.pictures import NAMES, Pictures, picture
+from tests.support.small_clip import small_clip
+
+from diptych import catalog
+from diptych.core.audit import Auditor, PairScorer
+from diptych.core.backbone import Backbone
+from diptych.core.caption import Captioner
+from diptych.core.curate import Curator
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core.errors import MissingEvidence, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.method import Method
+from diptych.core.run import Run
+from diptych.features import portable
+
+CARDS = [card for card in catalog.cards() if card["verb"] in ("audit", "curate", "caption") and not card["needs"]["parts"]]
+ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
+SLUGS = [card["slug"] for card in CARDS]
+SAID = ("a red fox", "two oak trees", "a tea cup on a table", "a sea horse")
+IMAGES = Pictures(tuple(picture(i % 4, i) for i in range(24)))
+SMALL = {"queries": 2, "width": 16, "lm_width": 16, "epochs": 1, "batch": 2, "copies": 2, "tries": 2}
+SHORT = {"layers": 1, "least": 1, "gap": 0.0, "t": 2.0, **SMALL}
+"""Small settings: a contract does not ask how good a system is."""
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+
+    def image(self) -> Image.Image:
+        return IMAGES[self.number]
+
+    def text(self) -> str:
+        return SAID[self.number % 4]
+
+
+@dataclass(frozen=True)
+class Items:
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Item]]:
+        return ((i, Item(i)) for i in range(self.start, len(IMAGES)))
+
+    def seek(self, position: int) -> Items:
+        return replace(self, start=position)
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return small_clip(tmp_path_factory.mktemp("clip") / "vit")
+
+
+def make(slug: str, label: str | None = None) -> Method:
+    method = catalog.find(slug)
+    short = {name: value for name, value in SHORT.items() if name in getattr(method, "__dataclass_fields__", {})}
+    return method(**{**({} if label is None else method.card.variants[label]), **short})
+
+
+def evidence() -> Evidence[Any]:
+    return Evidence(texts=TextPool({"": tuple(map(Text, SAID))}))
+
+
+def answer(method: Method, kit: Kit, seed: int = 0, given: Evidence[Any] | None = None) -> Any:
+    """Whatever a system of any of the roles says of the same images and texts, as comparable data."""
+    run, pairs = Run(seed=seed), Column("captions", tuple((SAID[i % 4],) for i in range(len(IMAGES))))
+    if isinstance(method, Auditor):
+        labels, groups = np.arange(24) % 4, np.array([f"g{i // 4 % 2}" for i in range(24)])
+        table = Table(IMAGES, {"label": Column("label", labels), "group": Column("group", groups), "captions": pairs})
+        return method.audit({"one": kit}, ClassNames(NAMES), table, run)
+    if isinstance(method, PairScorer):
+        scores = method.fit(kit, given or evidence(), run).score(Table(IMAGES, {"captions": pairs}), run)
+        return scores.values.tolist(), scores.parts
+    if isinstance(method, Curator):
+        plan = method.plan(kit, Items(), run)
+        return list(method.apply(kit, plan, Items(), run))
+    assert isinstance(method, Captioner)
+    return method.fit(kit, given or evidence(), run).caption(Pictures(IMAGES.images[:3]), run)
+
+
+@pytest.mark.parametrize(("slug", "label"), ROWS)
+def test_same_seed_same_answer_and_global_state_is_untouched(slug: str, label: str, vit: Backbone) -> None:
+    def state() -> list[Any]:
+        dice = [torch.get_rng_state().tolist(), repr(np.random.get_state()), random.getstate()]  # noqa: NPY002
+        return [*dice, torch.get_num_threads(), list(warnings.filters)]
+
+    weights = {k: v.clone() for k, v in vit.module().state_dict().items()}
+    said = []
+    for graded in (True, False):
+        with torch.set_grad_enabled(graded):
+            before = state()
+            said.append(answer(make(slug, label), Kit({"main": vit}), seed=3))
+            assert state() == before
+            assert torch.is_grad_enabled() is graded
+    assert said[0] == said[1]
+    assert all(torch.equal(v, weights[k]) for k, v in vit.module().state_dict().items())
+
+
+@pytest.mark.parametrize("slug", [c["slug"] for c in CARDS if c["needs"]["hooks"]])
+def test_a_missing_backbone_is_named(slug: str) -> None:
+    with pytest.raises(MissingPart, match="Backbone named 'main'"):
+        answer(make(slug), Kit())
+
+
+@pytest.mark.parametrize("slug", [c["slug"] for c in CARDS if "texts" in c["needs"]["evidence"]])
+def test_missing_texts_are_named(slug: str, vit: Backbone) -> None:
+    with pytest.raises(MissingEvidence):
+        answer(make(slug), Kit({"main": vit}), given=Evidence())
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_plan_comes_back_and_verdicts_do_not_depend_on_the_start(slug: str, vit: Backbone, tmp_path: Path) -> None:
+    method, kit, run = make(slug), Kit({"main": vit}), Run()
+    if not isinstance(method, Curator):
+        pytest.skip("only curators plan")
+    plan = method.plan(kit, Items(), run)
+    plan.write(tmp_path / "plan")
+    whole = list(method.apply(kit, method.read_plan(tmp_path / "plan"), Items(), run))
+    assert list(method.apply(kit, plan, Items().seek(7), run)) == whole[7:]
+    assert [v.position for v in whole] == list(range(24))
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
+    method, kit, run = make(slug), Kit({"main": vit}), Run()
+    ask: Callable[[Any], Any]
+    if isinstance(method, PairScorer):
+        table = Table(IMAGES, {"captions": Column("captions", tuple((SAID[i % 4],) for i in range(24)))})
+        fitted, ask = method.fit(kit, evidence(), run), lambda f: f.score(table, run).values.tolist()
+    elif isinstance(method, Captioner):
+        fitted, ask = method.fit(kit, evidence(), run), lambda f: f.caption(IMAGES, run)
+    else:
+        pytest.skip("auditors and curators hold no state")
+    portable.save(fitted, tmp_path / "fitted")
+    assert ask(portable.load(tmp_path / "fitted", kit)) == ask(fitted)
