@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from diptych.core.backbone import Spec, State
-from diptych.core.data import Table
+from diptych.core.backbone import Space, Spec, State
+from diptych.core.data import ClassNames, Evidence, Table
+from diptych.core.errors import MissingHook
+from diptych.core.kit import Kit
 from diptych.core.method import Method
 from diptych.core.run import Run
 
@@ -159,6 +161,68 @@ class Trainee(ABC):
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:  # noqa: B027 - most systems have nothing to do here
         """Do what follows a step or an epoch: clamp, move a teacher, centre, cluster again. Runs without gradients."""
+
+    def trained(self) -> Space:
+        """Return the space that the training made, as its weights are now.
+
+        Raises:
+            MissingHook: this trainee trains no space, only parts beside one.
+        """
+        raise MissingHook(f"{type(self).__name__} trains no space of its own: take what it trains from module().")
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Return what leaves the training beside the space: decoder, prompter, heads; nothing by default."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training hands back.
+
+    Args:
+        space: the trained space.
+        parts: name -> what was trained beside it and is of use without the training.
+        log: records of all stages, oldest first.
+    """
+
+    space: Space
+    parts: Mapping[str, nn.Module] = field(default_factory=dict)
+    log: tuple[Mapping[str, Any], ...] = ()
+
+
+Learns = Callable[[str], bool]
+"""Whether a parameter of the space's module, given by name, may be trained."""
+
+
+def everything(name: str) -> bool:
+    """Let every parameter learn."""
+    return True
+
+
+class Recipe(Method):
+    """Role of ``pretrain`` and ``finetune`` for what is more than an objective: a teacher, a draw, views, or several stages."""
+
+    @abstractmethod
+    def stages(
+        self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
+    ) -> Iterator[Trainee]:
+        """Yield the trainees one after the other; each is trained in place before the next is asked for.
+
+        So a later stage may start from ``trained()`` of an earlier one. The space that comes in the kit is never changed.
+
+        Args:
+            kit: the backbone, and other parts that the card names.
+            classes: names of the classes that the column "label" counts; None where rows have captions instead.
+            evidence: ``train`` as a rule; the loop trains on ``evidence.train``.
+            run: seed, device and world.
+            learns: the user's choice of what may be trained in the space; own heads always learn.
+
+        Raises:
+            MissingPart: the kit lacks a part.
+            MissingEvidence: a needed field of the evidence, or the class names, are missing.
+            MissingHook: the space lacks what the recipe needs.
+        """
+
 
 
 def _stack(values: list[Any]) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diptych.core.backbone import Inputs, Space
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.core.train import Clock, Embedded, Objective, ParamGroup, Row, Trainee
+from diptych.core.train import Clock, Embedded, Learns, Objective, ParamGroup, Row, Trainee, everything
 from diptych.train.distributed import gather
 
 Read = Callable[[Row, torch.Generator], Any]
@@ -42,7 +42,7 @@ class PairTrainee(Trainee):
 
     Args:
         space: any space whose ``rebuild`` works.
-        objective: what to minimise.
+        objective: what to minimise; None: a subclass brings ``losses`` of its own.
         run: its seed initialises the objective's heads, its world gathers.
         read: modality -> how its item is read from a row (and augmented). Default: the item is the image, a drawn caption the text.
         learns: whether a parameter of the space's module, given by name, is trained. Default: all are.
@@ -52,18 +52,18 @@ class PairTrainee(Trainee):
     def __init__(
         self,
         space: Space,
-        objective: Objective,
+        objective: Objective | None,
         run: Run,
         *,
         read: Mapping[str, Read] | None = None,
-        learns: Callable[[str], bool] = lambda name: True,
+        learns: Learns = everything,
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
         self.objective, self.run, self.learns, self.scale_range = objective, run, learns, scale_range
         self.read: Mapping[str, Read] = read or {"image": item, "text": drawn_caption}
         with run.seeded("heads"):
-            self.heads = objective.heads(space.spec)
+            self.heads = nn.Identity() if objective is None else objective.heads(space.spec)
         self._module = nn.ModuleDict({"space": self.space.module(), "heads": self.heads})
 
     def trained(self) -> Space:
@@ -75,8 +75,8 @@ class PairTrainee(Trainee):
         return self._module
 
     def groups(self) -> list[ParamGroup]:
-        """Return matrices with weight decay, and vectors and scalars (biases, norms, scales) without."""
-        named = [(n, p) for n, p in self._module.named_parameters() if n.startswith("heads.") or self.learns(n.removeprefix("space."))]
+        """Return matrices with weight decay, and vectors and scalars (biases, norms, scales) without; all beside the space learns."""
+        named = [(n, p) for n, p in self._module.named_parameters() if not n.startswith("space.") or self.learns(n.removeprefix("space."))]
         matrices = tuple(n for n, p in named if p.ndim >= 2)
         return [ParamGroup(matrices), ParamGroup(tuple(n for n, p in named if p.ndim < 2), decay=0.0)]
 
@@ -95,6 +95,7 @@ class PairTrainee(Trainee):
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the objective's terms."""
+        assert self.objective is not None  # else a subclass has losses of its own
         return self.objective.terms(self.embed(batch), self.heads, clock)
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:

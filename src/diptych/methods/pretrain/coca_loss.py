@@ -64,10 +64,10 @@ class CoCaLoss(Objective):
             " captions more and depends on how the batch was split.",
         ),
         proof=ProofPlan(
-            claim="Captions of unseen scenes are more likely given their own scene than given another.",
-            control="Trained on captions permuted against scenes, the model gains nothing from the right scene.",
-            datasets=("scenes",),
-            stage="mechanism",
+            claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo than given another.",
+            control="Trained on captions permuted against photos, it gains nothing from the right photo.",
+            datasets=("flickr8k_small",),
+            minutes=8,
         ),
         baseline=True,
     )

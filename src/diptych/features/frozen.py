@@ -1,0 +1,261 @@
+"""Heads on frozen towers: what the towers say is computed once and kept, so that a training of the heads takes seconds.
+
+    encode(x) = head( trunk(x) ),   trunk: the backbone up to its pooled vector, without gradient;   head: what learns
+
+``Headed`` trains the backbone's own heads and gives a backbone back; ``features.fresh`` makes a new joint space over the same trunks.
+Both read items that are trunk vectors already (``on_trunks``), and pictures and texts, which they send through the trunk themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Spec, Tower
+from diptych.core.data import Samples, Table, Texts
+from diptych.core.errors import MissingHook
+from diptych.core.run import Run
+from diptych.features.embed import embed
+from diptych.features.vectors import Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Trunk:
+    """An encoder without its head: (B, C) pooled vectors, in the width of the tower.
+
+    Args:
+        space: the backbone.
+        modality: "image" or "text".
+        pooled: inputs -> (B, C).
+        dim: C, the width of the tower.
+    """
+
+    space: Backbone
+    modality: str
+    pooled: Callable[[Any], Tensor]
+    dim: int
+
+    @classmethod
+    def of(cls, space: Backbone, modality: str) -> Trunk:
+        """Cut an encoder of a backbone before its head.
+
+        Raises:
+            MissingHook: the backbone has neither a tower nor dense maps that it pools itself.
+        """
+        pooled: Callable[[Any], Tensor]
+        try:
+            tower = space.tower(modality)
+            pooled = lambda x: tower.pooled(tower.blocks(tower.start(x)))  # noqa: E731
+        except MissingHook:
+            if modality != "image":
+                raise
+            dense = space.dense()
+            pooled = lambda x: dense.pool(dense.maps(x)[-1])[:, 0]  # noqa: E731
+        item: Any = "a" if modality == "text" else torch.zeros(3, *(2 * [space.encoders[modality].size or 1]))
+        with torch.no_grad():
+            width = pooled(space.encoders[modality].inputs([item])).shape[1]
+        return cls(space, modality, pooled, width)
+
+    @property
+    def size(self) -> int | None:
+        """Side of the square input in pixels."""
+        return self.space.encoders[self.modality].size
+
+    @property
+    def fingerprint(self) -> str:
+        """The backbone's, marked."""
+        return f"{self.space.encoders[self.modality].fingerprint}-trunk"
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
+        """Return the inputs of the whole encoder."""
+        return self.space.encoders[self.modality].inputs(items, size)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, C) float32 pooled vectors."""
+        return self.pooled(x).float()
+
+
+class Memory:
+    """Trunk vectors of texts, so that each text is encoded once.
+
+    Args:
+        trunk: of the text encoder.
+    """
+
+    def __init__(self, trunk: Trunk) -> None:
+        self.trunk, self.known = trunk, dict[str, Tensor]()
+
+    def learn(self, texts: Sequence[str], run: Run) -> None:
+        """Encode texts through the store."""
+        new = tuple(dict.fromkeys(t for t in texts if t not in self.known))
+        if new:
+            self.known.update(zip(new, embed(self.trunk, Texts(new), run), strict=True))
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Return (B, C) vectors; texts that were not learnt are encoded now, and not kept."""
+        new = [t for t in dict.fromkeys(texts) if t not in self.known]
+        now: dict[str, Tensor] = {}
+        if new:
+            with torch.no_grad():
+                now = dict(zip(new, self.trunk.encode(self.trunk.inputs(new)).cpu(), strict=True))
+        return torch.stack([self.known[t] if t in self.known else now[t] for t in texts])
+
+
+@dataclass(frozen=True, eq=False)
+class HeadEncoder:
+    """One modality: trunk vectors, pictures or texts in, (B, D) out.
+
+    Args:
+        modality: "image" or "text".
+        dim: D.
+        fingerprint: of trunk and head.
+        read: items -> (B, C) trunk vectors.
+        project: (..., C) -> (..., D).
+    """
+
+    modality: str
+    dim: int
+    fingerprint: str
+    read: Callable[[Sequence[Any]], Tensor]
+    project: Callable[[Tensor], Tensor]
+    size = None
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
+        """Return (B, C) trunk vectors of items that are such vectors, or that the trunk reads."""
+        if len(items) and isinstance(items[0], Tensor) and items[0].dim() == 1:
+            return torch.stack(list(items))
+        return self.read(items)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) embeddings of (B, C) trunk vectors."""
+        assert isinstance(x, Tensor)
+        return self.project(x).float()
+
+
+class HeadSpace(Backbone):
+    """A space of heads over frozen trunks.
+
+    Args:
+        trunks: modality -> trunk, never trained.
+        memory: trunk vectors of texts, shared by all spaces over these trunks.
+        spec: what it is.
+        weights: stands in the fingerprints.
+        heads: modality -> projection.
+    """
+
+    def __init__(
+        self, trunks: Mapping[str, Trunk], memory: Memory, spec: Spec, weights: str, heads: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> None:
+        self.trunks, self.memory, self._spec = trunks, memory, spec
+        reads = {"image": self._pictures, "text": memory.read}
+        self._encoders: dict[str, Encoder[Any]] = {
+            m: HeadEncoder(m, spec.dim, f"{trunks[m].fingerprint}+{weights}", reads[m], heads[m]) for m in ("image", "text")
+        }
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The image and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """As the specification says."""
+        return self._spec.score
+
+    @property
+    def spec(self) -> Spec:
+        """What this space is."""
+        return self._spec
+
+    def _pictures(self, items: Sequence[Any]) -> Tensor:
+        with torch.no_grad():
+            return self.trunks["image"].encode(self.trunks["image"].inputs(items)).cpu()
+
+
+class Headed(HeadSpace):
+    """A backbone of which only the heads run and learn.
+
+    Args:
+        whole: the backbone whose heads these are.
+        trunks, memory: as for ``HeadSpace``; None: those of ``whole``.
+    """
+
+    def __init__(self, whole: Backbone, trunks: Mapping[str, Trunk] | None = None, memory: Memory | None = None) -> None:
+        self.whole = whole
+        trunks = trunks or {m: Trunk.of(whole, m) for m in ("image", "text")}
+        memory = memory or Memory(trunks["text"])
+        super().__init__(trunks, memory, whole.spec, whole.fingerprint, {m: _own_head(whole, m) for m in ("image", "text")})
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return the backbone's scale and bias."""
+        return self.whole.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the backbone's module."""
+        return self.whole.module()
+
+    def tower(self, modality: str) -> Tower:
+        """Return the backbone's tower."""
+        return self.whole.tower(modality)
+
+    def dense(self) -> Dense:
+        """Return the backbone's dense maps."""
+        return self.whole.dense()
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> Headed:
+        """Return the same trunks under the heads of another module."""
+        rebuilt = self.whole.rebuild(module, spec)
+        assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
+        return Headed(rebuilt, self.trunks, self.memory)
+
+
+def _own_head(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
+    try:
+        return space.tower(modality).project
+    except MissingHook:
+        return space.dense().project
+
+
+def head_names(space: Backbone) -> frozenset[str]:
+    """Return the names of the parameters that a backbone's heads use, and of its scale and bias.
+
+    Found by asking for which parameters a projected trunk vector has a gradient, so it holds for every family.
+
+    Args:
+        space: any backbone that ``Headed`` takes.
+    """
+    own = Headed(space)
+    named = dict(own.module().named_parameters())
+    flags = {p: p.requires_grad for p in named.values()}
+    found = {n for n in named if n.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias")}
+    try:
+        with torch.enable_grad():
+            for p in named.values():
+                p.requires_grad_(True)
+            for modality in own.trunks:
+                x = torch.zeros(1, own.trunks[modality].dim)
+                total = own.encoders[modality].encode(x).square().sum() + own.encoders[modality].encode(x).sum()
+                gradients: Any = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+                found.update(n for n, g in zip(named, gradients, strict=True) if g is not None)
+    finally:
+        for p, flag in flags.items():
+            p.requires_grad_(flag)
+    return frozenset(found)
+
+
+def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
+    """Return the table with trunk vectors in place of its pictures; the texts of its column "captions" are learnt on the way.
+
+    Args:
+        space: whose trunks.
+        table: N pictures.
+        run: device and cache.
+    """
+    items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
+    if "captions" in table.columns:
+        space.memory.learn([t for own in table.columns["captions"].values for t in ([own] if isinstance(own, str) else own)], run)
+    return Table(items, table.columns)

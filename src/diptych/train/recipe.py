@@ -1,0 +1,77 @@
+"""Runs what ``pretrain`` and ``finetune`` offer: an objective over pairs, or a recipe with stages of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from diptych.core.backbone import Space
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import MissingEvidence
+from diptych.core.kit import Kit
+from diptych.core.language import LanguageModel
+from diptych.core.run import Run
+from diptych.core.train import Learns, Objective, Recipe, Trained, Trainee, everything
+from diptych.train.captioning import CaptionTrainee, WordIds
+from diptych.train.log import Record
+from diptych.train.loop import train
+from diptych.train.pair import PairTrainee
+from diptych.train.schedule import Fit
+
+DECODER, WORDS = "decoder", "words"
+"""Names of a kit's parts for objectives that write captions: a ``LanguageModel`` that is a module, and its ``WordIds``."""
+
+
+def train_space(
+    method: Objective | Recipe,
+    kit: Kit,
+    evidence: Evidence[Any],
+    fit: Fit,
+    run: Run,
+    *,
+    classes: ClassNames | None = None,
+    learns: Learns = everything,
+    resume: bool = False,
+) -> Trained:
+    """Train a copy of the kit's space and return it.
+
+    Args:
+        method: an objective, which takes the rows' items and captions as pairs, or a recipe.
+        kit: the space under "main", and what else a recipe asks for.
+        evidence: rows in ``train``; ``val`` is measured after every epoch, and needed where ``fit`` has patience.
+        fit: settings of every stage.
+        run: as for ``train``; stages after the first keep checkpoints and log in ``out / "stage-2"`` and so on.
+        classes: names of the labels, for recipes that read them.
+        learns: which parameters of the space may be trained.
+        resume: go on with a training that stopped.
+
+    Returns:
+        The space of the last stage, its parts, and the log of all stages.
+
+    Raises:
+        MissingEvidence: there are no training rows.
+        UsageError, DataError, Diverged: as ``train``.
+    """
+    if evidence.train is None:
+        raise MissingEvidence(f"{method.card.slug} learns from rows of a train split: add them.")
+    stages: Iterator[Trainee]
+    if isinstance(method, Objective):
+        stages = iter([_trainee(method, kit, run, learns)])
+    else:
+        stages = method.stages(kit, classes, evidence, run, learns)
+    log: list[Record] = []
+    last: Trainee | None = None
+    for number, trainee in enumerate(stages, 1):
+        own = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
+        log += train(trainee, evidence.train, fit, own, val=evidence.val, resume=resume).records
+        last = trainee
+    assert last is not None  # a recipe has at least one stage
+    return Trained(last.trained(), last.parts(), tuple(log))
+
+
+def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns) -> Trainee:
+    if "LanguageModel" not in objective.card.needs.parts:
+        return PairTrainee(kit.need(Space), objective, run, learns=learns)
+    decoder: Any = kit.need(LanguageModel, DECODER)
+    return CaptionTrainee(kit.need(Space), objective, run, decoder, kit.need(WordIds, WORDS), learns=learns)

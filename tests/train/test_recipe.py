@@ -1,0 +1,107 @@
+"""Objectives and recipes through one door: stages, parts, refusals, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from tests.train.test_pair import FIT, RUN, accuracy, small, squares
+from torch import nn
+
+from diptych.core.backbone import Space
+from diptych.core.card import Card, Needs
+from diptych.core.data import Evidence
+from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
+from diptych.core.kit import Kit
+from diptych.core.train import Recipe, Trainee, everything
+from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.train.captioning import PAD, WordIds
+from diptych.train.pair import PairTrainee
+from diptych.train.recipe import DECODER, WORDS, train_space
+
+ROWS = Evidence(train=squares())
+
+
+@dataclass(frozen=True)
+class TwoStages(Recipe):
+    """Text first, then all, from what the first stage left."""
+
+    card: ClassVar[Card] = Card("two-stages", "Two", "Two", "https://example.org", 2024, "pretrain", "A claim.", Needs(), "all")
+
+    def stages(self, kit, classes, evidence, run, learns=everything) -> Iterator[Trainee]:
+        first = PairTrainee(kit.need(Space), ClipLoss(), run, learns=lambda n: not n.startswith("visual.") and learns(n))
+        yield first
+        yield PairTrainee(first.trained(), ClipLoss(), run, learns=learns)
+
+
+class Scorer(Trainee):
+    def module(self): ...
+    def groups(self): ...
+    def views(self, row, g): ...
+    def losses(self, batch, phase, clock): ...
+
+
+def test_an_objective_trains_pairs_and_leaves_the_space() -> None:
+    space = small()
+    before = space.fingerprint
+    made = train_space(ClipLoss(), Kit({"main": space}), ROWS, FIT, RUN)
+    assert accuracy(made.space) > 0.9
+    assert made.parts == {}
+    assert len(made.log) == FIT.steps
+    assert space.fingerprint == before
+
+
+def test_a_later_stage_starts_from_the_earlier(tmp_path) -> None:
+    fit, run = replace(FIT, steps=3), replace(RUN, out=tmp_path)
+    made = train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run)
+    assert [r["step"] for r in made.log] == [1, 2, 3, 1, 2, 3]
+    assert (tmp_path / "stage-2" / "log.jsonl").is_file()
+    again = train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run, resume=True)
+    assert again.space.fingerprint == made.space.fingerprint
+    with pytest.raises(UsageError, match="resume"):
+        train_space(TwoStages(), Kit({"main": small()}), ROWS, fit, run)
+
+
+def test_only_what_may_learn_changes() -> None:
+    space = small()
+    made = train_space(ClipLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection")
+    old, new = space.module().state_dict(), made.space.module().state_dict()
+    assert [n for n in old if not torch.equal(old[n], new[n])] == ["text_projection"]
+
+
+def test_rows_are_needed() -> None:
+    with pytest.raises(MissingEvidence, match="clip-loss learns from rows of a train split"):
+        train_space(ClipLoss(), Kit({"main": small()}), Evidence(), FIT, RUN)
+
+
+def test_a_trainee_without_a_space_says_so() -> None:
+    with pytest.raises(MissingHook, match="Scorer trains no space"):
+        Scorer().trained()
+    assert Scorer().parts() == {}
+
+
+def test_captions_need_a_decoder() -> None:
+    with pytest.raises(MissingPart, match="LanguageModel named 'decoder'"):
+        train_space(CoCaLoss(), Kit({"main": small()}), ROWS, FIT, RUN)
+
+
+def test_the_decoder_learns_to_write_what_it_sees() -> None:
+    from diptych.features.small_lm import SmallLM
+
+    words = WordIds.of([c for own in squares().columns["captions"].values for c in own])
+    assert words.ids(["A red square!", "moss"]).tolist() == [[1, *words.ids(["a red square"])[0, 1:-1], 3, 2], [1, 3, 2, PAD, PAD, PAD]]
+    torch.manual_seed(0)
+    lm = SmallLM(len(words), width=16, depth=1, heads=2, memory=12)
+    kit = Kit({"main": small(), DECODER: lm, WORDS: words})
+    made = train_space(CoCaLoss(pad=PAD), kit, ROWS, replace(FIT, lr=5e-3, steps=40), RUN)
+    assert made.log[-1]["main/caption"] < 0.5 * made.log[0]["main/caption"]
+    assert isinstance(made.parts["decoder"], nn.Module)
+
+
+def test_a_caption_beyond_the_context_is_refused() -> None:
+    with pytest.raises(UsageError, match="has 5 words and marks"):
+        WordIds(("a",), context=4).ids(["a a a"])
