@@ -13,6 +13,7 @@ from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
     from diptych.backbones.remembered import Remembered
+    from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames, Samples
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
 
 def classify(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos.", show_default=False)],
     names: options.Names = None,
     templates: options.Templates = None,
+    frames: Annotated[
+        int | None,
+        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1, show_default=False),
+    ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
     threshold: Annotated[
         float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False)
@@ -62,8 +67,11 @@ def classify(
         )
     if model is not None and (names or templates):
         raise UsageError("A model has its own names and templates: leave out --names and --templates, or --model.")
+    if model is not None and frames is not None:
+        raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
     keys = options.file_keys(cache, verify)
-    samples, classes = open_photos(photos, keys)
+    clips = clip_frames(photos, frames)
+    samples, classes = open_photos(photos, keys, clips)
     if model is not None:
         from diptych.tasks import export
         from diptych.tasks.answer import answer
@@ -82,17 +90,18 @@ def classify(
         from diptych.core.data import ClassNames
 
         named = ClassNames(spoken, prompts)
-        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
+        known = None if clips else options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
         answer_known = _from_memory(known, samples, named, top, threshold)
         if known is not None and answer_known is not None:
             found, run = answer_known, known[1]
         else:
             from diptych.tasks.classify import classify as classify_photos
 
-            run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+            run = options.open_run(device, precision, batch, workers, cache, engine="torch" if clips else engine)
             tower = options.open_backbone(backbone, run)
-            found = classify_photos(samples, named, tower, run, top=top, threshold=threshold)
-            options.remember(backbone, tower, device, run, cache)
+            found = classify_photos(samples, named, _of_clips(tower, clips, run), run, top=top, threshold=threshold)
+            if not clips:
+                options.remember(backbone, tower, device, run, cache)
     from diptych.tasks.record import write_bytes, write_json
 
     keys.close()
@@ -122,14 +131,35 @@ def _from_memory(
     return None if head is None else quick.classify(samples, classes, head, *known, top=top, threshold=threshold)
 
 
-def open_photos(photos: list[str], keys: FileKeys) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos and the class names that their folders give."""
+def clip_frames(photos: list[str], frames: int | None) -> int | None:
+    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these are photos."""
+    if frames is not None or photos[0].startswith("demo:"):
+        return frames
+    from diptych.data.formats.clip_folder import FRAMES, holds_clips
+
+    return FRAMES if holds_clips(photos[0]) else None
+
+
+def _of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
+    """Return the backbone with clips in the place of photos; itself where these are photos."""
+    if frames is None:
+        return tower
+    from diptych.core.data import Evidence
+    from diptych.core.kit import Kit
+    from diptych.methods.extend.frame_mean import FrameMean
+
+    return FrameMean(frames).fit(Kit({"main": tower}), Evidence(), run)
+
+
+def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
+    """Return the photos, or the clips of so many frames, and the class names that their folders give."""
     from diptych.data.folders import ImageFiles
+    from diptych.data.formats.clip_folder import open_clips
     from diptych.data.load import open_data
 
-    if len(photos) > 1:
+    if len(photos) > 1 and frames is None:
         return ImageFiles(photos, keys), ()
-    data = open_data(photos[0], keys)
+    data = open_data(photos[0], keys) if frames is None else open_clips(photos, frames, keys)
     from diptych.tasks.encode import Joined
 
     return Joined(tuple(table.items for table in data.splits.values())), data.classes

@@ -191,7 +191,7 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     """
     edges = np.linspace(0, len(clip), frames + 1)
     within = torch.rand(frames, generator=g).numpy()
-    chosen = [clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges, edges[1:], within, strict=True)]
+    chosen = [clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges[:-1], edges[1:], within, strict=True)]
     share, left, top, mirror = torch.rand(4, generator=g).tolist()
     width, height = chosen[0].size
     side = SCALES[int(share * len(SCALES))] * min(width, height)

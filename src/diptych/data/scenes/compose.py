@@ -224,9 +224,15 @@ def draw_objects(recipe: SceneRecipe, g: np.random.Generator) -> tuple[SceneObje
     return tuple(things)
 
 
-def render(recipe: SceneRecipe, things: tuple[SceneObject, ...], background: Background, g: np.random.Generator) -> Scene:
-    """Paint given objects on a given kind of background and write the captions."""
-    canvas = _background(background, recipe.size, g)
+def render(
+    recipe: SceneRecipe,
+    things: tuple[SceneObject, ...],
+    background: Background,
+    g: np.random.Generator,
+    backdrop: NDArray[np.uint8] | None = None,
+) -> Scene:
+    """Paint given objects on a given kind of background, or over the (S, S, 3) pixels of a photo, and write the captions."""
+    canvas = _background(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
     masks = np.zeros((len(things), recipe.size, recipe.size), bool)
     for i, thing in enumerate(things):
         masks[i] = _paint(canvas, thing, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))

@@ -206,3 +206,28 @@ def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     return Picture(name, np.dstack([np.asarray(image.convert("RGB"))[window], alpha[window]]))
+
+
+def white_cut_out(image: Image.Image, name: str, tolerance: int = 12) -> Picture:
+    """Cut a picture sprite from a photo on white: what the border's white cannot reach, squared with clear pixels.
+
+    Args:
+        image: on a white ground.
+        name: of the thing.
+        tolerance: a pixel whose three channels are at least 255 - tolerance is white.
+
+    Raises:
+        DataError: all of it is white.
+    """
+    from scipy.ndimage import label
+
+    pixels = np.asarray(image.convert("RGB"))
+    patches, _ = label(np.pad((pixels >= 255 - tolerance).all(2), 1, constant_values=True))
+    solid = (patches != patches[0, 0])[1:-1, 1:-1]
+    picture = cut_out(image, Image.fromarray((solid * 255).astype(np.uint8)), name)
+    height, width = picture.rgba.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 4), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = picture.rgba
+    return Picture(name, square)

@@ -1,0 +1,139 @@
+"""Folders of clips: videos, and folders of frames, in class folders or not, with or without split folders above."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diptych.core.data import Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.formats.clips import Clip, FrameFolders, Videos
+from diptych.data.images import SUFFIXES as PICTURES
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+
+VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
+"""Suffixes of files that are taken for videos."""
+FRAMES = 8
+"""Frames a clip that are looked at where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """Videos and folders of frames, mixed, as clips; see ``Videos`` and ``FrameFolders``.
+
+    Args:
+        paths: N files and folders.
+        frames: pictures an item, T.
+        keys: remembers content keys.
+    """
+
+    paths: Sequence[str]
+    frames: int = FRAMES
+    keys: FileKeys | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
+        object.__setattr__(self, "_parts", (FrameFolders(self.paths, self.frames, self.keys),))
+        if any(is_video(p) for p in self.paths):
+            object.__setattr__(self, "_parts", (*self.__dict__["_parts"], Videos(self.paths, self.frames, keys=self.keys)))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> Clip:
+        return self._part(index)[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the key of the video, or of the frames; raises UnreadableItem where there are none."""
+        return self._part(index).key(index)
+
+    def name(self, index: int, /) -> str:
+        """Return the path."""
+        return self.paths[index]
+
+    def _part(self, index: int) -> FrameFolders | Videos:
+        part: FrameFolders | Videos = self.__dict__["_parts"][int(is_video(self.paths[index]))]
+        return part
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path has the suffix of a video."""
+    return Path(path).suffix.lower() in VIDEOS
+
+
+def holds_clips(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a video, or a folder whose first file of any kind we know is one: pictures may be photos or frames."""
+    if is_video(path):
+        return True
+    for here, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            if not name.startswith((".", "__")) and Path(here, name).suffix.lower() in VIDEOS | set(PICTURES):
+                return is_video(name)
+    return False
+
+
+def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None = None) -> LabelledData:
+    """Open clips.
+
+    Args:
+        paths: videos and folders of frames, which form the split "test"; or one folder of them, laid out as ``class_folder`` has photos:
+            ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``. A CLIP is a video, or a folder with pictures directly in it.
+        frames: pictures an item, T.
+        keys: remembers content keys.
+
+    Returns:
+        Its splits; classes are the folder names, sorted, () without class folders.
+
+    Raises:
+        UsageError: a path is not there.
+        DataError: there is no clip, or clips lie beside class folders.
+        MissingExtra: a video, and PyAV is not installed.
+    """
+    for path in paths:
+        if not Path(path).exists():
+            raise UsageError(f"There is no file or folder {path}: check the spelling.")
+    if len(paths) > 1 or is_clip(paths[0]):
+        return LabelledData(Path(paths[0]).stem, (), {"test": Table(ClipFiles(paths, frames, keys))})
+    root = Path(paths[0])
+    if not root.is_dir():
+        raise UsageError(f"{root} is neither a video nor a folder of clips: clips end in {', '.join(sorted(VIDEOS))}.")
+    places = {SPLIT_NAMES[p.name.lower()]: p for p in _visible(root) if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)}
+    found = {split: _by_class(place) for split, place in (places or {"test": root}).items()}
+    classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
+    if not any(clips for by_class in found.values() for clips in by_class.values()):
+        raise DataError(f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each.")
+    splits = {}
+    for split in (s for s in SPLITS if s in found):
+        pairs = [(clip, c) for c, clips in sorted(found[split].items(), key=lambda pair: pair[0] or "") for clip in clips]
+        labels = [c for _, c in pairs if c is not None]
+        items = ClipFiles([clip for clip, _ in pairs], frames, keys)
+        splits[split] = Table(items, {"label": label_column(labels, classes)} if labels else {})
+    return LabelledData(root.resolve().name, classes, splits)
+
+
+def is_clip(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a video, or a folder with pictures directly in it."""
+    if not Path(path).is_dir():
+        return is_video(path)
+    return any(p.is_file() and p.suffix.lower() in PICTURES for p in _visible(Path(path)))
+
+
+def _by_class(place: Path) -> dict[str | None, list[str]]:
+    """Return class -> clips; the class None holds clips without label."""
+    clips = [str(p) for p in _visible(place) if is_clip(p)]
+    folders: dict[str | None, list[str]] = {
+        p.name: [str(c) for c in _visible(p) if is_clip(c)] for p in _visible(place) if p.is_dir() and not is_clip(p)
+    }
+    if clips and any(folders.values()):
+        raise DataError(f"{clips[0]} lies beside the class folders of {place}: move it into one of them, or out.")
+    if not clips and (empty := [c for c, own in folders.items() if not own]):
+        raise DataError(f"No clips of {empty[0]} below {place}: add some, or remove the empty class folder.")
+    return {None: clips} if clips else folders
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))

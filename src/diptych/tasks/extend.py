@@ -1,0 +1,124 @@
+"""Fit an extender on labelled clips, measure it on held ones beside the untrained frame mean, and keep the weights."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.backbones.save import save
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Extender
+from diptych.core.run import Run
+from diptych.data.labelled import LabelledData
+from diptych.features.clips import ClipSpace
+from diptych.features.embed import embed_readable
+from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.methods.extend.frame_mean import FrameMean
+from diptych.tasks.classify import with_store
+
+
+@dataclass(frozen=True)
+class Extended:
+    """What was fitted.
+
+    Args:
+        space: takes clips.
+        method: slug of the system.
+        clips: it learnt from.
+        classes: K names.
+        held: split that was measured on; "" if there was none.
+        right: system -> right answers among ``tested`` clips of that split.
+        tested: their number.
+        failed: clips that could not be read.
+        seconds: wall seconds of fitting.
+        out: folder of the weights; None: not kept.
+    """
+
+    space: Backbone
+    method: str
+    clips: int
+    classes: ClassNames
+    held: str
+    right: dict[str, int]
+    tested: int
+    failed: tuple[UnreadableItem, ...]
+    seconds: float
+    out: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {
+            "method": self.method,
+            "backbone": self.space.spec.name,
+            "fingerprint": self.space.fingerprint,
+            "clips": self.clips,
+            "classnames": list(self.classes.names),
+            "templates": list(self.classes.templates),
+            "held": self.held,
+            "tested": self.tested,
+            "right": self.right,
+            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "seconds": round(self.seconds, 3),
+            "out": None if self.out is None else str(self.out),
+        }
+
+
+def extend(
+    data: LabelledData, classes: ClassNames, backbone: Backbone, method: Extender, run: Run, *, frames: int, out: Path | None = None
+) -> Extended:
+    """Fit on the train split and measure on val or test, whichever is there.
+
+    Args:
+        data: labelled clips.
+        classes: K names and one template, in the order of the data's classes.
+        backbone: of photos and texts.
+        method: fitted with one text a clip.
+        run: seed, device, cache.
+        frames: T of the untrained baseline.
+        out: new folder for the tuned weights, which ``load`` reads; None keeps none.
+
+    Raises:
+        UsageError: several templates, or prompts are to be kept, which no format of weights holds.
+        DataError: no train split, or a clip of it has no label.
+    """
+    if len(classes.templates) != 1:
+        raise UsageError(f"A clip learns from one text, and there are {len(classes.templates)} templates: give one.")
+    if out is not None and getattr(method, "tunes", "") == "prompts":
+        raise UsageError(
+            "Prompts are not weights of the backbone and cannot be kept in its format: tune heads or full, or use the library."
+        )
+    with with_store(run) as stored:
+        train, failed = _readable(data.split("train"), backbone, frames, stored)
+        texts = [row[0] for row in classes.prompts()]
+        evidence = Evidence(train=Table(train.items, {"captions": Column("captions", [texts[k] for k in train.labels()])}))
+        start = time.perf_counter()
+        space = method.fit(Kit({"main": backbone}), evidence, stored)
+        seconds = time.perf_counter() - start
+        assert isinstance(space, ClipSpace)
+        held = next((s for s in ("test", "val") if s in data.splits), "")
+        right, tested = {}, 0
+        if held:
+            table, broken = _readable(data.split(held), backbone, frames, stored)
+            failed, tested = failed + broken, len(table)
+            for name, other in (
+                ("frame-mean", FrameMean(frames).fit(Kit({"main": backbone}), Evidence(), stored)),
+                (method.card.slug, space),
+            ):
+                fitted = ZeroShot().fit(Kit({"main": other}), classes, Evidence(), stored)
+                right[name] = int((fitted.scores(table.items, stored).predicted().numpy() == table.labels()).sum())
+    if out is not None:
+        save(space.base, out)
+    return Extended(space, method.card.slug, len(train), classes, held, right, tested, failed, seconds, out)
+
+
+def _readable(table: Table[Any], backbone: Backbone, frames: int, run: Run) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
+    """Return the rows whose clips can be read: each is encoded once, untuned, which the baseline needs anyway."""
+    found = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
+    if not len(found.kept):
+        raise DataError(f"None of the {len(table)} clips can be read; the first: {found.failed[0] if found.failed else 'there is none'}.")
+    return (table.take(found.kept.tolist()) if found.failed else table), found.failed

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import median_abs_deviation
+from tests.support.stars import star, stars
+
+from diptych.core.data import Samples
+from diptych.core.errors import DataError
+from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.stars import Stars, absolute_magnitude, curve_channels, paired_anew, refuse_overlap, spectrum_channels, window
+
+TIME = np.array([5.0, 1.0, 2.0, 2.0, 9.0])
+CURVE = LightCurve(TIME, np.array([3.0, 1.0, 7.0, 7.0, 2.0]), np.full(5, 0.5))
+
+
+def test_curves_are_sorted_scaled_and_padded() -> None:
+    channels, seen = curve_channels(CURVE, 6)
+    value = np.array([1.0, 7.0, 3.0, 2.0])  # without the doubled row
+    mad = median_abs_deviation(value)
+    assert seen.tolist() == [True] * 4 + [False] * 2
+    np.testing.assert_allclose(channels[:4, 0], [0, 1 / 8, 0.5, 1])
+    np.testing.assert_allclose(channels[:4, 1], (value - value.mean()) / mad)
+    np.testing.assert_allclose(channels[:4, 2], 0.5 / mad)
+    np.testing.assert_allclose(channels[:4, 3], np.log10(mad))
+    np.testing.assert_allclose(channels[:4, 4], 8 / 365)
+    assert not channels[4:].any()
+
+
+def test_long_curves_are_seen_in_the_middle_and_windows_anywhere() -> None:
+    long = LightCurve(np.arange(10.0), np.arange(10.0) ** 2)
+    channels, seen = curve_channels(long, 4)
+    assert seen.all()
+    np.testing.assert_allclose(channels[:, 0], curve_channels(window(long, 4, 0.45), 4)[0][:, 0])
+    starts = {window(long, 4, share).time[0] for share in np.linspace(0, 0.999, 50)}
+    assert starts == set(range(7))
+    assert len(window(long, 40, 0.9).time) == 10
+    assert curve_channels(replace(long, error=np.full(10, np.nan)), 4)[0][:, 2].tolist() == [0.0] * 4
+
+
+def test_flat_curves_are_zeros_and_no_division() -> None:
+    channels, _ = curve_channels(LightCurve(np.arange(3.0), np.full(3, 5.0)), 3)
+    assert not channels[:, 1:4].any()
+    assert np.isfinite(curve_channels(LightCurve(np.array([2.0]), np.array([1.0])), 3)[0]).all()
+    with pytest.raises(DataError, match="no measurement"):
+        curve_channels(LightCurve(np.array([]), np.array([])), 3)
+
+
+def test_spectra_lie_on_one_grid() -> None:
+    spectrum = LightCurve(np.array([10.0, 20.0, 30.0]), np.array([0.0, 2.0, 4.0]), np.array([1.0, 1.0, 3.0]))
+    grid = np.array([5.0, 10.0, 15.0, 20.0, 25.0, 30.0])
+    value = np.array([0.0, 0.0, 1.0, 2.0, 3.0, 4.0])
+    mad = median_abs_deviation(value[value != 0])
+    found = spectrum_channels(spectrum, grid)
+    np.testing.assert_allclose(found[0], (value - value.mean()) / mad)
+    np.testing.assert_allclose(found[1], np.array([1, 1, 1, 1, 2, 3]) / mad)
+    np.testing.assert_allclose(found[2], np.log10(mad))
+    assert not spectrum_channels(LightCurve(grid, np.zeros(6)), grid).any()
+    with pytest.raises(DataError, match="no measurement"):
+        spectrum_channels(LightCurve(np.array([]), np.array([])), grid)
+
+
+def test_absolute_magnitudes() -> None:
+    """The Sun is at 4.83 in V; seen from 10 parsecs (a parallax of 100) both magnitudes are one."""
+    np.testing.assert_allclose(absolute_magnitude(np.array([4.83, 9.83]), np.array([100.0, 10.0])), 4.83)
+    assert absolute_magnitude(np.array([3.0]), np.array([-2.0])).tolist() == [-7.0]
+
+
+def test_keys_name_what_was_observed() -> None:
+    data = stars(3)
+    assert isinstance(data, Samples)
+    bare = Stars(("x", "y"), [data.stars[0], replace(data.stars[0], spectrum=None)])
+    assert bare.key(0) == data.key(0) != bare.key(1)
+    assert len({data.key(i) for i in range(3)}) == 3
+    assert data.name(2) == "star 2"
+
+
+def test_pairs_are_made_anew_and_curves_stay() -> None:
+    data, order = stars(4), [1, 2, 3, 0]
+    made = paired_anew(data, order)
+    assert [s.curve for s in made.stars] == [s.curve for s in data.stars]
+    assert made.stars[0].spectrum is data.stars[1].spectrum
+    assert made.stars[0].metadata is data.stars[2].metadata
+
+
+def test_a_star_in_both_splits_is_found() -> None:
+    refuse_overlap(stars(4), stars(4, 10))
+    with pytest.raises(DataError, match="2 test stars were seen in training, star 2"):
+        refuse_overlap(stars(4), stars(4, 2))
+    assert star(0).curve is not None
