@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.checkpoints import transformers_folder
 from tests.support.pictures import Pictures
 from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
 
 from diptych import catalog
+from diptych.backbones.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingPart
@@ -126,3 +128,15 @@ def test_missing_or_useless_evidence_is_named(slug: str, name: str, vit: Backbon
     only = scratched(0, 3, seed=4)
     with pytest.raises(DataError, match="normal"):
         make(slug).fit(Kit({"main": vit}), replace(EVIDENCE, **{name: only}), Run())
+
+
+@pytest.mark.parametrize("slug", ["winclip-style", "feature-memory"])
+@pytest.mark.parametrize("family", ["resnet", "convnext", "siglip", "hf clip"])
+def test_maps_come_from_towers_and_dense_maps_of_all_kinds(slug: str, family: str, tmp_path: Path) -> None:
+    if family == "hf clip":
+        backbone = load(f"local:{transformers_folder(tmp_path / 'hf', 'clip')}")
+    else:
+        backbone = small_clip(tmp_path / "own", family)
+    (anomaly,) = found(make(slug), backbone, scratched(0, 1, seed=3).items)
+    assert anomaly.map is not None
+    assert torch.isfinite(anomaly.map).all()
