@@ -72,7 +72,7 @@ def normal_photos(evidence: Evidence[Any]) -> Table[Any]:
     if evidence.train is None:
         raise MissingEvidence("This system learns what is normal, and evidence.train is missing: give photos without anomalies.")
     table = evidence.train
-    chosen = table.take(np.flatnonzero(table.labels() == 0)) if "label" in table.columns else table
+    chosen = table.take(np.flatnonzero(table.labels() == 0).tolist()) if "label" in table.columns else table
     if len(chosen) == 0:
         raise DataError("There is no normal photo to learn from: give some, of the same kind as those to judge.")
     return chosen
