@@ -101,7 +101,7 @@ class PairBench:
     backbone: Backbone
     run: Run
     seeds: Sequence[int]
-    queries: slice = slice(None)
+    queries: slice = field(default_factory=lambda: slice(None))  # Python 3.11 hashes no slice
     known: dict[int, tuple[Arm, list[Trained]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -72,7 +72,7 @@ class PairTrial:
     claims: tuple[Comparison, ...]
     controls: tuple[Comparison, ...]
     beside: Mapping[str, Comparison] = field(default_factory=dict)
-    queries: slice = slice(None)
+    queries: slice = field(default_factory=lambda: slice(None))  # Python 3.11 hashes no slice
     metric: str = "recall"
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
