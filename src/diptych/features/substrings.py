@@ -41,6 +41,9 @@ class Matcher:
             raise MissingExtra("ahocorasick-rs", "curate", "Matching metadata") from None
         return AhoCorasick([f" {e} " for e in self.entries], implementation=Implementation.ContiguousNFA)
 
+    def __reduce__(self) -> tuple[type[Matcher], tuple[tuple[str, ...]]]:
+        return type(self), (self.entries,)  # the automaton is built anew in another process
+
     def match(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (rows, entries): (P,) numbers of texts and of entries that match, each pair once, sorted by text and entry.
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -86,6 +87,12 @@ def test_documented_cases_of_the_rule(text: str, names: list[str]) -> None:
     rows, _ = Matcher(ENTRIES).match(["cat dog", text])
     assert [ENTRIES[e] for r, e in zip(rows, found, strict=True) if r == 1] == names
     assert normalised("a.b") == " a . b "
+
+
+def test_a_matcher_travels_to_another_process() -> None:
+    used = Matcher(ENTRIES)
+    assert used.match(["cat"])[1].tolist() == [0]
+    assert pickle.loads(pickle.dumps(used)).match(["cat"])[1].tolist() == [0]
 
 
 def test_a_match_never_crosses_from_one_text_to_the_next() -> None:
