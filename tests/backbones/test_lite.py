@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from diptych.backbones import lite, lite_parts
+from diptych.backbones.lite_files import HEADS
 from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
@@ -187,7 +188,7 @@ def test_other_heads_have_another_fingerprint(backbone: lite.Lite, heads: Path, 
 @torch.no_grad()
 def test_a_sentence_frame_does_not_hide_its_noun() -> None:
     """Of 30 nouns, the one in the frame is the nearest bare noun, in at least 95 % of 120 framed texts."""
-    if not lite.HEADS.is_file():
+    if not HEADS.is_file():
         pytest.skip("the heads are not part of this checkout")
     shipped = lite.load_lite()
     nouns = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -35,7 +35,7 @@ def export(
     from diptych.core.data import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.encode import Joined
-    from diptych.tasks.export_tower import FORMS, Form
+    from diptych.tasks.export_tower import FORMS
     from diptych.tasks.export_tower import export as write
 
     if to not in FORMS:
@@ -49,7 +49,7 @@ def export(
     run = options.open_run("cpu", "fp32", 32, 1, cache)
     tower = options.open_backbone(backbone, run)
     made = write(
-        tower, out, cast(Form, to), run, images=photos, labelled=table, classes=classes, allowed=max_drop / 100, limit=limit,
+        tower, out, to, run, images=photos, labelled=table, classes=classes, allowed=max_drop / 100, limit=limit,
         overwrite=overwrite,
     )  # fmt: skip
     if json:

