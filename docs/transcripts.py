@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
 BLOCK = re.compile(r"<!-- run -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
 
 
@@ -24,7 +25,7 @@ def transcript(command: str, folder: str) -> str:
     words = [sys.executable, "-m", "diptych.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=given, check=False)
     lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines()]
-    shown = "\n".join(lines).replace(f"{folder}/cache", "~/.cache/diptych")
+    shown = "\n".join(lines).replace(f"{folder}/cache", "~/.cache/diptych").replace(f"{PACKAGE}/", "diptych/")
     return f"<!-- run -->\n```console\n$ {command}\n{shown}\n```"
 
 

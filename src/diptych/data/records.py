@@ -240,7 +240,7 @@ def _table(path: Path, keys: FileKeys | None, image: str | None, text: str | Non
     order = iter(range(len(present)))
     places = tuple(None if f is None else next(order) for f in files)
     own = {c: _typed(values) for c, values in columns.items() if c not in (at, said)}
-    facts = tuple({c: v[i] for c, v in own.items() if v[i] not in (None, "")} for i in range(n))
+    facts = tuple({c: cell for c, v in own.items() if (cell := v[i]) is not None} for i in range(n))
     base = os.path.abspath(path)
     names, seen = list[str](), set[str]()
     for i, f in enumerate(files):  # a picture may stand in several rows
@@ -279,9 +279,9 @@ def _parquet(path: Path, column: str, text: str | None) -> Records:
     said = text or next((c for c in TEXTS if c in columns), None)
     n = len(images)
     own = {c: _typed(v) for c, v in columns.items() if c != said and all(isinstance(x, (str, int, float, type(None))) for x in v)}
-    facts = tuple({c: v[i] for c, v in own.items() if v[i] is not None} for i in range(n))
+    facts = tuple({c: cell for c, v in own.items() if (cell := v[i]) is not None} for i in range(n))
     texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
-    return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)  # type: ignore[arg-type]
+    return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)
 
 
 def _tar(path: Path) -> Records:

@@ -31,7 +31,7 @@ def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
     """
     _check(scores, relevant)
     best = np.where(relevant, scores, -np.inf).max(1, keepdims=True)
-    return 1 + ((scores >= best) & ~relevant).sum(1)
+    return np.asarray(1 + ((scores >= best) & ~relevant).sum(1), dtype=np.int64)
 
 
 def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
@@ -151,7 +151,7 @@ def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any
     rows = np.flatnonzero(may.any(1))
     allowed = np.where(may, scores, -np.inf)[rows]
     nearest = allowed.argmax(1)
-    return match_threshold(allowed.max(1), true[rows, nearest], true[rows].any(1))
+    return match_threshold(allowed.max(1), true[rows, nearest], np.asarray(true[rows].any(1)))
 
 
 def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:

@@ -150,15 +150,15 @@ def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False
     with Index(out) as made:
         queries: Vectors | None = None
         for modality in ("image", "text"):
-            slots = len(made.vectors(modality))  # type: ignore[arg-type]
-            known = ann.about(made, modality)  # type: ignore[arg-type]
+            slots = len(made.vectors(modality))
+            known = ann.about(made, modality)
             if not always and (slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)):
                 continue
             if slots < 1000:
                 continue
             if queries is None:
                 queries = _nouns(backbone, run)
-            built[modality] = ann.build(made, modality, run, queries=queries)  # type: ignore[index,arg-type]
+            built[modality] = ann.build(made, modality, run, queries=queries)
     return built
 
 
@@ -170,7 +170,8 @@ def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
     drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
     values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit
 
 
 def _fresh(made: Index, records: Records, rows: range) -> list[int]:
@@ -198,7 +199,7 @@ def _add(made: Index, records: Records, rows: list[int], backbone: Backbone, run
             found = embed_readable(backbone.encoders[modality], part, run)
             bad = {e.name: e for e in found.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
-            vectors[modality] = (np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64), found.values.numpy())  # type: ignore[index]
+            vectors[modality] = (np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64), found.values.numpy())
     kept = [i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)]
     place = {i: n for n, i in enumerate(kept)}
     whole: dict[Modality, tuple[Any, Vectors]] = {}
