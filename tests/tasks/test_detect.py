@@ -108,7 +108,7 @@ def test_wrong_calls_are_refused() -> None:
 def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() -> None:
     table = scratched(4, 4, seed=3)
     fitted = MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=scratched(6, 0, seed=1)), Run())
-    found = rank(fitted, table, Run()).metrics()
+    found = rank(fitted, table, Run()).metrics
     assert found["image_auroc"] == found["image_ap"] == 1.0
     assert found["pixel_auroc"] > 0.95
     assert found["pro"] > 0.7
@@ -117,9 +117,9 @@ def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() 
         rank(fitted, wrong, Run())
     plain = rank(fitted, Table(table.items, {"label": table.columns["label"]}), Run())
     assert plain.maps is None
-    assert set(plain.metrics()) == {"image_auroc", "image_ap"}
+    assert set(plain.metrics) == {"image_auroc", "image_ap"}
     empty = Ranking(np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool))
-    assert "pro" not in empty.metrics()
+    assert "pro" not in empty.metrics
 
 
 def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_every_time() -> None:

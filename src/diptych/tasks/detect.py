@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -211,8 +212,9 @@ class Ranking:
     maps: NDArray[np.float32] | None = None
     masks: NDArray[np.bool_] | None = None
 
+    @cached_property
     def metrics(self) -> dict[str, float]:
-        """Return "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions, higher is better."""
+        """Values by name: "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions, higher is better."""
         found = {"image_auroc": auroc(self.scores, self.labels), "image_ap": average_precision(self.scores, self.labels)}
         if self.maps is not None and self.masks is not None and self.masks.any():
             values, bad = self.maps.ravel(), self.masks.ravel()

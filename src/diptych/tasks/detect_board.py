@@ -159,7 +159,7 @@ def detect_board(
             except (MissingHook, MissingPart, MissingExtra, MissingEvidence) as error:
                 missing[label] = str(error)
             else:
-                each = [r.metrics() | {"false_alarms": a, "detected": b} for r, (a, b) in zip(ranked, alarms, strict=True)]
+                each = [r.metrics | {"false_alarms": a, "detected": b} for r, (a, b) in zip(ranked, alarms, strict=True)]
                 found = auroc_bootstrap(np.stack([r.scores for r in ranked]), ranked[0].labels, run.integer("bootstrap"))
                 means = {name: float(np.mean([row[name] for row in each])) for name in each[0]}
                 fit, spent = np.mean(seconds, axis=0).tolist()
