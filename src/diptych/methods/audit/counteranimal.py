@@ -194,7 +194,7 @@ class CounterAnimal(Auditor):
         proof=ProofPlan(
             claim="Between the groups that one half selects, accuracy on the other half drops.",
             control="With groups drawn at random among the items of each class, the drop is 0.",
-            datasets=("pacs_small", "cue_conflict16"),
+            datasets=("pacs_small",),
         ),
     )
 

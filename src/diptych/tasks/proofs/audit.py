@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import NotAvailable
+from diptych.core.errors import DataError, NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
@@ -30,7 +30,7 @@ from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, 
 from diptych.metrics.interval import one_sided_lower
 from diptych.tasks.proofs.own import OwnTrial
 
-GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", ""), "cue_conflict16": ("kind", "shape_class")})
+GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", "")})
 """Data set -> (group column, label column; "" finds it)."""
 
 Floats = NDArray[np.float64]
@@ -61,6 +61,9 @@ class GroupsTrial:
         data = open_grouped(folder, group, label)
         table, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), (PROMPT,))
         labels, groups, names = columns(table)
+        counts = np.bincount(labels * len(names) + groups, minlength=len(classes) * len(names)).reshape(len(classes), -1)
+        if ((counts >= 2 * method.least).sum(axis=1) < 2).all():
+            raise DataError(f"No class of {name} has two groups of {2 * method.least} items: halves need more in each class and group.")
         hits = predictions(Kit({"main": backbone}), classes, table.items, run) == labels
         weights = resampled(labels, groups, np.random.default_rng(run.integer("bootstrap")))
 

@@ -88,6 +88,46 @@ class CaptionTrial:
         }
 
 
+@dataclass(frozen=True)
+class NearestTrial:
+    """Seeds draw the random sentences and the permutation. The metric is CIDEr-D over 10, an image."""
+
+    metric: str = "cider_d"
+
+    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return claim and control; see ``OwnTrial``."""
+        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        test = data.split("val")
+        references = [list(own) for own in test.columns["captions"].values]
+        pool = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)
+        fitted = NearestCaption().fit(Kit({"main": backbone}), Evidence(texts=TextPool({"": pool})), run)
+        near = [own[0].value for own in fitted.caption(test.items, run)]
+        rows: dict[str, list[Floats]] = {"own": [], "permuted": [], "random": []}
+        for seed in seeds:
+            rng = np.random.default_rng(replace(run, seed=seed).integer("nearest"))
+            moved = [near[i] for i in rng.permutation(len(near))]
+            drawn = [fitted.texts[i] for i in rng.integers(len(fitted.texts), size=len(near))]
+            for kind, texts in (("own", near), ("permuted", moved), ("random", drawn)):
+                rows[kind].append(cider_d(texts, references) / 10)
+        m = {kind: np.stack(values) for kind, values in rows.items()}
+        mean = {kind: {self.metric: float(values.mean())} for kind, values in m.items()}
+        gain, control = (one_sided_lower(m[kind], m["random"], run.integer("bootstrap")) for kind in ("own", "permuted"))
+        about = {"over": "a sentence at random", "variant": None, "shots": 0}
+        claim = {"gain": gain.value, "gain_lower95": gain.low, "method": mean["own"], "baseline": mean["random"], "shown": gain.low > 0}
+        spoilt = {"gain": control.value, "gain_lower95": control.low, "control": mean["permuted"], "failed": control.low <= 0}
+        keys = [*(test.items.key(i) for i in range(len(test))), *(t.value for t in pool)]
+        return {
+            "data_hash": hashlib.sha256("\0".join(keys).encode()).hexdigest(),
+            "items": len(test),
+            "sentences": len(pool),
+            "bleu4": bleu(near, references),
+            "rouge_l": float(rouge_l(near, references).mean()),
+            "claims": [{**about, **claim}],
+            "controls": [{**about, **spoilt}],
+            "beside": [],
+        }
+
+
 def _first(fitted: FittedMacCap, items: Any, run: Run) -> list[str]:
     return [own[0].value if own else "" for own in fitted.caption(items, run)]
 
@@ -103,4 +143,4 @@ def _of_noise(fitted: FittedMacCap, count: int, run: Run) -> list[str]:
     return found
 
 
-TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"maccap": CaptionTrial()})
+TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"maccap": CaptionTrial(), "nearest-caption": NearestTrial()})

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
+from diptych.core.data import Samples
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.formats.typed import Typed, read_typed
+from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.metrics.interval import one_sided_lower
 from diptych.tasks.proofs.audit import data_folder
@@ -26,17 +28,17 @@ HEAD = 0.05
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions as a stream.
+    """Captions, or photos with captions, as a stream.
 
     Args:
         texts: in order.
         start: first position.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Any, ...]
     start: int = 0
 
-    def __iter__(self) -> Iterator[tuple[int, str]]:
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
         return iter([*enumerate(self.texts)][self.start :])
 
     def seek(self, position: int) -> Captions:
@@ -113,6 +115,79 @@ class BalanceTrial:
         }
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A photo and a caption, as a stream gives them.
+
+    Args:
+        photos: all photos.
+        number: of this one.
+        said: the caption.
+    """
+
+    photos: Samples[Any]
+    number: int
+    said: str
+
+    def image(self) -> Any:
+        """Return the photo."""
+        return self.photos[self.number]
+
+    def text(self) -> str:
+        """Return the caption."""
+        return self.said
+
+
+@dataclass(frozen=True)
+class MismatchTrial:
+    """Seeds draw a caption a photo, and the half of the pairs whose captions move on by one; a verdict is right or wrong."""
+
+    metric: str = "accuracy"
+
+    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return claim and control; see ``OwnTrial``."""
+        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
+        said = [tuple(own) for own in table.columns["captions"].values]
+        kit, filter_ = Kit({"main": backbone}), CLIPScoreFilter(share=0.5)
+        hits: dict[str, list[NDArray[np.float64]]] = {"own": [], "control": []}
+        for seed in seeds:
+            rng = np.random.default_rng(replace(run, seed=seed).integer("mismatch"))
+            texts = [own[int(rng.integers(len(own)))] for own in said]
+            moved = rng.permutation(len(texts))[: len(texts) // 2]
+            right = np.ones(len(texts), dtype=bool)
+            right[moved] = False
+            spoken = np.array(texts, dtype=object)
+            spoken[moved] = spoken[np.roll(moved, 1)]
+            for kind, order in (("own", np.arange(len(texts))), ("control", rng.permutation(len(texts)))):
+                pairs = Captions(tuple(Shown(table.items, int(i), str(t)) for i, t in zip(order, spoken, strict=True)))
+                plan = filter_.plan(kit, pairs, run)
+                keep = np.array([v.keep for v in filter_.apply(kit, plan, pairs, run)])
+                hits[kind].append((keep == right).astype(np.float64))
+        m = {kind: np.stack(values) for kind, values in hits.items()}
+        half = np.full_like(m["own"], 0.5)
+        gain, control = (one_sided_lower(m[kind], half, run.integer("bootstrap")) for kind in ("own", "control"))
+        about = {"over": "half", "variant": None, "shots": 0}
+        own, spoiled = ({self.metric: float(m[kind].mean())} for kind in ("own", "control"))
+        keys = [*(table.items.key(i) for i in range(len(table))), *(t for texts in said for t in texts)]
+        claim = {
+            **about,
+            "gain": gain.value,
+            "gain_lower95": gain.low,
+            "method": own,
+            "baseline": {self.metric: 0.5},
+            "shown": gain.low > 0,
+        }
+        spoilt = {**about, "gain": control.value, "gain_lower95": control.low, "control": spoiled, "failed": control.low <= 0}
+        return {
+            "data_hash": hashlib.sha256("\0".join(keys).encode()).hexdigest(),
+            "items": len(table),
+            "claims": [claim],
+            "controls": [spoilt],
+            "beside": [],
+        }
+
+
 def _permuted(plan: EntryCounts, run: Run) -> EntryCounts:
     """Give the counts of the entries that were met to other entries that were met."""
     rng, met = np.random.default_rng(run.integer("permuted entries")), np.flatnonzero(plan.counts)
@@ -130,4 +205,4 @@ def _shuffled(keep: NDArray[np.bool_], lengths: NDArray[np.int64], run: Run) -> 
     return out
 
 
-TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"metaclip": BalanceTrial()})
+TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"metaclip": BalanceTrial(), "clip-score": MismatchTrial()})
