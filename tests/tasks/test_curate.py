@@ -11,7 +11,7 @@ import pytest
 
 from diptych.core.curate import Plan, Verdict
 from diptych.core.data import Stream
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.curate.metaclip import MetaCLIP
@@ -77,6 +77,11 @@ def test_a_result_is_not_written_over(pool: Path, tmp_path: Path) -> None:
     apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={"t": 100})
     with pytest.raises(UsageError, match="--resume"):
         apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={"t": 100})
+    state = tmp_path / "o" / "curate.json"
+    asked = json.loads(state.read_text())["asked"]
+    state.write_text(json.dumps({"asked": asked, "done": {"seen": 3}}))
+    with pytest.raises(DataError, match="how far"):
+        apply_plan(own, Kit(), plan, stream, Run(), tmp_path / "o", about={"t": 100}, resume=True)
     with pytest.raises(UsageError, match="something else"):
         apply_plan(own, Kit(), plan, stream, Run(seed=2), tmp_path / "o", about={"t": 100}, resume=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,7 +106,7 @@ def curate_apply(
     curator = _curator(method, metadata, limit, share, threshold)
     planned, stream = curator.read_plan(plan), open_stream(source, image, text)
     kit, run = _kit(method, backbone, device, batch, workers, cache, seed)
-    asked = {"source": source, "method": method}
+    asked: dict[str, Any] = {"source": source, "method": method}
     asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
     found = apply_plan(curator, kit, planned, stream, run, out, about={**asked, **planned.report()}, resume=resume)
     facts = {"seen": found.seen, "kept": found.kept, "broken": found.broken, "parts": found.parts}

@@ -16,7 +16,7 @@ from typing import Any
 
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.textlines import open_lines
@@ -112,16 +112,19 @@ def apply_plan(
         part: items that are looked at between two parts.
 
     Raises:
+        DataError: ``out`` says nothing of how far it is.
         UsageError: ``out`` holds a result and ``resume`` is False, or that of another question.
     """
     state, asked = out / "curate.json", plain({**about, "seed": run.seed})
-    done = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False}
+    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False}
     if state.exists():
         held = read_json(state)
         if not resume:
             raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
         if held.get("asked") != asked:
             raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
+        if not isinstance(held.get("done"), dict) or held["done"].keys() != done.keys():
+            raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
         done = held["done"]
     if done["complete"]:
         return Curated(done["seen"], done["kept"], done["broken"], done["parts"])

@@ -14,7 +14,7 @@ from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features import portable
+from diptych.features import image_regions, portable
 from diptych.features.prefix import PrefixAligner
 from diptych.features.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 from diptych.methods.caption import maccap as m
@@ -47,9 +47,9 @@ def test_noise_keeps_the_cosine_that_the_closed_form_says() -> None:
 
 def test_region_weights() -> None:
     a = torch.tensor([[0.5, 0.2, 0.3]])
-    assert torch.equal(m.region_weights(a, "raw"), a)
-    assert m.region_weights(a, "renormalise").tolist()[0] == pytest.approx([0.0, 0.4, 0.6])
-    double = m.region_weights(a, "reference")
+    assert torch.equal(image_regions.region_weights(a, "raw"), a)
+    assert image_regions.region_weights(a, "renormalise").tolist()[0] == pytest.approx([0.0, 0.4, 0.6])
+    double = image_regions.region_weights(a, "reference")
     assert float(double.max() / double.min()) < torch.e  # no weight exceeds e times another
 
 
@@ -57,18 +57,18 @@ def test_regions_against_a_loop_and_the_limit_of_no_region() -> None:
     g = torch.Generator().manual_seed(0)
     whole, tokens = (torch.nn.functional.normalize(torch.randn(*s, generator=g), dim=-1) for s in ((2, 8), (2, 5, 8)))
     attention = torch.randn(2, 5, 5, generator=g).softmax(-1)
-    found = m.regions(whole, tokens, attention, 3, 0.5, "raw")
+    found = image_regions.regions(whole, tokens, attention, 3, 0.5, "raw")
     for b in range(2):
         for k, j in enumerate(attention[b, 0].argsort(descending=True)[:3].tolist()):
             region = sum(attention[b, j, t] * tokens[b, t] for t in range(5))
             torch.testing.assert_close(found[b, k], whole[b] + 0.5 * region / region.norm())
-    assert torch.equal(m.regions(whole, tokens, attention, 9, 0.0, "raw"), whole[:, None].expand(-1, 5, -1))
+    assert torch.equal(image_regions.regions(whole, tokens, attention, 9, 0.0, "raw"), whole[:, None].expand(-1, 5, -1))
 
 
 def test_tokens_and_attention_of_a_vit_and_of_a_dense_map(clip: Any, tmp_path: Path) -> None:
     x = clip.image.inputs([IMAGES[0]])
     with torch.no_grad():
-        whole, tokens, attention = m.tokens_and_attention(clip, x)
+        whole, tokens, attention = image_regions.tokens_and_attention(clip, x)
         expected = torch.nn.functional.normalize(clip.image.encode(x), dim=-1)
     torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(tokens[:, 0], expected, rtol=1e-4, atol=1e-5)
@@ -76,7 +76,7 @@ def test_tokens_and_attention_of_a_vit_and_of_a_dense_map(clip: Any, tmp_path: P
     torch.testing.assert_close(attention.sum(-1), torch.ones(1, 5))
     resnet = small_clip(tmp_path / "resnet", "resnet")
     with torch.no_grad():
-        whole, tokens, attention = m.tokens_and_attention(resnet, resnet.image.inputs([IMAGES[0]]))
+        whole, tokens, attention = image_regions.tokens_and_attention(resnet, resnet.image.inputs([IMAGES[0]]))
     assert tokens.shape[1] == attention.shape[1] > 1
     torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:2]))
     torch.testing.assert_close(tokens[:, 0], whole)

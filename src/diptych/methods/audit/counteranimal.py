@@ -109,10 +109,13 @@ def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: NDArray[np.float64]
 
     def mean(items: Ints) -> NDArray[np.float64]:
         total = w[:, items].sum(1)
-        return np.where(total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean())  # an empty cell is taken as it is
+        # an empty cell is taken as it is
+        means: NDArray[np.float64] = np.where(total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean())
+        return means
 
     def balanced(sides: list[Ints]) -> NDArray[np.float64]:
-        return np.mean([mean(items) for items in sides], axis=0)
+        balance: NDArray[np.float64] = np.mean([mean(items) for items in sides], axis=0)
+        return balance
 
     common, counter = balanced([p.common_items for p in pairs]), balanced([p.counter_items for p in pairs])
     return (float(common[0]), float(counter[0])) if weights is None else (common, counter)
@@ -139,7 +142,7 @@ def relabelled(labels: Ints, groups: Ints, rng: np.random.Generator) -> Ints:
 def predictions(kit: Kit, classes: ClassNames, items: Samples[Any], run: Run) -> Ints:
     """Return (N,) top-1 classes: of the kit's part "classifier" where it holds a fitted one, else zero-shot of its backbone."""
     if "classifier" in kit.parts:
-        fitted = kit.need(FittedClassifier, "classifier")  # type: ignore[type-abstract]
+        fitted = kit.need(FittedClassifier, "classifier")
         return fitted.scores(items, run).predicted().numpy()
     backbone = kit.need(Backbone)
     head = text_head(backbone, classes.prompts(), run)
