@@ -78,7 +78,7 @@ def test_the_page_loads_nothing_and_holds_every_part(finished: tuple[Board, Path
     assert "diptych board classify colours" in text
     assert board.fingerprint in text
     assert "every file could be read" in text
-    assert text.count('<th scope="col"') == 11
+    assert text.count('<th scope="col"') == 12 + 10
     first = re.search(r"data:image/jpeg;base64,([^\"]+)", text)
     assert first
     assert max(Image.open(io.BytesIO(base64.b64decode(first[1]))).size) <= 420
@@ -106,8 +106,18 @@ def test_what_users_name_is_escaped(finished: tuple[Board, Path]) -> None:
 def test_an_interrupted_or_empty_board_says_so(finished: tuple[Board, Path]) -> None:
     board, _ = finished
     assert "Interrupted" not in html(board)
-    assert "Interrupted" in html(replace(board, complete=False))
-    assert "Interrupted" in html(replace(board, complete=False, rows=()))
+    assert "Interrupted" in html(replace(board, interrupted=True))
+    assert "Interrupted" in html(replace(board, interrupted=True, rows=()))
+    assert "left out: the budget" in html(replace(board, late={"GDA": "left out: the budget was spent."}))
+
+
+def test_the_recommendation_and_the_promises_are_there(finished: tuple[Board, Path]) -> None:
+    board, _ = finished
+    text = html(board)
+    assert "Recommended, by" in text
+    assert "Probabilities to act on" in text
+    row = next(r for r in board.rows if r.method == "gda")
+    assert f"<td>{row.acting['temperature']:.2f}</td>" in text
 
 
 def test_curves_are_drawn_where_the_numbers_are() -> None:

@@ -63,7 +63,7 @@ def classify(
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     if model is None and (sets is not None or unknown_rate is not None or per_class):
         raise UsageError(
-            "--sets, --per-class and --unknown-rate need calibration items: export a model with 'board classify --export best'."
+            "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA --export best'."
         )
     if model is not None and (names or templates):
         raise UsageError("A model has its own names and templates: leave out --names and --templates, or --model.")

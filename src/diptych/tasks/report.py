@@ -156,7 +156,7 @@ def _table(board: Board) -> Iterator[str]:
         f"{n:.0f} pictures and views in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} a second" if n else "all pictures came from the cache"
     )
     yield f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} s. '
-    yield "Peak is the largest memory of the whole process up to that row.</p>"
+    yield "Peak is the largest memory of the whole process up to that row. "
     yield "Photos and texts are what fit was given besides the class names.</p>"
     for label, reason in board.missing.items():
         yield f'<p class="note"><b>{escape(label)}</b> is not on the board: {escape(reason)}</p>'
