@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.colours import ColourBackbone
 
 from diptych.core.run import Run
 from diptych.data.records import open_records
@@ -76,3 +77,23 @@ def test_bad_input_is_one_sentence(diptych: Cli, tables: Path, words: list[str],
     assert got.code in (1, 2)
     assert says in got.err
     assert got.out == ""
+
+
+def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    lines = [f"{colour} thing {k},{colour}\n" for colour in ("red", "green", "blue", "yellow", "pink", "grey") for k in range(3)]
+    (tmp_path / "t.csv").write_text("text,kind\n" + "".join(lines))
+    got = diptych("board", "retrieve", "t.csv", "--entity", "kind", "--json")
+    assert got.code == 0
+    rows = {(r["method"], r["variant"]): r["recall@1"] for r in got.data["rows"]}
+    assert rows["clippings", "mean"] == 1.0
+    assert 0 < rows["chance", ""] < rows["string-matching", ""]
+    assert ("clippings", "") not in rows  # trains towers: only where it is asked for
+    assert got.data["items"] == 18
+    assert diptych("board", "retrieve", "t.csv", "--entity", "kind").code == 2
+    wrong = diptych("board", "retrieve", "t.csv", "--out", "o")
+    assert wrong.code == 1
+    assert "--entity" in wrong.err
+    assert "links no records" in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err

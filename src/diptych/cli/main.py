@@ -24,6 +24,7 @@ from diptych.cli import (
     encode,
     export,
     extend,
+    finetune,
     health,
     index,
     link,
@@ -33,6 +34,7 @@ from diptych.cli import (
     protocol,
     prove,
     rerun,
+    retrieve_board,
     segment,
     systems,
     verify,
@@ -103,7 +105,9 @@ app.command("detect")(detect.detect)
 app.command("encode")(encode.encode)
 app.command("extend")(extend.extend)
 app.command("export")(export.export)
+app.command("finetune")(finetune.finetune)
 board.app.command("detect")(detect_board.board_detect)
+board.app.command("retrieve")(retrieve_board.board_retrieve)
 board.app.command("few-shot")(protocol.board_few_shot)
 app.add_typer(board.app, name="board")
 app.add_typer(audit.app, name="audit")

@@ -90,6 +90,28 @@ def find_linkage(name: str, keys: FileKeys | None = None) -> LinkageData:
     raise UsageError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
 
 
+def read_linkage(path: str, entity: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None) -> LinkageData:
+    """Read a table of records, one column of which says what each is of.
+
+    Args:
+        path: what ``open_records`` reads.
+        entity: the column.
+        keys: remembers content keys.
+        image: column with the picture's path; None: found by its name.
+        text: column with the text; None: found by its name.
+
+    Raises:
+        DataError: a record has no such fact, or the table cannot be read.
+        UsageError: no such file.
+    """
+    records = open_records(path, keys, image=image, text=text)
+    lacking = next((i for i, f in enumerate(records.facts) if entity not in f), None)
+    if lacking is not None:
+        held = ", ".join(records.facts[lacking])
+        raise DataError(f"Record {lacking} of {path} has no {entity!r}, only {held}: name the column of what records are of by --entity.")
+    return LinkageData(Path(path).stem, records, _numbers(records, entity))
+
+
 def _numbers(records: Records, column: str) -> NDArray[np.int64]:
     return np.unique([str(f[column]) for f in records.facts], return_inverse=True)[1].astype(np.int64)
 
