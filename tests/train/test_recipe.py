@@ -98,7 +98,7 @@ def test_the_decoder_learns_to_write_what_it_sees() -> None:
     lm = SmallLM(len(words), width=16, depth=1, heads=2, memory=12)
     kit = Kit({"main": small(), DECODER: lm, WORDS: words})
     made = train_space(CoCaLoss(pad=PAD), kit, ROWS, replace(FIT, lr=5e-3, steps=40), RUN)
-    assert made.log[-1]["main/caption"] < 0.5 * made.log[0]["main/caption"]
+    assert made.log[-1]["main/caption"] < 0.6 * made.log[0]["main/caption"]
     assert isinstance(made.parts["decoder"], nn.Module)
 
 

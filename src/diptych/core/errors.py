@@ -104,3 +104,7 @@ class DamagedStore(DiptychError):
 
 class Diverged(DiptychError):
     """A training met a loss that is not finite."""
+
+
+class Collapsed(DiptychError):
+    """A training drew all embeddings of a modality together, so that nothing can be told apart any more."""

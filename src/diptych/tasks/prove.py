@@ -40,6 +40,7 @@ from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
 from diptych.tasks.proofs.curate import TRIALS as CURATE_TRIALS
 from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
 from diptych.tasks.proofs.extend import TRIALS as EXTEND_TRIALS
+from diptych.tasks.proofs.finetune import TRIALS as FINETUNE_TRIALS
 from diptych.tasks.proofs.own import OwnTrial
 from diptych.tasks.proofs.pretrain import TRIALS as PRETRAIN_TRIALS
 from diptych.tasks.proofs.retrieve import TRIALS as RETRIEVE_TRIALS
@@ -55,6 +56,7 @@ OWN_TRIALS: Mapping[str, OwnTrial] = {
     **CURATE_TRIALS,
     **DETECT_TRIALS,
     **EXTEND_TRIALS,
+    **FINETUNE_TRIALS,
     **PRETRAIN_TRIALS,
     **RETRIEVE_TRIALS,
 }

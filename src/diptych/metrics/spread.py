@@ -1,0 +1,72 @@
+"""How unit embeddings fill their sphere: spread, the gap between modalities, uniformity, alignment against the hardest negative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DataError
+
+Vectors = NDArray[np.floating[Any]]
+
+
+def spread(x: Vectors) -> float:
+    """Return 1 - ||mean x||^2, the mean of 1 - cosine over all pairs. In [0, 1]; 0 is a collapse to one point.
+
+    Args:
+        x: (N, D) unit vectors.
+
+    Raises:
+        DataError: no vectors.
+    """
+    return float(1 - np.square(_some(x).mean(0)).sum())
+
+
+def modality_gap(x: Vectors, y: Vectors) -> float:
+    """Return ||mean x - mean y||, from 0 (the modalities share a centre) to 2.
+
+    Args:
+        x: (N, D) unit vectors.
+        y: (M, D) unit vectors.
+
+    Source: Liang et al. 2022, section 2.
+    """
+    return float(np.linalg.norm(_some(x).mean(0) - _some(y).mean(0)))
+
+
+def uniformity(x: Vectors, y: Vectors) -> float:
+    """Return -log mean exp(-2 ||a - b||^2) over all pairs of different vectors of both modalities. Higher is more uniform.
+
+    Args:
+        x: (N, D) unit vectors.
+        y: (M, D) unit vectors.
+
+    Source: Wang and Isola 2020, with the sign of Oh et al. 2023.
+    """
+    z = np.concatenate([_some(x), _some(y)]).astype(np.float64)
+    squared = np.clip(2 - 2 * z @ z.T, 0, None)
+    return float(-np.log(np.exp(-2 * squared)[~np.eye(len(z), dtype=bool)].mean()))
+
+
+def relative_alignment(x: Vectors, y: Vectors) -> NDArray[np.float64]:
+    """Return (N,) min over k != i of ||x_i - y_k||^2, less ||x_i - y_i||^2. Higher is better: the own partner is nearer than others.
+
+    Args:
+        x: (N, D) unit vectors, N at least 2.
+        y: (N, D) their partners.
+
+    Source: Oh et al. 2023, section 3 (alignment relative to the hardest negative).
+    """
+    if x.shape != y.shape or len(x) < 2:
+        raise DataError(f"Alignment needs at least two pairs, and the sizes are {x.shape} and {y.shape}.")
+    squared = 2 - 2 * (x @ y.T).astype(np.float64)
+    others = np.where(np.eye(len(x), dtype=bool), np.inf, squared)
+    return np.asarray(others.min(1) - np.diag(squared), dtype=np.float64)
+
+
+def _some(x: Vectors) -> Vectors:
+    if x.ndim != 2 or not len(x):
+        raise DataError(f"Vectors are (N, D), at least one, and these are {x.shape}.")
+    return x

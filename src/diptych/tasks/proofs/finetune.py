@@ -1,0 +1,222 @@
+"""Proofs of fine-tuning: the heads of a backbone learn one set of classes; what do they know of it, and of others, afterwards?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import Recipe
+from diptych.data.classnames import tidy
+from diptych.data.load import open_data
+from diptych.features.frozen import Headed, head_names, on_trunks
+from diptych.methods.finetune.full import Full
+from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
+from diptych.methods.finetune.lora import LoRA
+from diptych.methods.finetune.vr_lwf import VRLwF
+from diptych.methods.finetune.wise_ft import WiseFT
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.tasks.proofs.audit import data_folder
+from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.pairs import Arm
+from diptych.tasks.proofs.pretrain import Comparison, PairTrial, Side
+from diptych.train.recipe import train_space
+from diptych.train.schedule import Fit, Schedule
+
+Floats = NDArray[np.float64]
+
+FIT = Fit(lr=3e-4, batch=64, steps=200, decay=0.0, schedule=Schedule(warmup=20), log_every=50)
+"""Settings of all heads, fixed before any result was seen; those that ``diptych finetune --parts heads`` takes."""
+OTHERS = ("caltech40", "cifar10_small")
+"""Photos of other classes, on which forgetting is measured."""
+TEMPLATE = "a photo of a {}."
+
+Spoil = Callable[["TaskBench", Recipe, Table[Any], Run], tuple[Table[Any], Mapping[str, Any]]]
+
+
+def shuffled_labels(bench: TaskBench, method: Recipe, rows: Table[Any], run: Run) -> tuple[Table[Any], Mapping[str, Any]]:
+    """Permute the labels of the training rows."""
+    labels = np.random.default_rng(run.integer("labels")).permutation(rows.labels())
+    return Table(rows.items, {"label": Column("label", labels)}), {}
+
+
+def random_teacher(bench: TaskBench, method: Recipe, rows: Table[Any], run: Run) -> tuple[Table[Any], Mapping[str, Any]]:
+    """Give the recipe a teacher whose heads are drawn at random."""
+    import copy
+
+    module = copy.deepcopy(bench.space.module())
+    g = run.generator("teacher")
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            if name in bench.heads:
+                p.copy_(torch.randn(p.shape, generator=g) * p.std(unbiased=False) + p.mean())
+    return rows, {"teacher": bench.space.rebuild(module, bench.space.spec)}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One way to fine-tune; None as a method is the backbone before.
+
+    Args:
+        method: a recipe.
+        spoil: changes the rows or the kit.
+    """
+
+    method: Recipe | None
+    spoil: Spoil | None = None
+
+
+@dataclass(frozen=True)
+class TaskTrial:
+    """The proof of one recipe.
+
+    Args:
+        own: how it is trained.
+        over: name and training that it must be above.
+        where: "task" (its own unseen photos) or "others" (photos of other classes).
+        controls: name -> a training that must not be above ``over``.
+        beside: name -> a training that is reported.
+    """
+
+    own: Tuning
+    over: tuple[str, Tuning]
+    where: str
+    controls: Mapping[str, Tuning]
+    beside: Mapping[str, Tuning] = field(default_factory=dict)
+    metric: str = "acc1"
+
+    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return hash, items, claim, controls and twins of one task; see ``OwnTrial``."""
+        bench, seed = TaskBench(name, backbone, run, seeds), run.integer("bootstrap")
+        title, base = self.over
+        own, over = bench.hits(self.own), bench.hits(base)
+        gain = one_sided_lower(own[self.where], over[self.where], seed)
+        about: dict[str, Any] = {"over": title, "variant": None, "shots": 0, "where": self.where}
+        claim = {**about, "gain": gain.value, "gain_lower95": gain.low, "shown": gain.low > 0}
+        claims = [{**claim, "method": _measured(own, self.where, seed), "baseline": _measured(over, self.where, seed)}]
+        controls = []
+        for kind, tuning in self.controls.items():
+            spoiled = bench.hits(tuning)
+            low = one_sided_lower(spoiled[self.where], over[self.where], seed)
+            facts: dict[str, Any] = {**about, "name": kind, "gain": low.value, "gain_lower95": low.low, "failed": low.low <= 0}
+            controls.append({**facts, "control": _measured(spoiled, self.where, seed)})
+        beside = []
+        for kind, tuning in self.beside.items():
+            twin = bench.hits(tuning)
+            low = one_sided_lower(own[self.where], twin[self.where], seed)
+            facts = {"name": kind, "shots": 0, "gain": low.value, "gain_lower95": low.low}
+            beside.append({**facts, "twin": _measured(twin, self.where, seed)})
+        sizes = {where: hits.shape[1] for where, hits in own.items()}
+        facts = {"data_hash": bench.hash, "split": "test", "items": sizes[self.where], "sizes": sizes, "others": list(OTHERS)}
+        return {**facts, "trains": sorted(bench.heads), "claims": claims, "controls": controls, "beside": beside}
+
+
+class TaskBench:
+    """A task and other classes as trunk vectors, and what each training hit.
+
+    Args:
+        name: of the task: class folders.
+        backbone: whose heads learn.
+        run: device, cache and progress.
+        seeds: of draws and orders.
+    """
+
+    def __init__(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> None:
+        self.run, self.seeds, self.known = run, seeds, dict[int, tuple[Tuning, dict[str, Floats]]]()
+        self.space, self.heads = Headed(backbone), head_names(backbone)
+        task = open_data(data_folder(name))
+        self.tables: dict[str, list[tuple[Table[Any], ClassNames]]] = {"task": [], "others": []}
+        digest = hashlib.sha256(task.hash.encode())
+        names = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
+        self.classes, self.train = names, on_trunks(self.space, task.split("train"), run)
+        held = task.splits.get("test") or task.split("val")
+        self.tables["task"].append((on_trunks(self.space, held, run), names))
+        for other in OTHERS:
+            data = open_data(data_folder(other))
+            digest.update(data.hash.encode())
+            held = data.splits.get("test") or data.splits.get("val") or data.split("train")
+            self.tables["others"].append((on_trunks(self.space, held, run), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,))))
+        for tables in self.tables.values():
+            for _, own in tables:
+                self.space.memory.learn([p for row in own.prompts() for p in row], run)
+        self.hash = digest.hexdigest()
+
+    def hits(self, tuning: Tuning) -> dict[str, Floats]:
+        """Return "task" and "others" -> (seeds, items) hits."""
+        if id(tuning) not in self.known:
+            rows = [self._hits(self._trained(tuning, replace(self.run, seed=s, workers=0, out=None))) for s in self.seeds]
+            self.known[id(tuning)] = tuning, {where: np.stack([r[where] for r in rows]) for where in self.tables}
+        return self.known[id(tuning)][1]
+
+    def _trained(self, tuning: Tuning, run: Run) -> Backbone:
+        if tuning.method is None:
+            return self.space
+        rows, parts = tuning.spoil(self, tuning.method, self.train, run) if tuning.spoil else (self.train, {})
+        kit = Kit({"main": self.space, **parts})
+        made = train_space(tuning.method, kit, Evidence(train=rows), FIT, run, classes=self.classes, learns=self.heads.__contains__)
+        assert isinstance(made.space, Backbone)
+        return made.space
+
+    def _hits(self, space: Backbone) -> dict[str, Floats]:
+        out = {}
+        for where, tables in self.tables.items():
+            parts = []
+            for table, names in tables:
+                with torch.inference_mode():
+                    x = normalize(space.image.encode(space.image.inputs([table.items[i] for i in range(len(table))])), dim=-1)
+                    w = normalize(space.text.encode(space.text.inputs([p for own in names.prompts() for p in own])), dim=-1)
+                parts.append((x @ w.T).argmax(1).numpy() == table.labels())
+            out[where] = np.concatenate(parts).astype(np.float64)
+        return out
+
+
+def _measured(hits: Mapping[str, Floats], where: str, seed: int) -> dict[str, Any]:
+    found = bootstrap_mean(hits[where], seed)
+    return {"acc1": found.value, "ci95": [found.low, found.high], **{f"acc1_{w}": float(h.mean()) for w, h in hits.items()}}
+
+
+BEFORE, FULL, WISE, VR = Tuning(None), Tuning(Full(smoothing=0.2)), Tuning(WiseFT(smoothing=0.2)), Tuning(VRLwF())
+TUNE = replace(FIT, batch=128, lr=1e-4)
+PLAIN = Arm(GeodesicMixup(m2=0.0), TUNE, own_heads=True)
+M2 = replace(PLAIN, method=GeodesicMixup())
+M3 = replace(PLAIN, method=GeodesicMixup(**GeodesicMixup.card.variants["m3"]))
+AT_TEXT = replace(PLAIN, method=GeodesicMixup(share=0.0))
+
+TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
+    {
+        "full": TaskTrial(FULL, ("zero-shot", BEFORE), "task", {"permuted labels": replace(FULL, spoil=shuffled_labels)}),
+        "lora": TaskTrial(
+            Tuning(LoRA(smoothing=0.2)),
+            ("zero-shot", BEFORE),
+            "task",
+            {"permuted labels": Tuning(LoRA(smoothing=0.2), shuffled_labels)},
+            {"full": FULL},
+        ),
+        "wise-ft": TaskTrial(
+            WISE, ("full", FULL), "others", {"alpha = 1": Tuning(WiseFT(alpha=1.0, smoothing=0.2))}, {"zero-shot": BEFORE}
+        ),
+        "vr-lwf": TaskTrial(
+            VR,
+            ("full", FULL),
+            "others",
+            {"one sentence, no text term": Tuning(VRLwF(size=1, over_texts=False)), "random teacher": Tuning(VRLwF(), random_teacher)},
+            {"lwf": Tuning(VRLwF(vocabulary="classes")), "wise-ft": WISE, "zero-shot": BEFORE},
+        ),
+        "geodesic-mixup": PairTrial(
+            (Comparison("the same without mixtures", Side(M2), Side(PLAIN)),),
+            (Comparison("the same without mixtures", Side(AT_TEXT), Side(PLAIN)),),
+            {"m3": Comparison("the same without mixtures", Side(M3), Side(PLAIN))},
+        ),
+    }
+)

@@ -1,0 +1,84 @@
+"""Plain fine-tuning: images of labelled classes pick their class among the prompts of all, or captioned images their caption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Space
+from diptych.core.data import ClassNames
+from diptych.core.errors import DataError
+from diptych.core.run import Run
+from diptych.core.train import Clock, Embedded, Learns, Row, everything
+from diptych.train.pair import PairTrainee, drawn_caption, item
+
+
+class TuningTrainee(PairTrainee):
+    """Fine-tunes both towers on a task.
+
+        labels:    L = CE( s x t_k ),   t_k = unit mean of the unit prompts of class k, from the text tower as it is now
+        captions:  L = the loss of pairs that the caller gives
+
+    The scale is the space's own, and is not trained.
+
+    Args:
+        space: as for ``PairTrainee``.
+        run: as for ``PairTrainee``.
+        classes: names and templates of the classes that the column "label" counts; None: rows have captions.
+        pairs: loss of captioned rows.
+        learns: as for ``PairTrainee``.
+        smoothing: of the labels.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        run: Run,
+        classes: ClassNames | None,
+        pairs: Callable[[Embedded], Tensor],
+        *,
+        learns: Learns = everything,
+        smoothing: float = 0.0,
+    ) -> None:
+        read = {"image": item} if classes else {"image": item, "text": drawn_caption}
+        super().__init__(space, None, run, read=read, learns=lambda n: "logit_" not in n and learns(n))
+        self.classes, self.pairs, self.smoothing = classes, pairs, smoothing
+        self.prompts = self.space.encoders["text"].inputs([p for own in classes.prompts() for p in own]) if classes else None
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return the image, and its label or a drawn caption.
+
+        Raises:
+            DataError: the row has no label, or one that is no class.
+        """
+        if self.classes is None:
+            return super().views(row, g)
+        label = row.columns.get("label")
+        if label is None or not 0 <= int(label) < len(self.classes):
+            raise DataError(f"Row {row.index} has no label among the {len(self.classes)} classes: give class folders, or a column 'label'.")
+        return {**super().views(row, g), "label": int(label)}
+
+    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the encoders' inputs, and (B,) labels."""
+        labels = {"label": torch.tensor([v["label"] for v in views])} if self.classes else {}
+        return {**super().collate(views), **labels}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return {"task": scalar}."""
+        return self.task(batch, self.embed(batch))
+
+    def task(self, batch: Mapping[str, Any], e: Embedded) -> Mapping[str, Tensor]:
+        """Return {"task": scalar} of a batch that is embedded already."""
+        if self.classes is None:
+            return {"task": self.pairs(e)}
+        assert self.prompts is not None
+        scale = e.scale("image", "text")[0].detach()
+        t = normalize(self.space.encoders["text"].encode(self.prompts), dim=-1)
+        head = normalize(t.reshape(len(self.classes), -1, t.shape[-1]).mean(1), dim=-1)
+        logits = scale * normalize(e.vectors["image"], dim=-1) @ head.T
+        return {"task": F.cross_entropy(logits, batch["label"], label_smoothing=self.smoothing)}
