@@ -14,6 +14,7 @@ import open_clip
 import pytest
 import torch
 from open_clip.pretrained import get_pretrained_cfg
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.support.checkpoints import FAMILIES, gap, into_hub_cache, openclip_model, vit
 
@@ -24,6 +25,8 @@ from diptych.backbones.spec import Stated
 from diptych.backbones.weights import layout, read_state
 from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.data.scenes.compose import SceneRecipe, scene
+from diptych.data.scenes.sprites import SpriteBank
 
 Folder = Callable[..., Path]
 RECIPE = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -423,3 +426,16 @@ def test_tiny_says_when_it_is_not_shipped(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(load_module, "__file__", str(tmp_path / "backbones" / "load.py"))
     with pytest.raises(NotAvailable, match="use lite"):
         load("tiny")
+
+
+def test_tiny_ships_trained_and_is_an_ordinary_openclip_model() -> None:
+    tiny = load("tiny")
+    assert (tiny.spec.dim, tiny.spec.pixels.size, tiny.spec.licence) == (128, 64, "Apache-2.0")
+    assert tiny.tower("image").depth == 4
+    picture = Image.fromarray(scene(SceneRecipe(SpriteBank(("star", "circle"), ("red", "blue"))), 7, 0).image)
+    thing = scene(SceneRecipe(SpriteBank(("star", "circle"), ("red", "blue"))), 7, 0).objects[0]
+    names = [f"{colour} {shape}" for colour in ("red", "blue") for shape in ("star", "circle")]
+    with torch.no_grad():
+        text = torch.nn.functional.normalize(tiny.text.encode(tiny.text.inputs([f"a photo of a {n}." for n in names])), dim=-1)
+        image = torch.nn.functional.normalize(tiny.image.encode(tiny.image.inputs([picture])), dim=-1)
+    assert names[int((image @ text.T).argmax())] == f"{thing.colour} {thing.noun}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from tests.support.pictures import Pictures
 
 from diptych.core.data import Column, Table
 from diptych.data.records import Records
+from tests.support.pictures import Pictures
 
 
 def records(entities: int = 6, each: int = 3, seed: int = 0, noise: float = 20.0) -> tuple[Records, np.ndarray]:

@@ -98,7 +98,7 @@ def _embedded(name: str, truncate: bool) -> Backbone:
         )
     from diptych.backbones.openclip_sources import from_folder
 
-    return from_folder(folder, "tiny", offline=True, truncate=truncate)
+    return from_folder(folder, "tiny", offline=True, truncate=truncate, licence="Apache-2.0")
 
 
 def _fetched(name: Name, offline: bool) -> Path:

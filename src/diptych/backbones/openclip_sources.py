@@ -81,7 +81,14 @@ def by_name(
 
 
 def from_folder(
-    folder: Path, name: str = "", *, offline: bool, stated: Stated = NOTHING_STATED, truncate: bool = False, allow_pickle: bool = False
+    folder: Path,
+    name: str = "",
+    *,
+    offline: bool,
+    stated: Stated = NOTHING_STATED,
+    truncate: bool = False,
+    allow_pickle: bool = False,
+    licence: str = "",
 ) -> OpenClip:
     """Load a folder in open_clip's format (what it calls ``local-dir:``).
 
@@ -92,6 +99,7 @@ def from_folder(
         stated: facts to hold against the folder's.
         truncate: as in ``by_name``.
         allow_pickle: as in ``by_name``.
+        licence: of the weights.
 
     Raises:
         NotAvailable: the folder, its configuration, weights or tokenizer are missing.
@@ -122,7 +130,7 @@ def from_folder(
     model = build(config, 0)
     load_openclip(model, read_state(weights_path, allow_pickle=allow_pickle), weights_path)
     digest = file_hash(weights_path)
-    spec = _spec(name or f"local:{folder}", architecture, digest, config, pixels, tokens, model)
+    spec = replace(_spec(name or f"local:{folder}", architecture, digest, config, pixels, tokens, model), licence=licence)
     return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
 

@@ -87,7 +87,7 @@ def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int
     """
     if evidence.auxiliary is None:
         raise MissingEvidence(
-            "This system learns from anomalies of other things, and evidence.auxiliary is missing: give an auxiliary data set with both kinds."
+            "This system learns from anomalies of other things, and evidence.auxiliary is missing: give a data set with both kinds."
         )
     labels = evidence.auxiliary.labels()
     if set(labels.tolist()) != {0, 1}:

@@ -34,7 +34,8 @@ def into_ball(x: Tensor, c: float) -> Tensor:
 
 def clipped(x: Tensor, radius: float) -> Tensor:
     """Return x min(1, r / |x|): without it points reach the edge, where gradients vanish."""
-    return x * (radius / (x.norm(dim=-1, keepdim=True) + _TINY)).clamp_max(1.0)
+    out: Tensor = x * (radius / (x.norm(dim=-1, keepdim=True) + _TINY)).clamp_max(1.0)
+    return out
 
 
 def exponential(v: Tensor, base: Tensor, c: float) -> Tensor:
@@ -47,7 +48,8 @@ def exponential(v: Tensor, base: Tensor, c: float) -> Tensor:
 def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
     """Return the (...) geodesic distances of (..., D) points."""
     apart = (c**0.5 * mobius_add(-x, y, c).norm(dim=-1)).clamp_max(1 - _TINY)
-    return 2 / c**0.5 * torch.atanh(apart)
+    out: Tensor = 2 / c**0.5 * torch.atanh(apart)
+    return out
 
 
 def plane_logits(y: Tensor, points: Tensor, normals: Tensor, c: float) -> Tensor:
@@ -63,7 +65,8 @@ def plane_logits(y: Tensor, points: Tensor, normals: Tensor, c: float) -> Tensor
     length = normals.norm(dim=-1).clamp_min(_TINY)
     factor = 2 / (1 - c * (points * points).sum(-1)).clamp_min(_TINY)
     inside = 2 * c**0.5 * (u * normals).sum(-1) / ((1 - c * (u * u).sum(-1)).clamp_min(_TINY) * length)
-    return factor * length / c**0.5 * torch.asinh(inside)
+    out: Tensor = factor * length / c**0.5 * torch.asinh(inside)
+    return out
 
 
 class _Riemannian(torch.autograd.Function):

@@ -182,7 +182,7 @@ def main(words: Sequence[str] | None = None) -> None:
         make(asked.data, asked.photos, asked.out, fit)
     else:
         backbone = load(asked.backbone or f"local:{asked.out / 'tiny'}")
-        command = "python -m diptych.tasks.tiny judge"
+        command = f"python -m diptych.tasks.tiny judge{f' --backbone {asked.backbone}' if asked.backbone else ''}"
         found = {"scenes": judge(backbone), "photos": photographed(backbone, asked.data) if asked.data else {}}
         text = json.dumps({**found, "weights": backbone.spec.weights, "command": command, "date": now(), "versions": versions()}, indent=1)
         (asked.out / "tiny.json").write_text(text + "\n", encoding="utf-8")

@@ -103,6 +103,7 @@ class TinyTrainee(PairTrainee):
         self, space: Backbone, run: Run, fit: Fit, plan: Sequence[Stage], photos: Photos, names: Sequence[str], distil: float = 0.5
     ) -> None:
         super().__init__(space, ClipLoss(), run)
+        self.contrast = ClipLoss()
         self.fit, self.plan, self.photos, self.names, self.distil = fit, plan, photos, names, distil
         bank = plan[0].recipes[0].bank
         self.colours, self.shapes = bank.colours, bank.shapes
@@ -180,7 +181,7 @@ class TinyTrainee(PairTrainee):
         pooled, tokens = tower.pooled(state), tower.norm(state.h)[:, state.prefix :]
         vectors = {"image": tower.project(pooled), "text": self.space.encoders["text"].encode(batch["text"])}
         e = Embedded(vectors, self.space.scale, gather(self.run.world), self.run.world.rank)
-        out = dict(self.objective.terms(e, self.heads, clock))
+        out = dict(self.contrast.terms(e, self.heads, clock))
         out["patch name"] = self._naming(tokens, batch["named"][:, 1:])
         out["name"] = self._naming(pooled, batch["named"][:, 0])
         photo = batch["photo"] >= 0
