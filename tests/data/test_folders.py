@@ -132,3 +132,12 @@ def test_missing_split_is_named(tmp_path: Path) -> None:
     data = class_folder(build(tmp_path, "cat/1.png"))
     with pytest.raises(DataError, match="no train split, only test"):
         data.split("train")
+
+
+def test_domains_of_the_same_classes_are_not_taken_for_classes(tmp_path: Path) -> None:
+    build(tmp_path, "photo/cat/1.png", "photo/dog/2.png", "sketch/cat/3.png", "sketch/dog/4.png")
+    with pytest.raises(DataError, match=r"holds the folders cat, dog.*give one of them, such as .*photo"):
+        class_folder(tmp_path)
+    assert class_folder(tmp_path / "photo").classes == ("cat", "dog")
+    build(tmp_path, "sketch/emu/5.png")  # other folders: photos of a class may be sorted further, as by year
+    assert class_folder(tmp_path).classes == ("photo", "sketch")

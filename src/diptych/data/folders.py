@@ -81,7 +81,8 @@ def class_folder(
 
     Raises:
         UsageError: ``root`` is no folder, or ``split`` is no name of a split.
-        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split folders.
+        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split folders, or every
+            folder holds the same folders, as domains of the same classes do.
     """
     base = _folder(root)
     wanted = None if split is None else SPLIT_NAMES.get(split.lower())
@@ -130,7 +131,20 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
     folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if c.is_dir()}
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
+    below = [_folders_alone(c.path) for c in children if c.is_dir()]
+    if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below):
+        first = next(c.name for c in children if c.is_dir())
+        raise DataError(
+            f"Every folder of {place} holds the folders {', '.join(below[0][:3])} ...: these look like domains of the same classes;"
+            f" give one of them, such as {place / first}."
+        )
     return {None: photos} if photos else folders
+
+
+def _folders_alone(folder: str) -> list[str]:
+    """Return the names of the folders in a folder that holds no picture itself."""
+    children = _visible(Path(folder))
+    return [] if any(c.is_file() and _is_picture(c.name) for c in children) else [c.name for c in children if c.is_dir()]
 
 
 def _folder(root: str | os.PathLike[str]) -> Path:
