@@ -31,7 +31,7 @@ def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, table
     assert got.code == 0
     found = {(k["left"].rpartition("[")[2], k["right"].rpartition("[")[2]) for k in got.data["links"]}
     assert found == {(f"{i}]", f"{7 - i}]") for i in range(8)}  # "zzzzzz" stays alone
-    assert got.data["labelled"] == {"pairs": 6, "val": 6, "accuracy": 1.0}
+    assert got.data["labelled"] == {"pairs": 6, "val": 6, "nearest_right": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
     rows = list(csv.DictReader(Path("links.csv").read_text().splitlines()))
     assert len(rows) == 8
     assert rows[0]["left_text"] == "north mill"

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.retrieval import average_precision, first_ranks, linked, match_threshold, median_rank, recall_at
+from diptych.metrics.retrieval import average_precision, f1_threshold, first_ranks, linked, match_threshold, median_rank, recall_at
 
 
 def drawn(n: int = 40, m: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +67,17 @@ def test_of_equal_thresholds_the_middle_of_the_widest_gap_is_taken() -> None:
     scores = np.array([0.9, 0.8, 0.3, 0.2])
     right = np.array([True, True, False, False])
     assert match_threshold(scores, right, right) == pytest.approx(0.55)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.booleans(), st.booleans()), min_size=1, max_size=12))
+def test_the_f1_is_the_best_that_a_loop_finds(rows: list[tuple[int, bool, bool]]) -> None:
+    scores = np.array([r[0] for r in rows], dtype=np.float64)
+    right = np.array([r[1] for r in rows])
+    exists = np.array([r[1] or r[2] for r in rows])
+    found = {t: 2 * right[scores >= t].sum() / ((scores >= t).sum() + exists.sum()) for t in scores}
+    threshold, f1 = f1_threshold(scores, right, exists)
+    assert f1 == max(found.values())
+    assert threshold == min(t for t, v in found.items() if v == f1)
 
 
 def test_bad_input_is_named() -> None:

@@ -81,8 +81,9 @@ def link(
     else:
         show(f"{len(found.links)} of {len(a)} records are linked, in {out}")
     if found.labelled:
-        share = f"{found.labelled['accuracy']:.1%} of {found.labelled['val']:.0f} labelled records"
-        say(f"threshold {found.threshold:.4f}, with which {share} are linked rightly")
+        said = ", ".join(f"{name} {100 * found.labelled[name]:.0f} %" for name in ("precision", "recall"))
+        about = f"of {found.labelled['val']:.0f} labelled records, the nearest is right for {100 * found.labelled['nearest_right']:.0f} %"
+        say(f"{about}; from the threshold {found.threshold:.4f} on, {said}")
 
 
 def _two(given: str | None) -> tuple[str | None, str | None]:

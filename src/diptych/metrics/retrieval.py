@@ -105,8 +105,7 @@ def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
 
     Source: Arora et al. 2023, section 3 (no-match threshold on the inner product, chosen on validation).
     """
-    if not (scores.shape == right.shape == exists.shape) or scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
-        raise DataError(f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, {exists.shape}.")
+    _check_links(scores, right, exists)
     values = np.unique(scores.astype(np.float64))
     low, high = values[0] - 1.0, values[-1] + 1.0
     edges = np.concatenate([[low], values, [high]])
@@ -118,6 +117,30 @@ def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
     good = gained[::-1].cumsum()[::-1]  # what linking from each cut on gains over linking none
     best = np.flatnonzero(good >= good.max() - 1e-9)
     return float(cuts[best[np.argmax(gaps[best])]])
+
+
+def f1_threshold(scores: Scores, right: Mask, exists: Mask) -> tuple[float, float]:
+    """Return the threshold of the best F1 of links on labelled records, and that F1. Of equal ones the lowest threshold, which links more.
+
+    F1 = 2 right links / (links + records that have a partner)
+
+    Unlike ``match_threshold`` it needs no labelled records without partner: they only cost precision where they are linked.
+
+    Args:
+        scores: (N,) finite, of each record's nearest candidate.
+        right: (N,) whether that candidate is a true partner.
+        exists: (N,) whether there is a true partner at all.
+
+    Raises:
+        DataError: no records, sizes differ, or a score is not finite.
+    """
+    _check_links(scores, right, exists)
+    order = np.argsort(-scores, kind="stable")
+    values, hits = scores[order].astype(np.float64), right[order].cumsum()
+    last = np.append(values[1:] < values[:-1], True)  # records of one score are linked together or not at all
+    f1 = np.where(last, 2 * hits / (np.arange(1, len(values) + 1) + exists.sum()), -1.0)
+    at = len(f1) - 1 - int(f1[::-1].argmax())
+    return float(values[at]), float(f1[at])
 
 
 def candidates(entities: NDArray[Any], groups: NDArray[Any] | None = None) -> tuple[Mask, Mask]:
@@ -152,6 +175,11 @@ def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any
     allowed = np.where(may, scores, -np.inf)[rows]
     nearest = allowed.argmax(1)
     return match_threshold(allowed.max(1), true[rows, nearest], np.asarray(true[rows].any(1)))
+
+
+def _check_links(scores: Scores, right: Mask, exists: Mask) -> None:
+    if not (scores.shape == right.shape == exists.shape) or scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
+        raise DataError(f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, {exists.shape}.")
 
 
 def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:

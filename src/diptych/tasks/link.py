@@ -18,7 +18,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
 from diptych.data.records import Records, joined
-from diptych.metrics.retrieval import linked, match_threshold
+from diptych.metrics.retrieval import f1_threshold
 
 CELLS = 1 << 24
 """Scores held at once (64 MiB)."""
@@ -49,7 +49,8 @@ class Linked:
         left, right: the two tables.
         threshold: from which score on records are linked; None: all are.
         method: slug of the system.
-        labelled: what the labelled pairs say: "pairs", "val" pairs that chose the threshold, and their "accuracy"; empty without.
+        labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of these whose nearest
+            record is right, and "precision", "recall" and "f1" of their links; empty without.
     """
 
     links: tuple[Link, ...]
@@ -100,7 +101,7 @@ def link(
         method: any retriever.
         backbone: for those that need one.
         run: seed, device, cache and progress.
-        pairs: labelled matches (left, right). A method that learns is fitted on four of five, and the threshold is chosen on the fifth;
+        pairs: labelled matches (left, right). A method that learns is fitted on four of five, and the fifth chooses the threshold, by F1;
             for one that learns nothing all choose it.
         threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
         one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of scores is taken.
@@ -141,24 +142,17 @@ def link(
         for i, j in pairs:
             partners.setdefault(i, set()).add(j)
         asked = np.array(sorted({i for i, _ in order[:cut]}))
+        first = values[asked, 0]
         right_first = np.array([places[i, 0] in partners[i] for i in asked])
+        exists = np.ones(len(asked), dtype=bool)
         if threshold is None:
-            threshold = _threshold(values[asked], places[asked], right_first, [partners[i] for i in asked])
-        accuracy = float(linked(values[asked, 0], right_first, np.ones(len(asked), dtype=bool), threshold).mean())
-        labelled = {"pairs": len(pairs), "val": len(asked), "accuracy": accuracy}
+            threshold, _ = f1_threshold(first, right_first, exists)
+        made, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
+        shares = {"precision": hits / max(1, int(made.sum())), "recall": hits / len(asked), "f1": 2 * hits / float(made.sum() + len(asked))}
+        labelled = {"pairs": len(pairs), "val": len(asked), "nearest_right": float(right_first.mean()), **shares}
     links = _one_to_one(values, places) if one_to_one else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
     kept = tuple(k for k in links if threshold is None or k.score >= threshold)
     return Linked(kept, left, right, threshold, method.card.slug, labelled)
-
-
-def _threshold(values: NDArray[np.float64], places: NDArray[np.int64], right: NDArray[np.bool_], partners: Sequence[set[int]]) -> float:
-    """Choose the threshold on the nearest candidates, and on the nearest ones that are no partner, for records that have none at all."""
-    rows = zip(values, places, partners, strict=True)
-    wrong = np.array([next((v for v, p in zip(vs, ps, strict=True) if p not in own), np.nan) for vs, ps, own in rows])
-    alone = np.isfinite(wrong)
-    scores = np.concatenate([values[:, 0], wrong[alone]])
-    none = np.zeros(int(alone.sum()), dtype=bool)
-    return match_threshold(scores, np.concatenate([right, none]), np.concatenate([np.ones(len(right), dtype=bool), none]))
 
 
 def _table(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> Table[Any]:
