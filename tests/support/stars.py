@@ -1,4 +1,4 @@
-"""Seeded stars: a period that the curve, the spectrum and the metadata all hang on."""
+"""Seeded stars: two hidden numbers that the curve, the spectrum and the metadata all hang on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.stars import Star, Stars
 
-GRID = np.linspace(4000, 5000, 200)
+GRID = np.linspace(4000, 5000, 256)
 
 
 def star(seed: int, points: int = 30) -> Star:
     rng = np.random.default_rng([3, seed])
     hidden = rng.uniform(0.5, 3.0, 2)
     time = np.sort(rng.uniform(0, 10, points))
-    value = 12 + hidden[0] * np.sin(2 * np.pi * time / hidden[1]) + rng.normal(0, 0.05, points)
+    value = 12 + hidden[0] * (time / 10) ** hidden[1] + rng.normal(0, 0.02, points)
     curve = LightCurve(time, value, np.full(points, 0.05))
     line = 1 + hidden[0] * np.exp(-((GRID - 4000 - 300 * hidden[1]) ** 2) / 5000) + rng.normal(0, 0.02, len(GRID))
     return Star(curve, LightCurve(GRID, line, np.full(len(GRID), 0.02)), np.array([*hidden, rng.normal(), np.nan]))

@@ -113,7 +113,8 @@ def classify(
         show_json(found.as_dict())
     else:
         show_predictions(found)
-    say(speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone))
+    spoken_of = speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone)
+    say(spoken_of.replace("images", "clips") if clips else spoken_of)
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)

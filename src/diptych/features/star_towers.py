@@ -47,7 +47,7 @@ class SpectrumTower(nn.Module):
     """GalSpecNet: four convolutions of width 3, the first three pooled by 4.
 
     Args:
-        length: W, wavelengths of the input, at least 190.
+        length: W, wavelengths of the input, at least 234: fewer leave nothing behind the last pooling.
         dropout: of the output.
     """
 

@@ -65,7 +65,7 @@ def test_white_cut_outs_keep_white_inside_and_become_square() -> None:
     cut = white_cut_out(Image.fromarray(pixels), "box")
     assert cut.rgba.shape == (20, 20, 4)
     assert (cut.rgba[..., 3] > 0).sum() == 10 * 20
-    assert (cut.rgba[4:6, 5:7, 3] == 255).all()
+    assert (cut.rgba[8:12, 4:8, 3] == 255).all()
     with pytest.raises(DataError, match="empty"):
         white_cut_out(Image.new("RGB", (4, 4), "white"), "nothing")
 

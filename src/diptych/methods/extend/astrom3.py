@@ -142,7 +142,7 @@ class AstroM3(Extender):
 
     Args:
         length: L, measurements of a light curve that are seen, >= 1.
-        grid: first wavelength, last wavelength, number of wavelengths of a spectrum (at least 190).
+        grid: first wavelength, last wavelength, number of wavelengths of a spectrum (at least 234).
         width, layers, heads, hidden: of the tower of light curves.
         facts: width of the tower of metadata.
         dim: D.
@@ -199,9 +199,9 @@ class AstroM3(Extender):
 
     def __post_init__(self) -> None:
         counts = (self.length, self.width, self.layers, self.heads, self.hidden, self.facts, self.dim, self.epochs, self.batch)
-        if min(counts) < 1 or self.width % self.heads or self.width % 2 or self.grid[2] < 190 or not self.grid[0] < self.grid[1]:
+        if min(counts) < 1 or self.width % self.heads or self.width % 2 or self.grid[2] < 234 or not self.grid[0] < self.grid[1]:
             raise UsageError(
-                f"AstroM3 takes counts >= 1, an even width that the heads divide, and an ascending grid of 190 or more: change {self}."
+                f"AstroM3 takes counts >= 1, an even width that the heads divide, and an ascending grid of 234 or more: change {self}."
             )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace:

@@ -188,7 +188,7 @@ class ViFiCLIP(Extender):
         proof=ProofPlan(
             claim="Heads tuned on 16 clips a class beat the untrained frame mean on clips of unseen things and places.",
             control="With shuffled texts they do not; and no tuning tells clips from the same clips played backwards.",
-            datasets=("tuxpaint_stamps",),
+            datasets=("tuxpaint_stamps", "short_videos", "exercise_pairs"),
             minutes=12,
         ),
         variants={"": {}, "prompts": {"tunes": "prompts"}, "heads": {"tunes": "heads"}},

@@ -30,10 +30,12 @@ from diptych.core.run import Run
 from diptych.data.folders import image_paths
 from diptych.data.formats.clips import FrameFolders
 from diptych.data.images import open_image
-from diptych.data.scenes.moving import BACKWARDS, MovingClips, drawn_plan
+from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
 from diptych.features.clips import ClipEncoder, PooledFrames, image_head
 from diptych.features.embed import embed
+from diptych.methods.extend.frame_mean import FrameMean
+from diptych.methods.extend.vifi_clip import ViFiCLIP
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.proofs.classify import CHANCE
 
@@ -119,7 +121,9 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
         rows = [r for r in csv.DictReader(file) if r["kind_guess"] == "photo_or_painting"]
     rng = np.random.default_rng(2023)
     sprites: list[Picture] = []
-    train, test, new = [], [], []
+    train: list[Moving] = []
+    test: list[Moving] = []
+    new: list[Moving] = []
     for key, word in {**BASE, **NEW}.items():
         own = [r for r in rows if (r["category"], r["subcategory"]) == key]
         numbers = range(len(sprites), len(sprites) + len(own))
@@ -189,9 +193,9 @@ class ClipTrial:
         twins: what is measured beside it, on base and on new classes.
     """
 
-    method: Extender
-    baseline: Extender | None = None
-    twins: Mapping[str, Extender] = field(default_factory=dict)
+    method: ViFiCLIP | FrameMean
+    baseline: FrameMean | None = None
+    twins: Mapping[str, ViFiCLIP] = field(default_factory=dict)
 
     metric = "acc1"
 
@@ -252,13 +256,13 @@ class ClipTrial:
         root = _find(name, file)
         with (root / file).open(encoding="utf-8", newline="") as opened:
             rows = list(csv.DictReader(opened))
-        items = FrameFolders([str(root / r[column]) for r in rows], 2 if name == "exercise_pairs" else FRAMES)
+        items = FrameFolders([str(root / r[column]) for r in rows], 2 if root.name == "exercise_pairs" else FRAMES)
         texts = [prompt.replace("{}", r["action"]) for r in rows]
         place = {split: [i for i, r in enumerate(rows) if r.get("split", "val") == split] for split in ("train", "val")}
         bench = ClipBench(backbone, run, items.frames)
         test, said = Subset(items, tuple(place["val"])), [texts[i] for i in place["val"]]
         train = Table(Subset(items, tuple(place["train"])), {"captions": Column("captions", [texts[i] for i in place["train"]])})
-        systems = {m.card.slug: replace(m, frames=items.frames) for m in (self.method, self.baseline) if m is not None}  # type: ignore[call-arg]
+        systems = {m.card.slug: replace(m, frames=items.frames) for m in (self.method, self.baseline) if m is not None}
         counts: dict[str, list[int]] = {}
         for slug, method in systems.items():
             if method.card.trains == "nothing" or place["train"]:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.colours import coloured
+from tests.support.moving import video
+from tests.support.small_clip import small_clip
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A red video, and a folder of blue frames."""
+    (tmp_path / "clips").mkdir()
+    video(tmp_path / "clips/a.mp4", 6, colour=(200, 30, 30))
+    (tmp_path / "clips/b").mkdir()
+    for n in range(3):
+        coloured(tmp_path / "clips/b" / f"{n}.png", "blue", n, noise=0)
+    return tmp_path / "clips"
+
+
+def test_videos_and_frame_folders_are_classified(diptych: Cli, clips: Path) -> None:
+    got = diptych("classify", clips, "--names", "red, blue", "--frames", "2", "-k", "1")
+    assert got.code == 0
+    assert [line.split()[:2] for line in got.out.splitlines()] == [["a.mp4", "red"], ["b", "blue"]]
+    assert "frames2" in got.err
+    alone = diptych("classify", clips / "a.mp4", "--names", "red, blue", "--json", "-k", "1")
+    assert alone.data["predictions"][0]["labels"][0]["label"] == "red"
+    assert alone.data["backbone"].endswith("+frames8")
+
+
+def test_without_frames_a_folder_of_pictures_holds_photos(diptych: Cli, clips: Path) -> None:
+    got = diptych("classify", clips / "b", "--names", "red, blue", "--json", "-k", "1")
+    assert len(got.data["predictions"]) == 3
+
+
+def test_unreadable_videos_are_named_and_the_code_is_3(diptych: Cli, clips: Path) -> None:
+    (clips / "c.mp4").write_bytes(b"no video")
+    got = diptych("classify", clips, "--names", "red, blue", "--frames", "2")
+    assert got.code == 3
+    assert len(got.out.splitlines()) == 2
+    assert "c.mp4: damaged, or no video" in got.err
+
+
+def test_wrong_use_is_said(diptych: Cli, clips: Path, tmp_path: Path) -> None:
+    got = diptych("classify", clips, "--names", "red, blue", "--frames", "2", "--model", tmp_path)
+    assert got.code == 2
+    got = diptych("classify", tmp_path / "absent.mp4", "--names", "red, blue")
+    assert (got.code, "no file or folder" in got.err) == (2, True)
+    got = diptych("extend", clips, "--tunes", "prompts")
+    assert (got.code, "full or heads" in got.err) == (2, True)
+    got = diptych("extend", clips, "--names", "a, b")
+    assert (got.code, "no train split" in got.err) == (1, True)
+    (tmp_path / "clip-model").mkdir()
+    (tmp_path / "clip-model/x").touch()
+    assert "not empty" in diptych("extend", clips).err
+
+
+def test_a_backbone_is_tuned_kept_and_used(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split, colour in (("train", "red"), ("train", "blue"), ("test", "red"), ("test", "blue")):
+        for clip in range(3):
+            folder = tmp_path / "set" / split / colour / f"clip{clip}"
+            folder.mkdir(parents=True)
+            for n in range(2):
+                coloured(folder / f"{n}.png", colour, 10 * clip + n + (100 if split == "test" else 0))
+    from diptych.backbones import openclip_sources
+
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr(
+        "diptych.backbones.load.load",
+        lambda name="lite", **more: (
+            vit if name == "lite" else openclip_sources.from_folder(Path(name.removeprefix("local:")), name, offline=True)
+        ),
+    )
+    got = diptych("extend", tmp_path / "set", "--frames", "2", "--epochs", "20", "--out", tmp_path / "tuned", "--json")
+    assert got.code == 0, got.err
+    assert (got.data["clips"], got.data["tested"], got.data["held"]) == (6, 6, "test")
+    assert got.data["right"]["vifi-clip"] >= got.data["right"]["frame-mean"]
+    used = diptych(
+        "classify", tmp_path / "set/test", "--frames", "2", "--backbone", f"local:{tmp_path / 'tuned'}", "--templates", "a photo of a {}.",
+        "--json", "-k", "1",
+    )  # fmt: skip
+    assert used.code == 0, used.err
+    right = [p["labels"][0]["label"] == Path(p["path"]).parent.name for p in used.data["predictions"]]
+    assert sum(right) == got.data["right"]["vifi-clip"]
