@@ -31,6 +31,7 @@ from diptych.cli import (
     models,
     new_system,
     options,
+    pretrain,
     protocol,
     prove,
     rerun,
@@ -106,6 +107,7 @@ app.command("encode")(encode.encode)
 app.command("extend")(extend.extend)
 app.command("export")(export.export)
 app.command("finetune")(finetune.finetune)
+app.command("pretrain")(pretrain.pretrain)
 board.app.command("detect")(detect_board.board_detect)
 board.app.command("retrieve")(retrieve_board.board_retrieve)
 board.app.command("few-shot")(protocol.board_few_shot)

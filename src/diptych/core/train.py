@@ -11,6 +11,7 @@ from diptych.core.backbone import Space, Spec, State
 from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
+from diptych.core.language import Writer
 from diptych.core.method import Method
 from diptych.core.run import Run
 
@@ -197,6 +198,18 @@ Learns = Callable[[str], bool]
 def everything(name: str) -> bool:
     """Let every parameter learn."""
     return True
+
+
+class Rewriter(Method):
+    """Role of what rewrites texts before a training: the result is a writer, so rewrites are recorded, stored and reused as others are."""
+
+    @abstractmethod
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:
+        """Return a writer that is asked ``about`` a text, and answers with up to ``n`` other wordings of it.
+
+        Raises:
+            MissingPart: the kit has no writer to ask.
+        """
 
 
 class Recipe(Method):

@@ -66,6 +66,21 @@ def relative_alignment(x: Vectors, y: Vectors) -> NDArray[np.float64]:
     return np.asarray(others.min(1) - np.diag(squared), dtype=np.float64)
 
 
+def effective_rank(x: Vectors) -> float:
+    """Return exp(entropy of the covariance's eigenvalues, normalised to sum 1): how many directions are used. From 1 to D; 0 without any.
+
+    Args:
+        x: (N, D) vectors.
+
+    Source: Roy and Vetterli 2007.
+    """
+    values = np.linalg.svd(_some(x) - x.mean(0), compute_uv=False).astype(np.float64) ** 2
+    if values.sum() <= 0:
+        return 0.0
+    p = values[values > 0] / values.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
 def _some(x: Vectors) -> Vectors:
     if x.ndim != 2 or not len(x):
         raise DataError(f"Vectors are (N, D), at least one, and these are {x.shape}.")

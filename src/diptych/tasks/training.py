@@ -152,8 +152,8 @@ def tune(
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     start = time.perf_counter()
     with with_store(run) as stored:
-        before = measured(backbone, data, classes, elsewhere, templates, stored)
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
+        before = measured(space, data, classes, elsewhere, templates, stored)
         tables = {n: _paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
         if isinstance(space, Headed):
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
@@ -161,9 +161,9 @@ def tune(
         more = {**_decoder(method, space, tables["train"], run), **(kit or {})}
         training = replace(stored, out=out)
         made = train_space(method, Kit({"main": space, **more}), evidence, fit, training, classes=classes, learns=learnt, resume=resume)
-        trained = made.space.whole if isinstance(made.space, Headed) else made.space
-        assert isinstance(trained, Backbone)  # a recipe that is given a backbone gives one back
-        after = measured(trained, data, classes, elsewhere, templates, stored)
+        assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
+        after = measured(made.space, data, classes, elsewhere, templates, stored)
+    trained = made.space.whole if isinstance(made.space, Headed) else made.space
     for kind in ("image_spread", "text_spread"):
         if after[data.name][kind] < COLLAPSE * before[data.name][kind]:
             raise Collapsed(
@@ -225,6 +225,8 @@ def measured(
 
 
 def _metrics(backbone: Backbone, table: Table[Any], classes: ClassNames | None, run: Run, *, geometry: bool) -> dict[str, float]:
+    if isinstance(backbone, Headed):
+        table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
     x = normalize(embed(backbone.image, table.items, run), dim=-1)
     out: dict[str, float] = {}
     texts: torch.Tensor

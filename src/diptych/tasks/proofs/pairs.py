@@ -28,6 +28,7 @@ from diptych.data.labelled import LabelledData
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, HeadSpace, head_names, on_trunks
 from diptych.metrics.retrieval import first_ranks
+from diptych.metrics.spread import effective_rank
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
@@ -59,7 +60,7 @@ class Arm:
         method: objective or recipe.
         fit: its settings.
         rows: changes the training rows: shuffled captions, fewer of them.
-        kit: parts beside the space, made from the training rows.
+        kit: parts beside the space, made from the training rows as they were.
         own_heads: train the backbone's own heads instead of fresh ones.
         start: scale and bias of fresh heads at the start.
         learns: which parameters of the space learn.
@@ -123,7 +124,7 @@ class PairBench:
             for seed in self.seeds:
                 run = replace(self.run, seed=seed, workers=0, out=None)
                 rows = arm.rows(self.train, run) if arm.rows else self.train
-                parts = arm.kit(rows, run) if arm.kit else {}
+                parts = arm.kit(self.train, run) if arm.kit else {}
                 kit = Kit({"main": self.start(arm, run), **parts})
                 made.append(train_space(arm.method, kit, Evidence(train=rows), arm.fit, run, learns=learns))
             self.known[id(arm)] = arm, made
@@ -146,6 +147,15 @@ class PairBench:
             assert isinstance(made.space, HeadSpace)
             rows.append(recall(*self.vectors(made.space), k))
         return np.stack(rows)
+
+    def rank(self, arm: Arm | None) -> Floats:
+        """Return (seeds, 1) the effective rank of held-out photos and queries, mean of both, as a share of the width; None: 0."""
+        rows = []
+        for made in self.trained(arm) if arm else ():
+            assert isinstance(made.space, HeadSpace)
+            x, y = self.vectors(made.space)
+            rows.append([(effective_rank(x.numpy()) + effective_rank(y.flatten(0, 1).numpy())) / 2 / x.shape[1]])
+        return np.array(rows or [[0.0]] * len(self.seeds))
 
     def _chance(self, k: int) -> float:
         n, q = len(self.test), len(tuple(self.test.columns["captions"].values[0])[self.queries])

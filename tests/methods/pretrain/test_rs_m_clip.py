@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.train.test_pair import FIT, RUN, accuracy, small, squares
+
+from diptych.core.data import Evidence
+from diptych.core.errors import MissingHook, UsageError
+from diptych.core.kit import Kit
+from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _SelfDistilled, self_distillation
+from diptych.train.loop import train
+from diptych.train.recipe import train_space
+
+TINY = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
+ROWS = Evidence(train=squares())
+
+
+def test_distillation_against_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    s, t, c = torch.randn(3, 4, 5, generator=g), torch.randn(2, 4, 5, generator=g), torch.randn(5, generator=g)
+    total, count = 0.0, 0
+    for i in range(2):
+        for v in range(3):
+            if v != i:
+                p, q = torch.softmax((t[i] - c) / 0.04, -1), torch.log_softmax(s[v] / 0.1, -1)
+                total, count = total - sum(float(p[b] @ q[b]) for b in range(4)) / 4, count + 1
+    assert self_distillation(list(s), list(t), c, 0.04, 0.1).item() == pytest.approx(total / count, rel=1e-5)
+
+
+def test_equal_scores_give_ln_k() -> None:
+    flat = [torch.zeros(3, 7)] * 2
+    assert self_distillation(flat, flat, torch.zeros(7), 0.04, 0.1).item() == pytest.approx(math.log(7))
+
+
+def test_scores_are_cosines() -> None:
+    torch.manual_seed(0)
+    head = Prototypes(5, 8, 4, 6)
+    assert head(100 * torch.randn(50, 5)).abs().max() <= 1 + 1e-6
+
+
+def trainee(method: RSMClip = TINY) -> _SelfDistilled:
+    (only,) = method.stages(Kit({"main": small()}), None, ROWS, RUN)
+    assert isinstance(only, _SelfDistilled)
+    return only
+
+
+def test_one_step_moves_centre_and_teacher_after_the_loss() -> None:
+    t = trainee()
+    before = {n: p.clone() for n, p in t.teacher.network.named_parameters()}
+    train(t, squares(), replace(FIT, steps=1), RUN)
+    torch.testing.assert_close(t._centre(), 0.1 * t.seen)
+    for name, p in t.teacher.network.named_parameters():
+        torch.testing.assert_close(p, 0.9 * before[name] + 0.1 * dict(t.student.named_parameters())[name])
+    assert not any(n.startswith("teacher.") for g in t.groups() for n in g.names)
+    assert t.sides == (32, 16)
+
+
+def test_without_centring_the_centre_stays() -> None:
+    t = trainee(replace(TINY, centring=False))
+    train(t, squares(), replace(FIT, steps=1), RUN)
+    assert not t._centre().any()
+
+
+def test_it_learns_and_gives_the_space_back() -> None:
+    made = train_space(TINY, Kit({"main": small()}), ROWS, FIT, RUN)
+    assert accuracy(made.space) > 0.9
+    assert made.parts == {}
+    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+
+
+def test_resumes_to_the_same_bits(tmp_path) -> None:
+    fit = replace(FIT, steps=6, batch=20)
+    whole = train_space(TINY, Kit({"main": small()}), ROWS, fit, RUN)
+    run, t = replace(RUN, out=tmp_path), trainee()
+    losses = t.losses
+    t.losses = lambda b, p, c: 1 / 0 if c.step == 4 else losses(b, p, c)  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        train(t, squares(), fit, run)
+    again = train_space(TINY, Kit({"main": small()}), ROWS, fit, run, resume=True)
+    assert again.space.fingerprint == whole.space.fingerprint
+
+
+def test_what_cannot_work_is_refused() -> None:
+    from tests.support.backbone import SmallBackbone
+
+    with pytest.raises(MissingHook):
+        next(TINY.stages(Kit({"main": SmallBackbone()}), None, ROWS, RUN))
+    with pytest.raises(UsageError, match="temperatures above 0"):
+        RSMClip(sharp=0.0)
