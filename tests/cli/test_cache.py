@@ -96,7 +96,7 @@ def test_move_takes_embeddings_and_content_keys(diptych: Cli, used: Path, colour
     assert "DIPTYCH_CACHE=new" in got.out
     assert diptych("cache", "list", "--json").data["spaces"] == []
     assert diptych("cache", "list", "--cache", "new", "--json").data["spaces"] == before
-    assert sorted(p.name for p in used.iterdir()) == ["embeddings"]
+    assert sorted(p.name for p in used.iterdir()) == ["embeddings", "engines"]  # engines are made anew where they are missing
     monkeypatch.setenv("DIPTYCH_CACHE", "new")
     with FileKeys(Path("new/keys.sqlite")) as keys:
         keys.key(next(colours.rglob("*.png")))

@@ -139,7 +139,7 @@ def lines_of(page: Path) -> list[str]:
 
 
 def test_there_is_a_page_a_verb() -> None:
-    assert {p.stem for p in PAGES} == {path.split()[0] for path in commands()} | {"index"}
+    assert {p.stem for p in PAGES} == {path.split()[0] for path in commands()} | {"photo-index"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

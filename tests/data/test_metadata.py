@@ -13,8 +13,8 @@ from diptych.data.words import WordNet
 def test_wordnet_entries_begin_with_numbers_and_keep_case() -> None:
     found = entries("wordnet")
     assert found[:3] == ("0", "1", "2")
-    assert {"dog", "hot dog", "Eiffel Tower"} <= set(found)
-    assert len(found) == len(set(found)) > 70_000
+    assert {"dog", "ice cream", "Eiffel Tower"} <= set(found)
+    assert len(found) == len(set(found)) > 60_000
     names = WordNet.load().names()
     assert len(names) == len(WordNet.load())
     assert names[0] == WordNet.load().synset(int(WordNet.load().offsets[0])).name
@@ -40,7 +40,7 @@ def test_frequent_words_and_bigrams() -> None:
 
 
 def test_lines_seek_by_byte_and_shards_cover_them_once(tmp_path: Path) -> None:
-    texts = [f"ünï {i} " * (i % 7) for i in range(50)]
+    texts = [f"ünï {i} " * (i % 7) for i in range(51)]
     (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(texts).encode())
     stream = open_lines(tmp_path / "t.txt")
     whole = list(stream)

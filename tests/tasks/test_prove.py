@@ -156,7 +156,8 @@ def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, monkeypa
         find_data("colours")
 
 
-def test_what_has_no_proof_is_refused(folder: Path) -> None:
+def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.tasks.prove.OWN_TRIALS", {})
     with pytest.raises(UsageError, match="no system"):
         prove("gpa", ColourBackbone(), Run())
     with pytest.raises(UsageError, match="no proof yet"):

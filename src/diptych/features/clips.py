@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from diptych.core.backbone import Backbone, Encoder, Inputs, Spec, Tower
 from diptych.core.errors import MissingHook
@@ -199,6 +198,8 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     window = (*box, box[0] + side, box[1] + side)
     crops = [np.array(f.resize((size, size), Image.Resampling.BICUBIC, box=window)) for f in chosen]
     pixels = torch.from_numpy(np.stack(crops)).movedim(-1, 1)
+    from torchvision.transforms import v2  # its import writes to the environment and to the warning filters
+
     colours = v2.Compose([v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8), v2.RandomGrayscale(0.2)])
     coloured: Tensor = colours(pixels).float() / 255
     return coloured.flip(-1) if mirror < 0.5 else coloured

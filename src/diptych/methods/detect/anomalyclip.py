@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -313,6 +312,8 @@ class FittedAnomalyCLIP(FittedDetector):
         where = slots(self.backbone, NAMES, self.method.length)
         with torch.no_grad():
             head = state_head(self.backbone.tower("text"), where, {n: t.to(where.embeds.device) for n, t in self.prompts.items()})
+        from scipy import ndimage  # its import adds a warning filter
+
         side = self.method.side or self.backbone.spec.pixels.size
         for i in range(len(images)):
             image = images[i]
