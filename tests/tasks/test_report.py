@@ -78,7 +78,7 @@ def test_the_page_loads_nothing_and_holds_every_part(finished: tuple[Board, Path
     assert "diptych board classify colours" in text
     assert board.fingerprint in text
     assert "every file could be read" in text
-    assert text.count('<th scope="col"') == 12 + 10
+    assert text.count('<th scope="col"') == 11 + 10
     first = re.search(r"data:image/jpeg;base64,([^\"]+)", text)
     assert first
     assert max(Image.open(io.BytesIO(base64.b64decode(first[1]))).size) <= 420

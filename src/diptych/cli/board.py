@@ -177,5 +177,5 @@ def _extra(row: Row) -> str:
 def show_comparison(compared: Comparison) -> None:
     """Print mean ranks over several data sets."""
     rows = [(name, f"{rank:.2f}") for name, rank in sorted(zip(compared.systems, compared.ranks, strict=True), key=lambda pair: pair[1])]
-    title = f"Mean rank over {len(compared.datasets)} data sets; differences below {compared.difference:.2f} may be chance"
-    show_table(["system", "rank"], rows, right=(1,), title=title)
+    show(f"\nMean rank over {len(compared.datasets)} data sets. {compared.remark}")
+    show_table(["system", "rank"], rows, right=(1,))

@@ -41,6 +41,13 @@ class Comparison:
     difference: float
     left_out: tuple[str, ...]
 
+    @property
+    def remark(self) -> str:
+        """What a reader may conclude from a difference of mean ranks."""
+        if max(self.ranks) - min(self.ranks) <= self.difference:
+            return f"No two differ by more than chance may: that takes {self.difference:.2f} ranks on {len(self.datasets)} data sets."
+        return f"Mean ranks that lie within {self.difference:.2f} may differ by chance (Nemenyi's test at 5 %)."
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         data: dict[str, Any] = plain({"kind": "comparison", **vars(self)})
@@ -62,8 +69,7 @@ class Comparison:
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
             f"<style>{style}</style><main><header><h1>{escape(title)}</h1></header><section><h2>Mean ranks</h2><figure>{plot}",
-            f"<figcaption>1 is best. A bar joins systems whose mean ranks lie within {self.difference:.2f}, Nemenyi's critical difference",
-            " at 5 %: what it joins may differ by chance. Few data sets make long bars.</figcaption></figure></section>",
+            f"<figcaption>1 is best. {self.remark} A bar joins such systems; few data sets make long bars.</figcaption></figure></section>",
             '<section><h2>Top-1, %</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>',
             "".join(f'<th scope="col">{escape(name)}</th>' for name in self.datasets)
             + '<th scope="col">mean rank</th></tr></thead><tbody>',

@@ -119,19 +119,8 @@ def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
 def _table(board: Board) -> Iterator[str]:
     five = len(board.classes) >= 5
     top5 = ["top-5"] if five else []
-    heads = [
-        "shots",
-        "top-1",
-        "gain over<br>zero-shot",
-        *top5,
-        "mean per<br>class",
-        "ECE",
-        "NLL",
-        "fit, s",
-        "predict, s",
-        "photos,<br>texts",
-        "peak MiB",
-    ]
+    last = ("ECE", "NLL", "fit,<br>predict, s", "photos,<br>texts", "peak MiB")
+    heads = ["shots", "top-1", "gain over<br>zero-shot", *top5, "mean per<br>class", *last]
     yield '<section><h2>Board</h2><div class="scroll"><table>'
     yield "<caption>Percent, mean over seeds; small figures are 95 % intervals. NLL in nats. "
     yield "p: paired test against zero-shot, corrected by Holm.</caption><thead><tr>"
@@ -147,7 +136,7 @@ def _table(board: Board) -> Iterator[str]:
         yield f"<td>{_with_interval(row, 'mean_per_class_recall')}</td><td>{_with_interval(row, 'ece')}</td>"
         low, high = row.ci95["nll"]
         yield f'<td>{row.metrics["nll"]:.2f}<span class="i">{low:.2f}–{high:.2f}</span></td>'
-        yield f"<td>{row.seconds('fit'):.2f}</td><td>{row.seconds('predict'):.2f}</td>"
+        yield f"<td>{row.seconds('fit'):.2f}<span class='i'>{row.seconds('predict'):.2f}</span></td>"
         yield f"<td>{row.records[0].images or '–'}<span class='i'>{row.records[0].extra_texts or ''}</span></td>"
         yield f"<td>{max(r.peak_memory_mib for r in row.records):.0f}</td></tr>"
     yield "</tbody></table></div>"

@@ -29,12 +29,10 @@ def acting(board: Board) -> Iterator[str]:
         kind = "base" if row is board.base() else ""
         yield f'<tr class="{kind}"><th scope="row">{escape(row.label)}</th>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
     yield "</tbody></table></div>"
-    seen = any(row.acting.get("seen") for row in rows)
-    yield '<p class="note">Calibrated on photos apart from test' + (
-        ", some of which fit had seen, so promises are too bold" if seen else ""
-    )
-    yield f". Sets are made to hold the true class in {100 * SETS:.0f} % of photos; at most {100 * UNKNOWN:.0f} % of photos of these "
-    yield "classes should be called unknown. A dash: too few photos to promise that.</p></section>"
+    bold = " Some of them fit had seen too, so promises are too bold." if any(row.acting.get("seen") for row in rows) else ""
+    yield f'<p class="note">Calibrated on photos apart from test.{bold} Sets are made to hold the true class in {100 * SETS:.0f} % of '
+    yield f"photos; at most {100 * UNKNOWN:.0f} % of photos of these classes should be called unknown. A dash: too few photos to promise "
+    yield "that.</p></section>"
 
 
 def reliability(board: Board) -> Iterator[str]:
