@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from diptych.core.errors import DataError, UsageError
 
@@ -76,6 +74,9 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
         raise DataError("No calibration item has its true class among the candidates, so no temperature can be fitted: give more items.")
     z, y = logits[known].astype(np.float64), labels[known]
     rows = np.arange(len(y))
+
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
 
     def loss(log_t: float) -> float:
         return -float(log_softmax(z * np.exp(-log_t), axis=1)[rows, y].mean())

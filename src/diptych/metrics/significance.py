@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata, studentized_range
 
 from diptych.core.errors import DataError, UsageError
 
@@ -52,6 +51,8 @@ def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """
     if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
         raise DataError(f"Ranks need finite values, (data sets, systems), at least one, and got {values.shape}.")
+    from scipy.stats import rankdata
+
     ranks: NDArray[np.float64] = rankdata(-values, axis=1).mean(axis=0)
     return ranks
 
@@ -73,6 +74,8 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
     """
     if systems < 2 or datasets < 1 or not 0 < level < 1:
         raise UsageError(f"A critical difference takes 2 systems and 1 data set or more, not {systems} and {datasets} (level {level}).")
+    from scipy.stats import studentized_range
+
     q = float(studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
     return float(q * np.sqrt(systems * (systems + 1) / (6 * datasets)))
 

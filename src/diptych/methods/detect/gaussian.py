@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -84,6 +83,8 @@ class Gaussian(Detector):
         total = float((centred**2).sum()) / len(z)
         if total < 1e-12:
             raise DataError("All normal photos have one embedding, so they have no spread to measure with: give two or more.")
+        from sklearn.covariance import ledoit_wolf_shrinkage  # its import writes to the environment
+
         share = float(ledoit_wolf_shrinkage(z.numpy()))
         _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
         kept = sizes > 1e-9 * sizes[0]
