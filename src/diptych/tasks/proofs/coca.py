@@ -22,8 +22,10 @@ from diptych.tasks.proofs.classify import CHANCE
 from diptych.tasks.proofs.pairs import FRESH, WIDTH, Arm, PairBench, shuffled_captions
 from diptych.train.captioning import PAD, WordIds, next_logits
 from diptych.train.recipe import DECODER, WORDS
+from diptych.train.schedule import Fit
 
 Floats = NDArray[np.float64]
+WRITING = replace(FRESH, batch=64)
 OTHERS = 4
 """Photos that each held-out photo is compared with."""
 
@@ -37,15 +39,20 @@ def decoder(rows: Table[Any], run: Run) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class CoCaTrial:
-    """Trains heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo explains it better."""
+    """Trains heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo explains it better.
 
+    Args:
+        fit: settings of both trainings.
+    """
+
+    fit: Fit = WRITING
     metric: str = "own_photo"
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return hash, items, claim and control of one data set; see ``OwnTrial``."""
         bench = PairBench(name, backbone, run, seeds)
         seed = run.integer("bootstrap")
-        arm = Arm(CoCaLoss(pad=PAD), fit=replace(FRESH, batch=64), kit=decoder)
+        arm = Arm(CoCaLoss(pad=PAD), self.fit, kit=decoder)
         own, spoiled = own_photo(bench, arm), own_photo(bench, replace(arm, rows=shuffled_captions))
         chance = np.full_like(own[0], 0.5)
         gain, control = (one_sided_lower(hits, chance, seed) for hits in (own[0], spoiled[0]))

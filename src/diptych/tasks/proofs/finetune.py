@@ -134,8 +134,8 @@ class TaskBench:
 
     def __init__(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> None:
         self.run, self.seeds, self.known = run, seeds, dict[int, tuple[Tuning, dict[str, Floats]]]()
-        self.space, self.heads = Headed(backbone), head_names(backbone)
         task = open_data(data_folder(name))
+        self.space, self.heads = Headed(backbone), head_names(backbone)
         self.tables: dict[str, list[tuple[Table[Any], ClassNames]]] = {"task": [], "others": []}
         digest = hashlib.sha256(task.hash.encode())
         names = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
