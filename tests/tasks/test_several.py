@@ -57,6 +57,31 @@ def test_bad_input(tmp_path: Path) -> None:
         several_labels(photos.take([0, 1]), ClassNames(tuple(sorted(COLOURS))), ZeroShot(), ColourBackbone(), Run())
 
 
+def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from diptych.cli.main import app
+
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone(name=name))
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    names = sorted(COLOURS)
+    colour_folder(tmp_path / "d", {"": 6}, names)
+    rows = [f"d/{name}/{i}.png,{name};{names[i % 5]}" for name in names for i in range(6)]
+    (tmp_path / "photos.csv").write_text("\n".join(["path,labels", *rows]))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        got = CliRunner().invoke(app, ["board", "several-labels", *words])
+        return got.exit_code, got.stdout, got.stderr
+
+    code, out, err = run("photos.csv")
+    assert code == 0, err
+    assert "measured on 15 others, 5 classes" in out
+    assert run("photos.csv", "--json")[1].startswith("{")
+    assert run("photos.csv", "--method", "gda")[0] == 2
+    assert run("none.csv")[0] != 0
+
+
 @pytest.mark.data
 @pytest.mark.slow
 def test_coco(data_root: Path) -> None:

@@ -37,6 +37,7 @@ from diptych.cli import (
     rerun,
     retrieve_board,
     segment,
+    several,
     systems,
     verify,
 )
@@ -110,6 +111,7 @@ app.command("finetune")(finetune.finetune)
 app.command("pretrain")(pretrain.pretrain)
 board.app.command("detect")(detect_board.board_detect)
 board.app.command("retrieve")(retrieve_board.board_retrieve)
+board.app.command("several-labels")(several.board_several_labels)
 board.app.command("few-shot")(protocol.board_few_shot)
 app.add_typer(board.app, name="board")
 app.add_typer(audit.app, name="audit")

@@ -1,0 +1,64 @@
+"""``diptych board several-labels``: from which score on is a class there, on photos that show more than one?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import say_skipped, show, show_json, show_table
+from diptych.core.errors import UnreadableItem, UsageError
+
+
+def board_several_labels(
+    table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.", show_default=False)],
+    labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
+    separator: Annotated[str, options.option("--separator", help="What stands between two labels.")] = ";",
+    path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",
+    method: Annotated[str, options.option("--method", help="A system that sees no labels.")] = "zero-shot",
+    templates: options.Templates = None,
+    texts: options.TextPool = None,
+    seed: Annotated[int, options.option("--seed", help="Seed of the two halves.")] = 0,
+    json: options.Json = False,
+    backbone: options.BackboneName = "lite",
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    batch: options.Batch = 32,
+    workers: options.Workers = 2,
+    cache: options.Cache = None,
+) -> None:
+    """Choose a threshold for each class on half of the photos, and measure on the other half."""
+    from diptych import catalog
+    from diptych.core.data import ClassNames, Evidence
+    from diptych.core.method import Classifier
+    from diptych.data.formats.typed import Typed, read_typed
+    from diptych.tasks.several import several_labels
+
+    system = catalog.find(method)
+    if not issubclass(system, Classifier) or {"train", "unlabelled"} & set(system.card.needs.evidence):
+        raise UsageError(f"{method} learns from photos: give a classifier that sees none, such as zero-shot or description.")
+    data = read_typed(table, {"labels": Typed("multilabel", labels, separator)}, items=path)
+    if len(data.splits) > 1:
+        raise UsageError(f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split.")
+    pool = options.text_pool(texts)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    tower = options.open_backbone(backbone, run)
+    classes = ClassNames(data.classes, options.template_set(templates))
+    evidence: Evidence[object] = Evidence(texts=pool.texts if pool else None)
+    (only,) = data.splits.values()
+    found = several_labels(only, classes, system(), tower, run, evidence=evidence)
+    if json:
+        show_json(found.as_dict())
+    else:
+        show_table(["class", "there from"], [(n, f"{t:+.2f}") for n, t in zip(found.names, found.thresholds, strict=True)], right=(1,))
+        show(
+            f"Thresholds chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, {tower.spec.name}:"
+        )
+        low, high = 100 * found.micro.low, 100 * found.micro.high
+        show(f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; the one best class alone "
+             f"{100 * found.top1:.1f}; mean average precision {100 * found.average_precision:.1f}.")  # fmt: skip
+    say_skipped(found.facts["skipped"])
+    if found.facts["skipped"]:
+        raise typer.Exit(UnreadableItem.exit_code)
