@@ -237,7 +237,6 @@ class Recipe(Method):
         """
 
 
-
 def _stack(values: list[Any]) -> Any:
     import torch
 
