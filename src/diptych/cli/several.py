@@ -53,9 +53,7 @@ def board_several_labels(
         show_json(found.as_dict())
     else:
         show_table(["class", "there from"], [(n, f"{t:+.2f}") for n, t in zip(found.names, found.thresholds, strict=True)], right=(1,))
-        show(
-            f"Thresholds chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, {tower.spec.name}:"
-        )
+        show(f"Chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, {tower.spec.name}:")
         low, high = 100 * found.micro.low, 100 * found.micro.high
         show(f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; the one best class alone "
              f"{100 * found.top1:.1f}; mean average precision {100 * found.average_precision:.1f}.")  # fmt: skip

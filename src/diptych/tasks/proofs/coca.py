@@ -37,9 +37,6 @@ def decoder(rows: Table[Any], run: Run) -> Mapping[str, Any]:
         return {WORDS: words, DECODER: SmallLM(len(words), width=128, depth=2, heads=4, context=words.context, memory=WIDTH)}
 
 
-LARGER = replace(FRESH, batch=64)
-
-
 @dataclass(frozen=True)
 class CoCaTrial:
     """Trains heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo explains it better.
