@@ -27,6 +27,10 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
+# One thread a worker; and glibc keeps freed buffers, since giving each back to the kernel costs more than the tests themselves on small machines.
+test: export OMP_NUM_THREADS ?= 1
+test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
