@@ -1,0 +1,89 @@
+"""What every system that trains a space owes its user, multiplied over the catalog."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.train.test_pair import COLOURS, FIT, small, squares
+
+from diptych import catalog
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text
+from diptych.core.errors import MissingEvidence, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import Objective, Recipe, Trained
+from diptych.features.small_lm import SmallLM
+from diptych.train.captioning import WordIds
+from diptych.train.recipe import DECODER, WORDS, train_space
+
+INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
+ROWS = [(c["slug"], v) for c in INDEX if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
+SLUGS = sorted({slug for slug, _ in ROWS})
+SHORT = replace(FIT, steps=2)
+
+
+class Echo:
+    def write(self, asks: Any) -> list[list[Text]]:
+        return [[Text(f"see {a.about}")] for a in asks]
+
+
+def make(slug: str, variant: str = "") -> Objective | Recipe:
+    system = catalog.find(slug)
+    made = system(**system.card.variants[variant])
+    assert isinstance(made, (Objective, Recipe))
+    if slug == "rs-m-clip":
+        return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
+
+
+def train(method: Objective | Recipe, space: Any, seed: int = 1, labels: bool = False) -> Trained:
+    table = squares(20)
+    captions = [c for own in table.columns["captions"].values for c in own]
+    words = WordIds.of(captions)
+    with Run().seeded("decoder"):
+        lm = SmallLM(len(words), width=8, depth=1, heads=2, memory=12)
+    kit = {"main": space, "writer": Echo(), DECODER: lm, WORDS: words}
+    names = ClassNames(tuple(COLOURS), ("a {} square",)) if labels else None
+    rows = Table(table.items, {"label": Column("label", np.arange(20) % 5)}) if labels else table
+    return train_space(method, Kit(kit), Evidence(train=rows), SHORT, Run(seed=seed, workers=0), classes=names)
+
+
+@pytest.mark.parametrize(("slug", "variant"), ROWS)
+def test_every_row_trains_and_gives_a_space_of_the_same_shape(slug: str, variant: str) -> None:
+    space = small()
+    before = {n: t.clone() for n, t in space.module().state_dict().items()}
+    made = train(make(slug, variant), space, labels=variant == "lwf")
+    assert {n: t.shape for n, t in made.space.module().state_dict().items()} == {n: t.shape for n, t in before.items()}
+    assert made.space.fingerprint != space.fingerprint
+    assert all(torch.equal(t, before[n]) for n, t in space.module().state_dict().items())
+    assert not made.space.module().training
+    assert len(made.log) == SHORT.steps
+    assert all(np.isfinite(v) for r in made.log for v in r.values())
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_same_seed_same_bits_and_global_state_is_untouched(slug: str) -> None:
+    def state() -> list[Any]:
+        return [torch.get_rng_state().tolist(), repr(np.random.get_state()), torch.get_num_threads(), list(warnings.filters)]  # noqa: NPY002
+
+    one = train(make(slug), small())
+    torch.rand(3)
+    before, grad = state(), torch.is_grad_enabled()
+    two = train(make(slug), small())
+    assert state() == before
+    assert torch.is_grad_enabled() is grad
+    assert one.space.fingerprint == two.space.fingerprint
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_what_is_missing_is_named(slug: str) -> None:
+    with pytest.raises(MissingPart):
+        train_space(make(slug), Kit(), Evidence(train=squares(20)), SHORT, Run(workers=0))
+    with pytest.raises(MissingEvidence):
+        train_space(make(slug), Kit({"main": small()}), Evidence(), SHORT, Run(workers=0))
