@@ -143,7 +143,10 @@ class AstroM3(Extender):
     Args:
         length: L, measurements of a light curve that are seen, >= 1.
         grid: first wavelength, last wavelength, number of wavelengths of a spectrum (at least 234).
-        width, layers, heads, hidden: of the tower of light curves.
+        width: of the tower of light curves.
+        layers: its blocks.
+        heads: of each block.
+        hidden: width of its feed-forward layers.
         facts: width of the tower of metadata.
         dim: D.
         dropouts: of the towers of photometry, spectra, metadata.
