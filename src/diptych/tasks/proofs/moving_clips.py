@@ -207,39 +207,36 @@ class ClipTrial:
         said, new = (list(t.columns["captions"].values) for t in (data.test, data.new))
         learns = self.method.card.trains != "nothing"
 
-        def hits(method: Extender | None, on: Table[Any], texts: list[str], spoil: Spoil | None = None) -> Hits:
-            if method is None:
-                return np.full((len(seeds), len(texts)), 1 / len(set(texts)))
-            rows = []
+        def hits(method: Extender | None, spoil: Spoil | None = None) -> tuple[Hits, Hits]:
+            """Return (seeds, items) hits on clips of the base classes and of the new ones."""
+            rows: tuple[list[Hits], list[Hits]] = ([], [])
             for s in seeds:
                 own = replace(run, seed=s)
                 train = shots(data.train, own)
-                space = bench.tuned(method, spoil(train, own) if spoil else train, own)
-                right = texts if learns or spoil is None else [texts[i] for i in np.random.default_rng(s).permutation(len(texts))]
-                rows.append(bench.right(space, on.items, right))
-            return np.stack(rows)
+                space = None if method is None else bench.tuned(method, spoil(train, own) if spoil else train, own)
+                for found, table, texts in zip(rows, (data.test, data.new), (said, new), strict=True):
+                    right = texts if learns or spoil is None else [texts[i] for i in np.random.default_rng(s).permutation(len(texts))]
+                    chance = np.full(len(texts), 1 / len(set(texts)))
+                    found.append(chance if space is None else bench.right(space, table.items, right))
+            return np.stack(rows[0]), np.stack(rows[1])
 
-        own, base = hits(self.method, data.test, said), hits(self.baseline, data.test, said)
+        (own, fresh), (base, base_fresh) = hits(self.method), hits(self.baseline)
         gain = one_sided_lower(own, base, seed)
         over = CHANCE if self.baseline is None else self.baseline.card.slug
         about = {"over": over, "variant": None, "shots": SHOTS if learns else 0}
         claim = {**about, "gain": gain.value, "gain_lower95": gain.low, "method": _measured(own, seed), "baseline": _measured(base, seed)}
-        spoiled = hits(self.method, data.test, said, shuffled_texts)
+        spoiled, _ = hits(self.method, shuffled_texts)
         controls = [_control("shuffled texts", about, spoiled, base, seed)]
         beside = []
         if learns:
             way = list(data.replayed.columns["captions"].values)
-            rows = []
-            for s in seeds:
-                space = bench.tuned(self.method, data.played, replace(run, seed=s))
-                rows.append(_of_two(bench, space, data.replayed.items, way))
-            both = np.stack(rows)
+            played = (bench.tuned(self.method, data.played, replace(run, seed=s)) for s in seeds)
+            both = np.stack([_of_two(bench, space, data.replayed.items, way) for space in played])
             controls.append(_control("forwards or backwards", {**about, "over": CHANCE}, both, np.full_like(both, 0.5), seed))
-            fresh = hits(self.method, data.new, new)
-            beside.append(_twin("new classes: frame mean", fresh, hits(self.baseline, data.new, new), seed))
+            beside.append(_twin("new classes: frame mean", fresh, base_fresh, seed))
             for label, twin in self.twins.items():
-                beside.append(_twin(label, own, hits(twin, data.test, said), seed))
-                beside.append(_twin(f"new classes: {label}", fresh, hits(twin, data.new, new), seed))
+                seen, unseen = hits(twin)
+                beside += [_twin(label, own, seen, seed), _twin(f"new classes: {label}", fresh, unseen, seed)]
         return {
             "data_hash": data.hash,
             "items": len(data.test),
