@@ -161,7 +161,7 @@ def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) ->
     if len(photos) > 1 and frames is None:
         return ImageFiles(photos, keys), ()
     data = open_data(photos[0], keys) if frames is None else open_clips(photos, frames, keys)
-    from diptych.tasks.encode import Joined
+    from diptych.data.joined import Joined
 
     return Joined(tuple(table.items for table in data.splits.values())), data.classes
 

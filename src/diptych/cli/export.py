@@ -33,8 +33,8 @@ def export(
 ) -> None:
     """Write ONNX files and measure them; exit code 5 where vectors or accuracy fall below their bound."""
     from diptych.core.data import ClassNames
+    from diptych.data.joined import Joined
     from diptych.data.load import open_data
-    from diptych.tasks.encode import Joined
     from diptych.tasks.export_tower import FORMS
     from diptych.tasks.export_tower import export as write
 

@@ -22,6 +22,7 @@ from diptych.data.formats.parquet import image_column, parquet_images
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
+from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.rows import SUFFIXES as TABLES
 from diptych.data.rows import inside, read_columns
@@ -157,47 +158,6 @@ def joined(parts: Sequence[Records]) -> Records:
         tuple(t for p in parts for t in p.texts),
         tuple(f for p in parts for f in (p.facts or ({},) * len(p))),
     )
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Samples one after another, found by bisection.
-
-    Args:
-        parts: in order.
-    """
-
-    parts: tuple[Samples[Any], ...]
-
-    def __post_init__(self) -> None:
-        ends = [0]
-        for part in self.parts:
-            ends.append(ends[-1] + len(part))
-        object.__setattr__(self, "_ends", ends)
-
-    def _at(self, index: int) -> tuple[Samples[Any], int]:
-        import bisect
-
-        ends: list[int] = self.__dict__["_ends"]
-        number = bisect.bisect_right(ends, range(ends[-1])[index]) - 1
-        return self.parts[number], index - ends[number]
-
-    def __len__(self) -> int:
-        return int(self.__dict__["_ends"][-1])
-
-    def __getitem__(self, index: int, /) -> Any:
-        part, place = self._at(index)
-        return part[place]
-
-    def key(self, index: int, /) -> str:
-        """Return the content key of an item."""
-        part, place = self._at(index)
-        return part.key(place)
-
-    def name(self, index: int, /) -> str:
-        """Return the name of an item."""
-        part, place = self._at(index)
-        return part.name(place)
 
 
 def stamp(name: str) -> str:

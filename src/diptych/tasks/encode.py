@@ -20,6 +20,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_readable
 from diptych.tasks.record import now, versions, write_bytes, write_json
@@ -120,41 +121,6 @@ def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Sequence[str
         columns["label"] = [data.classes[k] for _, t in tables for k in (t.labels() if "label" in t.columns else ())]
         columns["split"] = [split for split, t in tables for _ in range(len(t))]
     return joined, {name: values for name, values in columns.items() if len(values) == len(joined)}
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Samples one after another.
-
-    Args:
-        parts: in order.
-    """
-
-    parts: tuple[Samples[Any], ...]
-
-    def _at(self, index: int) -> tuple[Samples[Any], int]:
-        for part in self.parts:
-            if index < len(part):
-                return part, index
-            index -= len(part)
-        raise IndexError(index)
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def __getitem__(self, index: int, /) -> Any:
-        part, place = self._at(index)
-        return part[place]
-
-    def key(self, index: int, /) -> str:
-        """Return the content key of an item."""
-        part, place = self._at(index)
-        return part.key(place)
-
-    def name(self, index: int, /) -> str:
-        """Return the name of an item."""
-        part, place = self._at(index)
-        return part.name(place)
 
 
 def _parquet(columns: Mapping[str, Sequence[str]]) -> bytes:

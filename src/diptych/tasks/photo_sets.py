@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.data import Column, Table
+from diptych.data.joined import Joined
 from diptych.data.load import open_data
 
 SETS: Mapping[str, str | None] = MappingProxyType(
@@ -31,26 +31,5 @@ def photos(data: Path, name: str, part: str | None) -> tuple[Table[Any], tuple[s
     if part is not None and name != "pacs_small":
         return found.split(part), found.classes
     tables = list(found.splits.values())
-    items = [(t, i) for t in tables for i in range(len(t))]
     labels = np.concatenate([t.labels() for t in tables])
-    return Table(_Joined(tuple(items)), {"label": Column("label", labels)}), found.classes
-
-
-@dataclass(frozen=True)
-class _Joined:
-    items: tuple[tuple[Table[Any], int], ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, i: int) -> Any:
-        table, j = self.items[i]
-        return table.items[j]
-
-    def key(self, i: int) -> str:
-        table, j = self.items[i]
-        return table.items.key(j)
-
-    def name(self, i: int) -> str:
-        table, j = self.items[i]
-        return table.items.name(j)
+    return Table(Joined(tuple(t.items for t in tables)), {"label": Column("label", labels)}), found.classes

@@ -32,6 +32,7 @@ from diptych.features.embed import embed
 from diptych.features.image_regions import Weighting, regions, tokens_and_attention
 from diptych.features.prefix import PrefixAligner
 from diptych.features.small_lm import SmallLM
+from diptych.features.vectors import Vectors
 from diptych.features.vocabulary import BEGIN, END, PAD, Vocabulary
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
@@ -43,33 +44,6 @@ NOISE = 8.2
 def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
     """Return normalise(v + sqrt(noise) eps), the size of ``vectors``; ``noise`` is a variance a coordinate."""
     return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Embedded sentences as samples.
-
-    Args:
-        values: (N, D).
-        texts: where they come from, for keys and names.
-    """
-
-    values: Tensor
-    texts: Texts
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int, /) -> Tensor:
-        return self.values[index]
-
-    def key(self, index: int, /) -> str:
-        """Return the key of the sentence."""
-        return self.texts.key(index)
-
-    def name(self, index: int, /) -> str:
-        """Return the sentence."""
-        return self.texts.name(index)
 
 
 class WriterTrainee(Trainee):

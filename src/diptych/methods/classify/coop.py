@@ -28,7 +28,7 @@ from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
 from diptych.features.prompts import Position, Slots, encode_prompts, frozen, slots, word_vectors
-from diptych.features.stored_views import Views
+from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -205,7 +205,7 @@ class CoOp(Classifier):
             epochs = 10 if self.conditional else epochs_for(round(len(labels) / len(classes)))
         if epochs:
             views = normalize(embed(backbone.image, table.items, run, views=replace(TIP_VIEWS, draws=self.views)), dim=-1)
-            data = Table(Views(views, table.items), {"label": Column("label", labels)})
+            data = Table(Vectors(views, table.items), {"label": Column("label", labels)})
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=len(labels) // batch)
             settings = Fit(self.rate, batch, epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=self.decay)

@@ -30,8 +30,8 @@ from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
 from diptych.features.prompts import Slots, encode_prompts, frozen, slots, word_vectors
-from diptych.features.stored_views import Views
 from diptych.features.tuned_image import TunedEncoder, TunedImage
+from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -267,7 +267,7 @@ class MoCoOp(Classifier):
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=self.epochs * (len(labels) // batch) // 10)
             settings = Fit(self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=5e-4, clip=1.0)
-            items = table.items if self.norms else Views(embed(backbone.image, table.items, run, views=TIP_VIEWS), table.items)
+            items = table.items if self.norms else Vectors(embed(backbone.image, table.items, run, views=TIP_VIEWS), table.items)
             data: Table[Any] = Table(items, {"label": Column("label", labels)})
             weights = (self.text, self.gating)
             trainee = MixtureTrainee(backbone, where, hard, mixture, tuned, len(classes), weights)

@@ -30,8 +30,8 @@ from diptych.data.sentences import sentence
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.stored_views import Views
 from diptych.features.tuned_image import TunedEncoder, TunedImage
+from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
@@ -237,7 +237,7 @@ class NoLA(Classifier):
         if self.epochs:
             labels = self._taught(kit, backbone, images, head, run)
             strong = replace(STRONG_VIEWS, draws=self.views)
-            items = images if tuned else Views(embed(backbone.image, images, run, views=strong), images)
+            items = images if tuned else Vectors(embed(backbone.image, images, run, views=strong), images)
             data: Table[Any] = Table(items, {"label": Column("label", labels.numpy())})
             settings = Fit(
                 self.rate,

@@ -21,13 +21,13 @@ from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.formats.anomaly import CLASSES, read_mvtec
+from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.recapture import Recaptured
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.tasks.detect import Ranking, rank
-from diptych.tasks.encode import Joined
 from diptych.tasks.proofs.classify import CHANCE, Claim
 
 Fit = Callable[[Detector, Kit, Evidence[Any], Run], FittedDetector]
