@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from tests.support.backbone import SmallBackbone
-from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures, picture
 from tests.support.small_clip import small_clip
 
@@ -19,7 +18,6 @@ from diptych.features.prefix import PrefixAligner
 from diptych.features.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 from diptych.methods.caption import maccap as m
 from diptych.methods.caption.maccap import MacCap
-from diptych.methods.caption.nearest_caption import NearestCaption
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
 EVIDENCE: Evidence[Any] = Evidence(texts=TextPool({"a": tuple(map(Text, TEXTS[:2])), "b": tuple(map(Text, TEXTS[2:]))}))
@@ -132,15 +130,3 @@ def test_bad_input_is_named(clip: Any) -> None:
         MacCap(queries=0)
     with pytest.raises(UsageError, match="weights regions by"):
         MacCap(weighting="soft")  # type: ignore[arg-type]
-
-
-def test_the_nearest_caption_is_the_most_alike() -> None:
-    b = DenseColours()
-    fitted = NearestCaption().fit(Kit({"main": b}), EVIDENCE, Run())
-    found = fitted.caption(IMAGES, Run(), n=9)
-    assert [len(own) for own in found] == [4, 4, 4]
-    z = torch.nn.functional.normalize(b.image.encode(b.image.inputs([IMAGES[0]])), dim=-1)
-    t = torch.nn.functional.normalize(b.text.encode(b.text.inputs(list(TEXTS))), dim=-1)
-    assert found[0][0].value == TEXTS[int((z @ t.T).argmax())]
-    with pytest.raises(MissingEvidence):
-        NearestCaption().fit(Kit({"main": b}), Evidence(), Run())

@@ -10,7 +10,6 @@ import torch
 from tests.support.backbone import SmallBackbone
 from tests.support.moving import clip_task, moving
 from tests.support.small_clip import small_clip
-from tests.support.visual_backbone import VisualBackbone
 from timm.data.mixup import mixup_target
 
 from diptych.backbones.load import load
@@ -181,7 +180,3 @@ def test_bad_input(vit: Backbone) -> None:
         fit(quick("prompts"), SmallBackbone(), Evidence(train=train))
     with pytest.raises(UsageError, match="counts >= 1"):
         ViFiCLIP(frames=0)
-    with pytest.raises(UsageError, match="1 frame"):
-        FrameMean(0)
-    with pytest.raises(MissingHook, match="mean of several frames"):
-        FrameMean(2).fit(Kit({"main": VisualBackbone()}), Evidence(), RUN).tower("image")

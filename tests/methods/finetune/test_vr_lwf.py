@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.support.tuning_work import SHORT, labelled, run, state
+from tests.train.test_pair import small, squares
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.errors import MissingEvidence, UsageError
+from diptych.methods.finetune.full import Full
+from diptych.methods.finetune.vr_lwf import VRLwF, distilled, random_sentences
+
+
+def test_distillation_against_a_loop_and_its_floor() -> None:
+    g = torch.Generator().manual_seed(0)
+    old, new = torch.randn(3, 4, generator=g).double(), torch.randn(3, 4, generator=g).double()
+    p, q = (np.exp(t.numpy() / 2) / np.exp(t.numpy() / 2).sum(1, keepdims=True) for t in (old, new))
+    assert distilled(old, new, 2.0).item() == pytest.approx(4 * (p * np.log(p / q)).sum(1).mean(), rel=1e-10)
+    assert distilled(old, old, 2.0).item() == 0.0
+    new.requires_grad_()
+    (own,) = torch.autograd.grad(distilled(old, new, 2.0), new)
+    (cross,) = torch.autograd.grad(-4 * ((old / 2).softmax(-1) * (new / 2).log_softmax(-1)).sum(-1).mean(), new)
+    torch.testing.assert_close(own, cross)  # cross-entropy has the same gradient
+
+
+def test_one_sentence_without_the_text_term_binds_nothing() -> None:
+    plain = state(run(Full(smoothing=0.2), fit=SHORT).space)
+    bound = state(run(VRLwF(size=1, over_texts=False), fit=SHORT).space)
+    assert all(torch.equal(plain[n], bound[n]) for n in plain)
+
+
+@pytest.mark.parametrize("method", [VRLwF(size=50), VRLwF(vocabulary="classes")])
+def test_vr_lwf_keeps_similarities_that_plain_fine_tuning_loses(method: VRLwF) -> None:
+    space, items = small(), labelled().items
+    others = ["a dog on the grass", "two cups", "snow", "a wooden chair"]
+
+    def similar(b: Backbone) -> torch.Tensor:
+        with torch.no_grad():
+            x = normalize(b.image.encode(b.image.inputs([items[i] for i in range(20)])), dim=-1)
+            return x @ normalize(space.text.encode(space.text.inputs(others)), dim=-1).T
+
+    before = similar(space)
+    moved = {m.card.slug: (similar(run(m).space) - before).abs().mean() for m in (Full(smoothing=0.2), replace(method, weight=20.0))}
+    assert moved["vr-lwf"] < 0.8 * moved["full"]
+
+
+def test_random_sentences_hold_no_special_token() -> None:
+    space = small()
+    ids = random_sentences(space, 300, 10, torch.Generator().manual_seed(0))
+    assert isinstance(ids, torch.Tensor)
+    real = space.text.inputs(["a"])
+    assert set(ids[:, 0].tolist()) == {int(real[0, 0])}  # type: ignore[index]
+    assert set(ids[:, 11].tolist()) == {49407}
+    assert not (ids[:, 1:11] >= 49406).any()
+    assert not (ids[:, 1:11] == space.spec.pad).any()
+
+
+def test_vocabulary_of_classes_needs_names() -> None:
+    with pytest.raises(MissingEvidence, match="needs class names"):
+        run(VRLwF(vocabulary="classes"), classes=None, table=squares(), fit=SHORT)
+    with pytest.raises(UsageError, match="at least one sentence"):
+        VRLwF(size=0)
