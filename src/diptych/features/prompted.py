@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import UsageError
 from diptych.features.deep_prompts import appended, refreshed
 from diptych.features.prompts import Slots, encode_prompts, slots, word_vectors
+from diptych.features.visual import SameInputs
 
 
 class Prompts(nn.Module):
@@ -44,7 +44,7 @@ class Prompts(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class PromptedImage:
+class PromptedImage(SameInputs):
     """The image encoder with prompts behind the patches.
 
     Args:
@@ -56,7 +56,6 @@ class PromptedImage:
     backbone: Backbone
     prompts: Prompts
     digest: str = ""
-    modality: str = "image"
 
     @property
     def dim(self) -> int:
@@ -64,18 +63,9 @@ class PromptedImage:
         return self.backbone.image.dim
 
     @property
-    def size(self) -> int | None:
-        """Side of the input in pixels."""
-        return self.backbone.image.size
-
-    @property
     def fingerprint(self) -> str:
         """Hash of the backbone's encoder and the prompts."""
         return _joined(self.backbone.image.fingerprint, self.digest)
-
-    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        """Return the backbone's own inputs."""
-        return self.backbone.image.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) embeddings, not normalised."""

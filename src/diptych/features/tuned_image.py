@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from diptych.backbones.towers.edits import insert
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import MissingHook
+from diptych.features.visual import SameInputs
 
 if TYPE_CHECKING:
     from diptych.core.backbone import Stage, State
@@ -93,7 +94,7 @@ class TunedImage(nn.Module):
 
 
 @dataclass(frozen=True)
-class TunedEncoder:
+class TunedEncoder(SameInputs):
     """An image encoder round a tuned tower.
 
     Args:
@@ -105,7 +106,6 @@ class TunedEncoder:
     backbone: Backbone
     tuned: TunedImage
     fingerprint: str
-    modality: str = "image"
 
     @classmethod
     def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> TunedEncoder:
@@ -132,15 +132,6 @@ class TunedEncoder:
     def dim(self) -> int:
         """Joint width D."""
         return self.backbone.image.dim
-
-    @property
-    def size(self) -> int | None:
-        """Side of the input in pixels."""
-        return self.backbone.image.size
-
-    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        """Return the backbone's own inputs."""
-        return self.backbone.image.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings, not normalised."""

@@ -13,8 +13,28 @@ from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import MissingHook
 
 
+class SameInputs:
+    """What image encoders share that see a backbone's own inputs and make other vectors of them.
+
+    Attributes:
+        backbone: whose inputs they take.
+    """
+
+    backbone: Backbone
+    modality = "image"
+
+    @property
+    def size(self) -> int | None:
+        """Side of the input in pixels."""
+        return self.backbone.image.size
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
+        """Return the backbone's own inputs."""
+        return self.backbone.image.inputs(items, size)
+
+
 @dataclass(frozen=True)
-class Unprojected:
+class Unprojected(SameInputs):
     """The image encoder of a backbone without its projection.
 
     Args:
@@ -26,7 +46,6 @@ class Unprojected:
     backbone: Backbone
     dim: int
     by_tower: bool
-    modality: str = "image"
 
     @classmethod
     def of(cls, backbone: Backbone) -> Unprojected:
@@ -48,15 +67,6 @@ class Unprojected:
     def fingerprint(self) -> str:
         """Of the backbone's image encoder, and where it was cut."""
         return f"{self.backbone.image.fingerprint}-unprojected-{'tower' if self.by_tower else 'dense'}"
-
-    @property
-    def size(self) -> int | None:
-        """Side of the input in pixels."""
-        return self.backbone.image.size
-
-    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        """Return the backbone's own inputs."""
-        return self.backbone.image.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, C) float32 features, pooled and normed as the encoder does, not projected."""

@@ -31,7 +31,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
 from diptych.tasks.proofs.classify import swapped_lists, swapped_sides
-from diptych.tasks.record import machine, now, plain, threads, versions
+from diptych.tasks.record import circumstances, plain
 
 OWN, NAMES, SWAPPED, RANDOM = "own texts", "names only", "texts of other classes", "random words"
 LEVEL = 0.05
@@ -179,15 +179,7 @@ def ablate(
         "texts": pool.as_dict(),
         "shots": shots,
         "seeds": list(seeds),
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
-        "device": run.device,
-        "precision": run.precision,
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
+        **circumstances(backbone, run, command),
         "skipped": [str(e) for e in failed],
     }
     return Ablation(tuple(rows), missing, facts)

@@ -23,7 +23,7 @@ from diptych.metrics.detection import alarm_rates, auroc_bootstrap, false_alarm_
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import kept_aside, openable, rank
 from diptych.tasks.proofs.detect import detector, draws
-from diptych.tasks.record import machine, now, plain, threads, versions, write_bytes, write_json
+from diptych.tasks.record import circumstances, plain, write_bytes, write_json
 
 METRICS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pro", "false_alarms", "detected")
 """In the order shown; the last two at the threshold that normal photos kept aside gave."""
@@ -167,15 +167,7 @@ def detect_board(
             bar.advance()
     facts = {
         "data_hash": data.hash if not broken + failed else None,
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
-        "device": run.device,
-        "precision": run.precision,
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
+        **circumstances(backbone, run, command),
     }
     return DetectBoard(data, thing, rate, tuple(rows), missing, tuple(str(e) for e in broken + failed), facts)
 

@@ -46,7 +46,7 @@ from diptych.tasks.proofs.pretrain import TRIALS as PRETRAIN_TRIALS
 from diptych.tasks.proofs.retrieve import TRIALS as RETRIEVE_TRIALS
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
-from diptych.tasks.record import machine, now, plain, threads, versions
+from diptych.tasks.record import circumstances, plain
 
 Hits = NDArray[np.float64]
 
@@ -143,16 +143,8 @@ def prove(
         "seeds": list(seeds),
         "val": "full",
         "templates": list(ENSEMBLE),
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
         "seconds": round(time.perf_counter() - start, 2),
-        "device": run.device,
-        "precision": run.precision,
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
+        **circumstances(backbone, run, command),
         "skipped": [f"{path}: {reason}" for path, reason in skipped.items()],
     }
     return Proof(slug, shown, found, facts)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from diptych.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Spec
+    from diptych.core.backbone import Backbone, Spec
+    from diptych.core.run import Run
 
 PACKAGES = ("diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy", "scikit-learn")
 ZERO_SHOT = "zeroshot_classification"
@@ -221,6 +222,21 @@ def threads() -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
+    """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine, command, date."""
+    return {
+        "backbone": backbone.spec.name,
+        "fingerprint": backbone.fingerprint,
+        "device": run.device,
+        "precision": run.precision,
+        "threads": threads(),
+        "versions": versions(),
+        "machine": machine(),
+        "command": command,
+        "date": now(),
+    }
 
 
 def peak_memory_mib() -> float:

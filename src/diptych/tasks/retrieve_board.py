@@ -16,7 +16,7 @@ from diptych.core.method import Retriever
 from diptych.core.run import Run
 from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap
 from diptych.tasks.proofs.retrieve import CHANCE, LinkageBench, LinkageData
-from diptych.tasks.record import machine, now, plain, threads, versions, write_json
+from diptych.tasks.record import circumstances, plain, write_json
 
 BASE = ("clippings", "mean")
 """The row that gains are measured against: the untrained mean."""
@@ -117,14 +117,6 @@ def retrieve_board(
         "items": int(np.shape(hits[CHANCE, ""])[1]),
         "entities": int(data.entities.max()) + 1,
         "seeds": list(seeds),
-        "backbone": backbone.spec.name,
-        "fingerprint": backbone.fingerprint,
-        "device": run.device,
-        "precision": run.precision,
-        "threads": threads(),
-        "versions": versions(),
-        "machine": machine(),
-        "command": command,
-        "date": now(),
+        **circumstances(backbone, run, command),
     }
     return RetrieveBoard(tuple(sorted(rows, key=lambda r: -r.recall.value)), missing, facts)

@@ -10,7 +10,7 @@ logits   = head( LN(Block([g; g']))_0 )                                         
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +30,7 @@ from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.tuned_image import TunedImage
+from diptych.features.visual import SameInputs
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -245,21 +246,13 @@ class GLSim(Classifier):
 
 
 @dataclass(frozen=True)
-class _Logits:
+class _Logits(SameInputs):
     """The net as an encoder whose vectors are logits, so that pictures are read and batched as for any other."""
 
     net: GLSimNet
     backbone: Backbone
     dim: int
     fingerprint: str
-    modality: str = "image"
-
-    @property
-    def size(self) -> int | None:
-        return self.backbone.image.size
-
-    def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        return self.backbone.image.inputs(items, size)
 
     def encode(self, x: Inputs, /) -> Tensor:
         assert isinstance(x, Tensor)
