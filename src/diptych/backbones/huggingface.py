@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
+from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, on_device, scale_and_bias
 from diptych.backbones.pixels import image_batch
-from diptych.backbones.spec import fingerprint, state_hash
+from diptych.backbones.spec import state_hash
 from diptych.backbones.tokens import Tokens, padded
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Spec, Tower
+from diptych.core.backbone import Inputs, Spec
 
 
 @dataclass(frozen=True)
@@ -43,35 +43,8 @@ FAMILIES = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class HubImage:
-    """The image encoder of a transformers model.
-
-    Args:
-        model: with ``get_image_features``.
-        spec: what it is.
-        weights: hash of the weights.
-    """
-
-    model: nn.Module
-    spec: Spec
-    weights: str
-    modality = "image"
-
-    @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
-
-    @property
-    def size(self) -> int:
-        """Side of the square input in pixels."""
-        return self.spec.pixels.size
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, architecture and pixel recipe."""
-        return fingerprint("image", self.spec, self.weights)
+class HubImage(ModuleImage):
+    """The image encoder of a module with ``get_image_features``."""
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
         """Return (B, 3, S, S) normalised pixels, by our own recipe.
@@ -86,40 +59,16 @@ class HubImage:
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings of (B, 3, S, S) normalised pixels."""
-        return _vectors(self.model.get_image_features(pixel_values=_moved(x, self.model)))  # type: ignore[operator]
+        return _vectors(self.model.get_image_features(pixel_values=on_device(x, self.model)))  # type: ignore[operator]
 
 
-@dataclass(frozen=True, eq=False)
-class HubText:
-    """The text encoder of a transformers model.
-
-    Args:
-        model: with ``get_text_features``.
-        spec: what it is.
-        weights: hash of the weights.
-        tokens: the checkpoint's tokenizer.
-        family: padding and masking rules.
-        truncate: cut texts that are too long instead of raising.
-    """
-
-    model: nn.Module
-    spec: Spec
-    weights: str
-    tokens: Tokens
-    family: Family
-    truncate: bool = False
-    modality = "text"
-    size = None
+class HubText(ModuleText):
+    """The text encoder of a module with ``get_text_features``."""
 
     @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, architecture, tokenizer and truncation (a cut text must not answer for a refused one)."""
-        return fingerprint("text", self.spec, self.weights, identity=self.tokens.identity, truncate=self.truncate)
+    def family(self) -> Family:
+        """Padding and masking rules."""
+        return FAMILIES[self.spec.architecture]
 
     def inputs(self, items: Sequence[str], size: int | None = None) -> Tensor:
         """Return (B, L) int64 token ids, padded to the context length where the tower sees padding (SigLIP).
@@ -131,12 +80,12 @@ class HubText:
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings of (B, L) token ids."""
-        ids = _moved(x, self.model)
+        ids = on_device(x, self.model)
         mask = (ids != self.spec.pad).long() if self.family.masked else None
         return _vectors(self.model.get_text_features(input_ids=ids, attention_mask=mask))  # type: ignore[operator]
 
 
-class HuggingFace(Backbone):
+class HuggingFace(ModuleBackbone):
     """A transformers model, its tokenizer and its pixel recipe.
 
     The module is put in eval mode and float32; its weights must not change afterwards (use ``rebuild`` after training).
@@ -150,59 +99,16 @@ class HuggingFace(Backbone):
     """
 
     def __init__(self, model: nn.Module, spec: Spec, tokens: Tokens, *, truncate: bool = False, weights: str | None = None) -> None:
-        self._model, self._spec, self.tokens, self._truncate = model.eval().float(), spec, tokens, truncate
-        weights = weights or state_hash(model)
-        family = FAMILIES[spec.architecture]
-        self._encoders: dict[str, Encoder[Any]] = {
-            "image": HubImage(model, spec, weights),
-            "text": HubText(model, spec, weights, tokens, family, truncate),
-        }
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """How scaled cosines become probabilities: sigmoid for SigLIP, else softmax."""
-        return self._spec.score
-
-    @property
-    def spec(self) -> Spec:
-        """What this model is."""
-        return self._spec
+        weights = weights or state_hash(model.float())
+        text = HubText(model, spec, weights, tokens, truncate)
+        super().__init__(model, spec, {"image": HubImage(model, spec, weights), "text": text})
+        self.tokens, self._truncate = tokens, truncate
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return (scale, bias or 0), two scalars; ALIGN stores a temperature instead of a log scale."""
         model: Any = self._model
-        scale = (model.logit_scale.exp() if hasattr(model, "logit_scale") else 1.0 / model.temperature).reshape(())
-        bias = getattr(model, "logit_bias", None)
-        return scale, torch.zeros_like(scale) if bias is None else bias.reshape(())
-
-    def module(self) -> nn.Module:
-        """Return transformers' own module."""
-        return self._model
-
-    def tower(self, modality: str) -> Tower:
-        """Return the cut tower of "image" or "text".
-
-        Raises:
-            MissingHook: the tower is no transformer that can be cut.
-        """
-        from diptych.backbones.towers.of import tower_of
-
-        return tower_of(self._model, modality, self._spec)
-
-    def dense(self) -> Dense:
-        """Return the dense maps of the image tower.
-
-        Raises:
-            MissingHook: the tower has none.
-        """
-        from diptych.backbones.dense import dense_of
-
-        return dense_of(self._model, self._spec)
+        scale = model.logit_scale.exp() if hasattr(model, "logit_scale") else 1.0 / model.temperature
+        return scale_and_bias(scale, getattr(model, "logit_bias", None))
 
     def rebuild(self, module: nn.Module, spec: Spec) -> HuggingFace:
         """Return the same kind of backbone round another module of the same architecture, with its own fingerprint."""
@@ -214,8 +120,3 @@ def _vectors(output: Any) -> Tensor:
     """Take the projected vectors: a tensor in transformers 4, ``pooler_output`` in 5."""
     vectors: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return vectors.float()
-
-
-def _moved(x: Inputs, model: nn.Module) -> Tensor:
-    tensor = x if isinstance(x, Tensor) else x["ids"]
-    return tensor.to(next(model.parameters()).device)

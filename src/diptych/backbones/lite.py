@@ -14,16 +14,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diptych.backbones.lite_files import HEADS
 from diptych.backbones.lite_parts import IMAGE_SHA, TEXT_SHA, ImageHead, LiteModule, TextHead, image_tower, text_tower
+from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, PixelRecipe, Spec, Tower
+from diptych.core.backbone import Dense, Inputs, PixelRecipe, Spec, Tower
 from diptych.core.errors import MissingHook, NotAvailable, UsageError
 
 PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
@@ -31,34 +32,10 @@ CONTEXT = 256
 
 
 @dataclass(frozen=True, eq=False)
-class LiteImage:
-    """The image encoder of ``lite``.
+class LiteImage(ModuleImage):
+    """The image encoder of ``lite``; arguments as ``ModuleImage``."""
 
-    Args:
-        module: its parameters.
-        spec: what it is.
-        weights: hash of all weights.
-    """
-
-    module: LiteModule
-    spec: Spec
-    weights: str
-    modality = "image"
-
-    @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
-
-    @property
-    def size(self) -> int:
-        """Side of the square input in pixels."""
-        return self.spec.pixels.size
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights and pixel recipe."""
-        return fingerprint("image", self.spec, self.weights)
+    model: LiteModule
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
         """Return (B, 3, S, S) normalised pixels; any side S works, 224 is what Lite0 was trained on."""
@@ -67,35 +44,17 @@ class LiteImage:
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, 2664) embeddings of (B, 3, S, S) normalised pixels."""
         pixels = x if isinstance(x, Tensor) else x["pixels"]
-        pooled = self.module.image(pixels.to(self.module.scale.device)).float()  # type: ignore[arg-type]
-        out: Tensor = self.module.image_head(pooled)
+        pooled = self.model.image(pixels.to(self.model.scale.device)).float()  # type: ignore[arg-type]
+        out: Tensor = self.model.image_head(pooled)
         return out
 
 
 @dataclass(frozen=True, eq=False)
-class LiteText:
-    """The text encoder of ``lite``.
+class LiteText(ModuleText):
+    """The text encoder of ``lite``; arguments as ``ModuleText``, the tokenizer MiniLM's word pieces."""
 
-    Args:
-        module: its parameters.
-        spec: what it is.
-        weights: hash of all weights.
-        tokens: MiniLM's word-piece tokenizer.
-        truncate: cut texts that are too long instead of raising.
-    """
-
-    module: LiteModule
-    spec: Spec
-    weights: str
+    model: LiteModule
     tokens: Any
-    truncate: bool = False
-    modality = "text"
-    size = None
-
-    @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
 
     @property
     def fingerprint(self) -> str:
@@ -124,16 +83,16 @@ class LiteText:
         """Return (B, 2664) embeddings of {"ids", "mask"}."""
         if isinstance(x, Tensor):
             x = {"ids": x, "mask": (x != self.spec.pad).long()}
-        device: Any = self.module.scale.device
+        device: Any = self.model.scale.device
         ids, mask = x["ids"].to(device), x["mask"].to(device)
         if len(ids) == 0:
             return torch.empty(0, self.dim, device=device)
-        h = self.module.text(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        out: Tensor = self.module.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        h = self.model.text(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        out: Tensor = self.model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
         return out
 
 
-class Lite(Backbone):
+class Lite(ModuleBackbone):
     """The embedded backbone.
 
     Args:
@@ -145,31 +104,13 @@ class Lite(Backbone):
     """
 
     def __init__(self, module: LiteModule, spec: Spec, tokens: Any, weights: str, *, truncate: bool = False) -> None:
-        self._module, self._spec = module.eval(), spec
-        self._encoders: dict[str, Encoder[Any]] = {
-            "image": LiteImage(module, spec, weights),
-            "text": LiteText(module, spec, weights, tokens, truncate),
-        }
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax"]:
-        """Probabilities come from a softmax over classes."""
-        return "softmax"
-
-    @property
-    def spec(self) -> Spec:
-        """What ``lite`` is."""
-        return self._spec
+        text = LiteText(module, spec, weights, tokens, truncate)
+        super().__init__(module, spec, {"image": LiteImage(module, spec, weights), "text": text})
+        self._module = module
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return (scale, 0), two scalars."""
-        scale: Any = self._module.scale
-        return scale, torch.zeros_like(scale)
+        return scale_and_bias(self._module.scale, None)
 
     def module(self) -> LiteModule:
         """Return the module that holds all parameters."""

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, on_device, scale_and_bias
 from diptych.backbones.pixels import image_batch
-from diptych.backbones.spec import fingerprint, state_hash
+from diptych.backbones.spec import state_hash
 from diptych.backbones.tokens import Tokens, padded
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Spec, Tower
+from diptych.core.backbone import Inputs, Spec
 
 
-@dataclass(frozen=True, eq=False)
-class OpenClipImage:
-    """The image encoder of an open_clip model.
-
-    Args:
-        model: CLIP, CustomTextCLIP or CoCa.
-        spec: what it is.
-        weights: hash of the weights.
-    """
-
-    model: nn.Module
-    spec: Spec
-    weights: str
-    modality = "image"
-
-    @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
-
-    @property
-    def size(self) -> int:
-        """Side of the square input in pixels."""
-        return self.spec.pixels.size
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, architecture and pixel recipe."""
-        return fingerprint("image", self.spec, self.weights)
+class OpenClipImage(ModuleImage):
+    """The image encoder of CLIP, CustomTextCLIP or CoCa."""
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
         """Return (B, 3, S, S) normalised pixels of B images.
@@ -61,39 +34,12 @@ class OpenClipImage:
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings of (B, 3, S, S) normalised pixels."""
-        out: Tensor = self.model.encode_image(_on_device(x, self.model), normalize=False)  # type: ignore[operator]
+        out: Tensor = self.model.encode_image(on_device(x, self.model), normalize=False)  # type: ignore[operator]
         return out.float()
 
 
-@dataclass(frozen=True, eq=False)
-class OpenClipText:
-    """The text encoder of an open_clip model.
-
-    Args:
-        model: CLIP, CustomTextCLIP or CoCa.
-        spec: what it is.
-        weights: hash of the weights.
-        tokens: the checkpoint's tokenizer.
-        truncate: cut texts that are too long instead of raising.
-    """
-
-    model: nn.Module
-    spec: Spec
-    weights: str
-    tokens: Tokens
-    truncate: bool = False
-    modality = "text"
-    size = None
-
-    @property
-    def dim(self) -> int:
-        """Joint width D."""
-        return self.spec.dim
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, architecture, tokenizer and truncation (a cut text must not answer for a refused one)."""
-        return fingerprint("text", self.spec, self.weights, identity=self.tokens.identity, truncate=self.truncate)
+class OpenClipText(ModuleText):
+    """The text encoder of CLIP, CustomTextCLIP or CoCa."""
 
     def inputs(self, items: Sequence[str], size: int | None = None) -> Tensor:
         """Return (B, L) int64 token ids; L is the longest text's length where padding can't matter, else the context length.
@@ -106,7 +52,7 @@ class OpenClipText:
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, D) float32 embeddings of (B, L) token ids."""
-        ids = _on_device(x, self.model)
+        ids = on_device(x, self.model)
         if ids.shape[1] < self.spec.context and trimmable(self.model):
             return encode_short_text(self.model, ids).float()
         out: Tensor = self.model.encode_text(ids, normalize=False)  # type: ignore[operator]
@@ -142,7 +88,7 @@ def encode_short_text(model: nn.Module, ids: Tensor) -> Tensor:
     return out
 
 
-class OpenClip(Backbone):
+class OpenClip(ModuleBackbone):
     """An open_clip model, its tokenizer and its pixel recipe.
 
     The module is put in eval mode; its weights must not change afterwards (use ``rebuild`` after training).
@@ -166,58 +112,15 @@ class OpenClip(Backbone):
         truncate: bool = False,
         weights: str | None = None,
     ) -> None:
-        self._model, self._spec, self.tokens, self.config, self._truncate = model.eval(), spec, tokens, config, truncate
         weights = weights or state_hash(model)
-        self._encoders: dict[str, Encoder[Any]] = {
-            "image": OpenClipImage(model, spec, weights),
-            "text": OpenClipText(model, spec, weights, tokens, truncate),
-        }
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The image and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """How scaled cosines become probabilities: sigmoid for models with a logit bias (SigLIP), else softmax."""
-        return self._spec.score
-
-    @property
-    def spec(self) -> Spec:
-        """What this model is."""
-        return self._spec
+        text = OpenClipText(model, spec, weights, tokens, truncate)
+        super().__init__(model, spec, {"image": OpenClipImage(model, spec, weights), "text": text})
+        self.tokens, self.config, self._truncate = tokens, config, truncate
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return (exp of the learnt log scale, logit bias or 0), two scalars."""
-        log_scale: Any = self._model.logit_scale
-        bias: Any = getattr(self._model, "logit_bias", None)
-        scale = log_scale.exp().reshape(())
-        return scale, torch.zeros_like(scale) if bias is None else bias.reshape(())
-
-    def module(self) -> nn.Module:
-        """Return open_clip's own module."""
-        return self._model
-
-    def tower(self, modality: str) -> Tower:
-        """Return the cut tower of "image" or "text".
-
-        Raises:
-            MissingHook: the tower is no transformer that can be cut.
-        """
-        from diptych.backbones.towers.of import tower_of
-
-        return tower_of(self._model, modality, self._spec)
-
-    def dense(self) -> Dense:
-        """Return the dense maps of the image tower.
-
-        Raises:
-            MissingHook: the tower has none.
-        """
-        from diptych.backbones.dense import dense_of
-
-        return dense_of(self._model, self._spec)
+        model: Any = self._model
+        return scale_and_bias(model.logit_scale.exp(), getattr(model, "logit_bias", None))
 
     def rebuild(self, module: nn.Module, spec: Spec) -> OpenClip:
         """Return the same kind of backbone round another module of the same architecture, with its own fingerprint."""
@@ -225,8 +128,3 @@ class OpenClip(Backbone):
         return OpenClip(
             module, replace(spec, weights=f"state:{digest}"), self.tokens, config=self.config, truncate=self._truncate, weights=digest
         )
-
-
-def _on_device(x: Inputs, model: nn.Module) -> Tensor:
-    tensor = x if isinstance(x, Tensor) else x["ids"]
-    return tensor.to(next(model.parameters()).device)
