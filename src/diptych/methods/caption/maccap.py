@@ -80,6 +80,7 @@ class WriterTrainee(Trainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for nothing."""
         ids = batch["ids"]
+        ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding counts for nothing, so the longest sentence is enough
         embeds, real = self.lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
         if self.aligner is not None:
             prefix = self.aligner(batch["c"])
@@ -160,7 +161,7 @@ class MacCap(Captioner):
         ),
         variants={
             "": {},
-            "small": {"queries": 8, "width": 128, "epochs": 10, "batch": 64, "rate": 1e-3},
+            "small": {"queries": 8, "width": 128, "layers": 2, "epochs": 6, "batch": 64, "rate": 1e-3},
             "one copy": {"copies": 1, "region": 0.0},
         },
     )

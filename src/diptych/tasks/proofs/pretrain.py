@@ -21,6 +21,7 @@ from diptych.methods.pretrain.siglip_loss import SigLipLoss
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.proofs.classify import CHANCE
 from diptych.tasks.proofs.coca import CoCaTrial
+from diptych.tasks.proofs.languages import LanguageTrial
 from diptych.tasks.proofs.own import OwnTrial
 from diptych.tasks.proofs.pairs import FRESH, Arm, PairBench, shuffled_captions, with_captions
 
@@ -167,6 +168,7 @@ TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
             {"clip-loss": Comparison("clip-loss", Side(SIGLIP), Side(CLIP))},
         ),
         "coca-loss": CoCaTrial(),
+        "rs-m-clip": LanguageTrial(),
         "cloob": PairTrial(
             (Comparison("clip-loss", Side(CLOOB), Side(CLIP), 0),),
             (Comparison(CHANCE, Side(replace(CLOOB, method=Cloob(beta=0.0))), Side(None)),),
