@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import COLOURS, colour_folder, coloured
+from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.image_files import bomb, empty, not_a_picture, truncated
+
+from diptych.core.errors import MissingEvidence, MissingHook
 
 Cli = Callable[..., Any]
 NAMES = ",".join(COLOURS)
@@ -98,7 +100,7 @@ def test_files_are_written_and_not_overwritten_unasked(diptych: Cli, photos: Pat
         (["photos", "--names", "none.txt"], "none.txt"),
         (["photos", "--names", "a", "--templates", "none.txt"], "none.txt"),
         (["photos", "--names", "a", "--templates", "{} {}"], "exactly one"),
-        (["photos", "--names", "a", "--out", "x.xml"], ".csv or .json"),
+        (["photos", "--names", "a", "--out", "x.xml"], ".csv, .json or .html"),
         (["photos", "--names", "a", "--threshold", "2"], "threshold"),
         (["photos", "--names", "a", "--top", "0"], "top"),
         (["photos", "--names", "a", "--precision", "fp8"], "fp32 or bf16"),
@@ -126,6 +128,31 @@ def test_flags_come_from_the_environment_too(diptych: Cli, photos: Path, monkeyp
     monkeypatch.setenv("DIPTYCH_TOP", "3")
     got = diptych("classify", photos)
     assert [len(p["labels"]) for p in got.data["predictions"]] == [3] * 5
+
+
+def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "pool.json").write_text(json.dumps(colour_pool()))
+    words = ("classify", photos, "--names", NAMES, "--method", "description", "--texts", "pool.json", "--reasons", "2", "-k", "1")
+    got = diptych(*words, "--out", "why.html")
+    assert got.code == 0, got.err
+    lines = got.out.splitlines()
+    assert len(lines) == 5 * 3
+    assert lines[1].split()[0].startswith("+0.")
+    told = diptych(*words, "--json").data["predictions"][0]["reasons"]
+    assert [f"{r['weight']:+.3g}" for r in told] == [line.split()[0] for line in lines[1:3]]
+    assert told[0]["text"] in (tmp_path / "why.html").read_text()
+    got = diptych("classify", photos, "--names", NAMES, "--method", "perceptionclip", "--reasons", "1")
+    assert "quality: " in got.out or "condition: " in got.out
+    for more, code, says in (
+        (["--reasons", "1"], MissingHook.exit_code, "gives no reasons: use description"),
+        (["--method", "gda"], 2, "board classify DATA --export gda"),
+        (["--method", "maskclip"], 2, "no classifier"),
+        (["--texts", "pool.json"], 2, "reads no descriptions"),
+        (["--method", "description"], MissingEvidence.exit_code, "--texts"),
+        (["--model", "m", "--method", "fudd"], 2, "own names"),
+    ):
+        got = diptych("classify", photos, *(() if "--model" in more else ("--names", NAMES)), *more)
+        assert (got.code, says in got.err) == (code, True), got.err
 
 
 def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.image_files import truncated
 
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
+from diptych.data.pools import Pool
+from diptych.methods.classify.description import Description
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.tasks import photo_page
 from diptych.tasks.classify import About, classify, evaluate, with_store
 
 
@@ -34,6 +38,34 @@ def test_colours_are_found_and_softmax_sums_to_one(photos: ImageFiles) -> None:
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1.0, abs=1e-6)
     assert (found.score, found.failed, found.encoded) == ("softmax", (), 5)
+
+
+def test_reasons_are_those_of_the_system(photos: ImageFiles, pool: Pool) -> None:
+    method, evidence = Description(), Evidence[Any](texts=pool.texts)
+    found = classify(photos, tuple(COLOURS), ColourBackbone(), method=method, evidence=evidence, reasons=1)
+    fitted = method.fit(Kit({"main": ColourBackbone()}), found.classes, evidence, Run())
+    for p, own in zip(found.predictions, fitted.explain(photos, Run()), strict=True):
+        assert p.reasons == ((own[0].text, own[0].weight),)
+        assert p.as_dict()["reasons"] == [{"text": own[0].text, "weight": round(own[0].weight, 6)}]
+    page = photo_page.html(found, photos)
+    assert page.count("<img ") == len(COLOURS)
+    assert all(p.reasons is not None and f"{p.reasons[0][1]:+.3g}" in page for p in found.predictions)
+    assert "http" not in page.replace("http-equiv", "")
+    plain = classify(photos, tuple(COLOURS), ColourBackbone())
+    assert "reasons" not in plain.as_dict()["predictions"][0]
+    with pytest.raises(MissingHook, match="ZeroShot gives no reasons: use description"):
+        classify(ImageFiles(["absent.png"]), tuple(COLOURS), ColourBackbone(), reasons=1)
+    with pytest.raises(UsageError, match="reasons"):
+        classify(photos, tuple(COLOURS), ColourBackbone(), reasons=-1)
+
+
+def test_a_page_escapes_what_it_shows(tmp_path: Path) -> None:
+    photo = coloured(tmp_path / "a&b.png", "red", 0, noise=0)
+    found = classify(ImageFiles([photo, truncated(tmp_path / "half.jpg")]), ("<i>red</i>", "blue"), ColourBackbone())
+    page = photo_page.html(found, ImageFiles([photo]))
+    assert "<i>red</i>" not in page
+    assert "a&amp;b.png" in page
+    assert "half.jpg" in page
 
 
 def test_sigmoid_backbones_give_each_class_its_own_probability(photos: ImageFiles) -> None:

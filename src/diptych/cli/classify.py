@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diptych.backbones.remembered import Remembered
     from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames, Samples
+    from diptych.core.method import Classifier
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.tasks.classified import Classified, Prediction
@@ -24,6 +25,9 @@ def classify(
     photos: Annotated[list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos.", show_default=False)],
     names: options.Names = None,
     templates: options.Templates = None,
+    method: Annotated[str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")] = "zero-shot",
+    texts: options.TextPool = None,
+    reasons: Annotated[int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)] = 0,
     frames: Annotated[
         int | None,
         options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1, show_default=False),
@@ -44,7 +48,7 @@ def classify(
         float | None,
         options.option("--unknown-rate", help="With --model: say unknown, wrongly at most this often, such as 0.05.", show_default=False),
     ] = None,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv or .json file.", show_default=False)] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.", show_default=False)] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -57,16 +61,20 @@ def classify(
     verify: options.Verify = False,
 ) -> None:
     """Say what is on each photo, from class names alone."""
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise UsageError(f"--out writes .csv or .json, not {out.name!r}.")
+    if out is not None and out.suffix not in (".csv", ".json", ".html"):
+        raise UsageError(f"--out writes .csv, .json or .html, not {out.name!r}.")
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     if model is None and (sets is not None or unknown_rate is not None or per_class):
         raise UsageError(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA --export best'."
         )
-    if model is not None and (names or templates):
-        raise UsageError("A model has its own names and templates: leave out --names and --templates, or --model.")
+    if model is not None and (names or templates or texts or method != "zero-shot"):
+        raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
+    system = None if method == "zero-shot" and not reasons else unlabelled_system(method)
+    if texts and (system is None or "texts" not in (*system.card.needs.evidence, *system.card.needs.optional)):
+        raise UsageError(f"{method} reads no descriptions: give --method description or fudd, or leave out --texts.")
+    pool = options.text_pool(texts)
     if model is not None and frames is not None:
         raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
     keys = options.file_keys(cache, verify)
@@ -81,16 +89,16 @@ def classify(
         tower = options.open_backbone(str(about["spec"]["name"]) if backbone == "lite" else backbone, run)
         found = answer(
             samples, export.load(model, tower), run, top=top, threshold=threshold, sets=sets, per_class=per_class,
-            unknown_rate=unknown_rate, name=model,
+            unknown_rate=unknown_rate, reasons=reasons, name=model,
         )  # fmt: skip
     else:
         spoken = options.class_names(names or _demo_names(photos), () if names else classes)
         prompts = options.template_set(templates)
 
-        from diptych.core.data import ClassNames
+        from diptych.core.data import ClassNames, Evidence
 
         named = ClassNames(spoken, prompts)
-        known = None if clips else options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
+        known = None if clips or system is not None else options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
         answer_known = _from_memory(known, samples, named, top, threshold)
         if known is not None and answer_known is not None:
             found, run = answer_known, known[1]
@@ -99,7 +107,11 @@ def classify(
 
             run = options.open_run(device, precision, batch, workers, cache, engine="torch" if clips else engine)
             tower = options.open_backbone(backbone, run)
-            found = classify_photos(samples, named, _of_clips(tower, clips, run), run, top=top, threshold=threshold)
+            evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
+            found = classify_photos(
+                samples, named, _of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system, evidence=evidence,
+                reasons=reasons,
+            )  # fmt: skip
             if not clips:
                 options.remember(backbone, tower, device, run, cache)
     from diptych.tasks.record import write_bytes, write_json
@@ -107,6 +119,10 @@ def classify(
     keys.close()
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
+    elif out is not None and out.suffix == ".html":
+        from diptych.tasks import photo_page
+
+        write_bytes(out, photo_page.html(found, samples).encode(), overwrite=overwrite)
     elif out is not None:
         write_json(out, found.as_dict(), overwrite=overwrite)
     if json:
@@ -118,6 +134,23 @@ def classify(
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)
+
+
+def unlabelled_system(slug: str) -> Classifier:
+    """Return a system that class names, and perhaps texts, are enough for.
+
+    Raises:
+        UsageError: there is no such classifier, or it learns from photos.
+    """
+    from diptych import catalog
+    from diptych.core.method import Classifier
+
+    found = catalog.find(slug)
+    if not issubclass(found, Classifier):
+        raise UsageError(f"{slug} is no classifier: see 'diptych systems --verb classify'.")
+    if {"train", "unlabelled"} & set(found.card.needs.evidence):
+        raise UsageError(f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with --model.")
+    return found()
 
 
 def _from_memory(
@@ -189,6 +222,8 @@ def show_predictions(found: Classified) -> None:
         return
     for p in found.predictions:
         show(f"{Path(p.name).name:<{width}}  {_line(p)}")
+        for text, weight in p.reasons or ():
+            show(f"{'':<{width}}    {weight:+.3g}  {text}")
 
 
 def _line(p: Prediction) -> str:

@@ -80,7 +80,9 @@ class FittedClassifier(ABC):
         Raises:
             MissingHook: this system has no reasons to give.
         """
-        raise MissingHook(f"{type(self).__name__} gives no reasons: use description, dn-cbm or perceptionclip for explanations.")
+        raise MissingHook(
+            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, perceptionclip, mocoop or dn-cbm."
+        )
 
     def for_classes(self, classes: ClassNames) -> FittedClassifier:
         """Return the same fitted system for other classes, known by their names alone: base to new, and other data sets.

@@ -11,7 +11,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.classify import with_store
+from diptych.tasks.classify import check_reasons, reasons_of, with_store
 from diptych.tasks.export import Model
 
 
@@ -25,6 +25,7 @@ def answer(
     sets: float | None = None,
     per_class: bool = False,
     unknown_rate: float | None = None,
+    reasons: int = 0,
     name: str | Path = "",
 ) -> Classified:
     """Say what is on each photo, with an exported model.
@@ -39,6 +40,7 @@ def answer(
             those of calibration; None: no sets.
         per_class: the coverage holds within each class that has enough calibration items, not only on the whole.
         unknown_rate: in (0, 1), such as 0.05: photos are called unknown, but of those that show a known class at most this share.
+        reasons: how many reasons a photo for its first class; 0 asks for none.
         name: of the model, for the result.
 
     Returns:
@@ -46,8 +48,11 @@ def answer(
 
     Raises:
         UsageError: a number outside its range, a promise that the model cannot make, or one that its calibration items are too few for.
+        MissingHook: the model's system gives no reasons, and some were asked for.
         DataError: there is no photo, or none can be read.
     """
+    if reasons < 0:
+        raise UsageError("reasons must be 0, which asks for none, or more.")
     if top < 1:
         raise UsageError("top must be at least 1.")
     if threshold is not None and not 0 <= threshold <= 1:
@@ -56,6 +61,7 @@ def answer(
         raise UsageError("per_class says how sets are made: give their coverage too, such as sets=0.9.")
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
+    check_reasons(model.fitted, reasons)
     promise = model.need() if sets is not None or unknown_rate is not None else model.calibration
     with with_store(run or Run()) as stored:
         before, start = stored.tally["encoded"], time.perf_counter()
@@ -68,6 +74,7 @@ def answer(
         start = time.perf_counter()
         scores = model.fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
+        why = reasons_of(model.fitted, kept, stored, reasons)
     p = model.spoken(scores)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
     names = model.classes.names
@@ -79,6 +86,7 @@ def answer(
             tuple((names[k], float(row[k])) for k in best[:top] if threshold is None or row[k] >= threshold),
             None if inside is None else tuple(names[k] for k in best if inside[i, k]),
             None if unknown is None else bool(unknown[i]),
+            why[i],
         )
         for i, (row, best) in enumerate(zip(p, order, strict=True))
     )

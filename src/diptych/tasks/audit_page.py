@@ -8,7 +8,7 @@ from typing import Any
 
 from diptych.core.data import Samples
 from diptych.tasks.audit import AuditedPair, AuditedPairs
-from diptych.tasks.report import thumbnail
+from diptych.tasks.photo_page import thumbnail
 
 SHOWN = 200
 """Pairs on the page; the worst first."""

@@ -20,12 +20,14 @@ class Prediction:
         top: (class name, probability), best first.
         inside: names of the set that holds the true class at the promised coverage, best first; None: no sets were asked for.
         unknown: whether it is called unknown at the promised false-alarm rate; None: that was not asked for.
+        reasons: (what spoke for the first class, its share in that score), strongest first; None: they were not asked for.
     """
 
     name: str
     top: tuple[tuple[str, float], ...]
     inside: tuple[str, ...] | None = None
     unknown: bool | None = None
+    reasons: tuple[tuple[str, float], ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -37,6 +39,8 @@ class Prediction:
             found["set"] = list(self.inside)
         if self.unknown is not None:
             found["unknown"] = self.unknown
+        if self.reasons is not None:
+            found["reasons"] = [{"text": text, "weight": round(weight, 6)} for text, weight in self.reasons]
         return found
 
 

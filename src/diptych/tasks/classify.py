@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
+from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
@@ -23,7 +23,7 @@ from diptych.metrics.selective import risk_at
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.outcome import Outcome, intervals, logits
-from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, machine, model_names, now, peak_memory_mib, threads, versions
+from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, engine_of, machine, model_names, now, peak_memory_mib, threads, versions
 
 
 @contextlib.contextmanager
@@ -47,6 +47,7 @@ def classify(
     evidence: Evidence[Any] | None = None,
     top: int = 5,
     threshold: float | None = None,
+    reasons: int = 0,
 ) -> Classified:
     """Say what is on each photo.
 
@@ -60,12 +61,14 @@ def classify(
         evidence: what ``method`` may see.
         top: classes a photo, at least 1.
         threshold: leave out classes with a probability below it; a photo may end without any.
+        reasons: how many reasons a photo for its first class; 0 asks for none.
 
     Returns:
         Predictions of the readable photos; the others are named in ``failed``.
 
     Raises:
-        UsageError: ``top`` below 1, or a threshold outside [0, 1].
+        UsageError: ``top`` below 1, reasons below 0, or a threshold outside [0, 1].
+        MissingHook: ``method`` gives no reasons, and some were asked for.
         DataError: there is no photo, or none can be read.
     """
     from diptych.data.templates import ENSEMBLE
@@ -73,6 +76,8 @@ def classify(
 
     if top < 1:
         raise UsageError("top must be at least 1.")
+    if reasons < 0:
+        raise UsageError("reasons must be 0, which asks for none, or more.")
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError("The threshold is a probability: give a number from 0 to 1.")
     if len(photos) == 0:
@@ -84,19 +89,21 @@ def classify(
     with with_store(run or Run()) as stored:
         if stored.engine:
             stored.engine.runner(backbone.image, stored)  # prepared before the clock starts
+        start = time.perf_counter()
+        fitted = system.fit(Kit({"main": backbone}), classes, evidence or Evidence(), stored)
+        seconds = {"fit": time.perf_counter() - start}
+        check_reasons(fitted, reasons)
         before, start = stored.tally["encoded"], time.perf_counter()
         readable = embed_readable(backbone.image, photos, stored)
-        seconds = {"encode": time.perf_counter() - start}
+        seconds["encode"] = time.perf_counter() - start
         encoded = stored.tally["encoded"] - before
         if len(readable.kept) == 0:
             raise DataError(f"None of the {len(photos)} photos can be read; the first: {readable.failed[0]}.")
         kept = Subset(photos, tuple(int(i) for i in readable.kept))
         start = time.perf_counter()
-        fitted = system.fit(Kit({"main": backbone}), classes, evidence or Evidence(), stored)
-        seconds["fit"] = time.perf_counter() - start
-        start = time.perf_counter()
         scores = fitted.scores(kept, stored)
         seconds["predict"] = time.perf_counter() - start
+        why = reasons_of(fitted, kept, stored, reasons)
     sigmoid = backbone.score == "sigmoid" and scores.kind != "log_prob"
     values = logits(scores, backbone)
     probabilities = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
@@ -105,6 +112,7 @@ def classify(
         Prediction(
             kept.name(i),
             tuple((classes.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold),
+            reasons=why[i],
         )
         for i, (row, best) in enumerate(zip(probabilities, order, strict=True))
     )
@@ -112,6 +120,23 @@ def classify(
         predictions, tuple(readable.failed), classes, backbone.spec.name, system.card.slug,
         "sigmoid" if sigmoid else "softmax", threshold, seconds, encoded,
     )  # fmt: skip
+
+
+def check_reasons(fitted: FittedClassifier, n: int) -> None:
+    """Refuse to ask a system for reasons that has none, before anything is encoded.
+
+    Raises:
+        MissingHook: n is above 0, and the system gives no reasons.
+    """
+    if n and type(fitted).explain is FittedClassifier.explain:
+        fitted.explain(Texts(()), Run())
+
+
+def reasons_of(fitted: FittedClassifier, items: Samples[Any], run: Run, n: int) -> list[tuple[tuple[str, float], ...] | None]:
+    """Return the n strongest reasons of each item for its first class; None for each where n is 0."""
+    if not n:
+        return [None] * len(items)
+    return [tuple((r.text, r.weight) for r in own[:n]) for own in fitted.explain(items, run)]
 
 
 @dataclass(frozen=True)
@@ -210,6 +235,7 @@ def evaluate(
         peak_memory_mib=peak_memory_mib(),
         device=run.device,
         precision=run.precision,
+        engine=engine_of(backbone, run),
         threads=threads(),
         versions=versions(),
         machine=machine(),

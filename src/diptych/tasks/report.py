@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -14,11 +12,11 @@ import numpy as np
 
 from diptych import __version__
 from diptych.core.data import Samples
-from diptych.core.errors import UnreadableItem
-from diptych.tasks import plots, trust
+from diptych.tasks import photo_page, plots, trust
 from diptych.tasks.board import Board
 from diptych.tasks.classified import Classified
 from diptych.tasks.gains import Row
+from diptych.tasks.photo_page import thumbnail
 from diptych.tasks.record import write_bytes
 from diptych.tasks.trust import called, percent
 
@@ -57,21 +55,6 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
     return "\n".join(parts)
 
 
-def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
-    """Return a photo as a JPEG data address of at most ``side`` pixels a side; "" where it cannot be read."""
-    from PIL import Image
-
-    try:
-        image = samples[index]
-    except UnreadableItem:
-        return ""
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
-
-
 def _head(board: Board) -> Iterator[str]:
     title = f"{board.data.name}: classification with {board.spec['name']}"
     style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
@@ -97,23 +80,10 @@ def _head(board: Board) -> Iterator[str]:
 
 
 def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
-    places = {photos.name(i): i for i in range(len(photos))} if photos is not None else {}
     yield f'<section><h2>What is on these photos?</h2><p class="note">Zero-shot: {len(found.classes)} class names, no training. '
-    yield "Bars are probabilities, " + ("a softmax over all names" if found.score == "softmax" else "each name for itself") + ".</p>"
-    yield '<div class="photos">'
-    for p in found.predictions:
-        name = Path(p.name).name
-        source = thumbnail(photos, places[p.name], 420) if photos is not None and p.name in places else ""
-        first = p.top[0][0] if p.top else "none"
-        yield '<figure class="card">'
-        if source:
-            yield f'<img src="{source}" alt="{escape(name)}, classified as {escape(first)}">'
-        yield f'<figcaption class="in"><span class="small">{escape(name)}</span>'
-        for rank, (label, value) in enumerate(p.top):
-            yield f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{percent(value, 0)} %</span>'
-            yield f'<i><b style="width:{100 * value:.1f}%"></b></i></div>'
-        yield "</figcaption></figure>"
-    yield "</div></section>"
+    yield f"{photo_page.meaning(found)}</p>"
+    yield from photo_page.cards(found, photos)
+    yield "</section>"
 
 
 def _table(board: Board) -> Iterator[str]:

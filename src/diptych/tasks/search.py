@@ -28,7 +28,7 @@ from diptych.features.embed import embed
 from diptych.features.index import Found, Index, Modality, Vectors
 from diptych.features.nearest import nearest
 from diptych.features.where import Condition
-from diptych.tasks.report import thumbnail
+from diptych.tasks.photo_page import thumbnail
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
 

@@ -13,6 +13,7 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
+from diptych.features.embed import embed
 from diptych.methods.classify.discriminative_descriptions import WEIGHTS, DiscriminativeDescriptions, responses, selected
 from diptych.methods.classify.zero_shot import ZeroShot
 
@@ -109,15 +110,13 @@ def test_an_empty_list_borrows_from_the_pool_or_speaks_by_its_caption(kit: Kit, 
     names, evidence, test = task(2)
     half = replace(evidence, texts=TextPool({"red fox": (Text("bushy tail"),), "oak tree": ()}))
     fitted = DiscriminativeDescriptions(weight=0.0).fit(kit, names, half, run)
-    scores = fitted.scores(test.items, run)
-    loser = int(fitted.response[:, 0].argmin())  # the one text goes to the class that responds more
-    if loser == 1:
-        caption, _, _ = fitted.parts(torch.nn.functional.normalize(torch.randn(3, 16), dim=1))
-        assert caption.shape == (3, 2)
-    assert torch.isfinite(scores.values).all()
     assert fitted.fallback.tolist() == [[0, -1, -1, -1, -1], [-1] * 5]
-    heads = fitted._heads((0, 1))
-    torch.testing.assert_close(heads[loser], fitted.texts[0] if loser == 0 else fitted.captions[1])
+    borrowed = replace(fitted, response=torch.tensor([[0.0], [1.0]]))  # the pictures of the class without texts respond more
+    torch.testing.assert_close(borrowed._heads((0, 1)), torch.stack([fitted.texts[0]] * 2))
+    silent = replace(fitted, response=torch.tensor([[1.0], [0.0]]), weight=1.5)
+    torch.testing.assert_close(silent._heads((0, 1))[1], fitted.captions[1])
+    z = torch.nn.functional.normalize(embed(fitted.backbone.image, test.items, run), dim=-1)
+    torch.testing.assert_close(silent.scores(test.items, run).values[:, 1], z @ fitted.captions[1])
 
 
 def test_swapped_lists_change_nothing_where_all_are_selected(kit: Kit, run: Run) -> None:

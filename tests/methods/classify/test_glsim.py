@@ -131,8 +131,8 @@ def test_it_learns_colours(run: Run) -> None:
 
 
 def test_eight_patches_by_default() -> None:
-    """Pitfall: the released class alone defaults to 2."""
-    assert GLSim().top == 8
+    """Pitfalls: the released class alone defaults to 2 patches, and the paper's box leaves out its last row and column."""
+    assert (GLSim().top, GLSim().inclusive) == (8, False)
     assert len(np.unique(boxes(torch.rand(50, 64), (8, 8), GLSim().top).numpy(), axis=0)) > 1
 
 

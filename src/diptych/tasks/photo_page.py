@@ -1,0 +1,103 @@
+"""Photos with what was said about them, and why, as cards of HTML; alone, one page without script that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from diptych.core.data import Samples
+from diptych.core.errors import UnreadableItem
+from diptych.tasks.classified import Classified, Prediction
+
+SHOWN = 300
+"""Photos on a page, at most: each is a picture inside the file."""
+
+
+def html(found: Classified, photos: Samples[Any]) -> str:
+    """Return the page.
+
+    Args:
+        found: predictions, with reasons where these were asked for.
+        photos: what was classified; the pictures are found by name.
+    """
+    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    title = f"{len(found.predictions)} photo{'' if len(found.predictions) == 1 else 's'}: {found.method} with {found.backbone}"
+    more = f" The first {SHOWN} are shown; a .json file holds all." if len(found.predictions) > SHOWN else ""
+    skipped = "".join(f"<li>{escape(str(e))}</li>" for e in found.failed)
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f"<style>{style}</style><main><header><h1>{escape(title)}</h1></header><section>",
+        f'<p class="note">{meaning(found)}{more}</p>',
+        *cards(found, photos),
+        "</section>",
+        *([f"<section><h2>Not readable</h2><ul>{skipped}</ul></section>"] if skipped else ()),
+        "</main></html>",
+    ]
+    return "\n".join(parts)
+
+
+def meaning(found: Classified) -> str:
+    """Return what the bars and the reasons stand for."""
+    text = "Bars are probabilities, " + ("a softmax over all names." if found.score == "softmax" else "each name for itself.")
+    if any(p.reasons is not None for p in found.predictions):
+        text += " Below a photo stands what decided for its first class, each reason with its share in that score."
+    return text
+
+
+def cards(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
+    """Yield a card for each photo: the picture, bars, and reasons.
+
+    Args:
+        found: predictions.
+        photos: None shows no pictures.
+    """
+    places = {photos.name(i): i for i in range(len(photos))} if photos is not None else {}
+    yield '<div class="photos">'
+    for p in found.predictions[:SHOWN]:
+        name = Path(p.name).name
+        source = thumbnail(photos, places[p.name], 420) if photos is not None and p.name in places else ""
+        first = p.top[0][0] if p.top else "none"
+        yield '<figure class="card">'
+        if source:
+            yield f'<img src="{source}" alt="{escape(name)}, classified as {escape(first)}">'
+        yield f'<figcaption class="in"><span class="small">{escape(name)}{" (unknown)" if p.unknown else ""}</span>'
+        for rank, (label, value) in enumerate(p.top):
+            yield f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{100 * value:.0f} %</span>'
+            yield f'<i><b style="width:{100 * value:.1f}%"></b></i></div>'
+        if p.inside is not None:
+            yield f'<div class="small">one of: {escape(", ".join(p.inside))}</div>'
+        yield from _reasons(p)
+        yield "</figcaption></figure>"
+    yield "</div>"
+
+
+def _reasons(p: Prediction) -> Iterator[str]:
+    if not p.reasons:
+        return
+    yield '<table class="small"><tbody>'
+    for text, weight in p.reasons:
+        yield f'<tr><td class="left wrap">{escape(text)}</td><td>{weight:+.3g}</td></tr>'
+    yield "</tbody></table>"
+
+
+def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
+    """Return a photo as a JPEG data address of at most ``side`` pixels a side; "" where it cannot be read."""
+    from PIL import Image
+
+    try:
+        image = samples[index]
+    except UnreadableItem:
+        return ""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
