@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from tests.support.colours import ColourBackbone, coloured
 
+from diptych.backbones.engine import kind_of
+from diptych.core.backbone import Encoder
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.tasks.board import Board
+from diptych.data.labelled import LabelledData
+from diptych.tasks.board import Board, board
 from diptych.tasks.prove import prove
-from diptych.tasks.record import read_json
+from diptych.tasks.record import engine_of, read_json
 from diptych.tasks.rerun import backbone_of, rerun
+from diptych.tasks.rows import Plan
 
 
 def row(out: Path, start: str) -> dict[str, object]:
@@ -60,3 +69,55 @@ def test_another_backbone_other_data_and_no_result_are_refused(finished: tuple[B
     with pytest.raises(DataError, match="names no backbone"):
         backbone_of({})
     assert backbone_of(written) == "colours"
+
+
+class Elsewhere:
+    """An engine for one modality: torch under another name, counted."""
+
+    def __init__(self, *modalities: str) -> None:
+        self.modalities, self.rows = modalities, 0
+
+    def runner(self, encoder: Encoder[Any], run: Run, /) -> Named | None:
+        return Named(encoder, self) if encoder.modality in self.modalities else None
+
+
+class Named:
+    name, precision = "elsewhere", "fp32"
+    facts: Mapping[str, str] = {"engine": "onnxruntime"}
+
+    def __init__(self, encoder: Encoder[Any], engine: Elsewhere) -> None:
+        self.encoder, self.engine = encoder, engine
+
+    def __call__(self, x: Any, /) -> NDArray[np.float32]:
+        self.engine.rows += len(x)
+        with torch.no_grad():
+            return self.encoder.encode(x).numpy()
+
+
+def test_a_result_names_its_engine_and_is_repeated_by_it(data: LabelledData, colours: Path, tmp_path: Path) -> None:
+    made = board(
+        data, ColourBackbone(), Run(engine=Elsewhere("image", "text"), out=tmp_path), Plan(("gda",), (1,), (1,)), source=str(colours)
+    )
+    written = read_json(next((tmp_path / "rows").glob("gda-1shot*.json")))
+    assert made.as_dict()["engine"] == written["engine"] == "onnxruntime"
+    engine = Elsewhere("image", "text")
+    assert rerun(written, ColourBackbone(), Run(engine=engine)).notes == ()
+    assert engine.rows > 0
+    assert rerun(written, ColourBackbone(), Run()).notes == ("the engine was onnxruntime and is torch",)
+
+
+def test_rows_of_another_engine_are_not_used_again(data: LabelledData, tmp_path: Path) -> None:
+    plan = Plan(("zero-shot",), (1,), (1,))
+    board(data, ColourBackbone(), Run(out=tmp_path), plan)
+    engine = Elsewhere("image", "text")
+    board(data, ColourBackbone(), Run(out=tmp_path, engine=engine), plan)
+    assert engine.rows > 0
+    kept = [row["engine"] for row in map(read_json, (tmp_path / "rows").glob("*.json"))]
+    assert kept.count("torch") == kept.count("onnxruntime") > 0
+
+
+def test_engines_of_two_modalities_are_named_apart() -> None:
+    assert engine_of(ColourBackbone(), Run()) == "torch"
+    assert engine_of(ColourBackbone(), Run(engine=Elsewhere("image", "text"))) == "onnxruntime"
+    assert engine_of(ColourBackbone(), Run(engine=Elsewhere("image"))) == "onnxruntime (image), torch (text)"
+    assert [kind_of(name) for name in ("torch", "onnxruntime", "onnxruntime (image), torch (text)")] == ["torch", "onnx", "auto"]

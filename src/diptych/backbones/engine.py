@@ -164,6 +164,11 @@ class Engines:
             raise UsageError(f"The engine {kind!r} is unknown: use {', '.join(KINDS)}.")
         self.folder, self.kind, self._report = folder, kind, report
         self._chosen: dict[tuple[str, str], Runner | None] = {}
+        self._served: set[str] | None = None
+
+    def serve(self, *encoders: Encoder[Any]) -> None:
+        """Run these encoders only: those that a run trains or composes are new every time, and an export of them would only lie about."""
+        self._served = {encoder.fingerprint for encoder in encoders} | (self._served or set())
 
     def runner(self, encoder: Encoder[Any], run: Run, /) -> Runner | None:
         """Return what runs an encoder at the run's precision; None: torch itself.
@@ -172,6 +177,8 @@ class Engines:
             UsageError: kind "onnx", and the encoder cannot run there.
         """
         if run.device != "cpu" or (self.kind == "torch" and run.precision == "fp32"):
+            return None
+        if self._served is not None and encoder.fingerprint not in self._served:
             return None
         which = (encoder.fingerprint, run.precision)
         if which not in self._chosen:
@@ -228,6 +235,12 @@ class TorchRunner:
         from diptych.backbones.export import rows
 
         return rows(self._encoder, x)
+
+
+def kind_of(engine: str) -> Kind:
+    """Return the kind that gives the vectors of an engine again, by the name that results hold."""
+    kinds: dict[str, Kind] = {"torch": "torch", "onnxruntime": "onnx"}
+    return kinds.get(engine, "auto")
 
 
 def onnxruntime_version() -> str:

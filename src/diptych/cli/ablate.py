@@ -29,6 +29,7 @@ def ablate(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -49,7 +50,7 @@ def ablate(
     if pool is None:
         raise UsageError(f"No descriptions ship for {opened.name}: give --texts, a JSON file of class name to list of texts.")
     classes = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     found = ablate_texts(
         opened, pool, tower, run, methods=options.words(methods) if methods else None, classes=classes, shots=shots,

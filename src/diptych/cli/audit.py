@@ -41,6 +41,7 @@ def audit_groups(
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -60,7 +61,7 @@ def audit_groups(
     from diptych.tasks.audit import audit_groups as audit
     from diptych.tasks.record import write_json
 
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     towers = [options.open_backbone(name, run) for name in dict.fromkeys(backbone or ["lite"])]
     method = CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
     found, failed = audit(opened.split("test"), ClassNames(spoken, (PROMPT,)), towers, run, method=method)
@@ -122,6 +123,7 @@ def audit_pairs(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -144,7 +146,7 @@ def audit_pairs(
     from diptych.tasks.audit_page import html
     from diptych.tasks.record import write_bytes, write_json
 
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     method = CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
     found = audit(pairs, tower, run, method=method)

@@ -59,6 +59,7 @@ def board_classify(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -81,7 +82,7 @@ def board_classify(
     opened = [find_data(name, keys) for name in data]
     pool = options.text_pool(texts)
     images = open_photos([unlabelled], keys)[0] if unlabelled else None
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     boards: list[Board] = []
     for source, one in zip(data, opened, strict=True):

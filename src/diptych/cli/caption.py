@@ -38,6 +38,7 @@ def caption(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -73,7 +74,7 @@ def caption(
         raise UsageError(f"{method} is no captioner: see 'diptych systems --verb caption'.")
     if variant not in system.card.variants:
         raise UsageError(f"{method} has no variant {variant!r}, only {', '.join(repr(v) for v in system.card.variants)}.")
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     tower = options.open_backbone(backbone, run)
     found = caption_photos(samples, Evidence(texts=pool), tower, run, method=system(**system.card.variants[variant]), n=n)
     best = [own[0].value if own else "" for own in found.captions]

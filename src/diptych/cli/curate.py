@@ -46,6 +46,7 @@ def curate_plan(
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -58,7 +59,7 @@ def curate_plan(
     curator = _curator(method, metadata, math.inf, 1.0, None)
     older = [curator.read_plan(path) for path in merge or ()]
     streams = [open_stream(source, image, text) for source in sources]
-    kit, run = _kit(method, backbone, device, batch, workers, cache, 0)
+    kit, run = _kit(method, backbone, device, engine, batch, workers, cache, 0)
     plan = plan_shards(curator, kit, streams, run)
     for other in older:
         plan = plan.merge(other)
@@ -92,6 +93,7 @@ def curate_apply(
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -105,7 +107,7 @@ def curate_apply(
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
     curator = _curator(method, metadata, limit, share, threshold)
     planned, stream = curator.read_plan(plan), open_stream(source, image, text)
-    kit, run = _kit(method, backbone, device, batch, workers, cache, seed)
+    kit, run = _kit(method, backbone, device, engine, batch, workers, cache, seed)
     asked: dict[str, Any] = {"source": source, "method": method}
     asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
     found = apply_plan(curator, kit, planned, stream, run, out, about={**asked, **planned.report()}, resume=resume)
@@ -135,7 +137,7 @@ def _curator(method: str, metadata: str, t: float, share: float, threshold: floa
     return system()
 
 
-def _kit(method: str, backbone: str, device: str, batch: int, workers: int, cache: Path | None, seed: int) -> tuple[Kit, Run]:
+def _kit(method: str, backbone: str, device: str, engine: str, batch: int, workers: int, cache: Path | None, seed: int) -> tuple[Kit, Run]:
     """Return the kit and the run; MetaCLIP needs no backbone, and then no torch is loaded."""
     from diptych.core.kit import Kit
     from diptych.core.run import Run
@@ -144,5 +146,5 @@ def _kit(method: str, backbone: str, device: str, batch: int, workers: int, cach
         from diptych.cli.console import Display
 
         return Kit(), Run(seed=seed, workers=workers, progress=Display().bar)
-    run = options.open_run(device, "fp32", batch, workers, cache, seed=seed)
+    run = options.open_run(device, "fp32", batch, workers, cache, seed=seed, engine=engine)
     return Kit({"main": options.open_backbone(backbone, run)}), run

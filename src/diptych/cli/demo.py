@@ -22,6 +22,7 @@ def demo(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -34,7 +35,7 @@ def demo(
     from diptych.tasks.classify import classify
     from diptych.tasks.rows import Plan
 
-    run = options.open_run(device, precision, batch, workers, cache, out)
+    run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     keys = options.file_keys(cache, verify=False)
     tower = options.open_backbone(backbone, run)
     photos, _ = open_photos(["demo:photos"], keys)

@@ -48,6 +48,7 @@ def detect(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -71,7 +72,7 @@ def detect(
     known = None if auxiliary is None else find_anomalies(auxiliary, keys).split("test")
     if (out / "detect.json").exists() and not overwrite:
         raise UsageError(f"{out / 'detect.json'} exists: give another --out or --overwrite.")
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     tower = options.open_backbone(backbone, run)
     found = detect_on(samples, tower, run, method=system, normal=good, auxiliary=known, rate=rate)
     keys.close()

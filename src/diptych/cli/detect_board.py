@@ -34,6 +34,7 @@ def board_detect(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -49,7 +50,7 @@ def board_detect(
     keys = options.file_keys(cache, verify)
     opened = find_anomalies(data, keys)
     known = None if auxiliary is None else find_anomalies(auxiliary, keys).split("test")
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     made = detect_board(
         opened,
         options.open_backbone(backbone, run),

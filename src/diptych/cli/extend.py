@@ -31,6 +31,7 @@ def extend(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -51,7 +52,7 @@ def extend(
     from diptych.methods.extend.vifi_clip import ViFiCLIP
     from diptych.tasks.extend import extend as fit
 
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     method = ViFiCLIP(tunes="full" if tunes == "full" else "heads", frames=frames, epochs=epochs)
     found = fit(data, ClassNames(spoken, (template,)), options.open_backbone(backbone, run), method, run, frames=frames, out=out)
     keys.close()

@@ -28,6 +28,7 @@ def index(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -49,7 +50,7 @@ def index(
 
         keys = options.file_keys(cache, verify)
         records = joined([open_records(p, keys, image=image, text=caption) for p in photos]) if photos else None
-        run = options.open_run(device, precision, batch, workers, cache)
+        run = options.open_run(device, precision, batch, workers, cache, engine=engine)
         tower = options.open_backbone(backbone, run)
         if records is not None:
             made = take_in(records, tower, run, out, prune=photos or () if prune else ())
@@ -98,6 +99,7 @@ def search(
         str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model", show_default=False)
     ] = None,
     device: options.Device = "auto",
+    engine: options.Engine = "auto",
     cache: options.Cache = None,
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
@@ -114,7 +116,7 @@ def search(
     from diptych.tasks.search import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
-    run = options.open_run(device, str(facts.get("precision", "fp32")), 1, 1, cache)
+    run = options.open_run(device, str(facts.get("precision", "fp32")), 1, 1, cache, engine=engine)
     tower = options.open_backbone(backbone or str(facts.get("backbone", "lite")), run)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None

@@ -45,6 +45,7 @@ def link(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -71,7 +72,7 @@ def link(
     row = variant if variant is not None else ("maps" if known else "mean") if method == "clippings" else ""
     if row not in system.card.variants:
         raise UsageError(f"{method} has no variant {row!r}, only {', '.join(v or '(default)' for v in system.card.variants)}.")
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run) if system.card.needs.hooks else None
     found = link_records(a, b, system(**system.card.variants[row]), tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one)
     keys.close()

@@ -159,9 +159,13 @@ def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path |
 
 def open_backbone(name: str, run: Run) -> Backbone:
     """Load a backbone on the run's device."""
+    from diptych.backbones.engine import Engines
     from diptych.backbones.load import load
 
-    return load(name, device=run.device)
+    backbone = load(name, device=run.device)
+    if isinstance(run.engine, Engines):
+        run.engine.serve(*backbone.encoders.values())
+    return backbone
 
 
 def integers(text: str, what: str) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ def board_few_shot(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -51,7 +52,7 @@ def board_few_shot(
     opened = find_data(data, keys)
     others = [find_data(name, keys) for name in cross or ()]
     looks = [find_data(name, keys) for name in shifted or ()]
-    run = options.open_run(device, precision, batch, workers, cache, out)
+    run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     tower = options.open_backbone(backbone, run)
     made = protocol(opened, tower, run, plan, cross=others, shifted=looks, source=data, command=command_line())
     keys.close()

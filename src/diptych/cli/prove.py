@@ -32,6 +32,7 @@ def prove(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -46,7 +47,7 @@ def prove(
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists: give another --out or --overwrite.")
     catalog.find(slug)  # an unknown name is told before a backbone is loaded
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     keys = options.file_keys(cache, verify)
     names = options.words(data) if data else None
     found = run_proof(

@@ -32,6 +32,7 @@ def board_retrieve(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -45,7 +46,7 @@ def board_retrieve(
 
     keys = options.file_keys(cache, verify)
     opened = read_linkage(data, entity, keys, image=image, text=text) if Path(data).is_file() else find_linkage(data, keys)
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     slugs = options.words(methods) if methods else None
     made = retrieve_board(opened, tower, run, methods=slugs, seeds=options.integers(seeds, "seeds"), command=command_line())

@@ -25,6 +25,7 @@ def board_several_labels(
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -43,7 +44,7 @@ def board_several_labels(
     if len(data.splits) > 1:
         raise UsageError(f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split.")
     pool = options.text_pool(texts)
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
+    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     tower = options.open_backbone(backbone, run)
     classes = ClassNames(data.classes, options.template_set(templates))
     evidence: Evidence[object] = Evidence(texts=pool.texts if pool else None)

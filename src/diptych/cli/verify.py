@@ -24,6 +24,7 @@ def verify(
     backbone: options.BackboneName = "ViT-B-32/laion2b_s34b_b79k",
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
+    engine: options.Engine = "auto",
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -37,7 +38,7 @@ def verify(
     published(chosen, dataset)  # an unknown row is told before anything is loaded
     keys = options.file_keys(cache, verify)
     opened = find_data(data, keys)
-    run = options.open_run(device, precision, batch, workers, cache)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     found = compare(opened, options.open_backbone(backbone, run), run, row=chosen, dataset=dataset, tolerance=tolerance)
     keys.close()
     if json:

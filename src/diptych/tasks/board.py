@@ -23,7 +23,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import measured
 from diptych.tasks.export import export_row
 from diptych.tasks.gains import BASE, Row, best, rows_of
-from diptych.tasks.record import Record, machine, now, plain, threads, versions, write_csv, write_json
+from diptych.tasks.record import Record, engine_of, machine, now, plain, threads, versions, write_csv, write_json
 from diptych.tasks.rows import Desk, Job, Plan
 from diptych.tasks.work import Work, jobs_of
 
@@ -48,6 +48,7 @@ class Board:
         interrupted: whether Ctrl-C ended it.
         encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
         device, precision, threads, versions, machine, command, date: where, how and when.
+        engine: what made the vectors, see ``record.engine_of``.
         texts: the pool that systems which read texts were given; None: there was none.
     """
 
@@ -68,6 +69,7 @@ class Board:
     encode: Mapping[str, float]
     device: str
     precision: str
+    engine: str
     command: str
     threads: int = field(default_factory=threads)
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -144,7 +146,7 @@ class Board:
                 "budget": self.plan.budget,
                 "timeout": self.plan.timeout,
                 "choice": self.choice,
-                **{name: getattr(self, name) for name in (*own, "precision", "threads", "versions", "machine", "command", "date")},
+                **{name: getattr(self, name) for name in (*own, "engine", "threads", "versions", "machine", "command", "date")},
                 "rows": [row.as_dict() for row in self.rows],
             }
         )
@@ -205,7 +207,7 @@ def board(
     made = Board(
         data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(), backbone.fingerprint, plan,
         rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device, run.precision,
-        command, texts=desk.texts,
+        engine_of(backbone, run), command, texts=desk.texts,
     )  # fmt: skip
     if run.out:
         made.write(run.out)

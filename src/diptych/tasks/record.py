@@ -49,6 +49,7 @@ class Record:
         seconds: "fit", "predict", "encode" wall seconds, apart.
         peak_memory_mib: largest resident memory of the process so far.
         device, precision, threads, versions, machine, command, date: where, how and when.
+        engine: what made the vectors, see ``engine_of``.
         skipped: names of unreadable items and why.
     """
 
@@ -82,6 +83,7 @@ class Record:
     peak_memory_mib: float = 0.0
     device: str = "cpu"
     precision: str = "fp32"
+    engine: str = "torch"
     threads: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: str = ""
@@ -224,6 +226,13 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
+def engine_of(backbone: Backbone, run: Run) -> str:
+    """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality where they differ."""
+    runners = {m: run.engine.runner(encoder, run) if run.engine else None for m, encoder in backbone.encoders.items()}
+    names = {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in runners.items()}
+    return next(iter(names.values())) if len(set(names.values())) == 1 else ", ".join(f"{name} ({m})" for m, name in sorted(names.items()))
+
+
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
     """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine, command, date."""
     return {
@@ -231,6 +240,7 @@ def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
         "fingerprint": backbone.fingerprint,
         "device": run.device,
         "precision": run.precision,
+        "engine": engine_of(backbone, run),
         "threads": threads(),
         "versions": versions(),
         "machine": machine(),

@@ -15,7 +15,7 @@ from diptych.data.keys import FileKeys
 from diptych.data.pools import Pool, read_pool
 from diptych.tasks.board import board
 from diptych.tasks.prove import find_data, prove
-from diptych.tasks.record import threads, versions
+from diptych.tasks.record import engine_of, threads, versions
 from diptych.tasks.rows import Plan
 
 TOLERANCE = 1e-6
@@ -60,14 +60,17 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
     Args:
         written: the JSON object.
         backbone: the one it names, see ``backbone_of``.
-        run: cache and progress; device, precision and seeds are taken from the result.
+        run: cache, progress and engine, see ``engines.kind_of``; device, precision and seeds are taken from the result.
         tolerance: largest difference of a number that counts as the same.
         keys: remembers content keys.
 
     Raises:
         DataError: the object is no result, or data or backbone are not those that it names.
     """
-    fresh = Run(device=written.get("device", "cpu"), precision=written.get("precision", "fp32"), cache=run.cache, progress=run.progress)
+    fresh = Run(
+        device=written.get("device", "cpu"), precision=written.get("precision", "fp32"), cache=run.cache, progress=run.progress,
+        engine=run.engine,
+    )  # fmt: skip
     if written.get("fingerprint") != backbone.fingerprint:
         raise DataError(
             f"The result was made with another {backbone.spec.name}: its weights, tokenizer or pixels differ, so nothing can be repeated."
@@ -78,7 +81,7 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
             written["slug"], backbone, fresh, datasets=[d["dataset"] for d in written["datasets"]], seeds=written["seeds"], keys=keys
         ).as_dict()
         _same_data({d["dataset"]: d["data_hash"] for d in written["datasets"]}, {d["dataset"]: d["data_hash"] for d in again["datasets"]})
-        return Rerun(old, dict(_proof_numbers(again)), tolerance, _notes(written))
+        return Rerun(old, dict(_proof_numbers(again)), tolerance, _notes(written, backbone, fresh))
     whole = written.get("kind") == "board"
     try:
         source, classes = written["source"], ClassNames(tuple(written["classnames"]), tuple(written["templates"]))
@@ -89,9 +92,9 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
     made = board(data, backbone, fresh, plan, classes=classes, texts=_texts(written, whole), source=source)
     _same_data({source: written["data_hash"]}, {source: made.data_hash})
     if whole:
-        return Rerun(dict(_board_numbers(written)), dict(_board_numbers(made.as_dict())), tolerance, _notes(written))
+        return Rerun(dict(_board_numbers(written)), dict(_board_numbers(made.as_dict())), tolerance, _notes(written, backbone, fresh))
     found = next(r for r in made.records if (r.variant, r.shots, r.seed) == (written["variant"], written["shots"], written["seed"]))
-    return Rerun(_numbers(written["metrics"]), _numbers(found.as_dict()["metrics"]), tolerance, _notes(written))
+    return Rerun(_numbers(written["metrics"]), _numbers(found.as_dict()["metrics"]), tolerance, _notes(written, backbone, fresh))
 
 
 def backbone_of(written: Mapping[str, Any]) -> str:
@@ -148,7 +151,7 @@ def _proof_numbers(data: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
                 ).items()
 
 
-def _notes(written: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(written: Mapping[str, Any], backbone: Backbone, run: Run) -> tuple[str, ...]:
     now = versions()
     notes = [
         f"{name} was {old} and is {now.get(name, 'absent')}"
@@ -157,4 +160,7 @@ def _notes(written: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     if written.get("threads") not in (None, threads()):
         notes.append(f"threads were {written['threads']} and are {threads()}")
+    engine = engine_of(backbone, run)
+    if written.get("engine", "torch") != engine:
+        notes.append(f"the engine was {written.get('engine', 'torch')} and is {engine}")
     return tuple(notes)

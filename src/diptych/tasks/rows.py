@@ -28,7 +28,7 @@ from diptych.features.heads import text_head
 from diptych.tasks.classify import About, evaluate
 from diptych.tasks.episodes import Episode, episode, held_out, measured, readable
 from diptych.tasks.outcome import Outcome
-from diptych.tasks.record import Record, read_json, versions, write_json
+from diptych.tasks.record import Record, engine_of, read_json, versions, write_json
 
 HELD = 16
 """Items a class, at most, that no system sees: rows are compared and calibrated on them."""
@@ -278,7 +278,14 @@ class Desk:
             "backbone": self.backbone.fingerprint,
             "unlabelled": self._unlabelled_hash() if "unlabelled" in job.method.card.needs.evidence else "",
             "held": HELD,
-            "run": [job.shots, job.seed, self.plan.val if job.shots else "", self.run.precision, self.run.device],
+            "run": [
+                job.shots,
+                job.seed,
+                self.plan.val if job.shots else "",
+                self.run.precision,
+                self.run.device,
+                engine_of(self.backbone, self.run),
+            ],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
