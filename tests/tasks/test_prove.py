@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
+from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
 from diptych.core.errors import MissingEvidence, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
@@ -20,6 +21,7 @@ from diptych.data.pools import Pool
 from diptych.tasks.proofs.classify import (
     TRIALS,
     Spoil,
+    all_labels_shuffled,
     other_rivals,
     random_words,
     shuffled_labels,
@@ -91,6 +93,22 @@ def test_shuffles_keep_what_they_must() -> None:
         assert all(a != b for a, b in zip(renamed.names, classes.names, strict=True))
     with pytest.raises(UsageError, match="no train labels"):
         shuffled_labels(classes, Evidence(), Run())
+
+
+def test_no_choice_sees_a_true_label_where_all_are_shuffled() -> None:
+    labels = np.repeat(np.arange(4), 8)
+    table: Table[Any] = Table(Texts(tuple(map(str, range(32)))), {"label": Column("label", labels)})
+    classes = ClassNames(tuple("abcd"))
+    evidence: Evidence[Any] = Evidence(train=table, val=table)
+    _, spoiled = all_labels_shuffled(classes, evidence, Run(seed=1))
+    assert spoiled.train is not None
+    assert spoiled.val is not None
+    for held in (spoiled.train, spoiled.val):
+        assert sorted(held.labels()) == sorted(labels)
+        assert (held.labels() != labels).mean() > 0.5
+    assert (spoiled.train.labels() != spoiled.val.labels()).any(), "each has a permutation of its own"
+    _, alone = all_labels_shuffled(classes, replace(evidence, val=None), Run(seed=1))
+    assert alone.val is None
 
 
 def test_spoiled_texts_keep_what_they_must(pool: Pool) -> None:

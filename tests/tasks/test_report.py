@@ -117,7 +117,7 @@ def test_the_recommendation_and_the_promises_are_there(finished: tuple[Board, Pa
     assert "Recommended, by" in text
     assert "Probabilities to act on" in text
     row = next(r for r in board.rows if r.method == "gda")
-    assert f"<td>{row.acting['temperature']:.2f}</td>" in text
+    assert f"<td>{row.acting['temperature']:.3g}</td>" in text
 
 
 def test_curves_are_drawn_where_the_numbers_are() -> None:

@@ -23,7 +23,7 @@ def acting(board: Board) -> Iterator[str]:
         a = row.acting
         unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
         cells = (
-            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.2f}", percent(a["coverage"]),
+            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.3g}", percent(a["coverage"]),
             f"{a['set_size']:.1f}", unknown, percent(1 - row.metrics["acc1"]), percent(a["risk80"]),
         )  # fmt: skip
         kind = "base" if row is board.base() else ""
