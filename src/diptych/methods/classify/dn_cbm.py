@@ -122,7 +122,7 @@ class DNCBM(Classifier):
         proof=ProofPlan(
             claim="A small bottleneck of concepts beats zero-shot at 16 shots, with images of the train split as its unlabelled pool.",
             control="With shuffled train labels it does not; an untrained dictionary is measured beside it.",
-            datasets=("demo:clothes", "caltech40"),
+            datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={"small": {"expansion": 0.1, "epochs": 40}},
     )

@@ -198,9 +198,9 @@ class GLSim(Classifier):
             "o is 8 everywhere; a model built from the released class alone takes 2.",
         ),
         proof=ProofPlan(
-            claim="The second look beats a linear probe at 16 shots. Not run yet: it waits for a trained ViT that is embedded (tiny).",
+            claim="With a frozen ViT, such as that of tiny, the second look beats a linear probe at 16 shots.",
             control="With the box of the least similar patches it does not.",
-            datasets=("demo:clothes", "caltech40"),
+            datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={"": {}, "frozen": {"freeze": True}},
     )
