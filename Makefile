@@ -52,7 +52,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format src tests
 	$(BIN)/ruff check --fix src tests
 
-bench: $(VENV)/.dev
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out out/bench.json
 
 index: $(VENV)/.dev

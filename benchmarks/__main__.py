@@ -1,6 +1,6 @@
 """Run the benchmarks and write one JSON: medians of interleaved runs, and their ratios.
 
-    python -m benchmarks [--only images:lite,cold] [--rounds 5] [--out bench.json]
+    python -m benchmarks [--quick] [--only images:lite,cold] [--rounds 5] [--out out/bench.json]
 
 Contenders of one row take turns, so a busy machine slows all of them alike: read the ratios, not the rates, unless the machine was idle.
 """
@@ -11,80 +11,152 @@ import argparse
 import json
 import os
 import platform
-import statistics
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
-from benchmarks import rates
+from benchmarks.measure import Row
 from diptych.tasks.record import now, versions
 
-
-@contextmanager
-def plain(make: Callable[[], tuple[rates.Contenders, int]]) -> Iterator[tuple[rates.Contenders, int]]:
-    yield make()
+PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "ahocorasick-rs", "onnx", "tokenizers", "pillow")
 
 
-@contextmanager
-def on_folder(
-    count: int, size: tuple[int, int], make: Callable[[Path], tuple[rates.Contenders, int]]
-) -> Iterator[tuple[rates.Contenders, int]]:
-    with rates.photo_folder(count, size) as folder:
-        yield make(folder)
+@dataclass(frozen=True)
+class Entry:
+    """A row by name: ``module.function`` and its arguments, whole and for --quick; None: left out there."""
+
+    where: str
+    whole: tuple[Any, ...]
+    quick: tuple[Any, ...] | None
+
+    def open(self, quick: bool) -> AbstractContextManager[Row]:
+        """Prepare the row."""
+        module, function = self.where.split(".")
+        make: Callable[..., AbstractContextManager[Row]] = getattr(import_module(f"benchmarks.{module}"), function)
+        return make(*((self.quick or ()) if quick else self.whole))
 
 
+SMALL, LARGE = (800, 600), (4000, 3000)
 ROWS = {
-    "images:lite": lambda: plain(partial(rates.image_rates, "lite", 32)),
-    "images:ViT-B-32": lambda: plain(partial(rates.image_rates, "openclip:ViT-B-32", 32)),
-    "texts:lite": lambda: plain(partial(rates.text_rates, 64)),
-    "folder:800x600": lambda: on_folder(128, (800, 600), lambda f: rates.folder_rates(f, 128)),
-    "folder:12MP": lambda: on_folder(16, (4000, 3000), lambda f: rates.folder_rates(f, 16)),
-    "labels:10": lambda: on_folder(32, (320, 240), partial(rates.label_rates, 10)),
-    "labels:100": lambda: on_folder(32, (320, 240), partial(rates.label_rates, 100)),
-    "labels:1000": lambda: on_folder(32, (320, 240), partial(rates.label_rates, 1000)),
-    "cold": lambda: plain(rates.cold_starts),
-    "reindex:50000": lambda: plain(partial(rates.reindex, 50_000)),
+    "images:ViT-B-32": Entry("encoders.images", ("ViT-B-32", 32), ("ViT-B-32", 2)),
+    "images:lite": Entry("encoders.images", ("lite", 32), ("lite", 4)),
+    "images:tiny": Entry("encoders.images", ("tiny", 64), ("tiny", 8)),
+    "texts:ViT-B-32": Entry("encoders.texts", ("ViT-B-32", 32), None),
+    "texts:lite": Entry("encoders.texts", ("lite", 64), ("lite", 8)),
+    "texts:tiny": Entry("encoders.texts", ("tiny", 64), ("tiny", 8)),
+    "folder:ViT-B-32:800x600": Entry("folders.vectors", ("ViT-B-32", 64, SMALL), None),
+    "folder:ViT-B-32:12MP": Entry("folders.vectors", ("ViT-B-32", 16, LARGE), None),
+    "folder:lite:800x600": Entry("folders.vectors", ("lite", 128, SMALL), ("lite", 8, SMALL)),
+    "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), ("lite", 2, LARGE)),
+    "labels:10": Entry("heads.labels", (10,), (10, 3)),
+    "labels:100": Entry("heads.labels", (100,), None),
+    "labels:1000": Entry("heads.labels", (1000,), None),
+    "heads:ViT-B-32:4x80": Entry("heads.heads", (4, "ViT-B-32", 1), None),
+    "heads:small:1000x80": Entry("heads.heads", (1000, "small", 1), (20, "small", 1)),
+    "cold": Entry("cold.starts", (), ()),
+    "board:6": Entry("systems.cached_board", (6, 120), (3, 30)),
+    "gda:1000x16x1024": Entry("systems.gaussian", (1000, 16, 1024), (100, 8, 128)),
+    "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),
+    "fudd": Entry("systems.follow_ups", (100, 500), (20, 40)),
+    "reindex:50000": Entry("folders.unchanged", (50_000,), (1_000,)),
+    "loss:clip:4096": Entry("losses.memory", ("clip", 4096), ("clip", 1024)),
+    "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
+    "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), ("siglip", 1024)),
+    "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
+    "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
 }
 
 
-def main() -> None:
+def main() -> int:
+    """Measure, print and write; 1 where a row failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(ROWS), help="rows, separated by commas")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--only", help=f"rows, separated by commas: {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes and one round: proves that the rows run, and nothing else")
+    parser.add_argument("--rounds", type=int, help="of each row, 5 (1 with --quick)")
+    parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     asked = parser.parse_args()
-    found = {}
-    for name in asked.only.split(","):
-        with ROWS[name]() as (contenders, count):
-            taken = rates.interleaved(contenders, asked.rounds)
-        medians = {who: statistics.median(seconds) for who, seconds in taken.items()}
-        base = next(iter(medians))
-        found[name] = {
-            "items": count,
-            "against": base,
-            "rows": {
-                who: {
-                    "seconds": medians[who],
-                    "per_second": count / medians[who],
-                    "ratio": medians[base] / medians[who],
-                    "runs": taken[who],
-                }
-                for who in medians
-            },
-        }
-        print(name)
-        for who, row in found[name]["rows"].items():
-            print(f"  {who:<44}{row['per_second']:>10.1f}/s {row['seconds']:>9.3f} s {row['ratio']:>7.2f} x")
-    load = os.getloadavg()
-    about = {"date": now(), "versions": versions(), "machine": platform.machine(), "cores": os.cpu_count(), "load": load}
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(
-        json.dumps({**about, "threads": os.environ.get("OMP_NUM_THREADS", ""), "rounds": asked.rounds, "benchmarks": found}, indent=1)
-        + "\n"
-    )
-    print(f"{asked.out} (load {load[0]:.1f} on {os.cpu_count()} cores: {'ratios only' if load[0] > 1.5 else 'quiet'})")
+    chosen = asked.only.split(",") if asked.only else [name for name, entry in ROWS.items() if not asked.quick or entry.quick is not None]
+    unknown = [name for name in chosen if name not in ROWS or (asked.quick and ROWS[name].quick is None)]
+    if unknown:
+        parser.error(f"no row {', '.join(unknown)}{' with --quick' if asked.quick else ''}: choose from {', '.join(ROWS)}")
+    rounds, start = asked.rounds or (1 if asked.quick else 5), time.perf_counter()
+    found: dict[str, Any] = {}
+    for name in chosen:
+        found[name] = one(ROWS[name], asked.quick, rounds)
+        show(name, found[name])
+        write(asked.out, found, asked.quick, rounds, time.perf_counter() - start)
+    print(f"{asked.out}: {len(found)} rows in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    return int(any("error" in row for row in found.values()))
+
+
+def one(entry: Entry, quick: bool, rounds: int) -> dict[str, Any]:
+    """Return a row with the load around it; one that cannot be measured says why, and the others go on."""
+    before, start = os.getloadavg()[0], time.perf_counter()
+    try:
+        with entry.open(quick) as row:
+            found = row.measured(rounds)
+    except Exception as error:
+        found = {"error": f"{type(error).__name__}: {error}"}
+    return {**found, "load": [before, os.getloadavg()[0]], "wall_seconds": time.perf_counter() - start}
+
+
+def show(name: str, row: dict[str, Any]) -> None:
+    """Print a row."""
+    print(f"{name}  ({row['wall_seconds']:.0f} s)", flush=True)
+    if "error" in row:
+        print(f"  FAILED: {row['error']}", flush=True)
+        return
+    for who, of in row["rows"].items():
+        cosine = "" if of["cosine"] is None else f"cosine {of['cosine']:.6f}"
+        print(f"  {who:<50}{of['per_second']:>10.1f} {row['unit']}/s {of['seconds']:>9.3f} s {of['ratio']:>7.2f} x  {cosine}")
+    for who, why in row["missing"].items():
+        print(f"  {who:<50} skipped: {why}")
+    for target in row["targets"]:
+        value = "not measured" if target["measured"] is None else f"{target['measured']:.3g}"
+        sign, verdict = ("at least", "at most")[not target["least"]], {True: "met", False: "MISSED", None: "-"}[target["met"]]
+        print(f"  target: {target['what']}: {value}, {sign} {target['target']:g}: {verdict}", flush=True)
+
+
+def write(out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: float) -> None:
+    """Write what is measured so far."""
+    about = {
+        "kind": "benchmarks",
+        "date": now(),
+        "quick": quick,
+        "rounds": rounds,
+        "seconds": seconds,
+        "machine": platform.machine(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "versions": {**versions(), **{name: v for name in PEERS if (v := version(name))}},
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({**about, "benchmarks": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def version(name: str) -> str:
+    """Return the version of a package; "" where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

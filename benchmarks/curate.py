@@ -1,20 +1,17 @@
-"""Curation at speed: python -m benchmarks.curate [--texts 1000000] [--workers 2] [--out curate.json]
-
-A million alt-texts from a seeded Zipf generator, counted and balanced by MetaCLIP, and counted by a plain pyahocorasick script.
-"""
+"""Curation at speed: alt-texts from a seeded Zipf generator, counted by MetaCLIP and by a plain pyahocorasick script."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import Row, optional
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.metadata import entries
@@ -58,51 +55,24 @@ def pyahocorasick(path: Path, names: Sequence[str]) -> np.ndarray:
     return counts
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=1_000_000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    names, run = entries("wordnet"), Run(workers=given.workers)
-    with tempfile.TemporaryDirectory() as folder:
+@contextlib.contextmanager
+def counting(texts: int) -> Iterator[Row]:
+    """Texts a second through the count of MetaCLIP, automaton included; balancing is timed once beside it."""
+    names, run = entries("wordnet"), Run(workers=2)
+    with tempfile.TemporaryDirectory(prefix="bench-curate-") as folder:
         pool = Path(folder) / "pool.txt"
         with pool.open("w", encoding="utf-8") as file:
-            file.writelines(f"{text}\n" for text in alt_texts(given.texts, 0, names))
-        stream, found = open_lines(pool), {}
+            file.writelines(f"{text}\n" for text in alt_texts(texts, 0, names))
+        missing: dict[str, str] = {}
+        found: dict[str, Any] = {}
+        with optional(missing, "pyahocorasick script"):
+            import ahocorasick  # noqa: F401
 
-        def timed(name: str, start: float, cpu: float) -> None:
-            wall, own = time.perf_counter() - start, time.process_time() - cpu
-            found[name] = {
-                "wall_s": round(wall, 2),
-                "cpu_s": round(own, 2),
-                "pairs_per_s": round(given.texts / wall),
-                "pairs_per_cpu_s": round(given.texts / own),
-            }
-
-        curator = MetaCLIP()
-        start, cpu = time.perf_counter(), time.process_time()
-        plan = curator.plan(Kit(), stream, run)
-        timed("metaclip plan", start, cpu)
+            found["pyahocorasick script"] = lambda: pyahocorasick(pool, names)
+        found["diptych metaclip"] = lambda: MetaCLIP().plan(Kit(), open_lines(pool), run).counts
+        plan = MetaCLIP().plan(Kit(), open_lines(pool), run)
         t = max(1.0, float(np.quantile(plan.counts[plan.counts > 0], 0.97)))
-        start, cpu = time.perf_counter(), time.process_time()
-        kept = apply_plan(MetaCLIP(t=t), Kit(), plan, stream, run, Path(folder) / "kept", about={})
-        timed("metaclip apply", start, cpu)
-        found["peak_memory_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        found |= {"texts": given.texts, "t": t, "kept": kept.kept, **{k: v for k, v in plan.report().items() if k != "commonest"}}
-        try:
-            start, cpu = time.perf_counter(), time.process_time()
-            same = bool((pyahocorasick(pool, names) == plan.counts).all())
-            timed("pyahocorasick script, counting", start, cpu)
-            found["same_counts"] = same
-        except ImportError:
-            found["pyahocorasick script, counting"] = "pyahocorasick is not installed"
-    text = json.dumps(found, indent=2)
-    print(text)
-    if given.out:
-        given.out.write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        start = time.perf_counter()
+        kept = apply_plan(MetaCLIP(t=t), Kit(), plan, open_lines(pool), run, Path(folder) / "kept", about={})
+        facts = {"entries": len(names), "t": t, "kept": kept.kept, "balancing_texts_per_second": texts / (time.perf_counter() - start)}
+        yield Row(found, texts, "texts", floors={"diptych metaclip": 1 - 1e-12}, facts=facts, missing=missing, rounds=3)

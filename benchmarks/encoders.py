@@ -1,0 +1,201 @@
+"""Images and texts a second through the towers: the libraries' own models, plain runtimes on one graph, and our engine."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Row, Target, gain, optional, say
+from benchmarks.peers import (
+    clip_tokenizer,
+    features,
+    onnxruntime_plain,
+    openvino_plain,
+    sentence_transformer,
+    transformers_clip,
+    write_graph,
+)  # fmt: skip
+from benchmarks.pictures import captions, pictures
+from diptych.backbones.engine import Engines
+from diptych.backbones.export import rows
+from diptych.backbones.load import load
+from diptych.core.backbone import Backbone, Encoder
+from diptych.core.errors import DiptychError
+from diptych.core.run import Run
+
+PRECISIONS = {"exact": "fp32", "fast": "bf16", "int8": "int8"}
+FLOORS = {"diptych exact": 0.99999, "diptych fast": 0.9999, "diptych int8": 0.9, "ONNX Runtime fp32": 0.9999, "OpenVINO fp32": 0.9999}
+RUNTIMES = ("ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO bf16")
+Contenders = dict[str, Callable[[], object]]
+
+
+def backbone_of(name: str) -> Backbone:
+    """Return a backbone; open_clip's architectures have random weights."""
+    return load(name) if name in ("lite", "tiny") else load(f"openclip:{name}", weights="random")
+
+
+def ours(encoder: Encoder[Any], folder: Path, missing: dict[str, str], facts: dict[str, Any]) -> dict[str, Callable[[Any], Any]]:
+    """Return our engine at each precision; one that runs as the precision before it is named as missing, and why."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for name, precision in PRECISIONS.items():
+        who, told = f"diptych {name}", list[str]()
+        try:
+            runner = Engines(folder, "auto", told.append).runner(encoder, Run(precision=precision))
+        except DiptychError as error:
+            missing[who] = str(error)
+            continue
+        for line in told:
+            say(line)
+        said, _, reasons = (told[-1] if told else "torch, fp32").partition("; ")
+        if said in facts.values():
+            missing[who] = f"runs as {next(w for w, other in facts.items() if other == said)}: {reasons or 'the engine offers no more'}"
+            continue
+        facts[who] = said
+        found[who] = runner or partial(rows, encoder)
+    return found
+
+
+def plain_runtimes(graph: Callable[[], Path], missing: dict[str, str]) -> dict[str, Callable[[Mapping[str, Tensor]], Any]]:
+    """Return the runtimes with their own defaults, on one graph."""
+    found = {}
+    with optional(missing, *RUNTIMES):
+        path = graph()
+        with optional(missing, RUNTIMES[0]):
+            found[RUNTIMES[0]] = onnxruntime_plain(path)
+        for name, precision in zip(RUNTIMES[1:], ("f32", "bf16"), strict=True):
+            with optional(missing, name):
+                found[name] = openvino_plain(path, precision)
+    return found
+
+
+def targets(base: str) -> tuple[Target, ...]:
+    """Return what the engine should reach beside the library's own forward and the best plain runtime."""
+
+    def beside_best(rates: Mapping[str, float]) -> float:
+        return rates["diptych exact"] / max(rates[name] for name in RUNTIMES[:2] if name in rates)
+
+    def fastest(*names: str) -> Callable[[Mapping[str, float]], float]:
+        """Return what a user gets: the first of these that is offered, as the others run as the next one."""
+        return lambda rates: next(rates[name] for name in names if name in rates) / rates[base]
+
+    exact, fast, int8 = (f"diptych {name}" for name in PRECISIONS)
+    return (
+        Target(f"exact / {base}", gain(exact, base), 1.3),
+        Target("exact / best plain fp32 runtime", beside_best, 0.95),
+        Target(f"fast / {base}", fastest(fast, exact), 2.2),
+        Target(f"int8 / {base}", fastest(int8, fast, exact), 4.0),
+    )
+
+
+def no_grad(forward: Callable[..., Tensor], autocast: bool = False) -> Callable[..., Any]:
+    """Return a forward without gradients, as NumPy rows."""
+
+    def call(*parts: Any, **named: Any) -> Any:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return forward(*parts, **named).float().numpy()
+
+    return call
+
+
+@contextlib.contextmanager
+def images(name: str, batch: int) -> Iterator[Row]:
+    """A batch of prepared images through the image tower."""
+    backbone = backbone_of(name)
+    model: Any = backbone.module()
+    x: Any = backbone.image.inputs(list(pictures(batch, (256, 256))))
+    missing: dict[str, str] = {}
+    facts: dict[str, Any] = {"batch": batch}
+    if name == "lite":
+        library, forward = "timm", lambda pixels: model.image_head(model.image(pixels))
+    else:
+        library, forward = "open_clip", model.encode_image
+    base = f"{library} eager fp32"
+    found: Contenders = {base: lambda: no_grad(forward)(x), f"{library} bf16 autocast": lambda: no_grad(forward, autocast=True)(x)}
+    if library == "open_clip":
+        with optional(missing, "transformers fp32"):
+            theirs = transformers_clip(model, backbone.config)  # type: ignore[attr-defined]
+            found["transformers fp32"] = lambda: no_grad(lambda pixels: features(theirs.get_image_features(pixel_values=pixels)))(x)
+    with tempfile.TemporaryDirectory(prefix="bench-engines-") as folder:
+        for who, run in plain_runtimes(
+            lambda: write_graph(model, forward, {"x": x[:2]}, Path(folder) / "plain.onnx", any_length=False), missing
+        ).items():
+            found[who] = lambda run=run: run({"x": x})
+        for who, run in ours(backbone.image, Path(folder) / "ours", missing, facts).items():
+            found[who] = lambda run=run: run(x)
+        floors = FLOORS | {f"{library} bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
+        yield Row(found, batch, "images", floors=floors, facts=facts, missing=missing, targets=targets(base))
+
+
+@contextlib.contextmanager
+def texts(name: str, batch: int) -> Iterator[Row]:
+    """A batch of captions, from strings to vectors: tokenizer and text tower."""
+    backbone = backbone_of(name)
+    model: Any = backbone.module()
+    given = captions(batch)
+    missing: dict[str, str] = {}
+    facts: dict[str, Any] = {"batch": batch, "words": sum(len(t.split()) for t in given) / batch}
+    found, base, tokens, forward = (_minilm if name == "lite" else _clip_text)(model, backbone, given, missing)
+    with tempfile.TemporaryDirectory(prefix="bench-engines-") as folder:
+        sample = {k: v[:2] for k, v in tokens(given).items()}
+        for who, run in plain_runtimes(
+            lambda: write_graph(model, forward, sample, Path(folder) / "plain.onnx", any_length=name == "lite"), missing
+        ).items():
+            found[who] = lambda run=run: run(tokens(given))
+        for who, run in ours(backbone.text, Path(folder) / "ours", missing, facts).items():
+            found[who] = lambda run=run: run(backbone.text.inputs(given))
+        floors = FLOORS | {"open_clip bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
+        yield Row(found, batch, "texts", floors=floors, facts=facts, missing=missing, targets=targets(base))
+
+
+Parts = tuple[Contenders, str, Callable[[Sequence[str]], dict[str, Tensor]], Callable[..., Tensor]]
+
+
+def _clip_text(model: Any, backbone: Any, given: Sequence[str], missing: dict[str, str]) -> Parts:
+    """Return open_clip's and transformers' forwards; open_clip pads to 77 tokens, transformers to the longest text."""
+    import open_clip
+
+    tokenize = open_clip.get_tokenizer("ViT-B-32")
+    base = "open_clip eager fp32"
+    found: Contenders = {
+        base: lambda: no_grad(model.encode_text)(tokenize(list(given))),
+        "open_clip bf16 autocast": lambda: no_grad(model.encode_text, autocast=True)(tokenize(list(given))),
+    }
+    with optional(missing, "transformers fp32"):
+        theirs, words = transformers_clip(model, backbone.config), clip_tokenizer()
+        found["transformers fp32"] = lambda: no_grad(lambda **x: features(theirs.get_text_features(**x)))(
+            **words(list(given), padding=True, return_tensors="pt")
+        )
+    return found, base, lambda some: {"ids": tokenize(list(some))}, model.encode_text
+
+
+def _minilm(model: Any, backbone: Any, given: Sequence[str], missing: dict[str, str]) -> Parts:
+    """Return sentence-transformers' and transformers' forwards of MiniLM, both with lite's small head, so that vectors compare."""
+    from diptych.backbones.lite_files import TEXT, packaged
+
+    def forward(ids: Tensor, mask: Tensor) -> Tensor:
+        h = model.text(input_ids=ids, attention_mask=mask).last_hidden_state
+        out: Tensor = model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        return out
+
+    found: Contenders = {}
+    base = "sentence-transformers"
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(str(packaged(*TEXT).parent), local_files_only=True)
+
+    def tokens(some: Sequence[str]) -> dict[str, Tensor]:
+        made = words(list(some), padding=True, return_tensors="pt")
+        return {"ids": made["input_ids"], "mask": made["attention_mask"]}
+
+    with optional(missing, base):
+        theirs = sentence_transformer()
+        found[base] = lambda: no_grad(lambda some: model.text_head(theirs(some)))(given)
+    found["transformers fp32"] = lambda: no_grad(forward)(**tokens(given))
+    return found, next(iter(found)), tokens, forward

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.__main__ import Entry, one
+from benchmarks.measure import Row, Target, gain, optional
+
+SCRIPT = Path(__file__).parents[2] / "tools" / "benchmarks_table.py"
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = importlib.util.spec_from_file_location("benchmarks_table", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "RESULT", tmp_path / "bench.json")
+    monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
+    return module
+
+
+def steps(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    """Make every measured call take the next of some seconds."""
+    clock = itertools.chain.from_iterable((0.0, s) for s in seconds)
+    monkeypatch.setattr("benchmarks.measure.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("benchmarks.measure.time.sleep", lambda s: None)
+
+
+def test_contenders_take_turns_and_ratios_are_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    row = Row(
+        {"a": lambda: order.append("a") or [[1.0, 0.0]], "b": lambda: order.append("b") or [[1.0, 0.0]]},
+        items=10,
+        own_items={"b": 20},
+        targets=(
+            Target("b / a", gain("b", "a"), 4.5),
+            Target("b / c", gain("b", "c"), 1.0),
+            Target("b / a", gain("b", "a"), 3.9, least=False),
+        ),
+    )
+    steps(monkeypatch, 1.0, 0.5, 3.0, 0.25, 2.0, 4.0)
+    found = row.measured(3)
+    assert order == ["a", "b"] * 4, "one round first that does not count"
+    assert found["rows"]["a"]["seconds"] == 2.0
+    assert found["rows"]["a"]["least_seconds"] == 1.0
+    assert found["rows"]["b"]["per_second"] == 40.0
+    assert found["rows"]["b"]["ratio"] == 8.0
+    assert [t["met"] for t in found["targets"]] == [True, None, False]
+
+
+def test_a_contender_that_computes_something_else_fails_the_row() -> None:
+    with pytest.raises(ValueError, match=r"cosine 0\.70711"):
+        Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}).measured(1)
+    with pytest.raises(ValueError, match="b computes something else: cosine nan"):
+        Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[np.nan, 1.0]]}).measured(1)
+    with pytest.raises(ValueError, match="b gives vectors of size"):
+        Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0]]}).measured(1)
+    found = Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}, floors={"b": 0.7}).measured(1)
+    assert found["rows"]["b"]["cosine"] == pytest.approx(0.5**0.5)
+
+
+def test_a_row_that_cannot_be_measured_says_why_and_missing_peers_are_named() -> None:
+    assert one(Entry("measure.no_such_row", (), ()), False, 1)["error"].startswith("AttributeError")
+    missing: dict[str, str] = {}
+    with optional(missing, "peer"):
+        import no_such_library_of_a_peer  # type: ignore[import-not-found]  # noqa: F401
+    assert missing == {"peer": "no_such_library_of_a_peer is not installed"}
+
+
+def test_what_fudd_encodes_is_counted() -> None:
+    pytest.importorskip("benchmarks.systems")
+    found = one(Entry("systems.follow_ups", (12, 24), ()), False, 1)
+    facts = found["facts"]
+    assert facts["sentences_encoded"] == facts["distinct_sentences_of_pairs_that_occur"] < facts["sentences_written"]
+    assert facts["most_times_a_sentence"] == 1
+    assert 0 < facts["pairs_that_occur"] <= facts["pairs"] == 132
+
+
+def test_the_page_is_made_of_the_file(tool: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("head\n" + tool.START + "old\n" + tool.END + "\ntail\n")
+    assert tool.main([]) == 0
+    assert "Not measured yet." in page.read_text()
+    row = Row(
+        {"a": lambda: [[1.0]], "b": lambda: [[1.0]]},
+        targets=(Target("b / a", gain("b", "a"), 1e9),),
+        missing={"c": "gone"},
+        facts={"n": {"x": 0.5}},
+    )
+    rows = {"good": {**row.measured(1), "load": [0.5, 1.0]}, "bad": {"error": "ValueError: no", "load": [0.5, 2.0]}}
+    about = {
+        "quick": False,
+        "date": "2026-11-25T02:00:00",
+        "cores": 2,
+        "processor": "P",
+        "rounds": 1,
+        "seconds": 9.0,
+        "command": "x",
+        "versions": {"torch": "2"},
+    }
+    (tmp_path / "bench.json").write_text(json.dumps({**about, "benchmarks": rows}))
+    assert tool.main(["--check"]) == 1
+    assert tool.main([]) == 0
+    text = page.read_text()
+    assert text.startswith("head\n")
+    assert text.endswith(tool.END + "\ntail\n")
+    assert "2026-11-25, 2 cores of P, 1 rounds in 9 s, load 0.5 to 2.0. torch 2. `x`" in text
+    assert "≥ 1e+09 | **missed** |" in text
+    assert "- c: skipped, gone" in text
+    assert "- n: x 0.5" in text
+    assert "Not measured: ValueError: no" in text
+    assert tool.main(["--check"]) == 0

@@ -1,0 +1,94 @@
+"""Write the tables of docs/benchmarks.md from results/bench.json: ``python tools/benchmarks_table.py [--check]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT, PAGE = ROOT / "results" / "bench.json", ROOT / "docs" / "benchmarks.md"
+START, END = "<!-- benchmarks -->\n", "<!-- /benchmarks -->"
+
+
+def tables(found: Mapping[str, Any]) -> str:
+    """Return the Markdown of one file of ``python -m benchmarks``."""
+    lines = [about(found), "", "### Targets", "", *targets(found["benchmarks"]), "", "### Rows", ""]
+    for name, row in found["benchmarks"].items():
+        lines += ["", *section(name, row)]
+    return "\n".join(lines) + "\n"
+
+
+def about(found: Mapping[str, Any]) -> str:
+    """Say when, where and with what."""
+    loads = [load for row in found["benchmarks"].values() for load in row["load"]]
+    named = ", ".join(f"{name} {found['versions'][name]}" for name in sorted(found["versions"]))
+    size = "QUICK: small sizes, one round, no measurement. " if found["quick"] else ""
+    return (
+        f"{size}{found['date'][:10]}, {found['cores']} cores of {found['processor']}, {found['rounds']} rounds in {found['seconds']:.0f} s,"
+        f" load {min(loads):.1f} to {max(loads):.1f}. {named}. `{found['command']}`"
+    )
+
+
+def targets(rows: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table of verdicts; a miss is written as one."""
+    yield "| row | what | measured | target | |"
+    yield "|---|---|---:|---:|---|"
+    for name, row in rows.items():
+        for target in row.get("targets", ()):
+            measured = "not measured" if target["measured"] is None else f"{target['measured']:.3g}"
+            sign, verdict = ("≥", "≤")[not target["least"]], {True: "met", False: "**missed**", None: ""}[target["met"]]
+            yield f"| `{name}` | {target['what']} | {measured} | {sign} {target['target']:g} | {verdict} |"
+
+
+def section(name: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one row: contenders, what was skipped, and what was counted."""
+    yield f"**`{name}`**"
+    yield ""
+    if "error" in row:
+        yield f"Not measured: {row['error']}"
+        return
+    if row["rows"]:
+        yield f"| | {row['unit']}/s | seconds (least to most) | x `{row['against']}` | cosine to it |"
+        yield "|---|---:|---:|---:|---:|"
+        for who, of in row["rows"].items():
+            cosine = "" if of["cosine"] is None else f"{of['cosine']:.6f}"
+            spread = f"{of['seconds']:.3g} ({of['least_seconds']:.3g} to {of['most_seconds']:.3g})"
+            yield f"| {who} | {of['per_second']:.1f} | {spread} | {of['ratio']:.2f} | {cosine} |"
+        yield ""
+    for who, why in row["missing"].items():
+        yield f"- {who}: skipped, {why}"
+    for key, value in row["facts"].items():
+        yield f"- {key.replace('_', ' ')}: {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """Return a fact in a line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {shown(of)}" if not isinstance(of, Mapping) else f"{key}: {shown(of)}" for key, of in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return " x ".join(map(str, value)) if isinstance(value, list) and all(isinstance(v, int) for v in value) else str(value)
+
+
+def page(text: str, found: Mapping[str, Any] | None) -> str:
+    """Return the page with its tables renewed; without a result it says that there is none."""
+    head, rest = text.split(START)
+    made = tables(found) if found else "Not measured yet.\n"
+    return head + START + made + END + rest.split(END)[1]
+
+
+def main(words: Sequence[str]) -> int:
+    """Rewrite the page, or say with exit code 1 that it is stale."""
+    text = PAGE.read_text(encoding="utf-8")
+    new = page(text, json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else None)
+    if "--check" in words:
+        return int(new != text)
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
