@@ -15,17 +15,9 @@ from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.heads import text_head
+from diptych.features.prompt_mixture import gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
 from diptych.features.prompts import slots
-from diptych.methods.classify.mocoop import (
-    GROUPS,
-    MoCoOp,
-    gate,
-    gate_target,
-    mixed_logits,
-    soft_prompt_starts,
-    soft_vectors,
-    text_loss,
-)
+from diptych.methods.classify.mocoop import GROUPS, MoCoOp
 from diptych.methods.classify.zero_shot import ZeroShot
 
 TWO = (("a photo of a {}.",), ("a pixelated photo of a {}.", "a bad photo of a {}."))

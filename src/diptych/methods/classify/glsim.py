@@ -28,6 +28,7 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
+from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
 from diptych.features.tuned_image import TunedImage
 from diptych.features.visual import SameInputs
@@ -131,11 +132,7 @@ class GLSimTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return one of ten crops."""
-        draw = int(torch.randint(TIP_VIEWS.draws, (), generator=g))
-        pixels = torch.from_numpy(TIP_VIEWS.draw(row.item, self.backbone.image.size or 0, row.key, draw).copy())
-        x = self.backbone.image.inputs([pixels.permute(2, 0, 1).float() / 255])
-        assert isinstance(x, Tensor)
-        return {"x": x[0], "y": int(row.columns["label"])}
+        return {"x": drawn_view(row, TIP_VIEWS, self.backbone.image, g), "y": int(row.columns["label"])}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the cross-entropy."""

@@ -27,9 +27,11 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
+from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
-from diptych.features.prompts import Slots, encode_prompts, frozen, slots, word_vectors
+from diptych.features.prompt_mixture import Mixture, gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
+from diptych.features.prompts import Slots, frozen, slots, word_vectors
 from diptych.features.tuned_image import TunedEncoder, TunedImage
 from diptych.features.vectors import Vectors
 from diptych.train.loop import train
@@ -42,79 +44,6 @@ GROUPS = (
     ("a good photo of a {}.", "a bright photo of a {}."),
 )
 """Groups of like templates; the first of each starts a soft prompt. Group sizes follow the authors' [1, 1, 4, 2] for SUN397."""
-
-BOOST = 10.0
-"""Added to the two largest similarities, so that the target is about one half on each of these groups."""
-
-
-def soft_prompt_starts(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return the words before the name in the first template of each group.
-
-    Raises:
-        UsageError: fewer than two groups, an empty one, or a first template that does not end with its name.
-    """
-    starts = []
-    for group in groups:
-        head, found, tail = (group[0] if group else "").partition("{}")
-        if not found or not head.strip() or tail.strip(" .") or any(t.count("{}") != 1 for t in group):
-            raise UsageError(f"A group of templates starts with one such as 'a photo of a {{}}.', words before the name, not {group!r}.")
-        starts.append(head.strip())
-    if len(starts) < 2:
-        raise UsageError("A mixture needs at least two groups of templates: give more.")
-    return tuple(starts)
-
-
-def gate(r: Tensor) -> Tensor:
-    """Return (B, G) weights of the experts: softmax over the two largest of (B, G) router logits, 0 for the others."""
-    top = r.topk(2, dim=1)
-    return torch.zeros_like(r).scatter(1, top.indices, top.values.softmax(dim=1))
-
-
-def gate_target(z: Tensor, hard: Tensor, y: Tensor) -> Tensor:
-    """Return what the router should say, (B, G), without gradient.
-
-    Args:
-        z: (B, D) unit image embeddings.
-        hard: (G, K, D) prototypes.
-        y: (B,) classes.
-    """
-    u = torch.einsum("bd,gbd->bg", z.detach(), hard[:, y])
-    return u.scatter_add(1, u.topk(2, dim=1).indices, u.new_full((len(u), 2), BOOST)).softmax(dim=1)
-
-
-def text_loss(soft: Tensor, hard: Tensor) -> Tensor:
-    """Return the mean cross-entropy, without a temperature, of naming (G, K, D) soft vectors by (G, K, D) prototypes of their group."""
-    similar = soft @ hard.transpose(1, 2)
-    return cross_entropy(similar.flatten(0, 1), torch.arange(soft.shape[1], device=soft.device).repeat(len(soft)))
-
-
-class Mixture(nn.Module):
-    """What is learnt.
-
-    Args:
-        starts: G contexts, (M_g, C) each.
-        dim: D.
-        tuned: twin of the image tower whose norms learn; None: images come as embeddings.
-    """
-
-    def __init__(self, starts: Sequence[Tensor], dim: int, tuned: TunedImage | None) -> None:
-        super().__init__()
-        self.contexts = nn.ParameterList([nn.Parameter(start.clone()) for start in starts])
-        self.shift = nn.Parameter(torch.zeros(dim))
-        self.router = nn.Linear(dim, len(starts))
-        self.tuned = tuned
-
-
-def soft_vectors(backbone: Backbone, where: Sequence[Slots], contexts: Sequence[Tensor], shift: Tensor) -> Tensor:
-    """Return t, (G, K, D) unit vectors of the soft prompts."""
-    tower = backbone.tower("text")
-    return torch.stack([normalize(encode_prompts(tower, w, c) + shift, dim=-1) for w, c in zip(where, contexts, strict=True)])
-
-
-def mixed_logits(backbone: Backbone, z: Tensor, soft: Tensor, pi: Tensor) -> Tensor:
-    """Return (B, K) logits of (B, D) unit embeddings with (G, K, D) experts and their (B, G) weights."""
-    scale, bias = (t.detach().to(z) for t in backbone.scale("image", "text"))
-    return scale * torch.einsum("bg,gkd,bd->bk", pi, soft, z) + bias
 
 
 class MixtureTrainee(Trainee):
@@ -154,13 +83,7 @@ class MixtureTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return one of the views of a shot: stored, or drawn of the image."""
-        if isinstance(row.item, Tensor):
-            return {"x": row.item[int(torch.randint(len(row.item), (), generator=g))], "y": int(row.columns["label"])}
-        draw = int(torch.randint(TIP_VIEWS.draws, (), generator=g))
-        pixels = torch.from_numpy(TIP_VIEWS.draw(row.item, self.backbone.image.size or 0, row.key, draw).copy())
-        x = self.backbone.image.inputs([pixels.permute(2, 0, 1).float() / 255])
-        assert isinstance(x, Tensor)
-        return {"x": x[0], "y": int(row.columns["label"])}
+        return {"x": drawn_view(row, TIP_VIEWS, self.backbone.image, g), "y": int(row.columns["label"])}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the losses of class, text and gate."""

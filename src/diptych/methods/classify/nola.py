@@ -28,6 +28,7 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.pools import class_texts
 from diptych.data.sentences import sentence
 from diptych.data.strong_views import STRONG_VIEWS
+from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.tuned_image import TunedEncoder, TunedImage
@@ -134,13 +135,7 @@ class StudentTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return one of the strong views."""
-        draw = int(torch.randint(self.draws, (), generator=g))
-        if isinstance(row.item, Tensor):
-            return {"x": row.item[draw], "y": int(row.columns["label"])}
-        pixels = torch.from_numpy(STRONG_VIEWS.draw(row.item, self.backbone.image.size or 0, row.key, draw))
-        x = self.backbone.image.inputs([pixels.permute(2, 0, 1).float() / 255])
-        assert isinstance(x, Tensor)
-        return {"x": x[0], "y": int(row.columns["label"])}
+        return {"x": drawn_view(row, replace(STRONG_VIEWS, draws=self.draws), self.backbone.image, g), "y": int(row.columns["label"])}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the smoothed cross-entropy with the teacher's labels."""

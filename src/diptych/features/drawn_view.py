@@ -1,0 +1,31 @@
+"""One random view of an item, as a training loop asks for it: stored, or drawn of the picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from diptych.core.backbone import Encoder
+from diptych.core.train import Row
+from diptych.data.views import ViewRecipe
+
+
+def drawn_view(row: Row, recipe: ViewRecipe, encoder: Encoder[object], g: Generator) -> Tensor:
+    """Return one of the views of an item, each as likely as the others.
+
+    Args:
+        row: its item is a picture, or a tensor of ``recipe.draws`` stored embeddings, (A, D).
+        recipe: of the views.
+        encoder: whose inputs pixels become.
+        g: draws.
+
+    Returns:
+        (D,) the stored embedding, or (3, S, S) normalised pixels.
+    """
+    draw = int(torch.randint(recipe.draws, (), generator=g))
+    if isinstance(row.item, Tensor):
+        return row.item[draw]
+    pixels = torch.from_numpy(recipe.draw(row.item, encoder.size or 0, row.key, draw).copy())
+    x = encoder.inputs([pixels.permute(2, 0, 1).float() / 255])
+    assert isinstance(x, Tensor), "image encoders take tensors"
+    return x[0]
