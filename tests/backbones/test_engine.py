@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +20,11 @@ from tests.support.encoders import Photos
 from torch import Tensor, nn
 
 from diptych.backbones import engine, export
-from diptych.backbones.engine import Engines, OnnxRunner, read_made
-from diptych.core.errors import DiptychError, UsageError
+from diptych.backbones.engine import Engines, read_made
+from diptych.backbones.runtimes import onnx, openvino
+from diptych.backbones.runtimes.onnx import OnnxRunner
+from diptych.backbones.runtimes.openvino import OpenVinoRunner
+from diptych.core.errors import DiptychError, MissingExtra, UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed
 
@@ -62,6 +67,17 @@ def small() -> Small:
     return Small(Mixed().eval())
 
 
+Speeds = dict[tuple[str, str], float]
+
+
+@pytest.fixture(autouse=True)
+def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
+    """Speeds by runtime and precision, in the place of the clock; ONNX Runtime is twice as fast as torch, the rest like it."""
+    given: Speeds = {("onnxruntime", "fp32"): 2.0}
+    monkeypatch.setattr(export, "measured_speed", lambda encoder, forward: given.get((forward.facts["engine"], forward.precision), 1.0))
+    return given
+
+
 def run_with(tmp_path: Path, kind: str = "auto", precision: str = "fp32", said: list[str] | None = None) -> Run:
     lines = [] if said is None else said
     return Run(cache=tmp_path / "cache", engine=Engines(tmp_path / "engines", kind, lines.append), precision=precision, batch=3)
@@ -74,8 +90,10 @@ def test_gives_torchs_vectors_and_says_so_once(tmp_path: Path, small: Small) -> 
     fast, plain = embed(small, photos, run), embed(small, photos, Run())
     assert torch.nn.functional.cosine_similarity(fast, plain).min() > engine.EXACT
     embed(small, Photos([7]), run)
-    assert len(said) == 2
-    assert "onnxruntime" in said[1]
+    assert len(said) == (3 if openvino.openvino_version() else 2)
+    assert "preparing onnxruntime fp32" in said[0]
+    assert "onnxruntime" in said[-1]
+    assert "2.0 x torch's fp32" in said[-1]
     assert run.tally["encoded"] == 11
 
 
@@ -105,17 +123,22 @@ def test_an_export_is_made_once(tmp_path: Path, small: Small, monkeypatch: pytes
     assert Engines(tmp_path).runner(small, Run()) is not None
 
 
+def graph_of(folder: Path) -> Path:
+    (found,) = folder.glob("*-graph-torch-*/model.onnx")
+    return found
+
+
 def test_a_damaged_export_is_made_again(tmp_path: Path, small: Small) -> None:
     Engines(tmp_path).runner(small, Run())
-    (folder,) = tmp_path.iterdir()
-    with (folder / engine.GRAPH).open("r+b") as file:
+    with graph_of(tmp_path).open("r+b") as file:
         file.seek(100)
         file.write(b"damage")
-    assert read_made(folder) is None
+    measured = next(tmp_path.glob("*-onnxruntime-*"))
+    assert read_made(measured) is None
     runner = Engines(tmp_path).runner(small, Run())
     assert runner is not None
     assert runner(small.inputs([Image.new("RGB", (9, 9))])).shape == (1, 5)
-    (folder / engine.FACTS).write_text("{")
+    (measured / engine.FACTS).write_text("{")
     assert Engines(tmp_path).runner(small, Run()) is not None
 
 
@@ -129,9 +152,9 @@ def test_what_follows_its_batch_mates_otherwise_than_torch_is_refused(
     assert Engines(tmp_path, "auto", said.append).runner(small, Run()) is None
     assert "cosine to torch" in said[-1]
     assert "torch, fp32" in said[-1]
-    (folder,) = tmp_path.iterdir()
-    assert json.loads((folder / engine.FACTS).read_text())["supported"] is False
-    assert not (folder / engine.GRAPH).exists()
+    facts = json.loads((next(tmp_path.glob("*-onnxruntime-*")) / engine.FACTS).read_text())
+    assert facts["supported"] is False
+    assert facts["speed"] is None
 
 
 class Sorted(Mixed):
@@ -144,37 +167,110 @@ def test_an_unsupported_export_says_so_and_runs_in_torch(tmp_path: Path) -> None
     run = run_with(tmp_path, said=said)
     photos = Photos([10, 20])
     assert torch.equal(embed(odd, photos, run), embed(odd, photos, dataclasses.replace(run, engine=None, cache=None)))
-    assert "onnxruntime is not used (the export fails" in said[-1]
-    with pytest.raises(UsageError, match="cannot run in ONNX Runtime"):
+    assert "not onnxruntime fp32" in said[-1]
+    assert said[-1].count("the export fails") == 1
+    assert list((tmp_path / "engines").rglob("model.onnx")) == []
+    with pytest.raises(UsageError, match="cannot run with --engine onnx"):
         Engines(tmp_path / "engines", "onnx").runner(odd, Run())
 
 
-def test_bf16_keeps_its_bound_or_stays_in_fp32(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "_seconds", lambda forward, encoder: 1.0)
-    monkeypatch.setattr(export, "FAST", 1.0)
+def test_bf16_keeps_its_bound_or_stays_in_fp32(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds) -> None:
+    speeds["torch bf16 weights", "bf16"] = 3.0
+    monkeypatch.setitem(engine.BOUNDS, "bf16", 1.0)
     said: list[str] = []
     runner = Engines(tmp_path / "a", "auto", said.append).runner(small, Run(precision="bf16"))
     assert runner is not None
     assert (runner.precision, runner.facts) == ("fp32", {"engine": "onnxruntime"})
-    assert "bf16 weights are not used (cosine to fp32" in said[-1]
-    monkeypatch.setattr(export, "FAST", 0.9)
+    assert "torch bf16 (cosine to torch" in said[-1]
+    monkeypatch.setitem(engine.BOUNDS, "bf16", 0.9)
     half = Engines(tmp_path / "b").runner(small, Run(precision="bf16"))
     assert half is not None
-    assert half.precision == "bf16"
+    assert half.facts == {"engine": "torch bf16 weights"}
     x = small.inputs([Image.new("RGB", (20, 20), (90, 9, 200))])
     assert np.allclose(half(x), small.encode(x).detach().numpy(), rtol=0.05, atol=0.05)
     assert next(small.model.parameters()).dtype == torch.float32
 
 
-def test_bf16_that_is_slower_is_not_used(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([2.0, 1.0])
-    monkeypatch.setattr(export, "_seconds", lambda forward, encoder: next(seconds))
-    monkeypatch.setattr(export, "FAST", 0.5)
+def test_bf16_that_is_slower_is_not_used(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch, speeds: Speeds) -> None:
+    speeds["torch bf16 weights", "bf16"] = 0.5
+    monkeypatch.setitem(engine.BOUNDS, "bf16", 0.5)
     said: list[str] = []
     runner = Engines(tmp_path, "torch", said.append).runner(small, Run(precision="bf16"))
     assert runner is not None
-    assert runner.precision == "fp32"
-    assert "2.0 times as slow" in said[-1]
+    assert (runner.precision, runner.facts) == ("fp32", {})
+    assert "torch bf16 would be slower (0.5 x)" in said[-1]
+    x = small.inputs([Image.new("RGB", (20, 20), (90, 9, 200))])
+    assert np.array_equal(runner(x), small.encode(x).detach().numpy())
+
+
+def test_the_fastest_runs_a_near_tie_goes_to_the_first_and_the_verdict_lasts(tmp_path: Path, small: Small, speeds: Speeds) -> None:
+    pytest.importorskip("openvino")
+
+    def chosen(folder: str, kind: str = "auto") -> Any:
+        return Engines(tmp_path / folder, kind).runner(small, Run())
+
+    speeds["openvino", "fp32"] = 2.05
+    assert chosen("a").facts == {"engine": "onnxruntime"}
+    speeds["openvino", "fp32"] = 2.2
+    assert chosen("b").facts == {"engine": "openvino"}
+    speeds["openvino", "fp32"] = 0.1
+    assert chosen("b").facts == {"engine": "openvino"}
+    assert chosen("c", "openvino").facts == {"engine": "openvino"}
+    speeds["onnxruntime", "fp32"] = 0.9
+    assert chosen("d") is None
+
+
+def test_openvino_gives_torchs_vectors_alone_and_together(tmp_path: Path, small: Small) -> None:
+    pytest.importorskip("openvino")
+    runner = Engines(tmp_path, "openvino").runner(small, Run())
+    assert isinstance(runner, OpenVinoRunner)
+    together, alone = export.cosines(small, runner)
+    assert min(together.min(), alone.min()) > engine.EXACT
+    x = small.inputs([Image.new("RGB", (20, 20), (i * 20, 9, 200 - i)) for i in range(9)])
+    rows = runner(x)
+    assert np.allclose(rows[4:5], runner(x[4:5]), rtol=1e-5, atol=1e-5)
+    assert rows.flags.owndata
+
+
+def test_openvino_that_is_absent_is_no_candidate(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "openvino_version", lambda: "")
+    assert Engines(tmp_path).runner(small, Run()) is not None
+    assert list(tmp_path.glob("*-openvino-*")) == []
+    with pytest.raises(MissingExtra, match=r"diptych\[openvino\]"):
+        Engines(tmp_path, "openvino")
+
+
+def test_other_versions_and_processors_measure_for_themselves(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    Engines(tmp_path, "onnx").runner(small, Run())
+    monkeypatch.setattr(engine, "onnxruntime_version", lambda: "99.0")
+    Engines(tmp_path, "onnx").runner(small, Run())
+    monkeypatch.setattr(engine, "processor", lambda: "other")
+    Engines(tmp_path, "onnx").runner(small, Run())
+    assert len(list(tmp_path.glob("*-onnxruntime-*"))) == 3
+    assert len(list(tmp_path.glob("*-onnxruntime-99.0-fp32-other"))) == 1
+    graph_of(tmp_path)
+
+
+QUIET = """
+import os, sys
+from pathlib import Path
+from diptych.backbones.runtimes.openvino import OpenVinoRunner
+from diptych.backbones.runtimes.made import Made
+import numpy as np
+OpenVinoRunner(Made(Path(sys.argv[1]), True, inputs=("x",)))(np.zeros((1, 3, 16, 16), np.float32))
+assert not [name for name in sys.modules if name.startswith(("openvino_telemetry", "torch"))]
+assert list(Path.home().iterdir()) == [], list(Path.home().iterdir())
+"""
+
+
+def test_openvino_tells_nobody_and_writes_nothing(tmp_path: Path, small: Small) -> None:
+    """Its telemetry would leave an identifier in the home folder at the first import."""
+    pytest.importorskip("openvino")
+    export.to_onnx(small, tmp_path / "model.onnx")
+    (tmp_path / "home").mkdir()
+    given = {**os.environ, "HOME": str(tmp_path / "home"), "USERPROFILE": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", QUIET, str(tmp_path)], capture_output=True, text=True, env=given, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_other_devices_and_kind_torch_leave_torch_alone(tmp_path: Path, small: Small) -> None:
@@ -203,7 +299,7 @@ def test_two_writers_end_with_one_whole_export(tmp_path: Path, small: Small) -> 
         export.to_onnx = true
     assert [f.supported for f in found] == [True, True]
     assert found[0].sha256 == found[1].sha256
-    assert [p.name for p in place.parent.iterdir()] == ["x"]
+    assert len(list(place.parent.iterdir())) == 2  # what was measured, and the graph: no drafts
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, small: Small) -> None:
@@ -213,11 +309,22 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, small: Small) 
 
 
 def test_unknown_kind() -> None:
-    with pytest.raises(UsageError, match="'tpu' is unknown: use auto, torch, onnx"):
+    with pytest.raises(UsageError, match="'tpu' is unknown: use auto, torch, onnx, openvino"):
         Engines(Path("x"), "tpu")
 
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "3")
-    assert engine.session_options().intra_op_num_threads == 3
-    assert engine.session_options(2).intra_op_num_threads == 2
+    assert onnx.session_options().intra_op_num_threads == 3
+    assert onnx.session_options(2).intra_op_num_threads == 2
+    assert openvino.options("fp32")["INFERENCE_NUM_THREADS"] == 3
+    monkeypatch.delitem(os.environ, "OMP_NUM_THREADS")
+    assert "INFERENCE_NUM_THREADS" not in openvino.options("fp32")
+
+
+def test_encoders_that_are_not_served_stay_with_torch_and_leave_nothing(tmp_path: Path) -> None:
+    engines = Engines(tmp_path)
+    engines.serve(Small(Mixed()))
+    assert engines.runner(Small(Mixed(), fingerprint="cd" * 8), Run()) is None
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(engines.runner(Small(Mixed()), Run()), OnnxRunner)

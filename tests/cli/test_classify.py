@@ -103,7 +103,7 @@ def test_files_are_written_and_not_overwritten_unasked(diptych: Cli, photos: Pat
         (["photos", "--names", "a", "--out", "x.xml"], ".csv, .json or .html"),
         (["photos", "--names", "a", "--threshold", "2"], "threshold"),
         (["photos", "--names", "a", "--top", "0"], "top"),
-        (["photos", "--names", "a", "--precision", "fp8"], "fp32 or bf16"),
+        (["photos", "--names", "a", "--precision", "fp8"], "fast (bf16) or int8"),
         (["photos", "--names", "a", "--device", "toaster"], "no device 'toaster'"),
         (["demo:cats"], "no demo 'cats'"),
         ([], "photos"),

@@ -22,6 +22,6 @@ def test_usage_errors(diptych: Cli, tmp_path: Path) -> None:
 
 def test_classify_says_which_engine_runs_and_keeps_torch_where_asked(diptych: Cli, tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 1})
-    assert "image encoder: torch, fp32; onnxruntime is not used" in diptych("classify", folder, "--names", "red, green, blue").err
+    assert "image encoder: torch, fp32; not onnxruntime fp32" in diptych("classify", folder, "--names", "red, green, blue").err
     assert "onnxruntime" not in diptych("classify", folder, "--names", "red, green, blue", "--engine", "torch").err
     assert diptych("classify", folder, "--names", "red, green, blue", "--engine", "tpu").code == 2

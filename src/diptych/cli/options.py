@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDINGS, KEYS, ENGINES = "embeddings", "keys.sqlite", "engines"
 """What a cache folder holds: the embedding store, the content keys of files, and encoders prepared for this machine."""
-PRECISIONS = {"fp32": "fp32", "exact": "fp32", "bf16": "bf16", "fast": "bf16"}
+PRECISIONS = {"fp32": "fp32", "exact": "fp32", "bf16": "bf16", "fast": "bf16", "int8": "int8"}
 
 
 NO_FLAG = "DIPTYCH_DATA"
@@ -37,10 +37,12 @@ BackboneName = Annotated[
     str, option("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", rich_help_panel="Model")
 ]
 Device = Annotated[str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")]
-Precision = Annotated[str, option("--precision", help="fp32 (exact) or bf16 (fast), of the towers.", rich_help_panel="Model")]
+Precision = Annotated[
+    str, option("--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.", rich_help_panel="Model")
+]
 Engine = Annotated[
     str,
-    option("--engine", help="On the CPU: auto (ONNX Runtime where it gives torch's vectors), onnx, torch.", rich_help_panel="Model"),
+    option("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.", rich_help_panel="Model"),
 ]
 Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
 Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
@@ -105,7 +107,7 @@ def open_run(
     import torch
 
     if precision not in PRECISIONS:
-        raise UsageError(f"Precision {precision!r} is unknown: use fp32 or bf16 (also called exact and fast).")
+        raise UsageError(f"Precision {precision!r} is unknown: use exact (fp32), fast (bf16) or int8.")
     chosen = device
     if device == "auto":
         chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -141,7 +143,7 @@ def recalled_run(
     """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports no torch."""
     from diptych.backbones.remembered import recall
 
-    if PRECISIONS.get(precision) != "fp32" or engine not in ("auto", "onnx"):
+    if precision not in PRECISIONS or engine not in ("auto", "onnx", "openvino"):
         return None
     known = recall(name, cache_folder(cache) / ENGINES)
     if known is None or "cpu" not in (device, known.device if device == "auto" else ""):

@@ -73,6 +73,11 @@ class Runner(Protocol):
         """What the store must tell apart."""
         ...
 
+    @property
+    def needs_torch(self) -> bool:
+        """Whether it runs torch's own weights: without them, it cannot."""
+        ...
+
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) vectors of an encoder's inputs."""
         ...
@@ -106,7 +111,7 @@ class Run:
     Args:
         seed: any integer; every purpose draws its own stream from it.
         device: torch device string.
-        precision: precision of towers, "fp32" or "bf16"; closed forms choose fp32 or fp64 themselves.
+        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8"; closed forms choose fp32 or fp64 themselves.
         cache: folder of the embedding store; None keeps nothing.
         out: folder for results; None writes nothing.
         batch: items a batch when encoding. Part of the batch plan, not of the cache key.

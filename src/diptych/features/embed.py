@@ -92,6 +92,8 @@ def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views:
     _check(encoder, run, views)
     first, failed, place = _keys(items)
     runner = run.engine.runner(encoder, run) if run.engine and len(first) else None
+    if run.precision == "int8" and runner is None and len(first):
+        raise UsageError("int8 runs on the CPU through an engine: use --device cpu --engine auto, or --precision fast.")
     keys = list(first)
     draws = range(views.draws) if views else range(1)
     vectors = open_vectors(run)
@@ -125,8 +127,8 @@ def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views:
 def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
     if views and encoder.size is None:
         raise UsageError(f"The {encoder.modality} encoder has no pixels, so it has no views: leave views out.")
-    if run.precision not in ("fp32", "bf16"):
-        raise UsageError(f"Precision {run.precision!r} is unknown: use 'fp32' or 'bf16'.")
+    if run.precision not in ("fp32", "bf16", "int8"):
+        raise UsageError(f"Precision {run.precision!r} is unknown: use 'fp32', 'bf16' or 'int8'.")
     if run.batch < 1:
         raise UsageError(f"A batch holds at least 1 item, not {run.batch}.")
 

@@ -15,8 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engine import EXACT, GRAPH, Made, OnnxRunner
+from diptych.backbones.engine import EXACT
 from diptych.backbones.export import cosines, rows, to_onnx
+from diptych.backbones.runtimes.made import GRAPH, Made
+from diptych.backbones.runtimes.onnx import OnnxRunner
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import BoundBroken, DiptychError, MissingExtra, UnreadableItem, UsageError

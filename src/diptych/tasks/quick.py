@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engine import OnnxRunner
+from diptych.backbones.engine import Engines
 from diptych.backbones.remembered import Remembered
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError
@@ -27,11 +27,14 @@ def ready(backbone: Remembered, classes: ClassNames, run: Run) -> NDArray[np.flo
     Args:
         backbone: as recalled.
         classes: names and templates.
-        run: on the CPU, float32, with an engine and a cache folder.
+        run: on the CPU, with an engine and a cache folder.
     """
-    if run.engine is None or run.cache is None or not run.cache.is_dir():
+    if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None
-    if not isinstance(run.engine.runner(backbone.image, run), OnnxRunner):
+    if not all(run.engine.decided(encoder, run) for encoder in (backbone.image, backbone.text)):
+        return None
+    runner = run.engine.runner(backbone.image, run)
+    if runner is None or runner.needs_torch:
         return None
     return read_head(backbone.text, classes.prompts(), run)
 
