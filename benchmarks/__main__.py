@@ -43,7 +43,7 @@ class Entry:
 
 SMALL, LARGE = (800, 600), (4000, 3000)
 ROWS = {
-    "images:ViT-B-32": Entry("encoders.images", ("ViT-B-32", 32), ("ViT-B-32", 2)),
+    "images:ViT-B-32": Entry("encoders.images", ("ViT-B-32", 32), None),
     "images:lite": Entry("encoders.images", ("lite", 32), ("lite", 4)),
     "images:tiny": Entry("encoders.images", ("tiny", 64), ("tiny", 8)),
     "texts:ViT-B-32": Entry("encoders.texts", ("ViT-B-32", 32), None),
@@ -53,12 +53,12 @@ ROWS = {
     "folder:ViT-B-32:12MP": Entry("folders.vectors", ("ViT-B-32", 16, LARGE), None),
     "folder:lite:800x600": Entry("folders.vectors", ("lite", 128, SMALL), ("lite", 8, SMALL)),
     "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), ("lite", 2, LARGE)),
-    "labels:10": Entry("heads.labels", (10,), (10, 3)),
-    "labels:100": Entry("heads.labels", (100,), None),
-    "labels:1000": Entry("heads.labels", (1000,), None),
-    "heads:ViT-B-32:4x80": Entry("heads.heads", (4, "ViT-B-32", 1), None),
-    "heads:small:1000x80": Entry("heads.heads", (1000, "small", 1), (20, "small", 1)),
-    "cold": Entry("cold.starts", (), ()),
+    "labels:10": Entry("heads.labels", (10, "ViT-B-32", 16), (10, "tiny", 2)),
+    "labels:100": Entry("heads.labels", (100, "ViT-B-32", 8), None),
+    "labels:1000": Entry("heads.labels", (1000, "ViT-B-32", 4), None),
+    "heads:ViT-B-32:4x80": Entry("heads.heads", (4, "ViT-B-32"), None),
+    "heads:small:1000x80": Entry("heads.heads", (1000, "small"), (20, "small")),
+    "cold": Entry("cold.starts", ("ViT-B-32",), ("tiny",)),
     "board:6": Entry("systems.cached_board", (6, 120), (3, 30)),
     "gda:1000x16x1024": Entry("systems.gaussian", (1000, 16, 1024), (100, 8, 128)),
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),

@@ -39,9 +39,13 @@ with torch.no_grad():
 
 
 @contextlib.contextmanager
-def starts() -> Iterator[Row]:
-    """A new process for one photo and three names: open_clip's script; ours with heads that an earlier process left."""
-    backbone: Any = backbone_of("ViT-B-32")
+def starts(name: str) -> Iterator[Row]:
+    """A new process for one photo and three names: open_clip's script; ours with heads that an earlier process left.
+
+    Args:
+        name: of a backbone that open_clip can build, "ViT-B-32" or "tiny".
+    """
+    backbone: Any = backbone_of(name)
     with tempfile.TemporaryDirectory(prefix="bench-cold-") as work:
         model = write_openclip(backbone.module(), backbone.config, Path(work) / "model")
         photo = Path(work) / "photo.jpg"
@@ -52,20 +56,21 @@ def starts() -> Iterator[Row]:
             done = subprocess.run([sys.executable, *words], env=given, capture_output=True, text=True, check=True)
             return json.loads(done.stdout)
 
-        def ours(name: str) -> Any:
-            options = ("--names", ", ".join(NAMES), "--templates", TEMPLATE, "--backbone", name, "--json")
+        def ours(own: str) -> Any:
+            options = ("--names", ", ".join(NAMES), "--templates", TEMPLATE, "--backbone", own, "--json")
             found = shell("-m", "diptych.cli", "classify", str(photo), *options)
             top = {row["label"]: row["probability"] for row in found["predictions"][0]["labels"]}
-            return None if name == "lite" else [top[n] for n in NAMES]
+            return None if own == "lite" else [top[n] for n in NAMES]
 
         names = {"diptych, same weights": f"local:{model}", "diptych, lite": "lite"}
-        for name in names.values():
-            ours(name)
-        base = "open_clip script (ViT-B-32)"
+        for own in names.values():
+            ours(own)
+        base = f"open_clip script, {name}"
         yield Row(
             {base: lambda: shell("-c", SCRIPT, str(model), str(photo), TEMPLATE, *NAMES)}
-            | {who: lambda name=name: ours(name) for who, name in names.items()},
+            | {who: lambda own=own: ours(own) for who, own in names.items()},
             unit="answers",
             same=lambda p: None if p is None else np.log(p) - np.log(p).mean(),
             targets=(Target("seconds to the answer of lite", lambda rates: 1 / rates["diptych, lite"], 0.8, least=False),),
+            rounds=3,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,25 @@ RUNTIMES = ("ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO bf16")
 Contenders = dict[str, Callable[[], object]]
 
 
+@cache
+def engines() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of our exports, one for all rows of a run."""
+    return tempfile.TemporaryDirectory(prefix="bench-engines-")
+
+
+@cache
 def backbone_of(name: str) -> Backbone:
     """Return a backbone; open_clip's architectures have random weights."""
     return load(name) if name in ("lite", "tiny") else load(f"openclip:{name}", weights="random")
 
 
-def ours(encoder: Encoder[Any], folder: Path, missing: dict[str, str], facts: dict[str, Any]) -> dict[str, Callable[[Any], Any]]:
+def ours(encoder: Encoder[Any], missing: dict[str, str], facts: dict[str, Any]) -> dict[str, Callable[[Any], Any]]:
     """Return our engine at each precision; one that runs as the precision before it is named as missing, and why."""
     found: dict[str, Callable[[Any], Any]] = {}
     for name, precision in PRECISIONS.items():
         who, told = f"diptych {name}", list[str]()
         try:
-            runner = Engines(folder, "auto", told.append).runner(encoder, Run(precision=precision))
+            runner = Engines(Path(engines().name), "auto", told.append).runner(encoder, Run(precision=precision))
         except DiptychError as error:
             missing[who] = str(error)
             continue
@@ -122,12 +129,12 @@ def images(name: str, batch: int) -> Iterator[Row]:
         with optional(missing, "transformers fp32"):
             theirs = transformers_clip(model, backbone.config)  # type: ignore[attr-defined]
             found["transformers fp32"] = lambda: no_grad(lambda pixels: features(theirs.get_image_features(pixel_values=pixels)))(x)
-    with tempfile.TemporaryDirectory(prefix="bench-engines-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-graphs-") as folder:
         for who, run in plain_runtimes(
             lambda: write_graph(model, forward, {"x": x[:2]}, Path(folder) / "plain.onnx", any_length=False), missing
         ).items():
             found[who] = lambda run=run: run({"x": x})
-        for who, run in ours(backbone.image, Path(folder) / "ours", missing, facts).items():
+        for who, run in ours(backbone.image, missing, facts).items():
             found[who] = lambda run=run: run(x)
         floors = FLOORS | {f"{library} bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
         yield Row(found, batch, "images", floors=floors, facts=facts, missing=missing, targets=targets(base))
@@ -142,13 +149,13 @@ def texts(name: str, batch: int) -> Iterator[Row]:
     missing: dict[str, str] = {}
     facts: dict[str, Any] = {"batch": batch, "words": sum(len(t.split()) for t in given) / batch}
     found, base, tokens, forward = (_minilm if name == "lite" else _clip_text)(model, backbone, given, missing)
-    with tempfile.TemporaryDirectory(prefix="bench-engines-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-graphs-") as folder:
         sample = {k: v[:2] for k, v in tokens(given).items()}
         for who, run in plain_runtimes(
             lambda: write_graph(model, forward, sample, Path(folder) / "plain.onnx", any_length=name == "lite"), missing
         ).items():
             found[who] = lambda run=run: run(tokens(given))
-        for who, run in ours(backbone.text, Path(folder) / "ours", missing, facts).items():
+        for who, run in ours(backbone.text, missing, facts).items():
             found[who] = lambda run=run: run(backbone.text.inputs(given))
         floors = FLOORS | {"open_clip bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
         yield Row(found, batch, "texts", floors=floors, facts=facts, missing=missing, targets=targets(base))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.encoders import backbone_of, no_grad
+from benchmarks.encoders import backbone_of, engines, no_grad
 from benchmarks.measure import Row, Target, say
 from benchmarks.pictures import photo_folder
 from benchmarks.scripted import ScriptedBackbone
@@ -68,9 +68,9 @@ def vectors(name: str, count: int, size: tuple[int, int], precision: str = "fp32
     encoder: Any = backbone.image
     library = "timm" if name == "lite" else "open_clip"
     forward = no_grad((lambda x: model.image_head(model.image(x))) if name == "lite" else model.encode_image)
-    with photo_folder(count, size) as folder, tempfile.TemporaryDirectory(prefix="bench-engines-") as engines:
+    with photo_folder(count, size) as folder:
         items = ImageFiles(sorted(folder.iterdir()))
-        run = Run(engine=Engines(Path(engines), "auto", say), workers=WORKERS, batch=BATCH, precision=precision)
+        run = Run(engine=Engines(Path(engines().name), "auto", say), workers=WORKERS, batch=BATCH, precision=precision)
         runner = run.engine.runner(encoder, run) if run.engine else None
         encode = runner or partial(rows, encoder)
         loader = partial(torch.utils.data.DataLoader, Photos(list(items.paths), _transform(name, encoder)), batch_size=BATCH)
@@ -93,6 +93,7 @@ def vectors(name: str, count: int, size: tuple[int, int], precision: str = "fp32
             floors={OURS: 0.99},
             facts={"pixels": list(size), "runs": runner.name if runner else "torch, fp32", "workers": WORKERS},
             targets=(Target("diptych / limit 1/(1/decode + 1/encode)", overlap, 0.9),),
+            rounds=3,
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from benchmarks.encoders import backbone_of
+from benchmarks.encoders import backbone_of, engines
 from benchmarks.measure import Row, Target, gain, optional, say
 from benchmarks.peers import clip_tokenizer, transformers_clip
 from benchmarks.pictures import photo_folder
@@ -51,12 +51,19 @@ def write_openclip(model: nn.Module, config: Mapping[str, Any], folder: Path) ->
 
 
 @contextlib.contextmanager
-def labels(count: int, photos: int = 24) -> Iterator[Row]:
-    """A new photo against ``count`` names that were asked for before: ViT-B-32, beside transformers' pipeline on the same weights."""
-    backbone: Any = backbone_of("ViT-B-32")
+def labels(count: int, name: str, photos: int) -> Iterator[Row]:
+    """A new photo against ``count`` names that were asked for before, beside transformers' pipeline on the same weights.
+
+    Args:
+        count: of names.
+        name: of a backbone that open_clip can build, "ViT-B-32" or "tiny".
+        photos: one more than rounds.
+    """
+    backbone: Any = backbone_of(name)
+    pixels = backbone.spec.pixels
     missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="bench-labels-") as work, photo_folder(photos, (256, 256)) as folder:
-        engine = Engines(Path(work) / "engines", "auto", say)
+        engine = Engines(Path(engines().name), "auto", say)
         engine.runner(backbone.image, Run())
         paths = sorted(folder.iterdir())
         found: dict[str, Any] = {}
@@ -67,7 +74,9 @@ def labels(count: int, photos: int = 24) -> Iterator[Row]:
                 "zero-shot-image-classification",
                 model=transformers_clip(backbone.module(), backbone.config),
                 tokenizer=clip_tokenizer(),
-                image_processor=transformers.CLIPImageProcessorPil(),
+                image_processor=transformers.CLIPImageProcessorPil(
+                    size={"shortest_edge": pixels.size}, crop_size=pixels.size, image_mean=pixels.mean, image_std=pixels.std
+                ),
                 device="cpu",
             )
 
@@ -103,13 +112,12 @@ def labels(count: int, photos: int = 24) -> Iterator[Row]:
 
 
 @contextlib.contextmanager
-def heads(classes: int, name: str, rounds: int) -> Iterator[Row]:
+def heads(classes: int, name: str) -> Iterator[Row]:
     """Heads of 80 templates a class: open_clip's builder; ours, for the first time and again.
 
     Args:
         classes: K.
         name: an open_clip architecture with random weights, or "small" for one whose tower costs next to nothing.
-        rounds: at most.
     """
     import open_clip
 
@@ -119,7 +127,7 @@ def heads(classes: int, name: str, rounds: int) -> Iterator[Row]:
             backbone: Any = load(f"local:{write_openclip(open_clip.CLIP(**SMALL), SMALL, Path(work) / 'small')}")
         else:
             backbone = backbone_of(name)
-        engine = Engines(Path(work) / "engines", "auto", say)
+        engine = Engines(Path(engines().name), "auto", say)
         runner = engine.runner(backbone.text, Run())
         prompts = ClassNames(things(classes), tuple(templates)).prompts()
         tokenizer = open_clip.get_tokenizer("ViT-B-32")
@@ -139,5 +147,6 @@ def heads(classes: int, name: str, rounds: int) -> Iterator[Row]:
             classes * len(templates),
             "prompts",
             facts={"classes": classes, "templates": len(templates), "tower": name, "runs": runner.name if runner else "torch, fp32"},
-            rounds=rounds,
+            rounds=1,
+            warm=False,
         )

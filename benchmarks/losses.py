@@ -81,7 +81,7 @@ def memory_kib(which: str) -> int:
 
 
 @contextlib.contextmanager
-def memory(loss: str, batch: int, rounds: int = 2) -> Iterator[Row]:
+def memory(loss: str, batch: int, rounds: int = 1) -> Iterator[Row]:
     """One step of a loss at a batch size: open_clip's, ours whole, ours in blocks of 512 rows.
 
     Raises:

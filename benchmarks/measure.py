@@ -55,14 +55,14 @@ class Row:
         items: of one call.
         unit: what an item is.
         own_items: contenders whose call does another number of items.
-        same: result of a call -> vectors (N, D), whose cosines to the first contender's are taken in the round that does not count; None
+        same: result of a call -> vectors (N, D), whose cosines to the first contender's are taken in the first round; None
             for a result that is not compared, or in place of the function where none is.
         floors: least cosine by contender; 0.999 for the others.
         facts: counts, sizes and names beside the times.
         missing: contender -> why it does not run.
         targets: what should be reached.
         rounds: at most.
-        warm: one round first that does not count; without it nothing is compared.
+        warm: one round first that does not count.
     """
 
     contenders: Mapping[str, Callable[[], object]]
@@ -80,18 +80,22 @@ class Row:
     def measured(self, rounds: int) -> dict[str, Any]:
         """Run all contenders in turns and return the row as JSON data."""
         taken: dict[str, list[float]] = {name: [] for name in self.contenders}
+        results: dict[str, object] = {}
         cosines: dict[str, float] = {}
-        if self.warm and self.contenders:
-            with quiet():
-                cosines = self._compared({name: action() for name, action in self.contenders.items()})
-        for _ in range(min(rounds, self.rounds)):
+        for turn in range(-1 if self.warm and self.contenders else 0, min(rounds, self.rounds)):
             for name, action in self.contenders.items():
                 gc.collect()
                 time.sleep(PAUSE)
                 start = time.perf_counter()
                 with quiet():
-                    action()
-                taken[name].append(time.perf_counter() - start)
+                    result = action()
+                spent = time.perf_counter() - start
+                if turn >= 0:
+                    taken[name].append(spent)
+                if not cosines:
+                    results[name] = result
+            cosines = cosines or self._compared(results)
+            results.clear()
         seconds = {name: statistics.median(runs) for name, runs in taken.items()}
         rates = {name: self.own_items.get(name, self.items) / s for name, s in seconds.items()}
         base = next(iter(rates), "")
@@ -113,7 +117,7 @@ class Row:
         Raises:
             ValueError: a contender computes something else.
         """
-        if self.same is None:
+        if self.same is None or not results:
             return {}
         taken = {name: self.same(result) for name, result in results.items()}
         vectors = {name: np.atleast_2d(np.asarray(rows, dtype=np.float64)) for name, rows in taken.items() if rows is not None}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.encoders import engines
 from benchmarks.measure import Row, Target, say
 from benchmarks.scripted import ScriptedBackbone, scripted_data, scripted_pool
 from diptych import catalog
@@ -54,7 +55,7 @@ def cached_board(classes: int, test: int) -> Iterator[Row]:
     backbone = load("lite")
     plan = Plan(methods=SIX, shots=(4,), seeds=(1,))
     with tempfile.TemporaryDirectory(prefix="bench-board-") as work:
-        engine = Engines(Path(work) / "engines", "auto", say)
+        engine = Engines(Path(engines().name), "auto", say)
         for encoder in (backbone.image, backbone.text):
             engine.runner(encoder, Run())
         numbers, encoded = itertools.count(), {"cold": 0, "cached": 0}
@@ -76,7 +77,8 @@ def cached_board(classes: int, test: int) -> Iterator[Row]:
             "rows",
             facts=facts,
             targets=(Target("items encoded by the cached board", lambda _: float(encoded["cached"]), 0.0, least=False),),
-            rounds=3,
+            rounds=2,
+            warm=False,
         )
 
 
@@ -116,7 +118,8 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
         "samples",
         same=lambda scores: scores - scores.mean(axis=1, keepdims=True),
         facts={"classes": classes, "shots": shots, "dim": dim},
-        rounds=3,
+        rounds=2,
+        warm=False,
     )
 
 

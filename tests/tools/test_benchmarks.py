@@ -45,7 +45,7 @@ def test_contenders_take_turns_and_ratios_are_of_rates(monkeypatch: pytest.Monke
             Target("b / a", gain("b", "a"), 3.9, least=False),
         ),
     )
-    steps(monkeypatch, 1.0, 0.5, 3.0, 0.25, 2.0, 4.0)
+    steps(monkeypatch, 9.0, 9.0, 1.0, 0.5, 3.0, 0.25, 2.0, 4.0)
     found = row.measured(3)
     assert order == ["a", "b"] * 4, "one round first that does not count"
     assert found["rows"]["a"]["seconds"] == 2.0
