@@ -107,6 +107,22 @@ def test_rerun_repeats_rows_and_boards(diptych: Cli, colours: Path, tmp_path: Pa
     assert "names no backbone" in diptych("rerun", tmp_path / "other.json").err
 
 
+def test_rerun_gives_label_free_rows_their_own_photos(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    apart = colour_folder(tmp_path / "apart", {"train": 3})
+    words = ("--methods", "nola,zero-shot", "--shots", "1", "--seeds", "1", "--unlabelled", apart)
+    assert diptych("board", "classify", colours, *words).code == 0
+    board, row = tmp_path / "out/board/board.json", next((tmp_path / "out/board/rows").glob("nola-head*.json"))
+    written = json.loads(row.read_text())
+    assert written["unlabelled"] == str(apart)
+    assert json.loads(board.read_text())["unlabelled"] == {"source": str(apart), "hash": written["unlabelled_hash"], "images": 15}
+    for path in (row, board):
+        got = diptych("rerun", path, "--tolerance", "0")
+        assert got.code == 0, got.out + got.err
+    next(apart.rglob("*.png")).unlink()
+    got = diptych("rerun", row)
+    assert (got.code, "not those of the result" in got.err) == (1, True)
+
+
 def test_prove_writes_the_result_and_says_when_nothing_is_shown(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     got = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3")
     assert got.code == 0

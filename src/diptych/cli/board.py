@@ -66,13 +66,13 @@ def board_classify(
     verify: options.Verify = False,
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
-    from diptych.cli.classify import open_photos
     from diptych.core.data import ClassNames
     from diptych.data.splits import ValRule
     from diptych.tasks import comparison, report
     from diptych.tasks.board import MODEL, board
     from diptych.tasks.prove import find_data
     from diptych.tasks.rows import Plan
+    from diptych.tasks.unlabelled import Unlabelled
 
     slugs = options.words(methods) if methods else None
     plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val), budget, timeout)
@@ -81,7 +81,7 @@ def board_classify(
     keys = options.file_keys(cache, verify)
     opened = [find_data(name, keys) for name in data]
     pool = options.text_pool(texts)
-    images = open_photos([unlabelled], keys)[0] if unlabelled else None
+    images = Unlabelled.open(unlabelled, keys) if unlabelled else None
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     boards: list[Board] = []

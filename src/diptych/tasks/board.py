@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples, Table
+from diptych.core.data import ClassNames, Table
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
@@ -25,6 +25,7 @@ from diptych.tasks.export import export_row
 from diptych.tasks.gains import BASE, Row, best, rows_of
 from diptych.tasks.record import Record, engine_of, machine, now, plain, threads, versions, write_csv, write_json
 from diptych.tasks.rows import Desk, Job, Plan
+from diptych.tasks.unlabelled import Unlabelled
 from diptych.tasks.work import Work, jobs_of
 
 MODEL = "model"
@@ -50,6 +51,7 @@ class Board:
         device, precision, threads, versions, machine, command, date: where, how and when.
         engine: what made the vectors, see ``record.engine_of``.
         texts: the pool that systems which read texts were given; None: there was none.
+        unlabelled: images without labels that were given apart; None: there were none, or those of train.
     """
 
     data: LabelledData
@@ -76,6 +78,7 @@ class Board:
     machine: str = field(default_factory=machine)
     date: str = field(default_factory=now)
     texts: Pool | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def records(self) -> list[Record]:
@@ -117,6 +120,7 @@ class Board:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
+        apart = self.unlabelled
         own = (
             "source",
             "data_hash",
@@ -143,6 +147,7 @@ class Board:
                 "seeds": self.plan.seeds,
                 "val": self.plan.val,
                 "texts": self.texts.as_dict() if self.texts else None,
+                "unlabelled": {"source": apart.source, "hash": apart.hash, "images": len(apart.items)} if apart else None,
                 "budget": self.plan.budget,
                 "timeout": self.plan.timeout,
                 "choice": self.choice,
@@ -166,7 +171,7 @@ def board(
     *,
     classes: ClassNames | None = None,
     texts: Pool | None = None,
-    unlabelled: Samples[Any] | None = None,
+    unlabelled: Unlabelled | None = None,
     export: str | None = None,
     source: str = "",
     command: str = "",
@@ -180,7 +185,8 @@ def board(
         plan: methods, shots, seeds and the rule for val.
         classes: names and templates; None: tidied folder names in the ensemble of seven templates.
         texts: descriptions for the systems that read them; None: the pool that ships for a data set of this name, if there is one.
-        unlabelled: images for systems that learn without labels; None: those of the train split, whose labels they never see.
+        unlabelled: images for systems that learn without labels, see ``Unlabelled.open``; None: those of the train split, whose labels
+            they never see.
         export: writes a fitted system to ``run.out / "model"``: "best" is the row chosen on held items, a slug its best row by them.
         source: what ``open_data`` was given; stands in the results.
         command: the command line that repeats the run; stands in the results.
@@ -207,7 +213,7 @@ def board(
     made = Board(
         data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(), backbone.fingerprint, plan,
         rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device, run.precision,
-        engine_of(backbone, run), command, texts=desk.texts,
+        engine_of(backbone, run), command, texts=desk.texts, unlabelled=unlabelled,
     )  # fmt: skip
     if run.out:
         made.write(run.out)

@@ -147,6 +147,7 @@ class About:
         dataset, source, data_hash: the data.
         method, variant, shots, seed, val: the row.
         texts, texts_hash: the text pool that the system read.
+        unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of train.
         images, extra_texts: what fit was given besides class names.
         command: the command line that repeats the run.
         skipped: unreadable items and why.
@@ -162,6 +163,8 @@ class About:
     val: str = ""
     texts: str = ""
     texts_hash: str = ""
+    unlabelled: str = ""
+    unlabelled_hash: str = ""
     images: int = 0
     extra_texts: int = 0
     command: str = ""

@@ -41,6 +41,7 @@ class Record:
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
         template_hash: of the templates.
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
+        unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it held.
         items: number of test items.
         images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
         held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what choices between rows read.
@@ -74,6 +75,8 @@ class Record:
     template_hash: str = ""
     texts: str = ""
     texts_hash: str = ""
+    unlabelled: str = ""
+    unlabelled_hash: str = ""
     items: int = 0
     images: int = 0
     extra_texts: int = 0

@@ -17,6 +17,7 @@ from diptych.tasks.board import board
 from diptych.tasks.prove import find_data, prove
 from diptych.tasks.record import engine_of, threads, versions
 from diptych.tasks.rows import Plan
+from diptych.tasks.unlabelled import Unlabelled
 
 TOLERANCE = 1e-6
 """Largest difference of a metric that counts as the same: other thread counts may change the last bits."""
@@ -89,7 +90,16 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
     except (KeyError, TypeError) as error:
         raise DataError(f"This is no result that can be repeated: it lacks {error}.") from error
     data = find_data(source, keys)
-    made = board(data, backbone, fresh, plan, classes=classes, texts=_texts(written, whole), source=source)
+    made = board(
+        data,
+        backbone,
+        fresh,
+        plan,
+        classes=classes,
+        texts=_texts(written, whole),
+        unlabelled=_unlabelled(written, whole, keys),
+        source=source,
+    )
     _same_data({source: written["data_hash"]}, {source: made.data_hash})
     if whole:
         return Rerun(dict(_board_numbers(written)), dict(_board_numbers(made.as_dict())), tolerance, _notes(written, backbone, fresh))
@@ -125,6 +135,20 @@ def _texts(written: Mapping[str, Any], whole: bool) -> Pool | None:
     if pool.hash != key:
         raise DataError(f"The texts of {source} are not those of the result: give back the old ones, or run anew.")
     return pool
+
+
+def _unlabelled(written: Mapping[str, Any], whole: bool, keys: FileKeys | None) -> Unlabelled | None:
+    """Return the images without labels of a result, as long as they are still the same."""
+    if whole:
+        source, key = ((written.get("unlabelled") or {}).get(n) for n in ("source", "hash"))
+    else:
+        source, key = map(written.get, ("unlabelled", "unlabelled_hash"))
+    if not source:
+        return None
+    found = Unlabelled.open(source, keys)
+    if found.hash != key:
+        raise DataError(f"The photos of {source} are not those of the result: give back the old ones, or run anew.")
+    return found
 
 
 def _same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:

@@ -29,11 +29,10 @@ from diptych.tasks.classify import About, evaluate
 from diptych.tasks.episodes import Episode, episode, held_out, measured, readable
 from diptych.tasks.outcome import Outcome
 from diptych.tasks.record import Record, engine_of, read_json, versions, write_json
+from diptych.tasks.unlabelled import Unlabelled, key_of, smallest
 
 HELD = 16
 """Items a class, at most, that no system sees: rows are compared and calibrated on them."""
-UNLABELLED = 2048
-"""Images, at most, for systems that learn without labels: those with the smallest content keys, so that no label can have a say."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class Desk:
     encode: dict[str, float]
     failed: dict[str, UnreadableItem]
     texts: Pool | None = None
-    unlabelled: Samples[Any] | None = None
+    unlabelled: Unlabelled | None = None
     episodes: dict[tuple[int, int], Episode] = field(default_factory=dict)
 
     @classmethod
@@ -120,7 +119,7 @@ class Desk:
         *,
         classes: ClassNames | None = None,
         texts: Pool | None = None,
-        unlabelled: Samples[Any] | None = None,
+        unlabelled: Unlabelled | None = None,
         source: str = "",
         command: str = "",
     ) -> Desk:
@@ -185,6 +184,7 @@ class Desk:
     def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
         """Return what the record of a job says besides its numbers."""
         pool = self._pool(job)
+        apart = self.unlabelled if "unlabelled" in job.method.card.needs.evidence else None
         return About(
             dataset=self.data.name,
             source=self.source,
@@ -196,6 +196,8 @@ class Desk:
             val=self.plan.val if job.shots else "",
             texts=pool.source if pool else "",
             texts_hash=pool.hash if pool else "",
+            unlabelled=apart.source if apart else "",
+            unlabelled_hash=apart.hash if apart else "",
             images=sum(len(part) for part in (evidence.train, evidence.val, evidence.unlabelled) if part is not None),
             extra_texts=sum(len(texts) for texts in evidence.texts.texts.values()) if evidence.texts else 0,
             command=self.command,
@@ -228,14 +230,13 @@ class Desk:
     @cached_property
     def _images(self) -> Samples[Any] | None:
         """The images of train, or those that were given apart, without their labels."""
-        given = self.unlabelled
+        given = self.unlabelled.items if self.unlabelled else None
         if given is None and "train" in self.data.splits:
             given = self.data.splits["train"].items
         if given is None or not len(given):
             return None
         start, before = time.perf_counter(), self.run.tally["encoded"]
-        named = sorted((key, i) for i in range(len(given)) if (key := _key(given, i)))
-        few = Subset(given, tuple(i for _, i in named[:UNLABELLED]))
+        few = smallest(given)
         found = embed_readable(self.backbone.image, few, self.run)
         self.failed |= {e.name: e for e in found.failed}
         self.encode["images"] += self.run.tally["encoded"] - before
@@ -276,7 +277,7 @@ class Desk:
             "data": self.data_hash,
             "texts": pool.hash if pool else "",
             "backbone": self.backbone.fingerprint,
-            "unlabelled": self._unlabelled_hash() if "unlabelled" in job.method.card.needs.evidence else "",
+            "unlabelled": self.unlabelled.hash if self.unlabelled and "unlabelled" in job.method.card.needs.evidence else "",
             "held": HELD,
             "run": [
                 job.shots,
@@ -289,26 +290,11 @@ class Desk:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def _unlabelled_hash(self) -> str:
-        """Return the hash of images that were given apart; those of train are in the hash of the data."""
-        if self.unlabelled is None:
-            return ""
-        keys = sorted(_key(self.unlabelled, i) for i in range(len(self.unlabelled)))
-        return hashlib.sha256("".join(keys).encode()).hexdigest()
-
-
-def _key(samples: Samples[Any], index: int) -> str:
-    """Return the content key of an item; "" where it cannot be read."""
-    try:
-        return samples.key(index)
-    except UnreadableItem:
-        return ""
-
 
 def _hash(data: LabelledData) -> str:
     """Return the hash of what can be read: a table may name files that are not there."""
     try:
         return data.hash
     except UnreadableItem:
-        splits = {name: table.take([i for i in range(len(table)) if _key(table.items, i)]) for name, table in data.splits.items()}
+        splits = {name: table.take([i for i in range(len(table)) if key_of(table.items, i)]) for name, table in data.splits.items()}
         return replace(data, splits=splits).hash
