@@ -39,6 +39,7 @@ from diptych.tasks.proofs.caption import TRIALS as CAPTION_TRIALS
 from diptych.tasks.proofs.classify import CHANCE, TRIALS, Altered, Spoil, Trial
 from diptych.tasks.proofs.curate import TRIALS as CURATE_TRIALS
 from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
+from diptych.tasks.proofs.edit import TRIALS as EDIT_TRIALS
 from diptych.tasks.proofs.extend import TRIALS as EXTEND_TRIALS
 from diptych.tasks.proofs.finetune import TRIALS as FINETUNE_TRIALS
 from diptych.tasks.proofs.own import OwnTrial
@@ -55,6 +56,7 @@ OWN_TRIALS: Mapping[str, OwnTrial] = {
     **CAPTION_TRIALS,
     **CURATE_TRIALS,
     **DETECT_TRIALS,
+    **EDIT_TRIALS,
     **EXTEND_TRIALS,
     **FINETUNE_TRIALS,
     **PRETRAIN_TRIALS,

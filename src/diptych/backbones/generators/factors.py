@@ -1,0 +1,126 @@
+"""A generator whose styles mean something that is known: place, size, shape, colour and ground of one drawn thing.
+
+d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the thing's own square
+a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a pixel
+x(p) = a(p) sum_k softmax(colour / TEMPERATURE)_k rgb_k + (1 - a(p)) ground
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from diptych.core.edit import Styles
+from diptych.core.errors import UsageError
+from diptych.data.scenes.captions import article
+from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
+
+TEMPERATURE = 0.1
+"""Of the mixtures: the strongest colour and the strongest shape nearly always stand alone."""
+PLACE = ("across", "down", "size")
+GROUND = ("lightness", "warmth", "greenness")
+_TINTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
+_DEPTHS = (0.38, 0.1, 0.1)
+_MARGIN, _FIELD = 0.5, 96  # the distance fields reach half a side beyond the thing's square
+
+
+@cache
+def _distances(shapes: tuple[str, ...]) -> Tensor:
+    """Return (K, _FIELD, _FIELD) signed distances in sides of the thing's square, positive inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    fields = []
+    for shape in shapes:
+        inside = np.asarray(shape_mask(shape)) > 127
+        side = len(inside)
+        wide = np.pad(inside, round(_MARGIN * side))
+        distance = (distance_transform_edt(wide) - distance_transform_edt(~wide)) / side
+        fields.append(torch.from_numpy(distance.astype(np.float32)))
+    whole = torch.stack(fields)[None]
+    return torch.nn.functional.interpolate(whole, size=(_FIELD, _FIELD), mode="area")[0]
+
+
+@dataclass(frozen=True)
+class FactorGenerator:
+    """Draws one thing on a plain ground; every style is standard normal when sampled.
+
+    Args:
+        size: side of the pictures in pixels.
+        colours: names of its colours, each a channel.
+        shapes: names of its shapes, each a channel.
+        rotation: None: a channel is a factor. A seed: channels are a random rotation of the factors, and none means anything alone.
+
+    Raises:
+        UsageError: fewer than 8 pixels, no colours or no shapes, or an unknown colour.
+    """
+
+    size: int = 64
+    colours: tuple[str, ...] = tuple(COLOURS)
+    shapes: tuple[str, ...] = SHAPES
+    rotation: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or not self.colours or not self.shapes or not set(self.colours) <= set(COLOURS):
+            raise UsageError(f"A factor generator draws at least 8 pixels, a shape, and colours among {', '.join(COLOURS)}: change {self}.")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of place, shape, colour and ground."""
+        return len(PLACE), len(self.shapes), len(self.colours), len(GROUND)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what it draws."""
+        return hashlib.sha256(f"factors 1/{self!r}".encode()).hexdigest()[:16]
+
+    def sample(self, n: int, g: torch.Generator, /) -> Styles:
+        """Draw n styles, standard normal."""
+        return Styles(torch.randn(n, sum(self.channels), generator=g), torch.zeros(n, 0))
+
+    def factors(self, styles: Styles) -> Mapping[str, Tensor]:
+        """Return "place" (B, 3), "shape" (B, shapes), "colour" (B, colours) and "ground" (B, 3): the truth behind the styles."""
+        f = styles.s if self.rotation is None else styles.s @ self._turn().T.to(styles.s)
+        return dict(zip(("place", "shape", "colour", "ground"), torch.split(f, list(self.channels), dim=1), strict=True))
+
+    def styles(self, factors: Mapping[str, Tensor]) -> Styles:
+        """Return the styles of factors, as ``factors`` names them."""
+        f = torch.cat([factors[name] for name in ("place", "shape", "colour", "ground")], dim=1)
+        return Styles(f if self.rotation is None else f @ self._turn().to(f), f.new_zeros(len(f), 0))
+
+    def captions(self, styles: Styles) -> list[str]:
+        """Return "a red circle" of each picture: its strongest colour and shape."""
+        f = self.factors(styles)
+        pairs = zip(f["colour"].argmax(1).tolist(), f["shape"].argmax(1).tolist(), strict=True)
+        return [article(f"{self.colours[c]} {self.shapes[s]}") for c, s in pairs]
+
+    def synthesise(self, styles: Styles, /) -> Tensor:
+        """Return (B, 3, size, size) pictures in [0, 1]."""
+        f = self.factors(styles)
+        squashed = torch.tanh(f["place"])
+        centre, side = 0.5 + 0.2 * squashed[:, :2], 0.42 + 0.12 * squashed[:, 2]
+        ticks = (torch.arange(self.size, device=side.device, dtype=side.dtype) + 0.5) / self.size
+        pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), dim=-1)
+        own = (pixels - centre[:, None, None]) / side[:, None, None, None]  # [-1/2, 1/2] in the thing's square
+        fields = _distances(self.shapes).to(own).expand(len(own), -1, -1, -1)
+        sampled = grid_sample(fields, own * (2 / (1 + 2 * _MARGIN)), mode="bilinear", padding_mode="border", align_corners=False)
+        distance = torch.einsum("bk,bkhw->bhw", torch.softmax(f["shape"] / TEMPERATURE, dim=1), sampled)
+        cover = torch.sigmoid(4 * self.size * side[:, None, None] * distance)[:, None]
+        palette = torch.tensor([COLOURS[c] for c in self.colours]).to(side) / 255
+        colour = torch.softmax(f["colour"] / TEMPERATURE, dim=1) @ palette
+        depth = torch.tensor(_DEPTHS).to(side) * torch.tanh(f["ground"])
+        ground = (0.5 + depth @ torch.tensor(_TINTS).to(side)).clamp(0, 1)
+        return cover * colour[:, :, None, None] + (1 - cover) * ground[:, :, None, None]
+
+    def _turn(self) -> Tensor:
+        """Return the (S, S) rotation: orthogonal, fixed by its seed."""
+        g = torch.Generator().manual_seed(self.rotation or 0)
+        square = torch.randn(sum(self.channels), sum(self.channels), generator=g, dtype=torch.float64)
+        turn: Tensor = torch.linalg.qr(square)[0]
+        return turn.float()

@@ -1,0 +1,156 @@
+"""Opens generators by name: ``factors``, ``small``, and StyleGAN2 weights in safetensors. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diptych.backbones.generators.factors import FactorGenerator
+from diptych.backbones.generators.inverter import ConvInverter
+from diptych.backbones.generators.stylegan2 import StyleGAN2
+from diptych.backbones.weights import read_state
+from diptych.core.edit import Inverter, StyleGenerator
+from diptych.core.errors import DataError, NotAvailable, UsageError
+
+SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
+MEAN_OF = 4096
+"""Draws of which the mean of w is taken where the file holds none."""
+
+
+def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
+    """Return a generator, and what inverts its pictures where that is known.
+
+    Args:
+        name: "factors", "small", or "local:FILE" with StyleGAN2 weights, see ``load_stylegan2``.
+
+    Raises:
+        UsageError: the name means no generator, or the file is no safetensors.
+        NotAvailable: there is no such file.
+        DataError: the file is damaged, or holds another network.
+    """
+    if name == "factors":
+        return FactorGenerator(), None
+    if name == "small":
+        if not SMALL.is_file():
+            raise NotAvailable("The weights of the generator small are not part of this installation: use factors.")
+        state = {k: v.float() for k, v in read_state(SMALL).items()}
+        generator = StyleGAN2({k: v for k, v in state.items() if not k.startswith("encoder.")})
+        return generator, ConvInverter({k[8:]: v for k, v in state.items() if k.startswith("encoder.")}, generator)
+    if name.startswith("local:") and len(name) > 6:
+        return load_stylegan2(Path(name[6:]).expanduser()), None
+    raise UsageError(f"{name!r} names no generator: use factors, small, or local:FILE with StyleGAN2 weights in safetensors.")
+
+
+def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
+    """Read StyleGAN2 weights, 2 or 2-ada, from a safetensors file.
+
+    Args:
+        path: tensors named as in rosinality's port (its dict "g_ema"; "latent_avg" beside it is used where there), or as in NVIDIA's
+            stylegan2-ada-pytorch ("mapping.fc0.weight", "synthesis.b4.const").
+        truncation: see ``StyleGAN2``.
+
+    Raises:
+        UsageError: the file is no safetensors: a .pt or .pkl can run code.
+        NotAvailable: there is no such file.
+        DataError: the file is damaged, or its tensors are not those of a StyleGAN2 generator.
+    """
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"{path} is no .safetensors, and .pt and .pkl files can run code: convert it once with safetensors.torch.save_file."
+        )
+    state = {name.removeprefix("g_ema."): t.float() for name, t in read_state(path).items()}
+    if any(name.startswith("synthesis.") for name in state):
+        state = from_nvidia(state, path)
+    weights = {name: t for name, t in state.items() if not name.endswith(".kernel")}  # the blur, which is the same everywhere
+    check(weights, path)
+    generator = StyleGAN2(weights)
+    if "latent_avg" not in weights:
+        with torch.no_grad():
+            z = torch.randn(MEAN_OF, generator.style_dim, generator=torch.Generator().manual_seed(0))
+            weights["latent_avg"] = generator.map(z)[:, 0].mean(0)
+    return StyleGAN2(weights, truncation)
+
+
+def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of stylegan2-ada-pytorch under rosinality's names.
+
+    Raises:
+        DataError: the generator is told a class, or a tensor is not known here.
+    """
+    out: dict[str, Tensor] = {}
+    for name, t in state.items():
+        if name.endswith("resample_filter"):
+            continue
+        if name == "mapping.w_avg":
+            out["latent_avg"] = t
+        elif found := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
+            out[f"style.{int(found[1]) + 1}.{found[2]}"] = t
+        elif name == "synthesis.b4.const":
+            out["input.input"] = t[None]
+        elif found := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
+            out |= _nvidia_layer(int(math.log2(int(found[1]))) - 3, found[2], found[3], t, f"{path}: {name}")
+        else:
+            raise DataError(f"{path} holds the tensor {name}, which no unconditional StyleGAN2 generator has: give mapping and synthesis.")
+    return out
+
+
+def _nvidia_layer(j: int, kind: str, part: str, t: Tensor, where: str) -> dict[str, Tensor]:
+    """Rename one tensor of the layers of size 2^(j + 3)."""
+    number = 2 * j + (kind == "conv1")
+    layer = ("to_rgb1" if j < 0 else f"to_rgbs.{j}") if kind == "torgb" else ("conv1" if j < 0 else f"convs.{number}")
+    match part:
+        case "weight":
+            return {f"{layer}.conv.weight": t[None]}
+        case "affine.weight" | "affine.bias":
+            return {f"{layer}.conv.modulation.{part[7:]}": t}
+        case "bias" if kind == "torgb":
+            return {f"{layer}.bias": t.reshape(1, 3, 1, 1)}
+        case "bias":
+            return {f"{layer}.activate.bias": t}
+        case "noise_strength":
+            return {f"{layer}.noise.weight": t.reshape(1)}
+        case "noise_const":
+            return {f"noises.noise_{0 if j < 0 else number + 1}": t[None, None]}
+    raise DataError(f"{where} is no tensor of StyleGAN2: convert the generator (G_ema) alone.")
+
+
+def check(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Compare names and sizes with what a StyleGAN2 generator of the file's own size and widths has.
+
+    Raises:
+        DataError: tensors are missing, of another size, or belong to something else.
+    """
+    first = [name for name in ("conv1.conv.modulation.weight", "input.input", "style.1.weight") if name not in weights]
+    if first:
+        raise DataError(f"{path} holds no StyleGAN2 generator, it lacks {', '.join(first)}: save the state dict of g_ema or G_ema.")
+    generator = StyleGAN2(weights)
+    style, wide = generator.style_dim, weights["input.input"].shape[1]
+    wanted: dict[str, tuple[int, ...]] = {"input.input": (1, wide, 4, 4)}
+    for name in (n for n in weights if n.startswith("style.")):
+        wanted[name] = (style, style) if name.endswith("weight") else (style,)
+    into = wide
+    for i, layer in enumerate(generator.convolutions()):
+        own = weights.get(f"{layer}.conv.weight")
+        out = own.shape[1] if own is not None and own.ndim == 5 else 0
+        wanted |= {f"{layer}.conv.weight": (1, out, into, 3, 3), f"{layer}.activate.bias": (out,)}
+        wanted |= {f"{layer}.conv.modulation.weight": (into, style), f"{layer}.conv.modulation.bias": (into,)}
+        if f"{layer}.noise.weight" in weights:
+            side = 4 << (i + 1) // 2
+            wanted |= {f"{layer}.noise.weight": (1,), f"noises.noise_{i}": (1, 1, side, side)}
+        into = out
+        if i % 2 == 0:
+            rgb = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
+            wanted |= {f"{rgb}.conv.weight": (1, 3, out, 1, 1), f"{rgb}.bias": (1, 3, 1, 1)}
+            wanted |= {f"{rgb}.conv.modulation.weight": (out, style), f"{rgb}.conv.modulation.bias": (out,)}
+    if "latent_avg" in weights:
+        wanted["latent_avg"] = (style,)
+    wrong = sorted(n for n, shape in wanted.items() if n not in weights or tuple(weights[n].shape) != shape)
+    if wrong:
+        raise DataError(f"{path} lacks tensors of StyleGAN2, or has them in other sizes: {', '.join(wrong[:3])}; convert it again.")
+    if strange := sorted(weights.keys() - wanted.keys()):
+        raise DataError(f"{path} holds tensors that StyleGAN2 has not: {', '.join(strange[:3])}; save the generator alone.")

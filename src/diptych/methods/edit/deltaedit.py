@@ -1,0 +1,278 @@
+"""DeltaEdit: learn from differences of pictures how styles change, and edit by differences of words.
+
+i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds), ds = s_2 - s_1
+d   = e(target) - e(source);  dt = d / |d|;  keep channel c where |F_c d| >= beta;  G(s + keep * M(s, [i; dt]))
+F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures and sees no word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, mse_loss, normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.data import Evidence, Table, Texts
+from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles
+from diptych.core.errors import MissingPart, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.features.delta_mapper import DeltaMapper, Norm
+from diptych.features.heads import text_head
+from diptych.features.style_space import drawn, pictures_of, relevance, seen
+from diptych.features.vectors import Vectors
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+FLOOR = 1e-5
+"""Least length by which a difference of vectors is divided."""
+FRAMES = ("{}", "a photo of {}.", "a picture of {}.", "an image of {}.")
+
+
+def direction(first: Tensor, second: Tensor) -> Tensor:
+    """Return normalise(second - first), (..., D); a difference shorter than 1e-5 is divided by 1e-5."""
+    return normalize(second - first, dim=-1, eps=FLOOR)
+
+
+def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
+    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta. A difference of nothing moves none.
+
+    Args:
+        relevance: F, (S, D).
+        d: (D,) or (B, D) differences of two unit text vectors, not normalised.
+        beta: threshold, >= 0; no channel passes a threshold above 2, the longest d.
+    """
+    return ((d @ relevance.T).abs() >= beta) & (d != 0).any(-1, keepdim=True)
+
+
+def terms(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """Return {"squared": mean squared error, "cosine": mean of 1 - cosine} of (B, S) changes of styles."""
+    return {"squared": mse_loss(predicted, wanted), "cosine": (1 - cosine_similarity(predicted, wanted, dim=1)).mean()}
+
+
+class MapperTrainee(Trainee):
+    """Trains the mapper on pairs of the bank: each picture with another one, drawn anew in every pass.
+
+    Args:
+        mapper: in place.
+        s: (N, S) styles of the bank.
+        i: (N, D) unit image vectors of the bank.
+        change: what the mapper is told of the second vector, from both: the direction between them.
+    """
+
+    def __init__(self, mapper: DeltaMapper, s: Tensor, i: Tensor, change: Callable[[Tensor, Tensor], Tensor] = direction) -> None:
+        self.mapper, self.s, self.i, self.change = mapper, s, i, change
+
+    def module(self) -> nn.Module:
+        """Return the mapper."""
+        return self.mapper
+
+    def groups(self) -> list[ParamGroup]:
+        """Return all of it."""
+        return [ParamGroup(tuple(name for name, _ in self.mapper.named_parameters()))]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Draw the other picture: never the same one."""
+        shift = int(torch.randint(1, len(self.s), (), generator=g))
+        return {"first": row.index, "second": (row.index + shift) % len(self.s)}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return ``terms`` of the pairs."""
+        a, b = batch["first"].cpu(), batch["second"].cpu()
+        s, i, wanted, change = (
+            t.to(batch["first"].device) for t in (self.s[a], self.i[a], self.s[b] - self.s[a], self.change(self.i[a], self.i[b]))
+        )
+        return terms(self.mapper(s, i, change), wanted)
+
+
+@dataclass(frozen=True)
+class DeltaEdit(Editor):
+    """Train a mapper from differences of image vectors to differences of styles, and give it differences of text vectors.
+
+    Args:
+        beta: threshold of the relevance mask (0.03), >= 0; 0 moves every channel, infinity none.
+        bank: pictures drawn from the generator (200,000), at least 2; ``evidence.unlabelled`` joins them, inverted.
+        passes: over the bank (50), one pair a picture and pass.
+        batch: pairs a step (64).
+        rate: learning rate of Adam (0.5; the mapper's layers multiply it by 0.01).
+        levels: style layers of the coarse and of the medium level (3, 4); the rest is the fine level.
+        width: of the mapper's inner layers; None: that of the level.
+        norm: "reference" normalises over the layers of a level, as the authors' code does, "channels" over the channels.
+        probes: pictures on which each channel's relevance is measured (100).
+        sigmas: how far a channel moves for that, to either side, in standard deviations of the bank (5).
+        frames: prompts that source and target are put in; their unit vectors are averaged.
+
+    Raises:
+        UsageError: a number out of its range, or a frame without exactly one "{}".
+
+    Source: Lyu et al. 2023 (DeltaEdit), sections 3.2 to 3.4; numbers from the authors' code.
+    Differs: see the card.
+    """
+
+    beta: float = 0.03
+    bank: int = 200_000
+    passes: int = 50
+    batch: int = 64
+    rate: float = 0.5
+    levels: tuple[int, int] = (3, 4)
+    width: int | None = None
+    norm: Norm = "reference"
+    probes: int = 100
+    sigmas: float = 5.0
+    frames: tuple[str, ...] = FRAMES
+
+    card: ClassVar[Card] = Card(
+        slug="deltaedit",
+        name="DeltaEdit",
+        title="DeltaSpace: A Semantic-aligned Feature Space for Flexible Text-guided Image Editing",
+        url="https://arxiv.org/abs/2310.08785",
+        year=2023,
+        verb="edit",
+        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures obeys words.",
+        needs=Needs(parts=("StyleGenerator",), extras=("train",), optional=("unlabelled",)),
+        trains="a mapper of style changes",
+        reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
+        differs=(
+            "Levels follow from the generator's own layers; the authors' sizes (6048, 512) are written into their code.",
+            "Pictures enter the image tower by its own pixel recipe; the authors' are pooled by 32 and not normalised.",
+            "Source and target are phrases, put in four frames of ours; the authors' 79 ImageNet templates take single words.",
+            "Relevance is the plain mean of unit changes between both sides of a step; how the authors made theirs is not stated.",
+            "Any number of pictures is edited at once; theirs takes one, and its threshold flag cannot be given.",
+            "A source and target that the backbone cannot tell apart change nothing, whatever the threshold.",
+            "Only the StyleGAN version is here; sizes of the diffusion version were not found.",
+        ),
+        proof=ProofPlan(
+            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and than without the mask.",
+            control="Edits by the words of another picture do what was asked no more often than what was not.",
+            datasets=("factors", "small"),
+            stage="mechanism",
+            minutes=20.0,
+        ),
+        variants={"": {}, "small": {"bank": 4096, "width": 128, "probes": 32, "rate": 0.2}},
+    )
+
+    def __post_init__(self) -> None:
+        counts = (self.bank - 1, self.passes, self.batch, self.probes, 1 if self.width is None else self.width)
+        if min(counts) < 1 or min(self.levels) < 0 or not self.beta >= 0 or min(self.rate, self.sigmas) <= 0:
+            raise UsageError(f"DeltaEdit takes counts of at least 1, a bank of 2, beta >= 0, rate and sigmas > 0: change {self}.")
+        if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
+            raise UsageError("DeltaEdit needs frames, each with exactly one '{}' where the words go.")
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDeltaEdit:
+        """Draw the bank, train the mapper on pairs of it, and measure what each style channel does; no text is seen.
+
+        Raises:
+            MissingPart: the kit has no backbone, no generator, or no inverter for the unlabelled pictures.
+            MissingExtra: accelerate is not installed.
+        """
+        styles, vectors = self.pictures(kit, evidence, run)
+        return self.learnt(kit, styles, vectors, run)
+
+    def pictures(self, kit: Kit, evidence: Evidence[Any], run: Run) -> tuple[Styles, Tensor]:
+        """Return the bank: styles of N pictures, and their (N, D) unit vectors as the generator draws them."""
+        backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
+        with torch.no_grad():
+            bank = generator.sample(self.bank, run.generator("deltaedit/bank"))
+            if evidence.unlabelled is not None:
+                found = kit.need(Inverter, "inverter").invert(pictures_of(evidence.unlabelled, generator.size))
+                bank = Styles(torch.cat([bank.s, found.s]), torch.cat([bank.rest, found.rest]))
+            return bank, embedded(generator, backbone, bank, run)
+
+    def learnt(self, kit: Kit, bank: Styles, vectors: Tensor, run: Run) -> FittedDeltaEdit:
+        """Return what was learnt from a bank."""
+        backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
+        inverter = kit.need(Inverter, "inverter") if "inverter" in kit.parts else None
+        with torch.no_grad():
+            step = self.sigmas * bank.s.std(0, correction=0)
+            moved = relevance(generator, backbone.image, bank.take(slice(self.probes)), step, run)
+        with run.seeded("deltaedit"):
+            mapper = self.mapper(generator, backbone)
+        self.learn(MapperTrainee(mapper, bank.s, vectors), run)
+        return FittedDeltaEdit(backbone, self, generator, inverter, moved, _weights(mapper))
+
+    def mapper(self, generator: StyleGenerator, backbone: Backbone) -> DeltaMapper:
+        """Return a fresh mapper; torch's global generator draws its weights."""
+        return DeltaMapper(generator.channels, backbone.image.dim, self.levels, self.width, self.norm)
+
+    def learn(self, trainee: MapperTrainee, run: Run) -> None:
+        """Train a mapper by the settings."""
+        size = min(self.batch, len(trainee.s))
+        fit = Fit(self.rate, size, self.passes, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8, decay=0.0)
+        numbers = Texts(tuple(map(str, range(len(trainee.s)))))  # a picture of the bank has no other name
+        with torch.enable_grad():
+            train(trainee, Table(Vectors(trainee.s, numbers)), fit, replace(run, out=None, workers=0))
+
+
+def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run: Run) -> Tensor:
+    """Return the (N, D) unit vectors of N drawn pictures, of which one batch is in memory at a time."""
+    out = []
+    with run.track("draw", len(styles)) as bar:
+        for start in range(0, len(styles), run.batch):
+            some = styles.take(slice(start, start + run.batch))
+            out.append(seen(backbone.image, drawn(generator, some, run), run))
+            bar.advance(len(some))
+    return torch.cat(out)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class FittedDeltaEdit(FittedEditor):
+    """A trained mapper beside the generator that it knows.
+
+    Args:
+        backbone: sees pictures and reads words.
+        method: the settings.
+        generator: draws.
+        inverter: finds the styles of photos; None: only the generator's own pictures can be edited.
+        relevance: F, (S, D).
+        mapper: its weights.
+    """
+
+    backbone: Backbone
+    method: DeltaEdit
+    generator: StyleGenerator
+    inverter: Inverter | None
+    relevance: Tensor
+    mapper: Mapping[str, Tensor]
+
+    def edit(self, ask: EditAsk, run: Run) -> Edited:
+        """Edit the pictures of an ask; see ``FittedEditor``."""
+        d = self.difference(ask.source, ask.target, run)
+        with torch.no_grad():
+            return self.moved(self._styles(ask), normalize(d, dim=0, eps=FLOOR), d, run)
+
+    def difference(self, source: str, target: str, run: Run) -> Tensor:
+        """Return d, (D,): unit vector of the target less that of the source, each a mean over the frames."""
+        ends = text_head(self.backbone, [[f.replace("{}", words) for f in self.method.frames] for words in (source, target)], run)
+        return ends[1] - ends[0]
+
+    def moved(self, styles: Styles, change: Tensor, d: Tensor, run: Run) -> Edited:
+        """Move B styles as the mapper answers to ``change`` where the mask of ``d`` lets it; both (D,) for all, or (B, D)."""
+        with run.seeded("deltaedit"):
+            mapper = self.method.mapper(self.generator, self.backbone)
+        mapper.load_state_dict(dict(self.mapper))
+        mapper.to(run.device).eval()
+        before = drawn(self.generator, styles, run)
+        s, i = styles.s.to(run.device), seen(self.backbone.image, before, run).to(run.device)
+        full = mapper(s, i, change.to(run.device).expand(len(s), -1)).cpu()
+        added = torch.where(kept(self.relevance, d, self.method.beta), full, 0.0)
+        return Edited(before, drawn(self.generator, replace(styles, s=styles.s + added), run), added)
+
+    def _styles(self, ask: EditAsk) -> Styles:
+        if (ask.styles is None) == (ask.images is None):
+            raise UsageError("An edit takes styles of the generator or images, and not both: give one of them.")
+        if ask.styles is not None:
+            return ask.styles
+        assert ask.images is not None
+        if self.inverter is None:
+            raise MissingPart("Photos are edited by a generator that an inverter belongs to, and the fit was given none: use 'small'.")
+        return self.inverter.invert(pictures_of(ask.images, self.generator.size))

@@ -1,0 +1,184 @@
+"""How the embedded generator ``small`` was made: a StyleGAN2 synthesis network, trained with an encoder on factor pictures.
+
+python -m diptych.tasks.small_generator --out OUT     resumes where it stopped; writes OUT/small.safetensors
+
+No adversary: the loss of the auto-encoder is the squared difference plus the absolute one of three levels of a Laplacian pyramid.
+A Gaussian, fitted to the codes of fresh pictures, takes the place of a mapping network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, mse_loss
+
+from diptych.backbones.generators.factors import FactorGenerator
+from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
+from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
+from diptych.core.edit import Styles
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.tasks.record import now, versions
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+SIZE, STYLE_DIM = 32, 64
+WIDTHS: Mapping[int, int] = {4: 64, 8: 64, 16: 32, 32: 16}
+JITTER = 0.1
+"""Noise on a code while it is decoded, so that neighbours of a code draw neighbours of its picture."""
+CODES = 8192
+"""Pictures whose codes the Gaussian is fitted to."""
+FILE = "small.safetensors"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The stream 0, 1, 2, ...: the picture under a number is drawn in the workers."""
+
+    position: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        number = self.position
+        while True:
+            yield number, number
+            number += 1
+
+    def seek(self, position: int) -> Numbers:
+        """Return the stream that starts at ``position``."""
+        return Numbers(position)
+
+
+class Held(nn.Module):
+    """Named tensors as parameters, whatever dots their names have."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.held = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(t) for name, t in tensors.items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return them under their own names."""
+        return {name.replace("/", "."): t for name, t in self.held.items()}
+
+
+def pyramid_loss(x: Tensor, y: Tensor, levels: int = 3) -> Tensor:
+    """Return the mean absolute difference of Laplacian pyramids: ``levels`` bands, then what is left, each averaged, summed."""
+    total, difference = x.new_zeros(()), x - y
+    for _ in range(levels):
+        small = avg_pool2d(difference, 2)
+        total = total + (difference - interpolate(small, scale_factor=2.0, mode="nearest")).abs().mean()
+        difference = small
+    return total + difference.abs().mean()
+
+
+class AutoEncoderTrainee(Trainee):
+    """Trains generator and encoder on pictures of the factor generator.
+
+    Args:
+        run: seed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        g = run.generator("small generator")
+        self.factors = FactorGenerator(SIZE)
+        self.nets = nn.ModuleDict(
+            {"generator": Held(fresh_weights(SIZE, STYLE_DIM, WIDTHS, 0, g)), "encoder": Held(fresh_encoder(STYLE_DIM, g))}
+        )
+
+    def module(self) -> nn.Module:
+        """Return both."""
+        return self.nets
+
+    def groups(self) -> list[ParamGroup]:
+        """Return all, without decay: the layers are demodulated."""
+        return [ParamGroup(tuple(name for name, _ in self.nets.named_parameters()), decay=0.0)]
+
+    def parts_now(self) -> tuple[StyleGAN2, ConvInverter]:
+        """Return generator and encoder as their weights are now."""
+        generator = StyleGAN2(self.nets["generator"].tensors())  # type: ignore[operator]
+        return generator, ConvInverter(self.nets["encoder"].tensors(), generator)  # type: ignore[operator]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Draw factors, and the noise on the code."""
+        return {"s": self.factors.sample(1, g).s[0], "jitter": JITTER * torch.randn(STYLE_DIM, generator=g)}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return squared and pyramid difference of pictures in [-1, 1], and how far codes are from mean 0 and variance 1."""
+        with torch.no_grad():
+            x = self.factors.synthesise(Styles(batch["s"], batch["s"][:, :0]))
+        generator, encoder = self.parts_now()
+        code = encoder.code(x)
+        w = (code + batch["jitter"])[:, None].expand(-1, generator.latents, -1)
+        difference = generator.unclipped(generator.styles(w)) * 2, x * 2
+        moments = code.mean(0).square().mean() + (code.var(0) - 1).square().mean()
+        return {"squared": mse_loss(*difference), "pyramid": pyramid_loss(*difference), "moments": 0.1 * moments}
+
+
+def make(out: Path, fit: Fit, seed: int = 0) -> Path:
+    """Train, or go on with a training that stopped, and write the weights, fp16, with the Gaussian of the codes.
+
+    Args:
+        out: folder of checkpoints, log and result.
+        fit: settings of the loop.
+        seed: fixes everything.
+    """
+    from safetensors.torch import save_file
+
+    run = Run(seed=seed, out=out, workers=1)
+    trainee = AutoEncoderTrainee(run)
+    train(trainee, Numbers(), fit, run, resume=True)
+    generator, encoder = trainee.parts_now()
+    with torch.no_grad():
+        drawn = trainee.factors.sample(CODES, run.generator("codes"))
+        codes = torch.cat([encoder.code(trainee.factors.synthesise(drawn.take(slice(i, i + 256)))) for i in range(0, CODES, 256)])
+    tensors = {**generator.weights, **{f"encoder.{name}": t for name, t in encoder.weights.items()}}
+    tensors["codes.mean"] = tensors["latent_avg"] = codes.mean(0)
+    tensors["codes.factor"] = torch.linalg.cholesky(codes.T.cov().double()).float()
+    save_file({name: t.detach().half().contiguous().clone() for name, t in tensors.items()}, out / FILE)
+    return out / FILE
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(
+        prog="python -m diptych.tasks.small_generator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the training")
+    parser.add_argument("--steps", type=int, default=3000)
+    asked = parser.parse_args(words)
+    start = time.perf_counter()
+    fit = Fit(
+        lr=2e-3,
+        batch=32,
+        steps=asked.steps,
+        schedule=Schedule(warmup=100),
+        optimizer="adam",
+        betas=(0.0, 0.99),
+        eps=1e-8,
+        decay=0.0,
+        clip=1.0,
+        ema=0.995,
+        save_every=500,
+        log_every=50,
+    )
+    path = make(asked.out, fit)
+    facts = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "seconds": round(time.perf_counter() - start, 1),
+        "steps": asked.steps,
+        "seed": 0,
+    }
+    sys.stdout.write(json.dumps({**facts, "date": now(), "versions": versions()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
