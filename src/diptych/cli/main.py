@@ -39,6 +39,7 @@ from diptych.cli import (
     segment,
     several,
     systems,
+    verb_boards,
     verify,
 )
 from diptych.cli.console import say, show
@@ -111,6 +112,10 @@ app.command("finetune")(finetune.finetune)
 app.command("pretrain")(pretrain.pretrain)
 board.app.command("detect")(detect_board.board_detect)
 board.app.command("retrieve")(retrieve_board.board_retrieve)
+board.app.command("caption")(verb_boards.board_caption)
+board.app.command("extend")(verb_boards.board_extend)
+board.app.command("finetune")(verb_boards.board_finetune)
+board.app.command("pretrain")(verb_boards.board_pretrain)
 board.app.command("several-labels")(several.board_several_labels)
 board.app.command("few-shot")(protocol.board_few_shot)
 app.add_typer(board.app, name="board")

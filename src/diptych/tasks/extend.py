@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diptych.backbones.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table
@@ -93,9 +96,8 @@ def extend(
             "Prompts are not weights of the backbone and cannot be kept in its format: tune heads or full, or use the library."
         )
     with with_store(run) as stored:
-        train, failed = _readable(data.split("train"), backbone, frames, stored)
-        texts = [row[0] for row in classes.prompts()]
-        evidence = Evidence(train=Table(train.items, {"captions": Column("captions", [texts[k] for k in train.labels()])}))
+        train, failed = readable(data.split("train"), backbone, frames, stored)
+        evidence = told(train, classes)
         start = time.perf_counter()
         space = method.fit(Kit({"main": backbone}), evidence, stored)
         seconds = time.perf_counter() - start
@@ -103,20 +105,31 @@ def extend(
         held = next((s for s in ("test", "val") if s in data.splits), "")
         right, tested = {}, 0
         if held:
-            table, broken = _readable(data.split(held), backbone, frames, stored)
+            table, broken = readable(data.split(held), backbone, frames, stored)
             failed, tested = failed + broken, len(table)
             for name, other in (
                 ("frame-mean", FrameMean(frames).fit(Kit({"main": backbone}), Evidence(), stored)),
                 (method.card.slug, space),
             ):
-                fitted = ZeroShot().fit(Kit({"main": other}), classes, Evidence(), stored)
-                right[name] = int((fitted.scores(table.items, stored).predicted().numpy() == table.labels()).sum())
+                right[name] = int(hits(other, table, classes, stored).sum())
     if out is not None:
         save(space.base, out)
     return Extended(space, method.card.slug, len(train), classes, held, right, tested, failed, seconds, out)
 
 
-def _readable(table: Table[Any], backbone: Backbone, frames: int, run: Run) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
+def told(train: Table[Any], classes: ClassNames) -> Evidence[Any]:
+    """Return labelled clips as an extender learns from them: each with the one prompt of its class."""
+    texts = [row[0] for row in classes.prompts()]
+    return Evidence(train=Table(train.items, {"captions": Column("captions", [texts[k] for k in train.labels()])}))
+
+
+def hits(space: Backbone, table: Table[Any], classes: ClassNames, run: Run) -> NDArray[np.bool_]:
+    """Return (N,) whether a space of clips names each clip rightly, from class names alone."""
+    fitted = ZeroShot().fit(Kit({"main": space}), classes, Evidence(), run)
+    return np.asarray(fitted.scores(table.items, run).predicted().numpy() == table.labels())
+
+
+def readable(table: Table[Any], backbone: Backbone, frames: int, run: Run) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
     """Return the rows whose clips can be read: each is encoded once, untuned, which the baseline needs anyway."""
     found = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
     if not len(found.kept):

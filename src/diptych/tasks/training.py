@@ -154,11 +154,11 @@ def tune(
     with with_store(run) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         before = measured(space, data, classes, elsewhere, templates, stored)
-        tables = {n: _paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
+        tables = {n: paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
         if isinstance(space, Headed):
             tables = {n: on_trunks(space, t, stored) for n, t in tables.items()}
         evidence = Evidence(train=tables["train"], val=tables.get("val"))
-        more = {**_decoder(method, space, tables["train"], run), **(kit or {})}
+        more = {**decoder_for(method, space, tables["train"], run), **(kit or {})}
         training = replace(stored, out=out)
         made = train_space(method, Kit({"main": space, **more}), evidence, fit, training, classes=classes, learns=learnt, resume=resume)
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
@@ -250,7 +250,7 @@ def _metrics(backbone: Backbone, table: Table[Any], classes: ClassNames | None, 
     return out
 
 
-def _paired(table: Table[Any], classes: ClassNames | None, method: Objective | Recipe) -> Table[Any]:
+def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Recipe) -> Table[Any]:
     """Give labelled rows the prompts of their class as captions, where the method is an objective of pairs."""
     if "captions" in table.columns or not isinstance(method, Objective) or classes is None:
         return table
@@ -258,7 +258,7 @@ def _paired(table: Table[Any], classes: ClassNames | None, method: Objective | R
     return Table(table.items, {**table.columns, "captions": Column("captions", tuple(tuple(prompts[k]) for k in table.labels()))})
 
 
-def _decoder(method: Objective | Recipe, space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:
+def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:
     """Return a small decoder for objectives that write."""
     if "LanguageModel" not in method.card.needs.parts or "captions" not in rows.columns:
         return {}
