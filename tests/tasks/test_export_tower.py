@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.encoders import Photos, Words
 from diptych.backbones import export as exporter
 from diptych.core.backbone import Backbone, Encoder, PixelRecipe, Spec
 from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import BoundBroken, DiptychError, UsageError
+from diptych.core.errors import BoundBroken, DiptychError, MissingExtra, UsageError
 from diptych.core.run import Run
 from diptych.tasks.export_tower import Exported, Gate, Parity, export
 
@@ -66,17 +67,25 @@ def test_writes_a_graph_with_its_parity(tmp_path: Path, backbone: Both) -> None:
         export(backbone, tmp_path / "out", "onnx", Run())
 
 
+def test_writes_openvinos_form(tmp_path: Path, backbone: Both) -> None:
+    pytest.importorskip("openvino")
+    made = export(backbone, tmp_path, "openvino", Run(), images=Photos(range(0, 250, 50)))
+    assert made.parity["image"].least > 0.99999
+    assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.bin", "model.xml"]
+
+
 def test_int8_is_calibrated_and_no_vector_sees_its_mates(tmp_path: Path, backbone: Both) -> None:
-    pytest.importorskip("onnx")
+    pytest.importorskip("nncf")
     photos = Photos(range(0, 250, 10))
     labelled = Table(photos, {"label": Column("label", np.zeros(25, dtype=np.int64))})
     made = export(backbone, tmp_path, "int8", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")), allowed=1.0)
     exact = made.parity["image"]
     assert 0.98 < exact.mean < 1.0
     assert abs(exact.least - exact.least_alone) < 1e-6
+    assert exact.mates > 0.999999
     assert made.gate is not None
     assert made.gate.items == 25
-    assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.onnx"]
+    assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.bin", "model.xml"]
 
 
 def test_the_gates_break_on_cosine_and_accuracy(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,12 +95,13 @@ def test_the_gates_break_on_cosine_and_accuracy(tmp_path: Path, backbone: Both, 
         export(backbone, tmp_path, "onnx", Run(), images=Photos([1, 90, 200]))
     assert caught.value.exit_code == 5
     assert "image vectors" in json.loads((tmp_path / "export.json").read_text())["broken"]
-    good = Parity(9, 1.0, 1.0, 1.0)
+    good = Parity(9, 1.0, 1.0, 1.0, 1.0)
+    assert "batch mates" in Exported(tmp_path, "int8", {"image": replace(good, mates=0.9998)}, {}, None).broken()
     assert Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.497, 0.003)).broken() == ""
     assert "Top-1 falls from 50.00 to 49.00" in Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.49, 0.003)).broken()
 
 
-def test_usage(tmp_path: Path, backbone: Both) -> None:
+def test_usage(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="int8 needs images"):
         export(backbone, tmp_path, "int8", Run())
     with pytest.raises(UsageError, match="'gguf' is unknown"):
@@ -100,3 +110,6 @@ def test_usage(tmp_path: Path, backbone: Both) -> None:
         export(backbone, tmp_path, "onnx", Run(), images=Photos([-1]))
     with pytest.raises(DiptychError, match="cannot be exported"):
         export(Both(Small(Sorted().eval())), tmp_path, "onnx", Run())
+    monkeypatch.setattr("diptych.tasks.export_tower.openvino_version", lambda: "")
+    with pytest.raises(MissingExtra, match="openvino"):
+        export(backbone, tmp_path, "openvino", Run())

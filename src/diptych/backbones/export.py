@@ -1,4 +1,4 @@
-"""An encoder as an ONNX graph, or on bfloat16 weights; how near its vectors stay to torch's float32 ones, and how fast they come."""
+"""An encoder as an ONNX graph, on bfloat16 weights or in int8, made once and judged beside torch."""
 
 from __future__ import annotations
 
@@ -20,26 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.backbones.engine import BOUNDS, graph_folder, opened
-from diptych.backbones.runtimes.made import FACTS, GRAPH, Made, read_made, stamp_of
+from diptych.backbones.engine import BOUNDS, EXACT, graph_folder, opened
+from diptych.backbones.parity import compared, fixed_items, measured_speed, rows
+from diptych.backbones.runtimes.made import FACTS, GRAPH, IR, Made, hash_graph, read_made, stamp_of
 from diptych.backbones.runtimes.onnx import onnxruntime_version
 from diptych.backbones.runtimes.openvino import openvino_version
 from diptych.backbones.runtimes.torch_weights import torch_version
-from diptych.backbones.selftest import SENTENCE, picture
 from diptych.core.backbone import Encoder, Inputs
-from diptych.core.errors import DiptychError
-from diptych.data.keys import hash_file
+from diptych.core.errors import DiptychError, MissingExtra
 
 OPSET = 17
-TURNS, LONG = 5, 8.0
-"""Timed turns of an encoder, and the seconds after which no further one starts."""
-TEXTS = (
-    SENTENCE,
-    "cat",
-    "a photo of a dog.",
-    "two small boats on a calm lake, seen from a bridge in the morning",
-    "a close-up photo of the handwritten label on a dark green glass bottle, which stands beside three lemons on a wooden table",
-)
 
 
 def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
@@ -63,6 +53,8 @@ def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Ma
     found = read_made(graph) or _put(graph, lambda draft: _graph(encoder, draft))
     if not found.supported:
         return _put(place, lambda draft: Made(draft, False, found.reason))
+    if precision == "int8":
+        return _put(place, lambda draft: _int8(found.path, encoder, draft))
     return _put(place, lambda draft: _measured(replace(found, folder=draft, graph=graph.name), encoder, runtime, precision))
 
 
@@ -75,7 +67,7 @@ def _put(place: Path, work: Callable[[Path], Made]) -> Made:
         facts = {
             "supported": made.supported, "reason": made.reason, "cosine": _or_none(made.cosine), "speed": _or_none(made.speed),
             "inputs": made.inputs, "graph": made.graph, "sha256": made.sha256, "stamp": stamp_of(made.path) if made.sha256 else (),
-            "versions": versions(),
+            "file": made.file, "versions": versions(),
         }  # fmt: skip
         (draft / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         _settle(draft, place)
@@ -117,35 +109,39 @@ def _graph(encoder: Encoder[Any], folder: Path) -> Made:
     except Exception as error:  # the exporter refuses with whatever exception comes up
         (folder / GRAPH).unlink(missing_ok=True)
         return Made(folder, False, f"the export fails: {_short(error)}")
-    return Made(folder, True, inputs=inputs, sha256=hash_file(folder / GRAPH))
+    return Made(folder, True, inputs=inputs, sha256=hash_graph(folder / GRAPH))
 
 
-def _measured(made: Made, encoder: Encoder[Any], runtime: str, precision: str) -> Made:
+def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> Made:
+    from diptych.backbones.quantise import fixed_pictures, other_pictures, quantise
+
+    small = folder / IR
+    try:
+        quantise(graph, small, encoder, fixed_pictures())
+    except MissingExtra:
+        raise
+    except Exception as error:  # the quantiser refuses with whatever exception comes up
+        return Made(folder, False, f"the quantisation fails: {_short(error)}")
+    made = Made(folder, True, inputs=("x",), sha256=hash_graph(small), file=IR)
+    return _measured(made, encoder, "openvino", "int8", other_pictures())
+
+
+def _measured(made: Made, encoder: Encoder[Any], runtime: str, precision: str, items: Sequence[Any] | None = None) -> Made:
     """Return what was made with its cosine and speed, or with the reason why it is not used."""
     try:
         forward = opened(encoder, made, runtime, precision)
-        least = parity(encoder, forward)
+        found = compared(encoder, forward, items)
         speed = measured_speed(encoder, forward)
     except Exception as error:  # runtimes refuse with whatever exception comes up
         return replace(made, supported=False, reason=f"it fails: {_short(error)}")
-    if least < BOUNDS[precision]:
-        return replace(made, supported=False, reason=f"cosine to torch {least:.6f}, below {BOUNDS[precision]}", cosine=least)
-    return replace(made, cosine=least, speed=speed)
-
-
-def measured_speed(encoder: Encoder[Any], forward: Callable[[Any], Any]) -> float:
-    """Return how many times as fast as torch's float32 a forward is: the best of interleaved turns, on the fixed items twice over."""
-    x = encoder.inputs([*_items(encoder), *_items(encoder)])
-    plain: list[float] = []
-    ours: list[float] = []
-    for _ in range(TURNS):
-        for seconds, run in ((plain, lambda y: rows(encoder, y)), (ours, forward)):
-            start = time.perf_counter()
-            run(x)
-            seconds.append(time.perf_counter() - start)
-        if sum(plain) + sum(ours) > LONG:
-            break
-    return min(plain) / min(ours)
+    cosine, mates = (found.mean if precision == "int8" else found.least), float(found.mates.min())
+    if cosine < BOUNDS[precision]:
+        reason = f"cosine to torch {cosine:.6f}, below {BOUNDS[precision]}"
+    elif precision == "int8" and mates < EXACT:
+        reason = f"a vector depends on its batch mates, cosine {mates:.6f}"
+    else:
+        return replace(made, cosine=cosine, speed=speed)
+    return replace(made, supported=False, reason=reason, cosine=cosine)
 
 
 def _short(error: Exception) -> str:
@@ -163,7 +159,7 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
     Returns:
         Names of the inputs.
     """
-    x = encoder.inputs(list(_items(encoder)[:3]))
+    x = encoder.inputs(list(fixed_items(encoder)[:3]))
     parts = {"x": x} if isinstance(x, Tensor) else dict(x)
     free = {0: "batch"} if encoder.size is not None else {0: "batch", 1: "length"}
     graph = _Forward(encoder, None if isinstance(x, Tensor) else tuple(parts))
@@ -178,13 +174,41 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Switch off torch's fused attention for inference, which has no ONNX form."""
-    before = torch.backends.mha.get_fastpath_enabled()
+    """Let torch's attention modules be traced as plain products: their own trace holds the length that it was made with, for ever."""
+    before, fused = nn.MultiheadAttention.forward, torch.backends.mha.get_fastpath_enabled()
+
+    def forward(self: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any) -> Any:
+        mask = more.get("attn_mask")
+        simple = all((self._qkv_same_embed_dim, self.in_proj_bias is not None, self.bias_k is None, not self.add_zero_attn))
+        if rest or not simple or more.get("key_padding_mask") is not None or not (mask is None or mask.dim() == 2):
+            return before(self, query, key, value, *rest, **more)
+        return _attention(self, query, key, value, mask), None
+
     torch.backends.mha.set_fastpath_enabled(False)
+    nn.MultiheadAttention.forward = forward  # type: ignore[method-assign]
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        nn.MultiheadAttention.forward = before  # type: ignore[method-assign]
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _attention(module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Return softmax(q k' / sqrt(d) + mask) v of an attention module with one table of weights, in its own layout."""
+    if not module.batch_first:
+        query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
+    width, heads = module.embed_dim, module.num_heads
+    parts = []
+    for x, w, b in zip(
+        (query, key, value), torch.split(module.in_proj_weight, width), torch.split(module.in_proj_bias, width), strict=True
+    ):
+        parts.append(torch.unflatten(nn.functional.linear(x, w, b), -1, (heads, width // heads)).transpose(1, 2))
+    q, k, v = parts
+    scores = (q / (width // heads) ** 0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    out: Tensor = module.out_proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(-2))
+    return out if module.batch_first else out.transpose(0, 1)
 
 
 class _Forward(nn.Module):
@@ -217,54 +241,3 @@ def _halved_inputs(x: Inputs) -> Inputs:
     if isinstance(x, Tensor):
         return x.bfloat16() if x.is_floating_point() else x
     return {name: t.bfloat16() if t.is_floating_point() else t for name, t in x.items()}
-
-
-def rows(encoder: Encoder[Any], x: Inputs) -> NDArray[np.float32]:
-    """Return (B, D) float32 vectors without gradients; the caller's grad mode comes back whatever happens."""
-    with torch.no_grad():
-        out: NDArray[np.float32] = encoder.encode(x).float().cpu().numpy()
-    return out
-
-
-def parity(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Sequence[Any] | None = None) -> float:
-    """Return the least cosine between an engine's vectors and torch's float32 ones, over items together and each alone."""
-    return min(float(c.min()) for c in cosines(encoder, forward, items))
-
-
-def cosines(
-    encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Sequence[Any] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (N,) cosines of items that ran together, and of the same items that ran alone.
-
-    Args:
-        encoder: float32.
-        forward: the engine.
-        items: N pictures or texts; None: fixed ones.
-    """
-    chosen = list(_items(encoder)) if items is None else list(items)
-    exact = rows(encoder, encoder.inputs(chosen))
-    together = forward(encoder.inputs(chosen))
-    alone = np.concatenate([forward(encoder.inputs([item])) for item in chosen])
-    return _cosine(exact, together), _cosine(exact, alone)
-
-
-def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    if a.shape != b.shape:
-        raise ValueError(f"vectors of size {b.shape} instead of {a.shape}")
-    u, v = a.astype(np.float64), b.astype(np.float64)
-    found: NDArray[np.float64] = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
-    return np.where(np.isfinite(found), found, -1.0)
-
-
-def _items(encoder: Encoder[Any]) -> Sequence[Any]:
-    """Return fixed items that the engine is measured on: the self-test picture in several crops and lights, or sentences of all lengths."""
-    if encoder.size is None:
-        return TEXTS
-    wide = picture()
-    return [
-        wide,
-        wide.rotate(180),
-        wide.crop((0, 0, 40, 40)),
-        wide.point([v // 3 for v in range(256)] * 3),
-        wide.convert("L").convert("RGB"),
-    ]

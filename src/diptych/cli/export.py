@@ -1,4 +1,4 @@
-"""``diptych export``: a backbone as ONNX files, with the proof that they give its vectors."""
+"""``diptych export``: a backbone as files for other programs, with the proof that they give its vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from diptych.core.errors import UsageError
 
 def export(
     backbone: Annotated[str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")] = "lite",
-    to: Annotated[str, options.option("--to", help="onnx (float32) or int8 (image encoder; needs --images).")] = "onnx",
+    to: Annotated[
+        str, options.option("--to", help="onnx or openvino (float32), or int8 (of the image encoder, for OpenVINO; needs --images).")
+    ] = "onnx",
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
     images: Annotated[
         str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False)
@@ -31,7 +33,7 @@ def export(
     json: options.Json = False,
     cache: options.Cache = None,
 ) -> None:
-    """Write ONNX files and measure them; exit code 5 where vectors or accuracy fall below their bound."""
+    """Write a backbone's encoders as graphs and measure them; exit code 5 where vectors or accuracy fall below their bound."""
     from diptych.core.data import ClassNames
     from diptych.data.joined import Joined
     from diptych.data.load import open_data
@@ -39,7 +41,7 @@ def export(
     from diptych.tasks.export_tower import export as write
 
     if to not in FORMS:
-        raise UsageError(f"--to takes {' or '.join(FORMS)}, not {to!r}.")
+        raise UsageError(f"--to takes {', '.join(FORMS)}, not {to!r}.")
     photos = Joined(tuple(t.items for t in open_data(images).splits.values())) if images else None
     table = classes = None
     if labelled:

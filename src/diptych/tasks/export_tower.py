@@ -1,13 +1,15 @@
-"""A backbone as ONNX files for other programs, measured: cosines on the user's images, accuracy on labelled ones.
+"""A backbone's encoders as files for other programs: their parity beside torch, and the image encoder's accuracy as a gate.
 
-OUT/image/model.onnx   pixels (B, 3, S, S), normalised -> vectors (B, D), not normalised
-OUT/text/model.onnx    token ids (B, L) (and a mask, where the tower reads one) -> vectors (B, D)
-OUT/export.json        pixel recipe, scale and bias, what was measured, versions
+    out/image/model.onnx        pixels (B, 3, S, S), normalised -> vectors (B, D), not normalised
+        text/model.onnx         token ids (B, L) [and mask] -> vectors (B, D); left out where the tower cannot be exported
+        export.json             spec with the pixel recipe, scale and bias, what was measured, versions
+
+OpenVINO's graphs are model.xml with their weights in model.bin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,21 +17,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engine import EXACT
-from diptych.backbones.export import cosines, rows, to_onnx
-from diptych.backbones.runtimes.made import GRAPH, Made
+from diptych.backbones.engine import EXACT, INT8
+from diptych.backbones.export import to_onnx
+from diptych.backbones.parity import compared, rows
+from diptych.backbones.quantise import quantise
+from diptych.backbones.runtimes.made import GRAPH, IR, Made
 from diptych.backbones.runtimes.onnx import OnnxRunner
+from diptych.backbones.runtimes.openvino import OpenVinoRunner, openvino, openvino_version
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import BoundBroken, DiptychError, MissingExtra, UnreadableItem, UsageError
-from diptych.core.run import Run
+from diptych.core.run import Run, Runner
 from diptych.features.heads import text_head
 from diptych.tasks.record import now, versions, write_json
 
-Form = Literal["onnx", "int8"]
-FORMS: tuple[Form, ...] = ("onnx", "int8")
-INT8 = 0.98
-"""Least mean cosine of int8 vectors, ours: below it something is broken; the accuracy gate decides on the rest."""
+Form = Literal["onnx", "openvino", "int8"]
+FORMS: tuple[Form, ...] = ("onnx", "openvino", "int8")
 BATCH = 16
 
 
@@ -40,13 +43,15 @@ class Parity:
     Args:
         items: how many.
         least, mean: over items that ran together.
-        least_alone: over the same items, each alone: a vector must not depend on its batch mates.
+        least_alone: over the same items, each alone.
+        mates: least cosine of an item's two vectors to each other: a vector must not depend on its batch mates.
     """
 
     items: int
     least: float
     mean: float
     least_alone: float
+    mates: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Exported:
 
     Args:
         out: the folder.
-        form: "onnx" or "int8" (weights and activations of the image encoder; texts stay float32).
+        form: "onnx", "openvino" or "int8" (OpenVINO's, weights and activations of the image encoder; texts stay float32).
         parity: modality -> cosines.
         refused: modality -> why it has no file.
         gate: accuracy; None without labelled images.
@@ -91,6 +96,8 @@ class Exported:
             found, bound, what = (p.mean, INT8, "mean") if quantised else (min(p.least, p.least_alone), EXACT, "least")
             if found < bound:
                 return f"The {modality} vectors have a {what} cosine of {found:.6f} to torch's, below {bound}"
+            if p.mates < EXACT:
+                return f"The {modality} vectors depend on their batch mates, cosine {p.mates:.6f}"
         if self.gate and self.gate.torch - self.gate.exported > self.gate.allowed + 1e-9:  # 0.5 - 0.497 is a little more than 0.003
             before, after = 100 * self.gate.torch, 100 * self.gate.exported
             return f"Top-1 falls from {before:.2f} to {after:.2f}, more than {100 * self.gate.allowed:g} points"
@@ -110,12 +117,12 @@ def export(
     limit: int = 256,
     overwrite: bool = False,
 ) -> Exported:
-    """Write a backbone's encoders as ONNX and measure them.
+    """Write a backbone's encoders and measure them.
 
     Args:
         backbone: float32, on the CPU.
         out: folder to write; the files stay where a bound is broken, and the report says so.
-        form: "onnx" is float32; "int8" quantises the image encoder, calibrated on ``images``.
+        form: "onnx" and "openvino" are float32; "int8" quantises the image encoder for OpenVINO, calibrated on ``images``.
         run: cache, for the class head.
         images: the user's own, for parity and calibration; None: fixed pictures (float32 only).
         labelled: images with labels, for the accuracy gate; None: no gate.
@@ -126,11 +133,13 @@ def export(
 
     Raises:
         UsageError: the folder holds an export, an unknown form, or int8 without images.
-        MissingExtra: int8 without the package onnx.
+        MissingExtra: OpenVINO's forms without it, int8 without NNCF.
         BoundBroken: a cosine or the accuracy fell below its bound.
     """
     if form not in FORMS:
-        raise UsageError(f"The form {form!r} is unknown: use {' or '.join(FORMS)}.")
+        raise UsageError(f"The form {form!r} is unknown: use {', '.join(FORMS)}.")
+    if form != "onnx" and not openvino_version():
+        raise MissingExtra("openvino", "openvino", f"--to {form}")
     if form == "int8" and images is None:
         raise UsageError("int8 needs images to calibrate on: give --images FOLDER.")
     if (out / "export.json").exists() and not overwrite:
@@ -138,20 +147,18 @@ def export(
     pictures = _readable(images, limit) if images is not None else None
     parity: dict[str, Parity] = {}
     refused: dict[str, str] = {}
-    runners: dict[str, OnnxRunner] = {}
+    runners: dict[str, Runner] = {}
     for encoder in (backbone.image, backbone.text):
         folder, items = out / encoder.modality, pictures if encoder.modality == "image" else None
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            runner = OnnxRunner(Made(folder, True, inputs=to_onnx(encoder, folder / GRAPH)))
-            if form == "int8" and encoder.modality == "image":
-                _quantise(folder / GRAPH, runner.made.inputs[0], encoder, pictures or [])
+            runner = _written(encoder, folder, form, pictures)
             parity[encoder.modality] = _parity(encoder, runner, items)
             runners[encoder.modality] = runner
         except DiptychError:
             raise
         except Exception as error:  # exporter and runtime refuse with whatever exception comes up
-            (folder / GRAPH).unlink(missing_ok=True)
+            _clear(folder)
             refused[encoder.modality] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error).strip() else ''}"
     gate = None
     if labelled is not None and classes is not None and "image" in runners:
@@ -174,6 +181,27 @@ def export(
     return made
 
 
+def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: list[Any] | None) -> Runner:
+    """Write an encoder's graph and return what runs it."""
+    _clear(folder)
+    inputs = to_onnx(encoder, folder / GRAPH)
+    if form == "onnx":
+        return OnnxRunner(Made(folder, True, inputs=inputs))
+    whole = form == "openvino" or encoder.modality != "image"
+    if whole:
+        ov = openvino()
+        ov.save_model(ov.Core().read_model(str(folder / GRAPH)), str(folder / IR), compress_to_fp16=False)
+    else:
+        quantise(folder / GRAPH, folder / IR, encoder, pictures or [])
+    (folder / GRAPH).unlink()
+    return OpenVinoRunner(Made(folder, True, inputs=inputs, file=IR), "fp32" if whole else "int8")
+
+
+def _clear(folder: Path) -> None:
+    for name in (GRAPH, IR, "model.bin"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _readable(images: Samples[Any], limit: int) -> list[Any]:
     found = []
     for i in _spread(len(images), limit):
@@ -192,11 +220,12 @@ def _spread(count: int, limit: int) -> list[int]:
 
 def _parity(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: list[Any] | None) -> Parity:
     chunks = [None] if items is None else [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
-    together, alone = (np.concatenate(parts) for parts in zip(*(cosines(encoder, forward, c) for c in chunks), strict=True))
-    return Parity(len(together), float(together.min()), float(together.mean()), float(alone.min()))
+    found = [compared(encoder, forward, c) for c in chunks]
+    together, alone, mates = (np.concatenate([getattr(f, name) for f in found]) for name in ("together", "alone", "mates"))
+    return Parity(len(together), float(together.min()), float(together.mean()), float(alone.min()), float(mates.min()))
 
 
-def _gate(backbone: Backbone, forward: OnnxRunner, labelled: Table[Any], classes: ClassNames, run: Run, limit: int, allowed: float) -> Gate:
+def _gate(backbone: Backbone, forward: Runner, labelled: Table[Any], classes: ClassNames, run: Run, limit: int, allowed: float) -> Gate:
     head = text_head(backbone, classes.prompts(), replace(run, engine=None)).numpy()
     labels, chosen = labelled.labels(), _spread(len(labelled), limit)
     right = np.zeros(2)
@@ -207,34 +236,3 @@ def _gate(backbone: Backbone, forward: OnnxRunner, labelled: Table[Any], classes
             unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
             right[which] += ((unit @ head.T).argmax(1) == labels[some]).sum()
     return Gate(len(chosen), float(right[0] / len(chosen)), float(right[1] / len(chosen)), allowed)
-
-
-def _quantise(path: Path, name: str, encoder: Encoder[Any], pictures: list[Any]) -> None:
-    """Replace a float32 graph by int8: weights a channel, activations by ranges fixed on the pictures, so that no vector sees its mates."""
-    try:
-        import onnx  # noqa: F401 - onnxruntime's quantiser imports it
-    except ImportError as error:
-        raise MissingExtra("onnx", "export", "int8 export") from error
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Pictures(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._rest: Iterator[dict[str, NDArray[np.float32]]] = (
-                {name: np.asarray(encoder.inputs(pictures[i : i + 1]))} for i in range(len(pictures))
-            )
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(self._rest, None)
-
-    plain, small = path.with_suffix(".plain"), path.with_suffix(".int8")
-    try:
-        quant_pre_process(str(path), str(plain), skip_symbolic_shape=True)
-        quantize_static(
-            str(plain), str(small), Pictures(), quant_format=QuantFormat.QDQ, per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-        )  # fmt: skip
-        small.replace(path)
-    finally:
-        plain.unlink(missing_ok=True)
-        small.unlink(missing_ok=True)

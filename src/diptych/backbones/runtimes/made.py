@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from diptych.core.errors import UnreadableItem
 from diptych.data.keys import hash_file
 
-FACTS, GRAPH = "facts.json", "model.onnx"
+FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,13 @@ class Made:
         folder: where the facts lie.
         supported: whether it may be used.
         reason: why not; "" where it may.
-        cosine: least cosine to torch's float32 vectors, together and alone; NaN where nothing ran.
+        cosine: least cosine to torch's float32 vectors, together and alone, of int8 the mean; NaN where nothing ran.
         speed: torch's float32 seconds over its seconds, on this machine; NaN where nothing was timed.
         inputs: names of the graph's inputs.
         graph: the graph's folder, beside ``folder``; "" without a graph, or where it lies in ``folder``.
         sha256: of the graph; "" without one.
-        stamp: size and date (ns) of the graph when it was hashed.
+        stamp: sizes and dates (ns) of its files when it was hashed.
+        file: the graph's name.
         versions: of the libraries that made it.
     """
 
@@ -39,12 +41,13 @@ class Made:
     graph: str = ""
     sha256: str = ""
     stamp: tuple[int, ...] = ()
+    file: str = GRAPH
     versions: Mapping[str, str] | None = None
 
     @property
     def path(self) -> Path:
         """The graph's file."""
-        return (self.folder.parent / self.graph if self.graph else self.folder) / GRAPH
+        return (self.folder.parent / self.graph if self.graph else self.folder) / self.file
 
 
 def read_made(folder: Path) -> Made | None:
@@ -56,19 +59,30 @@ def read_made(folder: Path) -> Made | None:
         facts = json.loads((folder / FACTS).read_bytes())
         made = Made(
             folder, bool(facts["supported"]), str(facts["reason"]), _number(facts["cosine"]), _number(facts["speed"]),
-            tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]), dict(facts["versions"]),
+            tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]), str(facts["file"]),
+            dict(facts["versions"]),
         )  # fmt: skip
-        if not made.sha256 or stamp_of(made.path) == made.stamp or hash_file(made.path) == made.sha256:
+        if not made.sha256 or stamp_of(made.path) == made.stamp or hash_graph(made.path) == made.sha256:
             return made
     except (OSError, ValueError, KeyError, TypeError, UnreadableItem):
         pass
     return None
 
 
-def stamp_of(path: Path) -> tuple[int, int]:
-    """Return size and date of a file."""
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+def hash_graph(path: Path) -> str:
+    """Return the hash of a graph, with its weights where they lie in a file of their own."""
+    parts = [hash_file(file) for file in _files(path)]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("/".join(parts).encode()).hexdigest()
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return sizes and dates of a graph's files."""
+    states = [file.stat() for file in _files(path)]
+    return tuple(n for state in states for n in (state.st_size, state.st_mtime_ns))
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".onnx" else [path, path.with_suffix(".bin")]
 
 
 def _number(value: float | None) -> float:

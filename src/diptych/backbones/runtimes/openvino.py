@@ -72,12 +72,12 @@ def options(precision: str, threads: int = 0) -> dict[str, Any]:
 
 def openvino() -> Any:
     """Import OpenVINO without its telemetry, which would write an identifier into the home folder and report to a server."""
-    with _without("openvino_telemetry"):
+    with without("openvino_telemetry"):
         return importlib.import_module("openvino")
 
 
 @contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
+def without(name: str) -> Iterator[None]:
     """Let a package look absent to those that are imported meanwhile: OpenVINO then takes the stub that it has for this case."""
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]

@@ -53,7 +53,7 @@ class TorchRunner:
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs."""
-        from diptych.backbones.export import rows
+        from diptych.backbones.parity import rows
 
         return rows(self._encoder, x)
 

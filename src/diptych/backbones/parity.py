@@ -1,0 +1,108 @@
+"""How near a runtime's vectors stay to torch's float32 ones, and how fast they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diptych.backbones.selftest import SENTENCE, picture
+from diptych.core.backbone import Encoder, Inputs
+
+TURNS, LONG = 5, 8.0
+"""Timed turns of an encoder, and the seconds after which no further one starts."""
+TEXTS = (
+    SENTENCE,
+    "cat",
+    "a photo of a dog.",
+    "two small boats on a calm lake, seen from a bridge in the morning",
+    "a close-up photo of the handwritten label on a dark green glass bottle, which stands beside three lemons on a wooden table",
+)
+
+
+def rows(encoder: Encoder[Any], x: Inputs) -> NDArray[np.float32]:
+    """Return (B, D) float32 vectors without gradients; the caller's grad mode comes back whatever happens."""
+    with torch.no_grad():
+        out: NDArray[np.float32] = encoder.encode(x).float().cpu().numpy()
+    return out
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Cosines of N items.
+
+    Args:
+        together, alone: (N,) float64, of an engine's vectors to torch's float32 ones, all in one batch and each in its own.
+        mates: (N,) of the engine's two vectors to each other.
+    """
+
+    together: NDArray[np.float64]
+    alone: NDArray[np.float64]
+    mates: NDArray[np.float64]
+
+    @property
+    def least(self) -> float:
+        """The least cosine to torch."""
+        return float(min(self.together.min(), self.alone.min()))
+
+    @property
+    def mean(self) -> float:
+        """The mean cosine to torch."""
+        return float(np.mean([self.together, self.alone]))
+
+
+def compared(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Sequence[Any] | None = None) -> Compared:
+    """Compare an engine's vectors with torch's.
+
+    Args:
+        encoder: float32.
+        forward: the engine.
+        items: N pictures or texts; None: fixed ones.
+    """
+    chosen = list(fixed_items(encoder)) if items is None else list(items)
+    exact = rows(encoder, encoder.inputs(chosen))
+    together = forward(encoder.inputs(chosen))
+    alone = np.concatenate([forward(encoder.inputs([item])) for item in chosen])
+    return Compared(_cosine(exact, together), _cosine(exact, alone), _cosine(together, alone))
+
+
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    if a.shape != b.shape:
+        raise ValueError(f"vectors of size {b.shape} instead of {a.shape}")
+    u, v = a.astype(np.float64), b.astype(np.float64)
+    found: NDArray[np.float64] = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    return np.where(np.isfinite(found), found, -1.0)
+
+
+def fixed_items(encoder: Encoder[Any]) -> Sequence[Any]:
+    """Return fixed items that the engine is measured on: the self-test picture in several crops and lights, or sentences of all lengths."""
+    if encoder.size is None:
+        return TEXTS
+    wide = picture()
+    return [
+        wide,
+        wide.rotate(180),
+        wide.crop((0, 0, 40, 40)),
+        wide.point([v // 3 for v in range(256)] * 3),
+        wide.convert("L").convert("RGB"),
+    ]
+
+
+def measured_speed(encoder: Encoder[Any], forward: Callable[[Any], Any]) -> float:
+    """Return how many times as fast as torch's float32 a forward is: the best of interleaved turns, on the fixed items twice over."""
+    x = encoder.inputs([*fixed_items(encoder), *fixed_items(encoder)])
+    plain: list[float] = []
+    ours: list[float] = []
+    for _ in range(TURNS):
+        for seconds, run in ((plain, lambda y: rows(encoder, y)), (ours, forward)):
+            start = time.perf_counter()
+            run(x)
+            seconds.append(time.perf_counter() - start)
+        if sum(plain) + sum(ours) > LONG:
+            break
+    return min(plain) / min(ours)
