@@ -90,7 +90,7 @@ class FittedClassifier(ABC):
         Raises:
             MissingHook: what was fitted belongs to the classes it was fitted on.
         """
-        raise MissingHook(f"{type(self).__name__} speaks only of the classes it was fitted on: systems that learn prompts carry over.")
+        raise MissingHook("This system speaks only of the classes it was fitted on: systems that learn prompts carry over.")
 
 
 class Classifier(Method):
