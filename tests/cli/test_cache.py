@@ -147,3 +147,31 @@ def test_what_is_no_size_is_named(text: str) -> None:
 )
 def test_sizes_are_shown(count: int, text: str) -> None:
     assert sized(count) == text
+
+
+def test_prepared_encoders_are_listed_and_pruned_by_last_use(diptych: Cli, used: Path) -> None:
+    """The colour encoder has no graph, so what is there holds a refusal; one with a graph is laid beside it."""
+    engines = used / "engines"
+    large = engines / f"{'ab' * 8}-graph-torch-2.0"
+    large.mkdir(parents=True)
+    (large / "model.onnx").write_bytes(b"x" * 5000)
+    (large / "facts.json").write_text("{}")
+    (large / "mine.txt").write_text("mine")
+    (engines / "notes").mkdir()
+    draft = engines / f".{'ab' * 8}-onnxruntime-1.0-fp32.7.7"
+    draft.mkdir()
+    old = time.time() - 10 * 3600
+    for place in (large / "model.onnx", large / "facts.json", large, draft):
+        os.utime(place, (old, old))
+    listed = diptych("cache", "list", "--json").data
+    assert (large.name, 5002) in [(e["export"], e["bytes"]) for e in listed["engines"]]
+    assert "5.0 kB" in diptych("cache", "list").out
+    total = listed["bytes"] + sum(e["bytes"] for e in listed["engines"])
+    assert "would remove abababababab graph-torch-2.0, 5.0 kB" in diptych("cache", "prune", "--max-size", f"{total - 1}B", "--dry-run").out
+    assert (large / "model.onnx").exists()
+    left = diptych("cache", "prune", "--max-size", f"{total - 1}B", "--json").data
+    assert left["bytes_left"] == total - 5002
+    assert len(diptych("cache", "list", "--json").data["spaces"]) == 2
+    assert sorted(p.name for p in large.iterdir()) == ["mine.txt"]
+    assert (engines / "notes").is_dir()
+    assert not draft.exists()

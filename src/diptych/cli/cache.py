@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from diptych.cli.console import Display, say, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
+    from diptych.backbones.exports import Export
     from diptych.features.housekeeping import Space
 
 app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True)
@@ -30,20 +32,35 @@ def _cache() -> None:
 
 @app.command("list")
 def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
-    """Show every space (one encoder, precision and view draw), the one that was used longest ago first."""
+    """Show every space (one encoder, precision and view draw) and prepared encoder, the one that was used longest ago first."""
+    from diptych.backbones.exports import list_exports
     from diptych.features.housekeeping import foreign, list_spaces
 
     folder = options.cache_folder(cache) / options.EMBEDDINGS
     spaces = list_spaces(folder) if folder.exists() else []
     others = foreign(folder) if folder.exists() else []
+    engines = options.cache_folder(cache) / options.ENGINES
+    exports = list_exports(engines)
     if json:
         total = sum(s.bytes for s in spaces)
-        show_json({"folder": str(folder), "bytes": total, "spaces": [s.as_dict() for s in spaces], "foreign": [str(p) for p in others]})
+        prepared = [e.as_dict() for e in exports]
+        show_json(
+            {
+                "folder": str(folder),
+                "bytes": total,
+                "spaces": [s.as_dict() for s in spaces],
+                "foreign": [str(p) for p in others],
+                "engines": prepared,
+            }
+        )
         return
     if spaces:
         columns = ["space", "encoder", "of", "width", "precision", "views", "vectors", "size", "last used"]
         show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7))
     show(f"{_spaces(spaces)} in {folder}")
+    if exports:
+        show_table(["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,))
+        show(f"{len(exports)} prepared, {sized(sum(e.bytes for e in exports))} in {engines}")
     _say_foreign(others)
 
 
@@ -55,21 +72,28 @@ def cache_prune(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Delete the spaces that were used longest ago until the rest fits; a later run makes them again. Exit code 3: some are in use."""
-    from diptych.features.housekeeping import foreign, in_use, list_spaces, oldest, remove
+    """Delete what was used longest ago until the rest fits; a later run makes it again. Exit code 3: something is in use."""
+    from diptych.backbones.exports import Export, list_exports, remove_exports
+    from diptych.features.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
 
     folder, limit = options.cache_folder(cache) / options.EMBEDDINGS, size_of(max_size)
+    engines = options.cache_folder(cache) / options.ENGINES
     spaces = list_spaces(folder) if folder.exists() else []
-    chosen = oldest(spaces, limit)
-    kept = in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle)
-    gone = [s for s in chosen if s not in kept]
-    left = sum(s.bytes for s in spaces) - sum(s.bytes for s in gone)
+    exports = list_exports(engines)
+    both: list[Space | Export] = [*spaces, *exports]
+    taken = oldest(both, limit)
+    chosen, dropped = [s for s in taken if isinstance(s, Space)], [e for e in taken if isinstance(e, Export)]
+    kept: list[Space | Export] = [*(in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle))]
+    kept += in_use(dropped, 60 * idle) if dry_run else remove_exports(engines, dropped, idle=60 * idle)
+    gone, undone = [s for s in chosen if s not in kept], [e for e in dropped if e not in kept]
+    removed: list[Space | Export] = [*gone, *undone]
+    left = sum(s.bytes for s in both) - sum(s.bytes for s in removed)
     if json:
         show_json(
             {
                 "folder": str(folder),
                 "dry_run": dry_run,
-                "removed": [s.as_dict() for s in gone],
+                "removed": [s.as_dict() for s in removed],
                 "in_use": [s.as_dict() for s in kept],
                 "bytes_left": left,
             }
@@ -77,7 +101,9 @@ def cache_prune(
     else:
         for space in gone:
             show(f"{'would remove' if dry_run else 'removed'} {space.name[:12]}, {space.vectors} vectors, {sized(space.bytes)}")
-        show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder}")
+        for export in undone:
+            show(f"{'would remove' if dry_run else 'removed'} {export.encoder[:12]} {export.what}, {sized(export.bytes)}")
+        show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder.parent}")
     _say_foreign(foreign(folder) if folder.exists() else [])
     _say_kept(kept, "prune")
 
@@ -150,13 +176,18 @@ def _row(space: Space) -> tuple[str, ...]:
     return (space.name[:12], encoder[:12], modality, str(facts["dim"]), precision, views, str(space.vectors), sized(space.bytes), used)
 
 
+def _prepared(export: Export) -> tuple[str, ...]:
+    used = datetime.fromtimestamp(export.used).strftime("%Y-%m-%d %H:%M")
+    return (export.encoder[:12], export.what, sized(export.bytes), used)
+
+
 def _say_foreign(paths: list[Path]) -> None:
     if paths:
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
         say(f"Not of the cache, and left alone: {', '.join(map(str, paths[:3]))}{more}")
 
 
-def _say_kept(kept: list[Space], verb: str) -> None:
+def _say_kept(kept: Sequence[Space | Export], verb: str) -> None:
     if kept:
         names = ", ".join(s.name[:12] for s in kept)
         say(f"{len(kept)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from diptych.core.errors import UsageError
 from diptych.features.shards import BrokenFileError, list_shards, locked, read_blocks
@@ -85,7 +85,29 @@ def foreign(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def oldest(spaces: Sequence[Space], max_bytes: int) -> list[Space]:
+class Kept(Protocol):
+    """What takes room in a cache."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files."""
+        ...
+
+    @property
+    def used(self) -> float:
+        """Time of last use, seconds since 1970."""
+        ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
+def oldest(spaces: Sequence[K], max_bytes: int) -> list[K]:
     """Return the spaces to take out, longest unused first, so that the rest holds at most ``max_bytes``."""
     total, chosen = sum(s.bytes for s in spaces), []
     for space in sorted(spaces, key=lambda s: (s.used, s.name)):
@@ -96,7 +118,7 @@ def oldest(spaces: Sequence[Space], max_bytes: int) -> list[Space]:
     return chosen
 
 
-def in_use(spaces: Collection[Space], idle: float) -> list[Space]:
+def in_use(spaces: Collection[K], idle: float) -> list[K]:
     """Return the spaces that were used within ``idle`` seconds when they were listed."""
     return [s for s in spaces if time.time() - s.used < idle]
 

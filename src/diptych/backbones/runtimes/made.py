@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from diptych.core.errors import UnreadableItem
 from diptych.data.keys import hash_file
 
 FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"
+FILES = (FACTS, GRAPH, IR, "model.bin")
+"""All that a folder may hold."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,9 @@ def read_made(folder: Path) -> Made | None:
             dict(facts["versions"]),
         )  # fmt: skip
         if not made.sha256 or stamp_of(made.path) == made.stamp or hash_graph(made.path) == made.sha256:
+            for used in {folder, made.path.parent}:
+                with contextlib.suppress(OSError):  # a cache that is only read
+                    os.utime(used)
             return made
     except (OSError, ValueError, KeyError, TypeError, UnreadableItem):
         pass
