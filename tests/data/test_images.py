@@ -4,6 +4,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 from tests.support import image_files as make
 
+from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import UnreadableItem
-from diptych.data.images import exif_orientation, open_image
+from diptych.data.images import drafts, exif_orientation, open_image
+from diptych.data.load import demo_folder
+from diptych.data.pixels import fit
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -220,3 +224,52 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     image = open_image(make.photo(tmp_path / "x.png"))
     (tmp_path / "x.png").unlink()
     assert image.getpixel((0, 0)) is not None
+
+
+def jpeg(path: Path, size: tuple[int, int]) -> Path:
+    make.gradient(*size).save(path, quality=90)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "drafted"),
+    [((800, 600), (400, 300)), ((1600, 1200), (400, 300)), ((3200, 2400), (400, 300)), ((598, 598), (598, 598)), ((801, 600), (801, 600)),
+     ((804, 1206), (402, 603))],
+)  # fmt: skip
+def test_a_draft_keeps_the_sides_that_were_asked_for_and_divides_evenly(
+    tmp_path: Path, size: tuple[int, int], drafted: tuple[int, int]
+) -> None:
+    path = jpeg(tmp_path / "x.jpg", size)
+    with drafts(300):
+        assert open_image(path).size == drafted
+    assert open_image(path).size == size
+
+
+def test_drafts_are_of_jpeg_only_and_of_this_thread(tmp_path: Path) -> None:
+    make.gradient(800, 600).save(tmp_path / "x.png")
+    path = jpeg(tmp_path / "x.jpg", (800, 600))
+    with drafts(300), ThreadPoolExecutor(1) as pool:
+        assert open_image(tmp_path / "x.png").size == (800, 600)
+        assert pool.submit(open_image, path).result().size == (800, 600)
+
+
+def test_a_draft_of_a_turned_photo_is_turned_too(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    make.gradient(800, 400).save(tmp_path / "x.jpg", exif=exif)
+    with drafts(200):
+        assert open_image(tmp_path / "x.jpg").size == (200, 400)
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "coffee.jpg", "rocket.jpg", "shoes.jpg"])
+def test_a_draft_of_twice_the_towers_side_keeps_its_pixel_bound(name: str, tmp_path: Path) -> None:
+    recipe = PixelRecipe(64, (0.5,) * 3, (0.5,) * 3, interpolation="bilinear")  # type: ignore[arg-type]
+    with Image.open(demo_folder("photos") / name) as photo:
+        photo.convert("RGB").crop((0, 0, photo.width // 8 * 8, photo.height // 8 * 8)).save(tmp_path / name, quality=90)
+    exact = open_image(tmp_path / name)
+    with drafts(2 * recipe.size):
+        draft = open_image(tmp_path / name)
+    assert draft.width < exact.width
+    apart = np.abs(np.asarray(fit(exact, recipe)).astype(int) - np.asarray(fit(draft, recipe)))
+    assert 0 < apart.mean() <= 1
+    assert apart.max() <= 16

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from tests.support.encoders import Means, Photos, Words
 from diptych.core.data import Subset, Texts
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.data.folders import ImageFiles
 from diptych.data.views import ViewRecipe
-from diptych.features.embed import embed, embed_readable
+from diptych.features.embed import embed, embed_arrays, embed_readable, embed_slices, space_facts
 from diptych.features.store import Store
 
 TEXTS = Texts(tuple(f"text {i}" for i in range(10)))
@@ -268,13 +270,84 @@ def test_a_cache_that_may_not_be_written_is_read(stored: Run, monkeypatch: pytes
     assert sorted((stored.cache or Path()).rglob("*")) == files
 
 
+@dataclasses.dataclass
+class Slow(Means):
+    """Counts the items that were read and not yet encoded."""
+
+    photos: Photos = dataclasses.field(default_factory=lambda: Photos(()))
+    most: int = 0
+
+    def encode(self, x: torch.Tensor, /) -> torch.Tensor:  # type: ignore[override]
+        self.most = max(self.most, len(self.photos.reads) - sum(self.seen))
+        return super().encode(x)
+
+
+@pytest.mark.parametrize(("batch", "workers", "bound"), [(4, 2, 12), (2, 8, 20), (16, 1, 48)])
+def test_items_in_flight_are_bounded_and_keep_all_threads_busy(batch: int, workers: int, bound: int) -> None:
+    photos = Photos(range(200))
+    encoder = Slow(photos=photos)
+    embed(encoder, photos, Run(batch=batch, workers=workers))
+    assert min(2 * workers, batch) <= encoder.most <= bound
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_slices_are_the_whole(run: Run, size: int) -> None:
+    photos = Photos([10, 20, 10, -1, 30, 20, 40, -1, 10, 50])
+    whole = embed_arrays(Means(), photos, dataclasses.replace(run, cache=None))
+    encoder, run = Means(), dataclasses.replace(run, tally=type(run.tally)())
+    parts = list(embed_slices(encoder, photos, run, size=size))
+    assert len(parts) == -(-10 // size)
+    np.testing.assert_allclose(np.concatenate([p.values for p in parts]), whole.values, atol=1e-6)
+    assert [i for p in parts for i in p.kept.tolist()] == whole.kept.tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert [e.name for p in parts for e in p.failed] == [e.name for e in whole.failed]
+    assert sum(encoder.seen) == 5
+    assert dict(run.tally) == {"cached": 0, "decoded": 5, "encoded": 5, "failed": 2}
+
+
+def test_slices_of_what_is_known_encode_nothing_and_mend_what_was_damaged(stored: Run) -> None:
+    photos = Photos(range(10))
+    embed(Means(), photos, stored)
+    encoder, again = Means(), dataclasses.replace(stored, tally=type(stored.tally)())
+    list(embed_slices(encoder, photos, again, size=4))
+    assert encoder.seen == []
+    assert again.tally["cached"] == 10
+    path = sorted((stored.cache or Path()).glob("*/shards/*.npy"))[1]
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    values = np.concatenate([p.values[:, 0] for p in embed_slices(encoder, photos, stored, size=4)])
+    np.testing.assert_allclose(values[:, 0] * 255, range(10), atol=1e-4)
+    assert encoder.seen == [4]
+
+
+@dataclasses.dataclass
+class Sides(Means):
+    """Its first number is the width of the picture that it was given."""
+
+    def inputs(self, items: Any, size: int | None = None) -> torch.Tensor:
+        return torch.stack([torch.full((3, 4, 4), float(i.width)) for i in items])
+
+
+def test_drafts_and_exact_decodes_do_not_share_a_space(stored: Run, tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "x.jpg")
+    photo = ImageFiles([tmp_path / "x.jpg"])
+    draft = dataclasses.replace(stored, decode="draft")
+    assert embed(Sides(), photo, stored)[0, 0] == 64
+    assert embed(Sides(), photo, draft)[0, 0] == 8  # twice the side of 4
+    assert embed(Sides(), photo, stored)[0, 0] == 64
+    assert len([p for p in (stored.cache or Path()).iterdir() if p.is_dir() and (p / "space.json").exists()]) == 2
+    assert space_facts(Words(), draft) == space_facts(Words(), stored)
+    assert space_facts(Means(), draft, views=Marked()) == space_facts(Means(), stored, views=Marked())
+    assert "decode" not in space_facts(Means(), stored)  # spaces of earlier versions stay valid
+
+
 def test_usage_is_checked(run: Run) -> None:
     with pytest.raises(UsageError, match="no views"):
         embed(Words(), TEXTS, run, views=Marked())
     with pytest.raises(UsageError, match="Precision 'fp8'"):
         embed(Words(), TEXTS, dataclasses.replace(run, precision="fp8"))
     with pytest.raises(UsageError, match="at least 1"):
-        embed(Words(), TEXTS, dataclasses.replace(run, batch=0))
+        embed(Words(), TEXTS, dataclasses.replace(run, batch=-1))
+    with pytest.raises(UsageError, match="decode 'rough'"):
+        embed(Words(), TEXTS, dataclasses.replace(run, decode="rough"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", ["kill", "writers"])

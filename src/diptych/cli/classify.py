@@ -55,6 +55,7 @@ def classify(
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     engine: options.Engine = "auto",
+    draft: options.Draft = False,
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
@@ -85,7 +86,7 @@ def classify(
         from diptych.tasks.answer import answer
 
         about = export.read_about(model)
-        run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+        run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
         tower = options.open_backbone(str(about["spec"]["name"]) if backbone == "lite" else backbone, run)
         found = answer(
             samples, export.load(model, tower), run, top=top, threshold=threshold, sets=sets, per_class=per_class,
@@ -98,14 +99,16 @@ def classify(
         from diptych.core.data import ClassNames, Evidence
 
         named = ClassNames(spoken, prompts)
-        known = None if clips or system is not None else options.recalled_run(backbone, device, precision, batch, workers, cache, engine)
+        known = (
+            None if clips or system is not None else options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft)
+        )
         answer_known = _from_memory(known, samples, named, top, threshold)
         if known is not None and answer_known is not None:
             found, run = answer_known, known[1]
         else:
             from diptych.tasks.classify import classify as classify_photos
 
-            run = options.open_run(device, precision, batch, workers, cache, engine="torch" if clips else engine)
+            run = options.open_run(device, precision, batch, workers, cache, engine="torch" if clips else engine, draft=draft)
             tower = options.open_backbone(backbone, run)
             evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
             found = classify_photos(

@@ -23,8 +23,9 @@ def encode(
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
+    draft: options.Draft = False,
+    batch: options.AutoBatch = 0,
+    workers: options.AutoWorkers = 0,
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
@@ -42,7 +43,7 @@ def encode(
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
     opened = open_data(source, keys) if source is not None else Texts(lines)
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+    run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
     made = write_embeddings(opened, options.open_backbone(backbone, run), run, out, overwrite=overwrite)
     keys.close()
     if json:

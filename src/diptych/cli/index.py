@@ -29,8 +29,9 @@ def index(
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
+    draft: options.Draft = False,
+    batch: options.AutoBatch = 0,
+    workers: options.AutoWorkers = 0,
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
@@ -50,7 +51,7 @@ def index(
 
         keys = options.file_keys(cache, verify)
         records = joined([open_records(p, keys, image=image, text=caption) for p in photos]) if photos else None
-        run = options.open_run(device, precision, batch, workers, cache, engine=engine)
+        run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
         tower = options.open_backbone(backbone, run)
         if records is not None:
             made = take_in(records, tower, run, out, prune=photos or () if prune else ())
@@ -116,7 +117,8 @@ def search(
     from diptych.tasks.search import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
-    run = options.open_run(device, str(facts.get("precision", "fp32")), 1, 1, cache, engine=engine)
+    precision = str(facts.get("precision", "fp32"))
+    run = options.open_run(device, precision, 1, 1, cache, engine=engine, draft=facts.get("decode") == "draft")
     tower = options.open_backbone(backbone or str(facts.get("backbone", "lite")), run)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None

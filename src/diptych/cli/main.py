@@ -43,6 +43,7 @@ from diptych.cli import (
     verify,
 )
 from diptych.cli.console import say, show
+from diptych.cli.memory import keep_buffers
 from diptych.core.errors import DiptychError
 
 EXIT_CODES = "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, 130 interrupted."
@@ -135,4 +136,5 @@ app.command("new-system")(new_system.new_system)
 
 def main() -> None:
     """Run the command line."""
+    keep_buffers()
     app()

@@ -46,6 +46,20 @@ Engine = Annotated[
 ]
 Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
 Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
+AutoBatch = Annotated[
+    int, option("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0, rich_help_panel="Model")
+]
+AutoWorkers = Annotated[
+    int, option("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0, rich_help_panel="Model")
+]
+Draft = Annotated[
+    bool,
+    option(
+        "--draft-decode/--exact-decode",
+        help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, and the vectors are a little different.",
+        rich_help_panel="Model",
+    ),
+]
 Cache = Annotated[
     Path | None,
     option("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).", show_default=False, rich_help_panel="Model"),
@@ -98,6 +112,7 @@ def open_run(
     out: Path | None = None,
     seed: int = 0,
     engine: str = "torch",
+    draft: bool = False,
 ) -> Run:
     """Return the run that these options describe; "auto" takes a GPU if there is one.
 
@@ -115,10 +130,12 @@ def open_run(
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
-    return _run(chosen, precision, batch, workers, cache, out, seed, engine)
+    return _run(chosen, precision, batch, workers, cache, out, seed, engine, draft)
 
 
-def _run(device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None, seed: int, engine: str) -> Run:
+def _run(
+    device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None, seed: int, engine: str, draft: bool
+) -> Run:
     from diptych.backbones.engine import Engines
     from diptych.cli.console import Display, say
     from diptych.core.run import Run
@@ -133,12 +150,13 @@ def _run(device: str, precision: str, batch: int, workers: int, cache: Path | No
         batch=batch,
         workers=workers,
         progress=Display().bar,
+        decode="draft" if draft else "exact",
         engine=None if engine == "torch" else Engines(cache_folder(cache) / ENGINES, engine, say),
     )
 
 
 def recalled_run(
-    name: str, device: str, precision: str, batch: int, workers: int, cache: Path | None, engine: str
+    name: str, device: str, precision: str, batch: int, workers: int, cache: Path | None, engine: str, draft: bool = False
 ) -> tuple[Remembered, Run] | None:
     """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports no torch."""
     from diptych.backbones.remembered import recall
@@ -148,7 +166,7 @@ def recalled_run(
     known = recall(name, cache_folder(cache) / ENGINES)
     if known is None or "cpu" not in (device, known.device if device == "auto" else ""):
         return None
-    return known, _run("cpu", precision, batch, workers, cache, None, 0, engine)
+    return known, _run("cpu", precision, batch, workers, cache, None, 0, engine, draft)
 
 
 def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path | None) -> None:

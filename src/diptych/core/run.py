@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +120,7 @@ class Run:
         world: place among processes.
         shared_cache: folder of an embedding store that is asked before ``cache`` and never written.
         engine: what runs encoders when items are embedded; None: torch.
+        decode: "exact", or "draft": large JPEG photos are decoded at a fraction of their size, see ``data.images.drafts``.
         tally: counts of what was done ("encoded", "decoded", "cached"); the one mutable field, for reports only.
     """
 
@@ -134,6 +135,7 @@ class Run:
     world: World = World()
     shared_cache: Path | None = None
     engine: Engine | None = None
+    decode: Literal["exact", "draft"] = "exact"
     tally: Counter[str] = field(default_factory=Counter, compare=False)
 
     def integer(self, purpose: str) -> int:

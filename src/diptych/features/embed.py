@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +13,8 @@ from diptych.core.backbone import Encoder
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
-from diptych.features.layers import Vectors, open_vectors
-from diptych.features.plans import Batch
+from diptych.features.layers import open_vectors
+from diptych.features.pipeline import Clock, Source, cores, encode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from diptych.data.views import ViewRecipe
 
 _ROUNDS = 3  # the store may lose a batch to damage between writing and reading; thrice in a row is a broken disk
-_AHEAD = 2  # batches decoded ahead of the one that is encoded: bounds memory
+_BATCH = 32  # where nobody chose
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,12 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Arrays:
-    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views."""
+    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views; ``clock`` is what the stages took."""
 
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
     failed: tuple[UnreadableItem, ...]
+    clock: Clock = field(default_factory=Clock, compare=False)
 
 
 def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Tensor:
@@ -57,8 +56,8 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
     Args:
         encoder: of any modality.
         items: N samples; those of equal key are encoded once.
-        run: batch size, threads, precision, device, engine and cache folders; a cache folder that may not be written is only
-            read.
+        run: batch size, threads (0 of both: automatic), precision, device, engine and cache folders; a cache folder that may not
+            be written is only read.
         views: A random crops of each image instead of the image itself.
 
     Returns:
@@ -66,7 +65,7 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
 
     Raises:
         UnreadableItem: an item cannot be read; all others are in the store by then.
-        UsageError: views of a modality without pixels, an unknown precision, or a batch below 1.
+        UsageError: views of a modality without pixels, an unknown precision or decode, or a batch below 0.
         DamagedStore: the cache keeps losing what was written.
     """
     result = embed_readable(encoder, items, run, views=views)
@@ -89,39 +88,89 @@ def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, view
 
 def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Arrays:
     """Embed as ``embed_readable`` does; where a runtime other than torch encodes arrays, torch is not imported."""
-    _check(encoder, run, views)
-    first, failed, place = _keys(items)
-    runner = run.engine.runner(encoder, run) if run.engine and len(first) else None
-    if run.precision == "int8" and runner is None and len(first):
-        raise UsageError("int8 runs on the CPU through an engine: use --device cpu --engine auto, or --precision fast.")
-    keys = list(first)
-    draws = range(views.draws) if views else range(1)
-    vectors = open_vectors(run)
-    spaces = [vectors.space(space_facts(encoder, run, runner, views, draw)) for draw in draws]
-    values = np.zeros((len(keys), len(spaces), encoder.dim), dtype=np.float32)
-    found = np.zeros((len(keys), len(spaces)), dtype=bool)
-    source = _Source(encoder, items, first, views)
-    for attempt in range(_ROUNDS + 1):
-        for draw, space in enumerate(spaces):
-            todo = [i for i in np.flatnonzero(~found[:, draw]) if keys[i] not in source.broken]
-            values[todo, draw], found[todo, draw] = vectors.get(space, [keys[i] for i in todo])
-        if attempt == 0:
-            run.tally["cached"] += int(found.sum())
-        known = vectors.failures(spaces[0])
-        source.try_again([k for i, k in enumerate(keys) if not found[i].all() and k in known])
-        missing = [[k for i, k in enumerate(keys) if not found[i, d] and k not in source.broken] for d in draws]
+    work = _Work(encoder, items, run, views)
+    numbers = range(len(work.keys))
+    return work.arrays(range(len(items)), numbers, work.values(numbers))
+
+
+def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: int = 4096) -> Iterator[Arrays]:
+    """Embed as ``embed_arrays`` does and yield ``size`` items at a time; ``kept`` are positions in ``items``.
+
+    All is encoded and stored before the first slice is read back, so decoding never waits between slices, and the vectors of one slice
+    are in memory, however many items there are (of all, where there is no cache folder to write to).
+    """
+    work = _Work(encoder, items, run, None)
+    work.fill()
+    for start in range(0, len(items), size):
+        rows = range(start, min(start + size, len(items)))
+        numbers = sorted({work.place[i] for i in rows if i in work.place})
+        yield work.arrays(rows, numbers, work.values(numbers))
+
+
+class _Work:
+    """One call: the keys of its items, where their vectors are kept, and what reads and encodes those that are missing."""
+
+    def __init__(self, encoder: Encoder[Any], items: Samples[Any], run: Run, views: ViewRecipe | None) -> None:
+        _check(encoder, run, views)
+        self.run = replace(run, batch=run.batch or _BATCH, workers=run.workers or cores())
+        self._items = items
+        self._first, self._failed, self.place = _keys(items)
+        self.keys = list(self._first)
+        self._runner = run.engine.runner(encoder, run) if run.engine and self.keys else None
+        if run.precision == "int8" and self._runner is None and self.keys:
+            raise UsageError("int8 runs on the CPU through an engine: use --device cpu and --engine auto, or --precision fast.")
+        self._vectors = open_vectors(run)
+        draws = range(views.draws if views else 1)
+        self._spaces = [self._vectors.space(space_facts(encoder, run, self._runner, views, draw)) for draw in draws]
+        self._source = Source(encoder, items, self._first, views, _drafted(encoder, run, views))
+        self._dim = encoder.dim
+        self._counted = False
+
+    def fill(self) -> None:
+        """Encode and store all that is missing, and read nothing back."""
+        found = np.stack([self._vectors.known(space, self.keys) for space in self._spaces], axis=1)
+        self._encode(range(len(self.keys)), found)
+
+    def values(self, numbers: Sequence[int]) -> NDArray[np.float32]:
+        """Return (n, A, D) vectors of keys, encoded where they are missing; zero where they cannot be read."""
+        values = np.zeros((len(numbers), len(self._spaces), self._dim), dtype=np.float32)
+        found = np.zeros(values.shape[:2], dtype=bool)
+        for _ in range(_ROUNDS + 1):
+            for draw, space in enumerate(self._spaces):
+                todo = [i for i in np.flatnonzero(~found[:, draw]).tolist() if self.keys[numbers[i]] not in self._source.broken]
+                values[todo, draw], found[todo, draw] = self._vectors.get(space, [self.keys[numbers[i]] for i in todo])
+            if not self._encode(numbers, found):
+                return values
+        raise DamagedStore(
+            f"The embedding cache {self.run.cache} loses what is written to it: check the disk, or name another cache folder."
+        )
+
+    def _encode(self, numbers: Sequence[int], found: NDArray[np.bool_]) -> bool:
+        """Encode what is not found (n, A) and can be read; False where there is nothing."""
+        if not self._counted:  # what this call itself encodes is not from the cache
+            self.run.tally["cached"] += int(found.sum())
+            self._counted = True
+        known, broken = self._vectors.failures(self._spaces[0]), self._source.broken
+        keys = [self.keys[i] for i in numbers]
+        self._source.try_again([k for i, k in enumerate(keys) if not found[i].all() and k in known and k not in broken])
+        missing = [[k for i, k in enumerate(keys) if not found[i, d] and k not in broken] for d in range(len(self._spaces))]
         if not any(missing):
-            break
-        if attempt == _ROUNDS:
-            raise DamagedStore(
-                f"The embedding cache {run.cache} loses what is written to it: check the disk, or name another cache folder."
-            )
-        plans = [vectors.plan(s, m, size=run.batch, within=first) for s, m in zip(spaces, missing, strict=True)]
-        _encode(source, plans, spaces, vectors, run, runner)
-    failed |= {i: UnreadableItem(items.name(i), source.broken[keys[p]].reason) for i, p in place.items() if keys[p] in source.broken}
-    run.tally["failed"] += len(failed)
-    kept = np.asarray([i for i in range(len(items)) if i not in failed], dtype=np.int64)
-    return Arrays(values[[place[int(i)] for i in kept]], kept, tuple(failed[i] for i in sorted(failed)))
+            return False
+        plans = [self._vectors.plan(s, m, size=self.run.batch, within=self._first) for s, m in zip(self._spaces, missing, strict=True)]
+        encode(self._source, plans, self._spaces, self._vectors, self.run, self._runner)
+        return True
+
+    def arrays(self, rows: range, numbers: Sequence[int], values: NDArray[np.float32]) -> Arrays:
+        """Return the (n, A, D) vectors of keys as those of the items ``rows`` that can be read."""
+        broken, failed = self._source.broken, {i: self._failed[i] for i in rows if i in self._failed}
+        for i in rows:
+            if i in self.place and (key := self.keys[self.place[i]]) in broken:
+                failed[i] = UnreadableItem(self._items.name(i), broken[key].reason)
+        self.run.tally["failed"] += len(failed)
+        kept = np.asarray([i for i in rows if i not in failed], dtype=np.int64)
+        order = np.searchsorted(np.asarray(numbers, dtype=np.int64), [self.place[int(i)] for i in kept])
+        whole = len(order) == len(values) and bool((order == np.arange(len(order))).all())
+        return Arrays(values if whole else values[order], kept, tuple(failed[i] for i in sorted(failed)), self._source.clock)
 
 
 def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
@@ -129,8 +178,10 @@ def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
         raise UsageError(f"The {encoder.modality} encoder has no pixels, so it has no views: leave views out.")
     if run.precision not in ("fp32", "bf16", "int8"):
         raise UsageError(f"Precision {run.precision!r} is unknown: use 'fp32', 'bf16' or 'int8'.")
-    if run.batch < 1:
-        raise UsageError(f"A batch holds at least 1 item, not {run.batch}.")
+    if run.decode not in ("exact", "draft"):
+        raise UsageError(f"The decode {run.decode!r} is unknown: use 'exact' or 'draft'.")
+    if run.batch < 0 or run.workers < 0:
+        raise UsageError(f"A batch holds at least 1 item and a thread decodes, not {run.batch} and {run.workers}: 0 of both is automatic.")
 
 
 def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem], dict[int, int]]:
@@ -160,118 +211,11 @@ def space_facts(
         "precision": runner.precision if runner else run.precision,
         "views": views.name if views else None,
         "draw": draw,
+        **({"decode": "draft"} if _drafted(encoder, run, views) else {}),
         **(runner.facts if runner else {}),
     }
 
 
-class _Source:
-    """Decodes items by key, in any thread, and turns a batch of them into model inputs.
-
-    Images become tensors of the tower's size in the thread that decodes them, so that at most ``workers`` full-size images are alive.
-    """
-
-    def __init__(self, encoder: Encoder[Any], items: Samples[Any], first: Mapping[str, int], views: ViewRecipe | None) -> None:
-        self.encoder, self._items, self._first, self._views = encoder, items, first, views
-        self.broken: dict[str, UnreadableItem] = {}
-
-    def try_again(self, keys: Iterable[str]) -> None:
-        """Read items that failed in an earlier run: a codec may have been installed since."""
-        for key in keys:
-            try:
-                self._items[self._first[key]]
-            except UnreadableItem as error:
-                self.broken[key] = error
-
-    def read(self, key: str, draws: Sequence[int]) -> Any:
-        """Return the item as {draw: uint8 (S, S, 3)}, as inputs of one, or as itself; or the error why it cannot be read."""
-        try:
-            item = self._items[self._first[key]]
-        except UnreadableItem as error:
-            return error
-        if self._views:
-            size = self.encoder.size or 0
-            return {d: self._views.draw(item, size, key, d) for d in draws}
-        return item if self.encoder.size is None else self.encoder.inputs([item])
-
-    def inputs(self, read: Sequence[Any], draw: int) -> Any:
-        """Return the inputs of a batch of what ``read`` gave, errors left out."""
-        if self._views:
-            import torch
-
-            return self.encoder.inputs([torch.tensor(r[draw]).permute(2, 0, 1).float() / 255 for r in read])
-        return self.encoder.inputs(read) if self.encoder.size is None else _joined(read)
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """Join inputs of one item each: arrays, tensors, or several of them by name."""
-    if isinstance(parts[0], Mapping):
-        return {name: _joined([p[name] for p in parts]) for name in parts[0]}
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    import torch
-
-    return torch.cat(list(parts))
-
-
-def _encode(
-    source: _Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run, runner: Runner | None
-) -> None:
-    """Encode planned batches; batches of equal members in several draws are decoded together."""
-    jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
-    for draw, batches in enumerate(plans):
-        for batch in batches:
-            jobs.setdefault(batch.keys, []).append((draw, batch))
-
-    def unfinished() -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]]]]:
-        for keys, parts in jobs.items():  # another process may be at the same work
-            rest = [(draw, batch) for draw, batch in parts if not vectors.finished(spaces[draw], batch)]
-            bar.advance(len(keys) * (len(parts) - len(rest)))
-            if rest:
-                yield keys, rest
-
-    with run.track(f"encode {source.encoder.modality}", sum(len(k) * len(parts) for k, parts in jobs.items())) as bar:
-        for keys, parts, read in _read_ahead(unfinished(), source.read, run.workers):
-            broken = {k: r for k, r in zip(keys, read, strict=True) if isinstance(r, UnreadableItem)}
-            source.broken.update(broken)
-            good = [r for r in read if not isinstance(r, UnreadableItem)]
-            run.tally["decoded"] += len(good)
-            for draw, batch in parts:
-                rows = (
-                    _rows(source.encoder, source.inputs(good, draw), run, runner) if good else np.zeros((0, source.encoder.dim), np.float32)
-                )
-                vectors.put(spaces[draw], batch, rows, {k: e.reason for k, e in broken.items()})
-                run.tally["encoded"] += len(good)
-                bar.advance(len(keys))
-
-
-def _read_ahead(
-    jobs: Iterable[tuple[tuple[str, ...], list[tuple[int, Batch]]]], read: Callable[[str, Sequence[int]], Any], workers: int
-) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Any]]]:
-    """Yield jobs with their items read, in order, keeping ``_AHEAD`` jobs in the hands of the threads."""
-    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
-    waiting: deque[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Future[Any]]]] = deque()
-    try:
-        for keys, parts in jobs:
-            draws = [draw for draw, _ in parts]
-            waiting.append((keys, parts, [pool.submit(read, key, draws) for key in keys]))
-            if len(waiting) > _AHEAD:
-                done, rest, futures = waiting.popleft()
-                yield done, rest, [f.result() for f in futures]
-        while waiting:
-            done, rest, futures = waiting.popleft()
-            yield done, rest, [f.result() for f in futures]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
-    """Encode without gradients; the caller's grad mode comes back whatever happens."""
-    if runner:
-        return runner(x)
-    import torch
-
-    kind = torch.device(run.device).type
-    moved = {name: t.to(run.device) for name, t in x.items()} if isinstance(x, Mapping) else x.to(run.device)
-    with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=run.precision == "bf16"):
-        rows: NDArray[np.float32] = encoder.encode(moved).float().cpu().numpy()
-    return rows
+def _drafted(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> bool:
+    """Tell whether drafts are decoded: not for texts, nor for views, which cut small parts out of a picture."""
+    return run.decode == "draft" and encoder.size is not None and views is None

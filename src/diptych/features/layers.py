@@ -26,6 +26,10 @@ class Vectors(Protocol):
         """Return (N, D) values and (N,) found."""
         ...
 
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Return (N,) whether keys have vectors, unread."""
+        ...
+
     def failures(self, space: str) -> Mapping[str, str]:
         """Return key -> reason."""
         ...
@@ -78,6 +82,10 @@ class Layered:
         values[rest], found[rest] = self._own.get(space, [keys[int(i)] for i in rest])
         return values, found
 
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell of N keys whether either store has them."""
+        return self._shared.known(space, keys) | self._own.known(space, keys)
+
     def failures(self, space: str) -> Mapping[str, str]:
         """Return the failures of the own store: what another person could not read is tried here."""
         return self._own.failures(space)
@@ -120,6 +128,11 @@ class Unstored:
             if row is not None:
                 values[i], found[i] = row, True
         return values, found
+
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell of N keys whether they have vectors."""
+        here = np.asarray([(space, key) in self._rows for key in keys], dtype=bool)
+        return here | self._store.known(space, keys) if self._store else here
 
     def failures(self, space: str) -> Mapping[str, str]:
         """Return the failures of the read-only store."""

@@ -149,6 +149,12 @@ class Store:
             for block, reason in lost:
                 self._drop(space, block, reason)
 
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell of N keys whether they have vectors; (N,). Nothing is read, so ``get`` may still find a block damaged."""
+        _check(keys)
+        owner = self._index(space).owner
+        return np.fromiter((k in owner for k in keys), dtype=bool, count=len(keys))
+
     def failures(self, space: str) -> Mapping[str, str]:
         """Return key -> reason of members of finished batches that could not be read."""
         return self._index(space).failed

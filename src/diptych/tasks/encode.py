@@ -8,11 +8,14 @@ OUT/encode.json                     the backbone as data, what was skipped, seco
 from __future__ import annotations
 
 import io
+import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -22,7 +25,8 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
-from diptych.features.embed import embed_readable
+from diptych.features.calibrate import calibrate
+from diptych.features.embed import embed_slices
 from diptych.tasks.record import now, versions, write_bytes, write_json
 
 
@@ -81,19 +85,20 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
     encoder = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
     start, before = time.perf_counter(), run.tally["encoded"]
-    found = embed_readable(encoder, items, run)
+    kept: list[int] = []
+    failed: list[UnreadableItem] = []
+    with _rows_of(target, encoder.dim) as file:
+        run = calibrate(encoder, items, run)
+        for found in embed_slices(encoder, items, run):
+            values = found.values[:, 0]
+            file.write((values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))).astype("<f4").tobytes())
+            kept += found.kept.tolist()
+            failed += found.failed
+        if not kept:
+            raise DataError(f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}.")
     seconds = time.perf_counter() - start
-    if len(found.kept) == 0:
-        raise DataError(f"None of the {len(items)} items can be read; the first: {found.failed[0] if found.failed else 'there is none'}.")
-    values = found.values.numpy()
-    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-    array = io.BytesIO()
-    np.save(array, unit.astype(np.float32))
-    write_bytes(target, array.getvalue(), overwrite=True)
-    write_bytes(
-        out / "metadata" / "metadata_0.parquet", _parquet({n: [c[int(i)] for i in found.kept] for n, c in columns.items()}), overwrite=True
-    )
-    made = Encoded(out, len(unit), unit.shape[1], found.failed, seconds, run.tally["encoded"] - before)
+    write_bytes(out / "metadata" / "metadata_0.parquet", _parquet({n: [c[i] for i in kept] for n, c in columns.items()}), overwrite=True)
+    made = Encoded(out, len(kept), encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
     facts = {
         **made.as_dict(),
         "kind": "embeddings",
@@ -104,12 +109,40 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
         "fingerprint": backbone.fingerprint,
         "precision": runner.precision if runner else run.precision,
         "engine": runner.name if runner else "torch",
+        "decode": run.decode if kind == "img" else "exact",
         "device": run.device,
+        "batch": run.batch,
+        "workers": run.workers,
         "versions": versions(),
         "date": now(),
     }
     write_json(out / "encode.json", facts, overwrite=True)
     return made
+
+
+@contextmanager
+def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
+    """Write rows to a .npy file whose number is known at the end; the file appears whole, or stays as it was where the block fails."""
+
+    def head(rows: int) -> bytes:
+        content = io.BytesIO()
+        np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
+        return content.getvalue()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(head(0))
+            yield file
+            rows = (file.tell() - len(head(0))) // (4 * dim)
+            file.seek(0)
+            file.write(head(rows))  # as long as before: NumPy leaves room for the number to grow
+        Path(draft).chmod(0o644)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
 
 
 def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Sequence[str]]]:

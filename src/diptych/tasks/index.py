@@ -15,6 +15,7 @@ from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
 from diptych.data.records import Records, stamp
 from diptych.features import ann
+from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable
 from diptych.features.index import Entry, Index, Modality, Vectors, dumped
 from diptych.features.records import Part
@@ -59,16 +60,22 @@ class Indexed:
         return {"index": str(self.out), **{n: getattr(self, n) for n in own}, "seconds": round(self.seconds, 3), "skipped": skipped}
 
 
+def fingerprint(backbone: Backbone, run: Run) -> str:
+    """Return what an index and its queries must share."""
+    return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
+
+
 def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
     """Open or make the index of a backbone.
 
     Raises:
-        UsageError: it was made with another backbone or precision, or the folder holds other files.
+        UsageError: it was made with another backbone, precision or decode, or the folder holds other files.
     """
     facts = {
-        "fingerprint": f"{backbone.fingerprint}-{run.precision}",
+        "fingerprint": fingerprint(backbone, run),
         "backbone": backbone.spec.name,
         "precision": run.precision,
+        "decode": run.decode,
         "dim": backbone.image.dim,
         "spec": backbone.spec.as_dict(),
         "versions": versions(),
@@ -94,6 +101,8 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     start, before = time.perf_counter(), run.tally["encoded"]
     added, unchanged, failed = 0, 0, list[UnreadableItem]()
     with open_index(out, backbone, run) as made:
+        if not len(made):
+            run = calibrate(backbone.image, Part(records, "image"), run)
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))

@@ -28,6 +28,7 @@ from diptych.features.embed import embed
 from diptych.features.index import Found, Index, Modality, Vectors
 from diptych.features.nearest import nearest
 from diptych.features.where import Condition
+from diptych.tasks.index import fingerprint
 from diptych.tasks.photo_page import thumbnail
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
@@ -159,7 +160,7 @@ def search(
     """
     conditions = [Condition.parse(w) for w in where]
     with Index(folder) as index:
-        index.expect(f"{backbone.fingerprint}-{run.precision}", backbone.spec.name)
+        index.expect(fingerprint(backbone, run), backbone.spec.name)
         count = len(index)
         if not count:
             raise DataError(f"The index {folder} is empty: add photos with 'diptych index PHOTOS --out {folder}'.")

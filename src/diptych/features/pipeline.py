@@ -1,0 +1,179 @@
+"""Decoding ahead of encoding: threads decode and resize the next batches while one is encoded and written. Torch only where it encodes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Encoder
+from diptych.core.data import Samples
+from diptych.core.errors import UnreadableItem
+from diptych.core.run import Run, Runner
+from diptych.data.images import drafts
+from diptych.features.layers import Vectors
+from diptych.features.plans import Batch
+
+if TYPE_CHECKING:
+    from diptych.data.views import ViewRecipe
+
+DRAFT = 2
+"""Times the tower's side that a draft keeps: what drafts cost is stated for it."""
+_AHEAD = 2  # batches decoded ahead of the one that is encoded, or as many as keep all threads busy: bounds memory
+
+
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class Clock:
+    """What the stages of one call took.
+
+    Args:
+        encode: size of a batch -> least seconds.
+        decode: least seconds of one item in one thread; infinite where none was read.
+    """
+
+    encode: dict[int, float] = field(default_factory=dict)
+    decode: float = math.inf
+
+
+class Source:
+    """Decodes items by key, in any thread, and turns a batch of them into model inputs.
+
+    Images become tensors of the tower's size in the thread that decodes them, so that at most ``workers`` full-size images are alive.
+    """
+
+    def __init__(
+        self, encoder: Encoder[Any], items: Samples[Any], first: Mapping[str, int], views: ViewRecipe | None, drafted: bool
+    ) -> None:
+        self.encoder, self._items, self._first, self._views = encoder, items, first, views
+        self._drafts = partial(drafts, DRAFT * (encoder.size or 0)) if drafted else contextlib.nullcontext
+        self.broken: dict[str, UnreadableItem] = {}
+        self.clock = Clock()
+
+    def try_again(self, keys: Iterable[str]) -> None:
+        """Read items that failed in an earlier run: a codec may have been installed since."""
+        for key in keys:
+            try:
+                self._items[self._first[key]]
+            except UnreadableItem as error:
+                self.broken[key] = error
+
+    def read(self, key: str, draws: Sequence[int]) -> Any:
+        """Return the item as {draw: uint8 (S, S, 3)}, as inputs of one, or as itself; or the error why it cannot be read."""
+        start = time.perf_counter()
+        with self._drafts():
+            try:
+                item = self._items[self._first[key]]
+            except UnreadableItem as error:
+                return error
+            if self._views:
+                size = self.encoder.size or 0
+                return {d: self._views.draw(item, size, key, d) for d in draws}
+            read = item if self.encoder.size is None else self.encoder.inputs([item])
+        self.clock.decode = min(self.clock.decode, time.perf_counter() - start)
+        return read
+
+    def inputs(self, read: Sequence[Any], draw: int) -> Any:
+        """Return the inputs of a batch of what ``read`` gave, errors left out."""
+        if self._views:
+            import torch
+
+            return self.encoder.inputs([torch.tensor(r[draw]).permute(2, 0, 1).float() / 255 for r in read])
+        return self.encoder.inputs(read) if self.encoder.size is None else _joined(read)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Join inputs of one item each: arrays, tensors, or several of them by name."""
+    if isinstance(parts[0], Mapping):
+        return {name: _joined([p[name] for p in parts]) for name in parts[0]}
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import torch
+
+    return torch.cat(list(parts))
+
+
+def encode(
+    source: Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run, runner: Runner | None
+) -> None:
+    """Encode planned batches; batches of equal members in several draws are decoded together."""
+    jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
+    for draw, batches in enumerate(plans):
+        for batch in batches:
+            jobs.setdefault(batch.keys, []).append((draw, batch))
+
+    def unfinished() -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]]]]:
+        for keys, parts in jobs.items():  # another process may be at the same work
+            rest = [(draw, batch) for draw, batch in parts if not vectors.finished(spaces[draw], batch)]
+            bar.advance(len(keys) * (len(parts) - len(rest)))
+            if rest:
+                yield keys, rest
+
+    with run.track(_title(source.encoder, run, runner), sum(len(k) * len(parts) for k, parts in jobs.items())) as bar:
+        for keys, parts, read in _read_ahead(unfinished(), source.read, run.workers):
+            broken = {k: r for k, r in zip(keys, read, strict=True) if isinstance(r, UnreadableItem)}
+            source.broken.update(broken)
+            good = [r for r in read if not isinstance(r, UnreadableItem)]
+            run.tally["decoded"] += len(good)
+            for draw, batch in parts:
+                start = time.perf_counter()
+                rows = (
+                    _rows(source.encoder, source.inputs(good, draw), run, runner) if good else np.zeros((0, source.encoder.dim), np.float32)
+                )
+                seconds = time.perf_counter() - start
+                source.clock.encode[len(good)] = min(seconds, source.clock.encode.get(len(good), math.inf))
+                vectors.put(spaces[draw], batch, rows, {k: e.reason for k, e in broken.items()})
+                run.tally["encoded"] += len(good)
+                bar.advance(len(keys))
+
+
+def _title(encoder: Encoder[Any], run: Run, runner: Runner | None) -> str:
+    engine, precision = (runner.facts.get("engine", "torch"), runner.precision) if runner else ("torch", run.precision)
+    return f"encode {encoder.modality} on {run.device}, {engine} {precision}"
+
+
+def _read_ahead(
+    jobs: Iterable[tuple[tuple[str, ...], list[tuple[int, Batch]]]], read: Callable[[str, Sequence[int]], Any], workers: int
+) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Any]]]:
+    """Yield jobs with their items read, in order, keeping ``_AHEAD`` jobs, or two items a thread, in the hands of the threads."""
+    pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
+    waiting: deque[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Future[Any]]]] = deque()
+    try:
+        for keys, parts in jobs:
+            draws = [draw for draw, _ in parts]
+            waiting.append((keys, parts, [pool.submit(read, key, draws) for key in keys]))
+            while len(waiting) > _AHEAD and sum(len(k) for k, _, _ in waiting) - len(waiting[0][0]) >= 2 * workers:
+                done, rest, futures = waiting.popleft()
+                yield done, rest, [f.result() for f in futures]
+        while waiting:
+            done, rest, futures = waiting.popleft()
+            yield done, rest, [f.result() for f in futures]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
+    """Encode without gradients; the caller's grad mode comes back whatever happens."""
+    if runner:
+        return runner(x)
+    import torch
+
+    kind = torch.device(run.device).type
+    moved = {name: t.to(run.device) for name, t in x.items()} if isinstance(x, Mapping) else x.to(run.device)
+    with torch.no_grad(), torch.autocast(kind, dtype=torch.bfloat16, enabled=run.precision == "bf16"):
+        rows: NDArray[np.float32] = encoder.encode(moved).float().cpu().numpy()
+    return rows
