@@ -59,16 +59,20 @@ def known(cache: Path) -> Remembered:
     return found
 
 
-def test_a_cold_process_answers_without_torch(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_a_cold_process_answers_without_torch_whichever_runtime_won(kind: str, cache: Path, tmp_path: Path) -> None:
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    classify(Photos([10]), CLASSES, load("lite"), Run(cache=cache / "embeddings", engine=Engines(cache / "engines", kind)))
     photo = tmp_path / "new.png"
     Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save(photo)
     words = [str(photo), "--names", ", ".join(CLASSES.names), *(w for t in CLASSES.templates for w in ("--templates", t)), "--json"]
     given = {**os.environ, "DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", SHELL, *words], capture_output=True, text=True, env=given, check=False)
+    done = subprocess.run([sys.executable, "-c", SHELL, *words, "--engine", kind], capture_output=True, text=True, env=given, check=False)
     assert done.returncode == 0, done.stderr
     labels = json.loads(done.stdout)["predictions"][0]["labels"]
     assert {row["label"] for row in labels} == set(CLASSES.names)
-    assert "onnxruntime" in done.stderr
+    assert {"onnx": "onnxruntime", "openvino": "openvino"}[kind] in done.stderr
     assert "1 images" in done.stderr
 
 
