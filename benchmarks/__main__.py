@@ -1,6 +1,6 @@
 """Run the benchmarks and write one JSON: medians of interleaved runs, and their ratios.
 
-    python -m benchmarks [--quick] [--only images:lite,cold] [--rounds 5] [--out out/bench.json]
+    python -m benchmarks [--quick] [--only images:lite,cold] [--rounds 3] [--out out/bench.json]
 
 Contenders of one row take turns, so a busy machine slows all of them alike: read the ratios, not the rates, unless the machine was idle.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
-from diptych.tasks.record import now, versions
+from diptych.tasks.record import now, threads, versions
 
 PEERS = ("openvino", "sentence-transformers", "pyahocorasick", "ahocorasick-rs", "onnx", "tokenizers", "pillow")
 
@@ -46,13 +46,13 @@ ROWS = {
     "images:ViT-B-32": Entry("encoders.images", ("ViT-B-32", 32), None),
     "images:lite": Entry("encoders.images", ("lite", 32), ("lite", 4)),
     "images:tiny": Entry("encoders.images", ("tiny", 64), ("tiny", 8)),
-    "texts:ViT-B-32": Entry("encoders.texts", ("ViT-B-32", 32), None),
+    "texts:ViT-B-32": Entry("encoders.texts", ("ViT-B-32", 16), None),
     "texts:lite": Entry("encoders.texts", ("lite", 64), ("lite", 8)),
     "texts:tiny": Entry("encoders.texts", ("tiny", 64), ("tiny", 8)),
-    "folder:ViT-B-32:800x600": Entry("folders.vectors", ("ViT-B-32", 64, SMALL), None),
-    "folder:ViT-B-32:12MP": Entry("folders.vectors", ("ViT-B-32", 16, LARGE), None),
+    "folder:ViT-B-32:800x600": Entry("folders.vectors", ("ViT-B-32", 48, SMALL), None),
     "folder:lite:800x600": Entry("folders.vectors", ("lite", 128, SMALL), ("lite", 8, SMALL)),
     "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), ("lite", 2, LARGE)),
+    "scaling": Entry("folders.growing", ("lite", (1_000, 4_000, 16_000)), ("tiny", (64, 256))),
     "labels:10": Entry("heads.labels", (10, "ViT-B-32", 16), (10, "tiny", 2)),
     "labels:100": Entry("heads.labels", (100, "ViT-B-32", 8), None),
     "labels:1000": Entry("heads.labels", (1000, "ViT-B-32", 4), None),
@@ -62,13 +62,13 @@ ROWS = {
     "board:6": Entry("systems.cached_board", (6, 120), (3, 30)),
     "gda:1000x16x1024": Entry("systems.gaussian", (1000, 16, 1024), (100, 8, 128)),
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),
-    "fudd": Entry("systems.follow_ups", (100, 500), (20, 40)),
+    "fudd": Entry("systems.follow_ups", (100, 100), (20, 20)),
     "reindex:50000": Entry("folders.unchanged", (50_000,), (1_000,)),
     "loss:clip:4096": Entry("losses.memory", ("clip", 4096), ("clip", 1024)),
     "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
     "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), ("siglip", 1024)),
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
-    "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
+    "curate:100000": Entry("curate.counting", (100_000,), (5_000,)),
 }
 
 
@@ -77,14 +77,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"rows, separated by commas: {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="small sizes and one round: proves that the rows run, and nothing else")
-    parser.add_argument("--rounds", type=int, help="of each row, 5 (1 with --quick)")
+    parser.add_argument("--rounds", type=int, help="of each row, at most: 3 (1 with --quick)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     asked = parser.parse_args()
     chosen = asked.only.split(",") if asked.only else [name for name, entry in ROWS.items() if not asked.quick or entry.quick is not None]
     unknown = [name for name in chosen if name not in ROWS or (asked.quick and ROWS[name].quick is None)]
     if unknown:
         parser.error(f"no row {', '.join(unknown)}{' with --quick' if asked.quick else ''}: choose from {', '.join(ROWS)}")
-    rounds, start = asked.rounds or (1 if asked.quick else 5), time.perf_counter()
+    rounds, start = asked.rounds or (1 if asked.quick else 3), time.perf_counter()
     found: dict[str, Any] = {}
     for name in chosen:
         found[name] = one(ROWS[name], asked.quick, rounds)
@@ -133,7 +133,7 @@ def write(out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: f
         "machine": platform.machine(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "threads": threads(),
         "versions": {**versions(), **{name: v for name in PEERS if (v := version(name))}},
         "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
     }

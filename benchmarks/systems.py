@@ -118,7 +118,7 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
         "samples",
         same=lambda scores: scores - scores.mean(axis=1, keepdims=True),
         facts={"classes": classes, "shots": shots, "dim": dim},
-        rounds=2,
+        rounds=1,  # scikit-learn takes half a minute
         warm=False,
     )
 
@@ -221,5 +221,6 @@ def follow_ups(classes: int, photos: int) -> Iterator[Row]:
             ),
             Target("times a sentence is encoded, at most", lambda _: float(facts["most_times_a_sentence"]), 1.0, least=False),
         ),
-        rounds=2,
+        rounds=1,
+        warm=False,
     )

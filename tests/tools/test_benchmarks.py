@@ -117,3 +117,12 @@ def test_the_page_is_made_of_the_file(tool: Any, tmp_path: Path) -> None:
     assert "- n: x 0.5" in text
     assert "Not measured: ValueError: no" in text
     assert tool.main(["--check"]) == 0
+
+
+def test_the_page_that_ships_is_that_of_the_result_that_ships() -> None:
+    spec = importlib.util.spec_from_file_location("benchmarks_table", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.main(["--check"]) == 0, "run python tools/benchmarks_table.py"
