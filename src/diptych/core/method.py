@@ -81,7 +81,7 @@ class FittedClassifier(ABC):
             MissingHook: this system has no reasons to give.
         """
         raise MissingHook(
-            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, perceptionclip, mocoop or dn-cbm."
+            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, fudd, perceptionclip, mocoop or dn-cbm."
         )
 
     def for_classes(self, classes: ClassNames) -> FittedClassifier:

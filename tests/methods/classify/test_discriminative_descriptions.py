@@ -65,6 +65,28 @@ def test_equals_a_numpy_loop(k: int, m: int, weight: float, run: Run) -> None:
     assert scores.kind == "cosine"
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.5])
+def test_reasons_are_the_caption_and_the_selected_texts_and_add_up_to_the_score(weight: float, kit: Kit, run: Run) -> None:
+    names, evidence, test = task(4)
+    fitted = DiscriminativeDescriptions(3, 2, weight).fit(kit, names, evidence, run)
+    scores = fitted.scores(test.items, run)
+    for values, best, reasons in zip(scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True):
+        assert sum(r.weight for r in reasons) == pytest.approx(float(values[best]), abs=1e-5)
+        assert [r.weight for r in reasons] == sorted((r.weight for r in reasons), reverse=True)
+        (caption,) = (r for r in reasons if r.text == f"a photo of a {names.names[best]}.")
+        assert (caption.weight == 0) == (weight == 0)
+        assert 1 <= len(reasons) - 1 <= 2
+        assert {r.text for r in reasons if r is not caption} <= set(fitted.written)
+    response = torch.zeros_like(fitted.response)
+    response[0] = 1.0  # no text is admissible for the others, which have none of their own
+    silent = replace(fitted, response=response, fallback=torch.full_like(fitted.fallback, -1))
+    z = torch.nn.functional.normalize(embed(fitted.backbone.image, test.items, run), dim=-1)
+    for own, best, reasons in zip(z, silent.scores(test.items, run).predicted().tolist(), silent.explain(test.items, run), strict=True):
+        if best:
+            assert [r.text for r in reasons] == [f"a photo of a {names.names[best]}."]
+            assert reasons[0].weight == pytest.approx(float(own @ fitted.captions[best]), abs=1e-6)
+
+
 def test_the_first_own_texts_stand_in_where_none_is_admissible() -> None:
     response = torch.tensor([[0.3, 0.5, 0.4], [0.2, 0.1, 0.1], [0.0, 0.4, 0.0]])
     assert [t.tolist() for t in selected(response, 2)] == [[2, 1], [], []]

@@ -60,6 +60,20 @@ def test_equals_a_numpy_loop(k: int, run: Run) -> None:
     assert scores.kind == "cosine"
 
 
+@pytest.mark.parametrize("k", [1, 3, None])
+def test_reasons_are_the_texts_of_the_top_class_and_add_up_to_its_score(k: int | None, kit: Kit, run: Run) -> None:
+    names, evidence, test = task(4)
+    assert evidence.texts is not None
+    fitted = FuDD(candidates=k).fit(kit, names, evidence, run)
+    scores = fitted.scores(test.items, run)
+    for values, best, reasons in zip(scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True):
+        assert sum(r.weight for r in reasons) == pytest.approx(float(values[best]), abs=1e-5)
+        assert [r.weight for r in reasons] == sorted((r.weight for r in reasons), reverse=True)
+        own = {t.value for key, ts in evidence.texts.texts.items() if key.startswith(f"{names.names[best]} | ") for t in ts}
+        assert {r.text for r in reasons} <= own | {f"a photo of a {names.names[best]}."}
+        assert k != 1 or [r.text for r in reasons] == [f"a photo of a {names.names[best]}."]
+
+
 def test_one_candidate_is_the_first_look(kit: Kit, run: Run) -> None:
     """The pitfall: a list of one candidate must not take the texts of the first class."""
     names, evidence, test = task(4)

@@ -22,7 +22,7 @@ from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.pools import class_texts
@@ -156,7 +156,8 @@ class DiscriminativeDescriptions(Classifier):
             row[: len(first)] = torch.tensor([pool[text] for text in first], dtype=torch.int64)
         k = min(self.candidates, len(named))
         captions = text_head(backbone, named.prompts(), run)
-        fitted = FittedDiscriminativeDescriptions(named, backbone, captions, texts, response, fallback, k, self.weight or 0.0)
+        written, weight = tuple(pool), self.weight or 0.0
+        fitted = FittedDiscriminativeDescriptions(named, backbone, captions, texts, written, response, fallback, k, weight)
         if val is None:
             return fitted
         caption, described, chosen = fitted.parts(normalize(embed(backbone.image, val[0].items, run), dim=-1))
@@ -173,6 +174,7 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
         backbone: embeds the images.
         captions: (K, D) unit embeddings.
         texts: (P, D) unit embeddings of the pool.
+        written: the P texts.
         response: (K, P) mean cosines on the reference images.
         fallback: (K, m) int64 positions of each class's own first texts; -1 where there are fewer.
         candidates: k, from 1 to K.
@@ -183,6 +185,7 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
     backbone: Backbone
     captions: Tensor
     texts: Tensor
+    written: tuple[str, ...]
     response: Tensor
     fallback: Tensor
     candidates: int
@@ -193,6 +196,23 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
         caption, described, chosen = self.parts(normalize(embed(self.backbone.image, items, run), dim=-1))
         mixed = (self.weight * caption + described) / (self.weight + 1)
         return Scores(torch.where(chosen, mixed, caption), "cosine", chosen)
+
+    def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
+        """Return the caption and the selected descriptions of each item's top class, strongest first; the weights sum to its score."""
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        best = self.scores(items, run).predicted().tolist()
+        caption = z @ self.captions.T
+        found: list[list[Reason]] = [[] for _ in best]
+        for classes, rows in candidates(caption, self.candidates)[1].items():
+            chosen = dict(zip(classes, self._chosen(classes), strict=True))
+            for i in rows:
+                k, own = best[i], chosen[best[i]]
+                share = self.weight / (self.weight + 1) if len(own) else 1.0
+                reasons = [Reason(self.classes.templates[0].replace("{}", self.classes.names[k]), float(caption[i, k]) * share)]
+                cosines = (self.texts[own] @ z[i]).tolist()
+                reasons += [Reason(self.written[d], c * (1 - share) / len(own)) for d, c in zip(own.tolist(), cosines, strict=True)]
+                found[i] = sorted(reasons, key=lambda reason: -reason.weight)
+        return found
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (N, K) cosines of the caption, mean cosines of the descriptions (0 outside the candidates), and the candidates (bool)."""
@@ -205,8 +225,10 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
 
     def _heads(self, classes: Sequence[int]) -> Tensor:
         """Return (k, D) means of the unit texts kept for each of these candidates; not normalised, so that they give means of cosines."""
-        heads = []
-        for k, kept in zip(classes, selected(self.response[list(classes)], self.fallback.shape[1]), strict=True):
-            own = kept if len(kept) else self.fallback[k][self.fallback[k] >= 0]
-            heads.append(self.texts[own].mean(dim=0) if len(own) else self.captions[k])
-        return torch.stack(heads)
+        chosen = zip(classes, self._chosen(classes), strict=True)
+        return torch.stack([self.texts[own].mean(dim=0) if len(own) else self.captions[k] for k, own in chosen])
+
+    def _chosen(self, classes: Sequence[int]) -> list[Tensor]:
+        """Return the positions of each candidate's texts: those selected, else its own first ones; none where it has none."""
+        kept = selected(self.response[list(classes)], self.fallback.shape[1])
+        return [own if len(own) else self.fallback[k][self.fallback[k] >= 0] for k, own in zip(classes, kept, strict=True)]

@@ -24,7 +24,7 @@ from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
-from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.pools import VERSUS, pair_texts
 from diptych.data.templates import SINGLE
@@ -194,3 +194,23 @@ class FittedFuDD(FittedClassifier):
             head = normalize(torch.stack([unit[[place[text] for text in own]].mean(dim=0) for own in told[ks]]), dim=-1)
             values[torch.tensor(rows)[:, None], torch.tensor(ks)] = z[rows] @ head.T
         return Scores(values, "cosine", chosen)
+
+    def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
+        """Return the sentences that told each item's top class from its rivals, strongest first; the weights sum to its score.
+
+        A weight is the sentence's cosine over the number of sentences and the length of their mean.
+        """
+        z = normalize(embed(self.backbone.image, items, run), dim=-1)
+        best = self.scores(items, run).predicted().tolist()
+        names, template = self.classes.names, self.classes.templates[0]
+        found: list[list[Reason]] = [[] for _ in best]
+        for ks, rows in candidates(z @ self.head.T, self.candidates)[1].items():
+            told = follow_ups([names[k] for k in ks], self.pairs, template) if len(ks) > 1 else [(template.replace("{}", names[ks[0]]),)]
+            for k, own in zip(ks, told, strict=True):
+                mine = [i for i in rows if best[i] == k]
+                if mine:
+                    unit = normalize(embed(self.backbone.text, Texts(own), run), dim=-1)
+                    shares = z[mine] @ unit.T / (len(own) * unit.mean(dim=0).norm())
+                    for i, share in zip(mine, shares.tolist(), strict=True):
+                        found[i] = sorted((Reason(t, w) for t, w in zip(own, share, strict=True)), key=lambda reason: -reason.weight)
+        return found
