@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tool() -> Any:
+    spec = importlib.util.spec_from_file_location("gallery", ROOT / "tools" / "gallery.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gallery"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["gallery"]
+
+
+def test_the_page_shows_every_panel_and_the_pictures_stay_small(tool: Any) -> None:
+    shown = re.findall(r"\(figures/gallery/(\S+?)\)", tool.PAGE.read_text(encoding="utf-8"))
+    assert len(shown) == len(tool.PANELS)
+    assert sorted(shown) == sorted(p.name for p in tool.FIGURES.iterdir())
+    assert sum(p.stat().st_size for p in tool.FIGURES.iterdir()) < 2 * 2**20
+
+
+def test_text_is_cut_to_its_width(tool: Any) -> None:
+    assert tool.fitted("short", 200) == "short"
+    cut = tool.fitted("a text that is much too long for this width", 100)
+    assert cut.endswith("...")
+    assert tool.font(14).getlength(cut) <= 100
+
+
+def test_a_sheet_has_a_cell_a_picture(tool: Any) -> None:
+    pictures = [Image.new("RGB", (400, 200), "red")] * 3
+    made = tool.sheet(pictures, [[("a", tool.INK)], [("b", tool.INK), ("c", tool.DIM)], [("d", tool.INK)]], 2, side=100)
+    assert made.size == (2 * 110, 2 * (100 + 2 * 18 + 14))
+    assert made.getpixel((50, 50)) == (255, 0, 0)
+    assert made.getpixel((160, 200)) == (255, 255, 255)  # no fourth picture
+
+
+def test_the_page_says_what_made_a_picture(tool: Any) -> None:
+    text = tool.page([tool.Panel("x.png", "verb", "diptych verb", "What is seen.", "<svg/>")])
+    assert "## verb\n\n![verb](figures/gallery/x.png)\n\nWhat is seen.\n\n```console\n$ diptych verb\n```" in text
