@@ -103,7 +103,7 @@ def memory(loss: str, batch: int, rounds: int = 1) -> Iterator[Row]:
         {},
         batch,
         "pairs",
-        facts={"dim": DIM, "chunk": CHUNK, **found, **shares},
+        facts={"dim": DIM, "chunk": CHUNK, "steps": found, **shares},
     )
 
 

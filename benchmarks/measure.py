@@ -57,7 +57,8 @@ class Row:
         own_items: contenders whose call does another number of items.
         same: result of a call -> vectors (N, D), whose cosines to the first contender's are taken in the first round; None
             for a result that is not compared, or in place of the function where none is.
-        floors: least cosine by contender; 0.999 for the others.
+        floors: least cosine by contender, below which it does something else; 0.999 for the others.
+        bounds: cosine that a contender should keep, by contender; a miss is written as one.
         facts: counts, sizes and names beside the times.
         missing: contender -> why it does not run.
         targets: what should be reached.
@@ -71,6 +72,7 @@ class Row:
     own_items: Mapping[str, int] = field(default_factory=dict)
     same: Callable[[Any], Any] | None = np.asarray
     floors: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
@@ -99,6 +101,7 @@ class Row:
         seconds = {name: statistics.median(runs) for name, runs in taken.items()}
         rates = {name: self.own_items.get(name, self.items) / s for name, s in seconds.items()}
         base = next(iter(rates), "")
+        kept = [Target(f"cosine of {who} to {base}", lambda _, who=who: cosines[who], bound) for who, bound in self.bounds.items()]
         shown = {
             name: {
                 "seconds": seconds[name], "least_seconds": min(taken[name]), "most_seconds": max(taken[name]), "per_second": rates[name],
@@ -108,7 +111,7 @@ class Row:
         }  # fmt: skip
         return {
             "unit": self.unit, "items": self.items, "against": base, "rows": shown, "facts": self.facts, "missing": dict(self.missing),
-            "targets": [target.judge(rates) for target in self.targets],
+            "targets": [target.judge(rates) for target in (*self.targets, *kept)],
         }  # fmt: skip
 
     def _compared(self, results: Mapping[str, object]) -> dict[str, float]:

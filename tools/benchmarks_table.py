@@ -61,16 +61,27 @@ def section(name: str, row: Mapping[str, Any]) -> Iterator[str]:
     for who, why in row["missing"].items():
         yield f"- {who}: skipped, {why}"
     for key, value in row["facts"].items():
-        yield f"- {key.replace('_', ' ')}: {shown(value)}"
+        if not is_table(value):
+            yield f"- {key.replace('_', ' ')}: {shown(value)}"
+    for key, value in row["facts"].items():
+        if is_table(value):
+            columns = list(next(iter(value.values())))
+            yield from ("", f"| {key} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns))
+            yield from (f"| {name} | {' | '.join(shown(of[c]) for c in columns)} |" for name, of in value.items())
+
+
+def is_table(value: Any) -> bool:
+    """Tell whether a fact is rows by name."""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(of, Mapping) for of in value.values())
 
 
 def shown(value: Any) -> str:
     """Return a fact in a line."""
     if isinstance(value, Mapping):
-        return "; ".join(f"{key} {shown(of)}" if not isinstance(of, Mapping) else f"{key}: {shown(of)}" for key, of in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return " x ".join(map(str, value)) if isinstance(value, list) and all(isinstance(v, int) for v in value) else str(value)
+        return "; ".join(f"{key} {shown(of)}" for key, of in value.items())
+    if isinstance(value, list):
+        return (" x " if all(isinstance(v, int) for v in value) else ", ").join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def page(text: str, found: Mapping[str, Any] | None) -> str:

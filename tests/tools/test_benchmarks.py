@@ -62,7 +62,8 @@ def test_a_contender_that_computes_something_else_fails_the_row() -> None:
         Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[np.nan, 1.0]]}).measured(1)
     with pytest.raises(ValueError, match="b gives vectors of size"):
         Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0]]}).measured(1)
-    found = Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}, floors={"b": 0.7}).measured(1)
+    found = Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}, floors={"b": 0.7}, bounds={"b": 0.8, "c": 0.8}).measured(1)
+    assert [t["met"] for t in found["targets"]] == [False, None]
     assert found["rows"]["b"]["cosine"] == pytest.approx(0.5**0.5)
 
 
@@ -92,7 +93,7 @@ def test_the_page_is_made_of_the_file(tool: Any, tmp_path: Path) -> None:
         {"a": lambda: [[1.0]], "b": lambda: [[1.0]]},
         targets=(Target("b / a", gain("b", "a"), 1e9),),
         missing={"c": "gone"},
-        facts={"n": {"x": 0.5}},
+        facts={"n": {"x": 0.5}, "t": {"one": {"y": 0.25}}},
     )
     rows = {"good": {**row.measured(1), "load": [0.5, 1.0]}, "bad": {"error": "ValueError: no", "load": [0.5, 2.0]}}
     about = {
@@ -115,6 +116,7 @@ def test_the_page_is_made_of_the_file(tool: Any, tmp_path: Path) -> None:
     assert "≥ 1e+09 | **missed** |" in text
     assert "- c: skipped, gone" in text
     assert "- n: x 0.5" in text
+    assert "| t | y |\n|---|---:|\n| one | 0.25 |" in text
     assert "Not measured: ValueError: no" in text
     assert tool.main(["--check"]) == 0
 
