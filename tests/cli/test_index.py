@@ -127,6 +127,7 @@ def test_a_broken_photo_is_named_and_the_rest_is_indexed(diptych: Cli, photos: P
         (["search", "idx", "0:red"], 2, "weight"),
         (["search", "idx", "gone.jpg"], 2, "no picture"),
         (["search", "idx", "red", "--where", "year"], 2, "--where"),
+        (["search", "idx", "red", "--where", "year=1"], 2, "conditions may ask for name, caption"),
         (["search", "idx", "red", "--minus", "red"], 2, "cancel out"),
     ],
 )

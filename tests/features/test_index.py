@@ -113,6 +113,10 @@ def test_conditions_are_what_a_loop_finds(index: Index) -> None:
     assert met("caption=c4") == [4]
     assert met("label=x' OR 1=1 --") == []
     assert met('la"bel=cat') == [0, 3]  # quotes do not leave the path
+    assert index.columns() == ("name", "caption", "label", "year")
+    for unknown in ("yaer>1990", "colour!=red"):  # the second would be met by all
+        with pytest.raises(UsageError, match=r"may ask for name, caption, label, year\."):
+            met(unknown)
     for bad in ("label", "=cat", "label=", ""):
         with pytest.raises(UsageError, match="--where"):
             Condition.parse(bad)

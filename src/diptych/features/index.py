@@ -32,6 +32,7 @@ MODALITIES: tuple[Modality, ...] = ("image", "text")
 CHUNK = 32 * 2**20
 """Bytes of vectors that are looked at at once."""
 _SCHEMA = 1
+_DUMPED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 _PATIENCE = 60.0  # seconds that a writer waits for another one
 _TABLES = """
 CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT, facts TEXT NOT NULL,
@@ -265,6 +266,11 @@ class Index:
         text, values = clause(where)
         return int(self._one(f"SELECT count(*) FROM rows WHERE 1{text}", values))
 
+    def columns(self) -> tuple[str, ...]:
+        """Return what conditions may ask for: "name", "caption", and every fact that an entry has."""
+        rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
+        return ("name", "caption", *sorted(str(key) for (key,) in rows))
+
     def places(
         self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096
     ) -> Iterator[NDArray[np.int64]]:
@@ -340,7 +346,7 @@ class Index:
 
 def dumped(facts: Mapping[str, str | int | float]) -> str:
     """Return facts as the rows hold them."""
-    return json.dumps(dict(facts), ensure_ascii=False, sort_keys=True)
+    return _DUMPED(dict(facts))
 
 
 def _append(path: Path, start: int, values: Vectors) -> None:

@@ -38,7 +38,8 @@ def nearest(
         exact: look at all entries; None: up to ``ann.EXACT`` that meet the conditions, or where there is no approximate index.
 
     Raises:
-        UsageError: k below 1, no weight, a query of another width, or ``exact=False`` where nothing was built.
+        UsageError: k below 1, no weight, a query of another width, ``exact=False`` where nothing was built, or a condition on a fact that
+            no entry has, which would be met by none, or with "!=" by all.
         DamagedStore: the index does not hold what it says.
     """
     asked = [m for m in MODALITIES if weights.get(m, 0.0) != 0.0]
@@ -50,12 +51,21 @@ def nearest(
         try:
             with index.snapshot():
                 best = _best(index, query.astype(np.float32), k, {m: weights[m] for m in asked}, where, exact)
+                if where and (not best or any(c.operator == "!=" for c in where)):
+                    _known(index, where)
                 entries = index.entries([i for _, i in best])
             return [Found(entries[i], -score) for score, i in best]
         except DamagedStore:  # another process may just have compacted the files
             if attempt == 2:
                 raise
     raise AssertionError
+
+
+def _known(index: Index, where: Sequence[Condition]) -> None:
+    held = index.columns()
+    for c in where:
+        if c.column.replace('"', "") not in held:
+            raise UsageError(f"No entry of {index.folder} has {c.column!r}: conditions may ask for {', '.join(held)}.")
 
 
 def _best(index: Index, query: Vectors, k: int, weights: Mapping[Modality, float], where: Sequence[Condition], exact: bool | None) -> _Best:
