@@ -24,6 +24,7 @@ from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, open_image
 from diptych.features import ann
+from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
 from diptych.features.index import Found, Index, Modality, Vectors
 from diptych.features.nearest import nearest
@@ -119,10 +120,11 @@ def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors
     """
     if not terms:
         raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
-    total = np.zeros(backbone.image.dim)
+    image = backbone.image.image if isinstance(backbone.image, ClipEncoder) else backbone.image  # among clips, a picture is one frame
+    total = np.zeros(image.dim)
     for term in terms:
         items = ImageFiles([term.value]) if term.is_picture else Texts((term.value,))
-        value = embed(backbone.image if term.is_picture else backbone.text, items, run)[0].double().numpy()
+        value = embed(image if term.is_picture else backbone.text, items, run)[0].double().numpy()
         total += term.weight * value / np.linalg.norm(value)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:

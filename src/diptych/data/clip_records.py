@@ -1,0 +1,35 @@
+"""Clips as records, so that an index takes them in: no text, and the class folder and the split as facts."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from diptych.data.formats.clip_folder import ClipFiles, open_clips
+from diptych.data.keys import FileKeys
+from diptych.data.records import Fact, Records
+
+
+def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Records:
+    """Open a video, a folder with the frames of a clip, or a folder of either.
+
+    Args:
+        spec: as ``open_clips`` reads one path.
+        frames: pictures an item, T.
+        keys: remembers content keys.
+
+    Returns:
+        Records whose pictures are clips, named by absolute path; facts are "split", and "label" where there are class folders.
+
+    Raises:
+        UsageError, DataError, MissingExtra: as ``open_clips``.
+    """
+    data = open_clips([os.path.abspath(spec)], frames, keys)
+    names: list[str] = []
+    facts: list[dict[str, Fact]] = []
+    for split, table in data.splits.items():
+        names += [table.items.name(i) for i in range(len(table))]
+        labels: list[Any] = table.labels().tolist() if "label" in table.columns else [None] * len(table)
+        facts += [{"split": split} if k is None else {"split": split, "label": data.classes[k]} for k in labels]
+    clips: Any = ClipFiles(names, frames, keys)
+    return Records(tuple(names), clips, tuple(range(len(names))), (None,) * len(names), tuple(facts))

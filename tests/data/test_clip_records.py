@@ -1,0 +1,62 @@
+"""Clips in an index: taken in as the mean of their frames, found by words and by a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.colours import ColourBackbone, coloured
+
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.data.clip_records import clip_records
+from diptych.features.clips import ClipSpace
+from diptych.tasks.index import index
+from diptych.tasks.search import Term, search
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    for colour in ("red", "green", "blue"):
+        for number in range(2):
+            for frame in range(3):
+                coloured(tmp_path / "clips" / colour / f"clip{number}" / f"{frame}.png", colour, 10 * number + frame)
+    return tmp_path / "clips"
+
+
+def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
+    records = clip_records(str(clips), 2)
+    assert len(records) == 6
+    assert {f["label"] for f in records.facts} == {"red", "green", "blue"}
+    assert all(Path(n).is_absolute() for n in records.names)
+    assert len(records.images[0]) == 2
+    assert records.texts == (None,) * 6
+
+
+def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Path) -> None:
+    space, run, out = ClipSpace(ColourBackbone(), 2), Run(workers=1), tmp_path / "index"
+    made = index(clip_records(str(clips), 2), space, run, out)
+    assert (made.entries, made.added) == (6, 6)
+    again = index(clip_records(str(clips), 2), space, run, out)
+    assert (again.entries, again.added) == (6, 0)
+    asked = coloured(tmp_path / "asked.png", "blue", 99)
+    for term, label in (("green", "green"), (str(asked or tmp_path / "asked.png"), "blue")):
+        answer = search(out, [Term(term)], space, run, k=2)
+        assert [f.entry.facts["label"] for f in answer.found] == [label, label]
+    only = search(out, [Term("green")], space, run, k=9, where=["label=red"])
+    assert [f.entry.facts["label"] for f in only.found] == ["red", "red"]
+
+
+def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: Path) -> None:
+    run, out = Run(workers=1), tmp_path / "index"
+    index(clip_records(str(clips), 2), ClipSpace(ColourBackbone(), 2), run, out)
+    for other in (ColourBackbone(), ClipSpace(ColourBackbone(), 3)):
+        with pytest.raises(UsageError, match="was indexed with"):
+            search(out, [Term("red")], other, run)
+
+
+def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No clips"):
+        clip_records(str(tmp_path), 2)
+    with pytest.raises(UsageError, match="no file or folder"):
+        clip_records(str(tmp_path / "gone"), 2)
