@@ -21,6 +21,7 @@ from diptych.cli import (
     demo,
     detect,
     detect_board,
+    edit,
     encode,
     export,
     extend,
@@ -102,6 +103,7 @@ app.command("demo")(demo.demo)
 app.command("classify")(classify.classify)
 app.command("segment")(segment.segment)
 app.command("caption")(caption.caption)
+app.command("edit")(edit.edit)
 app.command("index")(index.index)
 app.command("search")(index.search)
 app.command("link")(link.link)

@@ -1,9 +1,10 @@
-"""How the embedded generator ``small`` was made: a StyleGAN2 synthesis network, trained with an encoder on factor pictures.
+"""How the embedded generator ``small`` was made: StyleGAN2's own network, trained to draw what the factor generator draws.
 
 python -m diptych.tasks.small_generator --out OUT     resumes where it stopped; writes OUT/small.safetensors
 
-No adversary: the loss of the auto-encoder is the squared difference plus the absolute one of three levels of a Laplacian pyramid.
-A Gaussian, fitted to the codes of fresh pictures, takes the place of a mapping network.
+The first numbers of z, normalised as StyleGAN2 normalises it, are the factors of the picture that is to be drawn: so every z has one right
+picture, and no adversary is needed. The loss is the squared difference plus the absolute one of three levels of a Laplacian pyramid. Beside
+it an encoder learns to find w again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
-from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
+from diptych.backbones.generators.load import MEAN_OF
+from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights, normalised
 from diptych.core.edit import Styles
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
@@ -31,12 +33,10 @@ from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
-SIZE, STYLE_DIM = 32, 64
+SIZE, STYLE_DIM, DEPTH = 32, 64, 2
 WIDTHS: Mapping[int, int] = {4: 64, 8: 64, 16: 32, 32: 16}
-JITTER = 0.1
-"""Noise on a code while it is decoded, so that neighbours of a code draw neighbours of its picture."""
-CODES = 8192
-"""Pictures whose codes the Gaussian is fitted to."""
+COLOURS = ("red", "yellow", "green", "blue", "purple")
+DRAWN_SHAPES = ("circle", "square", "triangle", "star")
 FILE = "small.safetensors"
 
 
@@ -79,8 +79,8 @@ def pyramid_loss(x: Tensor, y: Tensor, levels: int = 3) -> Tensor:
     return total + difference.abs().mean()
 
 
-class AutoEncoderTrainee(Trainee):
-    """Trains generator and encoder on pictures of the factor generator.
+class SmallTrainee(Trainee):
+    """Trains generator and encoder.
 
     Args:
         run: seed.
@@ -88,18 +88,19 @@ class AutoEncoderTrainee(Trainee):
 
     def __init__(self, run: Run) -> None:
         g = run.generator("small generator")
-        self.factors = FactorGenerator(SIZE)
-        self.nets = nn.ModuleDict(
-            {"generator": Held(fresh_weights(SIZE, STYLE_DIM, WIDTHS, 0, g)), "encoder": Held(fresh_encoder(STYLE_DIM, g))}
-        )
+        self.factors = FactorGenerator(SIZE, COLOURS, DRAWN_SHAPES)
+        generator = Held(fresh_weights(SIZE, STYLE_DIM, WIDTHS, DEPTH, g))
+        self.nets = nn.ModuleDict({"generator": generator, "encoder": Held(fresh_encoder(STYLE_DIM, g))})
 
     def module(self) -> nn.Module:
         """Return both."""
         return self.nets
 
     def groups(self) -> list[ParamGroup]:
-        """Return all, without decay: the layers are demodulated."""
-        return [ParamGroup(tuple(name for name, _ in self.nets.named_parameters()), decay=0.0)]
+        """Return all, without decay, since the layers are demodulated; the mapping network's multiplier of 0.01 is undone."""
+        names = [name for name, _ in self.nets.named_parameters()]
+        mapping = tuple(name for name in names if "style/" in name)
+        return [ParamGroup(mapping, lr=100.0, decay=0.0), ParamGroup(tuple(n for n in names if n not in mapping), decay=0.0)]
 
     def parts_now(self) -> tuple[StyleGAN2, ConvInverter]:
         """Return generator and encoder as their weights are now."""
@@ -107,23 +108,24 @@ class AutoEncoderTrainee(Trainee):
         return generator, ConvInverter(self.nets["encoder"].tensors(), generator)  # type: ignore[operator]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Draw factors, and the noise on the code."""
-        return {"s": self.factors.sample(1, g).s[0], "jitter": JITTER * torch.randn(STYLE_DIM, generator=g)}
+        """Draw z."""
+        return {"z": torch.randn(STYLE_DIM, generator=g)}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return squared and pyramid difference of pictures in [-1, 1], and how far codes are from mean 0 and variance 1."""
-        with torch.no_grad():
-            x = self.factors.synthesise(Styles(batch["s"], batch["s"][:, :0]))
+        """Return squared and pyramid difference of pictures in [-1, 1], and the squared difference of w and what the encoder finds."""
+        z = batch["z"]
         generator, encoder = self.parts_now()
-        code = encoder.code(x)
-        w = (code + batch["jitter"])[:, None].expand(-1, generator.latents, -1)
-        difference = generator.unclipped(generator.styles(w)) * 2, x * 2
-        moments = code.mean(0).square().mean() + (code.var(0) - 1).square().mean()
-        return {"squared": mse_loss(*difference), "pyramid": pyramid_loss(*difference), "moments": 0.1 * moments}
+        with torch.no_grad():
+            s = normalised(z)[:, : sum(self.factors.channels)]
+            x = self.factors.synthesise(Styles(s, s[:, :0]))
+        w = generator.map(z)
+        y = generator.unclipped(generator.styles(w))
+        code = mse_loss(encoder.code(x), w[:, 0].detach())
+        return {"squared": mse_loss(2 * y, 2 * x), "pyramid": pyramid_loss(2 * y, 2 * x), "code": code}
 
 
 def make(out: Path, fit: Fit, seed: int = 0) -> Path:
-    """Train, or go on with a training that stopped, and write the weights, fp16, with the Gaussian of the codes.
+    """Train, or go on with a training that stopped, and write the weights, fp16.
 
     Args:
         out: folder of checkpoints, log and result.
@@ -133,15 +135,12 @@ def make(out: Path, fit: Fit, seed: int = 0) -> Path:
     from safetensors.torch import save_file
 
     run = Run(seed=seed, out=out, workers=1)
-    trainee = AutoEncoderTrainee(run)
+    trainee = SmallTrainee(run)
     train(trainee, Numbers(), fit, run, resume=True)
     generator, encoder = trainee.parts_now()
     with torch.no_grad():
-        drawn = trainee.factors.sample(CODES, run.generator("codes"))
-        codes = torch.cat([encoder.code(trainee.factors.synthesise(drawn.take(slice(i, i + 256)))) for i in range(0, CODES, 256)])
-    tensors = {**generator.weights, **{f"encoder.{name}": t for name, t in encoder.weights.items()}}
-    tensors["codes.mean"] = tensors["latent_avg"] = codes.mean(0)
-    tensors["codes.factor"] = torch.linalg.cholesky(codes.T.cov().double()).float()
+        mean = generator.map(torch.randn(MEAN_OF, STYLE_DIM, generator=run.generator("mean of w")))[:, 0].mean(0)
+    tensors = {**generator.weights, **{f"encoder.{name}": t for name, t in encoder.weights.items()}, "latent_avg": mean}
     save_file({name: t.detach().half().contiguous().clone() for name, t in tensors.items()}, out / FILE)
     return out / FILE
 
@@ -152,11 +151,11 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m diptych.tasks.small_generator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2500)
     asked = parser.parse_args(words)
     start = time.perf_counter()
     fit = Fit(
-        lr=2e-3,
+        lr=3e-3,
         batch=32,
         steps=asked.steps,
         schedule=Schedule(warmup=100),
@@ -174,6 +173,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "file": path.name,
         "bytes": path.stat().st_size,
         "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(time.process_time(), 1),
         "steps": asked.steps,
         "seed": 0,
     }

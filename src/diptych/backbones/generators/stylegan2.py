@@ -60,6 +60,11 @@ def doubled(x: Tensor) -> Tensor:
     return conv_transpose2d(x, blur_kernel().to(x).expand(x.shape[1], 1, 4, 4), stride=2, padding=1, groups=x.shape[1])
 
 
+def normalised(z: Tensor) -> Tensor:
+    """Return (B, C) z of mean square 1, as the mapping network reads it."""
+    return z * torch.rsqrt(z.square().mean(1, keepdim=True) + EPS)
+
+
 def equal_linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: float = 1.0) -> Tensor:
     """Return x (W multiplier / sqrt I)^T + multiplier b: the layer whose stored weights are standard normal when fresh."""
     return linear(x, weight * (multiplier / math.sqrt(weight.shape[1])), bias * multiplier)
@@ -71,8 +76,7 @@ class StyleGAN2:
 
     Args:
         weights: float32 tensors under the names of the PyTorch port by rosinality (``convs.0.conv.weight``); "latent_avg" is the mean of w.
-            In the place of a mapping network ("style.1.weight" and so on) "codes.mean" (C,) and "codes.factor" (C, C) may give w as a
-            Gaussian. Layers without "noise.weight" have no noise. See ``generators.load``.
+            Layers without "noise.weight" have no noise. See ``generators.load``.
         truncation: w is drawn as mean + truncation (w - mean).
     """
 
@@ -109,17 +113,14 @@ class StyleGAN2:
 
     def sample(self, n: int, g: torch.Generator, /) -> Styles:
         """Draw n latents, one w for all layers of a picture, and return their styles."""
-        return self.styles(self.map(torch.randn(n, self._latent_width(), generator=g)))
+        return self.styles(self.map(torch.randn(n, self.style_dim, generator=g)))
 
     def map(self, z: Tensor) -> Tensor:
         """Return (B, latents, C) w+ of (B, C) standard normal z, truncated."""
-        if "codes.mean" in self.weights:
-            w = self.weights["codes.mean"].to(z) + z @ self.weights["codes.factor"].to(z).T
-        else:
-            w = z * torch.rsqrt(z.square().mean(1, keepdim=True) + EPS)
-            for i in range(1, 1 + self._depth()):
-                weight, bias = (self.weights[f"style.{i}.{part}"].to(z) for part in ("weight", "bias"))
-                w = leaky_relu(equal_linear(w, weight, bias, LR_MULTIPLIER), 0.2) * math.sqrt(2)
+        w = normalised(z)
+        for i in range(1, 1 + self._depth()):
+            weight, bias = (self.weights[f"style.{i}.{part}"].to(z) for part in ("weight", "bias"))
+            w = leaky_relu(equal_linear(w, weight, bias, LR_MULTIPLIER), 0.2) * math.sqrt(2)
         if self.truncation != 1:
             mean = self.weights["latent_avg"].to(z)
             w = mean + self.truncation * (w - mean)
@@ -170,9 +171,6 @@ class StyleGAN2:
 
     def _depth(self) -> int:
         return sum(1 for name in self.weights if name.startswith("style.") and name.endswith(".weight"))
-
-    def _latent_width(self) -> int:
-        return int(self.weights["codes.factor" if "codes.factor" in self.weights else "style.1.weight"].shape[1])
 
 
 def fresh_weights(size: int, style_dim: int, widths: Mapping[int, int], depth: int, g: torch.Generator) -> dict[str, Tensor]:

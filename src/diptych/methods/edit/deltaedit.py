@@ -150,7 +150,7 @@ class DeltaEdit(Editor):
         proof=ProofPlan(
             claim="Edits by words change what they name and nothing else more often than with absolute vectors, and than without the mask.",
             control="Edits by the words of another picture do what was asked no more often than what was not.",
-            datasets=("factors", "small"),
+            datasets=("factors",),
             stage="mechanism",
             minutes=20.0,
         ),

@@ -38,23 +38,24 @@ Edits = Callable[[Asks, float], Tensor]
 
 @dataclass(frozen=True)
 class EditTrial:
-    """On "factors" claims, control and twins; on "small" what one seed comes to, without claims.
+    """On "factors" claims, control and twins; on "small" what one seed comes to, without claims and without other trainings.
 
     Args:
         items: pictures and asks, for val and for test.
-        bank, probes: of the method, which else is the card's variant "small".
+        bank, passes, probes: of the method, which else is the card's variant "small": sixteen trainings are to end in minutes.
     """
 
     metric: str = "clean_edits"
     items: int = 240
     bank: int = 2048
+    passes: int = 30
     probes: int = 16
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claims, control and twins; see ``OwnTrial``."""
         if name not in ("factors", "small"):
             raise NotAvailable(f"{name} is no generator on which edits can be read: the proof of {slug} takes factors and small.")
-        method = DeltaEdit(**{**DeltaEdit.card.variants["small"], "bank": self.bank, "probes": self.probes})
+        method = DeltaEdit(**{**DeltaEdit.card.variants["small"], "bank": self.bank, "passes": self.passes, "probes": self.probes})
         truth = FactorGenerator()
         words = Words.of(truth, method.frames, backbone, run)
         bench: Bench = Factors(truth) if name == "factors" else Pictures.small()
@@ -65,7 +66,7 @@ class EditTrial:
             about["rotated_channels"] = self._rotated(method, words, backbone, replace(run, seed=seeds[0]))
         else:
             seeds = seeds[:1]
-        found = [_seed(method, bench, words, backbone, replace(run, seed=seed), val, test) for seed in seeds]
+        found = [_seed(method, bench, words, backbone, replace(run, seed=seed), val, test, trained=name == "factors") for seed in seeds]
         m = {kind: np.stack([one.hits[kind] for one in found]) for kind in found[0].hits}
         mean = {kind: {self.metric: float(rows.mean())} for kind, rows in m.items()}
 
@@ -121,8 +122,10 @@ class _Measured:
 
 
 @torch.no_grad()
-def _seed(method: DeltaEdit, bench: Bench, words: Words, backbone: Backbone, run: Run, val: Asks, test: Asks) -> _Measured:
-    """Measure the method, its twins and its control with one seed."""
+def _seed(
+    method: DeltaEdit, bench: Bench, words: Words, backbone: Backbone, run: Run, val: Asks, test: Asks, *, trained: bool
+) -> _Measured:
+    """Measure the method, its twins (those that are trained too, if wanted) and its control with one seed."""
     out = _Measured()
     kit = Kit({"main": backbone, "generator": bench.generator})
     bank, vectors = method.pictures(kit, Evidence(), run)
@@ -136,13 +139,14 @@ def _seed(method: DeltaEdit, bench: Bench, words: Words, backbone: Backbone, run
         "absolute": (lambda a, b: b, lambda a, b: b),
         "absolute, centred": (lambda a, b: direction(middle, b), lambda a, b: direction(middle_text, b)),
     }
-    for name, (trained, told) in absolute.items():
+    for name, (seen, told) in absolute.items() if trained else ():
         with run.seeded("deltaedit"):
             mapper = method.mapper(fitted.generator, backbone)
-        method.learn(MapperTrainee(mapper, bank.s, vectors, trained), run)
+        method.learn(MapperTrainee(mapper, bank.s, vectors, seen), run)
         twin = replace(fitted, mapper={n: t.detach().clone() for n, t in mapper.state_dict().items()})
         out.choose(name, bench, val, test, _edits(twin, words, told, run))
-    out.choose("own, strength chosen", bench, val, test, own, STRENGTHS)
+    if trained:
+        out.choose("own, strength chosen", bench, val, test, own, STRENGTHS)
     out.choose("global direction", bench, val, test, _along(fitted.relevance, bank.s.std(0), words), STRENGTHS)
 
     g = run.generator(SPOILT)

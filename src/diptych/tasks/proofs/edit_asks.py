@@ -129,7 +129,7 @@ class Pictures:
     names: Tensor
 
     @classmethod
-    def small(cls, count: int = 16384) -> Pictures:
+    def small(cls, count: int = 4096) -> Pictures:
         """Return the bench of the embedded generator ``small``."""
         generator = load_generator("small")[0]
         truth = FactorGenerator(generator.size)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, picture
+from torch import Tensor
+
+from diptych.backbones.generators.factors import FactorGenerator
+from diptych.core.data import Evidence
+from diptych.core.edit import EditAsk, Styles
+from diptych.core.errors import MissingPart, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.features.delta_mapper import DeltaMapper
+from diptych.methods.edit import deltaedit as m
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, MapperTrainee, direction, kept, terms
+
+BACKBONE, GENERATOR = SmallBackbone(), FactorGenerator(8, ("red", "blue"), ("circle", "square"))
+SHORT = {"bank": 24, "passes": 2, "batch": 8, "width": 8, "probes": 3, "rate": 0.1}
+KIT = Kit({"main": BACKBONE, "generator": GENERATOR})
+STYLES = GENERATOR.sample(4, torch.Generator().manual_seed(9))
+
+
+class Mean:
+    """An inverter that gives every picture the styles of its mean red, green and blue."""
+
+    def invert(self, images: Tensor, /) -> Styles:
+        s = images.mean((2, 3)).repeat(1, 4)[:, :10]
+        return Styles(s, s[:, :0])
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedDeltaEdit:
+    return DeltaEdit(**SHORT, beta=0.0).fit(KIT, Evidence(), Run(seed=1))  # type: ignore[arg-type]
+
+
+def test_the_loss_against_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    predicted, wanted = torch.randn(5, 7, generator=g), torch.randn(5, 7, generator=g)
+    squared, cosine = 0.0, 0.0
+    for p, w in zip(predicted.double().numpy(), wanted.double().numpy(), strict=True):
+        squared += sum((a - b) ** 2 for a, b in zip(p, w, strict=True)) / 7
+        cosine += 1 - (p @ w) / (math.sqrt(p @ p) * math.sqrt(w @ w))
+    found = terms(predicted, wanted)
+    assert found["squared"].item() == pytest.approx(squared / 5, rel=1e-5)
+    assert found["cosine"].item() == pytest.approx(cosine / 5, rel=1e-5)
+    assert all(v.item() == pytest.approx(0, abs=1e-6) for v in terms(wanted, wanted).values())
+
+
+def test_the_mask_against_a_loop_and_its_limits() -> None:
+    g = torch.Generator().manual_seed(0)
+    relevance, d = torch.randn(9, 4, generator=g), torch.randn(3, 4, generator=g)
+    found = kept(relevance, d, 0.7)
+    for b in range(3):
+        for c in range(9):
+            assert bool(found[b, c]) == (abs(sum(float(relevance[c, k]) * float(d[b, k]) for k in range(4))) >= 0.7)
+    assert torch.equal(kept(relevance, d[1], 0.7), found[1])
+    assert kept(relevance, d, 0.0).all()
+    assert not kept(relevance, d, math.inf).any()
+    assert not kept(relevance, torch.zeros(4), 0.0).any()
+
+
+def test_directions_are_unit_and_tiny_ones_are_divided_by_the_floor() -> None:
+    a = torch.tensor([1.0, 0.0])
+    assert direction(a, torch.tensor([0.0, 1.0])).tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
+    assert direction(a, a + torch.tensor([0.0, 1e-6])).tolist() == pytest.approx([0.0, 0.1])
+
+
+def test_an_edit_against_its_steps_one_by_one(fitted: FittedDeltaEdit) -> None:
+    some = replace(fitted, method=replace(fitted.method, beta=0.02))
+    found = some.edit(EditAsk("a red circle", "a blue circle", styles=STYLES), Run(batch=3))
+
+    def said(words: str) -> Any:
+        rows = [BACKBONE.text.encode(BACKBONE.text.inputs([f.replace("{}", words)]))[0].double().numpy() for f in m.FRAMES]
+        mean = np.mean([r / np.linalg.norm(r) for r in rows], axis=0)
+        return mean / np.linalg.norm(mean)
+
+    d = said("a blue circle") - said("a red circle")
+    mapper = DeltaMapper(GENERATOR.channels, 16, width=8)
+    mapper.load_state_dict(dict(fitted.mapper))
+    moved = 0
+    for b in range(4):
+        before = GENERATOR.synthesise(STYLES.take(slice(b, b + 1)))
+        with torch.no_grad():
+            i = torch.nn.functional.normalize(BACKBONE.image.encode(BACKBONE.image.inputs(list(before))), dim=-1)
+            change = mapper(STYLES.s[b : b + 1], i, torch.tensor(d / np.linalg.norm(d))[None].float())[0].numpy()
+        mask = np.array([abs(float(row.double().numpy() @ d)) >= 0.02 for row in fitted.relevance])
+        moved += int(mask.sum())
+        assert found.change is not None
+        np.testing.assert_allclose(found.change[b].numpy(), mask * change, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found.before[b], before[0], rtol=1e-4, atol=1e-5)
+        after = GENERATOR.synthesise(Styles(STYLES.s[b : b + 1] + found.change[b], STYLES.rest[b : b + 1]))[0]
+        torch.testing.assert_close(found.after[b], after, rtol=1e-4, atol=1e-5)
+    assert 0 < moved < 40
+
+
+def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedDeltaEdit) -> None:
+    never = replace(fitted, method=replace(fitted.method, beta=math.inf))
+    for editor, target in ((never, "a blue square"), (fitted, "a red circle")):
+        found = editor.edit(EditAsk("a red circle", target, styles=STYLES), Run())
+        assert torch.equal(found.after, found.before)
+        assert found.change is not None
+        assert not found.change.any()
+    assert not torch.equal(*(getattr(fitted.edit(EditAsk("red", "blue", styles=STYLES), Run()), n) for n in ("before", "after")))
+
+
+def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
+    mapper = DeltaMapper(GENERATOR.channels, 16, width=8)
+    trainee = MapperTrainee(mapper, torch.zeros(5, 10), torch.zeros(5, 16))
+    row = m.Row(None, 2, "k")
+    drawn = [trainee.views(row, torch.Generator().manual_seed(k)) for k in range(60)]
+    assert {v["first"] for v in drawn} == {2}
+    assert {v["second"] for v in drawn} == {0, 1, 3, 4}
+
+
+def test_training_learns_a_change_that_vectors_tell(fitted: FittedDeltaEdit) -> None:
+    g = torch.Generator().manual_seed(0)
+    s = torch.randn(64, 10, generator=g)
+    i = torch.nn.functional.normalize(torch.cat([s, torch.ones(64, 6)], dim=1), dim=1)  # vectors that hold the whole style
+    method = DeltaEdit(**{**SHORT, "passes": 60, "width": 32})  # type: ignore[arg-type]
+    losses = []
+    with Run(seed=0).seeded("test"):
+        mapper = method.mapper(GENERATOR, BACKBONE)
+    for _ in range(2):
+        with torch.no_grad():
+            found = terms(mapper(s, i, direction(i, i.roll(1, 0))), s.roll(1, 0) - s)
+        losses.append(found["cosine"].item())
+        method.learn(MapperTrainee(mapper, s, i), Run())
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_photos_pass_through_the_inverter_in_the_bank_and_in_an_edit() -> None:
+    photos = Pictures(tuple(picture(k, k) for k in range(3)))
+    kit = Kit({**KIT.parts, "inverter": Mean()})
+    method = DeltaEdit(**SHORT)  # type: ignore[arg-type]
+    bank, vectors = method.pictures(kit, Evidence(unlabelled=photos), Run())
+    assert (len(bank), vectors.shape) == (27, (27, 16))
+    found = method.fit(kit, Evidence(unlabelled=photos), Run()).edit(EditAsk("red", "blue", images=photos), Run())
+    assert torch.equal(found.before, GENERATOR.synthesise(bank.take(slice(24, 27))))
+    with pytest.raises(MissingPart, match="Inverter named 'inverter'"):
+        method.fit(KIT, Evidence(unlabelled=photos), Run())
+
+
+def test_bad_input_is_named(fitted: FittedDeltaEdit) -> None:
+    for bad in ({"bank": 1}, {"beta": -0.1}, {"beta": math.nan}, {"rate": 0.0}, {"width": 0}, {"levels": (-1, 2)}):
+        with pytest.raises(UsageError, match="counts of at least 1"):
+            DeltaEdit(**bad)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="exactly one"):
+        DeltaEdit(frames=("no place",))
+    with pytest.raises(MissingPart, match="StyleGenerator named 'generator'"):
+        DeltaEdit(**SHORT).fit(Kit({"main": BACKBONE}), Evidence(), Run())  # type: ignore[arg-type]
+    photos = Pictures((picture(0, 0),))
+    with pytest.raises(MissingPart, match="Photos are edited by a generator"):
+        fitted.edit(EditAsk("red", "blue", images=photos), Run())
+    for ask in (EditAsk("red", "blue"), EditAsk("red", "blue", STYLES, photos)):
+        with pytest.raises(UsageError, match="not both"):
+            fitted.edit(ask, Run())
