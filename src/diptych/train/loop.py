@@ -275,7 +275,7 @@ def _accelerator(run: Run) -> Any:
     except ImportError:
         raise MissingExtra("accelerate", "train", "Training") from None
     AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
-    mixed = {"fp32": "no"}.get(run.precision, run.precision)
+    mixed = "bf16" if run.precision == "bf16" else "no"  # int8 is of encoders that an engine runs, none of which learns
     return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
 
 

@@ -49,7 +49,7 @@ class OnnxRunner:
 def arrays(x: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Return a graph's inputs by name, as arrays."""
     parts: Mapping[str, Any] = x if isinstance(x, Mapping) else {names[0]: x}
-    return {name: np.asarray(parts[name]) for name in names}
+    return {name: np.ascontiguousarray(parts[name]) for name in names}
 
 
 def session_options(threads: int = 0) -> Any:
