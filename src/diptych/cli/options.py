@@ -117,7 +117,7 @@ def open_run(
     """Return the run that these options describe; "auto" takes a GPU if there is one.
 
     Raises:
-        UsageError: an unknown precision or engine, or a device that is not there.
+        UsageError: an unknown precision or engine, int8 without an engine, or a device that is not there.
     """
     import torch
 
@@ -130,6 +130,8 @@ def open_run(
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
+    if precision == "int8" and (chosen != "cpu" or engine not in ("auto", "openvino")):
+        raise UsageError("int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or --precision fast.")
     return _run(chosen, precision, batch, workers, cache, out, seed, engine, draft)
 
 
