@@ -68,7 +68,7 @@ ROWS = {
     "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
     "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), ("siglip", 1024)),
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
-    "curate:100000": Entry("curate.counting", (100_000,), (5_000,)),
+    "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
 }
 
 

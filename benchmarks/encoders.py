@@ -83,8 +83,8 @@ def plain_runtimes(graph: Callable[[], Path], missing: dict[str, str]) -> dict[s
     return found
 
 
-def targets(base: str) -> tuple[Target, ...]:
-    """Return what the engine should reach beside the library's own forward and the best plain runtime."""
+def targets(base: str, *, int8_too: bool) -> tuple[Target, ...]:
+    """Return what the engine should reach beside the library's own forward and the best plain runtime; texts are not quantised."""
 
     def beside_best(rates: Mapping[str, float]) -> float:
         return rates["diptych exact"] / max(rates[name] for name in RUNTIMES[:2] if name in rates)
@@ -98,8 +98,7 @@ def targets(base: str) -> tuple[Target, ...]:
         Target(f"exact / {base}", gain(exact, base), 1.3),
         Target("exact / best plain fp32 runtime", beside_best, 0.95),
         Target(f"fast / {base}", fastest(fast, exact), 2.2),
-        Target(f"int8 / {base}", fastest(int8, fast, exact), 4.0),
-    )
+    ) + ((Target(f"int8 / {base}", fastest(int8, fast, exact), 4.0),) if int8_too else ())
 
 
 def no_grad(forward: Callable[..., Tensor], autocast: bool = False) -> Callable[..., Any]:
@@ -138,7 +137,7 @@ def images(name: str, batch: int) -> Iterator[Row]:
         for who, run in ours(backbone.image, missing, facts).items():
             found[who] = lambda run=run: run(x)
         floors = FLOORS | {f"{library} bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
-        yield Row(found, batch, "images", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base))
+        yield Row(found, batch, "images", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base, int8_too=True))
 
 
 @contextlib.contextmanager
@@ -159,7 +158,7 @@ def texts(name: str, batch: int) -> Iterator[Row]:
         for who, run in ours(backbone.text, missing, facts).items():
             found[who] = lambda run=run: run(backbone.text.inputs(given))
         floors = FLOORS | {"open_clip bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
-        yield Row(found, batch, "texts", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base))
+        yield Row(found, batch, "texts", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base, int8_too=False))
 
 
 Parts = tuple[Contenders, str, Callable[[Sequence[str]], dict[str, Tensor]], Callable[..., Tensor]]

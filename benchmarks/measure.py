@@ -26,7 +26,7 @@ class Target:
 
     Args:
         what: is compared, in words.
-        value: rates of all contenders, items a second -> the number; KeyError where one of them is missing.
+        value: rates of all contenders, items a second -> the number; KeyError, ValueError or StopIteration where one is missing.
         bound: the number should be this.
         least: at least the bound; False: at most.
     """
@@ -40,7 +40,7 @@ class Target:
         """Return the verdict as data; "met" is null where a contender is missing."""
         try:
             value = self.value(rates)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, StopIteration):
             return {"what": self.what, "target": self.bound, "least": self.least, "measured": None, "met": None}
         met = value >= self.bound if self.least else value <= self.bound
         return {"what": self.what, "target": self.bound, "least": self.least, "measured": value, "met": bool(met)}
