@@ -61,6 +61,7 @@ def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
     Image.new("RGB", (31, 20), "yellow").save(photos / "red" / "red.png")
     Image.new("RGB", (30, 20), "blue").save(photos / "green" / "more.png")
     (photos / "blue" / "blue.png").unlink()

@@ -82,6 +82,12 @@ class Remembered:
     score: str
     device: str
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of both encoders' fingerprints, as the backbone's own."""
+        parts = f"image:{self.image.fingerprint}/text:{self.text.fingerprint}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
 
 def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
     """Write the memory of a backbone; nothing happens for one whose files are not known, or where nothing may be written.
@@ -95,7 +101,7 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
     stamp = _stamp(name)
     if stamp is None or (_place(name, folder).exists() and recall(name, folder) is not None):
         return
-    scale, bias = backbone.scale("image", "text")
+    scale, bias = (t.detach() for t in backbone.scale("image", "text"))
     spec = backbone.spec
     facts = {
         "stamp": stamp, "name": spec.name, "score": backbone.score, "device": device, "scale": float(scale), "bias": float(bias),

@@ -123,7 +123,7 @@ class Display:
         now = time.monotonic()
         if now - self._said.get(name, -math.inf) >= self.every:
             self._said[name] = now
-            say(f"{name}: {done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.0f}/s' if done else ''}")
+            say(f"{name}: {done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.3g}/s' if done else ''}")
 
 
 class Bar:

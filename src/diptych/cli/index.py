@@ -36,7 +36,7 @@ def index(
     verify: options.Verify = False,
 ) -> None:
     """Make a search index of photos and captions, or add to one; unchanged files are not read again."""
-    from diptych.tasks.index import Indexed
+    from diptych.tasks.index import Indexed, unchanged
     from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import remove as delete
@@ -51,14 +51,20 @@ def index(
 
         keys = options.file_keys(cache, verify)
         records = joined([open_records(p, keys, image=image, text=caption) for p in photos]) if photos else None
-        run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
-        tower = options.open_backbone(backbone, run)
-        if records is not None:
-            made = take_in(records, tower, run, out, prune=photos or () if prune else ())
+        gone = photos or () if prune else ()
+        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if records and not ann else None
+        done = unchanged(records, *known, out, prune=gone) if records and known else None
+        if done is None:
+            run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
+            tower = options.open_backbone(backbone, run)
+            options.remember(backbone, tower, device, run, cache)
+            if records is not None:
+                done = take_in(records, tower, run, out, prune=gone)
+            if ann or approximate.installed():
+                built = build(out, tower, run, always=ann)
+        made = done or made
         keys.close()
-        if ann or approximate.installed():
-            built = build(out, tower, run, always=ann)
-        elif made is not None and made.entries > approximate.EXACT:
+        if not approximate.installed() and made is not None and made.entries > approximate.EXACT:
             say(f"More than {approximate.EXACT:,} entries: run pip install 'diptych[index]' for approximate search.")
     for modality, about in built.items():
         recall = ", ".join(f"{value:.3f} on {about.queries[name]} {name}" for name, value in about.recall.items())

@@ -16,7 +16,7 @@ from PIL import Image
 
 from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.folders import ImageFiles, image_paths
+from diptych.data.folders import ImageFiles, image_files
 from diptych.data.formats.huggingface import CAPTION_COLUMNS, is_metadata_folder
 from diptych.data.formats.parquet import image_column, parquet_images
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
@@ -141,7 +141,7 @@ def open_records(spec: str, keys: FileKeys | None = None, *, image: str | None =
     if kind in TABLES or kind == ".jsonl":
         return _table(path, keys, image, text)
     if kind in PICTURES:
-        return _files([path], path.parent, keys)
+        return _files([os.path.abspath(path)], os.path.abspath(path.parent), keys)
     raise UsageError(f"{spec} is neither a folder, a table, a .tar nor a picture: give one of these.")
 
 
@@ -162,24 +162,31 @@ def joined(parts: Sequence[Records]) -> Records:
 
 def stamp(name: str) -> str:
     """Return size and time of the file that holds a picture, "" where there is none: when it is the same, nothing was changed."""
-    for path in (name, name.partition("!")[0], name.rpartition("[")[0]):
-        with contextlib.suppress(OSError, ValueError):
-            found = os.stat(path)
-            return f"{found.st_size}-{found.st_mtime_ns}"
-    return ""
+    try:
+        found = os.stat(name)
+    except (OSError, ValueError):  # a member of a tar, or a row of a table
+        for path in (name.partition("!")[0], name.rpartition("[")[0]):
+            with contextlib.suppress(OSError, ValueError):
+                found = os.stat(path)
+                break
+        else:
+            return ""
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
-def _files(paths: Sequence[Path], root: Path, keys: FileKeys | None) -> Records:
-    absolute = [os.path.abspath(p) for p in paths]
-    facts = tuple({"folder": Path(os.path.relpath(p, os.path.abspath(root))).parent.as_posix()} for p in absolute)
-    return Records(tuple(absolute), ImageFiles(absolute, keys), tuple(range(len(absolute))), (None,) * len(absolute), facts)
+def _files(paths: Sequence[str], root: str, keys: FileKeys | None) -> Records:
+    """Return the records of absolute paths below an absolute folder."""
+    below = {folder: Path(os.path.relpath(folder, root)).as_posix() for folder in {os.path.dirname(p) for p in paths}}
+    facts = tuple({"folder": below[os.path.dirname(p)]} for p in paths)
+    return Records(tuple(paths), ImageFiles(paths, keys), tuple(range(len(paths))), (None,) * len(paths), facts)
 
 
 def _folder(root: Path, keys: FileKeys | None) -> Records:
-    paths = image_paths(root)
+    base = os.path.abspath(root)
+    paths = image_files(base)
     if not paths:
         raise DataError(f"No pictures below {root}: give a folder that holds some, or a table.")
-    return _files(paths, root, keys)
+    return _files(paths, base, keys)
 
 
 def _table(path: Path, keys: FileKeys | None, image: str | None, text: str | None) -> Records:

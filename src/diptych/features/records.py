@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,9 +11,9 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Samples
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.data.records import Records
+from diptych.data.record_parts import Part
 from diptych.features.embed import embed
 
 
@@ -47,47 +46,6 @@ def modality_embeddings(backbone: Backbone, records: Samples[Any], run: Run) -> 
         out[torch.tensor(part.rows, dtype=torch.int64)] = normalize(embed(backbone.encoders[modality], part, run), dim=-1)
         made.append(out)
     return made[0], made[1]
-
-
-@dataclass(frozen=True)
-class Part:
-    """The pictures, or the texts, of those records that have one, as samples.
-
-    Args:
-        records: N records.
-        what: "image" or "text".
-    """
-
-    records: Samples[Any]
-    what: str
-    rows: tuple[int, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        r = self.records
-        if not isinstance(r, Records):
-            raise UsageError(f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.records.open_records.")
-        held = r.places if self.what == "image" else r.texts
-        object.__setattr__(self, "rows", tuple(i for i, v in enumerate(held) if v is not None))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int, /) -> Any:
-        record = self.rows[index]
-        assert isinstance(self.records, Records)
-        return self.records.images[self.records.places[record] or 0] if self.what == "image" else self.records.texts[record]
-
-    def key(self, index: int, /) -> str:
-        """Return the content key of the picture or text."""
-        record = self.rows[index]
-        assert isinstance(self.records, Records)
-        if self.what == "image":
-            return self.records.images.key(self.records.places[record] or 0)
-        return hashlib.sha256((self.records.texts[record] or "").encode()).hexdigest()
-
-    def name(self, index: int, /) -> str:
-        """Return what the user calls the record."""
-        return self.records.name(self.rows[index])
 
 
 @dataclass(frozen=True)

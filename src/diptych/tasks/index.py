@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from diptych.backbones.remembered import Remembered
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
+from diptych.data.record_parts import Part
 from diptych.data.records import Records, stamp
 from diptych.features import ann
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable
-from diptych.features.index import Entry, Index, Modality, Vectors, dumped
-from diptych.features.records import Part
+from diptych.features.index import MODALITIES, Entry, Index, Modality, Vectors, dumped
 from diptych.tasks.record import now, versions
 
 SLICE = 1024
@@ -60,7 +61,7 @@ class Indexed:
         return {"index": str(self.out), **{n: getattr(self, n) for n in own}, "seconds": round(self.seconds, 3), "skipped": skipped}
 
 
-def fingerprint(backbone: Backbone, run: Run) -> str:
+def fingerprint(backbone: Backbone | Remembered, run: Run) -> str:
     """Return what an index and its queries must share."""
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
@@ -112,14 +113,49 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
                     stored, broken = _add(made, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
                 bar.advance(len(rows))
-        removed = made.delete(list(_gone(made, records, prune))) if prune else 0
-        if made.wasted() > WASTE:
-            made.compact()
+        removed = _pruned(made, records, prune)
         count = len(made)
     if not count and failed:
         raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
     encoded = run.tally["encoded"] - before
     return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
+
+
+def unchanged(records: Records, backbone: Remembered, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed | None:
+    """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more to build.
+
+    Args:
+        records: as for ``index``.
+        backbone: by name only.
+        run: decides the index that fits.
+        out: folder of the index.
+        prune: as for ``index``.
+
+    Raises:
+        UsageError: the index was made with another backbone.
+    """
+    start = time.perf_counter()
+    if not (out / "index.json").exists():
+        return None
+    with Index(out) as made:
+        made.expect(fingerprint(backbone, run), backbone.name)
+        if ann.installed() and _outgrown(made, always=False):
+            return None
+        with run.track("index", len(records)) as bar:
+            for first in range(0, len(records), SLICE):
+                rows = range(first, min(first + SLICE, len(records)))
+                if _fresh(made, records, rows):
+                    return None
+                bar.advance(len(rows))
+        removed = _pruned(made, records, prune)
+        return Indexed(out, len(made), 0, len(records), removed, (), 0, time.perf_counter() - start)
+
+
+def _pruned(made: Index, records: Records, prune: Sequence[str]) -> int:
+    removed = made.delete(list(_gone(made, records, prune))) if prune else 0
+    if made.wasted() > WASTE:
+        made.compact()
+    return removed
 
 
 def remove(out: Path, patterns: Sequence[str]) -> Indexed:
@@ -158,17 +194,22 @@ def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False
     built: dict[Modality, ann.Approximate] = {}
     with Index(out) as made:
         queries: Vectors | None = None
-        for modality in ("image", "text"):
-            slots = len(made.vectors(modality))
-            known = ann.about(made, modality)
-            if not always and (slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)):
-                continue
-            if slots < 1000:
-                continue
+        for modality in _outgrown(made, always):
             if queries is None:
                 queries = _nouns(backbone, run)
             built[modality] = ann.build(made, modality, run, queries=queries)
     return built
+
+
+def _outgrown(made: Index, always: bool) -> list[Modality]:
+    """Return the modalities whose approximate index is missing where it pays, or covers too little."""
+    found: list[Modality] = []
+    for modality in MODALITIES:
+        slots, known = len(made.vectors(modality)), ann.about(made, modality)
+        enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
+        if slots >= 1000 and (always or not enough):
+            found.append(modality)
+    return found
 
 
 def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:

@@ -1,0 +1,125 @@
+"""An index of unchanged files is confirmed without the backbone's weights, and without torch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support.colours import ColourBackbone, coloured
+
+from diptych.backbones.remembered import Remembered, RememberedEncoder
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+from diptych.data.record_parts import Part
+from diptych.data.records import Records, open_records, stamp
+from diptych.features.index import Index
+from diptych.tasks import index as tasks
+from diptych.tasks.index import index, unchanged
+
+BACKBONE = ColourBackbone()
+KNOWN = Remembered(
+    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4), RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
+    1.0, 0.0, "softmax", "cpu",
+)  # fmt: skip
+SCRIPT = """
+import sys
+from pathlib import Path
+from diptych.backbones.remembered import Remembered, RememberedEncoder
+from diptych.core.run import Run
+from diptych.data.records import open_records
+from diptych.tasks.index import unchanged
+photos, out, image, text = sys.argv[1:]
+known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0, "softmax", "cpu")
+print(unchanged(open_records(photos), known, Run(), Path(out)).unchanged, "torch" in sys.modules)
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i, colour in enumerate(("red", "green", "blue")):
+        coloured(tmp_path / "photos" / f"folder-{i % 2}" / f"{colour}.png", colour, i)
+    coloured(tmp_path / "photos" / "pink.png", "pink", 9)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def out(photos: Path, tmp_path: Path) -> Path:
+    index(open_records(str(photos)), BACKBONE, Run(), tmp_path / "idx")
+    return tmp_path / "idx"
+
+
+def test_a_remembered_backbone_has_the_backbones_fingerprint() -> None:
+    assert KNOWN.fingerprint == BACKBONE.fingerprint
+
+
+def test_nothing_new_is_said_without_torch(photos: Path, out: Path) -> None:
+    words = [str(photos), str(out), BACKBONE.image.fingerprint, BACKBONE.text.fingerprint]
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["4", "False"], done.stderr
+    assert index(open_records(str(photos)), BACKBONE, Run(), out).unchanged == 4
+
+
+def test_new_and_changed_files_are_left_to_the_backbone(photos: Path, out: Path, tmp_path: Path) -> None:
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), tmp_path / "none") is None
+    coloured(photos / "pink.png", "yellow", 3)
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is None
+    index(open_records(str(photos)), BACKBONE, Run(), out)
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is not None
+    coloured(photos / "new.png", "red", 4)
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is None
+    with Index(out) as made:
+        assert len(made) == 4
+
+
+def test_lost_files_are_pruned(photos: Path, out: Path) -> None:
+    shutil.rmtree(photos / "folder-1")
+    kept = unchanged(open_records(str(photos)), KNOWN, Run(), out)
+    assert kept is not None
+    assert (kept.entries, kept.removed) == (4, 0)
+    done = unchanged(open_records(str(photos)), KNOWN, Run(), out, prune=[str(photos)])
+    assert done is not None
+    assert (done.entries, done.unchanged, done.removed) == (3, 3, 1)
+
+
+def test_another_backbone_or_decode_is_refused(photos: Path, out: Path) -> None:
+    other = replace(KNOWN, image=replace(KNOWN.image, fingerprint="ff"))
+    for known, run in ((other, Run()), (KNOWN, Run(decode="draft")), (KNOWN, Run(precision="bf16"))):
+        with pytest.raises(UsageError, match="was indexed with"):
+            unchanged(open_records(str(photos)), known, run, out)
+
+
+def test_an_approximate_index_that_is_missing_is_left_to_the_backbone(photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.ann, "installed", lambda: True)
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is not None
+    monkeypatch.setattr(tasks, "_outgrown", lambda made, always: ["image"])
+    assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is None
+
+
+def test_folders_are_named_from_the_root_and_stamps_find_the_file_behind_a_member(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = open_records("photos/../photos")
+    assert sorted(records.names) == sorted(map(str, photos.rglob("*.png")))
+    assert {Path(n).name: f["folder"] for n, f in zip(records.names, records.facts, strict=True)} == {
+        "red.png": "folder-0", "blue.png": "folder-0", "green.png": "folder-1", "pink.png": ".",
+    }  # fmt: skip
+    whole = stamp(str(photos / "pink.png"))
+    assert stamp(f"{photos / 'pink.png'}!member.jpg") == stamp(f"{photos / 'pink.png'}[3]") == whole != ""
+    assert stamp("nowhere.png") == stamp("no\0where") == ""
+
+
+def test_a_part_is_one_modality_of_those_that_have_it() -> None:
+    pictures = type("P", (), {"__len__": lambda s: 1, "__getitem__": lambda s, i: Image.new("RGB", (2, 2)), "key": lambda s, i: "aa" * 8})()
+    records = Records(("a", "b"), pictures, (None, 0), ("x", None))
+    image, text = Part(records, "image"), Part(records, "text")
+    assert (len(image), image.name(0), image.key(0), np.asarray(image[0]).shape) == (1, "b", "aa" * 8, (2, 2, 3))
+    assert (len(text), text.name(0), text[0]) == (1, "a", "x")
+    with pytest.raises(UsageError, match="takes records"):
+        Part(pictures, "image")
