@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import csv
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.cluster_work import write_tars
 from tests.support.image_files import photo
 
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.data.classnames import read_names
 from diptych.data.load import demo_folder, open_data
 
@@ -17,6 +19,23 @@ def test_folder_table_and_single_photo(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("path,label\nset/cat/a.png,cat\n")
     assert open_data(tmp_path / "set").classes == open_data(str(tmp_path / "set.csv")).classes == ("cat",)
     assert open_data(path).splits["test"].items.name(0) == str(path)
+
+
+def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 2, 5)
+    by_range, by_folder, one = open_data(tars), open_data(tmp_path / "tars"), open_data(tmp_path / "tars" / "001.tar")
+    assert by_range.classes == ()
+    assert by_range.hash == by_folder.hash
+    items = by_range.splits["test"].items
+    assert [items.name(i) for i in (0, 9)] == [f"{tmp_path}/tars/000.tar!0000000.png", f"{tmp_path}/tars/001.tar!0010004.png"]
+    assert [items.key(i) for i in range(5, 10)] == [one.splits["test"].items.key(i) for i in range(5)]
+    assert items[0].size == (12, 12)
+    with tarfile.open(tmp_path / "texts.tar", "w") as tar:
+        tar.add(__file__, "a.txt")
+    with pytest.raises(DataError, match="a has no picture"):
+        open_data(tmp_path / "texts.tar")
+    with pytest.raises(UsageError, match="no tar"):
+        open_data(str(tmp_path / "tars" / "{000..002}.tar"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +26,7 @@ Method = Annotated[str, options.option("--method", "-m", help="metaclip or clip-
 Metadata = Annotated[str, options.option("--metadata", help="wordnet, a JSON list, or a file with one entry a line; for metaclip.")]
 Images = Annotated[str, options.option("--image", help="Column of a table with the picture.")]
 TextColumn = Annotated[str, options.option("--text", help="Column of a table with the text.")]
+Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
 Sources = Annotated[list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.", show_default=False)]
 
 
@@ -42,6 +46,7 @@ def curate_plan(
     metadata: Metadata = "wordnet",
     image: Images = "filepath",
     text: TextColumn = "title",
+    resume: Resume = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -50,17 +55,24 @@ def curate_plan(
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
+    cluster: options.OnCluster = None,
+    cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
-    from diptych.tasks.curate import open_stream, plan_shards
+    from diptych.tasks.curate import open_stream
+    from diptych.tasks.curate_shards import cut, plan_in
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     curator = _curator(method, metadata, math.inf, 1.0, None)
     older = [curator.read_plan(path) for path in merge or ()]
     streams = [open_stream(source, image, text) for source in sources]
-    kit, run = _kit(method, backbone, device, engine, batch, workers, cache, 0)
-    plan = plan_shards(curator, kit, streams, run)
+    load, run = _kit(method, backbone, device, engine, batch, workers, cache, 0)
+    asked: dict[str, Any] = {"sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources], "method": method}
+    asked |= {"metadata": metadata} if method == "metaclip" else {"backbone": backbone, "image": image, "text": text}
+    shards = [shard for stream in streams for shard in cut(stream)]
+    with options.workers(cluster, cluster_threads, run.device) as pool:
+        plan = plan_in(out.with_name(f"{out.name}.parts"), curator, load, shards, run, asked, resume=resume, pool=pool)
     for other in older:
         plan = plan.merge(other)
     plan.write(out)
@@ -85,7 +97,7 @@ def curate_apply(
         float | None, options.option("--threshold", help="Keep cosines from here on instead; for clip-score.", show_default=False)
     ] = None,
     seed: Annotated[int, options.option("--seed", help="Of the draws.")] = 0,
-    resume: Annotated[bool, options.option("--resume", help="Go on behind the last whole part.")] = False,
+    resume: Resume = False,
     method: Method = "metaclip",
     metadata: Metadata = "wordnet",
     image: Images = "filepath",
@@ -97,9 +109,12 @@ def curate_apply(
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
+    cluster: options.OnCluster = None,
+    cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
     from diptych.tasks.curate import apply_plan, open_stream
+    from diptych.tasks.curate_shards import apply_shards, cut
 
     try:
         limit = float(t)
@@ -107,10 +122,15 @@ def curate_apply(
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
     curator = _curator(method, metadata, limit, share, threshold)
     planned, stream = curator.read_plan(plan), open_stream(source, image, text)
-    kit, run = _kit(method, backbone, device, engine, batch, workers, cache, seed)
+    load, run = _kit(method, backbone, device, engine, batch, workers, cache, seed)
     asked: dict[str, Any] = {"source": source, "method": method}
     asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
-    found = apply_plan(curator, kit, planned, stream, run, out, about={**asked, **planned.report()}, resume=resume)
+    about = {**asked, **planned.report()}
+    with options.workers(cluster, cluster_threads, run.device) as pool:
+        if pool:
+            found = apply_shards(curator, load, planned, cut(stream), run, out, pool, about=about, resume=resume)
+        else:
+            found = apply_plan(curator, load(), planned, stream, run, out, about=about, resume=resume)
     facts = {"seen": found.seen, "kept": found.kept, "broken": found.broken, "parts": found.parts}
     if json:
         show_json({"out": str(out), **facts})
@@ -137,14 +157,16 @@ def _curator(method: str, metadata: str, t: float, share: float, threshold: floa
     return system()
 
 
-def _kit(method: str, backbone: str, device: str, engine: str, batch: int, workers: int, cache: Path | None, seed: int) -> tuple[Kit, Run]:
-    """Return the kit and the run; MetaCLIP needs no backbone, and then no torch is loaded."""
-    from diptych.core.kit import Kit
+def _kit(
+    method: str, backbone: str, device: str, engine: str, batch: int, workers: int, cache: Path | None, seed: int
+) -> tuple[Callable[[], Kit], Run]:
+    """Return what loads the kit, and the run; MetaCLIP needs no backbone, and then no torch is loaded."""
     from diptych.core.run import Run
+    from diptych.tasks.curate_shards import kit_of
 
     if method == "metaclip":
         from diptych.cli.console import Display
 
-        return Kit(), Run(seed=seed, workers=workers, progress=Display().bar)
+        return partial(kit_of, "", ""), Run(seed=seed, workers=workers, progress=Display().bar)
     run = options.open_run(device, "fp32", batch, workers, cache, seed=seed, engine=engine)
-    return Kit({"main": options.open_backbone(backbone, run)}), run
+    return partial(kit_of, backbone, run.device), run

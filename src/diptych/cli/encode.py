@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 
 
 def encode(
-    source: Annotated[str | None, typer.Argument(help="A folder, a table, one photo, or demo:photos.", show_default=False)] = None,
+    source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.", show_default=False)] = None,
     texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.", show_default=False)] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
     overwrite: options.Overwrite = False,
@@ -28,6 +28,8 @@ def encode(
     workers: options.AutoWorkers = 0,
     cache: options.Cache = None,
     verify: options.Verify = False,
+    cluster: options.OnCluster = None,
+    cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Write unit embeddings in the layout of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
     if (source is None) == (texts is None):
@@ -44,7 +46,9 @@ def encode(
             raise DataError(f"{texts} holds no text: give one a line.")
     opened = open_data(source, keys) if source is not None else Texts(lines)
     run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
-    made = write_embeddings(opened, options.open_backbone(backbone, run), run, out, overwrite=overwrite)
+    with options.workers(cluster, cluster_threads, run.device) as pool:
+        crew = options.crew(pool, cluster_threads, backbone, run.device)
+        made = write_embeddings(opened, options.open_backbone(backbone, run), run, out, overwrite=overwrite, crew=crew)
     keys.close()
     if json:
         show_json(made.as_dict())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.data.pools import Pool
+    from diptych.tasks.cluster import Cluster
+    from diptych.tasks.encode_cluster import Crew
 
 EMBEDDINGS, KEYS, ENGINES = "embeddings", "keys.sqlite", "engines"
 """What a cache folder holds: the embedding store, the content keys of files, and encoders prepared for this machine."""
@@ -65,6 +70,16 @@ Cache = Annotated[
     option("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).", show_default=False, rich_help_panel="Model"),
 ]
 Verify = Annotated[bool, option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model")]
+OnCluster = Annotated[
+    str | None,
+    option(
+        "--cluster",
+        help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.",
+        show_default=False,
+        rich_help_panel="Cluster",
+    ),
+]
+ClusterThreads = Annotated[int, option("--cluster-threads", help="CPUs of each worker.", min=1, rich_help_panel="Cluster")]
 Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
 Templates = Annotated[
     list[str] | None,
@@ -188,6 +203,28 @@ def open_backbone(name: str, run: Run) -> Backbone:
     if isinstance(run.engine, Engines):
         run.engine.serve(*backbone.encoders.values())
     return backbone
+
+
+@contextlib.contextmanager
+def workers(address: str | None, threads: int, device: str) -> Iterator[Cluster | None]:
+    """Hold the workers of a cluster, one a GPU where the device is one; None where no cluster is asked for."""
+    if address is None:
+        yield None
+        return
+    from diptych.tasks.cluster import Cluster
+
+    with Cluster(address, threads, gpus=int(device.startswith("cuda"))) as cluster:
+        yield cluster
+
+
+def crew(pool: Cluster | None, threads: int, backbone: str, device: str) -> Crew | None:
+    """Return workers that load this backbone; None where there are none."""
+    if pool is None:
+        return None
+    from diptych.backbones.load import load
+    from diptych.tasks.encode_cluster import Crew
+
+    return Crew(pool, partial(load, backbone, device=device), threads)
 
 
 def integers(text: str, what: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from diptych.data.formats.anomaly import is_mvtec, read_mvtec
 from diptych.data.formats.coop import read_coop_split
 from diptych.data.formats.huggingface import is_metadata_folder, is_parquet_folder, read_metadata_folder, read_parquet_folder
 from diptych.data.formats.parquet import holds_images
-from diptych.data.formats.webdataset import is_tar_folder, read_tar_folder
+from diptych.data.formats.webdataset import is_tar_folder, is_tars, read_tar_folder, read_tars
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 
@@ -26,6 +26,7 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
 
     Args:
         spec: a folder of pictures (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one picture file,
+            tars of a WebDataset (``read_tars``: one, a brace range, or a folder of them),
             "demo:photos" (a few photos without labels) or "demo:clothes" (10 classes with train and test). Known by what they hold, and
             read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face folders and Parquet files with pictures
             in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec folders with ground_truth (``read_mvtec``), and
@@ -44,6 +45,8 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
     path = Path(spec)
     if path.is_dir():
         return _open_folder(path, keys)
+    if is_tars(path):
+        return read_tars(spec)
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
     if path.suffix.lower() == ".parquet" and holds_images(path):
@@ -66,6 +69,8 @@ def _open_folder(path: Path, keys: FileKeys | None) -> LabelledData:
         return read_parquet_folder(path)
     if is_mvtec(path):
         return read_mvtec(path, keys)
+    if is_tars(path):
+        return read_tars(path)
     return class_folder(path, keys=keys)
 
 

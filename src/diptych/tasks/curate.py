@@ -97,6 +97,7 @@ def apply_plan(
     about: Mapping[str, Any],
     resume: bool = False,
     part: int = PART,
+    shard: int | None = None,
 ) -> Curated:
     """Keep or drop every item and write what is kept, part by part.
 
@@ -110,24 +111,17 @@ def apply_plan(
         about: what was asked, as plain data; a run is resumed only where it is the same.
         resume: go on behind the last whole part; where there is none, start.
         part: items that are looked at between two parts.
+        shard: number of the shard that ``stream`` is; its files have it in their names. None: the stream is the whole pool.
 
     Raises:
         DataError: ``out`` says nothing of how far it is.
         UsageError: ``out`` holds a result and ``resume`` is False, or that of another question.
     """
-    state, asked = out / "curate.json", plain({**about, "seed": run.seed})
-    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False}
-    if state.exists():
-        held = read_json(state)
-        if not resume:
-            raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
-        if held.get("asked") != asked:
-            raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
-        if not isinstance(held.get("done"), dict) or held["done"].keys() != done.keys():
-            raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
-        done = held["done"]
+    name = "" if shard is None else f"-{shard:05d}"
+    state, asked = out / f"curate{name}.json", plain({**about, "seed": run.seed})
+    done = read_state(state, asked, resume)
     if done["complete"]:
-        return Curated(done["seen"], done["kept"], done["broken"], done["parts"])
+        return Curated(*(done[what] for what in ("seen", "kept", "broken", "parts")))
     # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
     source, copy = itertools.tee(_behind(stream, done["position"]))
     judged = zip(source, curator.apply(kit, plan, _Once(copy), run), strict=True)
@@ -135,7 +129,7 @@ def apply_plan(
         while some := list(itertools.islice(judged, part)):
             kept = [_row(item, verdict) for (_, item), verdict in some if verdict.keep]
             if kept:
-                _write_part(out / f"part-{done['parts']:05d}.parquet", kept)
+                _write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
             done = {
                 "position": some[-1][1].position,
                 "seen": done["seen"] + len(some),
@@ -148,6 +142,22 @@ def apply_plan(
             bar.advance(len(some))
     write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
     return Curated(done["seen"], done["kept"], done["broken"], done["parts"])
+
+
+def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """Return how far a curation is; raises as ``apply_plan``."""
+    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False}
+    if not state.exists():
+        return done
+    held, out = read_json(state), state.parent
+    if not resume:
+        raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
+    if held.get("asked") != asked:
+        raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
+    if not isinstance(held.get("done"), dict) or held["done"].keys() != done.keys():
+        raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
+    found: dict[str, Any] = held["done"]
+    return found
 
 
 @dataclass(frozen=True)

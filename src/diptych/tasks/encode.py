@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -27,6 +27,7 @@ from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_slices
+from diptych.tasks.encode_cluster import BATCH, Crew, fill
 from diptych.tasks.record import now, versions, write_bytes, write_json
 
 
@@ -63,7 +64,9 @@ class Encoded:
         }
 
 
-def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path, *, overwrite: bool = False) -> Encoded:
+def encode(
+    source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path, *, overwrite: bool = False, crew: Crew | None = None
+) -> Encoded:
     """Embed photos or texts and write the vectors.
 
     Args:
@@ -72,9 +75,10 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
         run: device, precision, cache and progress.
         out: folder to write; see the module.
         overwrite: replace the files of an earlier run.
+        crew: workers that encode; None: this process does. The vectors are the same bits where the batch size is the same.
 
     Raises:
-        UsageError: the folder holds embeddings and ``overwrite`` is False.
+        UsageError: the folder holds embeddings and ``overwrite`` is False; and what ``encode_cluster.fill`` raises.
         DataError: nothing can be read.
     """
     kind: Literal["img", "text"] = "text" if isinstance(source, Texts) else "img"
@@ -88,7 +92,11 @@ def encode(source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path
     kept: list[int] = []
     failed: list[UnreadableItem] = []
     with _rows_of(target, encoder.dim) as file:
-        run = calibrate(encoder, items, run)
+        if crew is None:
+            run = calibrate(encoder, items, run)
+        else:
+            run = replace(run, batch=run.batch or BATCH, workers=run.workers or crew.threads)
+            items = fill(crew, encoder, items, run, runner)
         for found in embed_slices(encoder, items, run):
             values = found.values[:, 0]
             file.write((values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))).astype("<f4").tobytes())

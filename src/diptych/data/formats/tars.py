@@ -27,6 +27,9 @@ from diptych.data.images import SUFFIXES, decode_image
 MAX_MEMBER = 256 * 2**20
 """Bytes above which a member is refused before it is read."""
 
+ENDINGS = (".tar", ".tar.gz", ".tgz")
+"""Of files that are tars."""
+
 _SHARD = 2**32  # positions: shard number * _SHARD + item number in the shard
 _MAX_SHARDS = 1_000_000
 _NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
@@ -81,16 +84,18 @@ class TarStream:
             (default): it is raised.
         max_member: bytes above which a member is refused.
         start: position of the first item; a position counts shards and items in the shard, and depends on no other shard.
+        stop: position at which a part of the stream ends, the first of a shard. None: the end of the last shard.
     """
 
     shards: tuple[str, ...]
     broken: Callable[[UnreadableItem], None] | None = None
     max_member: int = MAX_MEMBER
     start: int = 0
+    stop: int | None = None
 
     def __iter__(self) -> Iterator[tuple[int, TarItem]]:
         first, skip = divmod(self.start, _SHARD)
-        for number in range(first, len(self.shards)):
+        for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
             # Closed here, not when the garbage is collected: a raised item would keep the tar open.
             with contextlib.closing(shard_items(self.shards[number], skip if number == first else 0, self.max_member)) as items:
                 for place, item in items:
@@ -106,6 +111,11 @@ class TarStream:
         if not 0 <= position < max(1, len(self.shards)) * _SHARD:
             raise UsageError(f"These {len(self.shards)} tars have no position {position}: give one that this stream counted.")
         return replace(self, start=position)
+
+    def parts(self, count: int) -> list[TarStream]:
+        """Return at most ``count`` streams of whole tars that hold the same items at the same positions, each once."""
+        cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
+        return [replace(self, start=a * _SHARD, stop=b * _SHARD) for a, b in itertools.pairwise(cuts)]
 
 
 def open_tars(
@@ -162,7 +172,7 @@ def _shards(spec: str) -> list[str]:
     if spec.startswith("pipe:") or "://" in spec:
         raise UsageError(f"{spec} is a command or an address, and diptych reads files only: fetch the tars first.")
     if spec and Path(spec).is_dir():
-        return sorted(os.path.join(spec, name) for name in os.listdir(spec) if name.lower().endswith((".tar", ".tar.gz", ".tgz")))
+        return sorted(os.path.join(spec, name) for name in os.listdir(spec) if name.lower().endswith(ENDINGS))
     return [name for part in spec.split("::") for name in expand_braces(part)]
 
 

@@ -12,7 +12,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.classnames import read_names
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
+from diptych.data.formats.tars import DAMAGE, ENDINGS, MAX_MEMBER, damage, headers, open_tars, opened, refusal, split_name
 from diptych.data.images import SUFFIXES
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
 from diptych.data.textfiles import read_text
@@ -101,6 +101,33 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     return LabelledData(base.resolve().name, classes, splits)
 
 
+def is_tars(spec: str | os.PathLike[str]) -> bool:
+    """Whether ``spec`` is one tar, a brace range of tars, or a folder that holds tars."""
+    name = os.fspath(spec)
+    if os.path.isdir(name):
+        return any(entry.lower().endswith(ENDINGS) for entry in os.listdir(name))
+    return name.lower().endswith(ENDINGS)
+
+
+def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
+    """Read plain tars of a WebDataset as photos without labels: the split "test".
+
+    Args:
+        spec: as for ``open_tars``.
+
+    Raises:
+        UsageError: as ``open_tars``.
+        DataError: a tar is damaged or compressed, or an item has no picture.
+    """
+    places: list[tuple[str, str, int, int]] = []
+    for shard in open_tars(spec).shards:
+        for common, (place, _) in _items(shard, None).items():
+            if place is None:
+                raise DataError(f"{shard}!{common} has no picture: take the item out of the tar.")
+            places.append(place)
+    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(tuple(places)))})
+
+
 def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     for i, text in enumerate(texts):
         if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -127,7 +154,7 @@ def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
     return TarImages(tuple(places)), texts
 
 
-def _items(shard: str, ending: str) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
+def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
     items: dict[str, tuple[tuple[str, str, int, int] | None, str | None]] = {}
     try:
         with opened(shard) as tar:
@@ -136,6 +163,8 @@ def _items(shard: str, ending: str) -> dict[str, tuple[tuple[str, str, int, int]
             for info in headers(tar):
                 common, end = split_name(info.name)
                 if f".{end}" not in SUFFIXES and end != ending:
+                    if ending is None and end:
+                        items.setdefault(common, (None, None))
                     continue
                 if trouble := refusal(shard, info, MAX_MEMBER if end != ending else _TEXT_LIMIT):
                     raise trouble

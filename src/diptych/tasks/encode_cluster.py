@@ -1,0 +1,221 @@
+"""Encoding by many workers: the driver plans batches in the store as one process would, workers encode them, the store holds the result.
+
+So a key has the bits of the batch that was planned, whoever encodes it; a worker that dies costs the batch that it was at; and a driver
+that dies goes on where the store is. Workers must see the folders that the driver sees, under the same paths: data, cache, local weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diptych.backbones.engine import Engines, kind_of
+from diptych.core.backbone import Backbone, Encoder
+from diptych.core.data import Samples
+from diptych.core.errors import DiptychError, UnreadableItem, UsageError
+from diptych.core.run import Run, Runner, silent
+from diptych.data.folders import ImageFiles
+from diptych.data.formats.encoded import EncodedImages
+from diptych.data.joined import Joined
+from diptych.features.embed import space_facts
+from diptych.features.layers import Vectors, open_vectors
+from diptych.features.pipeline import Source, encode
+from diptych.features.plans import Batch
+from diptych.tasks.cluster import Home, Pool, Shared, each
+
+BATCH = 32
+"""Items of a batch where nobody chose: what is fastest on one machine is not asked, so that a second run plans the same batches."""
+KEYS = 2048
+"""Items whose keys one piece of work hashes."""
+PIECE = 8
+"""Batches a piece of work: what a worker that dies must look at again; what of them it finished is kept."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Workers, and what each of them loads.
+
+    Args:
+        pool: where they are.
+        load: returns the backbone, whose fingerprint must be the driver's.
+        threads: of each, for decoding.
+    """
+
+    pool: Pool
+    load: Callable[[], Backbone]
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Samples whose keys are known.
+
+    Args:
+        samples: the items.
+        keys: (N,) keys, or why there is none.
+    """
+
+    samples: Samples[Any]
+    keys: Sequence[str | UnreadableItem]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int, /) -> Any:
+        return self.samples[index]
+
+    def key(self, index: int, /) -> str:
+        """Return the key; raises UnreadableItem where the item has none."""
+        key = self.keys[index]
+        if isinstance(key, UnreadableItem):
+            raise key
+        return key
+
+    def name(self, index: int, /) -> str:
+        """Return the item's own name."""
+        return self.samples.name(index)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker must know.
+
+    Args:
+        load: returns the backbone.
+        modality: of the encoder.
+        items: all of them.
+        run: without engine and progress.
+        engines: folder of exports and kind of the engine; None: torch.
+        space: of the store; a worker that would write into another one has other weights or another engine.
+        home: of the driver.
+    """
+
+    load: Callable[[], Backbone]
+    modality: str
+    items: Samples[Any]
+    run: Run
+    engines: tuple[Path, str] | None
+    space: str
+    home: Home
+
+    @cached_property
+    def opened(self) -> tuple[Encoder[Any], Runner | None, Vectors, bool]:
+        """Return encoder, engine, store, and whether drafts are decoded.
+
+        Raises:
+            DiptychError: the worker's vectors would be others.
+        """
+        host = self.home.settle()
+        encoder = self.load().encoders[self.modality]
+        runner = None
+        if self.engines:
+            engine = Engines(*self.engines)
+            engine.serve(encoder)
+            runner = engine.runner(encoder, self.run)
+        facts, vectors = space_facts(encoder, self.run, runner), open_vectors(self.run)
+        if vectors.space(facts) != self.space:
+            raise DiptychError(
+                f"The worker on {host} would make other vectors ({facts.get('engine', 'torch')}, {facts['precision']}): give it the same"
+                " weights and versions, or use --engine torch."
+            )
+        return encoder, runner, vectors, "decode" in facts
+
+
+def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runner: Runner | None) -> Samples[Any]:
+    """Encode all that the run's store lacks, in the batches that one process would make.
+
+    Args:
+        crew: who encodes.
+        encoder: the driver's.
+        items: N samples.
+        run: as for ``embed``; its cache folder is where workers and driver meet.
+        runner: what runs the encoder on the driver; None: torch.
+
+    Returns:
+        The items with their keys, for ``embed`` to read the vectors back; it encodes what workers could not read, and names it.
+
+    Raises:
+        UsageError: there is no cache folder that can be written, or workers do not see it or the data.
+        DiptychError: workers have other versions or weights, or keep dying.
+    """
+    if run.cache is None or (run.cache.is_dir() and not os.access(run.cache, os.W_OK)):
+        raise UsageError("Workers meet in the cache folder: give one that this machine and all of them can write.")
+    facts, vectors = space_facts(encoder, run, runner), open_vectors(run)
+    space = vectors.space(facts)
+    kind = kind_of(str(runner.facts.get("engine", "torch")).split()[0]) if runner else "torch"
+    engines = (run.engine.folder.absolute(), kind) if runner and isinstance(run.engine, Engines) else None
+    alone = replace(
+        run, engine=None, progress=silent, tally=Counter(), precision=facts["precision"],
+        cache=run.cache.absolute(), shared_cache=run.shared_cache and run.shared_cache.absolute(),
+    )  # fmt: skip
+    order = crew.pool.share(Order(crew.load, encoder.modality, portable(items), alone, engines, space, Home.here()))
+    keyed = Keyed(items, _keys(crew.pool, order, items, run))
+    first: dict[str, int] = {}
+    for i, key in enumerate(keyed.keys):
+        if isinstance(key, str):
+            first.setdefault(key, i)
+    failed = vectors.failures(space)
+    missing = [key for key, known in zip(first, vectors.known(space, list(first)), strict=True) if not known and key not in failed]
+    batches = vectors.plan(space, missing, size=run.batch, within=first) if missing else []
+    pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
+    with run.track(f"encode {encoder.modality} by {crew.pool.size} workers", sum(len(b.keys) for b in batches)) as bar:
+        parts = ((order, [(batch, [first[k] for k in batch.keys]) for batch in piece]) for piece in pieces)
+        for done, (number, tally) in enumerate(each(crew.pool, encode_piece, parts)):
+            if done == 0 and not all(vectors.finished(space, batch) for batch in pieces[number]):
+                raise UsageError(f"What workers write is not in {run.cache}: name a --cache folder that all machines share.")
+            run.tally.update(tally)
+            bar.advance(sum(len(batch.keys) for batch in pieces[number]))
+    return keyed
+
+
+def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
+    """Encode planned batches, given with the positions of their items, into the store; on a worker. Return what was done."""
+    asked = order.value()
+    encoder, runner, vectors, drafted = asked.opened
+    run = replace(asked.run, tally=Counter())
+    first = {key: place for batch, places in batches for key, place in zip(batch.keys, places, strict=True)}
+    source = Source(encoder, asked.items, first, None, drafted)
+    encode(source, [[batch for batch, _ in batches]], [asked.space], vectors, run, runner)
+    return run.tally
+
+
+def hash_items(order: Shared[Order], start: int, stop: int) -> list[str | UnreadableItem]:
+    """Return the keys of some items, or why they have none; on a worker."""
+    asked = order.value()
+    asked.home.settle()
+    return list(_hashed(asked.items, start, stop))
+
+
+def _hashed(items: Samples[Any], start: int, stop: int) -> Iterator[str | UnreadableItem]:
+    for i in range(start, stop):
+        try:
+            yield items.key(i)
+        except UnreadableItem as error:
+            yield error
+
+
+def _keys(pool: Pool, order: Shared[Order], items: Samples[Any], run: Run) -> Sequence[str | UnreadableItem]:
+    """Return the keys of all items: by the workers where all bytes must be read, here where they are remembered."""
+    parts = items.parts if isinstance(items, Joined) else (items,)
+    if not all(isinstance(part, EncodedImages) for part in parts):
+        return list(_hashed(items, 0, len(items)))
+    keys: list[str | UnreadableItem] = [""] * len(items)
+    ranges = [(start, min(start + KEYS, len(items))) for start in range(0, len(items), KEYS)]
+    with run.track("look at items", len(items)) as bar:
+        for number, found in each(pool, hash_items, ((order, *span) for span in ranges)):
+            start, stop = ranges[number]
+            keys[start:stop] = found
+            bar.advance(stop - start)
+    return keys
+
+
+def portable(items: Samples[Any]) -> Samples[Any]:
+    """Return the items without the file of remembered keys, which is the driver's."""
+    if isinstance(items, Joined):
+        return Joined(tuple(portable(part) for part in items.parts))
+    return replace(items, keys=None) if isinstance(items, ImageFiles) else items

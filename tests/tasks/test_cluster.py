@@ -1,0 +1,177 @@
+"""Big runs on a local Ray of two workers: the bits of one process, and a killed worker loses nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.support.cluster_work import MixingBackbone, die, refuse, usage_statistics, write_tars
+from tests.support.colours import ColourBackbone
+
+from diptych.core.data import Texts
+from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.load import open_data
+from diptych.methods.curate.metaclip import MetaCLIP
+from diptych.tasks import cluster
+from diptych.tasks.cluster import Cluster, Home, each
+from diptych.tasks.curate import apply_plan, open_stream
+from diptych.tasks.curate_shards import apply_shards, cut, plan_in
+from diptych.tasks.encode import encode
+from diptych.tasks.encode_cluster import Crew
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Cluster]:
+    pytest.importorskip("ray")
+    with Cluster("local:2") as pool:
+        yield pool
+
+
+def vectors(out: Path) -> np.ndarray:
+    return np.load(out / "img_emb" / "img_emb_0.npy")
+
+
+def paths(out: Path) -> list[str]:
+    return pq.read_table(out / "metadata" / "metadata_0.parquet").to_pydict()["image_path"]
+
+
+def test_tars_get_the_bits_of_one_process_though_a_worker_is_killed(two: Cluster, tmp_path: Path) -> None:
+    tars = write_tars(tmp_path / "tars", 4, 30)
+    one = encode(open_data(tars), MixingBackbone(), Run(cache=tmp_path / "a", batch=7), tmp_path / "one")
+    mark = tmp_path / "killed"
+    load = partial(MixingBackbone, str(mark), os.getpid())
+    many = encode(open_data(tars), load(), Run(cache=tmp_path / "b", batch=7), tmp_path / "many", crew=Crew(two, load))
+    assert int(mark.read_text()) != os.getpid()
+    np.testing.assert_array_equal(vectors(tmp_path / "many"), vectors(tmp_path / "one"))
+    assert paths(tmp_path / "many") == paths(tmp_path / "one")
+    assert [str(e) for e in many.failed] == [str(e) for e in one.failed]
+    assert [e.name for e in one.failed] == [f"{tmp_path}/tars/000.tar!0000003.png"]
+    assert many.items == 119
+    # the encoder tells batches apart, so equality above is no accident
+    other = encode(open_data(tars), MixingBackbone(), Run(cache=tmp_path / "c", batch=8), tmp_path / "other")
+    assert other.items == 119
+    assert not np.array_equal(vectors(tmp_path / "other"), vectors(tmp_path / "one"))
+    again = encode(open_data(tars), load(), Run(cache=tmp_path / "b", batch=7), tmp_path / "again", crew=Crew(two, load))
+    assert again.encoded == 0
+
+
+def test_a_parquet_table_and_texts(two: Cluster, tmp_path: Path) -> None:
+    write_tars(tmp_path / "tars", 1, 20)
+    whole = open_data(tmp_path / "tars").splits["test"].items
+    rows = [{"bytes": whole.read(i)} for i in range(20)]  # type: ignore[attr-defined]
+    pq.write_table(pa.table({"image": rows}), tmp_path / "p.parquet", row_group_size=8)
+    one = encode(open_data(tmp_path / "p.parquet"), MixingBackbone(), Run(cache=tmp_path / "a"), tmp_path / "one")
+    run = Run(cache=tmp_path / "b")
+    many = encode(open_data(tmp_path / "p.parquet"), MixingBackbone(), run, tmp_path / "many", crew=Crew(two, MixingBackbone))
+    assert one.items == many.items == 19
+    np.testing.assert_array_equal(vectors(tmp_path / "many"), vectors(tmp_path / "one"))
+    texts = Texts(("red", "blue", "red"))
+    encode(texts, ColourBackbone(), run, tmp_path / "texts", crew=Crew(two, ColourBackbone))
+    encode(texts, ColourBackbone(), Run(cache=tmp_path / "a"), tmp_path / "text")
+    one_by_one, by_workers = (np.load(tmp_path / out / "text_emb" / "text_emb_0.npy") for out in ("text", "texts"))
+    np.testing.assert_array_equal(by_workers, one_by_one)
+    assert by_workers.shape == (3, 4)
+
+
+def test_workers_that_would_write_other_vectors_are_refused(two: Cluster, tmp_path: Path) -> None:
+    data = open_data(write_tars(tmp_path / "tars", 1, 6))
+    run = Run(cache=tmp_path / "c")
+    with pytest.raises(UsageError, match="cache folder"):
+        encode(data, ColourBackbone(), Run(), tmp_path / "o", crew=Crew(two, ColourBackbone))
+    with pytest.raises(DiptychError, match="other vectors"):
+        encode(data, ColourBackbone(), run, tmp_path / "o", crew=Crew(two, _Another))
+    assert not (tmp_path / "o" / "encode.json").exists()
+
+
+class _Another(ColourBackbone):
+    """Of another fingerprint."""
+
+    @property
+    def encoders(self) -> Any:
+        return {name: replace(encoder, fingerprint="other") for name, encoder in super().encoders.items()}
+
+
+def test_errors_come_home(two: Cluster) -> None:
+    assert two.size == 2
+    with pytest.raises(DataError, match=r"^photo\.jpg cannot be used: give another\.$"):
+        two.submit(refuse, "photo.jpg").result()
+    with pytest.raises(ZeroDivisionError):
+        two.submit(divmod, 1, 0).result()
+    assert two.submit(usage_statistics).result() == "0"
+    assert dict(each(two, pow, ((2, n) for n in range(9)))) == {n: 2**n for n in range(9)}
+    with pytest.raises(UsageError, match="has a cluster already"):
+        Cluster("local:1")
+    with pytest.raises(UsageError, match="no folder"):
+        two.submit(Home("/absent/folder").settle).result()
+    with pytest.raises(DiptychError, match="install the same"):
+        two.submit(Home("/", "0.0.0").settle).result()
+
+
+def test_work_that_always_kills_its_worker_ends_with_an_error(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two, "_call", two._call.options(max_retries=1))
+    with pytest.raises(DiptychError, match="Workers died"):
+        two.submit(die).result()
+
+
+def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog\naxolotl")
+    texts = [("an axolotl" if i % 50 == 0 else "a cat" if i % 3 else "IMG") + f" {i}" for i in range(2000)]
+    (tmp_path / "pool.txt").write_text("\n".join(texts))
+    curator, run, stream = MetaCLIP(str(tmp_path / "entries.txt"), t=100), Run(seed=1), open_stream(str(tmp_path / "pool.txt"))
+    shards = cut(stream, 3000)
+    assert len(shards) > 4
+    whole = curator.plan(Kit(), stream, run)
+    plan: Any = plan_in(tmp_path / "parts", curator, Kit, shards, run, {}, pool=two)
+    np.testing.assert_array_equal(plan.counts, whole.counts)
+    assert (plan.texts, plan.matched) == (whole.texts, whole.matched)
+    one = apply_plan(curator, Kit(), plan, stream, run, tmp_path / "one", about={})
+    many = apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
+    assert (many.seen, many.kept, many.broken) == (one.seen, one.kept, one.broken)
+    assert _kept(tmp_path / "many") == _kept(tmp_path / "one")
+    assert sorted(p.name for p in (tmp_path / "many").glob("*.json")) == ["curate.json"]
+    with pytest.raises(UsageError, match="--resume"):
+        apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
+    assert apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100, resume=True) == many
+
+
+def _kept(out: Path) -> list[dict[str, Any]]:
+    return [row for part in sorted(out.glob("part-*.parquet")) for row in pq.read_table(part).to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("somewhere", "is no cluster"),
+        ("local:0", "is no cluster"),
+        ("ray://head:10001", "is no cluster"),
+        ("127.0.0.1:1", "No Ray cluster answers"),
+    ],
+)
+def test_a_wrong_address_is_a_usage_error(address: str, says: str) -> None:
+    pytest.importorskip("ray")
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr("ray.is_initialized", lambda: False)
+        with pytest.raises(UsageError, match=says):
+            Cluster(address)
+    with pytest.raises(UsageError, match="at least 1 CPU"):
+        Cluster("local", threads=0)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"diptych\[scale\]"):
+        cluster.Cluster("local:2")
