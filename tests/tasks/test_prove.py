@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
-from diptych.core.errors import MissingEvidence, NotAvailable, UsageError
+from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.pools import Pool
@@ -166,9 +167,19 @@ def test_a_data_set_without_a_pool_cannot_prove_what_reads_texts(folder: Path) -
         prove("description", ColourBackbone(), Run(), datasets=[str(folder)])
 
 
-def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIPTYCH_DATA", str(folder.parent))
     assert find_data("colours").name == "colours"
+    monkeypatch.chdir(folder.parent)
+    assert find_data("colours").name == "colours", "both names are the one folder"
+    (tmp_path / "colours").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(f"./colours for the first, or {folder}")):
+        find_data("colours")
+    with pytest.raises(DataError, match="No pictures"):
+        find_data("./colours")
+    assert find_data(str(folder)).name == "colours"
+    (tmp_path / "colours").rmdir()
     monkeypatch.delenv("DIPTYCH_DATA")
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
         find_data("colours")

@@ -157,12 +157,16 @@ def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
 
     Raises:
         NotAvailable: it is none of these.
+        UsageError: it is a folder here and one in DIPTYCH_DATA, as where results were written to a folder of the data set's name.
     """
+    root = os.environ.get("DIPTYCH_DATA", "")
+    there = Path(root) / name
+    if root and not name.startswith(("demo:", ".")) and not Path(name).is_absolute() and there.exists():
+        if Path(name).exists() and not there.samefile(name):
+            raise UsageError(f"{name} is a folder here and one in DIPTYCH_DATA: write ./{name} for the first, or {there} for the other.")
+        return replace(open_data(there, keys), name=name)
     if name.startswith("demo:") or Path(name).exists():
         return open_data(name, keys)
-    root = os.environ.get("DIPTYCH_DATA", "")
-    if root and (Path(root) / name).exists():
-        return replace(open_data(Path(root) / name, keys), name=name)
     raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give --data another one.")
 
 
