@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core.errors import UsageError
-from diptych.core.method import Regions, Scores
+from diptych.core.method import Regions, ScoreKind, Scores
 from diptych.data.pixels import normalise, prepare
 
 if TYPE_CHECKING:
@@ -108,14 +108,15 @@ def slide(image: Tensor, windows: Windows, recipe: PixelRecipe, stride: int, sco
 
 
 def dense_map(regions: Regions) -> Tensor:
-    """Return the (K, h, w) class map of regions: the scores of a dense map, S(c, x) = sum_q p_q(c) m_q(x) of masks.
+    """Return the (K, h, w) class map of regions: scores of a dense map, log-probabilities as probabilities; sum_q p_q(c) m_q(x) of masks.
 
     Raises:
         UsageError: masks with scores that are not log-probabilities.
     """
     scores = regions.scores
     if regions.masks is None:
-        return scores.ranked().T.unflatten(1, regions.grid)  # type: ignore[no-untyped-call, no-any-return]
+        values = scores.ranked().exp() if scores.kind == "log_prob" else scores.ranked()
+        return values.T.unflatten(1, regions.grid)  # type: ignore[no-untyped-call, no-any-return]
     if scores.kind != "log_prob":
         raise UsageError(f"Masks are weighted by probabilities, and these scores are of kind {scores.kind!r}: give log_prob.")
     return torch.einsum("qk,qhw->khw", scores.ranked().exp(), regions.masks)
@@ -147,8 +148,8 @@ def label_map(regions: Regions, groups: Sequence[int] | None = None, *, backgrou
     strips = []
     for start in range(0, height, rows):
         values = upsampled(maps, height, width, start, min(start + rows, height))
-        if threshold is not None and regions.masks is None:
-            values = values.softmax(0) if kind == "logit" else values.exp()
+        if threshold is not None and kind == "logit":
+            values = values.softmax(0)
         best, query = values.max(0)
         labels = owner[query]
         strips.append(labels if threshold is None else labels.masked_fill(best < threshold, background))
@@ -164,9 +165,9 @@ def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> T
     return F.interpolate(strip[None], (stop - start, width), mode="bilinear", align_corners=False)[0]
 
 
-def cells(maps: Tensor, size: tuple[int, int]) -> Regions:
-    """Return (K, h, w) logit maps as the regions of an image of that (H, W) size: one region a cell."""
-    return Regions(Scores(maps.flatten(1).T.contiguous(), "logit"), size, (maps.shape[1], maps.shape[2]))
+def cells(maps: Tensor, size: tuple[int, int], kind: ScoreKind = "logit") -> Regions:
+    """Return (K, h, w) maps of logits (or what ``kind`` says) as the regions of an image of that (H, W) size: one region a cell."""
+    return Regions(Scores(maps.flatten(1).T.contiguous(), kind), size, (maps.shape[1], maps.shape[2]))
 
 
 def squashed(image: Image.Image, recipe: PixelRecipe, side: int | None = None) -> Tensor:

@@ -148,6 +148,10 @@ def test_as_data_they_have_a_test_split_with_masks(twelve: Pictures, boxes: Scen
     pasted = pasted_data("p", Table(boxes.photos, {"mask": Column("mask", boxes.masks)}), names, 3)
     assert mosaic.classes == names
     assert pasted.classes == ("background", "class 0", "class 2", "class 4", "class 6")
+    kept = tuple(np.where(m == IGNORE, 1, m).astype(np.uint8) for m in boxes.masks)  # class 1 is "background": the same places
+    named = pasted_data("p", Table(boxes.photos, {"mask": Column("mask", kept)}), (names[0], "background", *names[2:]), 3)
+    assert named.classes == pasted.classes
+    assert named.hash == pasted.hash
     for data in (mosaic, pasted):
         table = data.split("test").take([2, 0])
         assert len(table) == 2

@@ -20,7 +20,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.dense import Windows, dense_map, label_map
 from diptych.features.heads import text_head
-from diptych.methods.segment.maskclip import MaskCLIP, cell_embeddings, denoised, patch_embeddings
+from diptych.features.patches import cell_embeddings, patch_embeddings
+from diptych.methods.segment.maskclip import MaskCLIP, denoised
 
 NAMES = ClassNames(("cat", "dog", "red barn"))
 SMALL = Windows(side=40, window=32, stride=16)
@@ -67,7 +68,7 @@ def test_a_resnets_cell_is_its_value() -> None:
     dense, x = dense_of(v, spec("resnet")), pixels(64, 2)
     m = dense.maps(x)[-1]
     value, out = (layer.weight[:, :, None, None] for layer in (v.attnpool.v_proj, v.attnpool.c_proj))
-    assert close(cell_embeddings(dense, x), F.conv2d(F.conv2d(m, value, v.attnpool.v_proj.bias), out, v.attnpool.c_proj.bias))
+    assert close(cell_embeddings(dense, m), F.conv2d(F.conv2d(m, value, v.attnpool.v_proj.bias), out, v.attnpool.c_proj.bias))
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -22,12 +22,13 @@ IGNORE = 255
 """The value of pixels that do not count, in the masks that come out."""
 
 
-def read_semantic(folder: str | Path, void: Collection[int] = ()) -> LabelledData:
+def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str = "labels.csv") -> LabelledData:
     """Read ``labels.csv`` (path, mask, and maybe split) and ``classes.csv`` (value, name) of a folder.
 
     Args:
         folder: holds the two tables; pictures and masks lie below it.
         void: values of ``classes.csv`` that name no class: their pixels do not count.
+        listing: file name of the first table.
 
     Returns:
         Data whose classes are the other names, in the order of their values, and whose column "mask" holds (H, W) uint8 positions among
@@ -38,7 +39,7 @@ def read_semantic(folder: str | Path, void: Collection[int] = ()) -> LabelledDat
         DataError: a column is missing, a value is no number or is doubled, or there are no classes, or more than 255.
     """
     root = Path(folder)
-    data = read_typed(root / "labels.csv", {"mask": Typed("mask", "mask")})
+    data = read_typed(root / listing, {"mask": Typed("mask", "mask")})
     named = read_columns(root / "classes.csv")
     try:
         names = {int(value): name for value, name in zip(named["value"], named["name"], strict=True)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -219,13 +219,17 @@ def mosaic_data(name: str, table: Table[Any], classes: tuple[str, ...], count: i
 def pasted_data(name: str, table: Table[Any], classes: tuple[str, ...], count: int, seed: int = 0) -> LabelledData:
     """Return pasted cut-outs as a test split with masks; class 0 is "background", the others are those that have a cut-out.
 
+    What is "background" in the photos is nothing to cut out, but a place to paste on.
+
     Raises:
         DataError: the photos have no masks.
     """
     column = table.columns.get("mask")
     if column is None:
         raise DataError(f"The photos of {name} have no masks, along which things are cut out: give photos with label maps.")
-    made = Pasted(table.items, column.values, count, seed)
+    free = classes.index(BACKGROUND) if BACKGROUND in classes else IGNORE
+    masks = Masks(tuple(range(len(table))), partial(_freed, column.values, free))
+    made = Pasted(table.items, masks, count, seed)
     return LabelledData(name, (BACKGROUND, *(classes[k] for k in made.present)), {"test": Table(made, {"mask": _masks(made)})})
 
 
@@ -246,6 +250,11 @@ def largest_square(free: NDArray[np.bool_]) -> tuple[int, int, int]:
         low, high = (middle, high) if place(middle) else (low, middle - 1)
     left, top = (place(low) if low else None) or (0, 0)
     return left, top, low
+
+
+def _freed(masks: Any, free: int, index: int) -> NDArray[np.uint8]:
+    mask = np.asarray(masks[index])
+    return np.where(mask == free, IGNORE, mask).astype(np.uint8)
 
 
 def _square(photo: Image.Image) -> Image.Image:

@@ -7,69 +7,24 @@ logits = scale s + bias, averaged over windows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.backbones.towers.kernels import identity_attention
-from diptych.core.backbone import Backbone, Dense, State, Tower
+from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
 from diptych.features.dense import WINDOWS, Windows, cells, resized, slide
 from diptych.features.heads import logits, text_head
-
-Block = Literal["value", "value-only", "tokens"]
-"""What the last block does: values in place of attention, values without residual and MLP (Trident's), or nothing special."""
-
-
-def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value") -> Tensor:
-    """Return (B, D, h, w) embeddings, not normalised, of the patches of (B, 3, H, W) normalised pixels.
-
-    Each patch goes through the tower's own pooling alone: for CLS and mean that is the norm, for an attention pool its value.
-    """
-    last = tower.depth - 1
-    s = tower.blocks(tower.start(x), stop=last)
-    if block == "value-only":
-        h = tower.attend(s, last, identity_attention)
-    else:
-        h = tower.blocks(s, last, kernel=identity_attention if block == "value" else None).h
-    assert s.grid is not None
-    patches = h[:, s.prefix : s.prefix + s.grid[0] * s.grid[1]]
-    alone = patches.reshape(-1, 1, patches.shape[2])
-    pool = None if s.pool is None else alone.new_ones(len(alone), 1)
-    z = tower.project(tower.pooled(State(alone, pool=pool, grid=(1, 1))))
-    return z.reshape(len(x), *s.grid, -1).permute(0, 3, 1, 2)
-
-
-def cell_embeddings(dense: Dense, x: Tensor) -> Tensor:
-    """Return (B, D, h, w) embeddings of the cells of the last map, each pooled alone: for CLIP's ResNets, the value of the cell."""
-    m = dense.maps(x)[-1]
-    h, w = m.shape[2:]
-    alone = torch.eye(h * w, device=m.device).reshape(1, h * w, h, w).expand(len(m), -1, -1, -1)
-    return dense.project(dense.pool(m, alone)).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
-
-
-def embedder(backbone: Backbone, block: Block) -> Callable[[Tensor], Tensor]:
-    """Return what embeds the patches of an image tower, or, where there is none, the cells of the dense map.
-
-    Raises:
-        MissingHook: the backbone has neither, or no tower for a block other than "value".
-    """
-    try:
-        return partial(patch_embeddings, backbone.tower("image"), block=block)
-    except MissingHook:
-        if block != "value":
-            raise
-        return partial(cell_embeddings, backbone.dense())
+from diptych.features.patches import Block, check_patches, embed_patches
 
 
 def denoised(maps: Tensor, threshold: float) -> Tensor:
@@ -146,7 +101,7 @@ class MaskCLIP(Segmenter):
             MissingHook: the backbone has neither an image tower nor dense maps.
         """
         backbone = kit.need(Backbone)
-        embedder(backbone, self.block)
+        check_patches(backbone, self.block)
         head = text_head(backbone, classes.prompts(), run)
         return FittedMaskCLIP(classes, backbone, head, self.block, self.windows, self.denoise)
 
@@ -171,11 +126,11 @@ class FittedMaskCLIP(FittedSegmenter):
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
         """Yield the dense map of each image: (h * w, K) logits at the resized image's pixels."""
-        embeddings, stride = embedder(self.backbone, self.block), self.backbone.dense().strides[-1]
+        stride = self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
-                (z,) = embeddings(x.to(run.device))
+                (z,) = embed_patches(self.backbone, x.to(run.device), self.block)
             unit = normalize(z.float().permute(1, 2, 0), dim=-1)
             return logits(self.backbone, unit, self.head.to(unit)).permute(2, 0, 1).cpu()
 

@@ -1,0 +1,309 @@
+"""CLIP-DINOiser: average MaskCLIP's patches over those that belong together, as two convolutions on CLIP itself have learnt to tell.
+
+E  = normalise(Conv3x3(G))                        G: an earlier layer of the same pass, (C, h, w)
+A  = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]       (n, n), n = h w
+F' = sum_j A_ij F_j / (sum_j A_ij + 1e-6)         F: MaskCLIP's patch embeddings
+P  = softmax(scale normalise(F') T^T)             averaged over windows
+b  = Conv1x1(normalise(G));  where max P < delta and sigmoid(b) <= 1/2, the class "background" gets P = 1
+loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same pixels
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+
+from diptych.core.backbone import Backbone, Space
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
+from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.run import Run
+from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.data.pixels import normalise
+from diptych.features.dense import WINDOWS, Windows, cells, resized, slide
+from diptych.features.heads import logits, text_head
+from diptych.features.patch_teacher import centred, objects, teacher_patches, together
+from diptych.features.patches import check_patches, tapped_patches
+from diptych.features.vectors import Vectors
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+Targets = Literal["own", "another's"]
+BACKGROUND = "background"
+_WIDTH = 256
+_TAU = 0.3
+
+
+def affinity(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return (B, n, n) cosines in [-1, 1] of the cells of (B, C, h, w), convolved by (E, C, 3, 3) with the border repeated."""
+    e = normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
+    return e.mT @ e
+
+
+def objectness(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return (B, h, w) logits that a cell of (B, C, h, w) belongs to an object, by a (1, C, 1, 1) convolution of the unit cells."""
+    return F.conv2d(normalize(g, dim=1), weight, bias)[:, 0]
+
+
+def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
+    """Return (B, D, h, w): each patch the mean of all, weighted by affinities from ``gamma`` on; zeros where none reaches it.
+
+    Args:
+        f: (B, D, h, w) patches.
+        a: (B, n, n) affinities, n = h w; row = the patch that receives.
+        gamma: threshold.
+    """
+    kept = a * (a >= gamma)
+    mixed = kept @ f.flatten(2).mT / (kept.sum(-1, keepdim=True) + 1e-6)
+    return mixed.mT.reshape(f.shape)
+
+
+class Heads(nn.Module):
+    """The two convolutions.
+
+    Args:
+        width: C of the layer that they read.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.affinity = nn.Conv2d(width, _WIDTH, 3)
+        self.background = nn.Conv2d(width, 1, 1)
+
+
+class PatchTrainee(Trainee):
+    """Trains the two convolutions; towers and teacher have spoken before.
+
+    Args:
+        heads: what is trained.
+        factor: of the learning rate of the background convolution.
+    """
+
+    def __init__(self, heads: Heads, factor: float) -> None:
+        self.heads, self.factor = heads, factor
+
+    def module(self) -> nn.Module:
+        """Return the convolutions."""
+        return self.heads
+
+    def groups(self) -> list[ParamGroup]:
+        """Return one group a convolution."""
+        return [
+            ParamGroup(("affinity.weight", "affinity.bias")),
+            ParamGroup(("background.weight", "background.bias"), lr=self.factor),
+        ]
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return the layer of one crop with its targets."""
+        return {"g": row.item, **row.columns}
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the authors have it."""
+        g, p = batch["g"], dict(self.heads.named_parameters())
+        a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
+        b = objectness(g, p["background.weight"], p["background.bias"])
+        return {
+            "affinity": binary_cross_entropy_with_logits(a, batch["together"].to(a)),
+            "background": binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
+        }
+
+
+@dataclass(frozen=True)
+class CLIPDINOiser(Segmenter):
+    """Train the two convolutions on crops of unlabelled photos, beside a frozen teacher.
+
+    Args:
+        gamma: affinity from which on two patches belong together, in [-1, 1].
+        delta: best probability below which a patch may be background, in [0, 1].
+        windows: shorter side of the resize, window and stride; crops of the training have the window's side.
+        photos: crops that are learnt from, one a photo, >= 1: the paper's 1000; of fewer photos all are taken.
+        steps: optimiser steps, >= 1; the paper's 100 epochs of 1000 are 6300.
+        batch: crops a step, >= 1; fewer crops than that are one batch.
+        rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
+        background_rate: that of the background convolution, > 0.
+        targets: "own", or "another's": each crop is taught what the teacher says of another one, the control that has nothing to learn.
+
+    Raises:
+        UsageError: a number or word out of its range.
+
+    Source: Wysoczanska et al. 2024 (arXiv 2312.12359), section 3.
+    """
+
+    gamma: float = 0.2
+    delta: float = 0.99
+    windows: Windows = WINDOWS
+    photos: int = 48
+    steps: int = 120
+    batch: int = 4
+    rate: float = 1e-3
+    background_rate: float = 1e-2
+    targets: Targets = "own"
+
+    card: ClassVar[Card] = Card(
+        slug="clip-dinoiser",
+        name="CLIP-DINOiser",
+        title="CLIP-DINOiser: Teaching CLIP a few DINO tricks",
+        url="https://arxiv.org/abs/2312.12359",
+        year=2024,
+        verb="segment",
+        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in one pass of CLIP.",
+        needs=Needs(hooks=("text", "dense"), parts=("Space",), extras=("train",), evidence=("unlabelled",)),
+        trains="two convolutions",
+        headlines=(
+            Headline("PASCAL VOC, 20 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 80.9, "", "Trident's README"),
+            Headline("PASCAL Context, 59 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 35.9, "", "Trident's README"),
+            Headline("COCO-Stuff, 171 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 24.6, "", "Trident's README"),
+            Headline(
+                "mean of 8 data sets", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 40.3, "MaskCLIP on other weights 30.3", "Trident's README"
+            ),
+        ),
+        reference=Reference("https://github.com/wysoczanska/clip_dinoiser", "", "Apache-2.0"),
+        differs=(
+            "The teacher is any image encoder: of a ViT the values of the last attention, as in the paper; of a convolutional one the cells"
+            " of its last map, less their mean over all crops. Without DINO's weights at hand, the proof is taught by Lite0, which was"
+            " trained on ImageNet's labels.",
+            "Objects are FOUND's coarse rule on the teacher's own patches (heads count alike), where the paper takes FOUND's trained head.",
+            "Without an image tower, the map before the last is tapped, and the last one's cells are brought to its finer grid.",
+            "The scale of the checkpoint stands before the softmax; the authors write 100, which is CLIP's own.",
+            "Crops are drawn once and seen again in every epoch, and no step lowers the rate; the paper crops anew and divides it by 10"
+            " at step 5000. Photos are drawn without replacement.",
+            "By default 48 crops, 120 steps of 4 and a rate of 1e-3, for one core; the paper has 1000, 6300 of 16 and 5e-5.",
+        ),
+        proof=ProofPlan(
+            claim="Pooling by the learnt affinity beats MaskCLIP (mIoU), whose patches it pools.",
+            control="Taught what the teacher says of another photo, it does not beat MaskCLIP.",
+            datasets=("msrc_small", "mosaic:caltech40", "paste:coco_mini"),
+            minutes=50.0,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.targets not in ("own", "another's"):
+            raise UsageError(f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and targets own or another's: change {self}.")
+        if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
+            raise UsageError(f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}.")
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
+        """Train on photos without labels; the last step counts. Memory: n^2 + 4 n C bytes a crop (3 MB for ViT-B/16).
+
+        Raises:
+            MissingPart: the kit has no backbone, or no image encoder named "teacher".
+            MissingHook: the backbone or the teacher has neither an image tower nor dense maps.
+            MissingEvidence: there are no unlabelled photos.
+            MissingExtra: accelerate is not installed.
+            DataError: the unlabelled photos are fewer than two.
+            UnreadableItem: a photo cannot be read.
+        """
+        backbone, teacher = kit.need(Backbone), kit.need(Space, "teacher")
+        check_patches(backbone)
+        if evidence.unlabelled is None:
+            raise MissingEvidence("CLIP-DINOiser learns from photos without labels, and evidence.unlabelled is missing: give some.")
+        if len(evidence.unlabelled) < 2:
+            raise DataError(f"{len(evidence.unlabelled)} photos are too few to learn from: give two at least, better a hundred.")
+        table = self._lesson(backbone, teacher, evidence.unlabelled, run)
+        with run.seeded("clip-dinoiser"):
+            heads = Heads(int(table.items[0].shape[0]))
+        settings = Fit(
+            self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999), eps=1e-8,
+            decay=0.01,
+        )  # fmt: skip
+        with torch.enable_grad():
+            train(PatchTrainee(heads, self.background_rate / self.rate), table, settings, replace(run, out=None, workers=0))
+        learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
+        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
+
+    def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
+        """Return the tapped layer of a crop of each drawn photo, with the teacher's word on it."""
+        order = torch.randperm(len(photos), generator=run.generator("clip-dinoiser photos"))[: self.photos].tolist()
+        multiple = math.lcm(backbone.dense().strides[-1], teacher.dense().strides[-1])
+        side = max(multiple, self.windows.window // multiple * multiple)
+        layers, vectors, looks = [], [], []
+        with run.track("teach", len(order)) as bar, torch.no_grad():
+            for n in order:
+                x = cropped(photos[n], side, np.random.default_rng([run.integer("clip-dinoiser crops"), n]))[None].to(run.device)
+                _, g = tapped_patches(backbone, normalise(x, backbone.spec.pixels))
+                v, looked = teacher_patches(teacher, normalise(x, teacher.spec.pixels))
+                for held, m in ((layers, g), (vectors, v), (looks, looked[:, None])):
+                    held.append(m.float().cpu())
+                bar.advance()
+            grid = layers[0].shape[2:]
+            pairs, things = [], []
+            for v, looked in zip(centred(teacher, vectors), looks, strict=True):
+                v, looked = (F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (v, looked))
+                pairs.append(together(v, self.gamma)[0])
+                things.append(objects(v, looked[:, 0], _TAU)[0])
+        if self.targets == "another's":
+            pairs, things = ([*given[1:], given[0]] for given in (pairs, things))
+        words = {"together": Column("vector", pairs), "objects": Column("vector", things)}
+        return Table(Vectors([g[0] for g in layers], Subset(photos, tuple(order))), words)
+
+
+def cropped(photo: Image.Image, side: int, rng: np.random.Generator) -> Tensor:
+    """Return a (3, S, S) crop in [0, 1] of a photo whose shorter side became S, mirrored half of the time, its brightness within a half."""
+    x = resized(photo, side)
+    top, left = (int(rng.integers(max(1, length - side + 1))) for length in x.shape[1:])
+    x = x[:, top : top + side, left : left + side]
+    x = x.flip(2) if rng.random() < 0.5 else x
+    return (x * rng.uniform(0.5, 1.5)).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class FittedCLIPDINOiser(FittedSegmenter):
+    """Two trained convolutions and a text head.
+
+    Args:
+        classes: K names; the rule for background holds where one of them is "background".
+        backbone: embeds the patches.
+        head: (K, D) unit class embeddings.
+        heads: weights of the convolutions.
+        method: gamma, delta and windows.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+    heads: Mapping[str, Tensor]
+    method: CLIPDINOiser
+
+    def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
+        """Return the same convolutions beside other class texts: they have seen no name."""
+        return replace(self, classes=classes, head=text_head(self.backbone, classes.prompts(), run))
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return (B, K, h, w) of (B, 3, H, W) normalised pixels, on the grid of the tapped layer."""
+        f, g = (t.float() for t in tapped_patches(self.backbone, x))
+        p = {name: t.to(g) for name, t in self.heads.items()}
+        f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
+        f = pooled(f, affinity(g, p["affinity.weight"], p["affinity.bias"]), self.method.gamma)
+        unit = normalize(f.permute(0, 2, 3, 1), dim=-1)
+        found = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
+        if BACKGROUND in self.classes.names:
+            b = objectness(g, p["background.weight"], p["background.bias"])
+            ground = (found.amax(1) < self.method.delta) & (b <= 0)  # a logit of 0 is a probability of 1/2
+            sure = F.one_hot(torch.tensor(self.classes.names.index(BACKGROUND)), len(self.classes)).to(found)
+            found = torch.where(ground[:, None], sure[:, None, None], found)
+        return found
+
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        """Yield the dense map of each image: (h * w, K) log-probabilities at the resized image's pixels."""
+        windows, stride = self.method.windows, self.backbone.dense().strides[-1]
+
+        def scores(x: Tensor) -> Tensor:
+            with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
+                return self.probabilities(x.to(run.device))[0].cpu()
+
+        for i in range(len(images)):
+            image = images[i]
+            maps = slide(resized(image, windows.side), windows, self.backbone.spec.pixels, stride, scores)
+            yield cells(maps.clamp_min(torch.finfo(maps.dtype).tiny).log(), (image.height, image.width), "log_prob")
