@@ -152,9 +152,9 @@ class DeltaEdit(Editor):
             control="Edits by the words of another picture do what was asked no more often than what was not.",
             datasets=("factors",),
             stage="mechanism",
-            minutes=20.0,
+            minutes=8.0,
         ),
-        variants={"": {}, "small": {"bank": 4096, "width": 128, "probes": 32, "rate": 0.2}},
+        variants={"": {}, "small": {"beta": 0.2, "bank": 2048, "passes": 30, "width": 128, "probes": 16, "rate": 0.2}},
     )
 
     def __post_init__(self) -> None:
