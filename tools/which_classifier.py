@@ -85,15 +85,21 @@ class Row:
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
-    """Return the rows of all boards, in the order of their file names, and the boards."""
+    """Return the rows of all boards, in the order of their file names, and the boards.
+
+    A data set may have several boards with one backbone; a row that stands on two is taken from the first.
+    """
     needs = {card["slug"]: tuple(card["needs"]["evidence"]) for card in catalog.cards()}
-    rows, boards = [], []
-    for path in sorted(folder.glob("*.json")):
+    rows: dict[tuple[Any, ...], Row] = {}
+    boards = []
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.stem):
         board = json.loads(path.read_text(encoding="utf-8"))
         if board.get("kind") == "board":
             boards.append(board)
-            rows += [Row(path.name, board["dataset"], board["spec"]["name"], r, needs.get(r["method"], ())) for r in board["rows"]]
-    return rows, boards
+            for r in board["rows"]:
+                row = Row(path.name, board["dataset"], board["spec"]["name"], r, needs.get(r["method"], ()))
+                rows.setdefault((row.backbone, row.dataset, row.name, r["shots"]), row)
+    return list(rows.values()), boards
 
 
 def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
@@ -104,7 +110,8 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
         "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, behind its link. "
         'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the zero-shot '
         f"ensemble, corrected by Holm over the rows of its board, at {100 * LEVEL:.0f} %. On your own photos: "
-        "`diptych board classify DATA --export best`.",
+        "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set leans high. Fit "
+        "seconds are the largest of a system's boards, the first encoding of its texts included, on the machines that the boards name.",
         "",
         *_short(rows),
     ]
@@ -135,23 +142,21 @@ def _short(rows: Sequence[Row]) -> Iterator[str]:
             best = _best(group)
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
-            base = {r.board: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
-            where = "; ".join(
-                f"{r.shown()} with `{r.name}`" + (f", zero-shot {base[b].acc:.1f}" if b in base and base[b] is not r else "")
-                for b, r in best.items()
-            )
+            base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
+            where = "; ".join(f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items())
             names = " and ".join(f"`{name}`" for name in most)
             yield f"- `{backbone}`, {needs}: {names} had the highest top-1 on {max(won.values())} of {len(best)} sets. {where}."
 
 
 def _section(rows: Sequence[Row]) -> Iterator[str]:
-    boards = list(dict.fromkeys(row.board for row in rows))
-    place = {(row.name, row.board): row for row in rows}
-    yield "| system | " + " | ".join(_link(next(r for r in rows if r.board == b)) for b in boards) + " | better than zero-shot | fit, s |"
-    yield "|---|" + "---:|" * (len(boards) + 2)
+    sets = _sets(rows)
+    place = {(row.name, row.dataset): row for row in rows}
+    heads = [_links([r for r in rows if r.dataset == name]) for name in sets]
+    yield f"| system | {' | '.join(heads)} | better than zero-shot | fit, s |"
+    yield "|---|" + "---:|" * (len(sets) + 2)
     for name in dict.fromkeys(r.name for r in rows):
         own = [r for r in rows if r.name == name]
-        cells = [place[name, b].cell if (name, b) in place else "–" for b in boards]
+        cells = [place[name, one].cell if (name, one) in place else "–" for one in sets]
         compared = [r for r in own if r.data["gain"] is not None]
         better = f"{sum(r.change > 0 for r in compared)} of {len(compared)}" if compared else "–"
         yield f"| {own[0].called} | {' | '.join(cells)} | {better} | {max(r.data['seconds']['fit'] for r in own):.1f} |"
@@ -159,13 +164,13 @@ def _section(rows: Sequence[Row]) -> Iterator[str]:
 
 def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], str, str] | None:
     """Return sentences, file name and figure of the mean ranks over the sets that have so many shots; None for fewer than two sets."""
-    boards = [b for b in dict.fromkeys(r.board for r in rows) if any(r.board == b and r.data["shots"] == shots for r in rows)]
-    place = {(r.name, r.board): r for r in rows if r.data["shots"] in (0, shots) and r.board in boards}
-    names = [n for n in dict.fromkeys(n for n, _ in place) if all((n, b) in place for b in boards)]
-    if len(boards) < 2 or len(names) < 2:
+    sets = _sets([r for r in rows if r.data["shots"] == shots])
+    place = {(r.name, r.dataset): r for r in rows if r.data["shots"] in (0, shots) and r.dataset in sets}
+    names = [n for n in dict.fromkeys(n for n, _ in place) if all((n, one) in place for one in sets)]
+    if len(sets) < 2 or len(names) < 2:
         return None
-    ranks = mean_ranks(np.array([[place[n, b].acc for n in names] for b in boards])).tolist()
-    difference = critical_difference(len(names), len(boards))
+    ranks = mean_ranks(np.array([[place[n, one].acc for n in names] for one in sets])).tolist()
+    difference = critical_difference(len(names), len(sets))
     file = f"ranks-{re.sub('[^a-z0-9]+', '-', backbone.lower())}-{shots}-shot{'' if shots == 1 else 's'}.svg"
     svg = plots.critical_difference(names, ranks, difference, cliques(ranks, difference))
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
@@ -179,7 +184,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         "",
         f"![Mean ranks at {count}](figures/{file})",
         "",
-        f"{len(names)} systems on {len(boards)} sets ({', '.join(_link(next(r for r in rows if r.board == b)) for b in boards)}): "
+        f"{len(names)} systems on {len(sets)} sets ({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance (Nemenyi's test at "
         f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
         + (f" Not on all of these sets, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else ""),
@@ -197,21 +202,43 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             sets = rows.setdefault(re.sub(r", seed \d+$", "", label), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
-    if found:
+    tried = {row["method"] for board in boards for row in board["rows"]}
+    names = {card["slug"]: card["name"] for card in catalog.cards() if card["verb"] == "classify" and card["slug"] not in tried}
+    untried = [slug for slug, name in names.items() if not any(label.startswith(name) for told in found.values() for label in told)]
+    if found or untried:
         yield "### What is not there, and why"
         yield ""
+    if untried:
+        yield f"- Not measured yet: {', '.join(f'`{slug}`' for slug in untried)}."
     for reason, labels in found.items():
         told = "; ".join(label + " (" + ", ".join(sets) + ")" for label, sets in labels.items())
         yield f"- {told}: {reason}"
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return the row of highest top-1 of each board; of equals the first."""
-    return {b: max((r for r in rows if r.board == b), key=lambda r: r.acc) for b in dict.fromkeys(r.board for r in rows)}
+    """Return the row of highest top-1 of each data set; of equals the first."""
+    return {name: max((r for r in rows if r.dataset == name), key=lambda r: r.acc) for name in _sets(rows)}
+
+
+def _against(base: Row, row: Row) -> str:
+    """Say what the zero-shot ensemble reached, and whether the difference is shown."""
+    if base is row:
+        return ""
+    return f", zero-shot {base.acc:.1f}" + ("" if row.change else ", a difference not shown")
+
+
+def _sets(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(r.dataset for r in rows))
 
 
 def _link(row: Row) -> str:
     return f"[{row.dataset}](../results/boards/{row.board})"
+
+
+def _links(rows: Sequence[Row]) -> str:
+    """Return a data set with links to all of its boards."""
+    first, *others = {r.board: r for r in rows}.values()
+    return " ".join([_link(first), *(f"[+](../results/boards/{r.board})" for r in others)])
 
 
 def _order(needs: str) -> tuple[int, int]:

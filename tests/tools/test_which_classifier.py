@@ -34,10 +34,10 @@ def row(method: str, shots: int, acc: float, gain: float | None, p: float | None
     }  # fmt: skip
 
 
-def write(folder: Path, name: str, rows: list[dict[str, Any]], **more: Any) -> None:
+def write(folder: Path, name: str, rows: list[dict[str, Any]], file: str = "", **more: Any) -> None:
     folder.mkdir(exist_ok=True)
     board = {"kind": "board", "dataset": name, "spec": {"name": "lite"}, "rows": rows, **more}
-    (folder / f"{name}.json").write_text(json.dumps(board))
+    (folder / f"{file or name}.json").write_text(json.dumps(board))
 
 
 def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
@@ -52,12 +52,15 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
     assert (
         "- `lite`, 4 labelled photos a class: `gda` and `coop` had the highest top-1 on 1 of 2 sets. "
         "[a](../results/boards/a.json) 80.0 (70.0-90.0) with `gda`, zero-shot 50.0; "
-        "[b](../results/boards/b.json) 60.0 (50.0-70.0) with `coop`, zero-shot 50.0."
+        "[b](../results/boards/b.json) 60.0 (50.0-70.0) with `coop`, zero-shot 50.0, a difference not shown."
     ) in text
     assert "| `gda` | **80.0** | *40.0* | 1 of 2 | 1.2 |" in text, "significantly worse is not better"
     assert "| `coop` | 60.0 | 60.0 | 0 of 2 | 1.2 |" in text
     assert "3 systems on 2 sets" in text
     assert "- GLSim, 4 shots (a, b): lite has no tower." in text
+    (untried,) = (line for line in text.splitlines() if line.startswith("- Not measured yet: "))
+    assert "`nola`" in untried
+    assert not any(f"`{slug}`" in untried for slug in ("gda", "coop", "glsim", "zero-shot"))
     assert "- CoOp (a, b): some rows left out: its time-out of 9 s was over." in text
     figure = tmp_path / "figures" / "ranks-lite-4-shots.svg"
     assert "figures/ranks-lite-4-shots.svg" in text
@@ -79,6 +82,20 @@ def test_what_else_a_system_was_given_is_said(tool: Any, tmp_path: Path) -> None
     assert "| `dn-cbm` (and photos without labels) |" in text
     assert "| `discriminative-descriptions` (and descriptions) |" in text
     assert "Mean ranks at" not in text, "one set ranks nothing"
+
+
+def test_two_boards_of_one_set_share_a_column(tool: Any, tmp_path: Path) -> None:
+    base = row("zero-shot", 0, 0.5, None, variant="ensemble")
+    for name in ("a", "b"):
+        write(tmp_path / "boards", name, [base, row("gda", 1, 0.6, 0.1, 0.2)])
+        write(tmp_path / "boards", name, [{**base, "metrics": {"acc1": 0.9}}, row("coop", 1, 0.7, 0.2, 0.01)], f"{name}-more")
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    header = "| system | [a](../results/boards/a.json) [+](../results/boards/a-more.json) | [b](../results/boards/b.json)"
+    assert header in text
+    assert "| `coop` | **70.0** | **70.0** |" in text
+    assert "3 systems on 2 sets" in text
+    assert text.count("`zero-shot, ensemble` |") == 1
 
 
 def test_without_boards_nothing_is_claimed(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:
