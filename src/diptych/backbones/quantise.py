@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ FITTED, JUDGED = 56, 24
 """Packaged clothes that ranges are fixed on, beside all packaged photos, and others that the vectors are compared on."""
 
 
-def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Sequence[Image.Image]) -> None:
+def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Iterable[Image.Image]) -> None:
     """Write a float32 graph with int8 products as ``target`` (.xml, its weights beside it as .bin).
 
     Weights have a scale a channel, activations one a tensor. Where most products are matrix products (ViTs), activations are smoothed
@@ -34,7 +34,7 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Sequenc
         graph: ONNX, of an image encoder.
         target: file to write.
         encoder: gives the inputs.
-        pictures: N that the ranges are fixed on.
+        pictures: what the ranges are fixed on; one at a time is in memory, and all of their inputs.
 
     Raises:
         MissingExtra: OpenVINO or NNCF is not installed.
@@ -43,10 +43,10 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Sequenc
     model = ov.Core().read_model(str(graph))
     kinds = [op.get_type_name() for op in model.get_ops()]
     transformer = kinds.count("MatMul") > kinds.count("Convolution") + kinds.count("GroupConvolution")
-    inputs = nncf.Dataset([np.asarray(encoder.inputs([picture])) for picture in pictures])
+    inputs = [np.asarray(encoder.inputs([picture])) for picture in pictures]
     with contextlib.redirect_stdout(io.StringIO()):  # bars
         small = nncf.quantize(
-            model, inputs, subset_size=len(pictures), model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            model, nncf.Dataset(inputs), subset_size=len(inputs), model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=_extremes()),
         )  # fmt: skip

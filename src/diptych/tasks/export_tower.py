@@ -9,7 +9,7 @@ OpenVINO's graphs are model.xml with their weights in model.bin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -181,7 +181,7 @@ def export(
     return made
 
 
-def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: list[Any] | None) -> Runner:
+def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: _Pictures | None) -> Runner:
     """Write an encoder's graph and return what runs it."""
     _clear(folder)
     inputs = to_onnx(encoder, folder / GRAPH)
@@ -192,7 +192,7 @@ def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: list[Any
         ov = openvino()
         ov.save_model(ov.Core().read_model(str(folder / GRAPH)), str(folder / IR), compress_to_fp16=False)
     else:
-        quantise(folder / GRAPH, folder / IR, encoder, pictures or [])
+        quantise(folder / GRAPH, folder / IR, encoder, pictures or ())
     (folder / GRAPH).unlink()
     return OpenVinoRunner(Made(folder, True, inputs=inputs, file=IR), "fp32" if whole else "int8")
 
@@ -202,25 +202,46 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _readable(images: Samples[Any], limit: int) -> list[Any]:
+@dataclass(frozen=True)
+class _Pictures:
+    """Readable images, read again whenever they are asked for: hundreds of full-size photos do not fit into memory.
+
+    Args:
+        images: the user's.
+        chosen: positions of those that can be read.
+    """
+
+    images: Samples[Any]
+    chosen: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.images[i] for i in self.chosen)
+
+    def chunks(self) -> Iterator[list[Any]]:
+        """Yield them, some at a time."""
+        for start in range(0, len(self.chosen), BATCH):
+            yield [self.images[i] for i in self.chosen[start : start + BATCH]]
+
+
+def _readable(images: Samples[Any], limit: int) -> _Pictures:
     found = []
     for i in _spread(len(images), limit):
         try:
-            found.append(images[i])
+            images[i]
         except UnreadableItem:
             continue
+        found.append(i)
     if not found:
         raise UsageError("None of the images can be read: give a folder of photos.")
-    return found
+    return _Pictures(images, tuple(found))
 
 
 def _spread(count: int, limit: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit)).round())] if count else []
 
 
-def _parity(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: list[Any] | None) -> Parity:
-    chunks = [None] if items is None else [items[i : i + BATCH] for i in range(0, len(items), BATCH)]
-    found = [compared(encoder, forward, c) for c in chunks]
+def _parity(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: _Pictures | None) -> Parity:
+    found = [compared(encoder, forward, c) for c in (items.chunks() if items else [None])]
     together, alone, mates = (np.concatenate([getattr(f, name) for f in found]) for name in ("together", "alone", "mates"))
     return Parity(len(together), float(together.min()), float(together.mean()), float(alone.min()), float(mates.min()))
 

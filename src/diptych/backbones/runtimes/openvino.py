@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.runtimes.made import Made
 from diptych.backbones.runtimes.onnx import arrays, threads_asked
+from diptych.core.errors import MissingExtra
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 """What OpenVINO computes in; of an int8 graph, what is not quantised."""
@@ -71,9 +72,16 @@ def options(precision: str, threads: int = 0) -> dict[str, Any]:
 
 
 def openvino() -> Any:
-    """Import OpenVINO without its telemetry, which would write an identifier into the home folder and report to a server."""
-    with without("openvino_telemetry"):
-        return importlib.import_module("openvino")
+    """Import OpenVINO without its telemetry, which would write an identifier into the home folder and report to a server.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        with without("openvino_telemetry"):
+            return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtra("openvino", "openvino", "OpenVINO") from error
 
 
 @contextlib.contextmanager
