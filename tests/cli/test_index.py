@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.colours import ColourBackbone
+from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 
 from diptych.features.index import Index
@@ -138,3 +138,20 @@ def test_bad_input_is_one_sentence(diptych: Cli, photos: Path, words: list[str],
     assert got.code == code
     assert says in got.err
     assert got.out == ""
+
+
+def test_clips_are_taken_in_and_found(diptych: Cli, tmp_path: Path) -> None:
+    for colour in ("red", "green"):
+        for frame in range(3):
+            coloured(tmp_path / "clips" / f"{colour}-clip" / f"{frame}.png", colour, frame)
+    made = diptych("index", "clips", "--frames", 2, "--out", "idx", "--json")
+    assert made.code == 0, made.err
+    assert made.data["entries"] == 2
+    again = diptych("index", "clips", "--frames", 2, "--out", "idx", "--json")
+    assert (again.data["added"], again.data["unchanged"]) == (0, 2)
+    answer = diptych("search", "idx", "green", "--json")
+    assert Path(answer.data["results"][0]["path"]).name == "green-clip"
+    assert answer.data["backbone"].endswith("+frames2")
+    assert diptych("search", "idx", "green", "--html", "page.html").code == 0  # a clip has no thumbnail
+    assert "leave them out" in diptych("index", "clips", "--frames", 2, "--caption", "x", "--out", "idx").err
+    assert "was indexed with" in diptych("index", "clips", "--frames", 3, "--out", "idx").err

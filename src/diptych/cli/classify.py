@@ -112,7 +112,7 @@ def classify(
             tower = options.open_backbone(backbone, run)
             evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
             found = classify_photos(
-                samples, named, _of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system, evidence=evidence,
+                samples, named, of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system, evidence=evidence,
                 reasons=reasons,
             )  # fmt: skip
             if not clips:
@@ -177,7 +177,7 @@ def clip_frames(photos: list[str], frames: int | None) -> int | None:
     return FRAMES if holds_clips(photos[0]) else None
 
 
-def _of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
+def of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
     """Return the backbone with clips in the place of photos; itself where these are photos."""
     if frames is None:
         return tower

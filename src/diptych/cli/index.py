@@ -24,6 +24,10 @@ def index(
     ann: Annotated[bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")] = False,
     image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.", show_default=False)] = None,
     caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.", show_default=False)] = None,
+    frames: Annotated[
+        int | None,
+        options.option("--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1, show_default=False),
+    ] = None,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
@@ -46,18 +50,26 @@ def index(
     made: Indexed | None = delete(out, remove) if remove else None
     built = {}
     if photos or ann:
+        from diptych.cli.classify import clip_frames, of_clips
+        from diptych.data.clip_records import clip_records
         from diptych.data.records import joined, open_records
         from diptych.features import ann as approximate
 
         keys = options.file_keys(cache, verify)
-        records = joined([open_records(p, keys, image=image, text=caption) for p in photos]) if photos else None
+        clips = clip_frames(photos, frames) if photos else frames
+        if clips and (image or caption):
+            raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
+        parts = [open_records(p, keys, image=image, text=caption) if clips is None else clip_records(p, clips, keys) for p in photos or ()]
+        records = joined(parts) if photos else None
         gone = photos or () if prune else ()
-        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if records and not ann else None
+        quick = records is not None and not ann and clips is None
+        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if quick else None
         done = unchanged(records, *known, out, prune=gone) if records and known else None
         if done is None:
-            run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
-            tower = options.open_backbone(backbone, run)
-            options.remember(backbone, tower, device, run, cache)
+            run = options.open_run(device, precision, batch, workers, cache, engine=engine if clips is None else "torch", draft=draft)
+            tower = of_clips(options.open_backbone(backbone, run), clips, run)
+            if clips is None:
+                options.remember(backbone, tower, device, run, cache)
             if records is not None:
                 done = take_in(records, tower, run, out, prune=gone)
             if ann or approximate.installed():
@@ -117,6 +129,7 @@ def search(
     with Index(folder) as opened:
         facts = dict(opened.facts)
 
+    from diptych.cli.classify import of_clips
     from diptych.tasks.record import write_bytes
     from diptych.tasks.search import Term
     from diptych.tasks.search import html as page
@@ -125,7 +138,8 @@ def search(
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]
     precision = str(facts.get("precision", "fp32"))
     run = options.open_run(device, precision, 1, 1, cache, engine=engine, draft=facts.get("decode") == "draft")
-    tower = options.open_backbone(backbone or str(facts.get("backbone", "lite")), run)
+    name, _, clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")
+    tower = of_clips(options.open_backbone(name, run), int(clips) if clips.isdecimal() else None, run)
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
     answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
