@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.support.backbone import SmallBackbone
+from tests.support.colours import ColourBackbone
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
+from diptych.features import head_cache
+from diptych.features.head_cache import read_head, write_head
 from diptych.features.heads import logits, text_head
 
 PROMPTS = [["a fox", "a red fox", "a fox"], ["a tea cup"], ["a red fox", "an oak"]]
@@ -82,3 +87,23 @@ def test_gradients_reach_what_is_trained() -> None:
     x, head = torch.ones(1, 16), torch.ones(2, 16, requires_grad=True)
     logits(SmallBackbone(), x, head).sum().backward()
     assert head.grad is not None
+
+
+def test_a_head_that_was_read_is_held_and_never_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, prompts = Run(cache=tmp_path / "cache"), [["red"], ["blue", "sky"]]
+    text = ColourBackbone().text
+    held = head_cache._Held(most=2)
+    monkeypatch.setattr(head_cache, "_HELD", held)
+    first = np.eye(2, 4, dtype=np.float32)
+    write_head(text, prompts, first, run)
+    read = read_head(text, prompts, run)
+    assert read is not None
+    read[:] = 7  # a caller's own
+    shutil.rmtree(tmp_path / "cache")
+    np.testing.assert_array_equal(read_head(text, prompts, run), first)
+    assert read_head(text, prompts[:1], run) is None
+    assert read_head(text, prompts, replace(run, cache=tmp_path / "other")) is None
+    for other in ("a", "b"):
+        write_head(text, [[other]], first[:1], run)
+        assert read_head(text, [[other]], run) is not None
+    assert read_head(text, prompts, run) is None  # let go of, and the folder that held it is gone
