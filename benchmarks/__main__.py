@@ -51,7 +51,7 @@ ROWS = {
     "texts:tiny": Entry("encoders.texts", ("tiny", 64), ("tiny", 8)),
     "folder:ViT-B-32:800x600": Entry("folders.vectors", ("ViT-B-32", 48, SMALL), None),
     "folder:lite:800x600": Entry("folders.vectors", ("lite", 128, SMALL), ("lite", 8, SMALL)),
-    "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), ("lite", 2, LARGE)),
+    "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), None),
     "scaling": Entry("folders.growing", ("lite", (1_000, 4_000, 16_000)), ("tiny", (64, 256))),
     "labels:10": Entry("heads.labels", (10, "ViT-B-32", 16), (10, "tiny", 2)),
     "labels:100": Entry("heads.labels", (100, "ViT-B-32", 8), None),
@@ -66,7 +66,7 @@ ROWS = {
     "reindex:50000": Entry("folders.unchanged", (50_000,), (1_000,)),
     "loss:clip:4096": Entry("losses.memory", ("clip", 4096), ("clip", 1024)),
     "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
-    "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), ("siglip", 1024)),
+    "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), None),
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
 }
