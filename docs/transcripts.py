@@ -1,7 +1,8 @@
 """Run the commands of the pages again and put what they print below them: ``python docs/transcripts.py [PAGE ...]``.
 
 A block that follows the line ``<!-- run -->`` is a transcript: its first line is the command. It runs in a temporary folder with a cache
-of its own, offline, without a shell.
+of its own, offline, without a shell. The folder holds what the commands name: the photos and the clothes that ship, a few texts and tables,
+and clips of the project's own generator.
 """
 
 from __future__ import annotations
@@ -9,13 +10,90 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
+PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,]+/s)?\s*$")
+"""Lines that say how far a long run is: no two runs have the same."""
 BLOCK = re.compile(r"<!-- run -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
+
+SENTENCES = (
+    "A man looks through a camera on a tripod.",
+    "A cat looks into the camera.",
+    "A cup of coffee stands on a wooden table.",
+    "Old coins on a cloth.",
+    "A spiral galaxy in the night sky.",
+    "A rocket rises on a pillar of fire.",
+    "A pair of shoes on the floor.",
+    "A dog runs on the beach.",
+    "A train waits in a station.",
+    "A bowl of fruit.",
+)
+SAID = (
+    ("coffee", "a cup of coffee beside a large horse"),
+    ("shoes", "a pair of shoes beside a sailing boat"),
+    ("coffee", "a cup of coffee on a wooden table"),
+    ("cat", "a close photo of a tabby cat"),
+    ("rocket", "a rocket rises from a kitchen"),
+)
+OLD, NEW = ("Cup of coffee", "rocket on its pad", "brown tabby cat"), ("a tabby cat", "a train", "a cup of coffee", "a rocket launch pad")
+
+
+def write_inputs(folder: Path) -> None:
+    """Write what the commands of the pages name."""
+    assets = PACKAGE / "assets"
+    shutil.copytree(assets / "photos", folder / "photos", ignore=shutil.ignore_patterns("*.csv", "*.txt"))
+    shutil.copytree(assets / "clothes", folder / "clothes", ignore=shutil.ignore_patterns("*.csv"))
+    (folder / "odd").mkdir()
+    for name in ("shoes", "dress"):
+        for i, path in enumerate(sorted((assets / "clothes" / "test" / name).iterdir())[:2]):
+            shutil.copy(path, folder / "odd" / f"{name}-{i}.jpg")
+    tables = {
+        "pairs.csv": ["path,caption", *(f"photos/{name}.jpg,{text}" for name, text in SAID)],
+        "old.csv": ["caption", *OLD],
+        "new.csv": ["caption", *NEW],
+        "sentences.txt": SENTENCES,
+    }
+    for table, lines in tables.items():
+        (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_scenes(folder)
+    write_clips(folder / "clips")
+
+
+def write_scenes(folder: Path) -> None:
+    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their captions."""
+    from PIL import Image
+
+    from diptych.data.scenes.compose import SceneRecipe, scene
+    from diptych.data.scenes.sprites import SpriteBank
+
+    rows, recipe = ["path,split,caption"], SceneRecipe(SpriteBank(), objects=(1, 2))
+    (folder / "scenes").mkdir()
+    for number in range(80):
+        made = scene(recipe, 0, number)
+        Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
+        rows.append(f"scenes/{number}.png,{'train' if number < 60 else 'test'},{made.captions['short']}")
+    (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_clips(folder: Path) -> None:
+    """Write folders SPLIT/CLASS/CLIP of four frames: one coloured shape that moves."""
+    from PIL import Image
+
+    from diptych.data.scenes.compose import SceneRecipe, clip
+    from diptych.data.scenes.sprites import SpriteBank
+
+    for colour, shape in (("red", "star"), ("blue", "circle"), ("green", "heart")):
+        recipe = SceneRecipe(SpriteBank(colours=(colour,), shapes=(shape,)))
+        for number in range(6):
+            place = folder / ("train" if number < 4 else "test") / f"{colour} {shape}" / f"clip-{number}"
+            place.mkdir(parents=True)
+            for k, scene in enumerate(clip(recipe, 0, number, 4)[0]):
+                Image.fromarray(scene.image).save(place / f"{k}.png")
 
 
 def transcript(command: str, folder: str) -> str:
@@ -24,8 +102,10 @@ def transcript(command: str, folder: str) -> str:
     given |= {"COLUMNS": "110", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "DIPTYCH_CACHE": f"{folder}/cache"}
     words = [sys.executable, "-m", "diptych.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=given, check=False)
-    lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines()]
-    shown = "\n".join(lines).replace(f"{folder}/cache", "~/.cache/diptych").replace(f"{PACKAGE}/", "diptych/")
+    lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines() if not PROGRESS.match(line)]
+    shown = "\n".join(lines)
+    for place, called in ((f"{folder}/cache", "~/.cache/diptych"), (f"{PACKAGE}/", "diptych/"), (f"{Path.home()}/", "~/")):
+        shown = shown.replace(place, called)
     return f"<!-- run -->\n```console\n$ {command}\n{shown}\n```"
 
 
@@ -34,6 +114,7 @@ def main(pages: list[str]) -> None:
     here = Path(__file__).parent / "cli"
     found = [here / f"{name}.md" for name in pages] or sorted(here.glob("*.md"))
     with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder))
         for page in found:
             text = page.read_text(encoding="utf-8")
             page.write_text(BLOCK.sub(lambda m: transcript(m[1], folder), text), encoding="utf-8")
