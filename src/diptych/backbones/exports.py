@@ -23,7 +23,7 @@ class Export:
     Args:
         name: of the folder.
         encoder: fingerprint.
-        what: "graph-torch-VERSION", or runtime, version, precision and processor.
+        what: "graph-torch-VERSION", or runtime, version, precision and processor; "(unfinished)" of a draft.
         bytes: size of its files.
         used: time of last use, seconds since 1970.
     """
@@ -49,7 +49,8 @@ def list_exports(folder: Path) -> list[Export]:
             continue
         states = [file.stat() for name in FILES if (file := place / name).is_file()]
         used = max([place.stat().st_mtime, *(s.st_mtime for s in states)])
-        found.append(Export(place.name, match["encoder"], match["what"], sum(s.st_size for s in states), used))
+        what = f"{match['what'].rsplit('.', 2)[0]} (unfinished)" if place.name.startswith(".") else match["what"]
+        found.append(Export(place.name, match["encoder"], what, sum(s.st_size for s in states), used))
     return sorted(found, key=lambda e: (e.used, e.name))
 
 
