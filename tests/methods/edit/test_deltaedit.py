@@ -119,20 +119,21 @@ def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
     assert {v["second"] for v in drawn} == {0, 1, 3, 4}
 
 
-def test_training_learns_a_change_that_vectors_tell(fitted: FittedDeltaEdit) -> None:
+def test_training_learns_a_change_that_vectors_tell() -> None:
     g = torch.Generator().manual_seed(0)
     s = torch.randn(64, 10, generator=g)
     i = torch.nn.functional.normalize(torch.cat([s, torch.ones(64, 6)], dim=1), dim=1)  # vectors that hold the whole style
-    method = DeltaEdit(**{**SHORT, "passes": 60, "width": 32})  # type: ignore[arg-type]
-    losses = []
+    method = DeltaEdit(**{**SHORT, "passes": 30, "batch": 16, "width": 32})  # type: ignore[arg-type]
     with Run(seed=0).seeded("test"):
         mapper = method.mapper(GENERATOR, BACKBONE)
-    for _ in range(2):
+
+    def loss() -> float:
         with torch.no_grad():
-            found = terms(mapper(s, i, direction(i, i.roll(1, 0))), s.roll(1, 0) - s)
-        losses.append(found["cosine"].item())
-        method.learn(MapperTrainee(mapper, s, i), Run())
-    assert losses[1] < 0.5 * losses[0]
+            return terms(mapper(s, i, direction(i, i.roll(1, 0))), s.roll(1, 0) - s)["cosine"].item()
+
+    before = loss()
+    method.learn(MapperTrainee(mapper, s, i), Run())
+    assert loss() < 0.7 * before
 
 
 def test_photos_pass_through_the_inverter_in_the_bank_and_in_an_edit() -> None:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Generator
+
+from diptych.backbones.generators.stylegan2 import fresh_weights
+from diptych.methods.edit import deltaedit
+
+Cli = Callable[..., Any]
+WORDS = ("--source", "a red circle", "--target", "a blue circle")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of a second."""
+    monkeypatch.setitem(deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1})  # type: ignore[arg-type]
+
+
+def test_pictures_json_and_a_kept_editor(diptych: Cli, tmp_path: Path) -> None:
+    got = diptych("edit", *WORDS, "--count", "2", "--seed", "3", "--fitted", "kept", "--out", "out", "--threshold", "0")
+    assert got.code == 0
+    assert [line.split()[0] for line in got.out.splitlines()] == ["seed3-1.png", "seed3-2.png"]
+    assert "28 of 28 channels moved" in got.out
+    with Image.open(tmp_path / "out" / "seed3-1.png") as sheet:
+        assert sheet.size == (528, 256)
+    again = diptych("edit", *WORDS, "--count", "2", "--seed", "3", "--fitted", "kept", "--out", "other", "--threshold", "0", "--json")
+    assert again.data["generator"] == "factors"
+    assert [p["name"] for p in again.data["pictures"]] == ["seed3-1", "seed3-2"]
+    assert (tmp_path / "out" / "seed3-1.png").read_bytes() == (tmp_path / "other" / "seed3-1.png").read_bytes()
+    taken = diptych("edit", *WORDS, "--count", "2", "--seed", "3", "--out", "out")
+    assert (taken.code, "--overwrite" in taken.err) == (2, True)
+
+
+def test_stylegan2_weights_of_a_file(diptych: Cli, tmp_path: Path) -> None:
+    save_file(fresh_weights(16, 8, {4: 4, 8: 4, 16: 3}, 1, Generator().manual_seed(0)), tmp_path / "mine.safetensors")
+    got = diptych("edit", *WORDS, "-g", "local:mine.safetensors", "-n", "1", "--out", "out", "--threshold", "0")
+    assert got.code == 0
+    assert "19 of 19 channels moved" in got.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "--source"),
+        (("--source", "a", "--target", "a"), 2, "same words"),
+        ((*WORDS, "-g", "stylegan3"), 2, "names no generator"),
+        ((*WORDS, "-g", "local:none.safetensors"), 4, "no weight file none.safetensors"),
+        ((*WORDS, "-g", "local:ffhq.pkl"), 2, "convert it once"),
+        ((*WORDS, "--images", "photo.png"), 1, "having no inverter"),
+        ((*WORDS, "-m", "gda"), 2, "gda is no editor"),
+        ((*WORDS, "--variant", "huge"), 2, "no variant 'huge'"),
+    ],
+)
+def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:
+    got = diptych("edit", *words)
+    assert got.code == code
+    assert said in got.err
