@@ -6,399 +6,32 @@ DIPTYCH_DATA), and from this project's own scenes; nothing else may be shown.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+import gallery_panels as panel
+from gallery_sheets import Panel, Studio
 
 from diptych.backbones.load import load
-from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
-from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
-from diptych.data.folders import ImageFiles, image_paths
-from diptych.data.labelled import LabelledData
-from diptych.data.load import open_data
-from diptych.tasks import plots
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURES = ROOT / "docs" / "gallery.md", ROOT / "docs" / "figures" / "gallery"
-INK, DIM, RED, GREEN = (27, 27, 26), (99, 98, 93), (200, 0, 0), (0, 140, 60)
-SIDE = 220
-STYLE = (
-    "<style>svg{--s0:#1d5f8a;--s1:#d1701f;--s2:#2c8a5d;--s3:#9a4c95;--s4:#b0891a;--s5:#5b6673;--s6:#c2456b;--page:#fff;--ink:#1b1b1a;"
-    "--dim:#63625d;--line:#e2e1dc;background:#fff;font:13px sans-serif}text{fill:var(--dim)}.grid{stroke:var(--line)}"
-    ".line{fill:none;stroke-width:1.6}.whisker{stroke-width:1.4}.band{fill:var(--line);opacity:.5}"
-    ".reference{stroke:var(--dim);stroke-dasharray:5 4}</style>"
-)
-Board = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One picture of the page.
-
-    Args:
-        file: its name.
-        title: heading.
-        command: what a person types for the same.
-        words: what is to be seen, true or not.
-        picture: the picture, or the text of an SVG.
-    """
-
-    file: str
-    title: str
-    command: str
-    words: str
-    picture: Image.Image | str
-
-
-@dataclass(frozen=True)
-class Studio:
-    """What all panels are made with."""
-
-    lite: Backbone
-    tiny: Backbone
-    run: Run
-    data: Path
-
-    def photos(self) -> LabelledData:
-        """Return the photos that ship."""
-        return open_data("demo:photos")
-
-
-def font(size: int) -> Any:
-    """Return the letters of all sheets."""
-    return ImageFont.load_default(size)
-
-
-def sheet(
-    pictures: Sequence[Image.Image], lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]], columns: int, side: int = SIDE
-) -> Any:
-    """Return pictures in rows, each fitted to a square, with lines of text below."""
-    depth = max(len(own) for own in lines)
-    cell = side + 18 * depth + 14
-    rows = -(-len(pictures) // columns)
-    page = Image.new("RGB", (columns * (side + 10), rows * cell), "white")
-    draw = ImageDraw.Draw(page)
-    for i, (picture, own) in enumerate(zip(pictures, lines, strict=True)):
-        x, y = i % columns * (side + 10), i // columns * cell
-        small = picture.convert("RGB")
-        small.thumbnail((side, side))
-        page.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
-        for k, (text, colour) in enumerate(own):
-            draw.text((x + 4, y + side + 4 + 18 * k), fitted(text, side - 6), fill=colour, font=font(14))
-    return page
-
-
-def fitted(text: str, width: int, size: int = 14) -> str:
-    """Return the text, or its beginning and an ellipsis."""
-    kept = text
-    while kept and font(size).getlength(kept if kept == text else f"{kept}...") > width:
-        kept = kept[:-1]
-    return kept if kept == text else f"{kept}..."
-
-
-def classify_panel(s: Studio) -> Panel:
-    """Photos and what they show."""
-    from diptych.tasks.classify import classify
-
-    data = s.photos()
-    items = next(iter(data.splits.values())).items
-    names = tuple((ROOT / "src/diptych/assets/photos/names.txt").read_text(encoding="utf-8").split("\n"))
-    found = classify(items, tuple(n.strip() for n in names if n.strip()), s.lite, s.run, top=2)
-    lines = [[(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)] for own in found.predictions]
-    words = "Names alone, no training: the two likeliest of the names that ship with the photos."
-    return Panel("classify.jpg", "classify", "diptych classify demo:photos", words, sheet([items[i] for i in range(len(items))], lines, 4))
-
-
-def board_panel(s: Studio) -> Panel:
-    """Accuracy against shots, from the board that is committed."""
-    board: Board = json.loads((ROOT / "results/boards/clothing_small.json").read_text(encoding="utf-8"))
-    points: dict[str, list[plots.Point]] = {}
-    reference = None
-    for row in board["rows"]:
-        low, high = row["ci95"]["acc1"]
-        point = plots.Point(row["shots"], row["metrics"]["acc1"], low, high)
-        if row["shots"]:
-            points.setdefault(row["label"].split(",")[0], []).append(point)
-        elif (row["method"], row["variant"]) == ("zero-shot", "ensemble"):
-            reference = point
-    series = [plots.Series(name, tuple(sorted(own, key=lambda p: p.x))) for name, own in points.items()]
-    title = "Top-1 on clothes against shots"
-    svg = plots.curves(series, reference, title=title, x_label="shots a class", y_label="top-1, %")
-    svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
-    key = "".join(f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>' for i, name in enumerate(series))
-    words = "Every fitting system on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
-    return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
-
-
-def segment_panel(s: Studio) -> Panel:
-    """What lies where."""
-    from diptych.tasks.overlay import overlay, palette
-    from diptych.tasks.segment import Segmented, percent, segment
-
-    names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
-    chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
-    shown = []
-    for item in segment(chosen, names, s.lite, s.run):
-        assert isinstance(item, Segmented)
-        legend = {k: f"{item.classes[k]}  {percent(share)}" for k, share in item.areas().items()}
-        picture = overlay(item.image, item.labels, palette(len(names)), legend)
-        picture.thumbnail((620, 360))
-        shown.append(picture)
-    page = Image.new("RGB", (max(p.width for p in shown), sum(p.height + 8 for p in shown)), "white")
-    top = 0
-    for p in shown:
-        page.paste(p, (0, top))
-        top += p.height + 8
-    words = (
-        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where they are, but the wooden"
-        " table is taken for spoons, and the sky for the rocket."
-    )
-    command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
-    return Panel("segment.jpg", "segment", command, words, page)
-
-
-def detect_panel(s: Studio) -> Panel:
-    """Heat maps of textile defects."""
-    from diptych.features.dense import upsampled
-    from diptych.methods.detect.feature_memory import FeatureMemory
-    from diptych.tasks.detect import detect
-    from diptych.tasks.heatmap import heat
-
-    root = s.data / "textile_sim"
-    normal = ImageFiles(image_paths(str(root / "train" / "nominal")))
-    paths = [sorted(image_paths(str(root / "test" / kind)))[i] for kind in ("local", "nominal") for i in (0, 1, 2)]
-    found = detect(ImageFiles(paths), s.lite, s.run, method=FeatureMemory(), normal=normal, rate=0.1)
-    low, high = found.span()
-    pictures = []
-    for d in found.found:
-        assert d.map is not None
-        photo = d.photo[0]
-        values = upsampled(d.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
-        line = f"{d.score:.3f} {'anomalous' if d.flagged else 'normal'}"
-        pictures.append(heat(photo, values, low, high, line))
-    lines = [[(Path(d.name).parent.name, INK)] for d in found.found]
-    words = (
-        "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt from normal ones, and"
-        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over chance."
-    )
-    command = "diptych detect textile/test --normal textile/train/nominal --rate 0.1"
-    return Panel("detect.jpg", "detect", command, words, sheet(pictures, lines, 3))
-
-
-def search_panel(s: Studio) -> Panel:
-    """Answers to three queries over the clothes."""
-    from diptych.data.records import open_records
-    from diptych.tasks.index import index
-    from diptych.tasks.search import Term, picture, search
-
-    folder = ROOT / "src/diptych/assets/clothes"
-    queries = (("a blue dress",), ("shoes with laces",), ("t-shirt", "-0.4:white"))
-    with tempfile.TemporaryDirectory() as place:
-        out = Path(place) / "index"
-        index(open_records(str(folder)), s.lite, s.run, out)
-        pictures, lines = [], []
-        for query in queries:
-            terms = [Term.parse(q.removeprefix("-"), -1.0 if q.startswith("-") else 1.0) for q in query]
-            answer = search(out, terms, s.lite, s.run, k=5).as_dict()
-            for rank, hit in enumerate(answer["results"]):
-                pictures.append(picture(hit["path"]))
-                lines.append([(" ".join(query).replace("-0.4:", "minus 0.4 ") if rank == 0 else "", INK), (f"{hit['score']:.3f}", DIM)])
-    words = (
-        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` finds the kind of a"
-        " thing, and hardly its colour."
-    )
-    command = 'diptych index clothes --out shop; diptych search shop "t-shirt" --minus "0.4:white" --html answers.html'
-    return Panel("search.jpg", "index and search", command, words, sheet(pictures, lines, 5, 170))
-
-
-def caption_panel(s: Studio) -> Panel:
-    """The nearest of true and false sentences."""
-    from diptych.tasks.caption import caption
-
-    items = next(iter(s.photos().splits.values())).items
-    sentences = (
-        "A man looks through a camera on a tripod.",
-        "A cat looks into the camera.",
-        "A cup of coffee stands on a wooden table.",
-        "Old coins on a cloth.",
-        "A spiral galaxy in the night sky.",
-        "A rocket rises on a pillar of fire.",
-        "A pair of shoes on the floor.",
-        "A dog runs on the beach.",
-        "A train waits in a station.",
-        "A bowl of fruit.",
-    )
-    pool = TextPool({"": tuple(Text(t) for t in sentences)})
-    found = caption(items, Evidence(texts=pool), s.lite, s.run)
-    lines = [[(line, INK) for line in wrapped(own[0].value)] for own in found.captions]
-    words = "The nearest of ten sentences, three of them about other things. \"A pillar of fire\" is the sentence's, not the photo's."
-    return Panel(
-        "caption.jpg",
-        "caption",
-        "diptych caption demo:photos --texts sentences.txt",
-        words,
-        sheet([items[i] for i in found.positions], lines, 4),
-    )
-
-
-def wrapped(text: str, width: int = 28) -> list[str]:
-    """Return the text in lines of so many letters."""
-    import textwrap
-
-    return textwrap.wrap(text, width) or [""]
-
-
-def audit_panel(s: Studio) -> Panel:
-    """Captions with true and false words, marked."""
-    from diptych.methods.audit.clip4dm import CLIP4DM
-    from diptych.tasks.audit import audit_pairs
-
-    said = (
-        ("cat", "a horse on a sofa"),
-        ("shoes", "a pair of shoes beside a sailing boat"),
-        ("coffee", "a cup of coffee on a wooden table"),
-        ("rocket", "a rocket rises from a kitchen"),
-        ("coins", "rows of old coins"),
-    )
-    items = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{name}.jpg") for name, _ in said])
-    pairs: Table[Any] = Table(items, {"captions": Column("captions", tuple((text,) for _, text in said))})
-    found = audit_pairs(pairs, s.lite, s.run, method=CLIP4DM(threshold=-1e-4))
-    strongest = max(abs(p.weight) for row in found.rows for p in row.parts) or 1.0
-    page = Image.new("RGB", (760, 112 * len(found.rows)), "white")
-    draw = ImageDraw.Draw(page)
-    for k, row in enumerate(found.rows):
-        small = items[row.index].convert("RGB")
-        small.thumbnail((150, 104))
-        page.paste(small, (0, 112 * k + 4))
-        x, at, y = 170, 0, 112 * k + 30
-        for p in [*row.parts, None]:
-            plain = row.text[at : p.start if p else None]
-            draw.text((x, y), plain, fill=INK, font=font(20))
-            x += int(font(20).getlength(plain))
-            if p is None:
-                break
-            word, share = row.text[p.start : p.end], 0.6 * min(1.0, abs(p.weight) / strongest) ** 0.5
-            ground = tuple(round(255 + share * (c - 255)) for c in (RED if p.weight < 0 else GREEN))
-            width = int(font(20).getlength(word))
-            draw.rectangle((x - 1, y - 2, x + width + 1, y + 24), fill=ground, outline=RED if p.chosen else None, width=2)
-            draw.text((x, y), word, fill=INK, font=font(20))
-            x, at = x + width, p.end
-        draw.text((170, y + 34), f"F-CLIPScore {row.score:+.1e}, cosine {row.cosine:.2f}", fill=DIM, font=font(14))
-    words = (
-        "Red words speak against the photo, green ones for it, framed ones are held for wrong; the worst caption first, as on the page in"
-        " HTML. The boat is found; the horse and the kitchen are red but above the threshold, and the table is a false alarm."
-    )
-    return Panel("audit.png", "audit", "diptych audit pairs pairs.csv --threshold -1e-4 --out pairs.html", words, page)
-
-
-def curate_panel(s: Studio) -> Panel:
-    """Cosines of true and of permuted pairs, and what the best 30 % would keep."""
-    from torch.nn.functional import normalize
-
-    from diptych.core.data import Texts
-    from diptych.features.embed import embed
-
-    data = open_data("demo:clothes")
-    table = data.split("test")
-    texts = tuple(f"a photo of a {tidy(data.classes[k])}." for k in table.labels())
-    x = normalize(embed(s.lite.image, table.items, s.run), dim=-1)
-    y = normalize(embed(s.lite.text, Texts(texts), s.run), dim=-1)
-    order = np.random.default_rng(0).permutation(len(texts))
-    cosines = {"own caption": (x * y).sum(1).numpy(), "another photo's": (x * y[order]).sum(1).numpy()}
-    both = np.concatenate(list(cosines.values()))
-    cut = float(np.quantile(both, 0.7))
-    edges = np.linspace(both.min(), both.max(), 26)
-    page = Image.new("RGB", (760, 300), "white")
-    draw = ImageDraw.Draw(page)
-    counts = {name: np.histogram(values, edges)[0] for name, values in cosines.items()}
-    most = max(int(c.max()) for c in counts.values())
-    scale = 690 / (edges[-1] - edges[0])
-    for k, (name, colour) in enumerate((("own caption", (29, 95, 138)), ("another photo's", (209, 112, 31)))):
-        for i, n in enumerate(counts[name]):
-            left = 40 + scale * (edges[i] - edges[0]) + 13 * k
-            draw.rectangle((left, 260 - 220 * n / most, left + 11, 260), fill=colour)
-        kept = 100 * float((cosines[name] >= cut).mean())
-        draw.rectangle((530, 10 + 22 * k, 542, 22 + 22 * k), fill=colour)
-        draw.text((550, 8 + 22 * k), f"{name}: {kept:.0f} % kept", fill=INK, font=font(14))
-    draw.line((40 + scale * (cut - edges[0]), 30, 40 + scale * (cut - edges[0]), 264), fill=INK, width=2)
-    draw.text((46 + scale * (cut - edges[0]), 30), "the best 30 %", fill=INK, font=font(14))
-    for tick in np.linspace(edges[0], edges[-1], 6):
-        draw.text((40 + scale * (tick - edges[0]), 268), f"{tick:.2f}", fill=DIM, font=font(14), anchor="mt")
-    words = (
-        "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is where `--share 0.3` would cut."
-    )
-    return Panel(
-        "curate.png",
-        "curate",
-        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv ... --share 0.3",
-        words,
-        page,
-    )
-
-
-def extend_panel(s: Studio) -> Panel:
-    """Frames of composed clips, named by the mean of their frames."""
-    from diptych.data.scenes.compose import SceneRecipe, clip
-    from diptych.data.scenes.sprites import COLOURS, SHAPES, SpriteBank
-    from diptych.methods.classify.zero_shot import ZeroShot
-    from diptych.methods.extend.frame_mean import FrameMean
-
-    recipe = SceneRecipe(SpriteBank(), size=128)
-    names = tuple(f"{c} {shape}" for c in COLOURS for shape in SHAPES)
-    space = FrameMean(4).fit(Kit({"main": s.tiny}), Evidence(), s.run)
-    fitted_names = ZeroShot().fit(Kit({"main": space}), ClassNames(names, ("a {}",)), Evidence(), s.run)
-    pictures: list[Image.Image] = []
-    lines: list[list[tuple[str, tuple[int, int, int]]]] = []
-    for number in (1, 2, 3):
-        scenes, said = clip(recipe, 0, number, 4)
-        frames = tuple(Image.fromarray(scene.image) for scene in scenes)
-        best = fitted_names.scores(One(frames), s.run).values[0].softmax(-1).topk(1)
-        pictures += frames
-        lines += [[(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)] for k in range(4)]
-    words = (
-        "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on `tiny` names colour and"
-        " shape among all 120. The motion is not seen: no system here tells an order of frames."
-    )
-    return Panel("extend.jpg", "extend", "diptych classify clips --frames 4 --backbone tiny", words, sheet(pictures, lines, 4, 190))
-
-
-@dataclass(frozen=True)
-class One:
-    """One clip as samples."""
-
-    frames: tuple[Image.Image, ...]
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int, /) -> Any:
-        return self.frames
-
-    def key(self, index: int, /) -> str:
-        """Return a hash of the pixels."""
-        import hashlib
-
-        return hashlib.sha256(b"".join(f.tobytes() for f in self.frames)).hexdigest()
-
-    def name(self, index: int, /) -> str:
-        """Return what it is."""
-        return "clip"
-
 
 PANELS: tuple[Callable[[Studio], Panel], ...] = (
-    classify_panel, board_panel, segment_panel, detect_panel, search_panel, caption_panel, audit_panel, curate_panel, extend_panel,
-)  # fmt: skip
+    panel.classify_panel,
+    panel.board_panel,
+    panel.segment_panel,
+    panel.detect_panel,
+    panel.search_panel,
+    panel.caption_panel,
+    panel.audit_panel,
+    panel.curate_panel,
+    panel.extend_panel,
+)
 
 
 def page(panels: Sequence[Panel]) -> str:
@@ -422,14 +55,14 @@ def main(only: Sequence[str]) -> int:
         verb = make.__name__.removesuffix("_panel")
         if only and verb not in only:
             continue
-        panel = make(studio)
-        target = FIGURES / panel.file
-        if isinstance(panel.picture, str):
-            target.write_text(panel.picture + "\n", encoding="utf-8")
+        made = make(studio)
+        target = FIGURES / made.file
+        if isinstance(made.picture, str):
+            target.write_text(made.picture + "\n", encoding="utf-8")
         else:
-            panel.picture.save(target, quality=82, optimize=True)
+            made.picture.save(target, quality=82, optimize=True)
         sys.stdout.write(f"{target.relative_to(ROOT)}  {target.stat().st_size / 1024:.0f} KiB\n")
-        panels.append(panel)
+        panels.append(made)
     if not only:
         PAGE.write_text(page(panels), encoding="utf-8")
     return 0

@@ -12,16 +12,20 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def tool() -> Any:
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     spec = importlib.util.spec_from_file_location("gallery", ROOT / "tools" / "gallery.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["gallery"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    yield module
-    del sys.modules["gallery"]
+    return module
+
+
+@pytest.fixture
+def sheets(tool: Any) -> Any:
+    return sys.modules["gallery_sheets"]
 
 
 def test_the_page_shows_every_panel_and_the_pictures_stay_small(tool: Any) -> None:
@@ -31,16 +35,16 @@ def test_the_page_shows_every_panel_and_the_pictures_stay_small(tool: Any) -> No
     assert sum(p.stat().st_size for p in tool.FIGURES.iterdir()) < 2 * 2**20
 
 
-def test_text_is_cut_to_its_width(tool: Any) -> None:
-    assert tool.fitted("short", 200) == "short"
-    cut = tool.fitted("a text that is much too long for this width", 100)
+def test_text_is_cut_to_its_width(sheets: Any) -> None:
+    assert sheets.fitted("short", 200) == "short"
+    cut = sheets.fitted("a text that is much too long for this width", 100)
     assert cut.endswith("...")
-    assert tool.font(14).getlength(cut) <= 100
+    assert sheets.font(14).getlength(cut) <= 100
 
 
-def test_a_sheet_has_a_cell_a_picture(tool: Any) -> None:
+def test_a_sheet_has_a_cell_a_picture(sheets: Any) -> None:
     pictures = [Image.new("RGB", (400, 200), "red")] * 3
-    made = tool.sheet(pictures, [[("a", tool.INK)], [("b", tool.INK), ("c", tool.DIM)], [("d", tool.INK)]], 2, side=100)
+    made = sheets.sheet(pictures, [[("a", sheets.INK)], [("b", sheets.INK), ("c", sheets.DIM)], [("d", sheets.INK)]], 2, side=100)
     assert made.size == (2 * 110, 2 * (100 + 2 * 18 + 14))
     assert made.getpixel((50, 50)) == (255, 0, 0)
     assert made.getpixel((160, 200)) == (255, 255, 255)  # no fourth picture
