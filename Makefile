@@ -40,13 +40,23 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m diptych.catalog --check
+	$(BIN)/python tools/lowest.py --check
 	$(MAKE) test
 
-test-lowest:
+# Which tests the lowest versions must pass: make test-lowest LOWEST="tests/data tests/train".
+LOWEST ?= tests
+
+.venv-lowest/.dev: tools/lowest.txt
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-lowest/bin/python -m pip install --quiet --constraint tools/lowest.txt --editable ".[train,lora]" --group test
-	.venv-lowest/bin/python -m pytest -q
+	@touch $@
+
+test-lowest: export OMP_NUM_THREADS ?= 1
+test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+test-lowest: .venv-lowest/.dev
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup $(LOWEST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format src tests
