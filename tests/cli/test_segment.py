@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from PIL import Image
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
+
+from diptych.features.dense import Windows
+from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 
 Cli = Callable[..., Any]
 
@@ -82,3 +86,62 @@ def test_prove_finds_its_photos_in_the_folder_of_diptych_data(
     assert "mIoU %" in got.out
     assert "msrc_small" in got.out
     assert json.loads((tmp_path / "results" / "maskclip.json").read_text())["metric"] == "miou"
+
+
+def test_a_method_that_learns_asks_for_photos_and_takes_a_teacher(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=3, steps=2))
+    monkeypatch.setattr("diptych.tasks.proofs.segment.load", lambda name: DenseColours(name=name))
+    asked = diptych("segment", photo, "--names", "red, blue", "--method", "clip-dinoiser")
+    assert asked.code == 2
+    assert "--unlabelled" in asked.err
+    for i, (a, b) in enumerate((("red", "blue"), ("green", "yellow"))):
+        halves(a, b).save(tmp_path / "photos" / f"{i}.png")
+    words = ("--names", "red, blue", "--method", "clip-dinoiser", "--unlabelled", tmp_path / "photos", "--teacher", "tiny", "--json")
+    got = diptych("segment", photo, *words)
+    assert got.code == 0
+    assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
+    assert Path(got.data["photos"][0]["label_map"]).exists()
+
+
+def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked_folder(tmp_path / "set")
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    got = diptych("board", "segment", "set", "--seeds", "1,2", "--json")
+    assert got.code == 0
+    rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}
+    assert set(rows) == {("maskclip", ""), ("chance", "")}
+    assert "tower" in got.data["missing"]["maskclip tokens"]
+    assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]
+    assert [r["miou"] for r in got.data["rows"]] == sorted((r["miou"] for r in got.data["rows"]), reverse=True)
+    assert rows["chance", ""]["gain"]["miou"] == pytest.approx(rows["chance", ""]["miou"] - rows["maskclip", ""]["miou"])
+    low, high = rows["chance", ""]["gain"]["ci95"]
+    assert low <= rows["chance", ""]["gain"]["miou"] <= high < 0
+    assert rows["maskclip", ""]["seeds"] == [1]
+    assert json.loads((tmp_path / "out" / "board-segment" / "board.json").read_text())["verb"] == "segment"
+    again = diptych("board", "segment", "set")
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    table = diptych("board", "segment", "set", "--methods", "maskclip", "--overwrite")
+    assert "mIoU % (95 %)" in table.out
+    for words, says in (
+        (("nowhere",), "DIPTYCH_DATA"),
+        (("set", "--names", "red, blue"), "2 names"),
+        (("set", "--methods", "gda"), "no segmenter"),
+        (("set", "--seeds", ""), "seed"),
+    ):
+        wrong = diptych("board", "segment", *words, "--out", "other")
+        assert wrong.code in (2, 4)
+        assert says in wrong.err
+
+
+def test_a_mask_of_another_size_is_named(diptych: Cli, photo: Path, tmp_path: Path) -> None:
+    folder = masked_folder(tmp_path / "set")
+    Image.fromarray(np.ones((7, 9), dtype=np.uint8)).save(folder / "2-mask.png")
+    got = diptych("board", "segment", folder, "--methods", "maskclip")
+    assert got.code != 0
+    assert "2.png has (7, 9) pixels" in got.err
+    assert "Traceback" not in got.err

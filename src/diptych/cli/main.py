@@ -38,6 +38,7 @@ from diptych.cli import (
     rerun,
     retrieve_board,
     segment,
+    segment_board,
     several,
     systems,
     verb_boards,
@@ -115,6 +116,7 @@ app.command("finetune")(finetune.finetune)
 app.command("pretrain")(pretrain.pretrain)
 board.app.command("detect")(detect_board.board_detect)
 board.app.command("retrieve")(retrieve_board.board_retrieve)
+board.app.command("segment")(segment_board.board_segment)
 board.app.command("caption")(verb_boards.board_caption)
 board.app.command("extend")(verb_boards.board_extend)
 board.app.command("finetune")(verb_boards.board_finetune)

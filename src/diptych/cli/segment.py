@@ -12,6 +12,10 @@ from diptych.cli.classify import open_photos
 from diptych.cli.console import say, say_skipped, show, show_json
 from diptych.core.errors import UnreadableItem, UsageError
 
+Teacher = Annotated[
+    str, options.option("--teacher", help="Backbone whose image encoder teaches, for a method that asks for one.", rich_help_panel="Model")
+]
+
 
 def segment(
     photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.", show_default=False)],
@@ -25,6 +29,11 @@ def segment(
         options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0, show_default=False),
     ] = None,
     method: Annotated[str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")] = "maskclip",
+    unlabelled: Annotated[
+        str | None,
+        options.option("--unlabelled", help="Photos without labels, for a method that learns from some.", show_default=False),
+    ] = None,
+    teacher: Teacher = "lite",
     out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path("segments"),
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -44,24 +53,30 @@ def segment(
     from diptych import catalog
     from diptych.core.data import ClassNames
     from diptych.core.method import Segmenter
+    from diptych.tasks.proofs.segment import teach
     from diptych.tasks.segment import percent, stems
     from diptych.tasks.segment import segment as segment_photos
 
     system = catalog.find(method)
     if not issubclass(system, Segmenter):
         raise UsageError(f"{method} is no segmenter: see 'diptych systems --verb segment'.")
+    if "unlabelled" in system.card.needs.evidence and unlabelled is None:
+        raise UsageError(f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten.")
     marks = stems([samples.name(i) for i in range(len(samples))])
     there = [p for stem in marks for p in (out / f"{stem}.overlay.png", out / f"{stem}.labels.png", out / f"{stem}.json") if p.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} exists: give another --out or --overwrite.")
     run = options.open_run(device, precision, 1, 1, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
+    kit, evidence = teach(system, tower, open_photos([unlabelled], keys)[0] if unlabelled else None, teacher)
     found = segment_photos(
         samples,
         ClassNames(spoken, prompts),
         tower,
         run,
         method=system(),
+        evidence=evidence,
+        parts=kit.parts,
         background=options.words(background or ""),
         threshold=threshold,
     )

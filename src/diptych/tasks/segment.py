@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,7 @@ def segment(
     templates: Sequence[str] | None = None,
     method: Segmenter | None = None,
     evidence: Evidence[Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
     background: Sequence[str] = (),
     threshold: float | None = None,
 ) -> Iterator[Segmented | UnreadableItem]:
@@ -119,6 +120,7 @@ def segment(
         templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
         method: any segmenter; None is MaskCLIP.
         evidence: what ``method`` may see.
+        parts: of the kit, beside the backbone.
         background: words for what none of the names names, such as "sky", "wall": each asks for itself, and the answer of all is
             "background", class 0 of the result.
         threshold: pixels whose best probability lies below it are background; None: none are.
@@ -143,7 +145,7 @@ def segment(
     palette(len(classes))
     groups = [max(0, k - len(background) + 1) for k in range(len(queries))] if background else None
     given = run or Run()
-    fitted = (method or MaskCLIP()).fit(Kit({"main": backbone}), queries, evidence or Evidence(), given)
+    fitted = (method or MaskCLIP()).fit(Kit({**(parts or {}), "main": backbone}), queries, evidence or Evidence(), given)
     return _segmented(fitted, photos, classes, groups, threshold, given)
 
 

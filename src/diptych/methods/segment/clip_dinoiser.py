@@ -228,7 +228,7 @@ class CLIPDINOiser(Segmenter):
         order = torch.randperm(len(photos), generator=run.generator("clip-dinoiser photos"))[: self.photos].tolist()
         multiple = math.lcm(backbone.dense().strides[-1], teacher.dense().strides[-1])
         side = max(multiple, self.windows.window // multiple * multiple)
-        layers, vectors, looks = [], [], []
+        layers, vectors, looks = list[Tensor](), list[Tensor](), list[Tensor]()
         with run.track("teach", len(order)) as bar, torch.no_grad():
             for n in order:
                 x = cropped(photos[n], side, np.random.default_rng([run.integer("clip-dinoiser crops"), n]))[None].to(run.device)
