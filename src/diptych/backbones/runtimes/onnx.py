@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -36,9 +37,7 @@ class OnnxRunner:
 
     @cached_property
     def _session(self) -> Any:
-        import onnxruntime
-
-        return onnxruntime.InferenceSession(str(self.made.path), session_options(self.threads), providers=["CPUExecutionProvider"])
+        return onnxruntime().InferenceSession(str(self.made.path), session_options(self.threads), providers=["CPUExecutionProvider"])
 
     def __call__(self, x: Inputs | Mapping[str, NDArray[Any]], /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
@@ -54,13 +53,20 @@ def arrays(x: Any, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 def session_options(threads: int = 0) -> Any:
     """Return ONNX Runtime's options: quiet, and idle threads sleep instead of taking the cores of those that decode."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    options = onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads or threads_asked()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def onnxruntime() -> Any:
+    """Import ONNX Runtime without its telemetry, which writes a device identifier into the home folder at import.
+
+    The variable is its own switch, read once; who has set it already is obeyed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return importlib.import_module("onnxruntime")
 
 
 def threads_asked() -> int:
