@@ -93,3 +93,10 @@ def test_left_to_us_without_a_calibration_is_a_batch_of_32_and_a_thread_a_core(r
     encoder = Means()
     embed(encoder, distinct(40), run)
     assert encoder.seen == [32, 8]
+
+
+def test_large_batches_are_not_tried_on_the_cpu(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ON_CPU", 2)
+    encoder = Means()
+    assert calibrate(encoder, distinct(40), run).batch == 2
+    assert encoder.seen == [2, 2]
