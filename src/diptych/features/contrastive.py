@@ -57,7 +57,18 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) ->
     """
     x, y = (normalize(e.vectors[m], dim=-1) for m in pair)
     scale, first = e.scale(*pair)[0], e.rank * len(x)
-    return (softmax_pairs(x, e.gather(y), scale, first, chunk) + softmax_pairs(y, e.gather(x), scale, first, chunk)) / 2
+    columns = e.gather(y)
+    if chunk is None and len(columns) == len(x):  # one process: the logits of one direction are those of the other, transposed
+        return _both_ways(_wide(x), _wide(y), _wide(scale))
+    return (softmax_pairs(x, columns, scale, first, chunk) + softmax_pairs(y, e.gather(x), scale, first, chunk)) / 2
+
+
+def _both_ways(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """Return the mean of ``softmax_pairs`` in both directions of (B, D) and (B, D) unit embeddings, by one product."""
+    partner = torch.arange(len(x), device=x.device)
+    with torch.autocast(x.device.type, enabled=False):
+        logits = scale * (x @ y.T)
+        return (F.cross_entropy(logits, partner) + F.cross_entropy(logits.T, partner)) / 2
 
 
 def sigmoid_pairs(x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, first: int = 0, chunk: int | None = None) -> Tensor:
