@@ -83,6 +83,7 @@ def test_a_system_that_learns_is_compared_with_its_twin_taught_by_others(
     """Noise on two colours: pooling over patches of one colour helps, and the control learns nothing of the kind."""
     monkeypatch.setattr("diptych.tasks.proofs.segment.load", lambda name: DenseColours(name=name))
     monkeypatch.setattr(CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=6, steps=20))
+    monkeypatch.delenv("DIPTYCH_DATA", raising=False)
     with pytest.raises(NotAvailable, match="imagenet1k_sample"):
         prove("clip-dinoiser", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
     (tmp_path / "imagenet1k_sample").mkdir()
