@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +55,25 @@ def test_one_graph_serves_lengths_that_it_was_not_traced_with(tmp_path: Path, op
         full[:, : trimmed.shape[1]] = trimmed
         assert trimmed.shape[1] < 77
         assert np.allclose(runner(trimmed), runner(full), atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack")
+def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_folder: Callable[..., Path]) -> None:
+    """It puts its own in place and unmaps it with the model: a Ctrl-C then ended the process with a segmentation fault."""
+    pytest.importorskip("openvino")
+    made = Made(tmp_path, True, inputs=export.to_onnx(load(f"local:{openclip_folder('vit')}", offline=True).image, tmp_path / "model.onnx"))
+    code = (
+        "import sys; from ctypes import CDLL, byref; from pathlib import Path\n"
+        "from diptych.backbones.runtimes.made import Made\n"
+        "from diptych.backbones.runtimes.openvino import OpenVinoRunner\n"
+        "from diptych.backbones.runtimes.signal_stack import _Stack\n"
+        "def held():\n"
+        "    stack = _Stack(); CDLL(None).sigaltstack(None, byref(stack)); return stack.address, stack.flags, stack.size\n"
+        "before, request = held(), OpenVinoRunner(Made(Path(sys.argv[1]), True, inputs=('x',)))._request\n"
+        "print(held() == before)"
+    )
+    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code, str(made.folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 @pytest.fixture

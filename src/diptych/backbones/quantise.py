@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.backbones.runtimes.openvino import openvino, without
+from diptych.backbones.runtimes.signal_stack import own_signal_stack
 from diptych.core.backbone import Encoder
 from diptych.core.errors import MissingExtra
 from diptych.data.folders import class_folder
@@ -44,7 +45,7 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Iterabl
     kinds = [op.get_type_name() for op in model.get_ops()]
     transformer = kinds.count("MatMul") > kinds.count("Convolution") + kinds.count("GroupConvolution")
     inputs = [np.asarray(encoder.inputs([picture])) for picture in pictures]
-    with contextlib.redirect_stdout(io.StringIO()):  # bars
+    with contextlib.redirect_stdout(io.StringIO()), own_signal_stack():  # bars; NNCF compiles the graph to see its values
         small = nncf.quantize(
             model, nncf.Dataset(inputs), subset_size=len(inputs), model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from diptych.backbones.runtimes.made import Made
 from diptych.backbones.runtimes.onnx import arrays, threads_asked
+from diptych.backbones.runtimes.signal_stack import own_signal_stack
 from diptych.core.errors import MissingExtra
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -49,7 +50,8 @@ class OpenVinoRunner:
     @cached_property
     def _request(self) -> Any:
         core = openvino().Core()
-        return core.compile_model(str(self.made.path), "CPU", options(self.precision, self.threads)).create_infer_request()
+        with own_signal_stack():
+            return core.compile_model(str(self.made.path), "CPU", options(self.precision, self.threads)).create_infer_request()
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
