@@ -141,16 +141,21 @@ def test_int8_below_its_bound_runs_at_the_next_precision_and_says_why(
 
 
 def test_ranges_taken_from_the_batch_are_refused(tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime's dynamic int8: one bright mate, and a dark picture's vector is another. The cosine to torch alone would let it pass."""
+    """ONNX Runtime's dynamic int8: one bright mate, and a dark picture's vector is another. The cosine to torch alone would let it pass.
+
+    The brightest value makes steps of 2/3 of a level, so that a dark picture's channels are rounded up and down, and no bias hides it.
+    """
     pytest.importorskip("onnx")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    wide = Small(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 64), torch.nn.ReLU(), torch.nn.Linear(64, 5)).eval())
+    layers = (torch.nn.Linear(768, 64, bias=False), torch.nn.ReLU(), torch.nn.Linear(64, 5, bias=False))
+    wide = Small(torch.nn.Sequential(torch.nn.Flatten(), *layers).eval())
     inputs = export.to_onnx(wide, tmp_path / "plain.onnx")
     quantize_dynamic(tmp_path / "plain.onnx", tmp_path / "model.onnx", weight_type=QuantType.QInt8, per_channel=True)
     made = Made(tmp_path, True, inputs=inputs)
     monkeypatch.setattr(export, "opened", lambda *given: OnnxRunner(made))
-    photos = [Image.new("RGB", (16, 16), (level, level // 2, 3)) for level in (3, 9, 60, 250)]
+    colours = ((1, 2, 3), (40, 90, 20), (3, 160, 60), (170, 85, 9), (20, 120, 70), (90, 30, 150), (160, 10, 80))
+    photos = [Image.new("RGB", (16, 16), colour) for colour in colours]
     found = compared(wide, OnnxRunner(made), photos)
     assert found.mean > engine.INT8
     assert found.mates.min() < engine.EXACT
