@@ -19,7 +19,7 @@ from PIL import Image
 from tests.support.encoders import Photos
 from torch import Tensor, nn
 
-from diptych.backbones import engine, export
+from diptych.backbones import engine, export, parity
 from diptych.backbones.engine import Engines, read_made
 from diptych.backbones.runtimes import onnx, openvino
 from diptych.backbones.runtimes.onnx import OnnxRunner
@@ -74,7 +74,11 @@ Speeds = dict[tuple[str, str], float]
 def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
     """Speeds by runtime and precision, in the place of the clock; ONNX Runtime is twice as fast as torch, the rest like it."""
     given: Speeds = {("onnxruntime", "fp32"): 2.0}
-    monkeypatch.setattr(export, "measured_speed", lambda encoder, forward: given.get((forward.facts["engine"], forward.precision), 1.0))
+
+    def speeds_of(encoder: Any, forwards: Sequence[Any]) -> list[float]:
+        return [given.get((forward.facts["engine"], forward.precision), 1.0) for forward in forwards]
+
+    monkeypatch.setattr(export, "measured_speeds", speeds_of)
     return given
 
 
@@ -121,6 +125,46 @@ def test_an_export_is_made_once(tmp_path: Path, small: Small, monkeypatch: pytes
     Engines(tmp_path).runner(small, Run())
     monkeypatch.setattr(export, "make", None)
     assert Engines(tmp_path).runner(small, Run()) is not None
+
+
+def test_the_runtimes_of_a_precision_race_each_other_and_a_killed_race_is_run_again(
+    tmp_path: Path, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    raced: list[list[str]] = []
+
+    def killed(encoder: Any, forwards: Sequence[Any]) -> list[float]:
+        raced.append([forward.facts["engine"] for forward in forwards])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "measured_speeds", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Engines(tmp_path).runner(small, Run())
+    assert raced == [["onnxruntime", "openvino"]]
+    assert not Engines(tmp_path).decided(small, Run())
+    monkeypatch.setattr(export, "make", None)
+    assert Engines(tmp_path).runner(small, Run()) is not None
+    assert Engines(tmp_path).decided(small, Run())
+    monkeypatch.setattr(export, "measured_speeds", killed)
+    assert Engines(tmp_path).runner(small, Run()) is not None
+    assert len(raced) == 1
+    assert not list(tmp_path.glob("*/.facts*"))
+
+
+def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(parity, "_clock", lambda: lambda: now[0])
+    takes = {"torch": 6.0, "a": 2.0, "b": 12.0}
+
+    def costing(name: str) -> Any:
+        def run(*given: Any) -> None:
+            now[0] += takes[name]
+
+        return run
+
+    monkeypatch.setattr(parity, "rows", costing("torch"))
+    assert parity.measured_speeds(small, [costing("a"), costing("b")]) == [3.0, 0.5]
 
 
 def graph_of(folder: Path) -> Path:

@@ -80,7 +80,7 @@ def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_fol
 def small(monkeypatch: pytest.MonkeyPatch) -> Small:
     """A small encoder, and a clock that finds int8 the fastest."""
     fast = {"int8": 4.0, "bf16": 2.0, "fp32": 1.5}
-    monkeypatch.setattr(export, "measured_speed", lambda encoder, forward: fast[forward.precision])
+    monkeypatch.setattr(export, "measured_speeds", lambda encoder, forwards: [fast[forward.precision] for forward in forwards])
     return Small(Mixed().eval())
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -111,7 +111,9 @@ class Engines:
     def decided(self, encoder: Encoder[Any], run: Run) -> bool:
         """Say whether all is on disk that ``runner`` needs; without it, the encoder's weights are needed too."""
         return run.device == "cpu" and all(
-            read_made(self._place(encoder, *c)) is not None for p in self._precisions(encoder, run.precision) for c in self._candidates(p)
+            (made := read_made(self._place(encoder, *c))) is not None and made.settled
+            for p in self._precisions(encoder, run.precision)
+            for c in self._candidates(p)
         )
 
     def _precisions(self, encoder: Encoder[Any], asked: str) -> Iterable[str]:
@@ -130,8 +132,7 @@ class Engines:
         refused: dict[str, list[str]] = {}
         best: tuple[Made, str, str] | None = None
         for precision in self._precisions(encoder, asked):
-            for runtime, kept in self._candidates(precision):
-                made = self._made(encoder, runtime, kept)
+            for made, runtime, kept in self._made(encoder, self._candidates(precision)):
                 if not made.supported:
                     refused.setdefault(made.reason, []).append(f"{runtime} {kept}")
                 elif best is None or made.speed > CLEARLY * best[0].speed:
@@ -157,17 +158,20 @@ class Engines:
         version = {"onnxruntime": onnxruntime_version, "openvino": openvino_version, "torch": torch_version}[runtime]()
         return self.folder / f"{encoder.fingerprint}-{runtime}-{_plain(version)}-{precision}-{processor()}"
 
-    def _made(self, encoder: Encoder[Any], runtime: str, precision: str) -> Made:
-        place = self._place(encoder, runtime, precision)
-        found = read_made(place)
-        if found is None:
-            from diptych.backbones.export import make
+    def _made(self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]]) -> list[tuple[Made, str, str]]:
+        """Return what is known of the candidates of one precision; what is not, is made and timed now, against each other."""
+        places = [self._place(encoder, *c) for c in candidates]
+        known = [read_made(place) for place in places]
+        found = [made for made in known if made is not None and made.settled]
+        if len(found) < len(candidates):
+            from diptych.backbones.export import make, race
 
             if encoder.fingerprint not in self._announced:
                 self._announced.add(encoder.fingerprint)
                 self._report(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
-            found = make(encoder, place, runtime, precision)
-        return found
+            found = [made or make(encoder, place, *c) for made, place, c in zip(known, places, candidates, strict=True)]
+            found = race(encoder, [(made, *c) for made, c in zip(found, candidates, strict=True)])
+        return [(made, *c) for made, c in zip(found, candidates, strict=True)]
 
 
 def opened(encoder: Encoder[Any], made: Made, runtime: str, precision: str) -> Runner:

@@ -11,7 +11,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diptych.backbones.engine import BOUNDS, EXACT, graph_folder, opened
-from diptych.backbones.parity import compared, fixed_items, measured_speed, rows
+from diptych.backbones.parity import compared, fixed_items, measured_speeds, rows
 from diptych.backbones.runtimes.made import FACTS, GRAPH, IR, Made, hash_graph, read_made, stamp_of
 from diptych.backbones.runtimes.onnx import onnxruntime_version
 from diptych.backbones.runtimes.openvino import openvino_version
@@ -33,7 +33,7 @@ OPSET = 17
 
 
 def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
-    """Measure an encoder on a runtime, exporting it first where nobody has, and put what was found in its folder.
+    """Compare an encoder on a runtime with torch, exporting it first where nobody has, and put what was found in its folder, untimed.
 
     Args:
         encoder: float32, on the CPU.
@@ -64,15 +64,10 @@ def _put(place: Path, work: Callable[[Path], Made]) -> Made:
     try:
         draft.mkdir(parents=True)
         made = work(draft)
-        facts = {
-            "supported": made.supported, "reason": made.reason, "cosine": _or_none(made.cosine), "speed": _or_none(made.speed),
-            "inputs": made.inputs, "graph": made.graph, "sha256": made.sha256, "stamp": stamp_of(made.path) if made.sha256 else (),
-            "file": made.file, "versions": versions(),
-        }  # fmt: skip
-        (draft / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        _write(replace(made, stamp=stamp_of(made.path) if made.sha256 else (), versions=versions()), draft / FACTS)
         _settle(draft, place)
     except OSError as error:
-        raise DiptychError(f"Cannot write the engine folder {place.parent} ({error}): free space, or name another cache folder.") from error
+        raise _unwritable(place, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     found = read_made(place)
@@ -81,13 +76,47 @@ def _put(place: Path, work: Callable[[Path], Made]) -> Made:
     return found
 
 
+def race(encoder: Encoder[Any], found: Sequence[tuple[Made, str, str]]) -> list[Made]:
+    """Time what was made, all in one race with torch, and write the speeds beside the graphs.
+
+    Args:
+        encoder: float32, on the CPU.
+        found: what was made, its runtime and its precision; what is timed already, or may not be used, comes back as it is.
+
+    Raises:
+        DiptychError: a folder cannot be written.
+    """
+    untimed = [place for place, (made, _, _) in enumerate(found) if not made.settled]
+    timed = [made for made, _, _ in found]
+    if not untimed:
+        return timed
+    speeds = measured_speeds(encoder, [opened(encoder, *found[place]) for place in untimed])
+    for place, speed in zip(untimed, speeds, strict=True):
+        made = timed[place] = replace(timed[place], speed=speed)
+        draft = made.folder / f".{FACTS}.{os.getpid()}.{time.time_ns()}"
+        try:
+            _write(made, draft)
+            draft.replace(made.folder / FACTS)
+        except OSError as error:
+            raise _unwritable(made.folder, error) from error
+        finally:
+            draft.unlink(missing_ok=True)
+    return timed
+
+
+def _write(made: Made, path: Path) -> None:
+    facts = {field.name: getattr(made, field.name) for field in fields(made) if field.name != "folder"}
+    facts.update({name: facts[name] if math.isfinite(facts[name]) else None for name in ("cosine", "speed")})
+    path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _unwritable(place: Path, error: OSError) -> DiptychError:
+    return DiptychError(f"Cannot write the engine folder {place.parent} ({error}): free space, or name another cache folder.")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that export and run."""
     return {"torch": torch_version(), "onnxruntime": onnxruntime_version(), "openvino": openvino_version()}
-
-
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _settle(draft: Path, place: Path) -> None:
@@ -127,11 +156,10 @@ def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> Made:
 
 
 def _measured(made: Made, encoder: Encoder[Any], runtime: str, precision: str, items: Sequence[Any] | None = None) -> Made:
-    """Return what was made with its cosine and speed, or with the reason why it is not used."""
+    """Return what was made with its cosine, or with the reason why it is not used."""
     try:
         forward = opened(encoder, made, runtime, precision)
         found = compared(encoder, forward, items)
-        speed = measured_speed(encoder, forward)
     except Exception as error:  # runtimes refuse with whatever exception comes up
         return replace(made, supported=False, reason=f"it fails: {_short(error)}")
     cosine, mates = (found.mean if precision == "int8" else found.least), float(found.mates.min())
@@ -140,7 +168,7 @@ def _measured(made: Made, encoder: Encoder[Any], runtime: str, precision: str, i
     elif precision == "int8" and mates < EXACT:
         reason = f"a vector depends on its batch mates, cosine {mates:.6f}"
     else:
-        return replace(made, cosine=cosine, speed=speed)
+        return replace(made, cosine=cosine)
     return replace(made, supported=False, reason=reason, cosine=cosine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Made:
         supported: whether it may be used.
         reason: why not; "" where it may.
         cosine: least cosine to torch's float32 vectors, together and alone, of int8 the mean; NaN where nothing ran.
-        speed: torch's float32 seconds over its seconds, on this machine; NaN where nothing was timed.
+        speed: torch's float32 seconds over its seconds, on this machine; NaN until it was timed.
         inputs: names of the graph's inputs.
         graph: the graph's folder, beside ``folder``; "" without a graph, or where it lies in ``folder``.
         sha256: of the graph; "" without one.
@@ -47,6 +48,11 @@ class Made:
     stamp: tuple[int, ...] = ()
     file: str = GRAPH
     versions: Mapping[str, str] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is known that a choice needs."""
+        return not self.supported or not math.isnan(self.speed)
 
     @property
     def path(self) -> Path:
