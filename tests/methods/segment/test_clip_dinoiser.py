@@ -179,15 +179,34 @@ def test_training_brings_the_affinity_to_the_teachers(photos: Pictures) -> None:
 
     trained = f1(method)
     assert trained > f1(replace(method, steps=1, rate=1e-9)) + 0.05
-    assert trained > f1(replace(method, targets="another's")) + 0.05
+    assert trained > f1(replace(method, spoiled="targets")) + 0.05
 
 
 def test_the_control_gets_every_targets_from_another_crop(photos: Pictures) -> None:
     backbone = DenseColours()
-    own, other = (replace(QUICK, targets=t)._lesson(backbone, backbone, photos, Run(seed=3)) for t in ("own", "another's"))  # type: ignore[arg-type]
+    own, other = (replace(QUICK, spoiled=s)._lesson(backbone, backbone, photos, Run(seed=3)) for s in ("nothing", "targets"))  # type: ignore[arg-type]
     a, b = own.columns["together"].values, other.columns["together"].values
     assert all(torch.equal(b[i], a[(i + 1) % 6]) for i in range(6))
     assert torch.equal(own.items[0], other.items[0])
+
+
+def test_the_other_control_pools_as_many_patches_that_are_others(vit: Backbone, fitted: FittedCLIPDINOiser) -> None:
+    """Affinities of patch pi(i) to pi(j) weigh patch j for patch i, by loops; the honest system's maps are others."""
+    spoiled = replace(fitted, method=replace(fitted.method, spoiled="affinity"), order=5)
+    x = drawn(1, 3, 64, 64)
+    with torch.no_grad():
+        got, own = spoiled.probabilities(x), fitted.probabilities(x)
+        f, g = tapped_patches(vit, x)
+        a = affinity(g, fitted.heads["affinity.weight"], fitted.heads["affinity.bias"])[0]
+    n = a.shape[0]
+    dealt = torch.randperm(n, generator=torch.Generator().manual_seed(5)).tolist()
+    flat, mixed = f.flatten(2)[0], torch.zeros(f.shape[1], n)
+    for i in range(n):
+        weights = [float(a[dealt[i], dealt[j]]) if a[dealt[i], dealt[j]] >= 0.2 else 0.0 for j in range(n)]
+        mixed[:, i] = sum(w * flat[:, j] for j, w in enumerate(weights)) / (sum(weights) + 1e-6)
+    want = (vit.scale("image", "text")[0].detach() * (F.normalize(mixed, dim=0).T @ fitted.head.T)).softmax(-1).T.reshape(got.shape)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(got, own, atol=1e-3)
 
 
 def test_background_takes_patches_that_are_neither_sure_nor_objects(vit: Backbone, fitted: FittedCLIPDINOiser) -> None:
@@ -248,7 +267,7 @@ def test_crops_are_mirrored_darkened_and_never_leave_the_photo() -> None:
     [
         {"gamma": 1.5},
         {"delta": -0.1},
-        {"targets": "none"},
+        {"spoiled": "all"},
         {"photos": 0},
         {"steps": 0},
         {"batch": 0},

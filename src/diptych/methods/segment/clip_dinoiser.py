@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ from diptych.features.vectors import Vectors
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
-Targets = Literal["own", "another's"]
+Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
 _WIDTH = 256
 _TAU = 0.3
@@ -132,7 +132,8 @@ class CLIPDINOiser(Segmenter):
         batch: crops a step, >= 1; fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
-        targets: "own", or "another's": each crop is taught what the teacher says of another one, the control that has nothing to learn.
+        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop what the teacher
+            says of another one.
 
     Raises:
         UsageError: a number or word out of its range.
@@ -148,7 +149,7 @@ class CLIPDINOiser(Segmenter):
     batch: int = 4
     rate: float = 1e-3
     background_rate: float = 1e-2
-    targets: Targets = "own"
+    spoiled: Spoiled = "nothing"
 
     card: ClassVar[Card] = Card(
         slug="clip-dinoiser",
@@ -182,15 +183,15 @@ class CLIPDINOiser(Segmenter):
         ),
         proof=ProofPlan(
             claim="Pooling by the learnt affinity beats MaskCLIP (mIoU), whose patches it pools.",
-            control="Taught what the teacher says of another photo, it does not beat MaskCLIP.",
+            control="With each affinity dealt to other patches it does not beat MaskCLIP.",
             datasets=("msrc_small", "mosaic:caltech40", "paste:coco_mini"),
             minutes=50.0,
         ),
     )
 
     def __post_init__(self) -> None:
-        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.targets not in ("own", "another's"):
-            raise UsageError(f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and targets own or another's: change {self}.")
+        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.spoiled not in get_args(Spoiled):
+            raise UsageError(f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}.")
         if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
             raise UsageError(f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}.")
 
@@ -221,7 +222,9 @@ class CLIPDINOiser(Segmenter):
         with torch.enable_grad():
             train(PatchTrainee(heads, self.background_rate / self.rate), table, settings, replace(run, out=None, workers=0))
         learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
-        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
+        return FittedCLIPDINOiser(
+            classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self, run.integer("clip-dinoiser order")
+        )
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return the tapped layer of a crop of each drawn photo, with the teacher's word on it."""
@@ -243,7 +246,7 @@ class CLIPDINOiser(Segmenter):
                 v, looked = (F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (v, looked))
                 pairs.append(together(v, self.gamma)[0])
                 things.append(objects(v, looked[:, 0], _TAU)[0])
-        if self.targets == "another's":
+        if self.spoiled == "targets":
             pairs, things = ([*given[1:], given[0]] for given in (pairs, things))
         words = {"together": Column("vector", pairs), "objects": Column("vector", things)}
         return Table(Vectors([g[0] for g in layers], Subset(photos, tuple(order))), words)
@@ -268,6 +271,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
         head: (K, D) unit class embeddings.
         heads: weights of the convolutions.
         method: gamma, delta and windows.
+        order: seed of the deal of a spoiled affinity.
     """
 
     classes: ClassNames
@@ -275,6 +279,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
     head: Tensor
     heads: Mapping[str, Tensor]
     method: CLIPDINOiser
+    order: int = 0
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
         """Return the same convolutions beside other class texts: they have seen no name."""
@@ -285,7 +290,11 @@ class FittedCLIPDINOiser(FittedSegmenter):
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
-        f = pooled(f, affinity(g, p["affinity.weight"], p["affinity.bias"]), self.method.gamma)
+        a = affinity(g, p["affinity.weight"], p["affinity.bias"])
+        if self.method.spoiled == "affinity":
+            dealt = torch.randperm(a.shape[1], generator=torch.Generator().manual_seed(self.order)).to(a.device)
+            a = a[:, dealt][:, :, dealt]
+        f = pooled(f, a, self.method.gamma)
         unit = normalize(f.permute(0, 2, 3, 1), dim=-1)
         found = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
         if BACKGROUND in self.classes.names:

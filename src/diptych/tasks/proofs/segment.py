@@ -54,22 +54,27 @@ class SegmentTrial:
         variant: row of the card that is proved.
         spoil: makes the control's names, or its system, from the honest ones.
         control_over: slug, or ``CHANCE``: what the control must not beat.
+        beside: name -> a twin that is measured and reported, but need not fail.
     """
 
     claims: tuple[Claim, ...]
     variant: str = ""
     spoil: Spoil = shuffled_names
     control_over: str = CHANCE
+    beside: Mapping[str, Spoil] = field(default_factory=dict)
 
 
-def _taught_anothers(method: Any, run: Run) -> Any:
-    return replace(method, targets="another's")
-
+AFFINITY_DEALT = Altered(lambda method, run: replace(method, spoiled="affinity"))
+"""Each affinity is another patch's: as many neighbours, with the same weights, and none of them near. The catalogue's control."""
+TAUGHT_ANOTHERS = Altered(lambda method, run: replace(method, spoiled="targets"))
+"""The teacher speaks of another photo: what is left is what the layer of CLIP itself, and the shape of all photos, give an affinity."""
 
 TRIALS: Mapping[str, SegmentTrial] = MappingProxyType(
     {
         "maskclip": SegmentTrial((Claim(CHANCE, 0),)),
-        "clip-dinoiser": SegmentTrial((Claim("maskclip", 0),), spoil=Altered(_taught_anothers), control_over="maskclip"),
+        "clip-dinoiser": SegmentTrial(
+            (Claim("maskclip", 0),), spoil=AFFINITY_DEALT, control_over="maskclip", beside={"another photo's targets": TAUGHT_ANOTHERS}
+        ),
     }
 )
 
@@ -167,6 +172,11 @@ class SegmentBench:
         spoiled = self.counted(slug, trial.variant, trial.spoil)
         gain = miou_gain(spoiled, self.counted(trial.control_over, ""), seed)
         about = {"over": trial.control_over, "variant": None, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+        beside = []
+        for name, spoil in trial.beside.items():
+            twin = self.counted(slug, trial.variant, spoil)
+            gain = miou_gain(own, twin, seed)
+            beside.append({"name": name, "shots": 0, "twin": _measured(twin, seed), "gain": gain.value, "gain_lower95": gain.low})
         return {
             "data_hash": self.digest(),
             "split": self.split,
@@ -174,7 +184,7 @@ class SegmentBench:
             "classes": len(self.classes),
             "claims": claims,
             "controls": [{**about, "control": _measured(spoiled, seed), "failed": gain.low <= 0}],
-            "beside": [],
+            "beside": beside,
         }
 
     def counted(self, slug: str, variant: str, spoil: Spoil | None = None) -> Stacked:
