@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,3 +124,31 @@ def test_a_part_is_one_modality_of_those_that_have_it() -> None:
     assert (len(text), text.name(0), text[0]) == (1, "a", "x")
     with pytest.raises(UsageError, match="takes records"):
         Part(pictures, "image")
+
+
+class Fallen:
+    """An engine that runs pictures in float32, whatever was asked, and leaves texts to torch."""
+
+    name, precision, facts = "elsewhere", "fp32", {"engine": "onnxruntime"}
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def runner(self, encoder: Any, run: Run, /) -> Any:
+        self.asked += 1
+        return self if encoder.modality == "image" else None
+
+    def __call__(self, x: Any, /) -> Any:
+        return BACKBONE.image.encode(x).numpy()
+
+
+def test_an_index_names_the_precision_and_engine_that_ran(photos: Path, tmp_path: Path) -> None:
+    run = Run(precision="bf16", engine=Fallen())
+    index(open_records(str(photos)), BACKBONE, run, tmp_path / "fallen")
+    with Index(tmp_path / "fallen") as made:
+        assert made.facts["precision"] == "fp32 (image), bf16 (text)"
+        assert made.facts["precision_asked"] == "bf16"
+        assert made.facts["engine"] == "onnxruntime (image), torch (text)"
+    assert unchanged(open_records(str(photos)), KNOWN, Run(precision="bf16"), tmp_path / "fallen") is not None
+    with pytest.raises(UsageError, match="was indexed with"):
+        index(open_records(str(photos)), BACKBONE, Run(), tmp_path / "fallen")

@@ -20,7 +20,7 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.tasks.board import Board, board
 from diptych.tasks.prove import prove
-from diptych.tasks.record import engine_of, read_json
+from diptych.tasks.record import circumstances, engine_of, read_json
 from diptych.tasks.rerun import backbone_of, rerun
 from diptych.tasks.rows import Plan
 
@@ -82,7 +82,7 @@ class Elsewhere:
 
 
 class Named:
-    name, precision = "elsewhere", "fp32"
+    name, precision = "elsewhere", "fp32"  # whatever was asked for
     facts: Mapping[str, str] = {"engine": "onnxruntime"}
 
     def __init__(self, encoder: Encoder[Any], engine: Elsewhere) -> None:
@@ -121,3 +121,28 @@ def test_engines_of_two_modalities_are_named_apart() -> None:
     assert engine_of(ColourBackbone(), Run(engine=Elsewhere("image", "text"))) == "onnxruntime"
     assert engine_of(ColourBackbone(), Run(engine=Elsewhere("image"))) == "onnxruntime (image), torch (text)"
     assert [kind_of(name) for name in ("torch", "onnxruntime", "onnxruntime (image), torch (text)")] == ["torch", "onnx", "auto"]
+
+
+def test_a_result_names_the_precision_that_ran_and_is_repeated_by_the_one_that_was_asked(
+    data: LabelledData, colours: Path, tmp_path: Path
+) -> None:
+    engine = Elsewhere("image", "text")
+    made = board(
+        data, ColourBackbone(), Run(precision="bf16", engine=engine, out=tmp_path), Plan(("gda",), (1,), (1,)), source=str(colours)
+    )
+    written = [made.as_dict(), *map(read_json, (tmp_path / "rows").glob("*.json"))]
+    assert len(written) == 2
+    assert {(w["precision"], w["precision_asked"]) for w in written} == {("fp32", "bf16")}
+    assert circumstances(ColourBackbone(), Run(precision="bf16", engine=Elsewhere("image")), "")["precision"] == "fp32 (image), bf16 (text)"
+    asked = list[str]()
+
+    class Heard(Elsewhere):
+        def runner(self, encoder: Encoder[Any], run: Run, /) -> Named | None:
+            asked.append(run.precision)
+            return super().runner(encoder, run)
+
+    older = {k: v for k, v in written[-1].items() if k != "precision_asked"}
+    for result, precision in ((written[-1], "bf16"), (older, "fp32")):
+        asked.clear()
+        rerun(result, ColourBackbone(), Run(engine=Heard("image", "text")))
+        assert set(asked) == {precision}

@@ -23,7 +23,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import measured
 from diptych.tasks.export import export_row
 from diptych.tasks.gains import BASE, Row, best, rows_of
-from diptych.tasks.record import Record, engine_of, machine, now, plain, threads, versions, write_csv, write_json
+from diptych.tasks.record import Record, engine_of, machine, now, plain, precision_of, threads, versions, write_csv, write_json
 from diptych.tasks.rows import Desk, Job, Plan
 from diptych.tasks.unlabelled import Unlabelled
 from diptych.tasks.work import Work, jobs_of
@@ -48,8 +48,8 @@ class Board:
         skipped: unreadable items of test and of the draws.
         interrupted: whether Ctrl-C ended it.
         encode: seconds and vectors of this run's encoding: "images", "image_seconds", "text_seconds".
-        device, precision, threads, versions, machine, command, date: where, how and when.
-        engine: what made the vectors, see ``record.engine_of``.
+        device, threads, versions, machine, command, date: where, how and when.
+        precision, engine: what made the vectors, see ``record.precision_of``; ``precision_asked``: see ``Record``.
         texts: the pool that systems which read texts were given; None: there was none.
         unlabelled: images without labels that were given apart; None: there were none, or those of train.
     """
@@ -71,6 +71,7 @@ class Board:
     encode: Mapping[str, float]
     device: str
     precision: str
+    precision_asked: str
     engine: str
     command: str
     threads: int = field(default_factory=threads)
@@ -134,10 +135,12 @@ class Board:
             "encode",
             "device",
             "precision",
+            "precision_asked",
         )
         shown: dict[str, Any] = plain(
             {
                 "kind": "board",
+                "verb": "classify",
                 "dataset": self.data.name,
                 "items": len(self.test),
                 "classnames": self.classes.names,
@@ -212,8 +215,8 @@ def board(
             export_row(desk, chosen, run.out / MODEL)
     made = Board(
         data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(), backbone.fingerprint, plan,
-        rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device, run.precision,
-        engine_of(backbone, run), command, texts=desk.texts, unlabelled=unlabelled,
+        rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device,
+        precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts, unlabelled=unlabelled,
     )  # fmt: skip
     if run.out:
         made.write(run.out)

@@ -23,7 +23,7 @@ from diptych.metrics.selective import risk_at
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.outcome import Outcome, intervals, logits
-from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, engine_of, machine, model_names, now, peak_memory_mib, threads, versions
+from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, circumstances, model_names, peak_memory_mib
 
 
 @contextlib.contextmanager
@@ -220,7 +220,7 @@ def evaluate(
             acting |= Calibration.of(logits(scored, backbone), own, seen=seen).report(logits(scores, backbone), labels)
     model, pretrained = model_names(backbone.spec)
     record = Record(
-        **{**vars(about), "dataset": about.dataset or "unnamed"},
+        **{**vars(about), **circumstances(backbone, run, about.command), "dataset": about.dataset or "unnamed"},
         model=model,
         pretrained=pretrained,
         task=FEW_SHOT if about.shots else ZERO_SHOT,
@@ -229,19 +229,10 @@ def evaluate(
         classnames=fitted.classes.names,
         templates=fitted.classes.templates,
         template_hash=fitted.classes.template_hash,
-        backbone=backbone.spec.name,
-        fingerprint=backbone.fingerprint,
         items=len(labels),
         held=held_metrics,
         acting=acting,
         seconds={**(seconds or {}), "predict": predict},
         peak_memory_mib=peak_memory_mib(),
-        device=run.device,
-        precision=run.precision,
-        engine=engine_of(backbone, run),
-        threads=threads(),
-        versions=versions(),
-        machine=machine(),
-        date=now(),
     )
     return record, outcome

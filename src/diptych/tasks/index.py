@@ -20,7 +20,7 @@ from diptych.features import ann
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable
 from diptych.features.index import MODALITIES, Entry, Index, Modality, Vectors, dumped
-from diptych.tasks.record import now, versions
+from diptych.tasks.record import engine_of, now, precision_of, versions
 
 SLICE = 1024
 """Records embedded and committed at once: bounds memory, and what a kill can cost."""
@@ -62,7 +62,7 @@ class Indexed:
 
 
 def fingerprint(backbone: Backbone | Remembered, run: Run) -> str:
-    """Return what an index and its queries must share."""
+    """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks again."""
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 
@@ -72,10 +72,16 @@ def open_index(out: Path, backbone: Backbone, run: Run) -> Index:
     Raises:
         UsageError: it was made with another backbone, precision or decode, or the folder holds other files.
     """
+    if (out / "index.json").exists():
+        made = Index(out)
+        made.expect(fingerprint(backbone, run), backbone.spec.name)
+        return made
     facts = {
         "fingerprint": fingerprint(backbone, run),
         "backbone": backbone.spec.name,
-        "precision": run.precision,
+        "precision": precision_of(backbone, run),
+        "precision_asked": run.precision,
+        "engine": engine_of(backbone, run),
         "decode": run.decode,
         "dim": backbone.image.dim,
         "spec": backbone.spec.as_dict(),

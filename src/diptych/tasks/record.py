@@ -20,7 +20,7 @@ from diptych.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from diptych.core.backbone import Backbone, Spec
-    from diptych.core.run import Run
+    from diptych.core.run import Run, Runner
 
 PACKAGES = ("diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy", "scikit-learn")
 ZERO_SHOT = "zeroshot_classification"
@@ -49,8 +49,9 @@ class Record:
             of wrong answers among the surest 80 %.
         seconds: "fit", "predict", "encode" wall seconds, apart.
         peak_memory_mib: largest resident memory of the process so far.
-        device, precision, threads, versions, machine, command, date: where, how and when.
-        engine: what made the vectors, see ``engine_of``.
+        device, threads, versions, machine, command, date: where, how and when.
+        engine, precision: what made the vectors, see ``engine_of`` and ``precision_of``.
+        precision_asked: what the run asked for; towers and trainings, which no engine runs, keep to it.
         skipped: names of unreadable items and why.
     """
 
@@ -86,6 +87,7 @@ class Record:
     peak_memory_mib: float = 0.0
     device: str = "cpu"
     precision: str = "fp32"
+    precision_asked: str = ""
     engine: str = "torch"
     threads: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -231,9 +233,20 @@ def threads() -> int:
 
 def engine_of(backbone: Backbone, run: Run) -> str:
     """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality where they differ."""
-    runners = {m: run.engine.runner(encoder, run) if run.engine else None for m, encoder in backbone.encoders.items()}
-    names = {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in runners.items()}
-    return next(iter(names.values())) if len(set(names.values())) == 1 else ", ".join(f"{name} ({m})" for m, name in sorted(names.items()))
+    return _named({m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()})
+
+
+def precision_of(backbone: Backbone, run: Run) -> str:
+    """Return the precision that a backbone's encoders run in, which an engine may have raised; each with its modality where they differ."""
+    return _named({m: runner.precision if runner else run.precision for m, runner in _runners(backbone, run).items()})
+
+
+def _runners(backbone: Backbone, run: Run) -> dict[str, Runner | None]:
+    return {m: run.engine.runner(encoder, run) if run.engine else None for m, encoder in backbone.encoders.items()}
+
+
+def _named(parts: Mapping[str, str]) -> str:
+    return next(iter(parts.values())) if len(set(parts.values())) == 1 else ", ".join(f"{name} ({m})" for m, name in sorted(parts.items()))
 
 
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
@@ -242,7 +255,8 @@ def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
         "backbone": backbone.spec.name,
         "fingerprint": backbone.fingerprint,
         "device": run.device,
-        "precision": run.precision,
+        "precision": precision_of(backbone, run),
+        "precision_asked": run.precision,
         "engine": engine_of(backbone, run),
         "threads": threads(),
         "versions": versions(),

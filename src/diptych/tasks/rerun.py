@@ -69,8 +69,8 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
         DataError: the object is no result, or data or backbone are not those that it names.
     """
     fresh = Run(
-        device=written.get("device", "cpu"), precision=written.get("precision", "fp32"), cache=run.cache, progress=run.progress,
-        engine=run.engine,
+        device=written.get("device", "cpu"), precision=written.get("precision_asked") or written.get("precision", "fp32"), cache=run.cache,
+        progress=run.progress, engine=run.engine,
     )  # fmt: skip
     if written.get("fingerprint") != backbone.fingerprint:
         raise DataError(
@@ -84,6 +84,8 @@ def rerun(written: Mapping[str, Any], backbone: Backbone, run: Run, *, tolerance
         _same_data({d["dataset"]: d["data_hash"] for d in written["datasets"]}, {d["dataset"]: d["data_hash"] for d in again["datasets"]})
         return Rerun(old, dict(_proof_numbers(again)), tolerance, _notes(written, backbone, fresh))
     whole = written.get("kind") == "board"
+    if whole and written.get("verb", "classify") != "classify":
+        raise DataError(f"A board of {written['verb']} is repeated by its own command, with another --out: {written.get('command')}.")
     try:
         source, classes = written["source"], ClassNames(tuple(written["classnames"]), tuple(written["templates"]))
         plan = _plan(written, whole)
