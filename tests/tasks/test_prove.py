@@ -62,6 +62,13 @@ def test_a_backbone_that_knows_no_colour_shows_nothing(folder: Path) -> None:
     assert found.facts["stage"] is None
 
 
+def test_three_seeds_show_nothing_where_no_protocol_fixes_them(folder: Path) -> None:
+    few, enough = (prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)], seeds=range(1, n + 1)) for n in (3, 5))
+    assert all(claim["shown"] for claim in few.datasets[0]["claims"])
+    assert (few.shown, few.facts["stage"], few.facts["seeds_needed"]) == (False, None, 5)
+    assert enough.shown
+
+
 def test_claims_compare_the_same_draws_with_the_baseline_of_the_card(folder: Path) -> None:
     found = prove("gda", ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
     (entry,) = found.datasets

@@ -18,7 +18,7 @@ from diptych.tasks.proofs import audit as audit_proofs
 from diptych.tasks.proofs.audit import data_folder
 from diptych.tasks.prove import prove
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 THINGS = ("dog", "car", "hat", "boat", "cat", "bench")
 
 

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_names_that_fit_beat_chance_and_shuffled_ones_do_not(folder: Path) -> None:
-    proof = prove("maskclip", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    proof = prove("maskclip", DenseColours(), Run(), datasets=(str(folder),))
     (found,) = proof.as_dict()["datasets"]
     assert proof.shown
     assert proof.facts["metric"] == "miou"

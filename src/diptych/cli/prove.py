@@ -68,7 +68,8 @@ def prove(
         show(str(target))
     say_skipped(found.facts["skipped"])
     if not found.shown:
-        say("Not shown: see the lines above that say so.")
+        few, needed = len(set(found.facts["seeds"])), found.facts["seeds_needed"]
+        say(f"Not shown: {few} seeds, and the proof asks for {needed}." if few < needed else "Not shown: see the lines above that say so.")
         raise typer.Exit(BoundBroken.exit_code)
     if found.facts["skipped"]:
         raise typer.Exit(UnreadableItem.exit_code)

@@ -73,7 +73,7 @@ class ProofPlan:
         claim: the effect, in one sentence.
         control: the twin that must fail, in one sentence.
         datasets: names of data sets on which it is shown.
-        seeds: number of seeds.
+        seeds: least number of seeds; 3 only where the field's protocol fixes them.
         stage: "mechanism", "reduced" or "faithful"; what the written result reached, not a hope.
         minutes: about how long it takes on two cores.
     """

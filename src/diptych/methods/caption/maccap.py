@@ -156,7 +156,6 @@ class MacCap(Captioner):
             claim="Noise in training makes captions of images better than the same without noise (CIDEr-D).",
             control="With the images permuted the captions are no better than those of an image that is pure noise.",
             datasets=("flickr8k_small",),
-            seeds=3,
             minutes=30.0,
         ),
         variants={
