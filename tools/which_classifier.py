@@ -85,7 +85,7 @@ class Row:
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
-    """Return the rows of all boards, in the order of their file names, and the boards.
+    """Return the rows of all boards of classify, in the order of their file names, and the boards.
 
     A data set may have several boards with one backbone; a row that stands on two is taken from the first.
     """
@@ -94,7 +94,7 @@ def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
     boards = []
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stem):
         board = json.loads(path.read_text(encoding="utf-8"))
-        if board.get("kind") == "board":
+        if board.get("kind") == "board" and board.get("verb", "classify") == "classify":
             boards.append(board)
             for r in board["rows"]:
                 row = Row(path.name, board["dataset"], board["spec"]["name"], r, needs.get(r["method"], ()))

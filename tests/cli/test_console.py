@@ -1,4 +1,4 @@
-"""Progress on stderr: a line within the first second where it is no terminal, a bar where it is, nothing for what ends at once."""
+"""Tables as wide as the terminal; progress on stderr: a line within the first second, a bar on a terminal, nothing for what ends soon."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from diptych.cli.console import Display
+from diptych.cli.console import Display, show_table
 
 
 class Terminal(io.StringIO):
@@ -65,3 +65,24 @@ def test_a_terminal_shows_bars_inside_bars_and_takes_them_away(monkeypatch: pyte
     assert "rows" in terminal.getvalue()
     assert "encode image" in terminal.getvalue()
     assert display._live is None
+
+
+ROWS = [("gda, 16 shots", "39.9 (32-48)", "0.0+0.0", "200 photos"), ("[a]", "8.7 (4-14)", "0.0+0.0", "-")]
+
+
+@pytest.mark.parametrize(("width", "left"), [(60, ()), (48, ("seconds",)), (34, ("seconds", "extra"))])
+def test_a_table_leaves_out_spare_columns_until_it_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, left: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    show_table(["system", "top-1", "seconds", "extra"], ROWS, right=(1, 2), spare=(2, 3))
+    said = capsys.readouterr()
+    assert {name for name in ("system", "top-1", "seconds", "extra") if name not in said.out} == set(left)
+    assert (f"Left out in {width} columns: {', '.join(left)};" in said.err) == bool(left)
+    assert "[a]" in said.out
+    assert len([line for line in said.out.splitlines() if line.strip()]) == 4  # nothing wraps
+
+
+def test_facts_have_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(["", ""], [("texts", "10"), ("matched", "9")], right=(1,))
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()] == [["texts", "10"], ["matched", "9"]]

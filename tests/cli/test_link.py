@@ -96,4 +96,4 @@ def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
     wrong = diptych("board", "retrieve", "t.csv", "--out", "o")
     assert wrong.code == 1
     assert "--entity" in wrong.err
-    assert "links no records" in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err
+    assert "no system of retrieve" in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err

@@ -114,7 +114,7 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     assert got.code == 0
     rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}
     assert set(rows) == {("maskclip", ""), ("chance", "")}
-    assert "tower" in got.data["missing"]["maskclip tokens"]
+    assert "tower" in got.data["missing"]["maskclip:tokens"]
     assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]
     assert [r["miou"] for r in got.data["rows"]] == sorted((r["miou"] for r in got.data["rows"]), reverse=True)
     assert rows["chance", ""]["gain"]["miou"] == pytest.approx(rows["chance", ""]["miou"] - rows["maskclip", ""]["miou"])
@@ -130,7 +130,7 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     for words, says in (
         (("nowhere",), "DIPTYCH_DATA"),
         (("set", "--names", "red, blue"), "2 names"),
-        (("set", "--methods", "gda"), "no segmenter"),
+        (("set", "--methods", "gda"), "no system of segment"),
         (("set", "--seeds", ""), "seed"),
     ):
         wrong = diptych("board", "segment", *words, "--out", "other")

@@ -22,8 +22,9 @@ from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
+from diptych.tasks.boards.detect import AnomalyBench
+from diptych.tasks.boards.verb import verb_board
 from diptych.tasks.detect import Ranking, detect, kept_aside, rank
-from diptych.tasks.detect_board import detect_board
 from diptych.tasks.heatmap import heat
 from diptych.tasks.proofs.detect import find_anomalies
 from diptych.tasks.prove import prove
@@ -137,24 +138,25 @@ def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_eve
 
 def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
     data = find_anomalies(str(scratched_folder(tmp_path / "plate", train=20)))
-    methods = ("feature-memory", "gaussian", "winclip-style", "anomalyclip")
-    board = detect_board(data, BACKBONE, Run(), thing="plate", methods=methods, seeds=(1, 2), rate=0.1)
+    bench = AnomalyBench.open(data, BACKBONE, Run(), (1, 2), thing="plate")
+    jobs = [("feature-memory", ""), ("gaussian", ""), ("winclip-style", "pair"), ("anomalyclip", "")]
+    board = verb_board("detect", bench, jobs)
     rows = {row.label: row for row in board.rows}
-    assert list(rows) == ["feature-memory", "gaussian", "winclip-style", "winclip-style, pair"]
+    assert set(rows) == {"feature-memory", "gaussian", "winclip-style", "winclip-style:pair"}
     assert rows["feature-memory"].seeds == (1, 2)
     assert rows["winclip-style"].seeds == (1,)
-    assert rows["feature-memory"].metrics["image_auroc"] > 0.9
-    assert rows["feature-memory"].ci95[0] <= rows["feature-memory"].metrics["image_auroc"] <= rows["feature-memory"].ci95[1] + 1e-9
-    assert "pro" in rows["feature-memory"].metrics
-    assert "pro" not in rows["gaussian"].metrics
-    assert all("no image tower" in reason for label, reason in board.missing.items() if label.startswith("anomalyclip"))
-    board.write(tmp_path / "out")
-    with pytest.raises(UsageError, match="overwrite"):
-        board.write(tmp_path / "out")
-    assert (tmp_path / "out" / "board.csv").read_text().count("\n") == 5
-    assert json.loads((tmp_path / "out" / "board.json").read_text())["anomalous"] == 6
-    with pytest.raises(UsageError, match="no detector"):
-        detect_board(data, BACKBONE, Run(), thing="plate", methods=("gda",))
+    memory = rows["feature-memory"]
+    assert memory.value.value > 0.9
+    assert memory.value.low <= memory.value.value <= memory.value.high + 1e-9
+    assert memory.gain is not None
+    assert memory.gain.value == pytest.approx(memory.value.value - rows["winclip-style"].value.value)
+    assert memory.gain.low <= memory.gain.value <= memory.gain.high
+    assert "pro" in memory.others
+    assert "pro" not in rows["gaussian"].others
+    assert "no image tower" in board.missing["anomalyclip"]
+    assert board.as_dict()["anomalous"] == 6
+    with pytest.raises(DataError, match="too few"):
+        AnomalyBench.open(data, BACKBONE, Run(), (1,), thing="plate", rate=0.01)
 
 
 def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp_path: Path) -> None:

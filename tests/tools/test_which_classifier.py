@@ -46,6 +46,7 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
         late = {"CoOp": "16 shots, seed 2 and what follows left out: its time-out of 9 s was over."}
         missing = {"GLSim, 4 shots, seed 1": "lite has no tower.", "GLSim, 4 shots, seed 2": "lite has no tower."}
         write(tmp_path / "boards", name, rows, missing=missing, late=late)
+    write(tmp_path / "boards", "c", [{"method": "maskclip", "variant": "", "miou": 0.2}], verb="segment", backbone="lite")  # passed over
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     assert text.index("### If you have class names alone") < text.index("### If you have 4 labelled photos a class")

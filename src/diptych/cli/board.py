@@ -150,7 +150,8 @@ def show_board(made: Board) -> None:
             (_called(row.method, row.variant, row.shots), accuracy, gain, p, f"{100 * row.metrics['ece']:.0f}", seconds, _extra(row))
         )
     title = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
-    show_table(["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"], rows, right=range(1, 6), title=title)
+    columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
+    show_table(columns, rows, right=range(1, 6), title=title, spare=(5, 6, 4))
     for reason, labels in made.reasons().items():
         show(f"{'; '.join(labels)}: {reason}")
     choice = made.choice

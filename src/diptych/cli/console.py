@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+    from rich.table import Table
 
     from diptych.core.errors import UnreadableItem
 
@@ -32,25 +33,49 @@ def show_json(data: Any) -> None:
     show(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = (), title: str = "") -> None:
-    """Print a table on stdout.
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    title: str = "",
+    spare: Sequence[int] = (),
+) -> None:
+    """Print a table on stdout; without any heading it has none.
 
     Args:
         columns: headings.
         rows: cells, as many as headings.
         right: columns that are set to the right, such as numbers.
         title: a line above.
+        spare: columns that may be left out where the terminal is too narrow, the first ones first; a remark names them.
     """
-    from rich import box
     from rich.console import Console
+
+    console, filled = Console(file=sys.stdout, highlight=False), [tuple(row) for row in rows]
+    left, kept = list(spare), list(range(len(columns)))
+    table = _table(columns, filled, kept, right)
+    while left and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        kept.remove(left.pop(0))
+        table = _table(columns, filled, kept, right)
+    if title:  # not as the table's own, whose width would wrap it
+        console.print(title, style="bold", markup=False, soft_wrap=len(title) <= console.width)
+    console.print(table)
+    if len(kept) < len(columns):
+        names = ", ".join(name for i, name in enumerate(columns) if i not in kept)
+        say(f"Left out in {console.width} columns: {names}; --json and the files hold all.")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], right: Sequence[int]) -> Table:
+    from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title or None, title_justify="left", title_style="bold")
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(columns))
+    for i in kept:
+        table.add_column(columns[i], justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
     for row in rows:
-        table.add_row(*(_plain(cell) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+        table.add_row(*(_plain(row[i]) for i in kept))
+    return table
 
 
 def _plain(cell: str) -> str:

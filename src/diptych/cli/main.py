@@ -20,7 +20,6 @@ from diptych.cli import (
     curate,
     demo,
     detect,
-    detect_board,
     edit,
     encode,
     export,
@@ -36,9 +35,7 @@ from diptych.cli import (
     protocol,
     prove,
     rerun,
-    retrieve_board,
     segment,
-    segment_board,
     several,
     systems,
     verb_boards,
@@ -114,9 +111,9 @@ app.command("extend")(extend.extend)
 app.command("export")(export.export)
 app.command("finetune")(finetune.finetune)
 app.command("pretrain")(pretrain.pretrain)
-board.app.command("detect")(detect_board.board_detect)
-board.app.command("retrieve")(retrieve_board.board_retrieve)
-board.app.command("segment")(segment_board.board_segment)
+board.app.command("detect")(verb_boards.board_detect)
+board.app.command("retrieve")(verb_boards.board_retrieve)
+board.app.command("segment")(verb_boards.board_segment)
 board.app.command("caption")(verb_boards.board_caption)
 board.app.command("extend")(verb_boards.board_extend)
 board.app.command("finetune")(verb_boards.board_finetune)

@@ -1,40 +1,30 @@
-"""``diptych board caption``, ``extend``, ``finetune`` and ``pretrain``: every fitting system of a verb on your data, measured alike."""
+"""``diptych board caption``, ``detect``, ``extend``, ``finetune``, ``pretrain``, ``retrieve`` and ``segment``: what each verb opens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import finetune, options
-from diptych.cli.board import command_line
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.bench_command import Shared, board_command
+from diptych.cli.detect import Auxiliary, Thing
+from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
-    from diptych.tasks.boards.verb import Bench, VerbBoard
-
-Methods = Annotated[
-    str | None,
-    options.option("--methods", help='Systems, "slug" or "slug:variant" of its card (default: all of the verb).', show_default=False),
-]
-Seeds = Annotated[str, options.option("--seeds", help="Seeds of draws and trainings.")]
-Out = Annotated[Path, options.option("--out", "-o", help="Folder for board.json.")]
-NAMES = {
-    "cider_d": "CIDEr-D",
-    "bleu4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-    "clip_score": "CLIPScore",
-    "acc1": "top-1 %",
-    "recall_at_1": "R@1 %",
-}
+    from diptych.tasks.boards.bench import Job
+    from diptych.tasks.boards.caption import CaptionBench
+    from diptych.tasks.boards.detect import AnomalyBench
+    from diptych.tasks.boards.extend import ExtendBench
+    from diptych.tasks.boards.retrieve import RecordBench
+    from diptych.tasks.boards.segment import MaskBench
+    from diptych.tasks.boards.tune import TuneBench
 
 
+@board_command("caption")
 def board_caption(
+    shared: Shared,
     table: Annotated[str, typer.Argument(help="A table of photos with human captions.", show_default=False)],
     references: Annotated[str, options.option("--references", help="Its columns of captions.")] = "caption*",
     texts: Annotated[
@@ -44,76 +34,59 @@ def board_caption(
     judge: Annotated[
         str | None, options.option("--judge", help="Another backbone, which gives CLIPScore.", show_default=False, rich_help_panel="Model")
     ] = None,
-    methods: Methods = None,
-    seeds: Seeds = "1,2,3",
-    out: Out = Path("out/board-caption"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
-) -> None:
+) -> CaptionBench:
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
-    _free(out, overwrite)
     from diptych.data.captions import read_sentences
     from diptych.tasks.boards.caption import CaptionBench, open_captions
 
-    keys = options.file_keys(cache, verify)
-    pool = read_sentences(texts) if texts else None
-    opened = open_captions(table, references, pool, keys)
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    tower = options.open_backbone(backbone, run)
-    by = options.open_backbone(judge, run) if judge else None
-    bench = CaptionBench(opened, tower, run, options.integers(seeds, "seeds"), by)
-    made = _run("caption", bench, methods, tower, run, seeds)
-    keys.close()
-    _finish(made, out, overwrite, json, opened.failed)
+    opened = open_captions(table, references, read_sentences(texts) if texts else None, shared.keys)
+    backbone, run = shared.open()
+    return CaptionBench(opened, backbone, run, shared.numbers, options.open_backbone(judge, run) if judge else None)
 
 
+@board_command("detect", every=True)
+def board_detect(
+    shared: Shared,
+    data: Annotated[str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...", show_default=False)],
+    thing: Thing = None,
+    auxiliary: Auxiliary = None,
+    rate: Annotated[float, options.option("--rate", help="False alarms a normal photo, to which thresholds are set.")] = 0.1,
+) -> AnomalyBench:
+    """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false alarms."""
+    from diptych.data.classnames import tidy
+    from diptych.tasks.boards.detect import AnomalyBench
+    from diptych.tasks.proofs.detect import THINGS, find_anomalies
+
+    opened = find_anomalies(data, shared.keys)
+    known = None if auxiliary is None else find_anomalies(auxiliary, shared.keys).split("test")
+    spoken = thing or THINGS.get(opened.name, tidy(opened.name))
+    return AnomalyBench.open(opened, *shared.open(), shared.numbers, thing=spoken, rate=rate, auxiliary=known)
+
+
+@board_command("extend", engine="torch")
 def board_extend(
+    shared: Shared,
     clips: Annotated[str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.", show_default=False)],
     names: options.Names = None,
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
-    methods: Methods = None,
-    seeds: Seeds = "1,2,3",
-    out: Out = Path("out/board-extend"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
-) -> None:
+) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
-    _free(out, overwrite)
     from diptych.core.data import ClassNames
     from diptych.data.formats.clip_folder import open_clips
     from diptych.tasks.boards.extend import ExtendBench, only_readable
 
-    keys = options.file_keys(cache, verify)
-    data = open_clips([clips], frames, keys)
+    data = open_clips([clips], frames, shared.keys)
     spoken = ClassNames(options.class_names(names, data.classes), (template,))
-    run = options.open_run(device, precision, batch, workers, cache)
-    tower = options.open_backbone(backbone, run)
-    data, failed = only_readable(data, tower, frames, run)
-    bench = ExtendBench(data, spoken, tower, run, options.integers(seeds, "seeds"), frames)
-    made = _run("extend", bench, methods, tower, run, seeds)
-    keys.close()
-    _finish(made, out, overwrite, json, failed)
+    backbone, run = shared.open()
+    data, failed = only_readable(data, backbone, frames, run)
+    return ExtendBench(data, spoken, backbone, run, shared.numbers, frames, failed)
 
 
+@board_command("finetune", engine="torch")
 def board_finetune(
+    shared: Shared,
     data: finetune.Data,
-    methods: Methods = None,
     parts: finetune.PartsChoice = "heads",
     also: finetune.Also = None,
     templates: options.Templates = None,
@@ -122,28 +95,15 @@ def board_finetune(
     epochs: finetune.Epochs = 10,
     train_batch: finetune.Rows = 64,
     decay: finetune.Decay = 0.0,
-    seeds: Seeds = "1,2,3",
-    out: Out = Path("out/board-finetune"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
-) -> None:
+) -> TuneBench:
     """Fine-tune by every system from the same start, and measure the held-out rows; gains over the backbone before."""
-    _tune(
-        "finetune", data, methods, parts, also, templates, captions, lr, epochs, train_batch, decay, seeds, out, overwrite, json, backbone,
-        device, precision, batch, workers, cache, verify,
-    )  # fmt: skip
+    return _tuned(shared, data, captions, parts, also, (lr, train_batch, epochs, decay), templates=templates)
 
 
+@board_command("pretrain", engine="torch")
 def board_pretrain(
+    shared: Shared,
     table: finetune.Data,
-    methods: Methods = None,
     rewrites: Annotated[
         str | None,
         options.option("--rewrites", help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.", show_default=False),
@@ -155,129 +115,94 @@ def board_pretrain(
     epochs: finetune.Epochs = 10,
     train_batch: finetune.Rows = 128,
     decay: finetune.Decay = 0.2,
-    seeds: Seeds = "1,2,3",
-    out: Out = Path("out/board-pretrain"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
-) -> None:
+) -> TuneBench:
     """Train by every objective from the same start on captioned photos, and measure the held-out ones; gains over the backbone before."""
     kit: dict[str, Any] = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
-    _tune(
-        "pretrain", table, methods, parts, also, None, captions, lr, epochs, train_batch, decay, seeds, out, overwrite, json, backbone,
-        device, precision, batch, workers, cache, verify, kit=kit,
-    )  # fmt: skip
+    return _tuned(shared, table, captions, parts, also, (lr, train_batch, epochs, decay), kit=kit)
 
 
-def _tune(
-    verb: str,
+def _tuned(
+    shared: Shared,
     data: str,
-    methods: str | None,
+    captions: str | None,
     parts: str,
     also: str | None,
-    templates: list[str] | None,
-    captions: str | None,
-    lr: float | None,
-    epochs: int,
-    rows: int,
-    decay: float,
-    seeds: str,
-    out: Path,
-    overwrite: bool,
-    json: bool,
-    backbone: str,
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    verify: bool,
+    how: tuple[float | None, int, int, float],
     *,
+    templates: list[str] | None = None,
     kit: dict[str, Any] | None = None,
-) -> None:
-    _free(out, overwrite)
+) -> TuneBench:
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.tasks.boards.tune import TuneBench
     from diptych.tasks.training import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
-    keys = options.file_keys(cache, verify)
-    opened = open_pairs_or_classes(data, captions, keys)
-    others = [open_data(name, keys) for name in options.words(also or "")]
-    run = options.open_run(device, precision, batch, workers, cache)
-    tower = options.open_backbone(backbone, run)
-    rate = lr if lr is not None else 3e-4 if parts == "heads" else 1e-5
-    fit = Fit(lr=rate, batch=rows, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0)
+    opened = open_pairs_or_classes(data, captions, shared.keys)
+    others = [open_data(name, shared.keys) for name in options.words(also or "")]
     prompts = options.template_set(templates) if templates else SINGLE
-    bench = TuneBench(opened, tower, fit, run, options.integers(seeds, "seeds"), parts=parts, templates=prompts, elsewhere=others, kit=kit)
-    made = _run(verb, bench, methods, tower, run, seeds)
-    keys.close()
-    _finish(made, out, overwrite, json, ())
+    lr, batch, epochs, decay = how
+    rate = lr if lr is not None else 3e-4 if parts == "heads" else 1e-5
+    fit = Fit(lr=rate, batch=batch, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0)
+    backbone, run = shared.open()
+    return TuneBench(opened, backbone, fit, run, shared.numbers, parts=parts, templates=prompts, elsewhere=others, kit=kit)
 
 
-def _free(out: Path, overwrite: bool) -> None:
-    if (out / "board.json").exists() and not overwrite:
-        raise UsageError(f"{out / 'board.json'} exists: give another --out or --overwrite.")
+def _slow() -> tuple[Job, ...]:
+    from diptych.tasks.boards.retrieve import SLOW
+
+    return SLOW
 
 
-def _run(verb: str, bench: Bench, methods: str | None, tower: Backbone, run: Run, seeds: str) -> VerbBoard:
-    from diptych.tasks.boards.verb import jobs_of, verb_board
+@board_command("retrieve", every=True, without=_slow)
+def board_retrieve(
+    shared: Shared,
+    data: Annotated[
+        str,
+        typer.Argument(help="A table of records with a column that says what each is of, or grocery_packages.", show_default=False),
+    ],
+    entity: Annotated[str, options.option("--entity", help="Column of what a record is of: records of one value match.")] = "entity",
+    image: Annotated[str | None, options.option("--image", help="Column with the picture's path.", show_default=False)] = None,
+    text: Annotated[str | None, options.option("--text-column", help="Column with the text.", show_default=False)] = None,
+) -> RecordBench:
+    """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in turn."""
+    from diptych.tasks.boards.retrieve import RecordBench
+    from diptych.tasks.proofs.retrieve import find_linkage, read_linkage
 
-    jobs = jobs_of(verb, options.words(methods) if methods else None)
-    return verb_board(verb, bench, jobs, tower, run, seeds=options.integers(seeds, "seeds"), command=command_line())
-
-
-def _finish(made: VerbBoard, out: Path, overwrite: bool, json: bool, failed: Sequence[UnreadableItem]) -> None:
-    made.write(out, overwrite=overwrite)
-    if json:
-        show_json(made.as_dict())
-    else:
-        _show(made)
-        show(str(out / "board.json"))
-    for label, reason in made.missing.items():
-        say(f"{label} did not run: {reason}")
-    say_skipped(failed)
-    if failed:
-        raise typer.Exit(UnreadableItem.exit_code)
-
-
-def _show(made: VerbBoard) -> None:
-    percent = made.metric in ("acc1", "recall_at_1")
-    factor, form, signed = (100, "{:.1f}", "{:+.1f}") if percent else (1, "{:.3f}", "{:+.3f}")
-    others = list(dict.fromkeys(name for r in made.rows for name in r.others))
-    rows = []
-    for r in made.rows:
-        value, low, high = (form.format(factor * v) for v in (r.value.value, r.value.low, r.value.high))
-        gain = (
-            "" if r.gain is None else "{} ({} to {})".format(*(signed.format(factor * v) for v in (r.gain.value, r.gain.low, r.gain.high)))
-        )
-        more = [_number(name, r.others) for name in others]
-        rows.append((r.label, f"{value} ({low}-{high})", gain, *more, f"{r.seconds:.1f}"))
-    columns = [
-        "system",
-        f"{NAMES[made.metric]} (95 %)",
-        "gain",
-        *(NAMES.get(n, n.replace("acc1 on", "top-1 % on")) for n in others),
-        "seconds",
-    ]
-    title = (
-        f"{made.facts['dataset']}: {made.facts['items']} items, {made.facts['backbone']}, seeds {', '.join(map(str, made.facts['seeds']))}"
-    )
-    show_table(columns, rows, right=range(1, len(columns)), title=title)
+    found = Path(data).is_file()
+    opened = read_linkage(data, entity, shared.keys, image=image, text=text) if found else find_linkage(data, shared.keys)
+    return RecordBench(opened, *shared.open(), shared.numbers)
 
 
-def _number(name: str, others: Any) -> str:
-    if name not in others:
-        return "-"
-    return f"{100 * others[name]:.1f}" if name.startswith("acc1") else f"{others[name]:.3f}"
+@board_command("segment", every=True, engine="torch", batch=1, workers=1)
+def board_segment(
+    shared: Shared,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.",
+            show_default=False,
+        ),
+    ],
+    names: options.Names = None,
+    templates: options.Templates = None,
+    photos: Annotated[
+        str | None,
+        options.option("--unlabelled", help="Photos for systems that learn from some (default: imagenet1k_sample).", show_default=False),
+    ] = None,
+    teacher: Teacher = "lite",
+) -> MaskBench:
+    """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over MaskCLIP."""
+    from diptych.cli.classify import open_photos
+    from diptych.core.data import ClassNames
+    from diptych.tasks.boards.segment import MaskBench
+    from diptych.tasks.proofs.segment import find_masks
+
+    opened = find_masks(data)
+    spoken = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
+    images = open_photos([photos], shared.keys)[0] if photos else None
+    return MaskBench(opened, *shared.open(), shared.numbers, spoken, images, teacher)

@@ -1,4 +1,7 @@
-"""Boards of caption, extend, finetune and pretrain: one mechanism against a bench of known values, then each verb on the command line."""
+"""Boards of all verbs but classify: one mechanism against a bench of known values, then four verbs on the command line.
+
+Those of detect, retrieve and segment stand in tests/cli beside their verbs.
+"""
 
 from __future__ import annotations
 
@@ -17,41 +20,98 @@ from tests.train.test_pair import squares
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
-from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.run import Run
-from diptych.tasks.boards.verb import Measured, jobs_of, over_seeds, verb_board
+from diptych.metrics.interval import Interval
+from diptych.tasks.boards.bench import MEANS, Measured, Statistic, over_seeds, two_sided
+from diptych.tasks.boards.verb import jobs_of, verb_board
 
-NEAR, ASTRO = ("nearest-caption", ""), ("astrom3", "")
+NEAR, SMALL, ASTRO = ("nearest-caption", ""), ("maccap", "small"), ("astrom3", "")
 
 
 class Known:
-    """A bench that knows the answers."""
+    """A bench that knows the answers, or raises them."""
 
-    metric, base = "acc1", NEAR
+    metric, statistic, always, failed = "acc1", MEANS, (NEAR,), ()
 
-    def __init__(self, values: dict[tuple[str, str], Any]) -> None:
-        self.values, self.asked, self.facts = values, [], {"dataset": "known", "items": 4}
+    def __init__(self, values: dict[tuple[str, str], Any], seeds: tuple[int, ...] = (1, 2)) -> None:
+        self.values, self.seeds, self.asked, self.facts = values, seeds, [], {"dataset": "known", "items": 4}
+        self.backbone, self.run = ColourBackbone(), Run()
 
     def measure(self, slug: str, variant: str) -> Measured:
         self.asked.append((slug, variant))
-        if (slug, variant) not in self.values:
-            raise MissingEvidence("It needs x: give it.")
-        return Measured(np.array(self.values[slug, variant], dtype=float), {"more": 2.0})
+        found = self.values.get((slug, variant), MissingEvidence("It needs x: give it."))
+        if isinstance(found, BaseException):
+            raise found
+        return Measured(np.array(found, dtype=float), {"more": 2.0}, (1,))
 
 
-def test_rows_are_sorted_and_gain_over_the_base_in_pairs() -> None:
-    own = [[1, 1, 1, 0], [1, 1, 0, 1]]
-    bench = Known({NEAR: [[1, 0, 0, 0], [0, 1, 0, 0]], ("maccap", "small"): own})
-    made = verb_board("caption", bench, [("maccap", "small"), NEAR, ASTRO], ColourBackbone(), Run(), seeds=(1, 2))
-    assert bench.asked == [NEAR, ("maccap", "small"), ASTRO]  # the base once, and first
+PLAIN, OWN = [[1, 0, 0, 0], [0, 1, 0, 0]], [[1, 1, 1, 0], [1, 1, 0, 1]]
+
+
+def test_rows_are_sorted_and_gain_over_the_base_in_pairs(tmp_path: Path) -> None:
+    bench = Known({NEAR: PLAIN, SMALL: OWN})
+    made = verb_board("caption", bench, [SMALL, NEAR, ASTRO])
+    assert bench.asked == [NEAR, SMALL, ASTRO]  # the base once, and first
     best, base = made.rows
     assert (best.label, best.value.value, base.value.value) == ("maccap:small", 0.75, 0.25)
     assert best.gain is not None
     assert best.gain.value == pytest.approx(0.5)
     assert base.gain is None
     assert made.missing == {"astrom3": "It needs x: give it."}
-    row = made.as_dict()["rows"][0]
+    data = made.as_dict()
+    row = data["rows"][0]
     assert (row["method"], row["variant"], row["more"], row["gain"]["acc1"]) == ("maccap", "small", 2.0, 0.5)
+    assert (data["verb"], data["base"], data["complete"], data["skipped"]) == ("caption", "nearest-caption", True, [])
+    made.write(tmp_path)
+    with (tmp_path / "board.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["method"], first["variant"], first["acc1_gain"], first["more"]) == ("maccap", "small", "0.5", "2.0")
+    assert second["acc1_gain"] == ""
+    with pytest.raises(UsageError, match="overwrite"):
+        made.write(tmp_path)
+
+
+def test_another_statistic_makes_the_metric_from_what_was_counted() -> None:
+    bench = Known({NEAR: [[1.0, 4.0]], SMALL: [[5.0, 4.0]]}, seeds=(1,))
+    largest = lambda values: float(np.max(values))  # noqa: E731
+    bench.statistic = Statistic(
+        lambda values, seed: Interval(largest(values), 0.0, 9.0),
+        lambda a, b, seed: two_sided(lambda x, y, level: Interval(largest(x) - largest(y), largest(x) - largest(y) - level, np.inf), a, b),
+    )
+    best, base = verb_board("caption", bench, [SMALL]).rows
+    assert (best.value.value, base.value.value) == (5, 4)
+    assert best.gain == Interval(1.0, 1 - 0.975, 1 + 0.975)
+
+
+def test_a_fault_costs_its_row_and_a_fault_of_the_base_the_board() -> None:
+    made = verb_board("caption", Known({NEAR: PLAIN, SMALL: ValueError("odd"), ASTRO: DataError("Give more.")}), [SMALL, ASTRO])
+    assert made.missing["astrom3"] == "Give more."
+    assert "please report it: ValueError: odd" in made.missing["maccap:small"]
+    with pytest.raises(DataError, match="Give more"):
+        verb_board("caption", Known({NEAR: DataError("Give more."), SMALL: OWN}), [SMALL])
+    lacking = verb_board("caption", Known({SMALL: OWN}), [SMALL])  # the base does not fit: a board without gains
+    assert [(r.label, r.gain) for r in lacking.rows] == [("maccap:small", None)]
+
+
+def test_a_board_that_is_stopped_keeps_the_rows_that_were_finished() -> None:
+    made = verb_board("caption", Known({NEAR: PLAIN, SMALL: KeyboardInterrupt(), ASTRO: OWN}), [SMALL, ASTRO])
+    assert [r.label for r in made.rows] == ["nearest-caption"]
+    assert made.interrupted
+    assert made.as_dict()["complete"] is False
+    with pytest.raises(KeyboardInterrupt):
+        verb_board("caption", Known({NEAR: KeyboardInterrupt()}), [SMALL])
+
+
+def test_the_budget_leaves_out_what_comes_too_late_but_never_the_base() -> None:
+    bench = Known({NEAR: PLAIN, SMALL: OWN})
+    made = verb_board("caption", bench, [SMALL], budget=1e-9)
+    assert [r.label for r in made.rows] == ["nearest-caption"]
+    assert made.late == {"maccap:small": "the budget of 1e-09 s was spent."}
+    assert made.as_dict()["complete"] is False
+    assert len(verb_board("caption", bench, [SMALL], budget=100).rows) == 2
+    with pytest.raises(UsageError, match="above 0"):
+        verb_board("caption", bench, [SMALL], budget=0)
 
 
 def test_what_draws_nothing_is_measured_once() -> None:
@@ -62,17 +122,21 @@ def test_what_draws_nothing_is_measured_once() -> None:
     assert still.values.tolist() == [[4] * 3] * 2
     assert moved.values.tolist() == [[4] * 3, [6] * 3]
     assert (still.others["seed"], moved.others["seed"]) == (4, 5)
+    assert (still.seeds, moved.seeds) == ((4,), (4, 6))
 
 
 def test_jobs_are_named_by_slug_and_variant() -> None:
-    assert ("nearest-caption", "") in jobs_of("caption", None)
+    assert NEAR in jobs_of("caption", None)
+    assert SMALL not in jobs_of("caption", None)
+    assert {NEAR, SMALL} <= set(jobs_of("caption", None, every=True))
+    assert NEAR not in jobs_of("caption", None, every=True, without=(NEAR,))
     assert jobs_of("caption", ["maccap:small"]) == [("maccap", "small")]
     with pytest.raises(UsageError, match="no variant 'big'"):
         jobs_of("caption", ["maccap:big"])
     with pytest.raises(UsageError, match="no system of caption"):
         jobs_of("caption", ["gda"])
     with pytest.raises(UsageError, match="at least one seed"):
-        verb_board("caption", Known({NEAR: [[1]]}), [], ColourBackbone(), Run(), seeds=())
+        verb_board("caption", Known({NEAR: [[1]]}, seeds=()), [])
 
 
 @pytest.fixture
@@ -98,9 +162,45 @@ def test_captioners_learn_from_train_and_skip_what_cannot_be_read(diptych, capti
     assert row["cider_d"] == pytest.approx(10, abs=1e-6)
     assert row["bleu4"] == pytest.approx(1)
     assert json.loads(Path("o/board.json").read_text())["verb"] == "caption"
+    assert "bad.png" in answer.data["skipped"][0]
+    assert Path("o/board.csv").read_text().startswith("method,variant,cider_d,")
+    repeated = diptych("rerun", "o/board.json")
+    assert repeated.code == 1
+    assert "A board of caption is repeated by its own command" in repeated.err
     again = diptych("board", "caption", captioned, "--out", "o")
     assert again.code == 2
     assert "--overwrite" in again.err
+
+
+def test_an_interrupted_board_is_written_and_gives_code_130(diptych, captioned: Path, monkeypatch) -> None:  # noqa: F811
+    from diptych.methods.caption.maccap import MacCap
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MacCap, "fit", interrupt)
+    found = diptych("board", "caption", captioned, "--methods", "maccap", "--seeds", "1", "--out", "o")
+    assert found.code == 130
+    assert "Interrupted" in found.err
+    assert "nearest-caption" in found.out
+    written = json.loads(Path("o/board.json").read_text())
+    assert (written["complete"], [r["method"] for r in written["rows"]]) == (False, ["nearest-caption"])
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nowhere.csv"], 2, "nowhere.csv"),
+        (["{folder}", "--seeds", "many"], 2, "whole numbers"),
+        (["{folder}", "--seeds", ""], 2, "at least one seed"),
+        (["{folder}", "--budget", "-1"], 2, "above 0"),
+        (["{folder}", "--methods", "gda"], 2, "no system of caption"),
+    ],
+)
+def test_wrong_calls_are_one_sentence(diptych, captioned: Path, words: list[str], code: int, says: str) -> None:  # noqa: F811
+    found = diptych("board", "caption", *[w.replace("{folder}", str(captioned)) for w in words])
+    assert (found.code, says in found.err) == (code, True), found.err
+    assert not Path("out/board-caption").exists()
 
 
 def test_photos_without_a_train_split_need_sentences(diptych, captioned: Path) -> None:  # noqa: F811

@@ -18,7 +18,7 @@ from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
 from diptych.data.rows import all_inside
 from diptych.metrics.caption import cider_d
-from diptych.tasks.boards.verb import Floats, Job, Measured, over_seeds
+from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
 from diptych.tasks.caption import caption, judge, measure
 from diptych.tasks.detect import openable
 
@@ -83,14 +83,20 @@ class CaptionBench:
     seeds: tuple[int, ...]
     by: Backbone | None = None
     metric: str = "cider_d"
-    base: Job = ("nearest-caption", "")
+    statistic: Statistic = MEANS
+    always: tuple[Job, ...] = (("nearest-caption", ""),)
+
+    @property
+    def failed(self) -> tuple[UnreadableItem, ...]:
+        """Photos that cannot be read."""
+        return self.data.failed
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, sizes and judge."""
         learnt = sum(len(own) for own in self.data.texts.texts.values())
         sizes = {"dataset": self.data.name, "items": len(self.data.photos), "sentences": learnt}
-        return {**sizes, "judge": self.by.spec.name if self.by else None, "skipped": [str(e) for e in self.data.failed]}
+        return {**sizes, "judge": self.by.spec.name if self.by else None}
 
     def measure(self, slug: str, variant: str) -> Measured:
         """Caption every photo, once a seed where something is trained."""

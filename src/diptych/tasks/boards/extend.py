@@ -9,12 +9,12 @@ from typing import Any
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.tasks.boards.verb import Floats, Job, Measured, over_seeds
+from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
 from diptych.tasks.extend import hits, readable, told
 
 
@@ -29,6 +29,7 @@ class ExtendBench:
         run: device and cache.
         seeds: of trainings.
         frames: T looked at in each clip.
+        failed: clips that cannot be read, and are not among the data.
     """
 
     data: LabelledData
@@ -37,8 +38,10 @@ class ExtendBench:
     run: Run
     seeds: tuple[int, ...]
     frames: int
+    failed: tuple[UnreadableItem, ...] = ()
     metric: str = "acc1"
-    base: Job = ("frame-mean", "")
+    statistic: Statistic = MEANS
+    always: tuple[Job, ...] = (("frame-mean", ""),)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -75,11 +78,11 @@ def held(data: LabelledData) -> str:
     raise DataError(f"{data.name} has no test and no val clips: give folders test/CLASS/CLIP.")
 
 
-def only_readable(data: LabelledData, backbone: Backbone, frames: int, run: Run) -> tuple[LabelledData, list[Any]]:
+def only_readable(data: LabelledData, backbone: Backbone, frames: int, run: Run) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
     """Return the data without the clips that cannot be read, and why they cannot."""
     splits: dict[str, Table[Any]] = {}
-    failed: list[Any] = []
+    failed: list[UnreadableItem] = []
     for split in ("train", held(data)):
         splits[split], broken = readable(data.split(split), backbone, frames, run)
         failed += broken
-    return replace(data, splits=splits), failed
+    return replace(data, splits=splits), tuple(failed)

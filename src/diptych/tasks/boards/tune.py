@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe
@@ -23,7 +23,7 @@ from diptych.features.embed import embed
 from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
-from diptych.tasks.boards.verb import Floats, Job, Measured, over_seeds
+from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
 from diptych.tasks.training import decoder_for, learns, paired, with_splits
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
@@ -51,7 +51,9 @@ class TuneBench:
         DataError: there is nothing to measure on.
     """
 
-    base: Job = BEFORE
+    statistic: Statistic = MEANS
+    always: tuple[Job, ...] = (BEFORE,)
+    failed: tuple[UnreadableItem, ...] = ()
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class TuneBench:
         elsewhere: Sequence[LabelledData] = (),
         kit: Mapping[str, Any] | None = None,
     ) -> None:
-        self.fit, self.run, self.seeds, self.parts, self.kit = fit, run, seeds, parts, dict(kit or {})
+        self.backbone, self.fit, self.run, self.seeds, self.parts, self.kit = backbone, fit, run, seeds, parts, dict(kit or {})
         self.templates, self.learns = tuple(templates), learns(backbone, parts)
         self.space: Backbone = Headed(backbone) if parts == "heads" else backbone
         self.data, _ = with_splits(data, run.seed)

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from diptych import catalog
-from diptych.core.backbone import Backbone
-from diptych.core.errors import MissingEvidence, MissingExtra, MissingHook, MissingPart, UsageError
-from diptych.core.run import Run
-from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap
-from diptych.tasks.record import circumstances, plain, write_json
-
-Floats = NDArray[np.float64]
-Job = tuple[str, str]
-"""Slug and row of its card; a bench may have jobs of its own, such as what was there before a training."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one system reached.
-
-    Args:
-        values: (R, N) of the metric, R seeds on the same N items.
-        others: further numbers, means over seeds.
-    """
-
-    values: Floats
-    others: Mapping[str, float] = field(default_factory=dict)
-
-
-class Bench(Protocol):
-    """How the systems of one verb are measured on one data set."""
-
-    @property
-    def metric(self) -> str:
-        """Name of the metric, of which higher is better."""
-        ...
-
-    @property
-    def base(self) -> Job:
-        """The row that gains are measured against; it is run always."""
-        ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What the result says of the data: name, hash, items."""
-        ...
-
-    def measure(self, slug: str, variant: str) -> Measured:
-        """Fit and measure a system; raises MissingHook, MissingPart, MissingExtra or MissingEvidence where it does not fit."""
-        ...
+from diptych.core.errors import DiptychError, UnreadableItem, UsageError
+from diptych.metrics.interval import Interval
+from diptych.tasks.boards.bench import UNFIT, Bench, Job, Measured
+from diptych.tasks.deadline import OutOfTime, deadline
+from diptych.tasks.record import circumstances, plain, write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -65,16 +24,18 @@ class Row:
 
     Args:
         job: slug and row of its card.
-        value: mean of the metric, with its 95 % interval over items and seeds.
+        value: the metric, with its 95 % interval over items and seeds.
         gain: over the base row, paired by seed and item; None for that row, or where it could not run.
         others: further numbers.
-        seconds: wall seconds of fitting and measuring, all seeds together.
+        seeds: that were run.
+        seconds: mean wall seconds of fitting and measuring, a seed.
     """
 
     job: Job
     value: Interval
     gain: Interval | None
     others: Mapping[str, float]
+    seeds: tuple[int, ...]
     seconds: float
 
     @property
@@ -82,33 +43,63 @@ class Row:
         """What ``--methods`` takes."""
         return called(self.job)
 
+    def as_dict(self, metric: str) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        gain = None if self.gain is None else {metric: self.gain.value, "ci95": [self.gain.low, self.gain.high]}
+        own = {metric: self.value.value, "ci95": [self.value.low, self.value.high], "gain": gain, **self.others}
+        return {"method": self.job[0], "variant": self.job[1], **own, "seeds": self.seeds, "seconds": round(self.seconds, 3)}
+
 
 @dataclass(frozen=True)
 class VerbBoard:
-    """All rows, best first, and why others did not run."""
+    """A finished or interrupted board.
+
+    Args:
+        verb: what the systems do.
+        metric: of the rows.
+        rows: best first.
+        missing: system -> why it could not run.
+        late: system -> what the budget left out.
+        interrupted: whether Ctrl-C ended it.
+        failed: items that cannot be read.
+        facts: data, seeds, backbone, device, versions, command, date.
+    """
 
     verb: str
     metric: str
     rows: tuple[Row, ...]
     missing: Mapping[str, str]
+    late: Mapping[str, str]
+    interrupted: bool
+    failed: tuple[UnreadableItem, ...]
     facts: Mapping[str, Any]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the further numbers that rows have."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.others))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-
-        def row(r: Row) -> dict[str, Any]:
-            gain = None if r.gain is None else {self.metric: r.gain.value, "ci95": [r.gain.low, r.gain.high]}
-            own = {self.metric: r.value.value, "ci95": [r.value.low, r.value.high], "gain": gain, **r.others}
-            return {"method": r.job[0], "variant": r.job[1], **own, "seconds": round(r.seconds, 3)}
-
+        ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
+        rows = [row.as_dict(self.metric) for row in self.rows]
         found: dict[str, Any] = plain(
-            {"kind": "board", "verb": self.verb, **self.facts, "missing": self.missing, "rows": [row(r) for r in self.rows]}
+            {"kind": "board", "verb": self.verb, **self.facts, **ended, "skipped": [str(e) for e in self.failed], "rows": rows}
         )
         return found
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
-        """Write board.json; raises UsageError where it exists and ``overwrite`` is False."""
+        """Write board.json, and its rows as board.csv; raises UsageError where one exists and ``overwrite`` is False."""
+        text = io.StringIO(newline="")
+        ends = ("low", "high", "gain", "gain_low", "gain_high")
+        writer = csv.writer(text)
+        writer.writerow(["method", "variant", self.metric, *(f"{self.metric}_{end}" for end in ends), *self.others, "seconds"])
+        for r in self.rows:
+            gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
+            own = (r.value.value, r.value.low, r.value.high, *gain)
+            writer.writerow([*r.job, *own, *(r.others.get(name, "") for name in self.others), round(r.seconds, 3)])
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
+        write_bytes(out / "board.csv", text.getvalue().encode(), overwrite=overwrite)
 
 
 def called(job: Job) -> str:
@@ -116,14 +107,22 @@ def called(job: Job) -> str:
     return ":".join(filter(None, job))
 
 
-def jobs_of(verb: str, methods: Sequence[str] | None) -> list[Job]:
-    """Return what is to be run: the default row of every system of a verb, or the systems named, "slug" or "slug:variant".
+def jobs_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Job] = ()) -> list[Job]:
+    """Return what is to be run.
+
+    Args:
+        verb: what the systems do.
+        methods: "slug" for its default row, or "slug:variant"; None: all systems of the verb.
+        every: whether all systems come with every row of their cards, not only with the default one.
+        without: rows that run only where they are asked for.
 
     Raises:
         UsageError: there is no such system, it is of another verb, or has no such row.
     """
     if methods is None:
-        return [(card["slug"], "") for card in catalog.cards() if card["verb"] == verb]
+        slugs = [card["slug"] for card in catalog.cards() if card["verb"] == verb]
+        jobs = [(slug, variant) for slug in slugs for variant in (catalog.find(slug).card.variants if every else ("",))]
+        return [job for job in jobs if job not in without]
     jobs = []
     for name in methods:
         slug, _, variant = name.partition(":")
@@ -137,61 +136,63 @@ def jobs_of(verb: str, methods: Sequence[str] | None) -> list[Job]:
     return jobs
 
 
-def over_seeds(once: Callable[[Run], tuple[Floats, Mapping[str, float]]], run: Run, seeds: Sequence[int], *, draws: bool) -> Measured:
-    """Measure once a seed; where nothing is drawn, once for all.
+def verb_board(verb: str, bench: Bench, jobs: Sequence[Job], *, budget: float | None = None, command: str = "") -> VerbBoard:
+    """Run every job, after the rows that are always run.
 
-    Args:
-        once: run -> (N,) values and further numbers.
-        run: its seed is replaced.
-        seeds: R of them.
-        draws: whether the seed changes anything.
-    """
-    found = [once(replace(run, seed=seed)) for seed in (seeds if draws else seeds[:1])]
-    values = np.stack([np.asarray(v, dtype=np.float64) for v, _ in found])
-    means = {name: float(np.mean([others[name] for _, others in found])) for name in found[0][1]}
-    return Measured(np.repeat(values, len(seeds), axis=0) if len(found) < len(seeds) else values, means)
-
-
-def verb_board(
-    verb: str, bench: Bench, jobs: Sequence[Job], backbone: Backbone, run: Run, *, seeds: Sequence[int], command: str = ""
-) -> VerbBoard:
-    """Run every job, the base row first.
+    What stops the base row stops the board, unless it only does not fit: the data are then at fault. What stops another row is named in
+    its place. Ctrl-C and the budget leave a board of the rows that were finished.
 
     Args:
         verb: what the systems do.
         bench: measures them.
         jobs: what to run.
-        backbone: for all rows.
-        run: progress, and the seed of the bootstrap.
-        seeds: that the bench runs.
+        budget: seconds for all rows; those of ``bench.always`` run in any case. None: no end.
         command: the command line that repeats the run.
 
     Raises:
-        UsageError: there are no seeds.
+        UsageError: there are no seeds, or no seconds.
+        KeyboardInterrupt: before any row was finished.
     """
-    if not seeds:
+    if not bench.seeds:
         raise UsageError("A board takes at least one seed: give --seeds 1,2,3.")
+    if budget is not None and budget <= 0:
+        raise UsageError(f"The budget is a number of seconds above 0, not {budget:g}.")
+    base, began = bench.always[0], time.monotonic()
     found: dict[Job, tuple[Measured, float]] = {}
     missing: dict[str, str] = {}
-    every = list(dict.fromkeys([bench.base, *jobs]))
-    with run.track("rows", len(every)) as bar:
-        for job in every:
-            start = time.perf_counter()
-            try:
-                found[job] = bench.measure(*job), time.perf_counter() - start
-            except (MissingHook, MissingPart, MissingExtra, MissingEvidence) as error:
-                missing[called(job)] = str(error)
-            bar.advance()
-    seed, base = run.integer("bootstrap"), found.get(bench.base)
-    rows = [
-        Row(
-            job,
-            bootstrap_mean(own.values, seed),
-            None if base is None or job == bench.base else paired_bootstrap(own.values, base[0].values, seed),
-            own.others,
-            seconds,
-        )
-        for job, (own, seconds) in found.items()
-    ]
-    facts = {**bench.facts, "metric": bench.metric, "seeds": list(seeds), **circumstances(backbone, run, command)}
-    return VerbBoard(verb, bench.metric, tuple(sorted(rows, key=lambda r: -r.value.value)), missing, facts)
+    late: dict[str, str] = {}
+    every = list(dict.fromkeys([*bench.always, *jobs]))
+    interrupted = False
+    try:
+        with bench.run.track("rows", len(every)) as bar:
+            for job in every:
+                start = time.monotonic()
+                left = None if budget is None or job in bench.always else budget - (start - began)
+                try:
+                    with deadline(left):
+                        own = bench.measure(*job)
+                    found[job] = own, (time.monotonic() - start) / max(len(own.seeds), 1)
+                except OutOfTime:
+                    late[called(job)] = f"the budget of {budget:g} s was spent."
+                except UNFIT as error:
+                    missing[called(job)] = str(error)
+                except Exception as error:  # one system's fault must not cost the user the other rows
+                    if job == base:
+                        raise
+                    ours = isinstance(error, DiptychError)
+                    missing[called(job)] = str(error) if ours else f"It failed, please report it: {type(error).__name__}: {error}"
+                bar.advance()
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        interrupted = True
+    seed = bench.run.integer("bootstrap")
+    plainly = found[base][0].values if base in found else None
+    rows = []
+    for job, (own, seconds) in found.items():
+        gain = None if plainly is None or job == base else bench.statistic.gain(own.values, plainly, seed)
+        rows.append(Row(job, bench.statistic.of(own.values, seed), gain, own.others, own.seeds, seconds))
+    about = {"metric": bench.metric, "base": called(base), "seeds": list(bench.seeds), "budget": budget}
+    facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
+    ordered = tuple(sorted(rows, key=lambda r: -r.value.value))
+    return VerbBoard(verb, bench.metric, ordered, missing, late, interrupted, tuple(bench.failed), facts)

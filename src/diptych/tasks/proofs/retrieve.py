@@ -176,10 +176,11 @@ class LinkageBench:
         """
         place = (slug, variant, spoil)
         if place not in self.known:
-            self.known[place] = np.stack([self._hits(slug, variant, spoil, seed)[self._asked()] for seed in self.seeds])
+            self.known[place] = np.stack([self._hits(slug, variant, spoil, seed)[self.asked()] for seed in self.seeds])
         return self.known[place]
 
-    def _asked(self) -> NDArray[np.int64]:
+    def asked(self) -> NDArray[np.int64]:
+        """Return the positions of records that ask and have a partner; raises DataError where none has."""
         _, true = candidates(self.data.entities, self.data.groups)
         side = np.ones(len(true), dtype=bool) if self.data.groups is None else self.data.groups == 0
         rows = np.flatnonzero(true.any(1) & side)
@@ -195,7 +196,7 @@ class LinkageBench:
         for part in range(PARTS):
             inside = part_of[data.entities] == part
             answers = inside if data.groups is None else data.groups == 1  # a catalogue is there whole, its other entries distract
-            asked, gallery = np.intersect1d(np.flatnonzero(inside), self._asked()), np.flatnonzero(answers)
+            asked, gallery = np.intersect1d(np.flatnonzero(inside), self.asked()), np.flatnonzero(answers)
             may, true = candidates(data.entities, data.groups)
             true = true[np.ix_(asked, gallery)]
             if slug == CHANCE:
