@@ -10,6 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diptych.backbones.runtimes.onnx import onnxruntime
+from diptych.backbones.runtimes.openvino import openvino
+from diptych.backbones.runtimes.signal_stack import own_signal_stack
+
 CLIP_END = 49407
 """End token of CLIP's vocabulary."""
 
@@ -46,18 +50,16 @@ def write_graph(model: nn.Module, forward: Callable[..., Tensor], parts: Mapping
 
 
 def onnxruntime_plain(graph: Path) -> Callable[[Mapping[str, Tensor]], Any]:
-    """Return a session with ONNX Runtime's defaults."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    """Return a session with ONNX Runtime's defaults, but for its telemetry."""
+    session = onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     return lambda parts: session.run(None, {name: np.asarray(part) for name, part in parts.items()})[0]
 
 
 def openvino_plain(graph: Path, precision: str) -> Callable[[Mapping[str, Tensor]], Any]:
-    """Return a compiled model with OpenVINO's defaults and a precision, "f32" or "bf16"."""
-    import openvino
-
-    compiled = openvino.Core().compile_model(openvino.convert_model(str(graph)), "CPU", {"INFERENCE_PRECISION_HINT": precision})
+    """Return a compiled model with OpenVINO's defaults, but for its telemetry, and a precision, "f32" or "bf16"."""
+    ov = openvino()
+    with own_signal_stack():
+        compiled = ov.Core().compile_model(ov.convert_model(str(graph)), "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return lambda parts: next(iter(compiled({name: np.asarray(part) for name, part in parts.items()}).values())).copy()
 
 

@@ -3,13 +3,18 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from benchmarks.__main__ import Entry, one
 from benchmarks.measure import Row, Target, gain, optional
+from benchmarks.peers import write_graph
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "benchmarks_table.py"
 
@@ -73,6 +78,32 @@ def test_a_row_that_cannot_be_measured_says_why_and_missing_peers_are_named() ->
     with optional(missing, "peer"):
         import no_such_library_of_a_peer  # type: ignore[import-not-found]  # noqa: F401
     assert missing == {"peer": "no_such_library_of_a_peer is not installed"}
+
+
+PLAIN = """
+import sys
+from pathlib import Path
+import torch
+from benchmarks.peers import onnxruntime_plain, openvino_plain
+runners = [onnxruntime_plain(Path(sys.argv[1])), openvino_plain(Path(sys.argv[1]), "f32")]
+print(*(round(float(run({"x": torch.ones(2, 3)}).sum()), 3) for run in runners))
+assert "openvino_telemetry" not in sys.modules
+assert list(Path.home().iterdir()) == [], list(Path.home().iterdir())
+"""
+
+
+def test_plain_runtimes_run_a_graph_and_tell_nobody(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    linear = torch.nn.Linear(3, 4)
+    with torch.no_grad():
+        linear.weight.fill_(0.5)
+        linear.bias.fill_(0.25)
+    graph = write_graph(linear, linear.forward, {"x": torch.zeros(1, 3)}, tmp_path / "model.onnx", any_length=False)
+    (tmp_path / "home").mkdir()
+    given = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    given = {k: v for k, v in given.items() if not k.startswith(("ORT_", "XDG_"))}
+    done = subprocess.run([sys.executable, "-c", PLAIN, str(graph)], capture_output=True, text=True, env=given, check=False)
+    assert (done.returncode, done.stdout) == (0, "14.0 14.0\n"), done.stderr
 
 
 def test_what_fudd_encodes_is_counted() -> None:
