@@ -27,12 +27,12 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
-# One thread a worker; and glibc keeps freed buffers, since giving each back to the kernel costs more than the tests themselves on small machines.
+# One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one. And glibc keeps freed buffers, since giving each back to the kernel costs more than the tests themselves on small machines.
 test: export OMP_NUM_THREADS ?= 1
 test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests
@@ -56,7 +56,7 @@ test-lowest: export OMP_NUM_THREADS ?= 1
 test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-lowest: .venv-lowest/.dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup $(LOWEST)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0 $(LOWEST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format src tests
