@@ -27,7 +27,8 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
-# One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one. And glibc keeps freed buffers, since giving each back to the kernel costs more than the tests themselves on small machines.
+# One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
+# glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
 test: export OMP_NUM_THREADS ?= 1
 test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
