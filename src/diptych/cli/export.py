@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show, show_json
-from diptych.core.errors import UsageError
+from diptych.cli.console import say, say_skipped, show, show_json
+from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
 
 
 def export(
@@ -55,15 +54,18 @@ def export(
         overwrite=overwrite,
     )  # fmt: skip
     if json:
-        gate = asdict(made.gate) if made.gate else None
-        show_json(
-            {"out": str(out), "form": to, "parity": {m: asdict(p) for m, p in made.parity.items()}, "refused": made.refused, "gate": gate}
-        )
-        return
-    for modality, p in made.parity.items():
-        show(f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over {p.items} items")
-    if made.gate:
-        show(f"top-1 {100 * made.gate.torch:.2f} in torch, {100 * made.gate.exported:.2f} exported, {made.gate.items} images")
+        show_json({"out": str(out), **made.as_dict()})
+    else:
+        for modality, p in made.parity.items():
+            show(f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over {p.items} items")
+        if made.gate:
+            before, after = 100 * made.gate.torch, 100 * made.gate.exported
+            show(f"top-1: {before:.2f} in torch, {after:.2f} exported, {after - before:+.2f} points, over {made.gate.items} images")
+        show(f"{out}")
     for modality, reason in made.refused.items():
         say(f"{modality}: not exported ({reason})")
-    show(f"{out}")
+    say_skipped(made.skipped)
+    if made.broken():
+        raise BoundBroken(f"{made.broken()}: do not use {out}, or choose another form.")
+    if made.skipped:
+        raise typer.Exit(UnreadableItem.exit_code)
