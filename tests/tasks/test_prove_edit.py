@@ -64,7 +64,7 @@ def test_only_an_edit_that_does_what_was_asked_and_nothing_else_is_clean() -> No
 def test_pictures_are_read_as_the_nearest_known_one() -> None:
     truth = FactorGenerator(16)
     styles = truth.sample(30, torch.Generator().manual_seed(0))
-    bench = Pictures(truth, truth.synthesise(styles).flatten(1), Factors(truth).read(styles))
+    bench = Pictures(truth, truth, truth.synthesise(styles).flatten(1), Factors(truth).read(styles))
     order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
     assert torch.equal(bench.read(styles.take(order)), Factors(truth).read(styles)[order])
     assert bench.moved(styles, styles).shape == (30, 0)

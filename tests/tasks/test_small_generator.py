@@ -32,16 +32,29 @@ def test_z_is_told_what_to_draw() -> None:
     assert all(torch.isfinite(v) and v.requires_grad for v in found.values())
     louder = trainee.losses({"z": 3 * z}, "main", None)  # type: ignore[arg-type]
     torch.testing.assert_close(found["squared"], louder["squared"], rtol=1e-3, atol=1e-4)  # the length of z says nothing
+    wanted = trainee.wanted(z)
+    torch.testing.assert_close(wanted, trainee.wanted(3 * z))
+    strongest = (wanted @ trainee.frame.T)[:, 3:7].argmax(1)  # the frame's rows are orthogonal: the factors lie apart
+    assert torch.equal(strongest, trainee.told(z).s[:, 3:7].argmax(1))
     names = [name for group in trainee.groups() for name in group.names]
     assert sorted(names) == sorted(name for name, _ in trainee.module().named_parameters())
+
+
+def test_the_mapping_learns_what_lies_apart_before_any_picture() -> None:
+    trainee, g = SmallTrainee(Run(seed=1)), torch.Generator().manual_seed(0)
+    assert trainee.map_first(60, g, batch=64) < 0.6 * SmallTrainee(Run(seed=1)).map_first(1, g, batch=64)
+    before = SmallTrainee(Run(seed=1)).nets.state_dict()
+    changed = {name for name, t in trainee.nets.state_dict().items() if not torch.equal(t, before[name])}
+    assert changed
+    assert all("style/" in name for name in changed)
 
 
 def test_a_training_goes_on_and_its_file_is_the_generator_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(steps: int) -> Fit:
         return Fit(lr=1e-3, batch=2, steps=steps, optimizer="adam", decay=0.0, ema=0.5, save_every=1)
 
-    path = make(tmp_path / "out", fit(2))
-    assert make(tmp_path / "out", fit(2)) == path  # nothing left to do
+    path = make(tmp_path / "out", fit(2), mapping_steps=2)
+    assert make(tmp_path / "out", fit(2), mapping_steps=2) == path  # nothing left to do
     monkeypatch.setattr(load, "SMALL", path)
     generator, inverter = load.load_generator("small")
     assert (generator.size, generator.channels) == (32, (64, 64, 64, 64, 32, 32, 16))

@@ -5,12 +5,18 @@ python -m diptych.tasks.small_generator --out OUT     resumes where it stopped; 
 The first numbers of z, normalised as StyleGAN2 normalises it, are the factors of the picture that is to be drawn: so every z has one right
 picture, and no adversary is needed. The loss is the squared difference plus the absolute one of three levels of a Laplacian pyramid. Beside
 it an encoder learns to find w again.
+
+Which shape is the strongest is hard to learn through pictures: two trainings from fresh weights drew colours without shapes. So the mapping
+network is first shown, without any picture, a w in which the factors lie apart:
+
+w*(z) = frame code(z),  code(z) = (tanh place, 2 softmax(shape / T), 2 softmax(colour / T), tanh ground),  T = 0.1 as the factors are drawn
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
-from diptych.backbones.generators.factors import FactorGenerator
+from diptych.backbones.generators.factors import PLACE, TEMPERATURE
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
-from diptych.backbones.generators.load import MEAN_OF
-from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights, normalised
+from diptych.backbones.generators.load import MEAN_OF, SMALL_DRAWS, SMALL_PLACED
+from diptych.backbones.generators.stylegan2 import LR_MULTIPLIER, StyleGAN2, fresh_weights, normalised
 from diptych.core.edit import Styles
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
@@ -33,10 +39,9 @@ from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
-SIZE, STYLE_DIM, DEPTH = 32, 64, 2
+STYLE_DIM, DEPTH = 64, 4
+FRAME_SCALE = 3.0
 WIDTHS: Mapping[int, int] = {4: 64, 8: 64, 16: 32, 32: 16}
-COLOURS = ("red", "yellow", "green", "blue", "purple")
-DRAWN_SHAPES = ("circle", "square", "triangle", "star")
 FILE = "small.safetensors"
 
 
@@ -88,8 +93,9 @@ class SmallTrainee(Trainee):
 
     def __init__(self, run: Run) -> None:
         g = run.generator("small generator")
-        self.factors = FactorGenerator(SIZE, COLOURS, DRAWN_SHAPES)
-        generator = Held(fresh_weights(SIZE, STYLE_DIM, WIDTHS, DEPTH, g))
+        self.factors = SMALL_DRAWS
+        generator = Held(fresh_weights(SMALL_DRAWS.size, STYLE_DIM, WIDTHS, DEPTH, g))
+        self.frame = FRAME_SCALE * torch.linalg.qr(torch.randn(STYLE_DIM, STYLE_DIM, generator=g))[0][: sum(self.factors.channels)]
         self.nets = nn.ModuleDict({"generator": generator, "encoder": Held(fresh_encoder(STYLE_DIM, g))})
 
     def module(self) -> nn.Module:
@@ -97,15 +103,45 @@ class SmallTrainee(Trainee):
         return self.nets
 
     def groups(self) -> list[ParamGroup]:
-        """Return all, without decay, since the layers are demodulated; the mapping network's multiplier of 0.01 is undone."""
+        """Return all, without decay; the mapping network knows w* and goes on at a tenth of the rate (its multiplier is undone)."""
         names = [name for name, _ in self.nets.named_parameters()]
         mapping = tuple(name for name in names if "style/" in name)
-        return [ParamGroup(mapping, lr=100.0, decay=0.0), ParamGroup(tuple(n for n in names if n not in mapping), decay=0.0)]
+        return [ParamGroup(mapping, lr=0.1 / LR_MULTIPLIER, decay=0.0), ParamGroup(tuple(n for n in names if n not in mapping), decay=0.0)]
 
     def parts_now(self) -> tuple[StyleGAN2, ConvInverter]:
         """Return generator and encoder as their weights are now."""
         generator = StyleGAN2(self.nets["generator"].tensors())  # type: ignore[operator]
         return generator, ConvInverter(self.nets["encoder"].tensors(), generator)  # type: ignore[operator]
+
+    def told(self, z: Tensor) -> Styles:
+        """Return the factors that (B, C) z asks for."""
+        s = normalised(z)[:, : sum(self.factors.channels)]
+        s = torch.cat([SMALL_PLACED * s[:, : len(PLACE)], s[:, len(PLACE) :]], dim=1)
+        return Styles(s, s[:, :0])
+
+    def wanted(self, z: Tensor) -> Tensor:
+        """Return (B, C) w* of z."""
+        f = self.factors.factors(self.told(z))
+        strongest = (2 * torch.softmax(f[name] / TEMPERATURE, dim=1) for name in ("shape", "colour"))
+        out: Tensor = torch.cat([torch.tanh(f["place"]), *strongest, torch.tanh(f["ground"])], dim=1) @ self.frame
+        return out
+
+    def map_first(self, steps: int, g: torch.Generator, batch: int = 512) -> float:
+        """Train the mapping network alone to give w*; return the share of its variance that is left."""
+        parameters = [p for name, p in self.nets.named_parameters() if "style/" in name]
+        optimizer = torch.optim.Adam(parameters, lr=3e-3 / LR_MULTIPLIER, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+        left = math.nan
+        for _ in range(steps):
+            z = torch.randn(batch, STYLE_DIM, generator=g)
+            wanted = self.wanted(z)
+            loss = mse_loss(self.parts_now()[0].map(z)[:, 0], wanted)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            left = float(loss.detach() / wanted.var())
+        return left
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Draw z."""
@@ -116,26 +152,27 @@ class SmallTrainee(Trainee):
         z = batch["z"]
         generator, encoder = self.parts_now()
         with torch.no_grad():
-            s = normalised(z)[:, : sum(self.factors.channels)]
-            x = self.factors.synthesise(Styles(s, s[:, :0]))
+            x = self.factors.synthesise(self.told(z))
         w = generator.map(z)
         y = generator.unclipped(generator.styles(w))
         code = mse_loss(encoder.code(x), w[:, 0].detach())
         return {"squared": mse_loss(2 * y, 2 * x), "pyramid": pyramid_loss(2 * y, 2 * x), "code": code}
 
 
-def make(out: Path, fit: Fit, seed: int = 0) -> Path:
+def make(out: Path, fit: Fit, seed: int = 0, mapping_steps: int = 3000) -> Path:
     """Train, or go on with a training that stopped, and write the weights, fp16.
 
     Args:
         out: folder of checkpoints, log and result.
         fit: settings of the loop.
         seed: fixes everything.
+        mapping_steps: of the mapping network alone, before the loop.
     """
     from safetensors.torch import save_file
 
     run = Run(seed=seed, out=out, workers=1)
     trainee = SmallTrainee(run)
+    trainee.map_first(mapping_steps, run.generator("small mapping"))  # seconds, and the same again where a training goes on
     train(trainee, Numbers(), fit, run, resume=True)
     generator, encoder = trainee.parts_now()
     with torch.no_grad():
@@ -151,16 +188,16 @@ def main(words: Sequence[str] | None = None) -> None:
         prog="python -m diptych.tasks.small_generator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the training")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=4000)
     asked = parser.parse_args(words)
     start = time.perf_counter()
     fit = Fit(
-        lr=3e-3,
+        lr=6e-3,
         batch=32,
         steps=asked.steps,
         schedule=Schedule(warmup=100),
         optimizer="adam",
-        betas=(0.0, 0.99),
+        betas=(0.9, 0.99),
         eps=1e-8,
         decay=0.0,
         clip=1.0,

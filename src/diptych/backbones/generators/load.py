@@ -18,6 +18,10 @@ from diptych.core.edit import Inverter, StyleGenerator
 from diptych.core.errors import DataError, NotAvailable, UsageError
 
 SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
+SMALL_DRAWS = FactorGenerator(32, ("red", "yellow", "green", "blue", "purple"), ("circle", "square", "triangle", "star"))
+"""Whose pictures the generator small was taught to draw."""
+SMALL_PLACED = 0.3
+"""How much of that generator's variation of place and size it was taught."""
 MEAN_OF = 4096
 """Draws of which the mean of w is taken where the file holds none."""
 

@@ -56,13 +56,12 @@ class EditTrial:
         if name not in ("factors", "small"):
             raise NotAvailable(f"{name} is no generator on which edits can be read: the proof of {slug} takes factors and small.")
         method = DeltaEdit(**{**DeltaEdit.card.variants["small"], "bank": self.bank, "passes": self.passes, "probes": self.probes})
-        truth = FactorGenerator()
-        words = Words.of(truth, method.frames, backbone, run)
-        bench: Bench = Factors(truth) if name == "factors" else Pictures.small()
+        bench: Bench = Factors(FactorGenerator()) if name == "factors" else Pictures.small()
+        words = Words.of(bench.truth, method.frames, backbone, run)
         val, test = (asks(bench, self.items, part) for part in ("val", "test"))
         about: dict[str, Any] = {}
         if name == "factors":
-            about["space"] = space(truth, words, backbone, run)
+            about["space"] = space(bench.truth, words, backbone, run)
             about["rotated_channels"] = self._rotated(method, words, backbone, replace(run, seed=seeds[0]))
         else:
             seeds = seeds[:1]

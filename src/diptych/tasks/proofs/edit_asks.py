@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
-from diptych.backbones.generators.load import load_generator
+from diptych.backbones.generators.load import SMALL_DRAWS, SMALL_PLACED, load_generator
 from diptych.core.backbone import Backbone
 from diptych.core.edit import StyleGenerator, Styles
 from diptych.core.run import Run
@@ -88,6 +88,11 @@ class Bench(Protocol):
         """It."""
         ...
 
+    @property
+    def truth(self) -> FactorGenerator:
+        """Whose colours and shapes it draws."""
+        ...
+
     def read(self, styles: Styles, /) -> Tensor:
         """Return (N, 2) colours and shapes that are drawn."""
         ...
@@ -102,6 +107,11 @@ class Factors:
     """Pictures of the factor generator, read from the factors themselves."""
 
     generator: FactorGenerator
+
+    @property
+    def truth(self) -> FactorGenerator:
+        """The generator itself."""
+        return self.generator
 
     def read(self, styles: Styles, /) -> Tensor:
         """Return the strongest colour and shape."""
@@ -120,21 +130,24 @@ class Pictures:
 
     Args:
         generator: whose pictures are read.
+        truth: whose colours and shapes it draws.
         known: (M, 3 size size) pictures.
         names: (M, 2) their colours and shapes.
     """
 
     generator: StyleGenerator
+    truth: FactorGenerator
     known: Tensor
     names: Tensor
 
     @classmethod
     def small(cls, count: int = 4096) -> Pictures:
         """Return the bench of the embedded generator ``small``."""
-        generator = load_generator("small")[0]
-        truth = FactorGenerator(generator.size)
+        generator, truth = load_generator("small")[0], SMALL_DRAWS
         styles = truth.sample(count, Run().generator("known pictures"))
-        return cls(generator, drawn(truth, styles, Run(batch=256)).flatten(1), Factors(truth).read(styles))
+        factors = dict(truth.factors(styles))
+        styles = truth.styles({**factors, "place": SMALL_PLACED * factors["place"]})
+        return cls(generator, truth, drawn(truth, styles, Run(batch=256)).flatten(1), Factors(truth).read(styles))
 
     def read(self, styles: Styles, /) -> Tensor:
         """Return colour and shape of the nearest picture."""
@@ -150,8 +163,8 @@ class Pictures:
 def asks(bench: Bench, items: int, part: str) -> Asks:
     """Draw pictures and asks, the same for every seed; ``part`` is "val" or "test"."""
     g = Run().generator(f"edit asks/{part}")
-    styles, truth = bench.generator.sample(items, g), FactorGenerator()
-    return Asks.draw(styles, bench.read(styles), (len(truth.colours), len(truth.shapes)), g)
+    styles = bench.generator.sample(items, g)
+    return Asks.draw(styles, bench.read(styles), (len(bench.truth.colours), len(bench.truth.shapes)), g)
 
 
 def after(asked: Asks, change: Tensor) -> Styles:
