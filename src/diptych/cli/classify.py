@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import options, stars
 from diptych.cli.console import say, say_skipped, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def classify(
-    photos: Annotated[list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos.", show_default=False)],
+    photos: Annotated[
+        list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.", show_default=False)
+    ],
     names: options.Names = None,
     templates: options.Templates = None,
     method: Annotated[str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")] = "zero-shot",
@@ -72,6 +74,12 @@ def classify(
         )
     if model is not None and (names or templates or texts or method != "zero-shot"):
         raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
+    if stars.holds_curves(photos):
+        if sets or unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
+            raise UsageError("For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out.")
+        found = stars.classify_stars(photos, model, options.open_run(device, precision, batch, 1, cache), top, threshold)
+        _tell(found, out, overwrite, json, f"{found.backbone}: {found.encoded} light curves in {found.seconds['encode']:.1f} s")
+        return
     system = None if method == "zero-shot" and not reasons else unlabelled_system(method)
     if texts and (system is None or "texts" not in (*system.card.needs.evidence, *system.card.needs.optional)):
         raise UsageError(f"{method} reads no descriptions: give --method description or fudd, or leave out --texts.")
@@ -117,12 +125,18 @@ def classify(
             )  # fmt: skip
             if not clips:
                 options.remember(backbone, tower, device, run, cache)
+    keys.close()
+    spoken_of = speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone)
+    _tell(found, out, overwrite, json, spoken_of.replace("images", "clips") if clips else spoken_of, samples)
+
+
+def _tell(found: Classified, out: Path | None, overwrite: bool, json: bool, pace: str, samples: Samples[Any] | None = None) -> None:
+    """Write the file that was asked for, print the predictions, and leave with the exit code that says what was skipped."""
     from diptych.tasks.record import write_bytes, write_json
 
-    keys.close()
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
-    elif out is not None and out.suffix == ".html":
+    elif out is not None and out.suffix == ".html" and samples is not None:
         from diptych.tasks import photo_page
 
         write_bytes(out, photo_page.html(found, samples).encode(), overwrite=overwrite)
@@ -132,8 +146,7 @@ def classify(
         show_json(found.as_dict())
     else:
         show_predictions(found)
-    spoken_of = speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone)
-    say(spoken_of.replace("images", "clips") if clips else spoken_of)
+    say(pace)
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)

@@ -1,4 +1,4 @@
-"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos."""
+"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos; or learn kinds of stars from light curves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from diptych.cli import options
+from diptych.cli import options, stars
 from diptych.cli.console import say_skipped, show, show_json
 from diptych.core.errors import UnreadableItem, UsageError
 
 
 def extend(
     clips: Annotated[
-        str, typer.Argument(help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames.", show_default=False)
+        str,
+        typer.Argument(
+            help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames. Or one with light_curves.csv and stars.csv.",
+            show_default=False,
+        ),
     ],
     names: options.Names = None,
     template: Annotated[
@@ -24,6 +28,9 @@ def extend(
         str, options.option("--tunes", help="full (both towers) or heads (what stands behind their pooling; quick).")
     ] = "heads",
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
+    label: Annotated[
+        str | None, options.option("--label", help="With light curves: column of the class in stars.csv.", show_default=False)
+    ] = None,
     epochs: Annotated[int, options.option("--epochs", help="Passes over the clips.", min=1)] = 50,
     seed: Annotated[int, options.option("--seed", help="Of the order and the views.")] = 0,
     out: Annotated[Path, options.option("--out", "-o", help="New folder for the tuned weights.")] = Path("clip-model"),
@@ -37,9 +44,19 @@ def extend(
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
-    """Tune a backbone on clips (ViFi-CLIP) and keep the weights: 'classify --backbone local:FOLDER' then names what clips show."""
+    """Tune a backbone on clips (ViFi-CLIP) and keep the weights: 'classify --backbone local:FOLDER' then names what clips show.
+
+    Light curves train towers of their own (AstroM3): 'classify --model FOLDER' then names kinds of stars.
+    """
     from diptych.data.formats.clip_folder import open_clips
 
+    if stars.holds_curves([clips]):
+        if names:
+            raise UsageError("Classes of stars are those of stars.csv: leave out --names.")
+        stars.extend_stars(clips, label, epochs, out, options.open_run(device, precision, batch, 1, cache, seed=seed), json)
+        return
+    if label is not None:
+        raise UsageError(f"--label is for light curves, and {clips} holds none: leave it out.")
     if tunes not in ("full", "heads"):
         raise UsageError(f"--tunes takes full or heads, not {tunes!r}: prompts are for the library only.")
     if out.exists() and any(out.iterdir()):

@@ -1,0 +1,233 @@
+"""Variable stars from their light curves: towers aligned without labels, one of them tuned on labels, kept, and asked for new stars.
+
+The three modalities of a star all come from its one curve, each from measurements of its own; see ``tasks.proofs.stars.halves``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.labelled import LabelledData
+from diptych.data.stars import Star, Stars, refuse_overlap
+from diptych.features.portable import load, save
+from diptych.methods.extend.astrom3 import AstroM3, StarEncoder, StarSpace
+from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.proofs.stars import SMALL, LabelTrainee, halves
+from diptych.train.loop import train
+from diptych.train.schedule import Fit
+
+LEAST = 16
+"""Measurements of a curve: half of them are the curve, the others spectrum and metadata."""
+LONGEST = 20_000.0
+"""Days that a curve may span: its periodogram holds a cell for each 0.02 of them."""
+TOWER = "photometry"
+
+
+@dataclass(frozen=True)
+class StarClassifier:
+    """A tuned tower of light curves with its head.
+
+    Args:
+        method: sizes of the tower.
+        classes: K names.
+        facts: number of metadata, which the space is built with.
+        state: weights of tower and head.
+    """
+
+    method: AstroM3
+    classes: tuple[str, ...]
+    facts: int
+    state: Mapping[str, Tensor]
+
+    def probabilities(self, stars: Samples[Star], batch: int) -> Tensor:
+        """Return (N, K) probabilities of N stars, ``batch`` at a time."""
+        blank = Stars(("",), [Star(metadata=np.zeros(self.facts))])
+        trainee = _trainee(self.method.fresh(blank, Run()), len(self.classes))
+        trainee.module().load_state_dict(dict(self.state))
+        trainee.module().eval()
+        with torch.no_grad():
+            parts = [
+                trainee.logits(trainee.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])).softmax(1)
+                for i in range(0, len(stars), batch)
+            ]
+        return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class StarsExtended:
+    """What was learnt.
+
+    Args:
+        classifier: to keep and to ask.
+        aligned: stars whose modalities were aligned, without labels.
+        labelled: those of them with a class.
+        held: split that was measured on; "" if there was none.
+        right: start of the tower -> right answers among ``tested`` stars of that split.
+        tested: their number.
+        failed: curves that could not be used.
+        seconds: wall seconds.
+    """
+
+    classifier: StarClassifier
+    aligned: int
+    labelled: int
+    held: str
+    right: Mapping[str, int]
+    tested: int
+    failed: tuple[UnreadableItem, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        own = ("aligned", "labelled", "held", "tested")
+        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        found = {"method": "astrom3", "classnames": list(self.classifier.classes), **{n: getattr(self, n) for n in own}}
+        return {**found, "right": dict(self.right), "skipped": skipped, "seconds": round(self.seconds, 3)}
+
+
+def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, method: AstroM3 = SMALL) -> StarsExtended:
+    """Align on the stars of train and those without a class, tune on the labels, and measure on test or val beside a tower from scratch.
+
+    Args:
+        data: light curves with classes, see ``open_curves``.
+        run: seed and progress.
+        out: new folder for the classifier; None keeps none.
+        method: sizes and epochs.
+
+    Raises:
+        UsageError: the folder exists.
+        DataError: there are no two classes in train, too few curves, or a star stands in train and in the split that is measured.
+    """
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists: give another --out, nothing is overwritten.")
+    start = time.perf_counter()
+    labelled, failed = made_stars(data.split("train"), method)
+    classes = data.classes
+    if len(classes) < 2 or len(set(labelled.labels().tolist())) < len(classes):
+        raise DataError(f"{data.name} needs stars of two or more classes, each of them in train: name a column of classes by --label.")
+    unlabelled, more = made_stars(data.splits["unlabelled"], method) if "unlabelled" in data.splits else (None, ())
+    seen = _joined(labelled.items, None if unlabelled is None else unlabelled.items)
+    held = next((s for s in ("test", "val") if s in data.splits), "")
+    tested, broken = made_stars(data.splits[held], method) if held else (None, ())
+    if tested is not None:
+        refuse_overlap(seen, tested.items)
+    right: dict[str, int] = {}
+    aligned = method.fit(Kit(), Evidence(unlabelled=seen), run)
+    kept = tuned(aligned, labelled, classes, run)
+    starts = (
+        {"aligned": kept} if tested is None else {"aligned": kept, "from scratch": tuned(method.fresh(seen, run), labelled, classes, run)}
+    )
+    for name, own in starts.items():
+        if tested is not None:
+            right[name] = int((own.probabilities(tested.items, run.batch).argmax(1).numpy() == tested.labels()).sum())
+    if out is not None:
+        save(kept, out)
+    count = 0 if tested is None else len(tested)
+    everything = (*failed, *more, *broken)
+    return StarsExtended(kept, len(seen), len(labelled), held, right, count, everything, time.perf_counter() - start)
+
+
+def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run) -> StarClassifier:
+    """Tune the tower of light curves and a new head on labels; it takes the space's weights along."""
+    with run.seeded("head"):
+        trainee = _trainee(space, len(classes))
+    settings = Fit(1e-3, min(64, len(labelled)), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
+    with torch.enable_grad():
+        train(trainee, labelled, settings, replace(run, out=None, workers=0))
+    state = {name: tensor.detach().cpu().clone() for name, tensor in trainee.module().state_dict().items()}
+    star = labelled.items[0]
+    assert star.metadata is not None
+    return StarClassifier(space.method, classes, len(star.metadata), state)
+
+
+def classify_stars(curves: Table[LightCurve], folder: Path, run: Run, *, top: int = 5, threshold: float | None = None) -> Classified:
+    """Say of which class each star is.
+
+    Args:
+        curves: N light curves.
+        folder: that ``extend_stars`` wrote.
+        run: batch.
+        top: classes a star, at least 1.
+        threshold: leave out classes with a probability below it.
+
+    Raises:
+        DataError: the folder holds no classifier of stars, or no curve can be used.
+    """
+    start = time.perf_counter()
+    model = load(folder, Kit())
+    if not isinstance(model, StarClassifier):
+        raise DataError(f"{folder} holds a {type(model).__name__}, which knows no light curves: give a folder of 'diptych extend CURVES'.")
+    loaded = time.perf_counter()
+    stars, failed = made_stars(curves, model.method)
+    made = time.perf_counter()
+    rows = model.probabilities(stars.items, run.batch)
+    predictions = []
+    for i, row in enumerate(rows):
+        best = row.argsort(descending=True, stable=True)[:top].tolist()
+        said = tuple((model.classes[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold)
+        predictions.append(Prediction(stars.items.name(i), said))
+    seconds = {"fit": loaded - start, "encode": made - loaded, "predict": time.perf_counter() - made}
+    names = ClassNames(model.classes, ("{}",))
+    return Classified(tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars))
+
+
+def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star], tuple[UnreadableItem, ...]]:
+    """Return the stars of the curves that can be used, of each the band with most measurements, and why others cannot.
+
+    Raises:
+        DataError: none can be used.
+    """
+    grid, kept, names, stars, failed = np.linspace(*method.grid), [], [], [], []
+    for i in range(len(curves)):
+        name = curves.items.name(i)
+        try:
+            stars.append(halves(_usable(one_band(curves.items[i]), name), grid))
+        except UnreadableItem as error:
+            failed.append(error)
+            continue
+        kept.append(i)
+        names.append(name)
+    if not stars:
+        raise DataError(f"None of the {len(curves)} light curves can be used; the first: {failed[0] if failed else 'there is none'}.")
+    columns = {name: Column(c.kind, np.asarray(c.values)[kept]) for name, c in curves.columns.items()}
+    return Table(Stars(tuple(names), stars), columns), tuple(failed)
+
+
+def one_band(curve: LightCurve) -> LightCurve:
+    """Return the measurements of the commonest band; of equally common ones, the first by name."""
+    if curve.band is None or not len(curve.band):
+        return curve
+    bands, counts = np.unique(curve.band, return_counts=True)
+    own = curve.band == bands[counts.argmax()]
+    return LightCurve(curve.time[own], curve.value[own], None if curve.error is None else curve.error[own])
+
+
+def _usable(curve: LightCurve, name: str) -> LightCurve:
+    if len(curve.time) < LEAST:
+        raise UnreadableItem(name, f"has {len(curve.time)} measurements in one band, and {LEAST} are needed")
+    if curve.time[-1] - curve.time[0] > LONGEST:
+        raise UnreadableItem(name, f"spans more than {LONGEST:,.0f} days: give times in days")
+    return curve
+
+
+def _trainee(space: StarSpace, classes: int) -> LabelTrainee:
+    encoder = space.encoders[TOWER]
+    assert isinstance(encoder, StarEncoder)
+    return LabelTrainee(encoder, classes, space.method)
+
+
+def _joined(first: Any, second: Any) -> Stars:
+    return first if second is None else Stars((*first.names, *second.names), [*first.stars, *second.stars])
