@@ -14,12 +14,15 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.features.dense import Windows
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
+from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.tasks.proofs.segment import find_masks
 from diptych.tasks.prove import prove
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos at their own size: the default would enlarge them to 672 x 448, 12,544 cells a window."""
+    monkeypatch.setattr(MaskCLIP, "__init__", partialmethod(MaskCLIP.__init__, windows=Windows(40, 40, 20)))
     return masked_folder(tmp_path)
 
 

@@ -14,6 +14,8 @@ from diptych.backbones.towers.kernels import identity_attention
 from diptych.core.backbone import Backbone, Dense, State, Tap, Tower
 from diptych.core.errors import MissingHook
 
+BLOCK = 2**20
+"""Numbers of the masks that pool single cells, 4 MiB."""
 Block = Literal["value", "value-only", "tokens"]
 """What the last block does: values in place of attention, values without residual and MLP (Trident's), or nothing special."""
 
@@ -44,10 +46,18 @@ def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value", tap: Tap |
 
 
 def cell_embeddings(dense: Dense, m: Tensor) -> Tensor:
-    """Return (B, D, h, w) embeddings of the cells of a last map, each pooled alone: for CLIP's ResNets, the value of the cell."""
+    """Return (B, D, h, w) embeddings of the cells of a last map, each pooled alone: for CLIP's ResNets, the value of the cell.
+
+    The masks of ``BLOCK`` numbers are made at a time, since those of all cells grow with the square of their number.
+    """
     h, w = m.shape[2:]
-    alone = torch.eye(h * w, device=m.device).reshape(1, h * w, h, w).expand(len(m), -1, -1, -1)
-    return dense.project(dense.pool(m, alone)).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
+    cells = torch.arange(h * w, device=m.device)
+    found = []
+    for some in cells.split(max(1, BLOCK // len(cells))):
+        alone = torch.zeros(len(some), len(cells), device=m.device).scatter_(1, some[:, None], 1.0)
+        alone = alone.reshape(1, -1, h, w).expand(len(m), -1, -1, -1)
+        found.append(dense.project(dense.pool(m, alone)))
+    return torch.cat(found, dim=1).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
 
 
 def check_patches(backbone: Backbone, block: Block = "value") -> None:

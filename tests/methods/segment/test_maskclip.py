@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.support.dense_colours import ColourDense
 from tests.support.pictures import Pictures
 from tests.support.small_clip import small_clip
 from tests.support.towers import IMAGES, case, close, pixels, resnet, spec
@@ -69,6 +70,15 @@ def test_a_resnets_cell_is_its_value() -> None:
     m = dense.maps(x)[-1]
     value, out = (layer.weight[:, :, None, None] for layer in (v.attnpool.v_proj, v.attnpool.c_proj))
     assert close(cell_embeddings(dense, m), F.conv2d(F.conv2d(m, value, v.attnpool.v_proj.bias), out, v.attnpool.c_proj.bias))
+
+
+def test_cells_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense, m = ColourDense(), torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    whole = cell_embeddings(dense, m)
+    assert torch.equal(whole, dense.project(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+    for block in (3, 35 * 4, 35 * 35):
+        monkeypatch.setattr("diptych.features.patches.BLOCK", block)
+        assert torch.equal(cell_embeddings(dense, m), whole)
 
 
 @pytest.mark.parametrize("name", IMAGES)
