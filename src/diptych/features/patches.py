@@ -53,7 +53,7 @@ def cell_embeddings(dense: Dense, m: Tensor) -> Tensor:
     h, w = m.shape[2:]
     cells = torch.arange(h * w, device=m.device)
     found = []
-    for some in cells.split(max(1, BLOCK // len(cells))):
+    for some in torch.split(cells, max(1, BLOCK // len(cells))):
         alone = torch.zeros(len(some), len(cells), device=m.device).scatter_(1, some[:, None], 1.0)
         alone = alone.reshape(1, -1, h, w).expand(len(m), -1, -1, -1)
         found.append(dense.project(dense.pool(m, alone)))
