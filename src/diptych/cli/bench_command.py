@@ -153,10 +153,10 @@ def _finish(made: VerbBoard, out: Path, json: bool) -> None:
 
 
 def _show(made: VerbBoard) -> None:
-    base = str(made.facts["base"])
+    facts, seeds = made.facts, ", ".join(map(str, made.facts["seeds"]))
     columns = ["system", f"{NAMES[made.metric]} (95 %)", "gain", *map(_heading, made.others), "s"]
     last = range(len(columns) - 1, 2, -1)
-    title = f"{made.facts['dataset']}: {made.facts['items']} items, {made.facts['backbone']}, seeds {made.facts['seeds']}, gain over {base}"
+    title = f"{facts['dataset']}: {facts['items']} items, {facts['backbone']}, seeds {seeds}, gain over {facts['base']}"
     show_table(columns, [_cells(r, made) for r in made.rows], right=range(1, len(columns)), title=title, spare=last)
 
 
