@@ -222,6 +222,7 @@ class RSMClip(Recipe):
             claim="Names in several languages find pictures of another style in all of them (R@1), where English alone does not.",
             control="Translations permuted across pictures leave the other languages at chance.",
             datasets=("emoji",),
+            stage="mechanism",
             minutes=20,
         ),
         licence_note="No code of the authors was seen: there is none.",
