@@ -69,7 +69,7 @@ def ablate(
             for a in row.against:
                 interval = f"{100 * a.gain.low:+.1f} to {100 * a.gain.high:+.1f}"
                 lines.append((f"  {a.other}", f"{100 * a.accuracy.value:.1f}", f"{100 * a.gain.value:+.1f}", interval, f"{a.p:.3f}"))
-        show_table(["", "top-1", "own texts gain", "95 %", "p"], lines, right=range(1, 5), title=title)
+        show_table(["", "top-1", "own texts gain", "95 %", "p"], lines, right=range(1, 5), title=title, spare=(3,))
         for row in found.rows:
             show(f"{row.label}: {row.verdict}")
         for label, reason in found.missing.items():

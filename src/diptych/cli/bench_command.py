@@ -171,7 +171,7 @@ def _cells(row: Row, made: VerbBoard) -> tuple[str, ...]:
 
 
 def _heading(name: str) -> str:
-    return NAMES.get(name, name.replace("acc1 on", "top-1 % on"))
+    return NAMES.get(name, f"{name.removeprefix('acc1 on ')} %")  # top-1 on another set, by its name alone: columns are dear
 
 
 def _number(name: str, others: Any) -> str:
