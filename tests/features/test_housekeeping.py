@@ -17,7 +17,7 @@ from tests.support.store_work import FACTS, key, vectors
 from diptych.core.errors import DiptychError, UsageError
 from diptych.features import housekeeping
 from diptych.features.housekeeping import Space, foreign, list_spaces, move, oldest, remove
-from diptych.features.shards import locked
+from diptych.features.sealed import locked
 from diptych.features.store import Store
 from diptych.features.store_folder import space_id
 

@@ -15,7 +15,7 @@ from tests.support import store_work
 from tests.support.store_work import DIM, FACTS, fill, key, opened, vectors
 
 from diptych.core.errors import DiptychError, UsageError
-from diptych.features.shards import Damage, seal
+from diptych.features.sealed import Damage, seal
 from diptych.features.store import Store
 from diptych.features.store_folder import space_id
 

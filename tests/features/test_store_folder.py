@@ -9,7 +9,7 @@ from tests.support.store_work import FACTS, fill, key
 
 from diptych.core.errors import UsageError
 from diptych.features import store_folder
-from diptych.features.shards import Damage
+from diptych.features.sealed import Damage
 from diptych.features.store import Store
 from diptych.features.store_folder import SCHEMA, settle, space_id
 

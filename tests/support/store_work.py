@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.features.shards import Damage
+from diptych.features.sealed import Damage
 from diptych.features.store import Store
 
 DIM = 3

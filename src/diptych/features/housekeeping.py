@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from diptych.core.errors import UsageError
-from diptych.features.shards import BrokenFileError, list_shards, locked, read_blocks
+from diptych.features.sealed import BrokenFileError, locked
+from diptych.features.shards import list_shards, read_blocks
 from diptych.features.store import Store
 from diptych.features.store_folder import read_facts, settle, using
 

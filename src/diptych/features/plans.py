@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych.features.shards import BrokenFileError, Damage, unseal
+from diptych.features.sealed import BrokenFileError, Damage, unseal
 
 
 @dataclass(frozen=True)

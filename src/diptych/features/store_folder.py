@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from diptych.core.errors import DiptychError, UsageError
-from diptych.features.shards import Damage, locked, write_whole
+from diptych.features.sealed import Damage, locked, write_whole
 
 SCHEMA = 1
 STEPS: Mapping[int, Callable[[Path], None]] = MappingProxyType({})
