@@ -2,7 +2,7 @@
 
 A block that follows the line ``<!-- run -->`` is a transcript: its first line is the command. It runs in a temporary folder with a cache
 of its own, offline, without a shell. The folder holds what the commands name: the photos and the clothes that ship, a few texts and tables,
-and clips of the project's own generator.
+clips of the project's own generator, and the skeleton of a checkout.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def write_inputs(folder: Path) -> None:
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_scenes(folder)
     write_clips(folder / "clips")
+    write_checkout(folder / "checkout")
 
 
 def write_scenes(folder: Path) -> None:
@@ -94,6 +95,13 @@ def write_clips(folder: Path) -> None:
             place.mkdir(parents=True)
             for k, scene in enumerate(clip(recipe, 0, number, 4)[0]):
                 Image.fromarray(scene.image).save(place / f"{k}.png")
+
+
+def write_checkout(folder: Path) -> None:
+    """Write as much of a checkout as a new classifier needs: two folders and the table of proofs."""
+    for place in ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/tasks/proofs"):
+        (folder / place).mkdir(parents=True)
+    shutil.copy(PACKAGE / "tasks" / "proofs" / "classify.py", folder / "src/diptych/tasks/proofs")
 
 
 def transcript(command: str, folder: str) -> str:
