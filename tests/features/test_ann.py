@@ -8,7 +8,8 @@ import pytest
 from diptych.core.errors import DamagedStore, DataError
 from diptych.core.run import Run
 from diptych.features import ann
-from diptych.features.index import Entry, Index
+from diptych.features.index import Index
+from diptych.features.index_rows import Entry
 from diptych.features.nearest import nearest
 from diptych.features.where import Condition
 

@@ -12,7 +12,8 @@ import pytest
 from tests.support.index_work import BATCH, DIM, fill, vector
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.features.index import Entry, Index, dumped
+from diptych.features.index import Index
+from diptych.features.index_rows import Entry, dumped
 from diptych.features.nearest import nearest
 from diptych.features.where import Condition
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.features.index import Entry, Index
+from diptych.features.index import Index
+from diptych.features.index_rows import Entry
 
 DIM, BATCH = 16, 8
 

@@ -122,7 +122,8 @@ def search(
     cache: options.Cache = None,
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
-    from diptych.features.index import Index, Modality
+    from diptych.features.index import Index
+    from diptych.features.index_rows import Modality
 
     if html is not None and html.exists() and not overwrite:
         raise UsageError(f"{html} exists: give another --html or --overwrite.")

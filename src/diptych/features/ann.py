@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, MissingExtra
 from diptych.core.run import Run
-from diptych.features.index import Index, Modality, Vectors
+from diptych.features.index import Index, Vectors
+from diptych.features.index_rows import Modality
 
 EXACT = 200_000
 """Entries up to which search is exact (ours; 33 ms a query of width 512 on one core)."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, UsageError
 from diptych.features import ann
-from diptych.features.index import MODALITIES, Found, Index, Modality, Vectors
+from diptych.features.index import Index, Vectors
+from diptych.features.index_rows import MODALITIES, Found, Modality
 from diptych.features.where import Condition
 
 _Best = list[tuple[float, int]]

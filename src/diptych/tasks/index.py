@@ -19,7 +19,8 @@ from diptych.data.records import Records, stamp
 from diptych.features import ann
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable
-from diptych.features.index import MODALITIES, Entry, Index, Modality, Vectors, dumped
+from diptych.features.index import Index, Vectors
+from diptych.features.index_rows import MODALITIES, Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 
 SLICE = 1024

@@ -26,7 +26,8 @@ from diptych.data.images import SUFFIXES, open_image
 from diptych.features import ann
 from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
-from diptych.features.index import Found, Index, Modality, Vectors
+from diptych.features.index import Index, Vectors
+from diptych.features.index_rows import Found, Modality
 from diptych.features.nearest import nearest
 from diptych.features.where import Condition
 from diptych.tasks.index import fingerprint
