@@ -6,7 +6,8 @@ import io
 import os
 import signal
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from diptych.core.curate import Plan, Verdict
+from diptych.core.data import Stream
 from diptych.core.errors import DataError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from tests.support.colours import ColourBackbone, ColourEncoder
 
 
@@ -76,6 +82,42 @@ class DyingEncoder(MixingEncoder):
             state.mark.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
         return super().encode(x)
+
+
+@dataclass(frozen=True)
+class DyingCurator(MetaCLIP):
+    """MetaCLIP that kills its process in the middle of a shard, once for each mark, and lists where passes over that shard begin.
+
+    Args:
+        marks: folder of "plan" and "apply", which say who died where, and of "begun".
+        at: position at which it dies.
+    """
+
+    marks: str = ""
+    at: int = 0
+
+    def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> EntryCounts:
+        """Die in the shard that holds ``at``, the first time."""
+        if any(position == self.at for position, _ in stream):
+            self._die("plan")
+        return super().plan(kit, stream, run)
+
+    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+        """Die at the verdict on ``at``, the first time."""
+        first = None
+        for verdict in super().apply(kit, plan, stream, run):
+            first = verdict.position if first is None else first
+            if verdict.position == self.at:
+                with (Path(self.marks) / "begun").open("a", encoding="utf-8") as file:
+                    file.write(f"{first}\n")
+                self._die("apply")
+            yield verdict
+
+    def _die(self, what: str) -> None:
+        mark = Path(self.marks) / what
+        if not mark.exists():
+            mark.write_text(str(os.getpid()), encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def die() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import MixingBackbone, die, refuse, usage_statistics, write_tars
+from tests.support.cluster_work import DyingCurator, MixingBackbone, die, refuse, usage_statistics, write_tars
 from tests.support.colours import ColourBackbone
 
 from diptych.core.data import Texts
@@ -145,6 +145,28 @@ def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path)
     with pytest.raises(UsageError, match="--resume"):
         apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
     assert apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100, resume=True) == many
+
+
+def test_a_killed_worker_of_a_curation_loses_nothing(two: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog\naxolotl")
+    texts = [("an axolotl" if i % 50 == 0 else "a cat" if i % 3 else "IMG") + f" {i}" for i in range(2000)]
+    (tmp_path / "pool.txt").write_text("\n".join(texts))
+    plain, run, stream = MetaCLIP(str(tmp_path / "entries.txt"), t=100), Run(seed=1), open_stream(str(tmp_path / "pool.txt"))
+    shards = cut(stream, 6000)
+    third = [position for position, _ in shards[2]]
+    fatal = DyingCurator(plain.metadata, t=100, marks=str(tmp_path), at=third[250])
+    whole: Any = plain.plan(Kit(), stream, run)
+    plan: Any = plan_in(tmp_path / "parts", fatal, Kit, shards, run, {}, pool=two)
+    np.testing.assert_array_equal(plan.counts, whole.counts)
+    assert (plan.texts, plan.matched) == (whole.texts, whole.matched)
+    one = apply_plan(plain, Kit(), plan, stream, run, tmp_path / "one", about={})
+    many = apply_shards(fatal, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
+    assert (many.seen, many.kept, many.broken) == (one.seen, one.kept, one.broken) == (2000, one.kept, 0)
+    assert _kept(tmp_path / "many") == _kept(tmp_path / "one")
+    dead = {int((tmp_path / mark).read_text()) for mark in ("plan", "apply")}
+    assert os.getpid() not in dead
+    begun = [int(line) for line in (tmp_path / "begun").read_text().split()]
+    assert begun == [third[0], third[200]], "the two parts that were whole are not judged again"
 
 
 def _kept(out: Path) -> list[dict[str, Any]]:

@@ -61,10 +61,16 @@ class Images:
 
 
 def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
-    """Yield position, cosine of image and text (NaN where the image is broken), and why it is broken."""
+    """Yield position, cosine of image and text (NaN where the image is broken), and why it is broken.
+
+    Raises:
+        UsageError: the stream is of texts alone.
+    """
     source = iter(stream)
     while some := list(islice(source, CHUNK)):
         positions, items = [p for p, _ in some], [item for _, item in some]
+        if any(isinstance(item, str) for item in items):
+            raise UsageError("clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use metaclip.")
         found = embed_readable(backbone.image, Images(items, positions), run)
         texts = normalize(embed(backbone.text, Texts(tuple(items[i].text() for i in found.kept)), run), dim=-1)
         own = (normalize(found.values, dim=-1) * texts).sum(-1).tolist() if len(found.kept) else []
@@ -162,7 +168,7 @@ class CLIPScoreFilter(Curator):
 
         Raises:
             MissingPart: the kit has no backbone.
-            UsageError: a text is longer than the backbone reads.
+            UsageError: a text is longer than the backbone reads, or the pool has texts alone.
         """
         backbone = kit.need(Backbone)
         counts, broken = np.zeros(BINS, dtype=np.uint64), 0
