@@ -47,6 +47,17 @@ def test_keeps_batches_whole_and_in_order(tmp_path: Path) -> None:
     assert np.array_equal(values, np.concatenate([vectors(KEYS[:5]), vectors(KEYS[5:])]))
 
 
+def test_keys_come_in_any_order_and_several_times(tmp_path: Path) -> None:
+    values, _ = fill(tmp_path, KEYS, 5)
+    store, space = opened(tmp_path)
+    for order in (range(10), range(2, 8), range(9, -1, -1), (3, 3, 4, 4), (0, 1, 2, 9, 7, 8), (5,), ()):
+        keys = [KEYS[i] for i in order]
+        found = store.get(space, keys)
+        assert found[1].all()
+        np.testing.assert_array_equal(found[0], values[list(order)])
+        found[0][:] = 0  # what is returned is the caller's
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) - 6] ^= 16

@@ -95,7 +95,7 @@ class SpaceShards:
             for number, part in zip(numbers.tolist(), np.split(wanted, cuts[1:]), strict=False):  # nothing wanted: no numbers, one part
                 block = index.blocks[number]
                 try:
-                    values[part] = read_rows(self._folder, block, self.dim)[rows[part] - starts[number]]
+                    values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part] - starts[number])]
                     found[part] = True
                 except BrokenFileError as error:
                     lost.append((block, str(error)))
@@ -144,3 +144,8 @@ class SpaceShards:
                 write_whole(self._folder / f"{block.shard}.json", list_blocks(others))
             else:
                 remove_shards(self._folder, [block])
+
+
+def _run(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return a slice where positions follow each other, which NumPy copies at once."""
+    return slice(int(positions[0]), int(positions[-1]) + 1) if (np.diff(positions) == 1).all() else positions
