@@ -15,7 +15,7 @@ from tests.support.encoders import Photos, Words
 from diptych.backbones import export as exporter
 from diptych.core.backbone import Backbone, Encoder, PixelRecipe, Spec
 from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DiptychError, MissingExtra, UsageError
+from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
 from diptych.core.run import Run
 from diptych.tasks.export_gate import Gate, Parity
 from diptych.tasks.export_tower import Exported, export
@@ -168,6 +168,8 @@ def test_usage(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) 
         export(backbone, tmp_path, "gguf", Run())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="None of the images can be read"):
         export(backbone, tmp_path / "out", "onnx", Run(), images=Photos([-1]))
+    with pytest.raises(DataError, match="no label column"):
+        export(backbone, tmp_path / "out", "onnx", Run(), labelled=Table(Photos([1]), {}), classes=ClassNames(("a",)))
     with pytest.raises(DiptychError, match="cannot be exported"):
         export(Both(Small(Sorted().eval())), tmp_path / "out", "onnx", Run())
     monkeypatch.setattr("diptych.tasks.export_tower.openvino_version", lambda: "")

@@ -113,6 +113,7 @@ def export(
 
     Raises:
         UsageError: the folder holds an export or other files, an unknown form, int8 without images, or none that can be read.
+        DataError: ``labelled`` has no label column.
         MissingExtra: OpenVINO's forms without it, int8 without NNCF.
         DiptychError: the image encoder cannot be exported, or the folder cannot be written.
     """
@@ -123,6 +124,8 @@ def export(
     if form == "int8" and images is None:
         raise UsageError("int8 needs images to calibrate on: give --images FOLDER.")
     _check_target(out, overwrite)
+    if labelled is not None:
+        labelled.labels()  # what has none is told before the work
     skipped: dict[str, UnreadableItem] = {}
     pictures = readable(images, limit, skipped) if images is not None else None
     cosines: dict[str, Parity] = {}
