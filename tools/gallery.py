@@ -31,6 +31,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.audit_panel,
     panel.curate_panel,
     panel.extend_panel,
+    panel.edit_panel,
 )
 
 

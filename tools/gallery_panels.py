@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,25 @@ def extend_panel(s: Studio) -> Panel:
         " shape among all 120. The motion is not seen: no system here tells an order of frames."
     )
     return Panel("extend.jpg", "extend", "diptych classify clips --frames 4 --backbone tiny", words, sheet(pictures, lines, 4, 190))
+
+
+def edit_panel(s: Studio) -> Panel:
+    """Pictures of a generator before and after, changed by words."""
+    from diptych.backbones.generators.load import load_generator
+    from diptych.tasks.edit import edit, fitted_editor
+
+    generator, run = load_generator("factors")[0], replace(s.run, seed=1)
+    editor = fitted_editor(generator, s.tiny, run)
+    pictures: list[Image.Image] = []
+    lines: list[list[tuple[str, tuple[int, int, int]]]] = []
+    for source, target in (("a red circle", "a blue circle"), ("a circle", "a star")):
+        for pair in edit(editor, generator, source, target, run).pairs:
+            moved = 0 if pair.change is None else int((pair.change != 0).sum())
+            pictures.append(pair.image())
+            lines.append([(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)])
+    words = (
+        "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and is told a difference"
+        " of words: what was never red turns blue as well, for only the difference counts."
+    )
+    command = 'diptych edit --source "a red circle" --target "a blue circle" --seed 1'
+    return Panel("edit.jpg", "edit", command, words, sheet(pictures, lines, 4))
