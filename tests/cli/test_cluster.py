@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import write_tars
+from tests.support.cluster_work import two_workers, write_tars
 
 from diptych.backbones.load import load
 from diptych.tasks.cluster import Cluster
@@ -23,7 +23,7 @@ ON = ("--cluster", "local:2")
 @pytest.fixture(scope="module")
 def two() -> Iterator[Cluster]:
     pytest.importorskip("ray")
-    with Cluster("local:2") as pool:
+    with two_workers() as pool:
         yield pool
 
 
@@ -39,24 +39,37 @@ def cli(diptych: Cli, two: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return diptych
 
 
+@pytest.fixture
+def handed(two: Cluster, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the functions that workers were handed."""
+    names, submit = list[str](), two.submit
+
+    def noted(fn: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
+        names.append(fn.__name__)
+        return submit(fn, *given, **named)
+
+    monkeypatch.setattr(two, "submit", noted)
+    return names
+
+
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [row for part in sorted(folder.glob("part-*.parquet")) for row in pq.read_table(part).to_pylist()]
 
 
-def test_encode(cli: Cli, tmp_path: Path) -> None:
+def test_encode(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     tars = write_tars(tmp_path / "tars", 3, 12)
     one = cli("encode", tars, "--out", "one", "--batch", "5", "--json")
     many = cli("encode", tars, "--out", "many", "--batch", "5", "--cache", "other", "--json", *ON)
     assert one.code == many.code == 3, "a picture is broken"
     assert (many.data["items"], many.data["encoded"], many.data["skipped"]) == (35, 35, one.data["skipped"])
     np.testing.assert_array_equal(*(np.load(tmp_path / out / "img_emb" / "img_emb_0.npy") for out in ("one", "many")))
-    assert "by 2 workers" in many.err
+    assert "encode_piece" in handed
     (tmp_path / "texts.txt").write_text("red\nblue\n")
     assert cli("encode", "--texts", "texts.txt", "--out", "texts", *ON).code == 0
     assert np.load(tmp_path / "texts" / "text_emb" / "text_emb_0.npy").shape == (2, 4)
 
 
-def test_curate_metaclip(cli: Cli, tmp_path: Path) -> None:
+def test_curate_metaclip(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\naxolotl\ndog")
     (tmp_path / "pool.txt").write_text("\n".join("a cat" if i % 10 else "an axolotl" for i in range(500)) + "\nIMG_1")
     (tmp_path / "more.txt").write_text("a dog\na cat")
@@ -74,9 +87,10 @@ def test_curate_metaclip(cli: Cli, tmp_path: Path) -> None:
     assert (found[0]["seen"], found[0]["kept"]) == (found[1]["seen"], found[1]["kept"])
     assert found[1]["seen"] == 501
     assert rows(tmp_path / "one") == rows(tmp_path / "many")
+    assert handed == ["plan_shard", "plan_shard", "apply_shard"]
 
 
-def test_curate_clip_score(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curate_clip_score(cli: Cli, handed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diptych.backbones.load.load", load)  # workers load what the name says
     tars = write_tars(tmp_path / "tars", 2, 10)
     asked = ("--method", "clip-score", "--backbone", "tiny", "--engine", "torch")
@@ -93,6 +107,7 @@ def test_curate_clip_score(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [(row["position"], row["filepath"]) for row in one] == [(row["position"], row["filepath"]) for row in many]
     np.testing.assert_allclose([row["score"] for row in one], [row["score"] for row in many], atol=1e-6)
     assert 5 <= len(many) <= 10
+    assert handed == ["plan_shard"] * 2 + ["apply_shard"] * 2
 
 
 def test_texts_without_pictures_are_a_usage_error_on_workers_too(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

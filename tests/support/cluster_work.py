@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -21,7 +23,17 @@ from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.tasks.cluster import Cluster
 from tests.support.colours import ColourBackbone, ColourEncoder
+
+
+@contextlib.contextmanager
+def two_workers() -> Iterator[Cluster]:
+    """A local Ray of two workers no nicer than the tests: with Ray's own niceness of 15 they starve beside a second test process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        with Cluster("local:2") as pool:
+            yield pool
 
 
 def write_tars(folder: Path, tars: int, items: int) -> str:

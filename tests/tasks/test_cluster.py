@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import DyingCurator, MixingBackbone, die, refuse, usage_statistics, write_tars
+from tests.support.cluster_work import DyingCurator, MixingBackbone, die, refuse, two_workers, usage_statistics, write_tars
 from tests.support.colours import ColourBackbone
 
 from diptych.core.data import Texts
@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 @pytest.fixture(scope="module")
 def two() -> Iterator[Cluster]:
     pytest.importorskip("ray")
-    with Cluster("local:2") as pool:
+    with two_workers() as pool:
         yield pool
 
 
