@@ -188,7 +188,7 @@ def _check_space(folder: Path) -> None:
 
 
 def _place(draft: Path, out: Path) -> None:
-    """Move a whole draft to its place; of an earlier export, what it lists last is replaced last."""
+    """Move a whole draft to its place, over the files of an earlier export, its report last."""
     if not out.exists():
         draft.rename(out)
         return
