@@ -121,6 +121,7 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     low, high = rows["chance", ""]["gain"]["ci95"]
     assert low <= rows["chance", ""]["gain"]["miou"] <= high < 0
     assert rows["maskclip", ""]["seeds"] == [1]
+    assert rows["chance", ""]["pixel_accuracy"] == pytest.approx(1 / len(got.data["classes"]))
     assert json.loads((tmp_path / "out" / "board-segment" / "board.json").read_text())["verb"] == "segment"
     again = diptych("board", "segment", "set")
     assert again.code == 2

@@ -79,7 +79,9 @@ class MaskBench:
     def measure(self, slug: str, variant: str) -> Measured:
         """Fit, and count the pixels of every photo; chance draws one of the classes for each pixel."""
         if (slug, variant) == (CHANCE, ""):
-            return over_seeds(lambda run: (chance(self._labels()), {}), self.run, self.seeds, draws=False)
+            drawn = chance(self._labels())
+            shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
+            return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
         system = catalog.find(slug)
         if not issubclass(system, Segmenter):
             raise UsageError(f"{slug} is no segmenter: see 'diptych systems --verb segment'.")
