@@ -200,3 +200,19 @@ def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPa
         prove("clip-loss", ColourBackbone(), Run())
     with pytest.raises(UsageError, match="at least 3"):
         prove("gda", ColourBackbone(), Run(), seeds=(1, 1, 1))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("kind") != "proof":
+        pytest.skip("no proof")
+    claims = [item for d in found["datasets"] for item in d["claims"]]
+    controls = [item for d in found["datasets"] for item in d["controls"]]
+    assert claims
+    for item, name, expected in (*((c, "shown", True) for c in claims), *((c, "failed", False) for c in controls)):
+        if "gain_lower95" in item:
+            assert item[name] == ((item["gain_lower95"] > 0) is expected), item
+    if found["shown"]:
+        assert all(c["shown"] for c in claims)
+        assert all(c["failed"] for c in controls)

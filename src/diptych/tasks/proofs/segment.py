@@ -172,6 +172,7 @@ class SegmentBench:
         spoiled = self.counted(slug, trial.variant, trial.spoil)
         gain = miou_gain(spoiled, self.counted(trial.control_over, ""), seed)
         about = {"over": trial.control_over, "variant": None, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+        control = {**about, "control": _measured(spoiled, seed), "failed": gain.low <= 0}
         beside = []
         for name, spoil in trial.beside.items():
             twin = self.counted(slug, trial.variant, spoil)
@@ -183,7 +184,7 @@ class SegmentBench:
             "items": len(self.table),
             "classes": len(self.classes),
             "claims": claims,
-            "controls": [{**about, "control": _measured(spoiled, seed), "failed": gain.low <= 0}],
+            "controls": [control],
             "beside": beside,
         }
 
