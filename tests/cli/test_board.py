@@ -124,12 +124,15 @@ def test_rerun_gives_label_free_rows_their_own_photos(diptych: Cli, colours: Pat
 
 
 def test_prove_writes_the_result_and_says_when_nothing_is_shown(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    got = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3")
+    got = diptych("prove", "zero-shot", "--data", colours)
     assert got.code == 0
     assert "shown" in got.out
     written = json.loads(Path("results/zero-shot.json").read_text())
     assert written["shown"] is True
     assert diptych("prove", "zero-shot", "--data", colours).code == 2
+    few = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3", "--overwrite")
+    assert few.code == 5
+    assert "Not shown: 3 seeds, and the proof asks for 5." in few.err
     from tests.support.backbone import SmallBackbone
 
     monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: SmallBackbone())
