@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.cluster_work import two_workers, write_tars
 
-from diptych.backbones.load import load
 from diptych.tasks.cluster import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
@@ -90,10 +89,9 @@ def test_curate_metaclip(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     assert handed == ["plan_shard", "plan_shard", "apply_shard"]
 
 
-def test_curate_clip_score(cli: Cli, handed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.backbones.load.load", load)  # workers load what the name says
+def test_curate_clip_score(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     tars = write_tars(tmp_path / "tars", 2, 10)
-    asked = ("--method", "clip-score", "--backbone", "tiny", "--engine", "torch")
+    asked = ("--method", "clip-score", "--engine", "torch")
     plans = [
         cli("curate", "plan", tars, "--out", f"{n}.json", "--cache", f"cache-{n}", "--json", *asked, *more).data
         for n, more in enumerate(((), ON))
@@ -110,11 +108,10 @@ def test_curate_clip_score(cli: Cli, handed: list[str], tmp_path: Path, monkeypa
     assert handed == ["plan_shard"] * 2 + ["apply_shard"] * 2
 
 
-def test_texts_without_pictures_are_a_usage_error_on_workers_too(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.backbones.load.load", load)
+def test_texts_without_pictures_are_a_usage_error_on_workers_too(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "pool.txt").write_text("a cat\na dog")
     for more in ((), ON):
-        found = cli("curate", "plan", "pool.txt", "--method", "clip-score", "--backbone", "tiny", "--out", f"{len(more)}.json", *more)
+        found = cli("curate", "plan", "pool.txt", "--method", "clip-score", "--out", f"{len(more)}.json", *more)
         assert found.code == 2
         assert "texts alone" in found.err
 

@@ -161,12 +161,15 @@ def _kit(
     method: str, backbone: str, device: str, engine: str, batch: int, workers: int, cache: Path | None, seed: int
 ) -> tuple[Callable[[], Kit], Run]:
     """Return what loads the kit, and the run; MetaCLIP needs no backbone, and then no torch is loaded."""
+    from diptych.core.kit import Kit
     from diptych.core.run import Run
-    from diptych.tasks.curate_shards import kit_of
 
     if method == "metaclip":
         from diptych.cli.console import Display
 
-        return partial(kit_of, "", ""), Run(seed=seed, workers=workers, progress=Display().bar)
+        return Kit, Run(seed=seed, workers=workers, progress=Display().bar)
     run = options.open_run(device, "fp32", batch, workers, cache, seed=seed, engine=engine)
-    return partial(kit_of, backbone, run.device), run
+    from diptych.backbones.load import load
+    from diptych.tasks.curate_shards import kit_of
+
+    return partial(kit_of, partial(load, backbone, device=run.device)), run

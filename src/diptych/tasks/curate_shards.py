@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.backbones.engine import Engines
+from diptych.core.backbone import Backbone
 from diptych.core.curate import Curator, Plan
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
@@ -71,11 +72,9 @@ def _order(curator: Curator, load: Callable[[], Kit], run: Run, plan: Plan | Non
     return Order(curator, load, alone, engines, Home.here(), plan, about)
 
 
-def kit_of(backbone: str, device: str) -> Kit:
-    """Return a kit with this backbone; an empty one for ""."""
-    from diptych.backbones.load import load
-
-    return Kit({"main": load(backbone, device=device)}) if backbone else Kit()
+def kit_of(load: Callable[[], Backbone]) -> Kit:
+    """Return a kit with the backbone that this loads."""
+    return Kit({"main": load()})
 
 
 def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
