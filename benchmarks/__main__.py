@@ -132,6 +132,7 @@ def write(out: Path, found: dict[str, Any], quick: bool, rounds: int, seconds: f
         "seconds": seconds,
         "machine": platform.machine(),
         "processor": processor(),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "threads": threads(),
         "versions": {**versions(), **{name: v for name in PEERS if (v := version(name))}},
@@ -148,6 +149,19 @@ def processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def instructions() -> str:
+    """Return torch's name of the vector instructions, and whether OpenVINO multiplies bfloat16 here: a hypervisor hides what the processor has."""
+    import torch
+
+    found = torch.backends.cpu.get_cpu_capability()
+    if not version("openvino"):
+        return found
+    from openvino import Core
+
+    kinds = Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return f"{found}, {'with' if 'BF16' in kinds else 'without'} bfloat16"
 
 
 def version(name: str) -> str:

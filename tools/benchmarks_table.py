@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md from results/bench.json: ``python tools/benchmarks_table.py [--check]``."""
+"""Write the tables of docs/benchmarks.md from results/bench/, a section for each kind of machine: ``python tools/benchmarks_table.py [--check]``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT, PAGE = ROOT / "results" / "bench.json", ROOT / "docs" / "benchmarks.md"
+RESULTS, PAGE = ROOT / "results" / "bench", ROOT / "docs" / "benchmarks.md"
 START, END = "<!-- benchmarks -->\n", "<!-- /benchmarks -->"
 
 
 def tables(found: Mapping[str, Any]) -> str:
     """Return the Markdown of one file of ``python -m benchmarks``."""
-    lines = [about(found), "", "### Targets", "", *targets(found["benchmarks"]), "", "### Rows", ""]
+    lines = [about(found), "", *targets(found["benchmarks"]), ""]
     for name, row in found["benchmarks"].items():
         lines += ["", *section(name, row)]
     return "\n".join(lines) + "\n"
@@ -27,7 +27,8 @@ def about(found: Mapping[str, Any]) -> str:
     named = ", ".join(f"{name} {found['versions'][name]}" for name in sorted(found["versions"]))
     size = "QUICK: small sizes, one round, no measurement. " if found["quick"] else ""
     return (
-        f"{size}{found['date'][:10]}, {found['cores']} cores of {found['processor']}, {found['rounds']} rounds in {found['seconds']:.0f} s,"
+        f"{size}{found['date'][:10]}, {found['cores']} cores of {found['processor']}"
+        f"{' with ' + found['instructions'] if 'instructions' in found else ''}, {found['rounds']} rounds in {found['seconds']:.0f} s,"
         f" load {min(loads):.1f} to {max(loads):.1f}. {named}. `{found['command']}`"
     )
 
@@ -84,17 +85,17 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def page(text: str, found: Mapping[str, Any] | None) -> str:
-    """Return the page with its tables renewed; without a result it says that there is none."""
+def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page with its tables renewed, under the name of each machine; without a result it says that there is none."""
     head, rest = text.split(START)
-    made = tables(found) if found else "Not measured yet.\n"
+    made = "\n".join(f"### {name}\n\n{tables(found)}" for name, found in results.items()) or "Not measured yet.\n"
     return head + START + made + END + rest.split(END)[1]
 
 
 def main(words: Sequence[str]) -> int:
     """Rewrite the page, or say with exit code 1 that it is stale."""
     text = PAGE.read_text(encoding="utf-8")
-    new = page(text, json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else None)
+    new = page(text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
     if "--check" in words:
         return int(new != text)
     PAGE.write_text(new, encoding="utf-8")

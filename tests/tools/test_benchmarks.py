@@ -26,7 +26,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "RESULT", tmp_path / "bench.json")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "bench")
     monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
     return module
 
@@ -137,13 +137,16 @@ def test_the_page_is_made_of_the_file(tool: Any, tmp_path: Path) -> None:
         "command": "x",
         "versions": {"torch": "2"},
     }
-    (tmp_path / "bench.json").write_text(json.dumps({**about, "benchmarks": rows}))
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "new.json").write_text(json.dumps({**about, "instructions": "AVX2", "benchmarks": rows}))
+    (tmp_path / "bench" / "earlier.json").write_text(json.dumps({**about, "benchmarks": {"good": rows["good"]}}))
     assert tool.main(["--check"]) == 1
     assert tool.main([]) == 0
     text = page.read_text()
     assert text.startswith("head\n")
     assert text.endswith(tool.END + "\ntail\n")
-    assert "2026-11-25, 2 cores of P, 1 rounds in 9 s, load 0.5 to 2.0. torch 2. `x`" in text
+    assert "### earlier\n\n2026-11-25, 2 cores of P, 1 rounds in 9 s, load 0.5 to 1.0" in text
+    assert "### new\n\n2026-11-25, 2 cores of P with AVX2, 1 rounds in 9 s, load 0.5 to 2.0. torch 2. `x`" in text
     assert "≥ 1e+09 | **missed** |" in text
     assert "- c: skipped, gone" in text
     assert "- n: x 0.5" in text
