@@ -152,7 +152,7 @@ def processor() -> str:
 
 
 def instructions() -> str:
-    """Return torch's name of the vector instructions, and whether OpenVINO multiplies bfloat16 here: a hypervisor hides what the processor has."""
+    """Return torch's name of the vector instructions, and whether OpenVINO finds bfloat16; the processor's name alone does not tell."""
     import torch
 
     found = torch.backends.cpu.get_cpu_capability()

@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md from results/bench/, a section for each kind of machine: ``python tools/benchmarks_table.py [--check]``."""
+"""Write the tables of docs/benchmarks.md, a section for each file of results/bench: ``python tools/benchmarks_table.py [--check]``."""
 
 from __future__ import annotations
 
