@@ -195,8 +195,11 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
 def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield why rows are missing from boards, each reason once."""
     found: dict[str, dict[str, list[str]]] = {}
+    elsewhere = {(board["dataset"], row["label"]) for board in boards for row in board["rows"]}
     for board in boards:
         for label, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
+            if (board["dataset"], label) in elsewhere:
+                continue
             said = re.sub(r"^\d+ shots?, seed \d+ and what follows|^seed \d+ and what follows", "some rows", reason)
             rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
             sets = rows.setdefault(re.sub(r", seed \d+$", "", label), [])
