@@ -195,7 +195,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
 def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield why rows are missing from boards, each reason once."""
     found: dict[str, dict[str, list[str]]] = {}
-    elsewhere = {(board["dataset"], row["label"]) for board in boards for row in board["rows"]}
+    elsewhere = {(board["dataset"], row.get("label")) for board in boards for row in board["rows"]}
     for board in boards:
         for label, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
             if (board["dataset"], label) in elsewhere:
