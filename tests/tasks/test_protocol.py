@@ -16,12 +16,12 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.methods.classify.gda import GDA, FittedGDA
+from diptych.methods.classify.gda import GDA
 from diptych.tasks.protocol import Protocol, protocol
 from diptych.tasks.protocol_page import html
 from diptych.tasks.rows import Plan
 
-PLAN = Plan(("zero-shot", "gda"), (1, 2), (1, 2))
+PLAN = Plan(("zero-shot", "gda", "tip-adapter"), (1, 2), (1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,14 @@ def test_all_parts_are_there(done: tuple[Protocol, Path]) -> None:
     made, out = done
     assert made.complete
     assert {(r.label, r.shots) for r in made.board.rows} == {
-        ("zero-shot CLIP, single", 0), ("zero-shot CLIP, ensemble", 0), ("GDA", 1), ("GDA", 2),
+        ("zero-shot CLIP, single", 0), ("zero-shot CLIP, ensemble", 0), ("GDA", 1), ("GDA", 2), ("Tip-Adapter", 1), ("Tip-Adapter", 2),
     }  # fmt: skip
     kinds = {(r.method, r.kind) for r in made.reaches}
-    assert kinds == {("zero-shot", k) for k in ("base", "new", "cross", "shift")} | {("gda", "base"), ("gda", "shift")}
-    assert "speaks only of the classes" in made.missing["GDA, new"]
+    everywhere = {(slug, k) for slug in ("zero-shot", "gda") for k in ("base", "new", "cross", "shift")}
+    assert kinds == everywhere | {("tip-adapter", "base"), ("tip-adapter", "shift")}
+    assert "speaks only of the classes" in made.missing["Tip-Adapter, new"]
     assert all(r.shots == 2 for r in made.reaches if r.method == "gda")
+    assert set(made.harmonic()) == {"zero-shot CLIP, single", "zero-shot CLIP, ensemble", "GDA"}
     base, new, mean = made.harmonic()["zero-shot CLIP, ensemble"]
     assert mean == pytest.approx(2 / (1 / base + 1 / new))
     written = json.loads((out / "protocol.json").read_text())
@@ -67,7 +69,7 @@ def test_zero_shot_on_new_classes_is_a_board_of_those_classes(done: tuple[Protoc
     made, _ = done
     alone = board(sets["cross"], ColourBackbone(), Run(), Plan(("zero-shot",)))
     wanted = {r.label: r.metrics["acc1"] for r in alone.rows}
-    assert {r.label: r.accuracy.value for r in made.reaches if r.kind == "cross"} == wanted
+    assert {r.label: r.accuracy.value for r in made.reaches if r.kind == "cross" and r.method == "zero-shot"} == wanted
 
 
 def test_shifted_labels_are_those_of_the_data(done: tuple[Protocol, Path], sets: dict[str, LabelledData]) -> None:
@@ -88,24 +90,39 @@ def test_finished_parts_are_taken_from_the_folder(
     assert [(r.label, r.kind, r.accuracy) for r in again.reaches] == [(r.label, r.kind, r.accuracy) for r in made.reaches]
 
 
+def test_a_system_is_fitted_as_transferable_wherever_other_classes_are_asked_and_nowhere_else(
+    sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+    honest = GDA.fit
+    monkeypatch.setattr(
+        GDA, "fit", lambda self, kit, classes, *a: seen.append((self.base_to_new, len(classes))) or honest(self, kit, classes, *a)
+    )
+    run(sets, tmp_path)
+    shots, base, transfer = [(False, 5)] * 4, [(True, 3)] * 2, [(True, 5), (False, 5)] * 2
+    assert seen == shots + base + transfer, "two seeds each; of the transfers, cross first and then the shifted set"
+
+
 def test_a_system_that_carries_over_is_asked_for_new_classes(
     sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from diptych.features.cache_model import FittedCache
+    from diptych.methods.classify.tip_adapter import TipAdapter
     from diptych.methods.classify.zero_shot import ZeroShot
 
     @dataclass(frozen=True)
-    class Carries(FittedGDA):
+    class Carries(FittedCache):
         def for_classes(self, classes: ClassNames) -> Any:
             from diptych.core.data import Evidence
             from diptych.core.kit import Kit
 
             return ZeroShot().fit(Kit({"main": self.backbone}), classes, Evidence(), Run())
 
-    honest = GDA.fit
-    monkeypatch.setattr(GDA, "fit", lambda self, *a: Carries(**vars(honest(self, *a))))
+    honest = TipAdapter.fit
+    monkeypatch.setattr(TipAdapter, "fit", lambda self, *a: Carries(**vars(honest(self, *a))))
     made = run(sets, tmp_path)
-    assert {r.kind for r in made.reaches if r.method == "gda"} == {"base", "new", "cross", "shift"}
-    assert "GDA" in made.harmonic()
+    assert {r.kind for r in made.reaches if r.method == "tip-adapter"} == {"base", "new", "cross", "shift"}
+    assert "Tip-Adapter" in made.harmonic()
 
 
 def test_base_sees_nothing_of_new(sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,17 @@ class FittedClassifier(ABC):
         Raises:
             MissingHook: what was fitted belongs to the classes it was fitted on.
         """
-        raise MissingHook("This system speaks only of the classes it was fitted on: systems that learn prompts carry over.")
+        raise MissingHook(
+            "This system speaks only of the classes it was fitted on: systems that learn prompts carry over, and GDA(base_to_new=True)."
+        )
 
 
 class Classifier(Method):
     """Role of ``classify``: from class names and evidence to scores."""
+
+    def transferable(self) -> Classifier:
+        """Return the system as it is fitted where other classes will be asked of it: itself, unless its paper fits another one there."""
+        return self
 
     @abstractmethod
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedClassifier:

@@ -2,7 +2,7 @@
 
 Everything that is finished lies in the results folder and is taken from there when its inputs hash the same. A system that learns and
 cannot speak of other classes (its heads or caches belong to those it was fitted on) has no place in base-to-new and cross-data-set, as in
-the papers; one that sees no labels is asked anew.
+the papers; one that sees no labels is asked anew. There, base classes included, a system is fitted as its ``transferable`` says.
 
 Source: CoOp (IJCV 2022), section 4 (shots, shifted ImageNets); CoCoOp (CVPR 2022), section 4 (base to new, cross data set, harmonic mean).
 """
@@ -218,9 +218,14 @@ def _measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, s
         return kept
     run = replace(desk.run, seed=job.seed)
     drawn = desk.drawn(job, run) if job.shots else None
-    fitted = desk.fit(job, desk.evidence(job, drawn), run)
+    evidence, carries = desk.evidence(job, drawn), job.method.transferable()
+    fits: dict[bool, FittedClassifier] = {}
     found: dict[str, Hits] = {}
     for place in places:
+        moved = place.kind != SHIFT and carries != job.method
+        if moved not in fits:
+            fits[moved] = desk.fit(replace(job, method=carries) if moved else job, evidence, run)
+        fitted = fits[moved]
         try:
             speaker = fitted if place.classes is None else _other(desk, job, fitted, place.classes, run)
         except DiptychError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +13,28 @@ from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
 from torch.nn.functional import normalize
 
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.data import ClassNames, Subset
+from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.views import TIP_VIEWS
+from diptych.features import portable
 from diptych.features.embed import embed
-from diptych.methods.classify.gda import ALPHAS, GDA, class_means, discriminant, pooled_scatter, shrunk_precision
+from diptych.methods.classify.gda import (
+    ALPHAS,
+    GDA,
+    BaseGDA,
+    class_means,
+    discriminant,
+    mean_covariance,
+    named_discriminant,
+    plain_precision,
+    pooled_scatter,
+    shrunk_precision,
+)
 from diptych.methods.classify.zero_shot import ZeroShot
+
+NEW = ClassNames(("sea horse", "blue whale"), ("a photo of a {}.", "a drawing of a {}."))
 
 
 def sample(n: int = 60, classes: int = 4, dim: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,6 +48,27 @@ def numpy_gda(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, n
     s = sum(np.outer(v - means[k], v - means[k]) for v, k in zip(x, y, strict=True)) / (n - 1)
     p = d * np.linalg.pinv((n - 1) * s + np.trace(s) * np.eye(d))
     return means @ p, np.array([math.log(1 / classes) - 0.5 * m @ p @ m for m in means])
+
+
+def numpy_base(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    means = np.stack([x[y == k].mean(0) for k in range(classes)])
+    covariance = np.mean([np.cov(x[y == k], rowvar=False) for k in range(classes)], axis=0)
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > x.shape[1] * np.finfo(np.float32).eps * values.max()
+    p = sum(np.outer(v, v) / value for value, v in zip(values[kept], vectors.T[kept], strict=True))
+    return means @ p, np.array([-math.log(classes) - 0.5 * m @ p @ m for m in means])
+
+
+def numpy_new(x: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    d, k = x.shape[1], min(64, len(x))
+    means, precisions = [], []
+    for t in texts:
+        near = x[np.argsort(-(x @ t), kind="stable")[:k]]
+        means.append(np.concatenate([near, np.tile(t, (16, 1))]).mean(0))
+        c = sum(np.outer(v - t, v - t) for v in near) / (k - 1)
+        precisions.append(d * np.linalg.pinv((k - 1) * c + np.trace(c) * np.eye(d)))
+    mu, p = np.stack(means), np.mean(precisions, axis=0)
+    return mu @ p, np.array([-math.log(len(texts)) - 0.5 * m @ p @ m for m in mu])
 
 
 @pytest.mark.parametrize("n", [8, 60, 200])
@@ -155,6 +192,14 @@ def test_bad_input(kit: Kit, run: Run) -> None:
     with pytest.raises(MissingEvidence, match="val"):
         GDA().fit(kit, names, replace(evidence, val=table([], 1)), run)
     assert GDA(alpha=0.1).fit(kit, names, replace(evidence, val=None), run).alpha == 0.1
+    with pytest.raises(MissingHook, match="base_to_new=True"):
+        GDA().fit(kit, names, evidence, run).for_classes(NEW)
+    with pytest.raises(UsageError, match="give each class a name"):
+        GDA(base_to_new=True).fit(kit, names, evidence, run).for_classes(ClassNames(("sea horse", " ")))
+    with pytest.raises(UsageError, match="No class names"):
+        ClassNames(())
+    with pytest.raises(UsageError, match="there are none"):
+        named_discriminant(torch.zeros(0, 3), torch.eye(3))
 
 
 @pytest.mark.parametrize(("classes", "shots", "views"), [(1, 1, 1), (2, 1, 10), (4, 3, 2)])
@@ -164,3 +209,139 @@ def test_sizes(classes: int, shots: int, views: int, kit: Kit, run: Run) -> None
     assert (fitted.weight.shape, fitted.bias.shape) == ((classes, 16), (classes,))
     assert fitted.weight.dtype == torch.float32
     assert fitted.scores(test.items, run).values.shape == (len(test), classes)
+
+
+@pytest.mark.parametrize("n", [8, 60, 200])
+def test_the_base_discriminant_equals_a_numpy_loop(n: int) -> None:
+    """Eight samples of four classes span four directions of twelve: the pseudo-inverse leaves the others out."""
+    x, y = sample(n)
+    means = class_means(x, y, 4)
+    w, b = discriminant(means, plain_precision(mean_covariance(x, y, means)))
+    expected_w, expected_b = numpy_base(x.double().numpy(), y.numpy(), 4)
+    np.testing.assert_allclose(w.numpy(), expected_w, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(b.numpy(), expected_b, rtol=1e-7, atol=1e-7)
+
+
+def test_every_class_weighs_the_same_in_the_base_covariance() -> None:
+    """Unlike in the pooled one: a class of 30 samples counts as much as one of 3, and one of a single sample as 0."""
+    x, _ = sample(34)
+    y = torch.tensor([0] * 30 + [1] * 3 + [2])
+    found = mean_covariance(x, y, class_means(x, y, 3))
+    own = [np.cov(x[y == k].double().numpy(), rowvar=False) for k in (0, 1)]
+    np.testing.assert_allclose(found.numpy(), (own[0] + own[1]) / 3, rtol=1e-9, atol=1e-12)
+
+
+def test_variance_below_the_cut_of_an_fp32_pseudo_inverse_counts_as_none() -> None:
+    eps = torch.finfo(torch.float32).eps
+    covariance = torch.diag(torch.tensor([1.0, 3 * 3 * eps, 0.3 * 3 * eps], dtype=torch.float64))
+    assert plain_precision(covariance).diagonal().tolist() == pytest.approx([1.0, 1 / (3 * 3 * eps), 0.0])
+    assert torch.equal(plain_precision(torch.zeros(3, 3, dtype=torch.float64)), torch.zeros(3, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("n", [2, 10, 64, 300])
+def test_the_discriminant_of_names_equals_a_numpy_loop(n: int) -> None:
+    """Of 2 and 10 views, all are the nearest."""
+    x, _ = sample(n)
+    head = normalize(torch.randn(3, 12, generator=torch.Generator().manual_seed(5)), dim=1)
+    w, b = named_discriminant(x, head)
+    expected_w, expected_b = numpy_new(x.double().numpy(), head.double().numpy())
+    np.testing.assert_allclose(w.numpy(), expected_w, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(b.numpy(), expected_b, rtol=1e-6, atol=1e-6)
+
+
+def test_one_view_is_enough_to_name_classes() -> None:
+    w, b = named_discriminant(torch.eye(3)[:1], torch.eye(3))
+    assert torch.isfinite(w).all()
+    assert torch.isfinite(b).all()
+
+
+def test_new_classes_at_their_text_vectors_are_recognised_and_permuted_ones_are_not() -> None:
+    """The discriminant alone, without the zero-shot classifier; the views are of eight other classes."""
+    g = torch.Generator().manual_seed(0)
+    centres = normalize(torch.randn(12, 24, generator=g), dim=1)
+
+    def drawn(k: torch.Tensor) -> torch.Tensor:
+        return normalize(centres[k] + 0.15 * torch.randn(len(k), 24, generator=g), dim=1)
+
+    views, y = drawn(torch.arange(8).repeat(40)), torch.arange(4).repeat(50)
+    z, head = drawn(8 + y), centres[8:]
+
+    def accuracy(texts: torch.Tensor) -> float:
+        w, b = named_discriminant(views, texts)
+        return float(((z.double() @ w.T + b).argmax(1) == y).double().mean())
+
+    assert accuracy(head) > 0.9
+    assert accuracy(head.roll(1, 0)) < 0.1
+
+
+def test_base_to_new_equals_a_numpy_restatement_end_to_end(run: Run) -> None:
+    names, evidence, test = task(shots=8)
+    backbone = SmallBackbone()
+    assert evidence.train is not None
+    kit = Kit({"main": backbone})
+    fitted = GDA(alpha=0.01, base_to_new=True).fit(kit, names, evidence, run)
+    views = embed(backbone.image, evidence.train.items, run, views=TIP_VIEWS).double().numpy()
+    x = (views / np.linalg.norm(views, axis=-1, keepdims=True)).reshape(-1, 16)
+    z = normalize(embed(backbone.image, test.items, run), dim=1).double().numpy()
+    new = ZeroShot(NEW.templates).fit(kit, NEW, evidence, run)
+    for found, plain, (w, b) in (
+        (fitted, ZeroShot(names.templates).fit(kit, names, evidence, run), numpy_base(x, np.repeat(evidence.train.labels(), 10), 3)),
+        (fitted.for_classes(NEW), new, numpy_new(x, new.head.double().numpy())),
+    ):
+        expected = plain.scores(test.items, run).values.numpy() + 0.01 * (z @ w.T + b)
+        np.testing.assert_allclose(found.scores(test.items, run).values.numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_alpha_of_new_classes_is_the_best_on_val_of_the_base_classes(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task()
+    assert evidence.val is not None
+
+    def right(alpha: float) -> int:
+        predicted = GDA(alpha=alpha, base_to_new=True).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        return int((predicted.numpy() == evidence.val.labels()).sum())
+
+    fitted = GDA(base_to_new=True).fit(kit, names, evidence, run)
+    assert fitted.alpha == ALPHAS[int(np.argmax([right(a) for a in ALPHAS]))]
+    assert fitted.for_classes(NEW).alpha == fitted.alpha
+    with pytest.raises(MissingEvidence, match="Choosing alpha"):
+        GDA(base_to_new=True).fit(kit, names, replace(evidence, val=None), run)
+
+
+def test_alpha_zero_and_one_view_of_one_shot_are_zero_shot_on_base_and_alpha_zero_on_new(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(shots=1)
+    plain = ZeroShot(names.templates).fit(kit, names, evidence, run).scores(test.items, run)
+    blind = GDA(alpha=1.0, views=1, base_to_new=True).fit(kit, names, evidence, run)
+    assert torch.equal(blind.weight, torch.zeros_like(blind.weight))
+    assert torch.equal(blind.scores(test.items, run).predicted(), plain.predicted())
+    off = GDA(alpha=0.0, base_to_new=True).fit(kit, names, evidence, run)
+    assert torch.equal(off.scores(test.items, run).values, plain.values)
+    new = ZeroShot(NEW.templates).fit(kit, NEW, evidence, run)
+    assert torch.equal(off.for_classes(NEW).scores(test.items, run).values, new.scores(test.items, run).values)
+
+
+def test_new_classes_have_the_manners_of_a_fitted_classifier(kit: Kit, run: Run, tmp_path: Path) -> None:
+    """A round trip gives the same bits, permuted names permute columns, and one item alone scores as among others."""
+    names, evidence, test = task()
+    fitted = GDA(base_to_new=True).fit(kit, names, evidence, run)
+    assert isinstance(fitted, BaseGDA)
+    assert fitted.views.shape == (3 * 4 * 10, 16)
+    assert not hasattr(GDA().fit(kit, names, evidence, run), "views"), "an export of the default grows by all views"
+    new = fitted.for_classes(NEW)
+    scores = new.scores(test.items, run)
+    assert scores.values.shape == (len(test), 2)
+    assert scores.values.dtype == torch.float32
+    for number, kept in enumerate((fitted, new)):
+        portable.save(kept, tmp_path / str(number))
+        again = portable.load(tmp_path / str(number), kit)
+        assert torch.equal(again.scores(test.items, run).values, kept.scores(test.items, run).values)
+    assert torch.equal(portable.load(tmp_path / "0", kit).for_classes(NEW).scores(test.items, run).values, scores.values)
+    turned = fitted.for_classes(ClassNames(NEW.names[::-1], NEW.templates)).scores(test.items, run).values
+    torch.testing.assert_close(turned, scores.values.flip(1), rtol=1e-4, atol=1e-4)
+    alone = new.scores(Subset(test.items, (1,)), run).values[0]
+    torch.testing.assert_close(alone, scores.values[1], rtol=1e-5, atol=1e-5)
+
+
+def test_where_other_classes_are_asked_the_variant_is_fitted() -> None:
+    assert GDA(alpha=0.1, views=3).transferable() == GDA(alpha=0.1, views=3, base_to_new=True)
+    plain = ZeroShot()
+    assert plain.transferable() is plain
