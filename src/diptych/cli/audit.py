@@ -14,7 +14,7 @@ from diptych.core.errors import UnreadableItem, UsageError
 if TYPE_CHECKING:
     from diptych.core.audit import Finding, Part
 
-app = typer.Typer(help="Say where a model fails, or which captions do not fit their photos.", no_args_is_help=True)
+app = typer.Typer(help="Say where a model fails, or which captions do not fit their photos.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

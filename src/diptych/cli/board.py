@@ -1,4 +1,4 @@
-"""``diptych board``: every fitting system on your data, measured alike."""
+"""``diptych board classify``: every fitting system on your data, measured alike."""
 
 from __future__ import annotations
 
@@ -19,15 +19,7 @@ if TYPE_CHECKING:
     from diptych.tasks.comparison import Comparison
     from diptych.tasks.gains import Row
 
-app = typer.Typer(help="Measure every fitting system on one data set.", no_args_is_help=True)
 
-
-@app.callback()
-def _board() -> None:
-    """Measure every fitting system on one data set."""
-
-
-@app.command("classify")
 def board_classify(
     data: Annotated[
         list[str], typer.Argument(help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diptych.backbones.exports import Export
     from diptych.features.housekeeping import Space
 
-app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True)
+app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True, add_completion=False)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 

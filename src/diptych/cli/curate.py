@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diptych.core.kit import Kit
     from diptych.core.run import Run
 
-app = typer.Typer(help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True)
+app = typer.Typer(help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True, add_completion=False)
 
 Method = Annotated[str, options.option("--method", "-m", help="metaclip or clip-score.")]
 Metadata = Annotated[str, options.option("--metadata", help="wordnet, a JSON list, or a file with one entry a line; for metaclip.")]

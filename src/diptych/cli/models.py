@@ -9,7 +9,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 
-app = typer.Typer(help="List backbones, or show what one is.", no_args_is_help=True)
+app = typer.Typer(help="List backbones, or show what one is.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
@@ -57,11 +57,14 @@ def models_info(
         except MissingHook:
             hooks[hook] = False
     parameters = sum(p.numel() for p in backbone.module().parameters())
-    facts = {**backbone.spec.as_dict(), "fingerprint": backbone.fingerprint, "parameters": parameters, "hooks": hooks}
+    encoders = {modality: encoder.fingerprint for modality, encoder in backbone.encoders.items()}
+    about = {"fingerprint": backbone.fingerprint, "encoders": encoders, "parameters": parameters, "hooks": hooks}
+    facts = {**backbone.spec.as_dict(), **about}
     if json:
         show_json(facts)
         return
     pixels = facts.pop("pixels")
+    facts["encoders"] = ", ".join(f"{modality} {own}" for modality, own in encoders.items())
     facts["hooks"] = ", ".join(h for h, there in hooks.items() if there) or "none"
     rows = [(key, str(value)) for key, value in facts.items()] + [(f"pixels {key}", str(value)) for key, value in pixels.items()]
     show_table(["", ""], rows)
