@@ -8,7 +8,7 @@ import torch
 
 from diptych.backbones.generators import load
 from diptych.core.run import Run
-from diptych.tasks.small_generator import SmallTrainee, make, pyramid_loss
+from diptych.tasks.small_generator import SmallTrainee, judged, known_share, make, pyramid_loss
 from diptych.train.schedule import Fit
 
 
@@ -62,3 +62,19 @@ def test_a_training_goes_on_and_its_file_is_the_generator_small(tmp_path: Path, 
     pictures = generator.synthesise(generator.sample(2, torch.Generator().manual_seed(0)))
     assert generator.synthesise(inverter.invert(pictures)).shape == (2, 3, 32, 32)
     assert path.stat().st_size < 5 * 2**20
+
+
+def test_what_a_picture_shows_is_the_nearest_of_all_shapes_in_all_colours() -> None:
+    factors = load.SMALL_DRAWS
+    told = factors.sample(40, torch.Generator().manual_seed(0))
+    right = factors.synthesise(told)
+    assert known_share(right, told, factors) == {"shape": 1.0, "colour": 1.0}
+    asked = factors.factors(told)
+    turned = factors.synthesise(factors.styles({**asked, "shape": asked["shape"].roll(1, dims=1)}))
+    assert known_share(turned, told, factors) == {"shape": 0.0, "colour": 1.0}
+
+
+def test_the_generator_that_ships_draws_what_it_is_told_more_often_than_chance() -> None:
+    found = judged(load.SMALL, draws=300)
+    assert found["colour"] > 0.5  # chance 0.2
+    assert found["shape"] > 0.35  # chance 0.25

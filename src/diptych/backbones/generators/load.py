@@ -41,13 +41,18 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
         return FactorGenerator(), None
     if name == "small":
         if not SMALL.is_file():
-            raise NotAvailable("The weights of the generator small are not part of this installation: use factors.")
-        state = {k: v.float() for k, v in read_state(SMALL).items()}
-        generator = StyleGAN2({k: v for k, v in state.items() if not k.startswith("encoder.")})
-        return generator, ConvInverter({k[8:]: v for k, v in state.items() if k.startswith("encoder.")}, generator)
+            raise NotAvailable(f"{SMALL} is missing from this installation: install diptych again, or use factors.")
+        return load_small(SMALL)
     if name.startswith("local:") and len(name) > 6:
         return load_stylegan2(Path(name[6:]).expanduser()), None
     raise UsageError(f"{name!r} names no generator: use factors, small, or local:FILE with StyleGAN2 weights in safetensors.")
+
+
+def load_small(path: Path) -> tuple[StyleGAN2, ConvInverter]:
+    """Read a generator and its encoder, as ``tasks.small_generator`` writes them."""
+    state = {name: t.float() for name, t in read_state(path).items()}
+    generator = StyleGAN2({name: t for name, t in state.items() if not name.startswith("encoder.")})
+    return generator, ConvInverter({name[8:]: t for name, t in state.items() if name.startswith("encoder.")}, generator)
 
 
 def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
