@@ -59,7 +59,7 @@ def board_panel(s: Studio) -> Panel:
     svg = plots.curves(series, reference, title=title, x_label="shots a class", y_label="top-1, %")
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
     key = "".join(f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>' for i, name in enumerate(series))
-    words = "Every fitting system on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
+    words = "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
     return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
 
 
@@ -256,7 +256,7 @@ def curate_panel(s: Studio) -> Panel:
     return Panel(
         "curate.png",
         "curate",
-        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv ... --share 0.3",
+        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv --method clip-score --share 0.3",
         words,
         page,
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.backbones.names import nearest, parse
+from diptych.backbones.names import nearest, parse, published
 from diptych.core.errors import UsageError
 
 
@@ -115,3 +115,10 @@ def test_names_that_name_nothing(wrong: str) -> None:
 def test_a_plain_hub_name_is_not_guessed_but_hinted() -> None:
     with pytest.raises(UsageError, match="hf:openai/clip-vit-base-patch32"):
         parse("openai/clip-vit-base-patch32")
+
+
+def test_names_that_the_loader_refuses_are_not_offered() -> None:
+    names = published()
+    assert "ViT-B-32/openai" not in names  # its weights want QuickGELU
+    assert "ViT-B-32-quickgelu/openai" in names
+    assert "ViT-L-14/openai" not in nearest("ViT-L-14", 9)

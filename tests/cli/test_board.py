@@ -57,6 +57,16 @@ def test_skipped_files_give_code_3(diptych: Cli, tmp_path: Path) -> None:
     assert "1.png" in got.err
 
 
+def test_skipped_files_give_code_3_in_the_protocol_and_in_ablate_too(diptych: Cli, tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "data", {"train": 4, "test": 3})
+    (folder / "test" / "red" / "1.png").write_bytes(b"x")
+    (tmp_path / "pool.json").write_text(json.dumps(colour_pool()))
+    ablated = diptych("ablate", folder, "--texts", "pool.json", "--methods", "description", "--seeds", "1,2")
+    protocol = diptych("board", "few-shot", folder, "--methods", "zero-shot", "--shots", "1", "--seeds", "1")
+    for got in (ablated, protocol):
+        assert (got.code, "1.png" in got.err) == (3, True), got.err
+
+
 def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from diptych.methods.classify.gda import GDA
 
@@ -105,6 +115,14 @@ def test_rerun_repeats_rows_and_boards(diptych: Cli, colours: Path, tmp_path: Pa
     assert diptych("rerun", tmp_path / "none.json").code == 1
     (tmp_path / "other.json").write_text("{}")
     assert "names no backbone" in diptych("rerun", tmp_path / "other.json").err
+
+
+def test_a_result_whose_encoders_ran_in_two_precisions_is_repeated(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    diptych("board", "classify", colours, *SMALL)
+    row = next((tmp_path / "out" / "rows").glob("gda*.json"))
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"precision": "bf16 (text), fp32 (image)"}))
+    got = diptych("rerun", row, "--tolerance", "0")
+    assert (got.code, "differs" in got.out) == (0, False), got.err
 
 
 def test_rerun_gives_label_free_rows_their_own_photos(diptych: Cli, colours: Path, tmp_path: Path) -> None:

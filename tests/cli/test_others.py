@@ -85,4 +85,5 @@ def test_models_are_listed_and_described(diptych: Cli) -> None:
     assert diptych("models", "list").out.startswith("lite\ntiny\n")
     got = diptych("models", "info", "colours", "--json")
     assert got.data["hooks"] == {"tower:image": False, "tower:text": False, "dense": False}
+    assert got.data["encoders"].keys() == {"image", "text"}
     assert "pixels size" in diptych("models", "info", "colours").out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,13 @@ def test_what_is_broken_or_missing_is_named_with_its_remedy(tmp_path: Path, monk
     assert seen["backbone nonsense"].state == "broken"
     assert seen["numpy"].state == "ok"
     assert os.environ is not None
+
+
+def test_it_looks_at_every_package_that_is_declared() -> None:
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    def named(lines: list[str]) -> tuple[str, ...]:
+        return tuple(re.split("[<>=]", line)[0] for line in lines)
+
+    assert named(declared["dependencies"]) == doctor.NEEDED
+    assert {extra: named(lines) for extra, lines in declared["optional-dependencies"].items()} == doctor.EXTRAS

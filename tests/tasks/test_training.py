@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from diptych.backbones.load import load
 from diptych.cli.main import app
-from diptych.core.errors import Collapsed, DataError, UsageError
+from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.train import Recipe
 from diptych.data.load import open_data
@@ -23,7 +23,8 @@ from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
-from diptych.tasks.training import learns, open_pairs_or_classes, tune, with_splits
+from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.tasks.training import learns, need_towers, open_pairs_or_classes, tune, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 
@@ -175,3 +176,10 @@ def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
     keys = [[t.items.key(i) for i in range(len(t))] for t in (with_splits(data, s)[0].splits["test"] for s in (0, 0, 1))]
     assert keys[0] == keys[1] != keys[2]
     assert np.unique(keys[0]).size == 6
+
+
+def test_what_works_inside_a_tower_is_not_given_heads_alone() -> None:
+    with pytest.raises(MissingHook, match=r"rs-m-clip works inside tower:image, .* give --parts all"):
+        need_towers(RSMClip(), "heads")
+    for method, parts in ((RSMClip(), "all"), (RSMClip(), "text"), (ClipLoss(), "heads")):
+        need_towers(method, parts)

@@ -148,9 +148,16 @@ def _published(text: str) -> Name:
     raise UsageError(f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}.")
 
 
+def published() -> list[str]:
+    """Return the ARCH/TAG names that open_clip publishes, without those whose weights want another activation than the architecture has."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    quick = {a: bool((open_clip.get_model_config(a) or {}).get("quick_gelu")) for a, _ in open_clip.list_pretrained()}
+    return [f"{a}/{t}" for a, t in open_clip.list_pretrained() if bool(get_pretrained_cfg(a, t).get("quick_gelu")) == quick[a]]
+
+
 def nearest(text: str, count: int = 3) -> list[str]:
     """Return the ``count`` published ARCH/TAG names that are spelled most like ``text``."""
-    import open_clip
-
-    published = {f"{a}/{t}".lower(): f"{a}/{t}" for a, t in open_clip.list_pretrained()}
-    return [published[m] for m in difflib.get_close_matches(text.lower(), published, n=count, cutoff=0.0)]
+    names = {name.lower(): name for name in published()}
+    return [names[m] for m in difflib.get_close_matches(text.lower(), names, n=count, cutoff=0.0)]

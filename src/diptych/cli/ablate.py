@@ -10,7 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.board import command_line
 from diptych.cli.console import say_skipped, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 
 
 def ablate(
@@ -75,3 +75,5 @@ def ablate(
         for label, reason in found.missing.items():
             show(f"{label}: {reason}")
     say_skipped(found.facts["skipped"])
+    if found.facts["skipped"]:
+        raise typer.Exit(UnreadableItem.exit_code)

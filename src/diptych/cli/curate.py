@@ -13,7 +13,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
     from diptych.core.curate import Curator
@@ -137,6 +137,8 @@ def curate_apply(
     else:
         show_table(["", ""], [(name, f"{value:,}") for name, value in facts.items()], right=(1,))
     say(f"{out}: {found.kept:,} of {found.seen:,} kept")
+    if found.broken:
+        raise typer.Exit(UnreadableItem.exit_code)
 
 
 def _curator(method: str, metadata: str, t: float, share: float, threshold: float | None) -> Curator:

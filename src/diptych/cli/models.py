@@ -23,12 +23,9 @@ def models_list(
     json: options.Json = False,
 ) -> None:
     """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work besides."""
-    import open_clip
+    from diptych.backbones.names import EMBEDDED, published
 
-    from diptych.backbones.names import EMBEDDED
-
-    published = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
-    found = [name for name in (*EMBEDDED, *published) if match.lower() in name.lower()]
+    found = [name for name in (*EMBEDDED, *published()) if match.lower() in name.lower()]
     if json:
         show_json(found)
     else:

@@ -10,6 +10,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.board import command_line, show_board
 from diptych.cli.console import say, say_skipped, show, show_json, show_table
+from diptych.core.errors import UnreadableItem
 
 
 def board_few_shot(
@@ -74,3 +75,5 @@ def board_few_shot(
     if not made.complete:
         say("Interrupted: the same command goes on from there.")
         raise typer.Exit(130)
+    if made.board.skipped:
+        raise typer.Exit(UnreadableItem.exit_code)

@@ -32,8 +32,8 @@ def rerun(
 
     written = read_json(result)
     name = backbone_of(written)
-    device, precision = str(written.get("device", "cpu")), str(written.get("precision", "fp32"))
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine or kind_of(str(written.get("engine", "torch"))))
+    kind = engine or kind_of(str(written.get("engine", "torch")))
+    run = options.open_run(str(written.get("device", "cpu")), "fp32", batch, workers, cache, engine=kind)  # the result says its precision
     keys = options.file_keys(cache, verify)
     found = repeat(written, options.open_backbone(name, run), run, tolerance=tolerance, keys=keys)
     keys.close()

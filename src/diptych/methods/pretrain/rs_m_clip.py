@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
@@ -77,7 +77,10 @@ class _SelfDistilled(PairTrainee):
     def __init__(self, recipe: RSMClip, space: Backbone, run: Run, learns: Learns) -> None:
         super().__init__(space, None, run, learns=learns)
         self.recipe, size = recipe, space.image.size
-        assert size is not None  # an image encoder has a side
+        if size is None:
+            raise MissingHook(
+                "RS-M-CLIP crops photos, and this backbone takes vectors for images: give one whose image tower reads pixels."
+            )
         tower = space.tower("image")
         patch = size // round(tower.start(torch.zeros(1, 3, size, size)).grid[0])  # type: ignore[index]
         self.sides = (size, max(patch, round(size * recipe.small / patch) * patch))

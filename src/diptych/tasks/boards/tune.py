@@ -24,7 +24,7 @@ from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
 from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
-from diptych.tasks.training import decoder_for, learns, paired, with_splits
+from diptych.tasks.training import decoder_for, learns, need_towers, paired, with_splits
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 
@@ -98,6 +98,7 @@ class TuneBench:
         if not issubclass(system, (Objective, Recipe)):
             raise UsageError(f"{slug} trains nothing: see 'diptych systems'.")
         method: Objective | Recipe = system(**system.card.variants[variant])
+        need_towers(method, self.parts)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             rows = self._read(paired(self.data.split("train"), self.names, method))
