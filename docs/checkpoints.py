@@ -240,7 +240,7 @@ def formats() -> list[Format]:
             (
                 'load("local:epoch_32.pt")',
                 "from diptych.backbones.spec import Stated",
-                "from diptych.core.backbone import PixelRecipe",
+                "from diptych.core.spec import PixelRecipe",
                 f"stated = {STATED}",
                 'load("ViT-XS-16,./epoch_32.pt", stated=stated).spec',
             ),
@@ -252,7 +252,7 @@ def formats() -> list[Format]:
             "ViT-XS-16.pt",
             (
                 "from diptych.backbones.spec import Stated",
-                "from diptych.core.backbone import PixelRecipe",
+                "from diptych.core.spec import PixelRecipe",
                 f"stated = {STATED}",
                 'load("ViT-XS-16,./ViT-XS-16.pt", stated=stated)',
                 'load("ViT-XS-16,./ViT-XS-16.pt", stated=stated, allow_pickle=True).spec',
