@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, PixelRecipe, Spec
+from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Table, Text, TextPool
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import VERSUS, Pool
 

@@ -20,8 +20,8 @@ from diptych.backbones.huggingface_sources import recipe_of
 from diptych.backbones.load import load
 from diptych.backbones.spec import Stated
 from diptych.backbones.tokens import HubTokens
-from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.spec import PixelRecipe
 
 EVEN = ((4, 8), (9, 4), (6, 6))  # sides whose crop cuts an even number of pixels: see test_odd_crops
 TRIED = ("clip", "metaclip_2", "siglip", "chinese_clip")

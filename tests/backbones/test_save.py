@@ -19,8 +19,9 @@ from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import from_model
 from diptych.backbones.save import save
 from diptych.backbones.spec import Stated
-from diptych.core.backbone import Backbone, Spec
+from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UsageError
+from diptych.core.spec import Spec
 
 Folder = Callable[..., Path]
 

@@ -23,8 +23,8 @@ from diptych.backbones import load as load_module
 from diptych.backbones.load import load
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import layout, read_state
-from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.spec import PixelRecipe
 from diptych.data.scenes.compose import SceneRecipe, scene
 from diptych.data.scenes.sprites import SpriteBank
 

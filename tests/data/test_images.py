@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 from tests.support import image_files as make
 
-from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import UnreadableItem
+from diptych.core.spec import PixelRecipe
 from diptych.data.images import drafts, exif_orientation, open_image
 from diptych.data.load import demo_folder
 from diptych.data.pixels import fit

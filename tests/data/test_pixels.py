@@ -9,7 +9,7 @@ from tests.support.image_files import gradient
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision.transforms import v2
 
-from diptych.core.backbone import PixelRecipe
+from diptych.core.spec import PixelRecipe
 from diptych.data.pixels import fit, normalise, prepare
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

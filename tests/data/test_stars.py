@@ -10,7 +10,7 @@ from tests.support.stars import star, stars
 from diptych.core.data import Samples
 from diptych.core.errors import DataError
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.stars import Stars, absolute_magnitude, curve_channels, paired_anew, refuse_overlap, spectrum_channels, window
+from diptych.data.stars import Stars, absolute_magnitude, curve_channels, one_band, paired_anew, refuse_overlap, spectrum_channels, window
 
 TIME = np.array([5.0, 1.0, 2.0, 2.0, 9.0])
 CURVE = LightCurve(TIME, np.array([3.0, 1.0, 7.0, 7.0, 2.0]), np.full(5, 0.5))
@@ -90,3 +90,10 @@ def test_a_star_in_both_splits_is_found() -> None:
     with pytest.raises(DataError, match="2 test stars were seen in training, star 2"):
         refuse_overlap(stars(4), stars(4, 2))
     assert star(0).curve is not None
+
+
+def test_one_band_is_seen_the_named_or_the_commonest() -> None:
+    curve = LightCurve(np.arange(4.0), np.arange(4.0), None, np.array(["g", "V", "V", "g"]))
+    assert one_band(curve).value.tolist() == [1, 2]
+    assert one_band(curve, "g").time.tolist() == [0, 3]
+    assert one_band(LightCurve(np.arange(2.0), np.arange(2.0))).value.tolist() == [0, 1]

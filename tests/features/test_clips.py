@@ -98,7 +98,7 @@ def test_prompts_of_all_later_blocks_matter(name: str) -> None:
     prompts = torch.randn(c.tower.depth, 2, c.tower.width, generator=torch.Generator().manual_seed(0))
 
     def encode(p: torch.Tensor) -> torch.Tensor:
-        edit = appended(p) if c.modality == "image" else refreshed(p, 1)
+        edit = appended(p) if c.modality == "image" else refreshed(p[1:], 1)
         return c.tower.project(c.tower.pooled(c.tower.blocks(c.tower.start(c.x, edit=edit), edit=edit)))
 
     base = encode(prompts)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, Scores
+from diptych.core.spec import PixelRecipe
 from diptych.features import dense
 from diptych.features.dense import Windows, bounded_size, cells, dense_map, label_map, resized, slide, squashed, upsampled
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, PixelRecipe, Spec
+from diptych.core.backbone import Backbone
+from diptych.core.spec import PixelRecipe, Spec
 
 SIDE = 8
 COLOURS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 80, 200), "yellow": (200, 190, 60), "pink": (220, 120, 170)}

@@ -12,7 +12,8 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
 from diptych.backbones.towers.residual import OpenClipTextTower
-from diptych.core.backbone import Inputs, Spec, Tower
+from diptych.core.backbone import Inputs, Tower
+from diptych.core.spec import Spec
 from tests.support.backbone import DIM, ImageEncoder, SmallBackbone
 from tests.support.towers import randomised
 

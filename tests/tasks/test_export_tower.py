@@ -13,10 +13,11 @@ from tests.backbones.test_engine import Mixed, Small, Sorted
 from tests.support.encoders import Photos, Words
 
 from diptych.backbones import export as exporter
-from diptych.core.backbone import Backbone, Encoder, PixelRecipe, Spec
+from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
 from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.tasks.export_gate import Gate, Parity
 from diptych.tasks.export_tower import Exported, export
 

@@ -6,19 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tests.support.stars import star
 from tests.support.visual_backbone import VisualBackbone
 
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.data.formats.lightcurves import LightCurve
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 from diptych.tasks.proofs import moving_clips, stars
 from diptych.tasks.proofs.moving_clips import ClipTrial, compose, shots, shuffled_texts
-from diptych.tasks.proofs.stars import SMALL, StarTrial, halves, power, supernovae, variables
+from diptych.tasks.proofs.stars import SMALL, StarTrial, supernovae, variables
 
 SEEDS = (1, 2, 3)
 HEADS = ViFiCLIP(tunes="heads", frames=2, epochs=2)
@@ -65,20 +63,6 @@ def test_real_clips_are_counted(data_root: Path, small: None) -> None:
     assert len(found["right"]["frame-mean"]) == 1
     with pytest.raises(NotAvailable, match="absent"):
         trial.verdict("vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)
-
-
-def test_a_periodogram_finds_the_period() -> None:
-    rng = np.random.default_rng(0)
-    time = np.sort(rng.uniform(0, 900, 250))
-    grid = np.linspace(*SMALL.grid)
-    for period in (0.5124, 3.7, 41.0):
-        found = power(LightCurve(time, np.sin(2 * np.pi * time / period) + rng.normal(0, 0.2, 250)), grid)
-        assert found.time[found.value.argmax()] == pytest.approx(-np.log10(period), abs=0.02)
-    made = halves(LightCurve(time, np.sin(time)), grid)
-    assert made.curve is not None
-    assert made.metadata is not None
-    assert len(made.curve.time) == 125
-    assert np.isfinite(made.metadata).all()
 
 
 def test_stars_are_read_whole(data_root: Path) -> None:

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, NotAvailable
 from diptych.core.run import Run
 from diptych.methods.audit import clip4dm
 from diptych.tasks.proofs import audit as audit_proofs
-from diptych.tasks.proofs.audit import data_folder
+from diptych.tasks.proofs.own import data_folder
 from diptych.tasks.prove import prove
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -81,6 +81,9 @@ def test_a_drop_between_domains_is_shown_and_random_groups_have_none(tmp_path: P
         prove("counteranimal", ColourBackbone(), Run(), datasets=(str(tmp_path / "set"),), seeds=SEEDS)
 
 
-def test_absent_data_are_named() -> None:
+def test_absent_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
         data_folder("no_such_set")
+    assert data_folder(str(tmp_path)) == tmp_path
+    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
+        data_folder(str(tmp_path), "stars.csv")

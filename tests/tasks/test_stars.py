@@ -12,11 +12,10 @@ from tests.cli.conftest import diptych  # noqa: F401
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.formats.star_table import open_curves
 from diptych.features.portable import load
 from diptych.methods.extend.astrom3 import AstroM3
-from diptych.tasks.stars import LEAST, StarClassifier, classify_stars, extend_stars, one_band
+from diptych.tasks.stars import LEAST, StarClassifier, classify_stars, extend_stars
 
 TINY = AstroM3(
     dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8, epochs=2, batch=16,
@@ -67,12 +66,6 @@ def test_what_was_kept_answers_as_what_was_fitted(made: Path) -> None:
     assert kept.method == TINY
     nothing = classify_stars(curves.take([0]), made / "model", Run(), threshold=1.0)
     assert nothing.predictions[0].top == ()
-
-
-def test_the_commonest_band_is_seen() -> None:
-    curve = LightCurve(np.arange(4.0), np.arange(4.0), None, np.array(["g", "V", "V", "g"]))
-    assert one_band(curve).value.tolist() == [1, 2]
-    assert one_band(LightCurve(np.arange(2.0), np.arange(2.0))).value.tolist() == [0, 1]
 
 
 def test_stars_that_teach_nothing_are_refused(made: Path, tmp_path: Path) -> None:

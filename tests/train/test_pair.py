@@ -14,10 +14,10 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.openclip import OpenClip
 from diptych.backbones.openclip_sources import build, from_model
-from diptych.core.backbone import PixelRecipe, Spec
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run, World
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
 from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.siglip_loss import SigLipLoss

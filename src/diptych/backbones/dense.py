@@ -17,8 +17,8 @@ from diptych.core.errors import MissingHook
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diptych.core.backbone import Dense, Spec
-
+    from diptych.core.backbone import Dense
+    from diptych.core.spec import Spec
 _HEAD_PARTS = {"Dropout", "Linear", "Mlp", "Identity"}
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from diptych.backbones.huggingface import FAMILIES, Family, HuggingFace
 from diptych.backbones.spec import NOTHING_STATED, Stated, agree, file_hash, read_json, triple
 from diptych.backbones.tokens import TOKENIZER_FILES, HubTokens, load_tokenizer
-from diptych.core.backbone import PixelRecipe, Spec
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.spec import PixelRecipe, Spec
 
 CONFIG = "config.json"
 HUB_FILES = (CONFIG, "model*.safetensors", "model.safetensors.index.json", "preprocessor_config.json", *TOKENIZER_FILES)

@@ -24,8 +24,9 @@ from diptych.backbones.lite_parts import IMAGE_SHA, TEXT_SHA, ImageHead, LiteMod
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
-from diptych.core.backbone import Dense, Inputs, PixelRecipe, Spec, Tower
+from diptych.core.backbone import Dense, Inputs, Tower
 from diptych.core.errors import MissingHook, NotAvailable, UsageError
+from diptych.core.spec import PixelRecipe, Spec
 
 PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
 CONTEXT = 256
@@ -44,7 +45,7 @@ class LiteImage(ModuleImage):
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, 2664) embeddings of (B, 3, S, S) normalised pixels."""
         pixels = x if isinstance(x, Tensor) else x["pixels"]
-        pooled = self.model.image(pixels.to(self.model.scale.device)).float()  # type: ignore[arg-type]
+        pooled = self.model.image(pixels.to(self.model.scale.device)).to(self.model.scale.dtype)  # type: ignore[arg-type]
         out: Tensor = self.model.image_head(pooled)
         return out
 
@@ -87,7 +88,7 @@ class LiteText(ModuleText):
         ids, mask = x["ids"].to(device), x["mask"].to(device)
         if len(ids) == 0:
             return torch.empty(0, self.dim, device=device)
-        h = self.model.text(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        h = self.model.text(input_ids=ids, attention_mask=mask).last_hidden_state.to(self.model.scale.dtype)
         out: Tensor = self.model.text_head((h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
         return out
 

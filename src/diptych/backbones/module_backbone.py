@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from diptych.backbones.spec import fingerprint
 from diptych.backbones.tokens import Tokens
-from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Spec, Tower
+from diptych.core.backbone import Backbone, Dense, Encoder, Inputs, Tower
+from diptych.core.spec import Spec
 
 
 @dataclass(frozen=True, eq=False)

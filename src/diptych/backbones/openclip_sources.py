@@ -18,8 +18,8 @@ from diptych.backbones.openclip import OpenClip
 from diptych.backbones.spec import NOTHING_STATED, OPENAI_MEAN, OPENAI_STD, Stated, agree, file_hash, read_json, state_hash, triple
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
 from diptych.backbones.weights import find_weights, layout, load_openclip, read_state
-from diptych.core.backbone import PixelRecipe, Spec
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.spec import PixelRecipe, Spec
 
 CONFIG = "open_clip_config.json"
 HUB_FILES = (CONFIG, "open_clip_model.safetensors", *TOKENIZER_FILES)

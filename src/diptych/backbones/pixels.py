@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diptych.core.backbone import PixelRecipe
 from diptych.core.errors import UsageError
+from diptych.core.spec import PixelRecipe
 from diptych.data.pixels import normalise, prepare
 
 

@@ -87,5 +87,5 @@ def _nncf() -> Any:
             import nncf
     except ImportError as error:
         raise MissingExtra("nncf", "openvino", "int8") from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own set_log_level would silence every handler that others hung there
     return nncf

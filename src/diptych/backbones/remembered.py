@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from diptych.backbones import lite_files
 from diptych.backbones.engine import torch_version
 from diptych.backbones.names import parse
-from diptych.core.backbone import Backbone, PixelRecipe
+from diptych.core.backbone import Backbone
 from diptych.core.errors import DiptychError
+from diptych.core.spec import PixelRecipe
 from diptych.data.pixels import prepare
 
 

@@ -15,8 +15,9 @@ from diptych.backbones.openclip import OpenClip
 from diptych.backbones.spec import read_json, recipe_from
 from diptych.backbones.tokens import HubTokens
 from diptych.backbones.weights import OPENCLIP_FILES, read_state
-from diptych.core.backbone import Backbone, Space, Spec
+from diptych.core.backbone import Backbone, Space
 from diptych.core.errors import DataError, UsageError
+from diptych.core.spec import Spec
 
 SPACE = "space.json"
 SCHEMA = 1

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from diptych.core.backbone import PixelRecipe, Spec
 from diptych.core.errors import DataError, UsageError
+from diptych.core.spec import PixelRecipe, Spec
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, Union, runtime_checkable
 
 from diptych.core.errors import MissingHook
@@ -12,88 +12,20 @@ from diptych.core.errors import MissingHook
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from diptych.core.spec import Spec
+
 S_contra = TypeVar("S_contra", contravariant=True)
 
 Inputs: TypeAlias = "Union[Tensor, Mapping[str, Tensor]]"
-Interpolation = Literal["bilinear", "bicubic"]
-ResizeMode = Literal["shortest", "squash", "longest"]
-
-
-@dataclass(frozen=True)
-class PixelRecipe:
-    """How an image becomes pixels of a tower.
-
-    Args:
-        size: side of the square input, in pixels.
-        mean: per channel, on values in [0, 1].
-        std: per channel.
-        interpolation: PIL filter of the resize.
-        resize: "shortest" edge then centre crop, "squash" to a square, or "longest" edge then padding with ``fill``.
-        crop: share of the resized side that the centre crop keeps (1.0: the resize goes to ``size`` itself).
-        fill: padding grey for "longest", in [0, 255].
-    """
-
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: Interpolation = "bicubic"
-    resize: ResizeMode = "shortest"
-    crop: float = 1.0
-    fill: int = 0
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a checkpoint is: weights + architecture + activation + tokenizer + pixel recipe. Nothing here is guessed.
-
-    Args:
-        name: canonical name, such as "openclip:ViT-B-32/laion2b_s34b_b79k", "lite", "local:/models/mine".
-        family: "openclip", "huggingface", "lite", "tiny".
-        architecture: open_clip or transformers architecture name.
-        weights: SHA-256 of the weight file(s), or "random:<seed>".
-        activation: "gelu", "quick_gelu", "gelu_tanh", or the trunk's own name.
-        tokenizer: "clip-bpe", "siglip-sentencepiece", "bert-wordpiece", ...
-        context: longest text in tokens.
-        pad: id that fills short texts.
-        pooling: text pooling: "argmax", "eos", "last", "mean", "cls".
-        dim: joint width D.
-        pixels: pixel recipe of the image encoder.
-        score: "softmax" or "sigmoid".
-        licence: of the weights, as stated by their source; "" if unknown.
-    """
-
-    name: str
-    family: str
-    architecture: str
-    weights: str
-    activation: str
-    tokenizer: str
-    context: int
-    pad: int
-    pooling: str
-    dim: int
-    pixels: PixelRecipe
-    score: Literal["softmax", "sigmoid"] = "softmax"
-    licence: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
 
 
 @runtime_checkable
 class Encoder(Protocol[S_contra]):
-    """One modality of a space: photo, text, clip, point cloud, light curve, record: all the same.
-
-    Attributes:
-        modality: "image", "text", "clip", ...
-        dim: joint width D.
-        fingerprint: hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal iff the vectors are equal.
-    """
+    """One modality of a space: photo, text, clip, point cloud, light curve, record: all the same."""
 
     @property
     def modality(self) -> str:
-        """Name of the modality."""
+        """Name of the modality: "image", "text", "clip", ..."""
         ...
 
     @property
@@ -103,7 +35,7 @@ class Encoder(Protocol[S_contra]):
 
     @property
     def fingerprint(self) -> str:
-        """Hash that is equal iff the vectors are."""
+        """Hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal iff the vectors are equal."""
         ...
 
     @property
@@ -229,13 +161,7 @@ Tap: TypeAlias = "Callable[[int, str, Tensor], None]"
 
 @runtime_checkable
 class Tower(Protocol):
-    """A transformer cut in stem, blocks and head. ``project(pooled(blocks(start(x))))`` equals ``encode(x)``.
-
-    Attributes:
-        width: C.
-        depth: number of blocks.
-        heads: attention heads a block.
-    """
+    """A transformer cut in stem, blocks and head. ``project(pooled(blocks(start(x))))`` equals ``encode(x)``."""
 
     @property
     def width(self) -> int:
@@ -303,11 +229,7 @@ class Tower(Protocol):
 
 @runtime_checkable
 class Dense(Protocol):
-    """Feature maps of an image encoder: ViT, ConvNeXt, ResNet, Lite0, DINO, SAM alike.
-
-    Attributes:
-        strides: pixels a cell, one per map, finest first.
-    """
+    """Feature maps of an image encoder: ViT, ConvNeXt, ResNet, Lite0, DINO, SAM alike."""
 
     @property
     def strides(self) -> tuple[int, ...]:

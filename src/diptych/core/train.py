@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from diptych.core.backbone import Space, Spec, State
+from diptych.core.backbone import Space, State
 from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.language import Writer
 from diptych.core.method import Method
 from diptych.core.run import Run
+from diptych.core.spec import Spec
 
 if TYPE_CHECKING:
     import torch

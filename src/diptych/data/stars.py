@@ -106,6 +106,17 @@ def window(curve: LightCurve, length: int, share: float) -> LightCurve:
     return LightCurve(*(None if a is None else a[cut] for a in (curve.time, curve.value, curve.error, curve.band)))  # type: ignore[arg-type]
 
 
+def one_band(curve: LightCurve, band: str | None = None) -> LightCurve:
+    """Return the measurements of one band; None: of the commonest, and of equally common ones the first by name."""
+    if curve.band is None or not len(curve.band):
+        return curve
+    if band is None:
+        bands, counts = np.unique(curve.band, return_counts=True)
+        band = bands[counts.argmax()]
+    own = curve.band == band
+    return LightCurve(curve.time[own], curve.value[own], None if curve.error is None else curve.error[own])
+
+
 def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
     """Return what an encoder sees of a spectrum: (3, W) value, error and the constant log10 of the MAD, on W wavelengths.
 

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Encoder, Inputs, Spec, Tower
+from diptych.core.backbone import Backbone, Encoder, Inputs, Tower
 from diptych.core.errors import MissingHook
+from diptych.core.spec import Spec
 from diptych.data.formats.clips import Clip, middles
 
 SCALES = (1.0, 0.875, 0.75, 0.66)

@@ -33,17 +33,17 @@ def appended(prompts: Tensor) -> Edit:
 
 
 def refreshed(prompts: Tensor, at: int) -> Edit:
-    """Return the edit that replaces tokens, which stand in the input already, before each of the blocks 1 to d - 1.
+    """Return the edit that replaces tokens, which stand in the input already, before each of the blocks 1 to d.
 
     Args:
-        prompts: (d, n, C); ``prompts[0]`` is what the input holds and is not read here.
+        prompts: (d, n, C); ``prompts[i - 1]`` is what block i sees, and block 0 sees the input as it is.
         at: place of the first of the n tokens.
 
     Source:
-        Khattak et al. 2023 (MaPLe) and ViFi-CLIP, the text side.
+        Khattak et al. 2023 (MaPLe), ViFi-CLIP and AnomalyCLIP, the text side.
     """
 
     def edit(stage: Stage, i: int, s: State) -> State:
-        return overwrite(s, prompts[i], at) if stage == "before" and 0 < i < len(prompts) else s
+        return overwrite(s, prompts[i - 1], at) if stage == "before" and 1 <= i <= len(prompts) else s
 
     return edit

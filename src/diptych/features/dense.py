@@ -23,7 +23,7 @@ from diptych.data.pixels import normalise, prepare
 if TYPE_CHECKING:
     from PIL import Image
 
-    from diptych.core.backbone import PixelRecipe
+    from diptych.core.spec import PixelRecipe
 
 LONG = 2048
 CELLS = 1 << 24

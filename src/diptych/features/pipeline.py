@@ -93,13 +93,13 @@ class Source:
             import torch
 
             return self.encoder.inputs([torch.tensor(r[draw]).permute(2, 0, 1).float() / 255 for r in read])
-        return self.encoder.inputs(read) if self.encoder.size is None else _joined(read)
+        return self.encoder.inputs(read) if self.encoder.size is None else joined(read)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def joined(parts: Sequence[Any]) -> Any:
     """Join inputs of one item each: arrays, tensors, or several of them by name."""
     if isinstance(parts[0], Mapping):
-        return {name: _joined([p[name] for p in parts]) for name in parts[0]}
+        return {name: joined([p[name] for p in parts]) for name in parts[0]}
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     import torch

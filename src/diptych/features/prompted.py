@@ -112,7 +112,7 @@ class PromptedText:
         with torch.no_grad():
             embeds = tower.embed(ids)
         where = Slots(ids, embeds, x["mask"].to(tokens.device) if "mask" in x else None, x["places"].to(tokens.device))
-        return encode_prompts(tower, where, tokens[0], edit=refreshed(tokens, int(x["places"][0, 0])))
+        return encode_prompts(tower, where, tokens[0], edit=refreshed(tokens[1:], int(x["places"][0, 0])))
 
 
 def _joined(fingerprint: str, digest: str) -> str:

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from diptych.backbones.lite import PIXELS, Lite, load_lite
 from diptych.backbones.pixels import image_batch
-from diptych.core.backbone import PixelRecipe
 from diptych.core.data import Table
+from diptych.core.spec import PixelRecipe
 from diptych.data.classnames import tidy
 from diptych.data.scenes.captions import article
 from diptych.data.words import WordNet

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
@@ -31,7 +30,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool, pool_of
 from diptych.data.templates import ENSEMBLE
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.metrics.interval import one_sided_lower
 from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import episode, measured, readable
 from diptych.tasks.outcome import Outcome
@@ -43,14 +42,12 @@ from diptych.tasks.proofs.detect import TRIALS as DETECT_TRIALS
 from diptych.tasks.proofs.edit import TRIALS as EDIT_TRIALS
 from diptych.tasks.proofs.extend import TRIALS as EXTEND_TRIALS
 from diptych.tasks.proofs.finetune import TRIALS as FINETUNE_TRIALS
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import Hits, OwnTrial, twin, with_interval
 from diptych.tasks.proofs.pretrain import TRIALS as PRETRAIN_TRIALS
 from diptych.tasks.proofs.retrieve import TRIALS as RETRIEVE_TRIALS
 from diptych.tasks.proofs.segment import TRIALS as SEGMENT_TRIALS
 from diptych.tasks.proofs.segment import SegmentBench, SegmentTrial, find_masks
 from diptych.tasks.record import circumstances, plain
-
-Hits = NDArray[np.float64]
 
 OWN_TRIALS: Mapping[str, OwnTrial] = {
     **AUDIT_TRIALS,
@@ -207,8 +204,8 @@ class _Bench:
                     "over": claim.over,
                     "variant": claim.variant,
                     "shots": claim.shots,
-                    "method": _measured(own, seed),
-                    "baseline": _measured(base, seed),
+                    "method": with_interval("acc1", own, seed),
+                    "baseline": with_interval("acc1", base, seed),
                     "gain": gain.value,
                     "gain_lower95": gain.low,
                     "shown": gain.low > 0,
@@ -224,7 +221,7 @@ class _Bench:
                     "over": trial.control_over,
                     "variant": trial.control_variant,
                     "shots": shots,
-                    "control": _measured(own, seed),
+                    "control": with_interval("acc1", own, seed),
                     "gain": gain.value,
                     "gain_lower95": gain.low,
                     "failed": gain.low <= 0,
@@ -233,9 +230,8 @@ class _Bench:
         beside = []
         for name, spoil in trial.beside.items():
             for shots in dict.fromkeys(claim.shots for claim in trial.claims):
-                own, twin = self.hits(slug, shots, trial), self.hits(slug, shots, trial, spoil=spoil)
-                gain = one_sided_lower(own, twin, seed)
-                beside.append({"name": name, "shots": shots, "twin": _measured(twin, seed), "gain": gain.value, "gain_lower95": gain.low})
+                own, other = self.hits(slug, shots, trial), self.hits(slug, shots, trial, spoil=spoil)
+                beside.append(twin(name, shots, "acc1", own, other, seed))
         return {
             "data_hash": self.data.hash,
             "items": len(self.test),
@@ -284,8 +280,3 @@ class _Bench:
             self.failed |= {e.name: e.reason for e in drawn.failed}
             self.drawn[place] = Evidence(train=drawn.train, val=drawn.val)
         return self.drawn[place]
-
-
-def _measured(hits: Hits, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits, seed)
-    return {"acc1": found.value, "ci95": [found.low, found.high]}

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from diptych.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone, Spec
+    from diptych.core.backbone import Backbone
     from diptych.core.run import Run, Runner
+    from diptych.core.spec import Spec
 
 PACKAGES = ("diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy", "scikit-learn")
 ZERO_SHOT = "zeroshot_classification"

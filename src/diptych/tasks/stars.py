@@ -1,6 +1,6 @@
 """Variable stars from their light curves: towers aligned without labels, one of them tuned on labels, kept, and asked for new stars.
 
-The three modalities of a star all come from its one curve, each from measurements of its own; see ``tasks.proofs.stars.halves``.
+The three modalities of a star all come from its one curve, each from measurements of its own; see ``data.halves``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.halves import halves
 from diptych.data.labelled import LabelledData
-from diptych.data.stars import Star, Stars, refuse_overlap
+from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
 from diptych.methods.extend.astrom3 import AstroM3, StarEncoder, StarSpace
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.proofs.stars import SMALL, LabelTrainee, halves
+from diptych.tasks.proofs.stars import SMALL, LabelTrainee
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
@@ -204,15 +205,6 @@ def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star],
         raise DataError(f"None of the {len(curves)} light curves can be used; the first: {failed[0] if failed else 'there is none'}.")
     columns = {name: Column(c.kind, np.asarray(c.values)[kept]) for name, c in curves.columns.items()}
     return Table(Stars(tuple(names), stars), columns), tuple(failed)
-
-
-def one_band(curve: LightCurve) -> LightCurve:
-    """Return the measurements of the commonest band; of equally common ones, the first by name."""
-    if curve.band is None or not len(curve.band):
-        return curve
-    bands, counts = np.unique(curve.band, return_counts=True)
-    own = curve.band == bands[counts.argmax()]
-    return LightCurve(curve.time[own], curve.value[own], None if curve.error is None else curve.error[own])
 
 
 def _usable(curve: LightCurve, name: str) -> LightCurve:

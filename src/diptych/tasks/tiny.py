@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from diptych.backbones.load import load
 from diptych.backbones.openclip_sources import build, from_model
-from diptych.core.backbone import Backbone, PixelRecipe, Spec
+from diptych.core.backbone import Backbone
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.classnames import tidy
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import TEXTURES, SpriteBank, read_emoji

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Encoder, Inputs, PixelRecipe, Space, Spec
+from diptych.core.backbone import Encoder, Inputs, Space
 from diptych.core.card import Card, Needs
 from diptych.core.data import Column, Table, Texts
 from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Clock, Embedded, Objective
 from diptych.features.contrastive import contrastive
 from diptych.train.loop import train

@@ -145,6 +145,13 @@ def test_scenes_are_samples():
         scenes[3]
 
 
+def test_keys_are_the_same_in_every_process_and_follow_the_pixels_of_pictures():
+    held = SceneRecipe(held_out=frozenset({("red", "star"), ("blue", "ring"), ("green", "cross")}))
+    assert Scenes(held, 1).key(0).startswith("da07e8df")  # a set is written in another order by every process
+    one, other = (SceneRecipe(SpriteBank(pictures=(Picture("mug", np.full((9, 9, 4), n, np.uint8)),))) for n in (1, 2))
+    assert Scenes(one, 1).key(0) != Scenes(other, 1).key(0)
+
+
 def test_cut_out_takes_the_masked_pixels():
     image = Image.new("RGB", (10, 8), (10, 200, 30))
     mask = Image.new("L", (10, 8), 0)

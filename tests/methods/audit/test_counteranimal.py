@@ -33,7 +33,8 @@ def test_accuracies_and_drop_against_loops() -> None:
     for y in range(K):
         for a in range(A):
             assert found[y, a] == pytest.approx(hits[(labels == y) & (groups == a)].mean())
-    pairs = c.select(hits, labels, groups, (K, A), np.ones(N, dtype=bool), 0.05, 1)
+    every = np.ones(N, dtype=bool)
+    pairs = c.select(hits, labels, groups, (K, A), every, every, 0.05, 1)
     assert [(p.common, p.counter) for p in pairs] == [(int(found[p.label].argmax()), int(found[p.label].argmin())) for p in pairs]
     common, counter = c.drop(hits, pairs)
     for value, side in ((common, "common_items"), (counter, "counter_items")):
@@ -53,6 +54,14 @@ def test_selecting_and_measuring_on_the_same_items_makes_a_drop_of_noise_and_hal
             found.append(np.subtract(*c.drop(hits, pairs)))
     assert np.mean(same) > 0.1
     assert abs(np.mean(apart)) < 0.03
+
+
+def test_a_half_that_holds_all_items_is_not_measured_on_itself() -> None:
+    labels, groups, hits = np.array([0, 0]), np.array([0, 1]), np.array([True, False])
+    method, seed = CounterAnimal(least=1), 0
+    while not c.halves(labels, groups, np.random.default_rng(Run(seed=seed).integer("halves"))).all():
+        seed += 1
+    assert method.pairs(hits, labels, groups, (1, 2), Run(seed=seed), "halves") == []
 
 
 def test_a_true_drop_is_found_on_the_other_half() -> None:

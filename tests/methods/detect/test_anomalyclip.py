@@ -19,6 +19,7 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
+from diptych.features.deep_prompts import refreshed
 from diptych.features.mask_losses import dice_loss, focal_loss
 from diptych.features.prompts import encode_prompts, slots
 from diptych.methods.detect import anomalyclip
@@ -26,9 +27,7 @@ from diptych.methods.detect.anomalyclip import (
     NAMES,
     AnomalyCLIP,
     FittedAnomalyCLIP,
-    Prompts,
     PromptTrainee,
-    deep_tokens,
     local_maps,
     patch_streams,
     state_head,
@@ -96,8 +95,8 @@ def test_the_share_of_blocks_is_the_papers() -> None:
 
 
 def test_deep_tokens_overwrite_one_to_m_before_the_second_block_and_later() -> None:
-    deep, edit_of = noise(3, 2, 5), deep_tokens
-    edit, s = edit_of(deep), State(torch.zeros(2, 7, 5))
+    deep = noise(3, 2, 5)
+    edit, s = refreshed(deep, at=1), State(torch.zeros(2, 7, 5))
     for stage, i in (("before", 0), ("after", 1), ("before", 4)):
         assert edit(stage, i, s) is s  # type: ignore[arg-type]
     for i in (1, 2, 3):
@@ -117,7 +116,7 @@ def test_without_deep_tokens_prompts_are_coops(vit: Backbone) -> None:
 
 
 def trainee(vit: Backbone, method: AnomalyCLIP) -> PromptTrainee:
-    prompts = Prompts(noise(2, 3, 16), noise(1, 2, 16, seed=1))
+    prompts = torch.nn.ParameterDict({"context": noise(2, 3, 16), "deep": noise(1, 2, 16, seed=1)})
     return PromptTrainee(vit.tower("text"), slots(vit, NAMES, 3), prompts, method, 8)
 
 

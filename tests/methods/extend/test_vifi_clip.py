@@ -180,3 +180,5 @@ def test_bad_input(vit: Backbone) -> None:
         fit(quick("prompts"), SmallBackbone(), Evidence(train=train))
     with pytest.raises(UsageError, match="counts >= 1"):
         ViFiCLIP(frames=0)
+    with pytest.raises(UsageError, match="rate from 0 on"):
+        ViFiCLIP(rate=-1.0)

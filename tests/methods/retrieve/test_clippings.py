@@ -100,7 +100,9 @@ def test_towers_are_trained_in_a_copy(tmp_path: Path) -> None:
     before = {k: v.clone() for k, v in backbone.module().state_dict().items()}
     found, entities = records(3, 2)
     mixed = replace(found, places=(None, *found.places[1:]), texts=(*found.texts[:-1], None))
-    fitted = Clippings(epochs=1, batch=6, each=2, rate=1e-3).fit(Kit({"main": backbone}), Evidence(train=table(mixed, entities)), Run())
+    method, evidence = Clippings(epochs=1, batch=6, each=2, rate=1e-3), Evidence(train=table(mixed, entities))
+    with torch.no_grad():  # a caller's, which does not stop the training
+        fitted = method.fit(Kit({"main": backbone}), evidence, Run())
     assert all(torch.equal(v, before[k]) for k, v in backbone.module().state_dict().items())
     assert fitted.backbone.fingerprint != backbone.fingerprint
     assert fitted.encode(mixed, Run()).shape == (6, backbone.image.dim)
@@ -116,6 +118,6 @@ def test_bad_input_is_named() -> None:
         Clippings().fit(KIT, Evidence(), Run()).encode(replace(found.only("text"), texts=(None,) * 4), Run())
     with pytest.raises(MissingHook):
         Clippings(batch=4, each=2).fit(KIT, Evidence(train=table(found, entities)), Run())
-    for wrong in ({"weight": 2.0}, {"temperature": 0.0}, {"each": 1}, {"learns": "all"}, {"batch": 3}):
+    for wrong in ({"weight": 2.0}, {"temperature": 0.0}, {"each": 1}, {"learns": "all"}, {"batch": 3}, {"rate": 0.0}):
         with pytest.raises(UsageError, match="CLIPPINGS"):
             Clippings(**wrong)  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ from diptych.core.errors import MissingHook, UsageError
 if TYPE_CHECKING:
     from torch import nn
 
-    from diptych.core.backbone import Spec, Tower
-
+    from diptych.core.backbone import Tower
+    from diptych.core.spec import Spec
 _VISION = {"CLIPModel", "MetaClip2Model", "SiglipModel", "ChineseCLIPModel"}
 _TEXT = {"CLIPModel", "MetaClip2Model", "SiglipModel", "Siglip2Model"}
 _BERT_TEXT = {"ChineseCLIPModel", "AlignModel"}

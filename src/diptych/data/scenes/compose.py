@@ -8,48 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from diptych.core.errors import UsageError
 from diptych.data.scenes.captions import long_caption, short_caption, translated_caption
-from diptych.data.scenes.sprites import COLOURS, Picture, SpriteBank, shape_mask, texture
+from diptych.data.scenes.paint import BACKGROUNDS, Background, SceneObject, canvas_of, paint
+from diptych.data.scenes.sprites import SpriteBank
 
-Background = Literal["light", "dark", "gradient", "noise"]
-BACKGROUNDS: tuple[Background, ...] = ("light", "dark", "gradient", "noise")
 RELATIONS = ("to the left of", "to the right of", "above", "below")
-_LARGE = 0.34  # share of the picture's side from which an object is called large
-
-
-@dataclass(frozen=True)
-class SceneObject:
-    """One object and its truth.
-
-    Args:
-        noun: shape or picture name.
-        colour: colour name; None for picture sprites.
-        texture: texture name; None for picture sprites.
-        centre: (x, y) in [0, 1].
-        side: side of its square in [0, 1] of the picture's side.
-        turn: rotation in degrees, counter-clockwise.
-        picture: number of the picture sprite in the bank; None for shapes.
-    """
-
-    noun: str
-    colour: str | None
-    texture: str | None
-    centre: tuple[float, float]
-    side: float
-    turn: float = 0.0
-    picture: int | None = None
-
-    @property
-    def size(self) -> str:
-        """Return "large" or "small"."""
-        return "large" if self.side >= _LARGE else "small"
 
 
 @dataclass(frozen=True)
@@ -132,49 +101,6 @@ def hold_out(bank: SpriteBank, share: float, seed: int) -> frozenset[tuple[str, 
     return frozenset(held)
 
 
-def _background(kind: Background, size: int, g: np.random.Generator) -> NDArray[np.float32]:
-    low, high = (190, 255) if kind == "light" else (0, 60) if kind == "dark" else (40, 230)
-    first = g.uniform(low, high, 3).astype(np.float32)
-    if kind == "gradient":
-        ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
-        ramp = ramp if g.random() < 0.5 else ramp.transpose(1, 0, 2)
-        return np.broadcast_to(first * (1 - ramp) + g.uniform(low, high, 3).astype(np.float32) * ramp, (size, size, 3)).copy()
-    canvas = np.broadcast_to(first, (size, size, 3)).astype(np.float32)
-    if kind == "noise":
-        coarse = Image.fromarray(g.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-        canvas = 0.65 * canvas + 0.35 * np.asarray(coarse, np.float32)
-    return canvas
-
-
-def _paint(canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float) -> NDArray[np.bool_]:
-    """Paint one object over the canvas in place; return its (S, S) mask."""
-    size = canvas.shape[0]
-    side = max(3, round(thing.side * size))
-    if thing.picture is None:
-        tile = Image.fromarray(shape_mask(thing.noun)).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        base = np.asarray(COLOURS[thing.colour or "gray"], np.float32) * shade
-        keep = texture(thing.texture or "plain", side)[..., None]
-        colour = base * keep + (0.35 * base + 0.65 * 255) * (1 - keep)
-    else:
-        sprite = pictures[thing.picture].rgba
-        scaled = Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        colour = np.asarray(scaled, np.float32)[..., :3]
-        tile = scaled.getchannel("A")
-    if thing.turn and thing.picture is None:
-        tile = tile.rotate(thing.turn, Image.Resampling.BILINEAR)
-    alpha = np.asarray(tile, np.float32) / 255
-    left, top = round(thing.centre[0] * size - side / 2), round(thing.centre[1] * size - side / 2)
-    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, size), min(top + side, size)
-    mask = np.zeros((size, size), bool)
-    if x0 >= x1 or y0 >= y1:
-        return mask
-    window, inside = (slice(y0, y1), slice(x0, x1)), (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    a = alpha[inside][..., None]
-    canvas[window] = canvas[window] * (1 - a) + colour[inside] * a
-    mask[window] = alpha[inside] > 0.5
-    return mask
-
-
 def _place(n: int, sides: NDArray[np.float64], g: np.random.Generator) -> NDArray[np.float64]:
     """Draw n centres in [0, 1]^2 that overlap little: the best of 12 tries by the smallest gap."""
     best, best_gap = np.full((n, 2), 0.5), -np.inf
@@ -232,22 +158,18 @@ def render(
     backdrop: NDArray[np.uint8] | None = None,
 ) -> Scene:
     """Paint given objects on a given kind of background, or over the (S, S, 3) pixels of a photo, and write the captions."""
-    canvas = _background(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
+    canvas = canvas_of(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
     masks = np.zeros((len(things), recipe.size, recipe.size), bool)
     for i, thing in enumerate(things):
-        masks[i] = _paint(canvas, thing, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))
+        masks[i] = paint(canvas, thing, recipe.bank.pictures, float(g.uniform(0.85, 1.1)))
         masks[:i] &= ~masks[i]
     boxes = np.zeros((len(things), 4), np.float32)
     for i, mask in enumerate(masks):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if len(rows):
             boxes[i] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    unlike = len(things) == 2 and (things[0].noun, things[0].colour, things[0].texture) != (
-        things[1].noun,
-        things[1].colour,
-        things[1].texture,
-    )
-    relation = relation_of(things[0], things[1]) if unlike else None
+    kinds = [(thing.noun, thing.colour, thing.texture) for thing in things]
+    relation = relation_of(things[0], things[1]) if len(things) == 2 and kinds[0] != kinds[1] else None
     captions = {"short": short_caption(things, relation), "long": long_caption(things, relation, background)}
     for language in recipe.languages:
         names = [recipe.bank.pictures[t.picture].names if t.picture is not None else {} for t in things]
@@ -325,9 +247,17 @@ class Scenes:
             raise IndexError(index)
         return scene(self.recipe, self.seed, self.start + index)
 
+    @cached_property
+    def _told(self) -> str:
+        """The recipe in words that are the same in every process: its sets in order, its pictures by their pixels too."""
+        plain = repr(replace(self.recipe, held_out=frozenset(), only=frozenset()))
+        pixels = [hashlib.sha256(f"{p.rgba.shape}".encode() + p.rgba.tobytes()).hexdigest() for p in self.recipe.bank.pictures]
+        rest = (sorted(self.recipe.held_out), sorted(self.recipe.only), pixels)
+        return f"{plain}{rest}" if any(rest) else plain
+
     def key(self, index: int) -> str:
         """Return the SHA-256 of (recipe, seed, number): scenes are fixed by them."""
-        return hashlib.sha256(f"{self.recipe!r}/{self.seed}/{self.start + index}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._told}/{self.seed}/{self.start + index}".encode()).hexdigest()
 
     def name(self, index: int) -> str:
         """Return "scene 12 of seed 3"."""

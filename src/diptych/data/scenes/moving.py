@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.errors import UsageError
-from diptych.data.scenes.compose import SceneObject, SceneRecipe, render
+from diptych.data.scenes.compose import SceneRecipe, render
+from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import Picture, SpriteBank
 
 MOTIONS: Mapping[str, tuple[float, float, float]] = MappingProxyType(

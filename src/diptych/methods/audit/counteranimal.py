@@ -33,6 +33,8 @@ PROMPT = "A photo of {}."
 """The authors' prompt, with its full stop."""
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Pair:
     counter_items: Ints
 
 
-def accuracies(hits: NDArray[np.bool_], labels: Ints, groups: Ints, shape: tuple[int, int], least: int = 1) -> NDArray[np.float64]:
+def accuracies(hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], least: int = 1) -> Floats:
     """Return (K, A) accuracies of class y in group a; NaN where fewer than ``least`` of the N items are of that kind."""
     cell = labels * shape[1] + groups
     size = np.prod(shape)
@@ -61,7 +63,7 @@ def accuracies(hits: NDArray[np.bool_], labels: Ints, groups: Ints, shape: tuple
     return np.where(counts >= least, right / np.maximum(counts, 1), np.nan).reshape(shape)
 
 
-def halves(labels: Ints, groups: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
+def halves(labels: Ints, groups: Ints, rng: np.random.Generator) -> Bools:
     """Return (N,) bool: a random half of the items of every class and group; an odd one falls to either side."""
     first = np.zeros(len(labels), dtype=bool)
     for y, a in sorted(set(zip(labels.tolist(), groups.tolist(), strict=True))):
@@ -71,21 +73,21 @@ def halves(labels: Ints, groups: Ints, rng: np.random.Generator) -> NDArray[np.b
 
 
 def select(
-    hits: NDArray[np.bool_], labels: Ints, groups: Ints, shape: tuple[int, int], first: NDArray[np.bool_], gap: float, least: int
+    hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], selecting: Bools, measured: Bools, gap: float, least: int
 ) -> tuple[Pair, ...]:
-    """Choose the groups of each class on the items in ``first`` and return them with the other items.
+    """Choose the two groups of each class on some of the items, and return them with the items that they are measured on.
 
     Args:
         hits: (N,) of the reference model.
         labels: (N,) class positions.
         groups: (N,) group positions.
         shape: (K, A).
-        first: (N,) the selecting items; where all are, all are measured too.
+        selecting: (N,) which items choose.
+        measured: (N,) which items are measured.
         gap: the two accuracies must differ by more, a fraction.
         least: items a cell must have, to be chosen and to be measured.
     """
-    found = accuracies(hits[first], labels[first], groups[first], shape, least)
-    measured = ~first if not first.all() else first
+    found = accuracies(hits[selecting], labels[selecting], groups[selecting], shape, least)
     pairs = []
     for y, row in enumerate(found):
         if np.isnan(row).all() or np.nanmax(row) - np.nanmin(row) <= gap:
@@ -97,7 +99,7 @@ def select(
     return tuple(pairs)
 
 
-def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: NDArray[np.float64] | None = None) -> tuple[Any, Any]:
+def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: Floats | None = None) -> tuple[Any, Any]:
     """Return the class-balanced accuracies (common, counter): means over the pairs of the means over their items.
 
     Args:
@@ -107,23 +109,22 @@ def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: NDArray[np.float64]
     """
     w, h = np.ones((1, len(hits))) if weights is None else weights, hits.astype(np.float64)
 
-    def mean(items: Ints) -> NDArray[np.float64]:
+    def mean(items: Ints) -> Floats:
         total = w[:, items].sum(1)
-        # an empty cell is taken as it is
-        means: NDArray[np.float64] = np.where(total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean())
+        means: Floats = np.where(total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean())  # an empty cell: as it is
         return means
 
-    def balanced(sides: list[Ints]) -> NDArray[np.float64]:
-        balance: NDArray[np.float64] = np.mean([mean(items) for items in sides], axis=0)
+    def balanced(sides: list[Ints]) -> Floats:
+        balance: Floats = np.mean([mean(items) for items in sides], axis=0)
         return balance
 
     common, counter = balanced([p.common_items for p in pairs]), balanced([p.counter_items for p in pairs])
     return (float(common[0]), float(counter[0])) if weights is None else (common, counter)
 
 
-def resampled(labels: Ints, groups: Ints, rng: np.random.Generator, draws: int = 1000) -> NDArray[np.float64]:
+def resampled(labels: Ints, groups: Ints, rng: np.random.Generator, draws: int = 1000) -> Floats:
     """Return (draws, N) counts of items drawn with replacement within every class and group."""
-    weights = np.zeros((draws, len(labels)))
+    weights = np.zeros((draws, len(labels)), dtype=np.float32)  # small whole numbers, which it holds exactly
     for y, a in sorted(set(zip(labels.tolist(), groups.tolist(), strict=True))):
         own = np.flatnonzero((labels == y) & (groups == a))
         weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
@@ -235,21 +236,22 @@ class CounterAnimal(Auditor):
                 f"No class has two groups of {self.least} items or more between which {reference} differs by over {self.gap:g}:"
                 " give more items, or a smaller gap."
             )
-        rng = np.random.default_rng(run.integer("relabel"))
-        shuffled = relabelled(labels, groups, rng)
+        shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
         control = self.pairs(hits[reference], labels, shuffled, shape, run, "control")
+        weights = resampled(labels, groups, np.random.default_rng(run.integer("bootstrap")))
+        dealt = resampled(labels, shuffled, np.random.default_rng(run.integer("bootstrap control")))
         found = []
         for name, own in hits.items():
-            found += _findings(name, own, pairs, labels, groups, classes, names, run, {"reference": name == reference})
-            found += _controls(name, own, control, labels, shuffled, run)
+            found += _findings(name, own, pairs, weights, classes, names, {"reference": name == reference})
+            found.append(_control(name, own, control, dealt))
         return found
 
-    def pairs(self, hits: NDArray[np.bool_], labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str) -> list[Pair]:
+    def pairs(self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str) -> list[Pair]:
         """Return the chosen groups of both directions of one random halving, or of all items."""
-        if self.selection == "all":
-            return list(select(hits, labels, groups, shape, np.ones(len(labels), dtype=bool), self.gap, self.least))
         first = halves(labels, groups, np.random.default_rng(run.integer(purpose)))
-        return [p for side in (first, ~first) for p in select(hits, labels, groups, shape, side, self.gap, self.least)]
+        every = np.ones(len(labels), dtype=bool)
+        sides = [(every, every)] if self.selection == "all" else [(first, ~first), (~first, first)]
+        return [p for side, other in sides for p in select(hits, labels, groups, shape, side, other, self.gap, self.least)]
 
 
 def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
@@ -264,29 +266,15 @@ def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
 
 
 def _findings(
-    name: str,
-    hits: NDArray[np.bool_],
-    pairs: Sequence[Pair],
-    labels: Ints,
-    groups: Ints,
-    classes: ClassNames,
-    names: Sequence[str],
-    run: Run,
-    details: Mapping[str, Any],
+    name: str, hits: Bools, pairs: Sequence[Pair], weights: Floats, classes: ClassNames, names: Sequence[str], details: Mapping[str, Any]
 ) -> list[Finding]:
-    weights = resampled(labels, groups, np.random.default_rng(run.integer("bootstrap")))
     (common, counter), drawn = drop(hits, pairs), drop(hits, pairs, weights)
-
-    def between(values: NDArray[np.float64]) -> tuple[float, float]:
-        low, high = np.quantile(values, [0.025, 0.975])
-        return float(low), float(high)
-
     kept = sorted({p.label for p in pairs})
     sides = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
     found = [
-        Finding(name, "drop", common - counter, between(drawn[0] - drawn[1]), details={**details, "classes": len(kept)}),
-        Finding(name, "common", common, between(drawn[0])),
-        Finding(name, "counter", counter, between(drawn[1])),
+        Finding(name, "drop", common - counter, _between(drawn[0] - drawn[1]), details={**details, "classes": len(kept)}),
+        Finding(name, "common", common, _between(drawn[0])),
+        Finding(name, "counter", counter, _between(drawn[1])),
         Finding(name, "drop per item", float(hits[sides[0]].mean() - hits[sides[1]].mean()), details={"items": sum(map(len, sides))}),
     ]
     for y in kept:
@@ -294,16 +282,19 @@ def _findings(
         (high, low), (first, second) = drop(hits, own), drop(hits, own, weights)
         chosen = {side: sorted({names[getattr(p, side)] for p in own}) for side in ("common", "counter")}
         about = {"common accuracy": high, "counter accuracy": low, **chosen}
-        found.append(Finding(name, "drop", high - low, between(first - second), classes.names[y], about))
+        found.append(Finding(name, "drop", high - low, _between(first - second), classes.names[y], about))
     return found
 
 
-def _controls(name: str, hits: NDArray[np.bool_], pairs: Sequence[Pair], labels: Ints, groups: Ints, run: Run) -> list[Finding]:
+def _control(name: str, hits: Bools, pairs: Sequence[Pair], weights: Floats) -> Finding:
     """Return the drop between random groups; 0 where no class has two that differ by chance."""
     if not pairs:
-        return [Finding(name, "drop, random groups", 0.0, (0.0, 0.0), details={"classes": 0})]
-    common, counter = drop(hits, pairs)
-    drawn = drop(hits, pairs, resampled(labels, groups, np.random.default_rng(run.integer("bootstrap control"))))
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
+        return Finding(name, "drop, random groups", 0.0, (0.0, 0.0), details={"classes": 0})
+    (common, counter), drawn = drop(hits, pairs), drop(hits, pairs, weights)
     about = {"classes": len({p.label for p in pairs})}
-    return [Finding(name, "drop, random groups", common - counter, (float(low), float(high)), details=about)]
+    return Finding(name, "drop, random groups", common - counter, _between(drawn[0] - drawn[1]), details=about)
+
+
+def _between(values: Floats) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.backbones.towers.edits import overwrite
 from diptych.backbones.towers.kernels import fused_attention, value_attention
-from diptych.core.backbone import Backbone, Edit, Stage, State, Tower
+from diptych.core.backbone import Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import DataError, UsageError
@@ -29,6 +28,7 @@ from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import known_anomalies
+from diptych.features.deep_prompts import refreshed
 from diptych.features.dense import squashed
 from diptych.features.mask_losses import dice_loss, focal_loss
 from diptych.features.prompts import Slots, encode_prompts, frozen, slots
@@ -66,31 +66,9 @@ def patch_streams(tower: Tower, x: Tensor, layers: Sequence[int], first: int, st
     return tower.project(tower.pooled(s)), patches
 
 
-class Prompts(nn.Module):
-    """What is learnt.
-
-    Args:
-        context: (2, E, C) context vectors of the two prompts.
-        deep: (blocks, M, C) tokens that overwrite positions 1..M before the blocks from the second on.
-    """
-
-    def __init__(self, context: Tensor, deep: Tensor) -> None:
-        super().__init__()
-        self.context, self.deep = nn.Parameter(context), nn.Parameter(deep)
-
-
-def deep_tokens(deep: Tensor) -> Edit:
-    """Return the edit that overwrites tokens 1..M before block 2, 3, ... by (blocks, M, C) learnt ones."""
-
-    def edit(stage: Stage, i: int, s: State) -> State:
-        return overwrite(s, deep[i - 1], at=1) if stage == "before" and 1 <= i <= len(deep) else s
-
-    return edit
-
-
 def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
-    """Return the (2, D) unit text embeddings: normal, anomalous."""
-    return F.normalize(encode_prompts(tower, where, prompts["context"], edit=deep_tokens(prompts["deep"])), dim=-1)
+    """Return the (2, D) unit embeddings, normal and anomalous, of learnt "context" (2, E, C) and "deep" tokens (blocks, M, C)."""
+    return F.normalize(encode_prompts(tower, where, prompts["context"], edit=refreshed(prompts["deep"], at=1)), dim=-1)
 
 
 class PromptTrainee(Trainee):
@@ -99,12 +77,12 @@ class PromptTrainee(Trainee):
     Args:
         tower: of the text.
         where: places of the context vectors.
-        prompts: what is trained.
+        prompts: what is trained, see ``state_head``.
         method: temperature and weight of the local loss.
         side: of the map on which masks are compared, in pixels.
     """
 
-    def __init__(self, tower: Tower, where: Slots, prompts: Prompts, method: AnomalyCLIP, side: int) -> None:
+    def __init__(self, tower: Tower, where: Slots, prompts: nn.ParameterDict, method: AnomalyCLIP, side: int) -> None:
         self.tower, self.where, self.prompts, self.method, self.side = tower, where, prompts, method, side
 
     def module(self) -> nn.Module:
@@ -126,15 +104,14 @@ class PromptTrainee(Trainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the loss of the images, and where masks are known that of the pixels."""
         head = state_head(self.tower, self.where, dict(self.prompts.named_parameters()))
-        whole, patches = batch["z"][:, :1, 0], batch["z"][:, 1:]
-        found = {"image": F.cross_entropy(whole[:, 0] @ head.T / self.method.temperature, batch["y"])}
+        whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
+        found = {"image": F.cross_entropy(whole @ head.T / self.method.temperature, batch["y"])}
         if "mask" in batch:
-            grid = round(patches.shape[2] ** 0.5)
+            mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
             local = []
-            for layer in range(patches.shape[1]):
-                s = local_maps(patches[:, layer], head, (grid, grid), self.method.temperature)
+            for layer in patches.unbind(1):
+                s = local_maps(layer, head, (grid, grid), self.method.temperature)
                 s = F.interpolate(s, (self.side, self.side), mode="bilinear", align_corners=False)
-                mask = batch["mask"]
                 local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
             found["pixels"] = self.method.local_weight * torch.stack(local).sum()
         return found
@@ -252,12 +229,11 @@ class AnomalyCLIP(Detector):
         where = slots(backbone, NAMES, self.length)
         width, blocks = where.embeds.shape[2], min(self.depth, tower.depth) - 1
         with run.seeded("anomalyclip"):
-            prompts = Prompts(torch.randn(2, self.length, width) * 0.02, torch.randn(max(0, blocks), self.deep, width) * 0.02)
+            sizes = {"context": (2, self.length, width), "deep": (blocks, self.deep, width)}
+            prompts = nn.ParameterDict({name: torch.randn(size) * 0.02 for name, size in sizes.items()})
         prompts.to(where.embeds.device)
         z = self._embedded(backbone, table.items, run)
-        columns = {"label": Column("label", labels)}
-        if "mask" in table.columns:
-            columns["mask"] = table.columns["mask"]
+        columns = {"label": Column("label", labels)} | {n: c for n, c in table.columns.items() if n == "mask"}
         settings = Fit(
             self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.5, 0.999),
             eps=1e-8, decay=0.0,
@@ -307,8 +283,6 @@ class FittedAnomalyCLIP(FittedDetector):
 
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
         """Yield P_a of each image, in [0, 1], and its blurred map at the square's own pixels."""
-        if not len(images):
-            return
         where = slots(self.backbone, NAMES, self.method.length)
         with torch.no_grad():
             head = state_head(self.backbone.tower("text"), where, {n: t.to(where.embeds.device) for n, t in self.prompts.items()})

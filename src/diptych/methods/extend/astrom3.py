@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Encoder, Inputs, PixelRecipe, Space, Spec
+from diptych.core.backbone import Encoder, Inputs, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Samples, Table
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
 from diptych.data.stars import Star, curve_channels, spectrum_channels, window
 from diptych.features.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name

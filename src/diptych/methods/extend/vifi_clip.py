@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -199,6 +200,8 @@ class ViFiCLIP(Extender):
         counts = (self.frames, self.length, self.depth, self.epochs, self.batch)
         if min(counts) < 1 or not 0 <= self.smoothing < 1 or self.tunes not in RATES or self.towers not in ("both", "image", "text"):
             raise UsageError(f"ViFi-CLIP takes counts >= 1, smoothing in [0, 1), and tunes and towers by name: change {self}.")
+        if self.rate is not None and self.rate < 0:
+            raise UsageError(f"ViFi-CLIP takes a rate from 0 on, and not {self.rate}: change rate, or leave it out.")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
         """Train on train; the backbone stays as it is.
@@ -226,18 +229,10 @@ class ViFiCLIP(Extender):
         return ClipSpace(tuned, self.frames)
 
     def _full(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
-        written = twin.text.inputs(list(texts))
-        clips = ClipEncoder(twin.image, self.frames)
-        blank = clips.inputs([(torch.zeros(3, twin.image.size or 0, twin.image.size or 0),)])[:, :1]
-
-        def seen(x: Tensor) -> Tensor:
-            return each_frame(twin.image.encode, x)
-
-        def read() -> Tensor:
-            return twin.text.encode(written)
-
+        seen, read = partial(each_frame, twin.image.encode), partial(twin.text.encode, twin.text.inputs(list(texts)))
+        blank = ClipEncoder(twin.image, 1).inputs([(torch.zeros(3, twin.image.size or 0, twin.image.size or 0),)])
         names = self._learning(twin, lambda: seen(blank), read) - (set() if self.towers == "image" else _word_table(twin))
-        self._train(twin, names, data, self._view(twin), seen, read, run)
+        self._train(twin, twin.module(), names, data, self._view(twin), seen, read, run)
 
     def _heads(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
         pool, project = image_head(twin)
@@ -245,8 +240,8 @@ class ViFiCLIP(Extender):
         with torch.no_grad():
             pooled = tower.pooled(tower.blocks(tower.start(twin.text.inputs(list(texts)))))
             blank = pool(torch.zeros(1, 3, twin.image.size or 0, twin.image.size or 0).to(pooled.device))
-        cut = PooledFrames(pool, clips, blank.shape[1])
-        vectors = embed(cut, data.items, run).unflatten(1, (self.frames, -1))  # type: ignore[no-untyped-call]
+        cut = embed(PooledFrames(pool, clips, blank.shape[1]), data.items, run)
+        vectors = cut.unflatten(1, (self.frames, -1))  # type: ignore[no-untyped-call]
 
         def read() -> Tensor:
             return tower.project(pooled).float()
@@ -255,54 +250,41 @@ class ViFiCLIP(Extender):
             return project(x).float()
 
         names = self._learning(twin, lambda: seen(blank), read)
-        self._train(twin, names, Table(Vectors(vectors, data.items), data.columns), lambda x, g: x, seen, read, run)
+        self._train(twin, twin.module(), names, Table(Vectors(vectors, data.items), data.columns), lambda x, g: x, seen, read, run)
 
     def _prompted(self, backbone: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> ClipSpace:
         with run.seeded("vifi-clip"):
             prompts = Prompts(backbone, self.length, self.depth, self.words)
         prompts.to(next(backbone.module().parameters()).device)
         image, text = PromptedImage(backbone, prompts), PromptedText(backbone, prompts)
-        written = text.inputs(list(texts))
+        seen, read = partial(each_frame, image.encode), partial(text.encode, text.inputs(list(texts)))
         names = {n for n, _ in prompts.named_parameters() if self.towers in ("both", n.split("_")[0])}
-        with frozen(backbone.module()):
-            self._train_on(
-                prompts, names, data, self._view(backbone), lambda x: each_frame(image.encode, x), lambda: text.encode(written),
-                lambda: backbone.scale()[0], run,
-            )  # fmt: skip
+        self._train(backbone, prompts, names, data, self._view(backbone), seen, read, run)
         prompts.requires_grad_(False)
         digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())).hexdigest()[:16]
         return ClipSpace(backbone, self.frames, replace(image, digest=digest), replace(text, digest=digest), f"prompts-{digest[:6]}-frames")
 
     def _learning(self, twin: Backbone, seen: Callable[[], Tensor], read: Callable[[], Tensor]) -> set[str]:
-        module, names = twin.module(), set[str]()
-        if self.towers in ("both", "image"):
-            names |= set(reached(module, seen))
-        if self.towers in ("both", "text"):
-            names |= set(reached(module, read))
-        if self.towers == "both":
-            names |= set(reached(module, lambda: twin.scale()[0]))
-        return names
+        """Return the names of the parameters behind the chosen towers, and of the scale where both are."""
+        outputs = {"image": [seen], "text": [read], "both": [seen, read, lambda: twin.scale()[0]]}[self.towers]
+        return {name for output in outputs for name in reached(twin.module(), output)}
 
     def _view(self, backbone: Backbone) -> Callable[[Any, torch.Generator], Tensor]:
         encoder = ClipEncoder(backbone.image, self.frames)
         return lambda clip, g: encoder.inputs([tuple(drawn(clip, self.frames, encoder.size or 0, g))])[0]
 
-    def _train(self, twin: Backbone, names: set[str], data: Table[Any], view: Any, seen: Any, read: Any, run: Run) -> None:
-        with frozen(twin.module()):
-            self._train_on(twin.module(), names, data, view, seen, read, lambda: twin.scale()[0], run)
-
-    def _train_on(
-        self, module: nn.Module, names: set[str], data: Table[Any], view: Any, seen: Any, read: Any, scale: Any, run: Run
+    def _train(
+        self, space: Backbone, module: nn.Module, names: set[str], data: Table[Any], view: Any, seen: Any, read: Any, run: Run
     ) -> None:
+        """Train the named parameters of a module, the space's own or prompts; what else the space holds stays."""
         own = {n: p for n, p in module.named_parameters() if n in names}
-        trainee = ClipTrainee(own, view, seen, read, scale, self.smoothing, self.mix and self.tunes != "heads")
+        trainee = ClipTrainee(own, view, seen, read, lambda: space.scale()[0], self.smoothing, self.mix and self.tunes != "heads")
         batch = min(self.batch, len(data))
-        steps = len(data) // batch
         settings = Fit(
             RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8, optimizer="adamw",
-            schedule=Schedule(warmup=min(5, self.epochs // 2) * steps, floor=0.01),
+            schedule=Schedule(warmup=min(5, self.epochs // 2) * (len(data) // batch), floor=0.01),
         )  # fmt: skip
-        with torch.enable_grad():
+        with torch.enable_grad(), frozen(space.module()):
             train(trainee, data, settings, replace(run, out=None, workers=0))
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diptych.core.backbone import Backbone, Inputs
+from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import DataError, UsageError
@@ -27,6 +27,7 @@ from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.contrastive import supervised_contrastive
+from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
 from diptych.metrics.retrieval import chosen_threshold
 from diptych.train.distributed import gather
@@ -115,7 +116,7 @@ class TowerTrainee(MapTrainee):
         """Return the inputs of the pictures and texts that are there, and their rows."""
         images, texts = ([i for i, v in enumerate(views) if v[m] is not None] for m in ("image", "text"))
         return {
-            "image": _together([views[i]["image"] for i in images]),
+            "image": joined([views[i]["image"] for i in images]) if images else None,
             "text": self.space.text.inputs([views[i]["text"] for i in texts]) if texts else None,
             "rows": {"image": torch.tensor(images), "text": torch.tensor(texts)},
             "entity": torch.tensor([v["entity"] for v in views]),
@@ -131,14 +132,6 @@ class TowerTrainee(MapTrainee):
                 made = made.index_put((batch["rows"][modality],), found.float())
             parts.append(made)
         return parts[0], parts[1]
-
-
-def _together(parts: list[Any]) -> Inputs | None:
-    if not parts:
-        return None
-    if isinstance(parts[0], Tensor):
-        return torch.cat(parts)
-    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
 
 
 def entities_of(table: Table[Any]) -> NDArray[np.int64]:
@@ -225,7 +218,8 @@ class Clippings(Retriever):
     def __post_init__(self) -> None:
         if self.learns not in ("towers", "maps", "nothing") or not 0 <= self.weight <= 1 or self.temperature <= 0:
             raise UsageError(f"CLIPPINGS learns towers, maps or nothing, with weight in [0, 1] and temperature above 0: change {self}.")
-        if min(self.epochs, self.rank) < 1 or self.each < 2 or self.batch < 2 * self.each or (self.rate or 1.0) <= 0:
+        rate = 1.0 if self.rate is None else self.rate
+        if min(self.epochs, self.rank) < 1 or self.each < 2 or self.batch < 2 * self.each or rate <= 0:
             raise UsageError(f"CLIPPINGS takes epochs, rank >= 1, each >= 2, a batch of two entities, a positive rate: change {self}.")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
@@ -249,9 +243,9 @@ class Clippings(Retriever):
             quiet = replace(run, out=None, workers=0)
             labels = {"entity": Column("entity", entities)}
             if self.learns == "towers":
-                trainee: MapTrainee = TowerTrainee(self, backbone, run)
-                train(trainee, Table(evidence.train.items, labels), settings, quiet)
-                assert isinstance(trainee, TowerTrainee)
+                trainee = TowerTrainee(self, backbone, run)
+                with torch.enable_grad():
+                    train(trainee, Table(evidence.train.items, labels), settings, quiet)
                 trained = trainee.space.rebuild(trainee.space.module().eval(), trainee.space.spec)
                 assert isinstance(trained, Backbone)
                 backbone = trained

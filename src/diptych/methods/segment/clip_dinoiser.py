@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
@@ -41,19 +40,18 @@ from diptych.train.schedule import Fit, Schedule
 
 Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
-_WIDTH = 256
-_TAU = 0.3
+_WIDTH, _TAU = 256, 0.3  # E, and the cosine above which a patch is background to the teacher
 
 
 def affinity(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return (B, n, n) cosines in [-1, 1] of the cells of (B, C, h, w), convolved by (E, C, 3, 3) with the border repeated."""
-    e = normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
+    e = F.normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
     return e.mT @ e
 
 
 def objectness(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return (B, h, w) logits that a cell of (B, C, h, w) belongs to an object, by a (1, C, 1, 1) convolution of the unit cells."""
-    return F.conv2d(normalize(g, dim=1), weight, bias)[:, 0]
+    return F.conv2d(F.normalize(g, dim=1), weight, bias)[:, 0]
 
 
 def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
@@ -69,28 +67,15 @@ def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
     return mixed.mT.reshape(f.shape)
 
 
-class Heads(nn.Module):
-    """The two convolutions.
-
-    Args:
-        width: C of the layer that they read.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.affinity = nn.Conv2d(width, _WIDTH, 3)
-        self.background = nn.Conv2d(width, 1, 1)
-
-
 class PatchTrainee(Trainee):
     """Trains the two convolutions; towers and teacher have spoken before.
 
     Args:
-        heads: what is trained.
+        heads: what is trained: "affinity", (E, C, 3, 3), and "background", (1, C, 1, 1).
         factor: of the learning rate of the background convolution.
     """
 
-    def __init__(self, heads: Heads, factor: float) -> None:
+    def __init__(self, heads: nn.ModuleDict, factor: float) -> None:
         self.heads, self.factor = heads, factor
 
     def module(self) -> nn.Module:
@@ -99,10 +84,7 @@ class PatchTrainee(Trainee):
 
     def groups(self) -> list[ParamGroup]:
         """Return one group a convolution."""
-        return [
-            ParamGroup(("affinity.weight", "affinity.bias")),
-            ParamGroup(("background.weight", "background.bias"), lr=self.factor),
-        ]
+        return [ParamGroup(("affinity.weight", "affinity.bias")), ParamGroup(("background.weight", "background.bias"), lr=self.factor)]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the layer of one crop with its targets."""
@@ -114,8 +96,8 @@ class PatchTrainee(Trainee):
         a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
         b = objectness(g, p["background.weight"], p["background.bias"])
         return {
-            "affinity": binary_cross_entropy_with_logits(a, batch["together"].to(a)),
-            "background": binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
+            "affinity": F.binary_cross_entropy_with_logits(a, batch["together"].to(a)),
+            "background": F.binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
         }
 
 
@@ -214,7 +196,8 @@ class CLIPDINOiser(Segmenter):
             raise DataError(f"{len(evidence.unlabelled)} photos are too few to learn from: give two at least, better a hundred.")
         table = self._lesson(backbone, teacher, evidence.unlabelled, run)
         with run.seeded("clip-dinoiser"):
-            heads = Heads(int(table.items[0].shape[0]))
+            width = int(table.items[0].shape[0])
+            heads = nn.ModuleDict({"affinity": nn.Conv2d(width, _WIDTH, 3), "background": nn.Conv2d(width, 1, 1)})
         settings = Fit(
             self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999), eps=1e-8,
             decay=0.01,
@@ -222,9 +205,8 @@ class CLIPDINOiser(Segmenter):
         with torch.enable_grad():
             train(PatchTrainee(heads, self.background_rate / self.rate), table, settings, replace(run, out=None, workers=0))
         learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
-        return FittedCLIPDINOiser(
-            classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self, run.integer("clip-dinoiser order")
-        )
+        head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
+        return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return the tapped layer of a crop of each drawn photo, with the teacher's word on it."""
@@ -295,7 +277,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
             dealt = torch.randperm(a.shape[1], generator=torch.Generator().manual_seed(self.order)).to(a.device)
             a = a[:, dealt][:, :, dealt]
         f = pooled(f, a, self.method.gamma)
-        unit = normalize(f.permute(0, 2, 3, 1), dim=-1)
+        unit = F.normalize(f.permute(0, 2, 3, 1), dim=-1)
         found = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
         if BACKGROUND in self.classes.names:
             b = objectness(g, p["background.weight"], p["background.bias"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import DataError, NotAvailable
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
@@ -28,24 +26,12 @@ from diptych.features.word_spans import words
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, drop, predictions, relabelled, resampled
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import OwnTrial, data_folder
 
 GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", "")})
 """Data set -> (group column, label column; "" finds it)."""
 
 Floats = NDArray[np.float64]
-
-
-def data_folder(name: str) -> Path:
-    """Return the folder of a data set: a path, or a folder of that name in the folder that DIPTYCH_DATA names.
-
-    Raises:
-        NotAvailable: it is not there.
-    """
-    path = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not path.is_dir():
-        raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path.")
-    return path
 
 
 @dataclass(frozen=True)

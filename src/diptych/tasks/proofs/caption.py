@@ -22,8 +22,7 @@ from diptych.methods.caption.maccap import FittedMacCap, MacCap
 from diptych.methods.caption.nearest_caption import NearestCaption
 from diptych.metrics.caption import bleu, cider_d, rouge_l
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.audit import data_folder
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import OwnTrial, data_folder
 
 Floats = NDArray[np.float64]
 

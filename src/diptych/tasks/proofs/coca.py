@@ -17,8 +17,9 @@ from diptych.core.run import Run
 from diptych.features.frozen import HeadSpace
 from diptych.features.small_lm import SmallLM
 from diptych.methods.pretrain.coca_loss import CoCaLoss
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.metrics.interval import one_sided_lower
 from diptych.tasks.proofs.classify import CHANCE
+from diptych.tasks.proofs.own import with_interval
 from diptych.tasks.proofs.pairs import FRESH, WIDTH, Arm, PairBench, shuffled_captions
 from diptych.train.captioning import PAD, WordIds, next_logits
 from diptych.train.recipe import DECODER, WORDS
@@ -67,8 +68,8 @@ class CoCaTrial:
                     **about,
                     "gain": gain.value,
                     "gain_lower95": gain.low,
-                    "method": {**_measured(own[0], seed), "nats_gained_per_caption": float(own[1].mean())},
-                    "baseline": _measured(chance, seed),
+                    "method": {**with_interval(self.metric, own[0], seed), "nats_gained_per_caption": float(own[1].mean())},
+                    "baseline": with_interval(self.metric, chance, seed),
                     "shown": gain.low > 0,
                 }
             ],
@@ -77,7 +78,7 @@ class CoCaTrial:
                     **about,
                     "gain": control.value,
                     "gain_lower95": control.low,
-                    "control": {**_measured(spoiled[0], seed), "nats_gained_per_caption": float(spoiled[1].mean())},
+                    "control": {**with_interval(self.metric, spoiled[0], seed), "nats_gained_per_caption": float(spoiled[1].mean())},
                     "failed": control.low <= 0,
                 }
             ],
@@ -115,8 +116,3 @@ def _words(bench: PairBench, arm: Arm) -> WordIds:
     assert arm.kit is not None
     found: WordIds = arm.kit(bench.train, bench.run)[WORDS]  # a shuffle moves captions, so the words are the same
     return found
-
-
-def _measured(hits: Floats, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits, seed)
-    return {"own_photo": found.value, "ci95": [found.low, found.high]}

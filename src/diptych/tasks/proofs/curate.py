@@ -19,8 +19,7 @@ from diptych.data.formats.typed import Typed, read_typed
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.audit import data_folder
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import OwnTrial, data_folder
 
 HEAD = 0.05
 """Share of the entries met that lies above t; the paper's 20,000 puts about 3 % there."""

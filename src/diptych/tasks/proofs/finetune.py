@@ -27,8 +27,7 @@ from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.finetune.wise_ft import WiseFT
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
-from diptych.tasks.proofs.audit import data_folder
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import OwnTrial, data_folder
 from diptych.tasks.proofs.pairs import Arm
 from diptych.tasks.proofs.pretrain import Comparison, PairTrial, Side
 from diptych.train.recipe import train_space

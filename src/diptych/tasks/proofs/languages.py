@@ -26,8 +26,8 @@ from diptych.data.scenes.sprites import Picture, read_emoji
 from diptych.methods.pretrain.rs_m_clip import RSMClip
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.metrics.retrieval import first_ranks
-from diptych.tasks.proofs.audit import data_folder
 from diptych.tasks.proofs.classify import CHANCE
+from diptych.tasks.proofs.own import data_folder
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 

@@ -6,8 +6,6 @@ Things and photos of the test clips are none of those of the train clips. Heads 
 from __future__ import annotations
 
 import csv
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,10 +34,9 @@ from diptych.features.clips import ClipEncoder, PooledFrames, image_head
 from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.proofs.classify import CHANCE
+from diptych.tasks.proofs.own import Hits, claim, control, data_folder, hash_of, twin
 
-Hits = NDArray[np.float64]
 Spoil = Callable[[Table[Any], Run], Table[Any]]
 
 BASE: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -112,7 +109,7 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
     Raises:
         NotAvailable: the stamps or the photos are not on this machine.
     """
-    root = _find(name, "stamps.csv")
+    root = data_folder(name, "stamps.csv")
     if not (root.parent / "coco_mini" / "images").is_dir():
         raise NotAvailable(f"The photos {root.parent / 'coco_mini'} are not here: the things move over them.")
     photos = [_square(open_image(p)) for p in image_paths(root.parent / "coco_mini" / "images")]
@@ -147,8 +144,7 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
         return table([*forth, *back], [f"a thing that moves: {motion}." for motion in said])
 
     tables = (table(train), table(test), table(new), both_ways(train, POOL), both_ways(test, TEST))
-    keys = "".join(t.items.key(i) for t in tables for i in range(len(t)))
-    return Composed(*tables, hash=hashlib.sha256(keys.encode()).hexdigest())
+    return Composed(*tables, hash=hash_of(*(t.items for t in tables)))
 
 
 @dataclass
@@ -170,7 +166,7 @@ class ClipBench:
         """Return (N,) 1.0 where the nearest of the different texts is the clip's own; the first of equals counts."""
         names = list(dict.fromkeys(texts))
         pool, _ = image_head(self.backbone)
-        key = hashlib.sha256("".join(items.key(i) for i in range(len(items))).encode()).hexdigest()
+        key = hash_of(items)
         if key not in self.pooled:
             with torch.no_grad():
                 width = pool(torch.zeros(1, 3, self.backbone.image.size or 0, self.backbone.image.size or 0)).shape[1]
@@ -221,28 +217,28 @@ class ClipTrial:
             return np.stack(rows[0]), np.stack(rows[1])
 
         (own, fresh), (base, base_fresh) = hits(self.method), hits(self.baseline)
-        gain = one_sided_lower(own, base, seed)
         over = CHANCE if self.baseline is None else self.baseline.card.slug
         about = {"over": over, "variant": None, "shots": SHOTS if learns else 0}
-        claim = {**about, "gain": gain.value, "gain_lower95": gain.low, "method": _measured(own, seed), "baseline": _measured(base, seed)}
         spoiled, _ = hits(self.method, shuffled_texts)
-        controls = [_control("shuffled texts", about, spoiled, base, seed)]
+        controls = [control({"name": "shuffled texts", **about}, self.metric, spoiled, base, seed)]
         beside = []
         if learns:
             way = list(data.replayed.columns["captions"].values)
             played = (bench.tuned(self.method, data.played, replace(run, seed=s)) for s in seeds)
             both = np.stack([_of_two(bench, space, data.replayed.items, way) for space in played])
-            controls.append(_control("forwards or backwards", {**about, "over": CHANCE}, both, np.full_like(both, 0.5), seed))
-            beside.append(_twin("new classes: frame mean", fresh, base_fresh, seed))
-            for label, twin in self.twins.items():
-                seen, unseen = hits(twin)
-                beside += [_twin(label, own, seen, seed), _twin(f"new classes: {label}", fresh, unseen, seed)]
+            way_back = {"name": "forwards or backwards", **about, "over": CHANCE}
+            controls.append(control(way_back, self.metric, both, np.full_like(both, 0.5), seed))
+            beside.append(twin("new classes: frame mean", SHOTS, self.metric, fresh, base_fresh, seed))
+            for label, method in self.twins.items():
+                seen, unseen = hits(method)
+                beside.append(twin(label, SHOTS, self.metric, own, seen, seed))
+                beside.append(twin(f"new classes: {label}", SHOTS, self.metric, fresh, unseen, seed))
         return {
             "data_hash": data.hash,
             "items": len(data.test),
             "clips": sum(len(t) for t in (data.train, data.test, data.new)),
             "classes": len(BASE),
-            "claims": [{**claim, "shown": gain.low > 0}],
+            "claims": [claim(about, self.metric, own, base, seed)],
             "controls": controls,
             "beside": beside,
         }
@@ -250,7 +246,7 @@ class ClipTrial:
     def _counts(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Count right answers on real clips, which are too few for shares; learn where the set has a train split."""
         file, column, prompt = REAL[Path(name).name]
-        root = _find(name, file)
+        root = data_folder(name, file)
         with (root / file).open(encoding="utf-8", newline="") as opened:
             rows = list(csv.DictReader(opened))
         items = FrameFolders([str(root / r[column]) for r in rows], 2 if root.name == "exercise_pairs" else FRAMES)
@@ -265,8 +261,7 @@ class ClipTrial:
             if method.card.trains == "nothing" or place["train"]:
                 chosen = seeds if method.card.trains != "nothing" else seeds[:1]
                 counts[slug] = [int(bench.right(bench.tuned(method, train, replace(run, seed=s)), test, said).sum()) for s in chosen]
-        digest = hashlib.sha256("".join(items.key(i) for i in range(len(items))).encode()).hexdigest()
-        about = {"data_hash": digest, "items": len(said), "clips": len(rows), "classes": len(set(said)), "right": counts}
+        about = {"data_hash": hash_of(items), "items": len(said), "clips": len(rows), "classes": len(set(said)), "right": counts}
         return {**about, "claims": [], "controls": [], "beside": []}
 
 
@@ -287,21 +282,6 @@ def _of_two(bench: ClipBench, space: Backbone, items: Samples[Any], texts: Seque
     return np.concatenate(rights)
 
 
-def _control(name: str, about: Mapping[str, Any], own: Hits, base: Hits, seed: int) -> dict[str, Any]:
-    gain = one_sided_lower(own, base, seed)
-    return {"name": name, **about, "gain": gain.value, "gain_lower95": gain.low, "control": _measured(own, seed), "failed": gain.low <= 0}
-
-
-def _twin(name: str, own: Hits, twin: Hits, seed: int) -> dict[str, Any]:
-    gain = one_sided_lower(own, twin, seed)
-    return {"name": name, "shots": SHOTS, "twin": _measured(twin, seed), "gain": gain.value, "gain_lower95": gain.low}
-
-
-def _measured(hits: Hits, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits, seed)
-    return {"acc1": found.value, "ci95": [found.low, found.high]}
-
-
 def _dealt(numbers: NDArray[np.int64], count: int) -> list[int]:
     """Return ``count`` of the numbers, each as often as the others."""
     return [int(numbers[i % len(numbers)]) for i in range(count)]
@@ -312,10 +292,3 @@ def _square(image: Image.Image) -> NDArray[np.uint8]:
     left, top = (image.width - side) // 2, (image.height - side) // 2
     cut = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     return np.array(cut, dtype=np.uint8)
-
-
-def _find(name: str, file: str) -> Path:
-    root = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not (root / file).is_file():
-        raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give --data another one.")
-    return root

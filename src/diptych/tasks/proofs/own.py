@@ -1,12 +1,24 @@
-"""Proofs that measure in their own way: what ``tasks.prove`` needs of them, beside those of classifiers and segmenters."""
+"""Proofs that measure in their own way: what ``tasks.prove`` needs of them, where their data lie, and how they write what they measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diptych.core.backbone import Backbone
+from diptych.core.data import Samples
+from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
+from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+
+Hits = NDArray[np.float64]
+"""(seeds, N) values of N items, such as 1.0 where a system was right."""
 
 
 class OwnTrial(Protocol):
@@ -36,3 +48,50 @@ class OwnTrial(Protocol):
             NotAvailable: the data set is not on this machine.
         """
         ...
+
+
+def data_folder(name: str, file: str = "") -> Path:
+    """Return the folder of a data set: a path, or a folder of that name in the folder that DIPTYCH_DATA names.
+
+    Args:
+        name: of the data set.
+        file: that the folder must hold; "": any folder will do.
+
+    Raises:
+        NotAvailable: it is not there.
+    """
+    path = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
+    if not ((path / file).is_file() if file else path.is_dir()):
+        raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path.")
+    return path
+
+
+def hash_of(*samples: Samples[Any]) -> str:
+    """Return the SHA-256 of the keys of all items, in their order."""
+    return hashlib.sha256("".join(s.key(i) for s in samples for i in range(len(s))).encode()).hexdigest()
+
+
+def with_interval(metric: str, hits: Hits, seed: int) -> dict[str, Any]:
+    """Return {metric: mean} with its 95 % interval, which is drawn by ``seed``."""
+    found = bootstrap_mean(hits, seed)
+    return {metric: found.value, "ci95": [found.low, found.high]}
+
+
+def claim(about: Mapping[str, Any], metric: str, own: Hits, base: Hits, seed: int) -> dict[str, Any]:
+    """Return a claim: what it is about ("over", "variant", "shots"), and whether ``own`` is above ``base``, paired by seed and item."""
+    gain = one_sided_lower(own, base, seed)
+    sides = {"method": with_interval(metric, own, seed), "baseline": with_interval(metric, base, seed)}
+    return {**about, "gain": gain.value, "gain_lower95": gain.low, **sides, "shown": gain.low > 0}
+
+
+def control(about: Mapping[str, Any], metric: str, own: Hits, base: Hits, seed: int) -> dict[str, Any]:
+    """Return a control: as a claim, but the gain of what was spoiled must include 0."""
+    gain = one_sided_lower(own, base, seed)
+    held = {"control": with_interval(metric, own, seed), "failed": gain.low <= 0}
+    return {**about, "gain": gain.value, "gain_lower95": gain.low, **held}
+
+
+def twin(name: str, shots: int, metric: str, own: Hits, other: Hits, seed: int) -> dict[str, Any]:
+    """Return what is measured beside the claims: another system, and the gain of the proved one over it."""
+    gain = one_sided_lower(own, other, seed)
+    return {"name": name, "shots": shots, "twin": with_interval(metric, other, seed), "gain": gain.value, "gain_lower95": gain.low}

@@ -26,9 +26,8 @@ from diptych.core.method import Retriever
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.records import Records, joined, open_records
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.metrics.retrieval import candidates, first_ranks
-from diptych.tasks.proofs.own import OwnTrial
+from diptych.tasks.proofs.own import OwnTrial, claim, control
 
 PARTS = 3
 """Parts into which entities are dealt."""
@@ -140,19 +139,16 @@ class LinkageTrial:
         own = bench.hits(slug, self.variant)
         claims = []
         for system, variant in self.over[bench.data.name]:
-            base = bench.hits(system, variant)
-            gain = one_sided_lower(own, base, seed)
-            about = {"over": system, "variant": variant, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
-            claims.append({**about, "method": _measured(own, seed), "baseline": _measured(base, seed), "shown": gain.low > 0})
+            about = {"over": system, "variant": variant, "shots": 0}
+            claims.append(claim(about, self.metric, own, bench.hits(system, variant), seed))
         spoiled, base = bench.hits(slug, self.variant, spoil=self.control), bench.hits(*self.control_over)
-        gain = one_sided_lower(spoiled, base, seed)
-        about = {"over": self.control_over[0], "variant": self.control_over[1], "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+        about = {"over": self.control_over[0], "variant": self.control_over[1], "shots": 0}
         return {
             "data_hash": bench.data.hash,
             "items": own.shape[1],
             "entities": int(bench.data.entities.max()) + 1,
             "claims": claims,
-            "controls": [{**about, "control": _measured(spoiled, seed), "failed": gain.low <= 0}],
+            "controls": [control(about, self.metric, spoiled, base, seed)],
             "beside": [],
         }
 
@@ -222,11 +218,6 @@ class LinkageBench:
         evidence = Evidence(train=data.table(learn, shuffled)) if "train" in system.card.needs.optional else Evidence()
         fitted = system(**system.card.variants[variant]).fit(Kit({"main": self.backbone}), evidence, run)
         return np.asarray(fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(asked.tolist())).numpy())
-
-
-def _measured(hits: NDArray[np.float64], seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits, seed)
-    return {"recall@1": found.value, "ci95": [found.low, found.high]}
 
 
 _SINGLE = (("clippings", "mean"), ("clippings", "image"), ("clippings", "text"))

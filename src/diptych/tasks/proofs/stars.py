@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,28 +17,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kurtosis, skew
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
-from diptych.data.formats.lightcurves import LightCurve, read_light_curves
-from diptych.data.stars import Star, Stars, paired_anew, refuse_overlap
-from diptych.features.star_towers import StarModule
+from diptych.data.formats.lightcurves import read_light_curves
+from diptych.data.halves import halves
+from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
 from diptych.methods.extend.astrom3 import MODALITIES, AstroM3, StarEncoder, StarSpace
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.tasks.proofs.own import Hits, claim, control, data_folder, hash_of, twin
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
-Hits = NDArray[np.float64]
 SHOTS = 5
-BIN = 0.02
-"""Days: times are rounded to it for the Fourier transform, so frequencies up to 10 a day lose little."""
 SMALL = AstroM3(
     dropouts=(0.1, 0.1, 0.1),
     length=96,
@@ -72,54 +65,9 @@ class Night:
     classes: tuple[str, ...]
 
 
-def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
-    """Return the periodogram of a curve: the greatest amplitude in each bin of log10 of the frequency in cycles a day.
-
-    Args:
-        curve: times in days.
-        grid: (W,) centres of the bins, evenly spaced.
-    """
-    place = np.round((curve.time - curve.time[0]) / BIN).astype(np.int64)
-    slots = np.zeros(1 << int(place[-1] + 1).bit_length())
-    np.add.at(slots, place, curve.value - curve.value.mean())
-    amplitude = np.abs(np.fft.rfft(slots))[1:] / len(curve.value)
-    frequency = np.log10(np.fft.rfftfreq(len(slots), BIN)[1:])
-    step = grid[1] - grid[0]
-    bins = np.round((frequency - grid[0]) / step).astype(np.int64)
-    inside = (bins >= 0) & (bins < len(grid))
-    best = np.zeros(len(grid))
-    np.maximum.at(best, bins[inside], amplitude[inside])
-    return LightCurve(grid, best)
-
-
-def moments(curve: LightCurve, spectrum: LightCurve) -> NDArray[np.float64]:
-    """Return eleven facts of a curve: where it lies, how it spreads, and the frequency and strength of its best period."""
-    v = curve.value
-    low, lower, middle, upper, high = np.percentile(v, [5, 25, 50, 75, 95])
-    steps = np.diff(v)
-    best = int(spectrum.value.argmax())
-    return np.array(
-        [
-            v.mean(), v.std(), skew(v), kurtosis(v), high - low, upper - lower, (high - middle) / (middle - low + 1e-9),
-            np.abs(v - v.mean()).mean(), (steps @ steps) / (len(v) * v.var() + 1e-9), spectrum.time[best],
-            spectrum.value[best] / (v.std() + 1e-9),
-        ]
-    )  # fmt: skip
-
-
-def halves(curve: LightCurve, grid: NDArray[np.float64]) -> Star:
-    """Return a star of one light curve: even measurements are its curve, odd ones its spectrum and its metadata."""
-    even, odd = (
-        LightCurve(*(None if a is None else a[s::2] for a in (curve.time, curve.value, curve.error)))  # type: ignore[arg-type]
-        for s in (0, 1)
-    )
-    spectrum = power(odd, grid)
-    return Star(even, spectrum, moments(odd, spectrum))
-
-
 def variables(name: str) -> Night:
     """Read variable stars of several classes (``asas_variables``), or the two kinds of RR Lyrae stars in the band g (``rrlyrae_snia``)."""
-    root = _find(name, "light_curves.parquet")
+    root = data_folder(name, "light_curves.parquet")
     several = (root / "stars.csv").is_file()
     identity, value, error, label = (
         ("star_id", "mag", "mag_err", "coarse_class") if several else ("object_id", "value", "error", "class_name")
@@ -133,7 +81,7 @@ def variables(name: str) -> Night:
 
     def table(split: str) -> Table[Star]:
         own = [r for r in rows if r["split"] == split]
-        made = [halves(_band(curves[place[r[identity]]], "g"), grid) for r in own]
+        made = [halves(one_band(curves[place[r[identity]]], "g"), grid) for r in own]
         labels = np.array([classes.index(r[label]) for r in own], dtype=np.int64)
         return Table(Stars(tuple(r[identity] for r in own), made), {"label": Column("label", labels)})
 
@@ -142,7 +90,7 @@ def variables(name: str) -> Night:
 
 def supernovae(name: str) -> Stars:
     """Read the supernovae that have photometry (the band with most points), a spectrum (the first), and metadata."""
-    root = _find(name, "spectra.parquet")
+    root = data_folder(name, "spectra.parquet")
     with (root / "objects.csv").open(encoding="utf-8", newline="") as file:
         rows = {r["name"]: r for r in csv.DictReader(file)}
     curves = read_light_curves(root / "photometry.parquet", "name", "time_mjd", "mag", "mag_err", "band")
@@ -153,11 +101,9 @@ def supernovae(name: str) -> Stars:
         curve = curves[i]
         if star not in first or star not in rows or len(curve.time) < 5:
             continue
-        bands = curve.band if curve.band is not None else np.array([""])
-        common = max(sorted(set(bands.tolist())), key=bands.tolist().count)
         facts = [float(rows[star][c] or "nan") for c in ("redshift", "max_app_mag", "n_photometry")]
         names.append(star)
-        made.append(Star(_band(curve, common), first[star], np.array(facts)))
+        made.append(Star(one_band(curve), first[star], np.array(facts)))
     return Stars(tuple(names), made)
 
 
@@ -199,7 +145,7 @@ class LabelTrainee(Trainee):
 
 def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], classes: int, run: Run) -> Hits:
     """Return (N,) 1.0 where one tower of a space, tuned on few labels, names the class of a test star; the space stays as it is."""
-    own = space.rebuild(_copied(space.module()), space.spec)
+    own = space.rebuild(copy.deepcopy(space.module()), space.spec)
     encoder = own.encoders[modality]
     assert isinstance(encoder, StarEncoder)
     with run.seeded("head"):
@@ -249,28 +195,17 @@ class StarTrial:
         stacked = {place: np.stack(rows) for place, rows in hits.items()}
         aligned, scratch, shuffled = (stacked[kind, "photometry"] for kind in ("aligned", "scratch", "shuffled"))
         about = {"over": "from scratch", "variant": None, "shots": SHOTS}
-        gain, lost = one_sided_lower(aligned, scratch, seed), one_sided_lower(shuffled, scratch, seed)
-        beside = [_twin("photometry, pairs shuffled", aligned, shuffled, seed)]
-        beside += [_twin(f"{m} from scratch", stacked["aligned", m], stacked["scratch", m], seed) for m in MODALITIES[1:]]
+        beside = {"photometry, pairs shuffled": (aligned, shuffled)}
+        beside |= {f"{m} from scratch": (stacked["aligned", m], stacked["scratch", m]) for m in MODALITIES[1:]}
         return {
-            "data_hash": _hash(stars, night.test.items),
+            "data_hash": hash_of(stars, night.test.items),
             "items": len(night.test),
             "unlabelled": len(stars),
             "classes": len(night.classes),
-            "claims": [
-                {
-                    **about, "gain": gain.value, "gain_lower95": gain.low, "method": _measured(aligned, seed),
-                    "baseline": _measured(scratch, seed), "shown": gain.low > 0,
-                }
-            ],
-            "controls": [
-                {
-                    "name": "shuffled pairs", **about, "gain": lost.value, "gain_lower95": lost.low, "control": _measured(shuffled, seed),
-                    "failed": lost.low <= 0,
-                }
-            ],
-            "beside": beside,
-        }  # fmt: skip
+            "claims": [claim(about, self.metric, aligned, scratch, seed)],
+            "controls": [control({"name": "shuffled pairs", **about}, self.metric, shuffled, scratch, seed)],
+            "beside": [twin(label, SHOTS, self.metric, *pair, seed) for label, pair in beside.items()],
+        }
 
     def _counts(self, name: str, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Count held-out supernovae whose own spectrum is nearest to their light curve, aligned rightly and with others' modalities."""
@@ -289,7 +224,7 @@ class StarTrial:
                 with torch.no_grad():
                     x, y = (normalize(e.encode(e.inputs(list(test.stars))), dim=-1) for e in (p, q))
                 counts[kind].append(int((x @ y.T).argmax(1).eq(torch.arange(held)).sum()))
-        about = {"data_hash": _hash(stars), "items": held, "unlabelled": len(stars) - held, "classes": held, "right": counts}
+        about = {"data_hash": hash_of(stars), "items": held, "unlabelled": len(stars) - held, "classes": held, "right": counts}
         return {**about, "claims": [], "controls": [], "beside": []}
 
     def _aligned(self, stars: Stars, run: Run) -> StarSpace:
@@ -303,35 +238,3 @@ def _few(table: Table[Star], run: Run) -> Table[Star]:
 
 def _taken(stars: Stars, rows: NDArray[np.int64]) -> Stars:
     return Stars(tuple(stars.names[i] for i in rows), [stars.stars[i] for i in rows])
-
-
-def _copied(module: StarModule) -> StarModule:
-    return copy.deepcopy(module)
-
-
-def _band(curve: LightCurve, band: str) -> LightCurve:
-    if curve.band is None:
-        return curve
-    own = curve.band == band
-    return LightCurve(curve.time[own], curve.value[own], None if curve.error is None else curve.error[own])
-
-
-def _hash(*samples: Any) -> str:
-    return hashlib.sha256("".join(s.key(i) for s in samples for i in range(len(s))).encode()).hexdigest()
-
-
-def _twin(name: str, own: Hits, twin: Hits, seed: int) -> dict[str, Any]:
-    gain = one_sided_lower(own, twin, seed)
-    return {"name": name, "shots": SHOTS, "twin": _measured(twin, seed), "gain": gain.value, "gain_lower95": gain.low}
-
-
-def _measured(hits: Hits, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits, seed)
-    return {"acc1": found.value, "ci95": [found.low, found.high]}
-
-
-def _find(name: str, file: str) -> Path:
-    root = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not (root / file).is_file():
-        raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give --data another one.")
-    return root

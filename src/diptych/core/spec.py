@@ -1,0 +1,71 @@
+"""What a checkpoint is, as plain data: its weights and architecture by name, its tokenizer, and how an image becomes its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Interpolation = Literal["bilinear", "bicubic"]
+ResizeMode = Literal["shortest", "squash", "longest"]
+
+
+@dataclass(frozen=True)
+class PixelRecipe:
+    """How an image becomes pixels of a tower.
+
+    Args:
+        size: side of the square input, in pixels.
+        mean: per channel, on values in [0, 1].
+        std: per channel.
+        interpolation: PIL filter of the resize.
+        resize: "shortest" edge then centre crop, "squash" to a square, or "longest" edge then padding with ``fill``.
+        crop: share of the resized side that the centre crop keeps (1.0: the resize goes to ``size`` itself).
+        fill: padding grey for "longest", in [0, 255].
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Interpolation = "bicubic"
+    resize: ResizeMode = "shortest"
+    crop: float = 1.0
+    fill: int = 0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a checkpoint is: weights + architecture + activation + tokenizer + pixel recipe. Nothing here is guessed.
+
+    Args:
+        name: canonical name, such as "openclip:ViT-B-32/laion2b_s34b_b79k", "lite", "local:/models/mine".
+        family: "openclip", "huggingface", "lite", "tiny".
+        architecture: open_clip or transformers architecture name.
+        weights: SHA-256 of the weight file(s), or "random:<seed>".
+        activation: "gelu", "quick_gelu", "gelu_tanh", or the trunk's own name.
+        tokenizer: "clip-bpe", "siglip-sentencepiece", "bert-wordpiece", ...
+        context: longest text in tokens.
+        pad: id that fills short texts.
+        pooling: text pooling: "argmax", "eos", "last", "mean", "cls".
+        dim: joint width D.
+        pixels: pixel recipe of the image encoder.
+        score: "softmax" or "sigmoid".
+        licence: of the weights, as stated by their source; "" if unknown.
+    """
+
+    name: str
+    family: str
+    architecture: str
+    weights: str
+    activation: str
+    tokenizer: str
+    context: int
+    pad: int
+    pooling: str
+    dim: int
+    pixels: PixelRecipe
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    licence: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
