@@ -116,6 +116,7 @@ def test_pictures_bring_their_names():
     s = scene(recipe, 0, 0)
     assert s.captions == s.captions | {"short": "a mug", "de": "Becher"}
     assert s.masks[0].any()
+    assert s.objects[0].turn == 0.0  # it is not turned, so its truth must not say so
 
 
 def test_clip_moves_the_object_the_way_the_caption_says():

@@ -140,13 +140,13 @@ def draw_objects(recipe: SceneRecipe, g: np.random.Generator) -> tuple[SceneObje
             things.append(replace(things[0], centre=(float(centres[i, 0]), float(centres[i, 1])), side=float(sides[i])))
             continue
         turn = float(g.uniform(-recipe.turn, recipe.turn))
-        place = {"centre": (float(centres[i, 0]), float(centres[i, 1])), "side": float(sides[i]), "turn": turn}
+        place = {"centre": (float(centres[i, 0]), float(centres[i, 1])), "side": float(sides[i])}
         if bank.pictures and (not pairs or g.random() < bank.picture_share):
             number = int(g.integers(len(bank.pictures)))
             things.append(SceneObject(bank.pictures[number].name, None, None, picture=number, **place))  # type: ignore[arg-type]
         else:
             colour, shape = pairs[int(g.integers(len(pairs)))]
-            things.append(SceneObject(shape, colour, str(g.choice(bank.textures)), **place))  # type: ignore[arg-type]
+            things.append(SceneObject(shape, colour, str(g.choice(bank.textures)), turn=turn, **place))  # type: ignore[arg-type]
     return tuple(things)
 
 

@@ -26,7 +26,7 @@ class SceneObject:
         texture: texture name; None for picture sprites.
         centre: (x, y) in [0, 1].
         side: side of its square in [0, 1] of the picture's side.
-        turn: rotation in degrees, counter-clockwise.
+        turn: rotation in degrees, counter-clockwise; 0 for a picture, which stands as it was cut out.
         picture: number of the picture sprite in the bank; None for shapes.
     """
 
@@ -80,7 +80,7 @@ def paint(canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Pictu
         scaled = Image.fromarray(sprite).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
         colour = np.asarray(scaled, np.float32)[..., :3]
         tile = scaled.getchannel("A")
-    if thing.turn and thing.picture is None:
+    if thing.turn:
         tile = tile.rotate(thing.turn, Image.Resampling.BILINEAR)
     alpha = np.asarray(tile, np.float32) / 255
     left, top = round(thing.centre[0] * size - side / 2), round(thing.centre[1] * size - side / 2)
