@@ -14,7 +14,12 @@ from tests.support.cluster_work import two_workers, write_tars
 
 from diptych.tasks.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("cluster"),
+    # The lowest Ray leaves the files and processes of its monitors to the garbage collector, which complains.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 Cli = Callable[..., Any]
 ON = ("--cluster", "local:2")
 

@@ -30,7 +30,12 @@ from diptych.tasks.curate_shards import apply_shards, cut, plan_in
 from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("cluster"),
+    # The lowest Ray leaves the files and processes of its monitors to the garbage collector, which complains.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")
