@@ -33,6 +33,8 @@ def test_pictures_json_and_a_kept_editor(diptych: Cli, tmp_path: Path) -> None:
     assert again.data["generator"] == "factors"
     assert [p["name"] for p in again.data["pictures"]] == ["seed3-1", "seed3-2"]
     assert (tmp_path / "out" / "seed3-1.png").read_bytes() == (tmp_path / "other" / "seed3-1.png").read_bytes()
+    still = diptych("edit", *WORDS, "--count", "1", "--fitted", "kept", "--out", "still", "--threshold", "99")
+    assert (still.code, "give a lower --threshold" in still.err, "0 of 28" in still.out) == (0, True, True)
     taken = diptych("edit", *WORDS, "--count", "2", "--seed", "3", "--out", "out")
     assert (taken.code, "--overwrite" in taken.err) == (2, True)
 

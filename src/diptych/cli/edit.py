@@ -97,6 +97,8 @@ def edit(
             strongest = "  ".join(f"{row['layer']}.{row['channel']} {row['strength']:+.2f}" for row in moved[:SHOWN])
             show(f"{path.name}  {len(moved)} of {sum(found.channels)} channels moved  {strongest}".rstrip())
     say(f"{len(paths)} pictures before and after, and edit.json, in {out}")
+    if data["pictures"] and not any(picture["moved"] for picture in data["pictures"]):
+        say("No channel is relevant enough to be moved: give a lower --threshold, down to 0.")
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)
