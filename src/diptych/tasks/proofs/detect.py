@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
@@ -29,6 +27,7 @@ from diptych.data.recapture import Recaptured
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.tasks.detect import Ranking, rank
 from diptych.tasks.proofs.classify import CHANCE, Claim
+from diptych.tasks.proofs.own import data_folder
 
 Fit = Callable[[Detector, Kit, Evidence[Any], Run], FittedDetector]
 
@@ -51,11 +50,7 @@ def find_anomalies(name: str, keys: FileKeys | None = None) -> LabelledData:
         UsageError: the folder has no train and test.
     """
     plain = name.removesuffix(RECAPTURED)
-    root = Path(plain) if Path(plain).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / plain
-    if not root.is_dir():
-        raise NotAvailable(
-            f"The normal and anomalous photos {plain} are not here: set DIPTYCH_DATA to the folder that holds them, or give a path."
-        )
+    root = data_folder(plain)
     return _recaptured(open_data(root, keys), name) if plain != name else read_mvtec(root, keys)
 
 

@@ -6,10 +6,8 @@ Every arm of a proof trains for the same number of steps, from the same start of
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Trained, everything
@@ -29,6 +26,7 @@ from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, HeadSpace, head_names, on_trunks
 from diptych.metrics.retrieval import first_ranks
 from diptych.metrics.spread import effective_rank
+from diptych.tasks.proofs.own import data_folder
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
@@ -46,10 +44,7 @@ def find_captions(name: str) -> LabelledData:
     Raises:
         NotAvailable: it is not there.
     """
-    root = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not (root / "captions.csv").is_file():
-        raise NotAvailable(f"The captioned photos {name} are not here: set DIPTYCH_DATA to the folder that holds them, or give a path.")
-    return read_typed(root / "captions.csv", {"captions": Typed("captions", "caption_*")})
+    return read_typed(data_folder(name, "captions.csv") / "captions.csv", {"captions": Typed("captions", "caption_*")})
 
 
 @dataclass(frozen=True)

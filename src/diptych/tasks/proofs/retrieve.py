@@ -7,7 +7,6 @@ record is asked once a seed. A hit: the nearest gallery record is of the same en
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +19,14 @@ from numpy.typing import NDArray
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.records import Records, joined, open_records
 from diptych.metrics.retrieval import candidates, first_ranks
-from diptych.tasks.proofs.own import OwnTrial, claim, control
+from diptych.tasks.proofs.own import OwnTrial, claim, control, data_folder
 
 PARTS = 3
 """Parts into which entities are dealt."""
@@ -75,9 +74,7 @@ def find_linkage(name: str, keys: FileKeys | None = None) -> LinkageData:
         NotAvailable: it is not there.
         UsageError: it is another set.
     """
-    folder = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not folder.is_dir():
-        raise NotAvailable(f"The records {name} are not here: set DIPTYCH_DATA to the folder that holds them, or give a path.")
+    folder = data_folder(name)
     if (folder / "catalogue.csv").is_file():
         photos = open_records(str(folder / "photos.csv"), keys, image="path").only("image")  # file names are no text that a photo carries
         entries = open_records(str(folder / "catalogue.csv"), keys, image="iconic_image", text="description")
