@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
-from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UsageError
+from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.pools import Pool
@@ -30,7 +29,7 @@ from diptych.tasks.proofs.classify import (
     swapped_lists,
     swapped_sides,
 )
-from diptych.tasks.prove import find_data, prove
+from diptych.tasks.prove import prove
 
 
 @pytest.fixture(scope="module")
@@ -172,24 +171,6 @@ def test_systems_that_read_texts_are_proved_with_the_pool_of_the_data_set(
 def test_a_data_set_without_a_pool_cannot_prove_what_reads_texts(folder: Path) -> None:
     with pytest.raises(MissingEvidence, match=r"evidence\.texts is missing"):
         prove("description", ColourBackbone(), Run(), datasets=[str(folder)])
-
-
-def test_data_sets_are_found_by_name_or_said_to_be_absent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIPTYCH_DATA", str(folder.parent))
-    assert find_data("colours").name == "colours"
-    monkeypatch.chdir(folder.parent)
-    assert find_data("colours").name == "colours", "both names are the one folder"
-    (tmp_path / "colours").mkdir()
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=re.escape(f"./colours for the first, or {folder}")):
-        find_data("colours")
-    with pytest.raises(DataError, match="No pictures"):
-        find_data("./colours")
-    assert find_data(str(folder)).name == "colours"
-    (tmp_path / "colours").rmdir()
-    monkeypatch.delenv("DIPTYCH_DATA")
-    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-        find_data("colours")
 
 
 def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,10 @@ import pytest
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.deep_backbone import DeepBackbone
 
-from diptych.core.errors import DataError, NotAvailable
+from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.methods.audit import clip4dm
 from diptych.tasks.proofs import audit as audit_proofs
-from diptych.tasks.proofs.own import data_folder
 from diptych.tasks.prove import prove
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -79,11 +78,3 @@ def test_a_drop_between_domains_is_shown_and_random_groups_have_none(tmp_path: P
     (tmp_path / "set" / "labels.csv").write_text("\n".join(rows[:13]))
     with pytest.raises(DataError, match="two groups of 10 items"):
         prove("counteranimal", ColourBackbone(), Run(), datasets=(str(tmp_path / "set"),), seeds=SEEDS)
-
-
-def test_absent_data_are_named(tmp_path: Path) -> None:
-    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-        data_folder("no_such_set")
-    assert data_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-        data_folder(str(tmp_path), "stars.csv")

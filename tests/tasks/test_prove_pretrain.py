@@ -97,7 +97,7 @@ def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pyte
     trial = TaskTrial(
         full, ("zero-shot", before), "task", controls, {"one sentence": Tuning(VRLwF(size=1, over_texts=False, smoothing=0.0))}
     )
-    # a folder with captions.csv and class folders is both kinds of data
+    # a folder with captions.csv and class folders is both kinds of data: labels count
     found = verdict(trial, place)
     (claim,) = found["claims"]
     assert claim["shown"]
@@ -112,3 +112,14 @@ def test_every_trial_names_what_is_absent() -> None:
             trial.verdict("x", "no such data", None, RUN, SEEDS)  # type: ignore[arg-type]
     with pytest.raises(NotAvailable):
         find_captions("nowhere")
+
+
+def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "WHOLE", replace(FIT, lr=1e-3, steps=30))
+    monkeypatch.setattr(finetune, "SCENES", 20)
+    full = Tuning(Full())
+    trial = TaskTrial(full, ("zero-shot", Tuning(None)), "task", {"labels": replace(full, spoil=shuffled_labels)})
+    found = trial.verdict("x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
+    assert found["claims"][0]["shown"]
+    assert found["controls"][0]["failed"]
+    assert (found["trains"], found["others"], found["sizes"]) == (["all but the scale"], ["composed scenes"], {"task": 20, "others": 20})

@@ -39,9 +39,9 @@ def ablate(
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     from diptych.core.data import ClassNames
+    from diptych.data.load import find_data
     from diptych.data.pools import pool_of
     from diptych.tasks.ablate import ablate as ablate_texts
-    from diptych.tasks.prove import find_data
     from diptych.tasks.record import write_json
 
     keys = options.file_keys(cache, verify)

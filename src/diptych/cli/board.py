@@ -59,10 +59,10 @@ def board_classify(
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
     from diptych.core.data import ClassNames
+    from diptych.data.load import find_data
     from diptych.data.splits import ValRule
     from diptych.tasks import comparison, report
     from diptych.tasks.board import MODEL, board
-    from diptych.tasks.prove import find_data
     from diptych.tasks.rows import Plan
     from diptych.tasks.unlabelled import Unlabelled
 

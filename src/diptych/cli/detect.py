@@ -100,8 +100,9 @@ def detect(
 
 def _folder(place: str, keys: FileKeys) -> Samples[Any]:
     from diptych.data.folders import ImageFiles, image_paths
+    from diptych.data.places import located
 
-    paths = image_paths(place)
+    paths = image_paths(located(place))
     if not paths:
         raise DataError(f"No normal photos below {place}: give a folder that holds some.")
     return ImageFiles(paths, keys)

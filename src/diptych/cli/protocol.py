@@ -41,10 +41,10 @@ def board_few_shot(
     verify: options.Verify = False,
 ) -> None:
     """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds."""
+    from diptych.data.load import find_data
     from diptych.data.splits import ValRule
     from diptych.tasks import protocol_page
     from diptych.tasks.protocol import protocol
-    from diptych.tasks.prove import find_data
     from diptych.tasks.rows import Plan
 
     slugs = options.words(methods) if methods else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
+    from diptych.data.places import located
     from diptych.tasks.boards.bench import Job
     from diptych.tasks.boards.caption import CaptionBench
     from diptych.tasks.boards.detect import AnomalyBench
@@ -173,7 +173,7 @@ def board_retrieve(
     from diptych.tasks.boards.retrieve import RecordBench
     from diptych.tasks.proofs.retrieve import find_linkage, read_linkage
 
-    found = Path(data).is_file()
+    found = located(data).is_file()
     opened = read_linkage(data, entity, shared.keys, image=image, text=text) if found else find_linkage(data, shared.keys)
     return RecordBench(opened, *shared.open(), shared.numbers)
 

@@ -31,7 +31,7 @@ def verify(
     verify: options.Verify = False,
 ) -> None:
     """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is another."""
-    from diptych.tasks.prove import find_data
+    from diptych.data.load import find_data
     from diptych.tasks.published import compare, published
 
     chosen = row or backbone

@@ -9,6 +9,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
+from diptych.data.places import captions_table
 from diptych.data.rows import all_inside, read_columns
 from diptych.data.tables import PATH_COLUMNS
 
@@ -31,7 +32,7 @@ def open_captioned(path: str | Path, image: str = "", text: str = "", keys: File
         UsageError: there is no such file, or a column is not there.
         DataError: the table is damaged, empty, or a row lacks picture or caption.
     """
-    table = Path(path)
+    table = captions_table(path)
     cells = {name: ["" if v is None else str(v) for v in column] for name, column in read_columns(table).items()}
     chosen = {
         "the pictures (--image)": image or next((c for c in PATH_COLUMNS if c in cells), ""),

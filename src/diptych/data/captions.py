@@ -14,6 +14,7 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
+from diptych.data.places import captions_table
 from diptych.data.rows import all_inside, read_columns
 from diptych.data.textfiles import read_text
 
@@ -81,7 +82,7 @@ def read_sentences(path: str | Path) -> TextPool:
         UsageError: there is no such file, or the table has no such column.
         DataError: the file is damaged, or holds no sentence.
     """
-    file = Path(path)
+    file = captions_table(path)
     if file.suffix.lower() == ".txt":
         found = [line.strip() for line in read_text(file, "sentences").splitlines()]
     else:
@@ -107,7 +108,7 @@ def read_captions(path: str | Path, columns: str, keys: FileKeys | None = None) 
     def opened(folder: str, cells: Sequence[str]) -> Samples[Any]:
         return ImageFiles(all_inside(folder, cells), keys)
 
-    data = read_typed(path, {"captions": Typed("captions", columns)}, opens=opened)
+    data = read_typed(captions_table(path), {"captions": Typed("captions", columns)}, opens=opened)
     rows = [(t.items, i, list(own)) for t in data.splits.values() for i, own in enumerate(t.columns["captions"].values)]
     for items, i, own in rows:
         if not own:

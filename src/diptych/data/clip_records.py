@@ -7,6 +7,7 @@ from typing import Any
 
 from diptych.data.formats.clip_folder import ClipFiles, open_clips
 from diptych.data.keys import FileKeys
+from diptych.data.places import located
 from diptych.data.records import Fact, Records
 
 
@@ -24,7 +25,7 @@ def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Record
     Raises:
         UsageError, DataError, MissingExtra: as ``open_clips``.
     """
-    data = open_clips([os.path.abspath(spec)], frames, keys)
+    data = open_clips([os.path.abspath(located(spec))], frames, keys)
     names: list[str] = []
     facts: list[dict[str, Fact]] = []
     for split, table in data.splits.items():

@@ -12,6 +12,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
+from diptych.data.places import located
 from diptych.data.rows import all_inside, in_order, read_columns
 from diptych.data.tables import LABEL_COLUMNS, PATH_COLUMNS
 
@@ -29,7 +30,7 @@ def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileK
         UsageError: nothing is there, or the column with groups or classes is not named.
         DataError: a column or a value is missing, or the folder has no such layout.
     """
-    path = Path(spec)
+    path = located(spec)
     table = path / "labels.csv" if (path / "labels.csv").is_file() else path
     if not table.is_dir():
         return _from_table(table, group, label, keys)

@@ -17,6 +17,7 @@ from diptych.data.formats.parquet import holds_images
 from diptych.data.formats.webdataset import is_tar_folder, is_tars, read_tar_folder, read_tars
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
+from diptych.data.places import located, present
 
 DEMOS = ("photos", "clothes")
 
@@ -31,6 +32,7 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
             read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face folders and Parquet files with pictures
             in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec folders with ground_truth (``read_mvtec``), and
             split_zhou_*.json (``read_coop_split``). Other formats have readers in ``data.formats`` that must be told more than a path.
+            A name in the folder of DIPTYCH_DATA stands for the path there, see ``located``; the data keep that name.
         keys: remembers content keys; None remembers them in the returned data only.
 
     Returns:
@@ -42,11 +44,15 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
     """
     if isinstance(spec, str) and spec.startswith("demo:"):
         return replace(class_folder(demo_folder(spec.removeprefix("demo:")), keys=keys), name=spec)
-    path = Path(spec)
+    path = located(spec)
+    return _open(path, keys) if path == Path(spec) else replace(_open(path, keys), name=str(spec))
+
+
+def _open(path: Path, keys: FileKeys | None) -> LabelledData:
     if path.is_dir():
         return _open_folder(path, keys)
     if is_tars(path):
-        return read_tars(spec)
+        return read_tars(path)
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
     if path.suffix.lower() == ".parquet" and holds_images(path):
@@ -72,6 +78,18 @@ def _open_folder(path: Path, keys: FileKeys | None) -> LabelledData:
     if is_tars(path):
         return read_tars(path)
     return class_folder(path, keys=keys)
+
+
+def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
+    """Open a data set as ``open_data`` does, where one that is absent is no mistake of the caller, such as a development set.
+
+    Raises:
+        NotAvailable: nothing of that name is here or in the folder of DIPTYCH_DATA.
+        DataError, UsageError: see ``open_data``.
+    """
+    if not name.startswith("demo:"):
+        present(name)
+    return open_data(name, keys)
 
 
 def demo_folder(name: str) -> Path:

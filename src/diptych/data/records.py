@@ -24,6 +24,7 @@ from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
+from diptych.data.places import located
 from diptych.data.rows import SUFFIXES as TABLES
 from diptych.data.rows import inside, read_columns
 from diptych.data.tables import PATH_COLUMNS
@@ -124,7 +125,7 @@ def open_records(spec: str, keys: FileKeys | None = None, *, image: str | None =
         from diptych.data.load import demo_folder
 
         return _folder(demo_folder(spec.removeprefix("demo:")), keys)
-    path = Path(spec)
+    path = located(spec)
     if path.is_dir():
         if is_metadata_folder(path) and (
             table := next((path / n for n in ("metadata.csv", "metadata.jsonl") if (path / n).is_file()), None)

@@ -19,6 +19,7 @@ from diptych.data.folders import class_folder
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.places import located
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
@@ -129,7 +130,8 @@ def check(
 
 
 def _open(spec: str | Path, keys: FileKeys | None) -> LabelledData:
-    return class_folder(spec, keys=keys, allow_empty=True) if Path(spec).is_dir() else open_data(spec, keys)
+    place = located(spec)
+    return class_folder(place, keys=keys, allow_empty=True) if place.is_dir() else open_data(spec, keys)
 
 
 def _look(data: LabelledData, run: Run) -> list[_Item]:

@@ -19,6 +19,7 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.places import located
 from diptych.data.textlines import open_lines
 from diptych.tasks.record import plain, read_json, write_json
 
@@ -40,6 +41,7 @@ def open_stream(source: str, images: str = "filepath", texts: str = "title") -> 
     from diptych.data.formats.pairs import open_pairs
     from diptych.data.formats.tars import open_tars
 
+    source = str(located(source))
     suffix = Path(source).suffix.lower()
     if suffix == ".txt":
         return open_lines(source)

@@ -8,11 +8,9 @@ field's protocol fixes three) show nothing, whatever they say.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,14 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import NotAvailable, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
-from diptych.data.load import open_data
+from diptych.data.load import find_data
 from diptych.data.pools import Pool, pool_of
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.interval import one_sided_lower
@@ -151,24 +149,6 @@ def prove(
         "skipped": [f"{path}: {reason}" for path, reason in skipped.items()],
     }
     return Proof(slug, shown, found, facts)
-
-
-def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
-    """Open a data set by name: "demo:...", a path, or a folder of that name in the folder that DIPTYCH_DATA names.
-
-    Raises:
-        NotAvailable: it is none of these.
-        UsageError: it is a folder here and one in DIPTYCH_DATA, as where results were written to a folder of the data set's name.
-    """
-    root = os.environ.get("DIPTYCH_DATA", "")
-    there = Path(root) / name
-    if root and not name.startswith(("demo:", ".")) and not Path(name).is_absolute() and there.exists():
-        if Path(name).exists() and not there.samefile(name):
-            raise UsageError(f"{name} is a folder here and one in DIPTYCH_DATA: write ./{name} for the first, or {there} for the other.")
-        return replace(open_data(there, keys), name=name)
-    if name.startswith("demo:") or Path(name).exists():
-        return open_data(name, keys)
-    raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give --data another one.")
 
 
 @dataclass

@@ -12,9 +12,10 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
+from diptych.data.load import find_data
 from diptych.data.pools import Pool, read_pool
 from diptych.tasks.board import board
-from diptych.tasks.prove import find_data, prove
+from diptych.tasks.prove import prove
 from diptych.tasks.record import engine_of, threads, versions
 from diptych.tasks.rows import Plan
 from diptych.tasks.unlabelled import Unlabelled

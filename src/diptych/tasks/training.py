@@ -23,8 +23,9 @@ from diptych.core.train import Learns, Objective, Recipe, everything
 from diptych.data.classnames import tidy
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
-from diptych.data.labelled import LabelledData
+from diptych.data.labelled import SPLIT_NAMES, LabelledData
 from diptych.data.load import open_data
+from diptych.data.places import captions_table, located
 from diptych.data.rows import read_columns
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
@@ -72,14 +73,16 @@ def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None
     """Open a data set that has labels or captions.
 
     Args:
-        spec: as ``open_data``; a table may name captions in columns.
+        spec: as ``open_data``; a table may name captions in columns, and so may captions.csv in a folder without train and test folders.
         captions: column or pattern such as "caption_*"; None looks for the usual names.
         keys: remembers content keys.
 
     Raises:
         DataError: there is no column of that name.
     """
-    path = Path(spec)
+    path = located(spec)
+    if path.is_dir() and not any(p.name.lower() in SPLIT_NAMES for p in path.iterdir()):
+        path = captions_table(spec)
     if not (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")):
         return open_data(spec, keys)
     import fnmatch

@@ -13,6 +13,7 @@ from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.places import located
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 """Suffixes of files that are taken for videos."""
@@ -68,7 +69,7 @@ def holds_clips(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a video, or a folder whose first file of any kind we know is one: pictures may be photos or frames."""
     if is_video(path):
         return True
-    for here, folders, files in os.walk(path):
+    for here, folders, files in os.walk(located(path)):
         folders.sort()
         for name in sorted(files):
             if not name.startswith((".", "__")) and Path(here, name).suffix.lower() in VIDEOS | set(PICTURES):
@@ -93,16 +94,17 @@ def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None
         DataError: there is no clip, or clips lie beside class folders.
         MissingExtra: a video, and PyAV is not installed.
     """
-    for path in paths:
-        if not Path(path).exists():
-            raise UsageError(f"There is no file or folder {path}: check the spelling.")
-    if len(paths) > 1 or is_clip(paths[0]):
-        return LabelledData(Path(paths[0]).stem, (), {"test": Table(ClipFiles(paths, frames, keys))})
-    root = Path(paths[0])
+    places = [located(path) for path in paths]
+    for place in places:
+        if not place.exists():
+            raise UsageError(f"There is no file or folder {place}: check the spelling.")
+    root = places[0]
+    if len(places) > 1 or is_clip(root):
+        return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(p) for p in places], frames, keys))})
     if not root.is_dir():
         raise UsageError(f"{root} is neither a video nor a folder of clips: clips end in {', '.join(sorted(VIDEOS))}.")
-    places = {SPLIT_NAMES[p.name.lower()]: p for p in _visible(root) if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)}
-    found = {split: _by_class(place) for split, place in (places or {"test": root}).items()}
+    parts = {SPLIT_NAMES[p.name.lower()]: p for p in _visible(root) if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)}
+    found = {split: _by_class(place) for split, place in (parts or {"test": root}).items()}
     classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
     if not any(clips for by_class in found.values() for clips in by_class.values()):
         raise DataError(f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each.")

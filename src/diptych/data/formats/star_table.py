@@ -11,6 +11,7 @@ from diptych.core.data import Subset, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.places import located
 from diptych.data.rows import read_columns
 
 CURVES, STARS = "light_curves", ("stars.csv", "objects.csv")
@@ -29,11 +30,12 @@ COLUMNS = {
 
 def holds_curves(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a folder with a table of measurements, or such a table: one that names objects, times and values."""
-    table = _table(Path(path))
+    path = located(path)
+    table = _table(path)
     if table is None:
         return False
     held = _header(table)
-    return table != Path(path) or all(_found(role, held) for role in ("id", "time", "value"))
+    return table != path or all(_found(role, held) for role in ("id", "time", "value"))
 
 
 def open_curves(path: str | os.PathLike[str], label: str | None = None) -> LabelledData:
@@ -52,7 +54,8 @@ def open_curves(path: str | os.PathLike[str], label: str | None = None) -> Label
         UsageError: no such file or folder.
         DataError: a column is missing, a star has no measurements, or a split is none.
     """
-    table = _table(Path(path))
+    path = located(path)
+    table = _table(path)
     if table is None:
         raise UsageError(f"{path} holds no light curves: give a table of measurements, or a folder with {CURVES}.csv or .parquet.")
     held = _header(table)
@@ -61,8 +64,8 @@ def open_curves(path: str | os.PathLike[str], label: str | None = None) -> Label
         asked = ", ".join(COLUMNS[missing[0]])
         raise DataError(f"{table} has no column for the {missing[0]} of a measurement, only {', '.join(held)}: call it one of {asked}.")
     curves = read_light_curves(table, str(roles["id"]), str(roles["time"]), str(roles["value"]), roles["error"], roles["band"])
-    name = Path(path).resolve().stem
-    stars = next((p for p in (table.with_name(s) for s in STARS) if table != Path(path) and p.is_file()), None)
+    name = path.resolve().stem
+    stars = next((p for p in (table.with_name(s) for s in STARS) if table != path and p.is_file()), None)
     if stars is None:
         if label is not None:
             raise DataError(f"There is no {STARS[0]} beside {table} that could hold the column {label!r}: add it.")

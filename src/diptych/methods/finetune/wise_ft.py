@@ -74,10 +74,10 @@ class WiseFT(Recipe):
             "The paper interpolates the image tower and a classifier made from prompts; here both towers, since prompts stay the head.",
         ),
         proof=ProofPlan(
-            claim="On photos of other classes than the task's, the averaged heads of lite classify above the fine-tuned ones.",
+            claim="After all weights of tiny have learnt photos of clothes, the average still names composed scenes, above the tuned ones.",
             control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
-            datasets=("clothing_small",),
-            minutes=2,
+            datasets=("towers:clothing_small",),
+            minutes=20,
         ),
         baseline=True,
     )

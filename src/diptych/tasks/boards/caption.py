@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from diptych import catalog
@@ -16,6 +15,7 @@ from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
+from diptych.data.places import captions_table
 from diptych.data.rows import all_inside
 from diptych.metrics.caption import cider_d
 from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
@@ -48,7 +48,7 @@ def open_captions(path: str, columns: str, texts: TextPool | None, keys: FileKey
     Raises:
         DataError: there is neither a train split nor texts, no other split is there, or no photo can be read.
     """
-    file = Path(path) / "captions.csv" if Path(path).is_dir() else Path(path)
+    file = captions_table(path)
     opened = lambda folder, cells: ImageFiles(all_inside(folder, cells), keys)  # noqa: E731
     data = read_typed(file, {"captions": Typed("captions", columns)}, opens=opened)
     split = next((s for s in ("test", "val") if s in data.splits), "" if texts is None else next(iter(data.splits)))

@@ -20,13 +20,14 @@ from diptych.data.classnames import tidy
 from diptych.data.foils import Foil, counted, foil, kinds
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.grouped import open_grouped
+from diptych.data.places import present
 from diptych.data.words import WordNet
 from diptych.features.embed import embed
 from diptych.features.word_spans import words
 from diptych.methods.audit.clip4dm import CLIP4DM
 from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, drop, predictions, relabelled, resampled
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.own import OwnTrial, data_folder
+from diptych.tasks.proofs.own import OwnTrial
 
 GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", "")})
 """Data set -> (group column, label column; "" finds it)."""
@@ -42,7 +43,7 @@ class GroupsTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim and control; see ``OwnTrial``. Intervals resample items within class and group, and seeds."""
-        folder, method = data_folder(name), CounterAnimal()
+        folder, method = present(name), CounterAnimal()
         group, label = GROUPS.get(folder.name, ("group", ""))
         data = open_grouped(folder, group, label)
         table, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), (PROMPT,))
@@ -116,7 +117,7 @@ class FoilTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claims, control and twins; see ``OwnTrial``."""
-        folder, wordnet = data_folder(name), WordNet.load()
+        folder, wordnet = present(name), WordNet.load()
         data = read_typed(folder / "captions.csv", {"captions": Typed("captions", "caption_*")})
         split = "val" if "val" in data.splits else next(iter(data.splits))
         said = [tuple(own) for own in data.split(split).columns["captions"].values]

@@ -18,11 +18,12 @@ from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.places import present
 from diptych.methods.caption.maccap import FittedMacCap, MacCap
 from diptych.methods.caption.nearest_caption import NearestCaption
 from diptych.metrics.caption import bleu, cider_d, rouge_l
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.own import OwnTrial, data_folder
+from diptych.tasks.proofs.own import OwnTrial
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +37,7 @@ class CaptionTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim, control and twins; see ``OwnTrial``."""
-        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
         test = data.split("val")
         references = [list(own) for own in test.columns["captions"].values]
         learnt = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)
@@ -95,7 +96,7 @@ class NearestTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim and control; see ``OwnTrial``."""
-        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
         test = data.split("val")
         references = [list(own) for own in test.columns["captions"].values]
         pool = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)

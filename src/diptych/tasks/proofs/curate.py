@@ -16,10 +16,11 @@ from diptych.core.data import Samples
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.places import present
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.metrics.interval import one_sided_lower
-from diptych.tasks.proofs.own import OwnTrial, data_folder
+from diptych.tasks.proofs.own import OwnTrial
 
 HEAD = 0.05
 """Share of the entries met that lies above t; the paper's 20,000 puts about 3 % there."""
@@ -57,7 +58,7 @@ class BalanceTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim, control and the size of the sets; see ``OwnTrial``."""
-        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
         texts = tuple(text for t in data.splits.values() for own in t.columns["captions"].values for text in own)
         curator, stream = MetaCLIP(), Captions(texts)
         plan = curator.plan(Kit(), stream, run)
@@ -145,7 +146,7 @@ class MismatchTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim and control; see ``OwnTrial``."""
-        data = read_typed(data_folder(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
         table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
         said = [tuple(own) for own in table.columns["captions"].values]
         kit, filter_ = Kit({"main": backbone}), CLIPScoreFilter(share=0.5)

@@ -23,11 +23,11 @@ from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.places import present
 from diptych.data.recapture import Recaptured
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.tasks.detect import Ranking, rank
 from diptych.tasks.proofs.classify import CHANCE, Claim
-from diptych.tasks.proofs.own import data_folder
 
 Fit = Callable[[Detector, Kit, Evidence[Any], Run], FittedDetector]
 
@@ -50,7 +50,7 @@ def find_anomalies(name: str, keys: FileKeys | None = None) -> LabelledData:
         UsageError: the folder has no train and test.
     """
     plain = name.removesuffix(RECAPTURED)
-    root = data_folder(plain)
+    root = present(plain)
     return _recaptured(open_data(root, keys), name) if plain != name else read_mvtec(root, keys)
 
 

@@ -1,4 +1,8 @@
-"""Proofs of fine-tuning: the heads of a backbone learn one set of classes; what do they know of it, and of others, afterwards?"""
+"""Proofs of fine-tuning: a backbone learns one set of classes; what does it know of it, and of others, afterwards?
+
+"NAME" trains the heads over frozen towers, and asks for the photos of other sets. "towers:NAME" trains every weight, and asks for composed
+scenes: what ``tiny`` knows, and a backbone of which only heads move does not lose.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone
+from diptych.core.backbone import Backbone, Inputs
 from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Recipe
+from diptych.core.train import Recipe, everything
 from diptych.data.classnames import tidy
+from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.places import present
+from diptych.data.scenes.captions import article
+from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
+from diptych.data.scenes.sprites import SpriteBank
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
@@ -27,7 +37,7 @@ from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.finetune.wise_ft import WiseFT
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
-from diptych.tasks.proofs.own import OwnTrial, data_folder
+from diptych.tasks.proofs.own import OwnTrial, hash_of
 from diptych.tasks.proofs.pairs import Arm
 from diptych.tasks.proofs.pretrain import Comparison, PairTrial, Side
 from diptych.train.recipe import train_space
@@ -37,10 +47,17 @@ Floats = NDArray[np.float64]
 
 FIT = Fit(lr=3e-4, batch=64, steps=200, decay=0.0, schedule=Schedule(warmup=20), log_every=50)
 """Settings of all heads, fixed before any result was seen; those that ``diptych finetune --parts heads`` takes."""
+TOWERS = "towers:"
+WHOLE = replace(FIT, lr=1e-4, steps=60)
+"""Settings of whole towers, fixed before any result was seen: 8 passes over 500 photos."""
 OTHERS = ("caltech40", "cifar10_small")
-"""Photos of other classes, on which forgetting is measured."""
+"""Photos of other classes, on which forgetting is measured where heads learn."""
+SCENES, SCENE_SEED = 500, 1_000_003
+"""Composed scenes, on which it is measured where towers learn; the seed is apart from every training seed."""
 TEMPLATE = "a photo of a {}."
 
+Asked = tuple[list[Inputs], NDArray[np.int64], ClassNames]
+"""Batches of pictures as the image encoder reads them, their labels and names."""
 Spoil = Callable[["TaskBench", Recipe, Table[Any], Run], tuple[Table[Any], Mapping[str, Any]]]
 
 
@@ -117,45 +134,56 @@ class TaskTrial:
             facts = {"name": kind, "shots": 0, "gain": low.value, "gain_lower95": low.low}
             beside.append({**facts, "twin": _measured(twin, self.where, seed)})
         sizes = {where: hits.shape[1] for where, hits in own.items()}
-        facts = {"data_hash": bench.hash, "split": "test", "items": sizes[self.where], "sizes": sizes, "others": list(OTHERS)}
-        return {**facts, "trains": sorted(bench.heads), "claims": claims, "controls": controls, "beside": beside}
+        facts = {"data_hash": bench.hash, "split": "test", "items": sizes[self.where], "sizes": sizes, "others": list(bench.others)}
+        trains = ["all but the scale"] if bench.whole else sorted(bench.heads)
+        return {**facts, "trains": trains, "claims": claims, "controls": controls, "beside": beside}
 
 
 class TaskBench:
-    """A task and other classes as trunk vectors, and what each training hit.
+    """A task and other classes, as trunk vectors or as pictures, and what each training hit.
 
     Args:
-        name: of the task: class folders.
-        backbone: whose heads learn.
+        name: of the task: class folders, or "towers:" and these.
+        backbone: which learns.
         run: device, cache and progress.
         seeds: of draws and orders.
     """
 
     def __init__(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> None:
         self.run, self.seeds, self.known = run, seeds, dict[int, tuple[Tuning, dict[str, Floats]]]()
-        task = open_data(data_folder(name))
-        self.space, self.heads = Headed(backbone), head_names(backbone)
-        self.tables: dict[str, list[tuple[Table[Any], ClassNames]]] = {"task": [], "others": []}
+        self.whole = name.startswith(TOWERS)
+        task = open_data(present(name.removeprefix(TOWERS)))
+        self.heads = head_names(backbone)
+        self.others = ("composed scenes",) if self.whole else OTHERS
+        self.space = backbone if self.whole else Headed(backbone)
+        self.classes = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
+        self.train = self._rows(task.split("train"))
+        self.asked = {"task": [self._asked(_held(task), self.classes)], "others": list[Asked]()}
         digest = hashlib.sha256(task.hash.encode())
-        names = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
-        self.classes, self.train = names, on_trunks(self.space, task.split("train"), run)
-        held = task.splits.get("test") or task.split("val")
-        self.tables["task"].append((on_trunks(self.space, held, run), names))
-        for other in OTHERS:
-            data = open_data(data_folder(other))
+        if self.whole:
+            scenes, names = _scenes()
+            digest.update(hash_of(scenes.items).encode())
+            self.asked["others"].append(self._asked(scenes, names))
+        for other in () if self.whole else OTHERS:
+            data = open_data(present(other))
             digest.update(data.hash.encode())
-            held = data.splits.get("test") or data.splits.get("val") or data.split("train")
-            self.tables["others"].append((on_trunks(self.space, held, run), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,))))
-        for tables in self.tables.values():
-            for _, own in tables:
-                self.space.memory.learn([p for row in own.prompts() for p in row], run)
+            self.asked["others"].append(self._asked(_held(data), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,))))
         self.hash = digest.hexdigest()
+
+    def _rows(self, table: Table[Any]) -> Table[Any]:
+        return on_trunks(self.space, table, self.run) if isinstance(self.space, Headed) else table
+
+    def _asked(self, table: Table[Any], names: ClassNames) -> Asked:
+        if isinstance(self.space, Headed):
+            self.space.memory.learn([p for row in names.prompts() for p in row], self.run)
+        items, parts = self._rows(table).items, np.array_split(np.arange(len(table)), len(table) // 128 + 1)
+        return [self.space.image.inputs([_picture(items[i]) for i in rows]) for rows in parts], table.labels(), names
 
     def hits(self, tuning: Tuning) -> dict[str, Floats]:
         """Return "task" and "others" -> (seeds, items) hits."""
         if id(tuning) not in self.known:
             rows = [self._hits(self._trained(tuning, replace(self.run, seed=s, workers=0, out=None))) for s in self.seeds]
-            self.known[id(tuning)] = tuning, {where: np.stack([r[where] for r in rows]) for where in self.tables}
+            self.known[id(tuning)] = tuning, {where: np.stack([r[where] for r in rows]) for where in self.asked}
         return self.known[id(tuning)][1]
 
     def _trained(self, tuning: Tuning, run: Run) -> Backbone:
@@ -163,21 +191,40 @@ class TaskBench:
             return self.space
         rows, parts = tuning.spoil(self, tuning.method, self.train, run) if tuning.spoil else (self.train, {})
         kit = Kit({"main": self.space, **parts})
-        made = train_space(tuning.method, kit, Evidence(train=rows), FIT, run, classes=self.classes, learns=self.heads.__contains__)
+        fit, learns = (WHOLE, everything) if self.whole else (FIT, self.heads.__contains__)
+        made = train_space(tuning.method, kit, Evidence(train=rows), fit, run, classes=self.classes, learns=learns)
         assert isinstance(made.space, Backbone)
         return made.space
 
+    @torch.inference_mode()
     def _hits(self, space: Backbone) -> dict[str, Floats]:
         out = {}
-        for where, tables in self.tables.items():
+        for where, sets in self.asked.items():
             parts = []
-            for table, names in tables:
-                with torch.inference_mode():
-                    x = normalize(space.image.encode(space.image.inputs([table.items[i] for i in range(len(table))])), dim=-1)
-                    w = normalize(space.text.encode(space.text.inputs([p for own in names.prompts() for p in own])), dim=-1)
-                parts.append((x @ w.T).argmax(1).numpy() == table.labels())
+            for batches, labels, names in sets:
+                x = normalize(torch.cat([space.image.encode(batch) for batch in batches]), dim=-1)
+                w = normalize(space.text.encode(space.text.inputs([p for own in names.prompts() for p in own])), dim=-1)
+                parts.append((x @ w.T).argmax(1).numpy() == labels)
             out[where] = np.concatenate(parts).astype(np.float64)
         return out
+
+
+def _held(data: LabelledData) -> Table[Any]:
+    return data.splits.get("test") or data.splits.get("val") or data.split("train")
+
+
+def _picture(item: Any) -> Any:
+    return Image.fromarray(item.image) if isinstance(item, Scene) else item
+
+
+def _scenes() -> tuple[Table[Any], ClassNames]:
+    """Return one coloured shape a picture, and the names of all pairs of colour and shape."""
+    bank = SpriteBank()
+    drawn, pairs = Scenes(SceneRecipe(bank), SCENES, SCENE_SEED), bank.combinations()
+    objects = [drawn[i].objects[0] for i in range(SCENES)]
+    labels = np.array([pairs.index((o.colour or "", o.noun)) for o in objects])
+    names = ClassNames(tuple(article(f"{colour} {shape}") for colour, shape in pairs), ("a photo of {}.",))
+    return Table(drawn, {"label": Column("label", labels)}), names
 
 
 def _measured(hits: Mapping[str, Floats], where: str, seed: int) -> dict[str, Any]:

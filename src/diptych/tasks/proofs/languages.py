@@ -22,12 +22,12 @@ from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.places import present
 from diptych.data.scenes.sprites import Picture, read_emoji
 from diptych.methods.pretrain.rs_m_clip import RSMClip
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.metrics.retrieval import first_ranks
 from diptych.tasks.proofs.classify import CHANCE
-from diptych.tasks.proofs.own import data_folder
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
@@ -106,7 +106,7 @@ def find_named(name: str) -> Named:
     Raises:
         NotAvailable: the emoji table is not there, or has no such emoji.
     """
-    table = data_folder(name) / "emoji.parquet"
+    table = present(name) / "emoji.parquet"
     learnt, asked = (read_emoji(table, style, GROUPS) for style in ("google", "twitter"))
     languages = (ENGLISH, *SCRIPTS)
     known = [i for i, p in enumerate(learnt) if set(p.names) >= set(languages) and not any(_latin(p.names[s]) for s in SCRIPTS)]

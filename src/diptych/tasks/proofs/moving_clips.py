@@ -28,6 +28,7 @@ from diptych.core.run import Run
 from diptych.data.folders import image_paths
 from diptych.data.formats.clips import FrameFolders
 from diptych.data.images import open_image
+from diptych.data.places import present
 from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
 from diptych.features.clips import ClipEncoder, PooledFrames, image_head
@@ -35,7 +36,7 @@ from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 from diptych.tasks.proofs.classify import CHANCE
-from diptych.tasks.proofs.own import Hits, claim, control, data_folder, hash_of, twin
+from diptych.tasks.proofs.own import Hits, claim, control, hash_of, twin
 
 Spoil = Callable[[Table[Any], Run], Table[Any]]
 
@@ -109,7 +110,7 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
     Raises:
         NotAvailable: the stamps or the photos are not on this machine.
     """
-    root = data_folder(name, "stamps.csv")
+    root = present(name, "stamps.csv")
     if not (root.parent / "coco_mini" / "images").is_dir():
         raise NotAvailable(f"The photos {root.parent / 'coco_mini'} are not here: the things move over them.")
     photos = [_square(open_image(p)) for p in image_paths(root.parent / "coco_mini" / "images")]
@@ -246,7 +247,7 @@ class ClipTrial:
     def _counts(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Count right answers on real clips, which are too few for shares; learn where the set has a train split."""
         file, column, prompt = REAL[Path(name).name]
-        root = data_folder(name, file)
+        root = present(name, file)
         with (root / file).open(encoding="utf-8", newline="") as opened:
             rows = list(csv.DictReader(opened))
         items = FrameFolders([str(root / r[column]) for r in rows], 2 if root.name == "exercise_pairs" else FRAMES)

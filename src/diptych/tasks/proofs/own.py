@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Samples
-from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 
@@ -48,22 +45,6 @@ class OwnTrial(Protocol):
             NotAvailable: the data set is not on this machine.
         """
         ...
-
-
-def data_folder(name: str, file: str = "") -> Path:
-    """Return the folder of a data set: a path, or a folder of that name in the folder that DIPTYCH_DATA names.
-
-    Args:
-        name: of the data set.
-        file: that the folder must hold; "": any folder will do.
-
-    Raises:
-        NotAvailable: it is not there.
-    """
-    path = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not ((path / file).is_file() if file else path.is_dir()):
-        raise NotAvailable(f"The data set {name} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path.")
-    return path
 
 
 def hash_of(*samples: Samples[Any]) -> str:

@@ -22,11 +22,11 @@ from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Trained, everything
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.labelled import LabelledData
+from diptych.data.places import present
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, HeadSpace, head_names, on_trunks
 from diptych.metrics.retrieval import first_ranks
 from diptych.metrics.spread import effective_rank
-from diptych.tasks.proofs.own import data_folder
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
@@ -44,7 +44,7 @@ def find_captions(name: str) -> LabelledData:
     Raises:
         NotAvailable: it is not there.
     """
-    return read_typed(data_folder(name, "captions.csv") / "captions.csv", {"captions": Typed("captions", "caption_*")})
+    return read_typed(present(name, "captions.csv") / "captions.csv", {"captions": Typed("captions", "caption_*")})
 
 
 @dataclass(frozen=True)

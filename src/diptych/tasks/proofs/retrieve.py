@@ -24,9 +24,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
+from diptych.data.places import present
 from diptych.data.records import Records, joined, open_records
 from diptych.metrics.retrieval import candidates, first_ranks
-from diptych.tasks.proofs.own import OwnTrial, claim, control, data_folder
+from diptych.tasks.proofs.own import OwnTrial, claim, control
 
 PARTS = 3
 """Parts into which entities are dealt."""
@@ -74,7 +75,7 @@ def find_linkage(name: str, keys: FileKeys | None = None) -> LinkageData:
         NotAvailable: it is not there.
         UsageError: it is another set.
     """
-    folder = data_folder(name)
+    folder = present(name)
     if (folder / "catalogue.csv").is_file():
         photos = open_records(str(folder / "photos.csv"), keys, image="path").only("image")  # file names are no text that a photo carries
         entries = open_records(str(folder / "catalogue.csv"), keys, image="iconic_image", text="description")

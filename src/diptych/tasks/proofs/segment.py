@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +23,7 @@ from diptych.data.classnames import tidy
 from diptych.data.formats.semantic import read_semantic
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.places import present
 from diptych.data.scenes.composed import mosaic_data, pasted_data
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.segmentation import chance, miou_bootstrap, miou_gain, pixel_accuracy
@@ -91,21 +90,14 @@ def find_masks(name: str) -> LabelledData:
     kind, _, plain = name.partition(":")
     if kind not in ("mosaic", "paste") or not plain:
         return _masked(name)
-    data = _masked(plain) if kind == "paste" else open_data(_place(plain))
+    data = _masked(plain) if kind == "paste" else open_data(present(plain))
     table = data.splits.get("test") or data.split("val")
     made = mosaic_data if kind == "mosaic" else pasted_data
     return made(name, table, data.classes, COMPOSED)
 
 
-def _place(name: str) -> Path:
-    root = Path(name) if Path(name).exists() else Path(os.environ.get("DIPTYCH_DATA", "")) / name
-    if not root.exists():
-        raise NotAvailable(f"The photos {name} are not here: set DIPTYCH_DATA to the folder that holds them, or give a path.")
-    return root
-
-
 def _masked(name: str) -> LabelledData:
-    root = _place(name)
+    root = present(name)
     table = next((t for t in TABLES if (root / t).is_file() and (root / "classes.csv").is_file()), None)
     if table is None:
         raise NotAvailable(
@@ -135,7 +127,7 @@ def teach(
     if "unlabelled" not in needs.evidence:
         return Kit(parts), Evidence()
     if photos is None:
-        photos = next(iter(open_data(_place(PHOTOS)).splits.values())).items
+        photos = next(iter(open_data(present(PHOTOS)).splits.values())).items
     return Kit(parts), Evidence(unlabelled=photos)
 
 

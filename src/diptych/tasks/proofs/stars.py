@@ -27,9 +27,10 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.halves import halves
+from diptych.data.places import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
 from diptych.methods.extend.astrom3 import MODALITIES, AstroM3, StarEncoder, StarSpace
-from diptych.tasks.proofs.own import Hits, claim, control, data_folder, hash_of, twin
+from diptych.tasks.proofs.own import Hits, claim, control, hash_of, twin
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
@@ -67,7 +68,7 @@ class Night:
 
 def variables(name: str) -> Night:
     """Read variable stars of several classes (``asas_variables``), or the two kinds of RR Lyrae stars in the band g (``rrlyrae_snia``)."""
-    root = data_folder(name, "light_curves.parquet")
+    root = present(name, "light_curves.parquet")
     several = (root / "stars.csv").is_file()
     identity, value, error, label = (
         ("star_id", "mag", "mag_err", "coarse_class") if several else ("object_id", "value", "error", "class_name")
@@ -90,7 +91,7 @@ def variables(name: str) -> Night:
 
 def supernovae(name: str) -> Stars:
     """Read the supernovae that have photometry (the band with most points), a spectrum (the first), and metadata."""
-    root = data_folder(name, "spectra.parquet")
+    root = present(name, "spectra.parquet")
     with (root / "objects.csv").open(encoding="utf-8", newline="") as file:
         rows = {r["name"]: r for r in csv.DictReader(file)}
     curves = read_light_curves(root / "photometry.parquet", "name", "time_mjd", "mag", "mag_err", "band")
