@@ -32,7 +32,7 @@ from diptych.features.embed import embed
 from diptych.methods.classify.fudd import FuDD
 from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
 from diptych.tasks.board import board
-from diptych.tasks.rows import Plan
+from diptych.tasks.plan import Plan
 
 SIX = ("zero-shot", "perceptionclip", "gda", "tip-adapter", "caps-adapter", "linear-probe")
 

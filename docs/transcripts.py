@@ -1,8 +1,9 @@
-"""Run the commands of the pages again and put what they print below them: ``python docs/transcripts.py [PAGE ...]``.
+"""Run the commands of the pages again and put what they print below them: ``python docs/transcripts.py [--on-data] [PAGE ...]``.
 
 A block that follows the line ``<!-- run -->`` is a transcript: its first line is the command. It runs in a temporary folder with a cache
 of its own, offline, without a shell. The folder holds what the commands name: the photos and the clothes that ship, a few texts and tables,
-clips of the project's own generator, and the skeleton of a checkout.
+clips of the project's own generator, and the skeleton of a checkout. A block after ``<!-- run on data -->`` names development sets: it runs
+where DIPTYCH_DATA is set, and stays as it is elsewhere. ``--on-data`` runs these alone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+DATA = "DIPTYCH_DATA"
 PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
 PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,]+/s)?\s*$")
 """Lines that say how far a long run is: no two runs have the same."""
-BLOCK = re.compile(r"<!-- run -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
+BLOCK = re.compile(r"<!-- run( on data)? -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
 
 SENTENCES = (
     "A man looks through a camera on a tripod.",
@@ -104,28 +106,36 @@ def write_checkout(folder: Path) -> None:
     shutil.copy(PACKAGE / "tasks" / "proofs" / "classify.py", folder / "src/diptych/tasks/proofs")
 
 
-def transcript(command: str, folder: str) -> str:
+def transcript(command: str, folder: str, mark: str = "") -> str:
     """Return the block of one command: what stands on stdout, then on stderr."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_")}
+    given = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_") or (mark and name == DATA)}
     given |= {"COLUMNS": "110", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "DIPTYCH_CACHE": f"{folder}/cache"}
     words = [sys.executable, "-m", "diptych.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=given, check=False)
     lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines() if not PROGRESS.match(line)]
     shown = "\n".join(lines)
-    for place, called in ((f"{folder}/cache", "~/.cache/diptych"), (f"{PACKAGE}/", "diptych/"), (f"{Path.home()}/", "~/")):
+    data = f"{os.environ.get(DATA) or '/nowhere'}/"
+    places = {data: "", f"{folder}/cache": "~/.cache/diptych", f"{PACKAGE}/": "diptych/", f"{Path.home()}/": "~/"}
+    for place, called in places.items():
         shown = shown.replace(place, called)
-    return f"<!-- run -->\n```console\n$ {command}\n{shown}\n```"
+    return f"<!-- run{mark} -->\n```console\n$ {command}\n{shown}\n```"
 
 
-def main(pages: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Write the pages; all without names."""
-    here = Path(__file__).parent / "cli"
-    found = [here / f"{name}.md" for name in pages] or sorted(here.glob("*.md"))
+    here, only = Path(__file__).parent / "cli", "--on-data" in arguments
+    found = [here / f"{name}.md" for name in arguments if name != "--on-data"] or sorted(here.glob("*.md"))
+
+    def again(block: re.Match[str]) -> str:
+        mark = block[1] or ""
+        runs = bool(os.environ.get(DATA)) if mark else not only
+        return transcript(block[2], folder, mark) if runs else block[0]
+
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))
         for page in found:
             text = page.read_text(encoding="utf-8")
-            page.write_text(BLOCK.sub(lambda m: transcript(m[1], folder), text), encoding="utf-8")
+            page.write_text(BLOCK.sub(again, text), encoding="utf-8")
 
 
 if __name__ == "__main__":

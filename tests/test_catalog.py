@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_an_entry_point_that_is_no_system_is_an_error(monkeypatch: pytest.Monkey
 
 SYSTEM = """
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 from diptych.core.card import Card, Needs
 from diptych.core.method import Method
 
@@ -124,6 +124,79 @@ def test_build_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: d
     written(monkeypatch, tmp_path, **files)
     with pytest.raises(UsageError, match=message):
         catalog.build()
+
+
+RESULT = {"shown": True, "stage": "reduced", "seeds": [1, 2, 3], "backbone": "lite", "date": "2026-11-24T19:26:08+00:00"}
+
+
+def with_result(monkeypatch: pytest.MonkeyPatch, root: Path, text: str) -> Path:
+    """Let the methods be one system with a proof, and its written result be ``text``."""
+    plan = 'proof=ProofPlan("c", "k", ("a", "b")), '
+    system = SYSTEM.replace("Card, Needs", "Card, Needs, ProofPlan").replace('"nothing")', f'"nothing", {plan})')
+    (root / "methods").mkdir()
+    written(monkeypatch, root / "methods", probe__own=system.format(name="Own", slug="own", verb="probe"))
+    monkeypatch.setattr(catalog, "RESULTS", root / "results")
+    monkeypatch.setattr(catalog, "INDEX", root / "catalog.json")
+    (root / "results").mkdir()
+    if text:
+        (root / "results" / "own.json").write_text(text, encoding="utf-8")
+    return root / "results"
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "shown, reduced, 3 seeds"),
+        ({"seeds": [1, 2, 3, 4, 5]}, "shown, reduced"),
+        ({"shown": False, "stage": None, "seeds": [1, 2, 3, 4, 5]}, "not shown"),
+    ],
+)
+def test_the_index_says_what_the_written_result_reached_and_calls_the_plan_a_plan(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: dict[str, Any], words: str
+) -> None:
+    result = {**RESULT, **told}
+    with_result(monkeypatch, tmp_path, json.dumps({**result, "datasets": [{"dataset": "a", "items": 9}]}))
+    (entry,) = catalog.build()
+    assert entry["result"] == {**result, "seeds": len(result["seeds"]), "datasets": ["a"], "date": "2026-11-24"}
+    assert entry["proof"]["planned_stage"] == "reduced"
+    assert "stage" not in entry["proof"]
+    assert catalog.reached(entry) == words
+
+
+def test_what_was_not_proved_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_result(monkeypatch, tmp_path, "")
+    (entry,) = catalog.build()
+    assert entry["result"] is None
+    assert catalog.reached(entry) == "not run"
+    assert catalog.reached({**entry, "proof": None}) == "none planned"
+
+
+def test_a_new_result_makes_the_index_stale_and_without_results_it_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    results = with_result(monkeypatch, tmp_path, json.dumps({**RESULT, "datasets": []}))
+    assert catalog.main(["--write"]) == 0
+    results.rename(tmp_path / "elsewhere")  # an installed package holds no results
+    assert catalog.main(["--check"]) == 0
+    (tmp_path / "elsewhere").rename(results)
+    (results / "own.json").write_text(json.dumps({**RESULT, "shown": False, "stage": None, "datasets": []}))
+    assert catalog.main(["--check"]) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "figure"}'])
+def test_a_file_that_is_no_result_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
+    with_result(monkeypatch, tmp_path, text)
+    with pytest.raises(UsageError, match=r"own\.json is no result of a proof: run 'diptych prove own --overwrite'"):
+        catalog.build()
+
+
+def test_the_packaged_index_claims_no_stage_that_was_not_shown() -> None:
+    cards = {c["slug"]: c for c in catalog.cards()}
+    assert all("stage" not in (c["proof"] or {}) for c in cards.values())
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((Path(__file__).parents[1] / "results").glob("*.json"))]
+    told = {r["slug"]: r for r in results if r.get("kind") == "proof"}
+    assert {slug for slug, c in cards.items() if c["result"]} == set(told)
+    for slug, result in told.items():
+        own = cards[slug]["result"]
+        assert (own["shown"], own["stage"]) == (result["shown"], result["stage"])
 
 
 def test_write_and_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

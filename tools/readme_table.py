@@ -1,4 +1,4 @@
-"""Write the table of systems in README.md from the cards: ``python tools/readme_table.py [--check]``."""
+"""Write the table of systems in README.md from the built index: ``python tools/readme_table.py [--check]``."""
 
 from __future__ import annotations
 
@@ -7,29 +7,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from diptych.catalog import reached
+
 ROOT = Path(__file__).resolve().parent.parent
-SEEDS = 5
-"""What a proof takes; fewer are named, since they prove less."""
 START, END = "<!-- systems -->\n", "<!-- /systems -->"
 
 
-def table(cards: list[dict[str, Any]], results: Path) -> str:
-    """Return a Markdown table: system, verb, what it trains, what its proof showed."""
+def table(cards: list[dict[str, Any]]) -> str:
+    """Return a Markdown table: system, verb, what it trains, what its proof reached."""
     rows = ["| system | verb | trains | proof |", "|---|---|---|---|"]
     for card in sorted(cards, key=lambda c: (c["verb"], not c["baseline"], c["slug"])):
         kind = " (baseline)" if card["baseline"] else ""
-        rows.append(f"| [{card['name']}]({card['url']}){kind} | `{card['verb']}` | {card['trains']} | {proof(card, results)} |")
+        rows.append(f"| [{card['name']}]({card['url']}){kind} | `{card['verb']}` | {card['trains']} | {proof(card)} |")
     return "\n".join(rows) + "\n"
 
 
-def proof(card: dict[str, Any], results: Path) -> str:
-    """Say what the written result says; nothing is claimed without one."""
-    path = results / f"{card['slug']}.json"
-    if not path.is_file():
-        return "not run yet" if card["proof"] else "none planned"
-    found = json.loads(path.read_text())
-    few = f", {len(found['seeds'])} seeds" if len(found["seeds"]) < SEEDS else ""
-    return f"[{'shown, ' + found['stage'] if found['shown'] else 'not shown'}{few}](results/{path.name})"
+def proof(card: dict[str, Any]) -> str:
+    """Say what the index says of the written result, and link it."""
+    return f"[{reached(card)}](results/{card['slug']}.json)" if card["result"] else reached(card)
 
 
 def main() -> int:
@@ -38,7 +33,7 @@ def main() -> int:
     text = readme.read_text(encoding="utf-8")
     head, rest = text.split(START)
     cards = json.loads((ROOT / "src/diptych/catalog.json").read_text(encoding="utf-8"))
-    new = head + START + table(cards, ROOT / "results") + END + rest.split(END)[1]
+    new = head + START + table(cards) + END + rest.split(END)[1]
     if "--check" in sys.argv:
         return int(new != text)
     readme.write_text(new, encoding="utf-8")

@@ -10,19 +10,21 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diptych import catalog
-from diptych.metrics.significance import cliques, critical_difference, mean_ranks
+from diptych.metrics.significance import cliques, critical_difference, holm, mean_ranks
 from diptych.tasks import plots
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARDS, PAGE, FIGURES = ROOT / "results" / "boards", ROOT / "docs" / "which-classifier.md", ROOT / "docs" / "figures"
 LEVEL = 0.05
+MARK = "†"
+"""Stands behind the number of a row that has fewer seeds than its board planned."""
 BASE = ("zero-shot", "ensemble")
 EVIDENCE = {"texts": "descriptions", "unlabelled": "photos without labels"}
 STYLE = (
@@ -35,13 +37,25 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row of one board."""
+    """One row of one board.
+
+    Args:
+        board: its file; ``dataset`` and ``backbone``: what it measured, and with what.
+        data: the row as it stands there.
+        given: the evidence that the system needs.
+        planned: seeds that the board planned for it.
+        above: 1 + p-values of the board, as corrected there, that are larger than its own.
+        p: corrected over all rows of the page with its data set and backbone; None for the zero-shot ensemble.
+    """
 
     board: str
     dataset: str
     backbone: str
     data: Mapping[str, Any]
     given: tuple[str, ...]
+    planned: int
+    above: int
+    p: float | None = None
 
     @property
     def name(self) -> str:
@@ -73,21 +87,25 @@ class Row:
         return f"{_link(self)} {self.acc:.1f} ({100 * low:.1f}-{100 * high:.1f})"
 
     @property
+    def short(self) -> bool:
+        """Whether the board was cut before it had all seeds: then it is no mean over them, and nothing is claimed of it."""
+        return len(self.data["seeds"]) < self.planned
+
+    @property
     def change(self) -> int:
         """1 and -1 where it beats and loses to the zero-shot ensemble after Holm's correction, else 0."""
-        gain, p = self.data["gain"], self.data["p_holm"]
-        return 0 if gain is None or p is None or p >= LEVEL else int(np.sign(gain["acc1"]))
+        return 0 if self.short or self.p is None or self.p >= LEVEL else int(np.sign(self.data["gain"]["acc1"]))
 
     @property
     def cell(self) -> str:
-        """Accuracy, bold where it is better than zero-shot, in italics where it is worse."""
-        return {1: "**{}**", 0: "{}", -1: "*{}*"}[self.change].format(f"{self.acc:.1f}")
+        """Accuracy, bold where it is better than zero-shot, in italics where it is worse, marked where it has fewer seeds."""
+        return {1: "**{}**", 0: "{}", -1: "*{}*"}[self.change].format(f"{self.acc:.1f}") + (MARK if self.short else "")
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
     """Return the rows of all boards of classify, in the order of their file names, and the boards.
 
-    A data set may have several boards with one backbone; a row that stands on two is taken from the first.
+    A data set may have several boards with one backbone; a row that stands on two is taken from the first that has all its seeds.
     """
     needs = {card["slug"]: tuple(card["needs"]["evidence"]) for card in catalog.cards()}
     rows: dict[tuple[Any, ...], Row] = {}
@@ -97,21 +115,65 @@ def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
         if board.get("kind") == "board" and board.get("verb", "classify") == "classify":
             boards.append(board)
             for r in board["rows"]:
-                row = Row(path.name, board["dataset"], board["spec"]["name"], r, needs.get(r["method"], ()))
-                rows.setdefault((row.backbone, row.dataset, row.name, r["shots"]), row)
-    return list(rows.values()), boards
+                given, planned = needs.get(r["method"], ()), len(_planned(board, r))
+                above = 1 + sum((other["p_holm"] or 0) > (r["p_holm"] or 0) for other in board["rows"])
+                row = Row(path.name, board["dataset"], board["spec"]["name"], r, given, planned, above)
+                key = (row.backbone, row.dataset, row.name, r["shots"])
+                if key not in rows or (rows[key].short and not row.short):
+                    rows[key] = row
+    return _corrected(list(rows.values())), boards
+
+
+def _planned(board: Mapping[str, Any], row: Mapping[str, Any]) -> list[int]:
+    """Return the seeds that a board planned for a row: a system that draws nothing has the seed 0 alone."""
+    return [0] if row["shots"] == 0 and row["seeds"] == [0] else list(board["seeds"])
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with their p-values corrected by Holm over all that share a data set and a backbone, however boards were cut.
+
+    A board that holds no raw p-value holds (M - i + 1) p of the i-th smallest of M, or more where a smaller p gave more. So a raw p is at
+    most the corrected one over (M - i + 1), and that is what is corrected anew. Of rows whose corrected ones are equal it is not known
+    which is the larger: the largest bounds are theirs, and all get the largest p that comes of these.
+    """
+    found = list(rows)
+    for own in {(r.backbone, r.dataset): None for r in rows}:
+        places = [i for i, r in enumerate(rows) if (r.backbone, r.dataset) == own and r.data["p_holm"] is not None]
+        ties: dict[tuple[Any, ...], list[int]] = {}
+        raw = []
+        for n, i in enumerate(places):
+            data = rows[i].data
+            tie = ties.setdefault((n,) if "p" in data else (rows[i].board, data["p_holm"]), [])
+            raw.append(data["p"] if "p" in data else data["p_holm"] if data["p_holm"] >= 1 else data["p_holm"] / (rows[i].above + len(tie)))
+            tie.append(n)
+        adjusted = holm(raw)
+        for tie in ties.values():
+            for n in tie:
+                found[places[n]] = replace(rows[places[n]], p=max(adjusted[m] for m in tie))
+    return found
+
+
+_RAW = (
+    "Some boards hold p-values only as corrected over their own rows: for these the largest raw p-value that such a one allows is taken, "
+    "so that a difference may be missed, and none is invented. "
+)
 
 
 def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
     """Return the page, and file name -> SVG of its figures."""
+    cut = any(row.short for row in rows)
     parts = [
         "# Which classifier should I use?",
         "",
         "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, behind its link. "
         'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the zero-shot '
-        f"ensemble, corrected by Holm over the rows of its board, at {100 * LEVEL:.0f} %. On your own photos: "
+        f"ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at {100 * LEVEL:.0f} %. "
+        + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
+        + (f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. " if cut else "")
+        + "On your own photos: "
         "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set leans high. Fit "
-        "seconds are the largest of a system's boards, the first encoding of its texts included, on the machines that the boards name.",
+        "seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
+        "seconds count the first encoding of texts in.",
         "",
         *_short(rows),
     ]
@@ -132,14 +194,15 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
 
 
 def _short(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield for each backbone and need the system that is best on most sets."""
+    """Yield for each backbone and need the system that is best on most sets, of the rows that have all seeds."""
     yield "## In short"
     yield ""
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
         for needs in sorted({row.needs for row in own}, key=_order):
-            group = [row for row in own if row.needs == needs]
-            best = _best(group)
+            best = _best([row for row in own if row.needs == needs and not row.short])
+            if not best:
+                continue
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
             base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
@@ -157,16 +220,27 @@ def _section(rows: Sequence[Row]) -> Iterator[str]:
     for name in dict.fromkeys(r.name for r in rows):
         own = [r for r in rows if r.name == name]
         cells = [place[name, one].cell if (name, one) in place else "–" for one in sets]
-        compared = [r for r in own if r.data["gain"] is not None]
+        compared = [r for r in own if r.data["gain"] is not None and not r.short]
         better = f"{sum(r.change > 0 for r in compared)} of {len(compared)}" if compared else "–"
         yield f"| {own[0].called} | {' | '.join(cells)} | {better} | {max(r.data['seconds']['fit'] for r in own):.1f} |"
+    cut: dict[str, list[str]] = {}
+    for r in rows:
+        if r.short:
+            cut.setdefault(f"{len(r.data['seeds'])} of {r.planned} on {r.dataset}", []).append(f"`{r.name}`")
+    if cut:
+        yield ""
+        yield f"{MARK} Fewer seeds: {'; '.join(f'{seeds} for ' + ', '.join(names) for seeds, names in cut.items())}."
 
 
 def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], str, str] | None:
-    """Return sentences, file name and figure of the mean ranks over the sets that have so many shots; None for fewer than two sets."""
-    sets = _sets([r for r in rows if r.data["shots"] == shots])
-    place = {(r.name, r.dataset): r for r in rows if r.data["shots"] in (0, shots) and r.dataset in sets}
-    names = [n for n in dict.fromkeys(n for n, _ in place) if all((n, one) in place for one in sets)]
+    """Return sentences, file name and figure of the mean ranks over the sets that have so many shots; None for fewer than two sets.
+
+    A row with fewer seeds counts as none.
+    """
+    sets = _sets([r for r in rows if r.data["shots"] == shots and not r.short])
+    within = [r for r in rows if r.data["shots"] in (0, shots) and r.dataset in sets]
+    place = {(r.name, r.dataset): r for r in within if not r.short}
+    names = [n for n in dict.fromkeys(r.name for r in within) if all((n, one) in place for one in sets)]
     if len(sets) < 2 or len(names) < 2:
         return None
     ranks = mean_ranks(np.array([[place[n, one].acc for n in names] for one in sets])).tolist()
@@ -175,7 +249,8 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
     svg = plots.critical_difference(names, ranks, difference, cliques(ranks, difference))
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
     best = names[int(np.argmin(ranks))]
-    left = [n for n in dict.fromkeys(n for n, _ in place) if n not in names]
+    left = [n for n in dict.fromkeys(r.name for r in within) if n not in names]
+    cut = [one for one in _sets([r for r in rows if r.data["shots"] == shots]) if one not in sets]
     count = f"{shots} shot{'' if shots == 1 else 's'}"
     spread = max(ranks) - min(ranks)
     said = "the first and the last differ by more" if spread > difference else "no two of them differ by more"
@@ -187,22 +262,28 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         f"{len(names)} systems on {len(sets)} sets ({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance (Nemenyi's test at "
         f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
-        + (f" Not on all of these sets, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else ""),
+        + (f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else "")
+        + (f" Not among the sets, for every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
     ]
     return words, file, svg
 
 
 def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield why rows are missing from boards, each reason once."""
+    """Yield why rows, or seeds of them, are on no board of their set, each reason once."""
     found: dict[str, dict[str, list[str]]] = {}
-    elsewhere = {(board["dataset"], row.get("label")) for board in boards for row in board["rows"]}
+    there: dict[tuple[str, str], dict[int, bool]] = {}  # set, label -> shots -> whether some board has all its seeds
     for board in boards:
-        for label, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
-            if (board["dataset"], label) in elsewhere:
+        for row in board["rows"]:
+            shots = there.setdefault((board["dataset"], row["label"]), {})
+            shots[row["shots"]] = shots.get(row["shots"], False) or len(row["seeds"]) == len(_planned(board, row))
+    for board in boards:
+        for key, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
+            label, at, said, wanted = _cut(key, reason, board["shots"])
+            elsewhere = there.get((board["dataset"], label), {})
+            if all(elsewhere.get(s) for s in wanted) if at is not None else 0 in elsewhere or set(wanted) <= set(elsewhere):
                 continue
-            said = re.sub(r"^\d+ shots?, seed \d+ and what follows|^seed \d+ and what follows", "some rows", reason)
             rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
-            sets = rows.setdefault(re.sub(r", seed \d+$", "", label), [])
+            sets = rows.setdefault(label + (at or ""), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
     tried = {row["method"] for board in boards for row in board["rows"]}
@@ -216,6 +297,16 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for reason, labels in found.items():
         told = "; ".join(label + " (" + ", ".join(sets) + ")" for label, sets in labels.items())
         yield f"- {told}: {reason}"
+
+
+def _cut(key: str, reason: str, shots: Sequence[int]) -> tuple[str, str | None, str, list[int]]:
+    """Return of one entry of a board the label, from where on it lacks runs (None: it has none at all), why, and the shots it lacks."""
+    late = re.match(r"((?:(\d+) shots?, )?seed \d+ and what follows) (left out: .*)", reason, re.DOTALL)
+    if late:
+        first = int(late[2] or 0)
+        return key, f", {late[1]}", late[3], [s for s in shots if s >= first] if first else [0]
+    run = re.fullmatch(r"(.*?)(, (\d+) shots?)?, seed \d+", key)
+    return (run[1], run[2] or "", reason, [int(run[3] or 0)]) if run else (key, None, reason, list(shots))
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:

@@ -1,9 +1,10 @@
 """Finds systems by file name: ``diptych/methods/<verb>/<stem>.py`` holds the one system whose slug is the stem with dashes.
 
-Cards are read from the built index ``catalog.json``, so listing systems loads no torch. After a card or a file changed:
+Cards are read from the built index ``catalog.json``, so listing systems loads no torch. It also says what the written proofs of the
+checkout reached, since results are not packaged. After a card, a file or a result changed:
 
     python -m diptych.catalog --write        rebuild the index
-    python -m diptych.catalog --check        exit 1 if the index is not what the files say
+    python -m diptych.catalog --check        exit 1 if the index is not what files and results say
 
 Systems outside this package join by an entry point in the group ``diptych.methods``, its name the slug, its value
 ``package.module:Class``; they are imported only when their card or class is asked for.
@@ -16,6 +17,7 @@ import inspect
 import json
 import pkgutil
 import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -27,6 +29,10 @@ from diptych.core.method import Method
 
 INDEX = Path(__file__).with_name("catalog.json")
 GROUP = "diptych.methods"
+RESULTS = Path(__file__).parents[2] / "results"
+"""What ``diptych prove`` wrote in a checkout; where there is no such folder, what the index says of results stays."""
+SEEDS = 5
+"""What a proof takes; fewer are named, since they prove less."""
 
 
 def slugs() -> tuple[str, ...]:
@@ -58,12 +64,24 @@ def find(slug: str) -> type[Method]:
 
 
 def cards() -> list[dict[str, Any]]:
-    """Return the cards of all systems as plain data, sorted by slug, each with its "module" and "class".
+    """Return the cards of all systems as plain data, sorted by slug, each with its "module" and "class", and its "result".
+
+    "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where it is not shown),
+    "seeds" (their number), "datasets", "backbone" and "date". The stage that a proof is meant to reach is "planned_stage" of "proof".
 
     Raises:
         UsageError: as for ``find``.
     """
     return [_entry(find(s)) if isinstance(p, EntryPoint) else dict(p) for s, p in sorted(_places().items())]
+
+
+def reached(card: Mapping[str, Any]) -> str:
+    """Say in a few words what a card's proof reached: nothing is claimed without a written result."""
+    result = card["result"]
+    if result is None:
+        return "not run" if card["proof"] else "none planned"
+    few = f", {result['seeds']} seeds" if result["seeds"] < SEEDS else ""
+    return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:
@@ -75,19 +93,42 @@ def _places() -> dict[str, dict[str, Any] | EntryPoint]:
     return places
 
 
-def _entry(method: type[Method]) -> dict[str, Any]:
-    entry = {**method.card.as_dict(), "module": method.__module__, "class": method.__name__}
+def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[str, Any]:
+    entry = {**method.card.as_dict(), "result": result, "module": method.__module__, "class": method.__name__}
     plain: dict[str, Any] = json.loads(json.dumps(entry))
+    if plain["proof"] is not None:
+        plain["proof"]["planned_stage"] = plain["proof"].pop("stage")  # a plan is no result, and nobody shall read it as one
     return plain
+
+
+def _results() -> Callable[[str], dict[str, Any] | None]:
+    """Return slug -> what its written proof reached: from the checkout, or else from the index."""
+    if RESULTS.is_dir():
+        return _read_result
+    known = json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.exists() else []
+    return {card["slug"]: card["result"] for card in known}.get
+
+
+def _read_result(slug: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{slug}.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        about = {"seeds": len(found["seeds"]), "datasets": [d["dataset"] for d in found["datasets"]]}
+        return {"shown": found["shown"], "stage": found["stage"], **about, "backbone": found["backbone"], "date": found["date"][:10]}
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
 
 
 def build() -> list[dict[str, Any]]:
     """Import every system file and return the index.
 
     Raises:
-        UsageError: a file does not hold exactly one system, its slug or verb is not its place, or a slug occurs twice.
+        UsageError: a file does not hold exactly one system, its slug or verb is not its place, a slug occurs twice, or a result is none.
     """
     index: dict[str, dict[str, Any]] = {}
+    result = _results()
     for module in sorted(m.name for m in pkgutil.walk_packages(diptych.methods.__path__, "diptych.methods.") if not m.ispkg):
         verb, stem = module.split(".")[-2:]
         found = [
@@ -100,7 +141,7 @@ def build() -> list[dict[str, Any]]:
             raise UsageError(f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder.")
         if card.slug in index:
             raise UsageError(f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file.")
-        index[card.slug] = _entry(found[0])
+        index[card.slug] = _entry(found[0], result(card.slug))
     return [index[slug] for slug in sorted(index)]
 
 
@@ -114,7 +155,7 @@ def main(arguments: list[str]) -> int:
         INDEX.write_text(text, encoding="utf-8")
         return 0
     if not INDEX.exists() or INDEX.read_text(encoding="utf-8") != text:
-        sys.stderr.write("catalog.json is not what the system files say: run python -m diptych.catalog --write.\n")
+        sys.stderr.write("catalog.json is not what the system files and results say: run python -m diptych.catalog --write.\n")
         return 1
     return 0
 

@@ -9,10 +9,12 @@ from tests.support.backbone import SmallBackbone
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 from tests.support.pictures import Pictures, picture
+from tests.support.small_clip import small_clip
 
 from diptych.core.data import Evidence, Text, TextPool
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.run import Run
+from diptych.methods.caption.maccap import MacCap
 from diptych.tasks.caption import caption, judge, measure
 
 Cli = Callable[..., Any]
@@ -56,6 +58,34 @@ def test_broken_photos_are_named(diptych: Cli, photos: Path) -> None:
     assert got.code == 3
     assert "half.jpg" in got.err
     assert len(got.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("judge", "code"), [("lite", 2), ("absent", 4)])
+def test_a_judge_is_opened_and_compared_before_anything_is_trained(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, judge: str, code: int
+) -> None:
+    def load(name: str = "lite", **more: Any) -> Any:
+        if name == "absent":
+            raise NotAvailable("no weights here")
+        return ColourBackbone(name=name)
+
+    def trained(*words: Any, **more: Any) -> Any:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr("diptych.backbones.load.load", load)
+    monkeypatch.setattr("diptych.tasks.caption.caption", trained)
+    assert diptych("caption", photos, "--texts", "said.txt", "--judge", judge).code == code
+
+
+def test_sentences_that_are_cut_are_counted(diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: vit)
+    quick = {"queries": 2, "width": 16, "lm_width": 16, "layers": 1, "epochs": 1, "copies": 2, "tries": 1, "limit": 2}
+    monkeypatch.setitem(MacCap.card.variants, "small", quick)  # type: ignore[arg-type]
+    got = diptych("caption", photos, "--texts", "said.txt", "--method", "maccap", "--variant", "small", "--json")
+    assert (got.code, got.data["cut_sentences"]) == (0, 2)
+    assert "2 sentences are longer than maccap reads" in got.err
+    assert diptych("caption", photos, "--texts", "said.txt", "--json").data["cut_sentences"] == 0
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ def test_wrong_use_is_said(diptych: Cli, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "clip-model").mkdir()
     (tmp_path / "clip-model/x").touch()
     assert "not empty" in diptych("extend", clips).err
+    (tmp_path / "notes.txt").touch()
+    got = diptych("extend", clips, "--out", tmp_path / "notes.txt")
+    assert (got.code, "notes.txt is a file" in got.err) == (2, True)
 
 
 def test_a_backbone_is_tuned_kept_and_used(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,18 @@ def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_
     assert "1 entries in idx: 0 added, 1 unchanged, 2 removed" in gone.out
 
 
+def test_overlapping_inputs_are_taken_in_once_and_a_table_of_pictures_is_not_pruned(diptych: Cli, photos: Path) -> None:
+    (photos / "t.csv").write_text("pic,caption\nred/red.png,a red one\n")
+    for state in ("added", "unchanged"):
+        got = diptych("index", photos, photos / "red", photos / "red" / "red.png", "--out", "idx", "--json")
+        assert (got.code, got.data["entries"], got.data[state]) == (0, 3, 3)
+    got = diptych("index", photos / "t.csv", "--image", "pic", "--out", "idx", "--prune")
+    assert got.code == 2
+    assert "--prune cannot tell" in got.err
+    assert diptych("index", photos, photos / "t.csv", "--image", "pic", "--out", "idx", "--json").data["entries"] == 3
+    assert diptych("search", "idx", "red", "--json", "-k", "1").data["results"][0]["caption"] == "a red one"
+
+
 def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(diptych: Cli, photos: Path, tmp_path: Path) -> None:
     (photos / "t.csv").write_text("path,caption,year\nred/red.png,blue,1990\ngreen/green.png,red,2001\n,green,1800\n")
     assert diptych("index", photos / "t.csv", "--out", "idx").code == 0

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from tests.support.colours import ColourBackbone
 
+from diptych.core.card import Card, Needs
+from diptych.core.data import Evidence
+from diptych.core.errors import DataError
+from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.records import open_records
-from diptych.methods.retrieve.string_matching import StringMatching
+from diptych.data.records import Records, open_records
+from diptych.methods.retrieve.string_matching import FittedStringMatching, StringMatching
 from diptych.tasks.link import _one_to_one, link
 
 Cli = Callable[..., Any]
@@ -38,6 +43,57 @@ def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, table
     assert diptych("link", "a.csv", "b.csv", "--method", "string-matching").code == 2
     alone = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--out", "all.csv")
     assert "9 of 9 records are linked" in alone.out
+
+
+@dataclass(frozen=True)
+class Learning(StringMatching):
+    """String matching that keeps what it is taught."""
+
+    card: ClassVar[Card] = replace(StringMatching.card, needs=Needs(hooks=(), optional=("train",)))
+
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
+        taught.append(evidence.train)
+        return super().fit(kit, Evidence(), run)
+
+
+taught: list[Any] = []
+
+
+def of_texts(path: Path, texts: Sequence[str]) -> Records:
+    path.write_text("name\n" + "".join(f"{t}\n" for t in texts))
+    return open_records(str(path))
+
+
+@pytest.mark.parametrize("itself", [False, True])
+def test_no_record_is_learnt_from_and_chooses_the_threshold(tmp_path: Path, itself: bool) -> None:
+    left = of_texts(tmp_path / "a.csv", [f"left {i}" for i in range(40)])
+    right = left if itself else of_texts(tmp_path / "b.csv", [f"right {i}" for i in range(40)])
+    pairs = [
+        (i, (i + 1) % 40 if itself else i - i % 4) for i in range(40) if i % 4 != 3
+    ]  # groups of three pairs, by the right or in a chain
+    splits = []
+    for seed in (0, 0, 1):
+        taught.clear()
+        found = link(left, right, Learning(), None, Run(seed=seed), pairs=pairs)
+        train = set(taught[0].items.names)
+        sides = [{left.names[i] in train, right.names[j] in train} for i, j in pairs]
+        assert all(len(side) == 1 for side in sides)
+        held = [pair for pair, side in zip(pairs, sides, strict=True) if side == {False}]
+        assert len(held) == 6  # a fifth, in whole groups
+        assert found.labelled["val"] == len({i for i, _ in held})
+        splits.append(held)
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_pairs_that_all_hang_together_cannot_be_split(tmp_path: Path) -> None:
+    left, right = of_texts(tmp_path / "a.csv", list("abcdefgh")), of_texts(tmp_path / "b.csv", list("abcdefgh"))
+    star = [(i, 0) for i in range(7)]
+    with pytest.raises(DataError, match="hang together"):
+        link(left, right, Learning(), None, Run(), pairs=star)
+    assert link(left, right, StringMatching(), None, Run(), pairs=star).labelled["val"] == 7
+    taught.clear()
+    link(left, right, Learning(), None, Run(), pairs=[*star, (7, 7)])  # a group too large to be held out is learnt from
+    assert len(taught[0]) == 8
 
 
 def test_one_to_one_is_the_best_sum_of_all_permutations() -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.records import Records, joined, open_records, stamp
+from diptych.data.records import Records, joined, open_records, root, stamp
 
 
 def jpeg(colour: str) -> bytes:
@@ -82,6 +82,33 @@ def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
     assert stamp(found.names[0]) == stamp(str(tmp_path / "p.tar")) != ""
     assert stamp(rows.names[0]) == stamp(str(tmp_path / "p.parquet")) != ""
     assert stamp("none") == ""
+
+
+def test_of_records_of_one_name_the_last_is_kept(photos: Path) -> None:
+    (photos / "t.csv").write_text("path,caption\na.jpg,a red one\n,only words\n")
+    parts = [open_records(str(p)) for p in (photos, photos / "trip", photos / "t.csv")]
+    found = joined(parts).distinct()
+    assert [Path(n).name for n in found.names] == ["b.jpg", "c.jpg", "a.jpg", "t.csv[1]"]
+    assert found.texts == (None, None, "a red one", "only words")
+    assert [f.get("folder") for f in found.facts] == [".", "far", None, None]
+    assert found.images.key(found.places[2] or 0) == parts[0].images.key(0)
+    assert parts[0].distinct() is parts[0]
+
+
+def test_the_root_of_a_source_begins_the_names_of_its_records(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "t.csv").write_text("pic,caption\na.jpg,a red one\n")
+    (photos / "words.jsonl").write_text('{"caption": "only words"}\n')
+    (photos / "named.csv").write_text("path,caption\n,no picture yet\n")
+    (photos / "metadata.csv").write_text("file_name,caption\na.jpg,a red one\n")
+    pq.write_table(pa.table({"image": [{"bytes": jpeg("red"), "path": None}]}), photos / "p.parquet")
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    for spec in ("photos", "photos/trip/../a.jpg", "photos/p.parquet", "photos/words.jsonl", "demo:photos"):
+        found = root(spec)
+        assert all(n == found or n.removeprefix(found)[0] in "/![" for n in open_records(spec).names), spec
+    assert root("photos") == str(photos)
+    for spec, image in (("photos/t.csv", "pic"), ("photos/named.csv", None)):
+        with pytest.raises(UsageError, match="--prune cannot tell"):
+            root(spec, image)
 
 
 def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import pytest
 from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
+from diptych.data.captions import captions
 from diptych.data.folders import class_folder
+from diptych.data.formats.huggingface import CAPTION_COLUMNS
+from diptych.data.load import open_data
 from diptych.data.tables import read_table
 
 ROWS = [("train/cat/0.png", "cat", "train"), ("train/dog/1.png", "dog", "train"), ("test/cat/2.png", "cat", "test")]
@@ -45,6 +48,39 @@ def test_table_equals_the_folder(root: Path, suffix: str, column: str, label: st
 def test_without_split_and_label(root: Path) -> None:
     assert list(read_table(write(root / "t.csv", ("path", "label"), [r[:2] for r in ROWS])).splits) == ["test"]
     assert read_table(write(root / "t.csv", ("path",), [r[:1] for r in ROWS])).classes == ()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("column", CAPTION_COLUMNS)
+def test_captions_are_read_beside_labels(root: Path, suffix: str, column: str) -> None:
+    said = (" a cat on a mat ", "", "a cat asleep")
+    place = write(root / f"t{suffix}", ("path", "label", "split", column), [(*row, text) for row, text in zip(ROWS, said, strict=True)])
+    data = read_table(place)
+    assert data.splits["train"].columns["captions"].kind == "captions"
+    assert data.splits["train"].columns["captions"].values == (("a cat on a mat",), ())
+    assert data.splits["test"].columns["captions"].values == (("a cat asleep",),)
+    assert data.splits["train"].labels().tolist() == [0, 1]
+    assert captions(open_data(place).splits["train"]) == ("a cat on a mat", ""), "no phrases about colours stand in"
+    assert data.hash == class_folder(root).hash, "captions are not part of it"
+
+
+def test_captions_need_no_labels_and_the_first_column_counts(root: Path) -> None:
+    rows = [(place, f"text {i}", f"caption {i}") for i, (place, _, _) in enumerate(ROWS)]
+    (table,) = read_table(write(root / "t.csv", ("path", "text", "caption"), rows)).splits.values()
+    assert table.columns["captions"].values == (("caption 0",), ("caption 1",), ("caption 2",))
+    assert set(table.columns) == {"captions"}
+
+
+def test_lists_of_captions_in_parquet(root: Path) -> None:
+    said = [["one", None, " two ", ""], None, []]
+    pq.write_table(pa.table({"path": [r[0] for r in ROWS], "sentences": pa.array(said, pa.list_(pa.string()))}), root / "t.parquet")
+    assert read_table(root / "t.parquet").splits["test"].columns["captions"].values == (("one", "two"), (), ())
+
+
+def test_without_a_caption_column_there_are_none(root: Path) -> None:
+    assert set(read_table(write(root / "t.csv", ("path", "label", "title"), [(*r[:2], "x") for r in ROWS])).splits["test"].columns) == {
+        "label"
+    }
 
 
 def test_whole_numbers_are_sorted_as_numbers(root: Path) -> None:

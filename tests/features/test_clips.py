@@ -81,6 +81,21 @@ def test_a_training_view_treats_all_frames_alike() -> None:
     assert not torch.equal(views[0], views[1])
 
 
+def test_frames_of_other_sizes_are_cropped_at_the_same_place() -> None:
+    """Frame folders hold photos as they were taken: the same picture, twice as large, gives the same view, whichever comes first."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    small, large = (Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC) for size in ((90, 60), (180, 120)))
+    for frames in ((small, large), (large, small)):
+        for s in range(6):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                view = drawn(frames, 2, SIDE, torch.Generator().manual_seed(s))
+            assert view.shape == (2, 3, SIDE, SIDE)
+            assert float((view[0] - view[1]).abs().mean()) < 0.02
+    upright = Image.new("RGB", (30, 50))
+    assert drawn((large, upright), 2, SIDE, torch.Generator().manual_seed(0)).shape == (2, 3, SIDE, SIDE)
+
+
 def test_a_training_view_draws_one_frame_of_each_segment_in_order() -> None:
     grey = tuple(Image.new("RGB", (20, 20), (4 * n,) * 3) for n in range(40))
     for s in range(8):

@@ -155,6 +155,33 @@ def test_a_kill_at_any_moment_loses_nothing_committed(tmp_path: Path) -> None:
             nearest(index, vector("asked"), 5, {"image": 1.0, "text": 1.0})
 
 
+def test_a_kill_while_an_index_is_made_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from diptych.features import index
+
+class Killed:  # before the database is closed, so that its log stays
+    def __init__(self, database):
+        self.database = database
+    def __enter__(self):
+        return self.database
+    def __exit__(self, *error):
+        os._exit(9)
+
+index.closing = Killed
+index.Index.create(Path(sys.argv[1]), {"dim": 3, "fingerprint": "f"})
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "index")], check=False)
+    assert done.returncode == 9
+    left = {p.name for p in (tmp_path / "index").iterdir()}
+    assert left == {"rows.sqlite", "rows.sqlite-wal", "rows.sqlite-shm"}
+    (tmp_path / "index" / "rows.sqlite").unlink()  # as of a process that was killed while it cleared up
+    made = Index.create(tmp_path / "index", FACTS)
+    fill(made, 0)
+    whole(made)
+
+
 def test_bytes_that_a_killed_writer_left_are_written_over(index: Index) -> None:
     with open(index.path("image"), "ab") as file:
         file.write(b"rubbish" * 100)

@@ -11,7 +11,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool, read_pool
 from diptych.tasks.board import Board, board
-from diptych.tasks.rows import Plan
+from diptych.tasks.plan import Plan
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.support.colours import COLOURS, ColourBackbone, colour_folder
 
-from diptych.core.data import ClassNames, Text, TextPool
+from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool
-from diptych.tasks.ablate import NAMES, RANDOM, SWAPPED, ablate, random_texts
+from diptych.tasks.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate, random_texts, swapped_texts
+from diptych.tasks.proofs.classify import swapped_lists
 
 CODES = dict(zip(sorted(COLOURS), ("kiwi", "plum", "fig", "lime", "date"), strict=True))
 """Names that the backbone does not know: only the descriptions say which colour it is."""
@@ -70,6 +72,95 @@ def test_random_words_keep_keys_and_lengths_and_say_nothing() -> None:
     assert {k: [len(t.value.split()) for t in v] for k, v in drawn.texts.items()} == {"a": [3, 1], "a | b": [2], "b | a": [1]}
     assert drawn == random_texts(held, 0)
     assert drawn != random_texts(held, 1)
+
+
+def pairs(says: dict[str, str], called: dict[str, str]) -> Pool:
+    """Texts of pairs as they ship: the name of the class stands in each."""
+    texts = {
+        f"{called[a]} | {called[b]}": tuple(Text(f"A photo of a {called[a]} in {says[a]} {w}") for w in ("paint", "cloth"))
+        for a in COLOURS
+        for b in COLOURS
+        if a != b
+    }
+    return Pool("tests", TextPool(texts))
+
+
+def against(row: Ablated) -> dict[str, tuple[float, bool]]:
+    return {a.other: (a.gain.value, a.better) for a in row.against}
+
+
+def test_pairs_that_say_nothing_beat_no_control(data: LabelledData) -> None:
+    texts, classes = pairs(dict.fromkeys(COLOURS, "nice"), {c: c for c in COLOURS}), ClassNames(tuple(sorted(COLOURS)))
+    found = ablate(data, texts, ColourBackbone(), Run(), methods=("fudd",), classes=classes, seeds=(1, 2))
+    assert len(found.rows) == 2
+    for row in found.rows:
+        assert row.accuracy.value > 0.5, "the names alone tell the colours apart"
+        assert against(row)[SWAPPED] == against(row)[RANDOM] == (0, False), "the names stay, and no more was said"
+
+
+def test_pairs_that_say_what_is_seen_help(data: LabelledData) -> None:
+    found = ablate(data, pairs({c: c for c in COLOURS}, CODES), ColourBackbone(), Run(), methods=("fudd",), classes=NAMED, seeds=(1, 2, 3))
+    row = next(row for row in found.rows if not row.variant)
+    assert all(better for _, better in against(row).values()), row
+    assert row.verdict.startswith("These descriptions help")
+
+
+def test_lists_that_hold_the_name_and_say_nothing_beat_no_control(data: LabelledData) -> None:
+    texts = Pool("tests", TextPool({c: (Text(f"nice {c} paint"), Text(f"{c} cloth, indeed")) for c in COLOURS}))
+    found = ablate(data, texts, ColourBackbone(), Run(), methods=("description",), classes=ClassNames(tuple(sorted(COLOURS))), seeds=(1, 2))
+    for row in found.rows:
+        assert against(row)[SWAPPED] == against(row)[RANDOM] == (0, False)
+
+
+def test_random_words_leave_the_name_in_its_place() -> None:
+    held = TextPool(
+        {
+            "elephant | dog": (Text("A photo of an elephant, with a trunk."), Text("Elephants are grey")),
+            "elephant | cat": (Text("A photo of an elephant, with a trunk."),),
+            "dog | elephant": (Text("A dog-like dog with dog"),),
+        }
+    )
+    drawn = random_texts(held, 0).texts
+    trunk, grey = (t.value.split() for t in drawn["elephant | dog"])
+    assert (len(trunk), trunk[4], len(grey), grey[0]) == (8, "elephant,", 3, "Elephants")
+    assert drawn["elephant | cat"] == drawn["elephant | dog"][:1], "one text of a class stays one text"
+    said = drawn["dog | elephant"][0].value.split()
+    assert [i for i, word in enumerate(said) if word == "dog"] == [2, 4], "dog-like is no dog, and no name is drawn"
+    assert not {"elephant,", "Elephants"} & set(said)
+    assert random_texts(TextPool({"a": (Text("a"),)}), 0).texts["a"][0].value == "a"
+
+
+def test_swapped_texts_keep_the_names() -> None:
+    held = TextPool(
+        {
+            "elephant": (Text("An elephant is big", "me"), Text("no name")),
+            "dog": (Text("A dog is small"),),
+            "elephant | dog": (Text("A photo of an elephant that a dog fears"),),
+            "dog | elephant": (Text("dogs and a hot dog that barks"),),
+            "elephant | cat": (Text("one side alone"),),
+        }
+    )
+    moved = swapped_texts(ClassNames(("elephant", "dog")), held, Run()).texts
+    assert moved == {
+        "elephant": (Text("An elephant is small"),),
+        "dog": (Text("A dog is big", "me"), Text("no name")),
+        "elephant | dog": (Text("elephant and a hot elephant that barks"),),
+        "dog | elephant": (Text("A photo of a dog that an elephant fears"),),
+        "elephant | cat": (Text("one side alone"),),
+    }
+    inside = TextPool({"shirt | shirt dress": (Text("a shirt"),), "shirt dress | shirt": (Text("a shirt dress, no shirt, no t-shirt"),)})
+    moved = swapped_texts(ClassNames(("shirt", "shirt dress")), inside, Run()).texts
+    assert moved["shirt | shirt dress"][0].value == "a shirt, no shirt dress, no t-shirt"
+
+
+def test_texts_without_names_are_spoiled_as_ever() -> None:
+    held = TextPool({"a": (Text("one two three"), Text("four")), "b": (Text("five six"),), "c": (Text("seven"),)})
+    classes, run = ClassNames(("a", "b", "c")), Run(seed=3)
+    _, evidence = swapped_lists(classes, Evidence(texts=held), run)
+    assert swapped_texts(classes, held, run) == evidence.texts
+    words, rng = sorted(["one", "two", "three", "four", "five", "six", "seven"]), np.random.default_rng(5)
+    drawn = [" ".join(words[i] for i in rng.integers(7, size=n)) for n in (3, 1, 2, 1)]
+    assert [text.value for texts in random_texts(held, 5).texts.values() for text in texts] == drawn
 
 
 def test_bad_input(data: LabelledData) -> None:

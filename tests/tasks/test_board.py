@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -17,13 +18,23 @@ from diptych import catalog
 from diptych.core.data import ClassNames, Column, Table, Text, TextPool
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run, SilentProgress
+from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool
+from diptych.data.splits import ValRule
 from diptych.methods.classify.gda import GDA
+from diptych.methods.classify.tip_adapter import TipAdapter
+from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.tasks.board import Board, board
 from diptych.tasks.deadline import deadline
-from diptych.tasks.rows import Desk, Plan
+from diptych.tasks.gains import best
+from diptych.tasks.held import apart, keys_of
+from diptych.tasks.inputs import code_of
+from diptych.tasks.plan import Job, Plan
+from diptych.tasks.rows import Desk
+from diptych.tasks.unlabelled import Unlabelled
+from diptych.tasks.work import jobs_of
 
 CLASSIFIERS = [c["slug"] for c in catalog.cards() if c["verb"] == "classify"]
 SMALL = Plan(("zero-shot", "gda"), (1,), (1, 2))
@@ -293,15 +304,91 @@ def test_more_shots_than_items_leave_the_other_rows(data: LabelledData) -> None:
 
 
 def test_unlabelled_images_are_those_with_the_smallest_keys_whatever_their_labels(data: LabelledData) -> None:
-    """Permuted train labels change nothing that a label-free system is given."""
+    """Permuted train labels change nothing that a label-free system is given, and what rows are compared on is not among it."""
     seen = []
     for seed in (0, 1):
         labels = np.random.default_rng(seed).permutation(data.splits["train"].labels())
         train = Table(data.splits["train"].items, {"label": Column("label", labels)})
         desk = Desk(replace(data, splits={**data.splits, "train": train}), data.splits["test"], ClassNames(data.classes), ColourBackbone(),
-                    SMALL, Run(), "", "", "", {"images": 0.0, "image_seconds": 0.0}, {})  # fmt: skip
-        images = desk._images
+                    SMALL, Run(), "", "", "", {"images": 0.0, "image_seconds": 0.0}, {}, pooled=True)  # fmt: skip
+        images, held = desk.images, desk.held.of(1)
         assert images is not None
+        assert held is not None
         seen.append([images.key(i) for i in range(len(images))])
+        assert keys_of(held.items) <= desk.reserved
+        assert not keys_of(held.items) & set(seen[-1])
     assert seen[0] == seen[1] == sorted(seen[0])
-    assert len(seen[0]) == 40
+    assert len(seen[0]) == 30, "three quarters of train"
+
+
+def test_images_that_are_measured_are_not_given_without_labels(data: LabelledData) -> None:
+    both = Joined((data.splits["train"].items, data.splits["test"].items))
+    desk = Desk.open(data, ColourBackbone(), SMALL, Run(), unlabelled=Unlabelled("both", both), jobs=[Job(Pooled(), "", 0, 1)])
+    assert desk.images is not None
+    assert keys_of(desk.images) <= keys_of(data.splits["train"].items)
+
+
+class Pooled(ZeroShot):
+    card = replace(ZeroShot.card, needs=replace(ZeroShot.card.needs, evidence=("unlabelled",)))
+
+
+@pytest.mark.parametrize("val", ["coop", "full"])
+def test_all_rows_of_a_seed_are_compared_on_the_same_unseen_items(data: LabelledData, val: ValRule) -> None:
+    plan = Plan(("zero-shot", "gda", "tip-adapter"), (1, 2), (1, 2), val)
+    jobs, _ = jobs_of(plan, data)
+    desk = Desk.open(data, ColourBackbone(), plan, Run(), jobs=jobs)
+    for job in jobs:
+        drawn = desk.drawn(job, replace(Run(), seed=job.seed)) if job.shots else None
+        held = desk.held.of(job.seed or 1)
+        assert held is not None
+        less, seen = apart(job.method, desk.evidence(job, drawn), held)
+        for part in (less.train, less.val):
+            assert part is None or not keys_of(part.items) & keys_of(held.items), job
+        assert not seen
+    made = board(data, ColourBackbone(), Run(), plan)
+    assert all(row.held["seen"] is False for row in made.rows)
+    assert len({row.held["items"] for row in made.rows}) == 1
+
+
+def test_the_row_on_test_is_that_of_the_whole_val(data: LabelledData) -> None:
+    """A second fit without the held half is measured on them, and changes nothing that the protocol reports."""
+    plan = Plan(("gda",), (2,), (1,), "full")
+    jobs, _ = jobs_of(plan, data)
+    desk = Desk.open(data, ColourBackbone(), plan, Run(seed=1), jobs=jobs)
+    run = replace(Run(), seed=1)
+    drawn = desk.drawn(jobs[0], run)
+    whole = desk.fit(jobs[0], desk.evidence(jobs[0], drawn), run).scores(desk.test.items, run).values
+    record, outcome = desk.row(jobs[0])
+    assert outcome.predicted.tolist() == whole.argmax(1).tolist()
+    assert record.held["seen"] is False
+
+
+def test_what_fit_has_seen_is_not_chosen_before_what_it_has_not(data: LabelledData) -> None:
+    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "gda"), (2,), (1,)))
+    bold = replace(made.rows[0], records=tuple(replace(r, held={**r.held, "acc1": 1.0, "seen": True}) for r in made.rows[0].records))
+    fair = [row for row in made.rows[1:] if row.held]
+    assert best([bold, *fair]) in fair
+    assert best([bold]) is bold
+
+
+def test_texts_are_counted_apart(data: LabelledData) -> None:
+    made = board(data, ColourBackbone(), Run(), Plan(("zero-shot", "perceptionclip"), (1,), (1,)))
+    seconds = made.as_dict()["rows"][-1]["seconds"]
+    assert set(seconds) == {"fit", "predict", "texts"}
+    assert seconds["texts"] > 0
+
+
+def test_what_trains_by_steps_comes_last(data: LabelledData) -> None:
+    order = [job.method.card.slug for job in jobs_of(Plan(None, (1, 4), (1,)), data)[0]]
+    steps = [slug in ("coop", "mocoop", "glsim", "nola") for slug in order]
+    assert steps == sorted(steps)
+    assert order[0] == "zero-shot"
+
+
+def test_a_row_is_run_again_where_the_code_that_systems_share_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tip, zero, source = code_of(TipAdapter), code_of(ZeroShot), inspect.getsource
+    code_of.cache_clear()
+    monkeypatch.setattr(inspect, "getsource", lambda m: source(m) + ("#" if m.__name__ == "diptych.features.cache_model" else ""))
+    assert code_of(TipAdapter) != tip
+    assert code_of(ZeroShot) == zero, "it uses no cache"
+    code_of.cache_clear()

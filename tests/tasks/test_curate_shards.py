@@ -14,7 +14,7 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
-from diptych.tasks.curate import open_stream
+from diptych.tasks.curate import Skipped, open_stream
 from diptych.tasks.curate_shards import cut, plan_in
 
 
@@ -53,6 +53,22 @@ def test_a_killed_plan_goes_on_behind_its_whole_shards(tmp_path: Path) -> None:
     assert not parts.exists()
     with pytest.raises(UsageError, match="nothing to plan"):
         plan_in(parts, own, Kit, [], run, {})
+
+
+def test_a_plan_names_what_it_passes_over_also_after_a_kill(tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog")
+    for number in range(4):
+        (tmp_path / f"{number}.csv").write_text(f"filepath,title\na.png,a cat\n,row {number}\nb.png,a dog\n")
+    shards, parts, skipped = [open_stream(str(tmp_path / f"{n}.csv")) for n in range(4)], tmp_path / "parts", Skipped()
+    own = Counted(str(tmp_path / "entries.txt"))
+    planned.clear()
+    with pytest.raises(KeyboardInterrupt):
+        plan_in(parts, own, Kit, shards, Run(), {})
+    found: Any = plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped)
+    assert (found.texts, found.matched, skipped.count) == (8, 8, 4)
+    assert [Path(s["path"].split(" of ")[1]).name for s in skipped.first] == [f"{n}.csv" for n in range(4)]
+    assert {s["reason"] for s in skipped.first} == {"has no filepath or no title"}
+    assert not parts.exists()
 
 
 def test_shards_of_tars_hold_each_item_once_at_its_position(tmp_path: Path) -> None:

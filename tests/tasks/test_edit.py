@@ -99,5 +99,6 @@ def test_bad_words_and_missing_inverters_are_named() -> None:
         need_inverter(None, "factors")
 
 
-def test_files_of_equal_names_are_numbered() -> None:
-    assert [p.name for p in files(Path(), ["a/x.jpg", "y.png", "b/x.jpg"])] == ["x-1.png", "y.png", "x-2.png"]
+def test_files_of_equal_names_are_numbered_and_none_is_written_twice() -> None:
+    assert [p.name for p in files(Path(), ["a/x.jpg", "y.png", "b/x.jpg"])] == ["x.png", "y.png", "x-2.png"]
+    assert len(set(files(Path(), ["a.jpg", "a.png", "a-1.jpg", "a-2.jpg"]))) == 4

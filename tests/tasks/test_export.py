@@ -18,8 +18,9 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.tasks.answer import answer
 from diptych.tasks.board import Board, board
-from diptych.tasks.export import halves, load
-from diptych.tasks.rows import Plan
+from diptych.tasks.export import load
+from diptych.tasks.held import halves
+from diptych.tasks.plan import Plan
 
 PLAN = Plan(("zero-shot", "gda"), (2,), (1, 2))
 
@@ -142,7 +143,7 @@ def test_with_all_of_val_in_fit_half_is_kept_for_calibration(exported: tuple[Boa
     _, _, data = exported
     made = board(data, ColourBackbone(), Run(out=tmp_path), Plan(("gda",), (2,), (1,), "full"), export="gda")
     assert made.choice is not None
-    assert made.choice["chosen_on"]["seen_by_fit"] is True
+    assert made.choice["chosen_on"]["seen_by_fit"] is False
     about = json.loads((tmp_path / "model" / "model.json").read_text())
     assert about["calibration"] == {"temperature": about["calibration"]["temperature"], "items": 45, "seen_by_fit": False}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from diptych.backbones.remembered import Remembered, RememberedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.record_parts import Part
-from diptych.data.records import Records, open_records, stamp
+from diptych.data.records import Records, joined, open_records, stamp
 from diptych.features.index import Index
 from diptych.tasks import index as tasks
 from diptych.tasks.index import index, unchanged
@@ -86,6 +87,42 @@ def test_lost_files_are_pruned(photos: Path, out: Path) -> None:
     done = unchanged(open_records(str(photos)), KNOWN, Run(), out, prune=[str(photos)])
     assert done is not None
     assert (done.entries, done.unchanged, done.removed) == (3, 3, 1)
+
+
+def test_what_is_named_twice_is_one_entry_and_unchanged_next_time(photos: Path, tmp_path: Path) -> None:
+    both = joined([open_records(str(photos)), open_records(str(photos / "folder-0"))])
+    done = index(both, BACKBONE, Run(), tmp_path / "twice")
+    assert (len(both), done.entries, done.added) == (6, 4, 4)
+    with Index(tmp_path / "twice") as made:
+        assert json.loads(made.stamps([str(photos / "folder-0" / "red.png")]).popitem()[1][2]) == {"folder": "."}
+    again = unchanged(both, KNOWN, Run(), tmp_path / "twice")
+    assert again is not None
+    assert (again.entries, again.unchanged) == (4, 4)
+
+
+def test_a_folder_is_pruned_under_any_of_its_names(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    for number, name in enumerate(("photos", "../here/../photos", str(photos))):
+        lost = coloured(photos / "lost.png", "red", 5)
+        assert index(open_records(name), BACKBONE, Run(), tmp_path / f"idx-{number}").entries == 5
+        lost.unlink()
+        done = index(open_records(name), BACKBONE, Run(), tmp_path / f"idx-{number}", prune=[name])
+        assert (done.entries, done.removed) == (4, 1), name
+
+
+def test_a_table_is_pruned_where_its_entries_bear_its_name(photos: Path, out: Path) -> None:
+    table, words = photos / "t.csv", photos / "words.csv"
+    table.write_text("path,caption\npink.png,a pink one\n")
+    for pruned in (index, lambda records, backbone, *rest, **more: unchanged(records, KNOWN, *rest, **more)):
+        with pytest.raises(UsageError, match=r"t\.csv no longer names.*--remove"):
+            pruned(open_records(str(table)), BACKBONE, Run(), out, prune=[str(table)])
+    words.write_text("caption\na red one\na green one\n")
+    assert index(open_records(str(words)), BACKBONE, Run(), out).entries == 6
+    words.write_text("caption\na red one\n")
+    assert index(open_records(str(words)), BACKBONE, Run(), out, prune=[str(words)]).removed == 1
+    assert index(open_records(str(photos)), BACKBONE, Run(), out, prune=[str(photos)]).removed == 0, "a row of a table is not the folder's"
 
 
 def test_another_backbone_or_decode_is_refused(photos: Path, out: Path) -> None:

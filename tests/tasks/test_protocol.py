@@ -9,17 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.colours import ColourBackbone, colour_folder
+from tests.support.colours import ColourBackbone, colour_folder, colour_pool
 
-from diptych.core.data import ClassNames
+from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.pools import VERSUS, Pool, read_pool
+from diptych.methods.classify.description import Description
 from diptych.methods.classify.gda import GDA
+from diptych.methods.classify.mocoop import MoCoOp
+from diptych.methods.classify.nola import NoLA
+from diptych.methods.classify.tip_adapter import TipAdapter
+from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
+from diptych.tasks.plan import Plan
 from diptych.tasks.protocol import Protocol, protocol
 from diptych.tasks.protocol_page import html
-from diptych.tasks.rows import Plan
 
 PLAN = Plan(("zero-shot", "gda", "tip-adapter"), (1, 2), (1, 2))
 
@@ -40,9 +46,48 @@ def done(sets: dict[str, LabelledData], tmp_path_factory: pytest.TempPathFactory
     return run(sets, out), out
 
 
-def run(sets: dict[str, LabelledData], out: Path) -> Protocol:
+@pytest.fixture
+def texts(tmp_path: Path) -> Pool:
+    path = tmp_path / "pool.json"
+    path.write_text(json.dumps(colour_pool()))
+    return read_pool(path)
+
+
+def run(sets: dict[str, LabelledData], out: Path, plan: Plan = PLAN, **more: Any) -> Protocol:
     held = Run(out=out, cache=out / "cache")
-    return protocol(sets["data"], ColourBackbone(), held, PLAN, cross=[sets["cross"]], shifted=[sets["shift"]], command="it")
+    others: dict[str, Any] = {"cross": [sets["cross"]], "shifted": [sets["shift"]], **more}
+    return protocol(sets["data"], ColourBackbone(), held, plan, command="it", **others)
+
+
+def places(made: Protocol, slug: str) -> set[str]:
+    return {r.kind for r in made.reaches if r.method == slug}
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, system: type[Any]) -> list[tuple[int, Evidence[Any]]]:
+    """Return what every fit from now on is given: number of classes and evidence."""
+    seen: list[tuple[int, Evidence[Any]]] = []
+    honest = system.fit
+
+    def fit(self: Any, kit: Any, classes: ClassNames, evidence: Evidence[Any], run: Run) -> Any:
+        seen.append((len(classes), evidence))
+        return honest(self, kit, classes, evidence, run)
+
+    monkeypatch.setattr(system, "fit", fit)
+    return seen
+
+
+@dataclass(frozen=True)
+class Carries(FittedZeroShot):
+    """Zero-shot, in the place of a system whose training is not the matter."""
+
+    def for_classes(self, classes: ClassNames) -> Carries:
+        return carries(self.backbone, classes)
+
+
+def carries(backbone: Any, classes: ClassNames) -> Carries:
+    from diptych.core.kit import Kit
+
+    return Carries(**vars(ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), Run())))
 
 
 def test_all_parts_are_there(done: tuple[Protocol, Path]) -> None:
@@ -106,20 +151,7 @@ def test_a_system_is_fitted_as_transferable_wherever_other_classes_are_asked_and
 def test_a_system_that_carries_over_is_asked_for_new_classes(
     sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diptych.features.cache_model import FittedCache
-    from diptych.methods.classify.tip_adapter import TipAdapter
-    from diptych.methods.classify.zero_shot import ZeroShot
-
-    @dataclass(frozen=True)
-    class Carries(FittedCache):
-        def for_classes(self, classes: ClassNames) -> Any:
-            from diptych.core.data import Evidence
-            from diptych.core.kit import Kit
-
-            return ZeroShot().fit(Kit({"main": self.backbone}), classes, Evidence(), Run())
-
-    honest = TipAdapter.fit
-    monkeypatch.setattr(TipAdapter, "fit", lambda self, *a: Carries(**vars(honest(self, *a))))
+    monkeypatch.setattr(TipAdapter, "fit", lambda self, kit, classes, *a: carries(kit.parts["main"], classes))
     made = run(sets, tmp_path)
     assert {r.kind for r in made.reaches if r.method == "tip-adapter"} == {"base", "new", "cross", "shift"}
     assert "Tip-Adapter" in made.harmonic()
@@ -138,6 +170,149 @@ def test_base_sees_nothing_of_new(sets: dict[str, LabelledData], tmp_path: Path,
     monkeypatch.setattr(GDA, "fit", watched)
     run(sets, tmp_path)
     assert ("blue", "green", "pink") in [c.names for c in seen]
+
+
+def test_what_is_missing_is_named_again_and_asked_no_second_time(
+    done: tuple[Protocol, Path], sets: dict[str, LabelledData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, out = done
+    assert {"Tip-Adapter, new", f"Tip-Adapter, cross {sets['cross'].name}"} <= set(made.missing)
+    fits = watch(monkeypatch, TipAdapter)
+    assert run(sets, out).missing == made.missing
+    assert fits == []
+
+
+def test_a_set_that_is_added_later_is_measured_and_no_other_place_again(
+    done: tuple[Protocol, Path], sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(sets, tmp_path, cross=[])
+    assert places(first, "gda") == {"base", "new", "shift"}
+    gda, tip = watch(monkeypatch, GDA), watch(monkeypatch, TipAdapter)
+    both = run(sets, tmp_path)
+    assert [len(fits) for fits in (gda, tip)] == [2, 2], "one fit a seed, for the set that was added"
+    assert {(r.label, r.kind, r.accuracy) for r in both.reaches} == {(r.label, r.kind, r.accuracy) for r in done[0].reaches}
+    assert both.missing == done[0].missing
+    assert run(sets, tmp_path, cross=[]).reaches == first.reaches
+    assert [len(fits) for fits in (gda, tip)] == [2, 2], "what was asked before is still there"
+
+
+def test_a_damaged_file_is_made_again(sets: dict[str, LabelledData], tmp_path: Path) -> None:
+    plan = replace(PLAN, methods=("zero-shot",))
+    made = run(sets, tmp_path, plan)
+    files = list(tmp_path.glob("*/rows/*.hits.npz"))
+    assert len(files) == 4
+    for path, content in zip(files, (b"", b"x", files[2].read_bytes()[:100], b"PK"), strict=True):
+        path.write_bytes(content)
+    assert run(sets, tmp_path, plan).reaches == made.reaches
+
+
+def test_the_pools_of_the_data_sets_are_found_by_their_own_names(
+    sets: dict[str, LabelledData], tmp_path: Path, texts: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(("description", "discriminative-descriptions"), (2,), (1,))
+    own = {sets["data"].name: texts}
+    for module in ("rows", "protocol"):
+        monkeypatch.setattr(f"diptych.tasks.{module}.pool_of", own.get)
+    made = run(sets, tmp_path, plan)
+    assert places(made, "description") == {"base", "new", "cross", "shift"}
+    assert places(made, "discriminative-descriptions") == {"base", "shift"}
+    assert "speaks only of the classes" in made.missing["DisCLIP, new"]
+
+    wordier = {name: (*values, *values[:1]) for name, values in texts.texts.texts.items()}
+    less = {name: values for name, values in wordier.items() if "red" not in name.split(VERSUS)}
+    monkeypatch.setattr("diptych.tasks.rows.pool_of", {sets["data"].name: replace(texts, texts=replace(texts.texts, texts=less))}.get)
+    own[sets["cross"].name] = replace(texts, texts=replace(texts.texts, texts=wordier))
+    seen = watch(monkeypatch, Description)
+    made = run(sets, tmp_path / "less", Plan(("description",)))
+    assert places(made, "description") == {"base", "cross"}
+    assert "no list for 'red'" in made.missing["classification by description, new"]
+    assert [len(e.texts.texts["blue"]) for k, e in seen if k == 2 and e.texts and "blue" in e.texts.texts] == [3, 3], "of each variant"
+
+
+def test_texts_are_those_of_the_classes_asked_and_other_texts_are_another_result(
+    sets: dict[str, LabelledData], tmp_path: Path, texts: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(("description", "fudd"), (1,), (1,))
+    assert run(sets, tmp_path, plan).reaches == ()
+    seen = watch(monkeypatch, Description)
+    made = run(sets, tmp_path, plan, texts=texts)
+    for slug in plan.methods or ():
+        assert places(made, slug) == {"base", "new", "cross", "shift"}
+    told = [{name for key in e.texts.texts for name in key.split(VERSUS)} for k, e in seen if e.texts and k < 5]
+    base, new, cross = {"blue", "green", "pink"}, {"red", "yellow"}, {"blue", "red"}
+    assert told == [base, new, base, new, cross, cross], "of two variants"
+    count = len(seen)
+    run(sets, tmp_path, plan, texts=texts)
+    assert len(seen) == count
+
+
+def test_what_learns_from_photos_without_labels_is_not_asked_for_classes_that_they_do_not_show(
+    sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def fit(self: NoLA, kit: Any, classes: ClassNames, evidence: Evidence[Any], run: Run) -> Carries:
+        seen.append(classes.names)
+        return carries(kit.parts["main"], classes)
+
+    monkeypatch.setattr(NoLA, "fit", fit)
+    made = run(sets, tmp_path, Plan(("nola",), (1,), (1,)))
+    assert places(made, "nola") == {"base", "shift"}
+    assert "photos without labels" in made.missing["NoLA, new"]
+    assert made.missing[f"NoLA, head, cross {sets['cross'].name}"]
+    assert {len(names) for names in seen} == {5, 3}
+    assert "NoLA" not in made.harmonic()
+
+
+def test_the_names_of_new_classes_are_told_to_systems_that_list_them(
+    sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, Any]] = []
+
+    def fit(self: MoCoOp, kit: Any, classes: ClassNames, evidence: Evidence[Any], run: Run) -> Carries:
+        told.append((len(classes), evidence.other_classes and evidence.other_classes.names))
+        return carries(kit.parts["main"], classes)
+
+    monkeypatch.setattr(MoCoOp, "fit", fit)
+    gda, plan = watch(monkeypatch, GDA), Plan(("mocoop", "gda"), (1,), (1,))
+    made = run(sets, tmp_path, plan)
+    assert places(made, "mocoop") == {"base", "new", "cross", "shift"}
+    variants = len(MoCoOp.card.variants)
+    assert told == [(5, None)] * variants + [(3, ("red", "yellow"))] * variants + [(5, None)] * variants
+    assert {e.other_classes for _, e in gda} == {None}
+
+    told.clear()
+    gda.clear()
+    data = sets["data"]
+    renamed = LabelledData(data.name, (*data.classes[:-1], "zinc yellow"), data.splits)
+    run({**sets, "data": renamed}, tmp_path, plan, shifted=[], cross=[])
+    assert [names for k, names in told if k == 3] == [("red", "zinc yellow")] * variants
+    assert [k for k, _ in gda] == [5, 3], "new is asked again under its new name, and fits anew for that"
+
+
+def test_a_fault_is_named_and_the_rest_goes_on_and_it_is_tried_again(
+    sets: dict[str, LabelledData], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = GDA.fit
+
+    def fit(self: GDA, kit: Any, classes: ClassNames, evidence: Evidence[Any], run: Run) -> Any:
+        if self.base_to_new and run.seed == 2:
+            raise RuntimeError("out of luck")
+        return honest(self, kit, classes, evidence, run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GDA, "fit", fit)
+        made = run(sets, tmp_path)
+    assert made.complete
+    for place in ("base", "new", f"cross {sets['cross'].name}"):
+        assert made.missing[f"GDA, {place}, seed 2"] == "It failed, please report it: RuntimeError: out of luck"
+    assert f"GDA, shift {sets['shift'].name}, seed 2" not in made.missing
+    assert places(made, "tip-adapter") == {"base", "shift"}, "it comes after"
+    assert places(made, "gda") == {"base", "new", "cross", "shift"}, "the other seed"
+    assert any(len(labels) == 3 for reason, labels in made.reasons().items() if "out of luck" in reason)
+    assert "out of luck" in html(made)
+    again = run(sets, tmp_path)
+    assert not [label for label in again.missing if "GDA" in label]
 
 
 def test_coop_carries_over_and_a_context_for_each_class_does_not() -> None:
@@ -167,3 +342,5 @@ def test_bad_input(sets: dict[str, LabelledData], tmp_path: Path) -> None:
     renamed = LabelledData("other", ("violet",), other.splits)
     with pytest.raises(DataError, match="no class of"):
         protocol(sets["data"], ColourBackbone(), Run(out=tmp_path), PLAN, shifted=[renamed])
+    with pytest.raises(UsageError, match="called cross, and results go by name"):
+        protocol(sets["data"], ColourBackbone(), Run(out=tmp_path), PLAN, cross=[sets["cross"], sets["cross"]])

@@ -14,7 +14,7 @@ from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych import catalog
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool, Texts
-from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.pools import Pool
@@ -197,3 +197,11 @@ def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
     if found["shown"]:
         assert all(c["shown"] for c in claims)
         assert all(c["failed"] for c in controls)
+
+
+def test_a_set_on_which_zero_shot_knows_nothing_proves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demanding = {"zero-shot": replace(TRIALS["zero-shot"], times_chance=5.1)}
+    monkeypatch.setattr("diptych.tasks.prove.TRIALS", demanding)
+    with pytest.raises(DataError, match=r"less than 5\.1 times chance"):
+        prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)])
+    assert TRIALS["nola"].times_chance == 3.0

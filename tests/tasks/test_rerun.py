@@ -19,10 +19,10 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.tasks.board import Board, board
+from diptych.tasks.plan import Plan
 from diptych.tasks.prove import prove
 from diptych.tasks.record import circumstances, engine_of, read_json
 from diptych.tasks.rerun import backbone_of, rerun
-from diptych.tasks.rows import Plan
 
 
 def row(out: Path, start: str) -> dict[str, object]:

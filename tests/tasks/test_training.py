@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 from typer.testing import CliRunner
 
 from diptych.backbones.load import load
 from diptych.cli.main import app
+from diptych.core.data import Column, Table
 from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.train import Recipe
+from diptych.data.folders import ImageFiles
+from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.rs_m_clip import RSMClip
-from diptych.tasks.training import learns, need_towers, open_pairs_or_classes, tune, with_splits
+from diptych.tasks.training import by_labels, learns, need_towers, open_pairs_or_classes, tune, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 
@@ -148,6 +155,116 @@ def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
         with_splits(open_data(next((place / "data" / "test" / "red").glob("*.png"))), 0)
 
 
+@pytest.fixture
+def spoilt(place: Path) -> Iterator[Path]:
+    """Labelled folders and a table with splits of which a train photo is cut off and a test photo is gone."""
+    lines = ["path,split,caption"]
+    for split in ("train", "val", "test"):
+        for number, file in enumerate(sorted((place / "data" / ("train" if split == "train" else "test")).rglob("*.png"))):
+            to = place / "spoilt" / split / file.parent.name / file.name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(file.read_bytes()[: 60 if (split, number) == ("train", 3) else None])
+            gone = "gone.png" if (split, number) == ("test", 2) else ""
+            lines.append(f"{gone or to.relative_to(place)},{split},a {file.parent.name} square")
+    (place / "spoilt" / "test" / "red" / "bad.png").write_text("no picture")
+    (place / "spoilt.csv").write_text("\n".join(lines))
+    yield place
+    shutil.rmtree(place / "spoilt")
+
+
+@pytest.mark.parametrize("parts", ["all", "heads"])
+def test_what_cannot_be_read_is_left_out_before_the_training_and_named(spoilt: Path, tmp_path: Path, parts: str) -> None:
+    data, clip, said = open_data(spoilt / "spoilt"), load(f"local:{spoilt / 'clip'}"), list[str]()
+    fit = replace(FIT, steps=None, epochs=2)  # every row is seen
+    found = tune(
+        Full(),
+        clip,
+        data,
+        fit,
+        Run(workers=1),
+        tmp_path,
+        parts=parts,
+        templates=TEMPLATES,
+        elsewhere=[replace(data, name="again")],
+        say=said.append,
+    )
+    names = [Path(e.name).name for e in found.failed]
+    cut = sorted((spoilt / "data" / "train").rglob("*.png"))[3].name
+    assert names == [cut, "bad.png", "bad.png"]  # of train and test, and of the same test photos as other data
+    assert [Path(e["path"]).name for e in found.as_dict()["skipped"]] == names
+    assert len(said) == 1
+    assert said[0].startswith("3 photos cannot be read and are left out; the first: ")
+    assert set(found.after) == {"spoilt", "again"}
+
+
+def test_captioned_photos_that_cannot_be_read_take_their_captions_along(spoilt: Path, tmp_path: Path) -> None:
+    data = open_pairs_or_classes(str(spoilt / "spoilt.csv"), None, None)
+    found = tune(ClipLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path)
+    assert [e.reason for e in found.failed] == ["truncated PNG file (60 bytes)", "no such file"]
+    none = replace(data, splits={**data.splits, "val": replace(data.split("val"), items=ImageFiles(["gone.png"] * 20))})
+    with pytest.raises(DataError, match=r"None of the 20 photos of spoilt, val, can be read; the first: gone.png: no such file"):
+        tune(ClipLoss(), load(f"local:{spoilt / 'clip'}"), none, FIT, Run(workers=1), tmp_path / "b")
+
+
+def test_photos_are_decoded_once_where_their_vectors_are_made_anyway(place: Path, tmp_path: Path) -> None:
+    data, clip, seen = open_data(place / "data"), load(f"local:{place / 'clip'}"), list[int]()
+
+    class Counted(ImageFiles):
+        def __getitem__(self, index: int, /) -> Image.Image:
+            seen.append(index)
+            return super().__getitem__(index)
+
+    for parts, times in (("heads", 1), ("all", 2)):  # whole towers read the train photos of one epoch after the check
+        splits = {s: replace(t, items=Counted([t.items.name(i) for i in range(len(t))])) for s, t in data.splits.items()}
+        seen.clear()
+        fit = replace(FIT, steps=None, epochs=1)
+        run = Run(workers=0, cache=tmp_path / f"cache-{parts}")
+        before = {s: len(t) for s, t in splits.items()}
+        tune(Full(), clip, replace(data, splits=splits), fit, run, tmp_path / parts, parts=parts, templates=TEMPLATES)
+        after = before["test"] if parts == "all" else 0  # measured again by the trained tower
+        assert len(seen) == times * before["train"] + before["test"] + after
+
+
+@pytest.mark.parametrize("parts", ["all", "heads"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_caption_that_is_too_long_is_an_error_before_the_training(place: Path, tmp_path: Path, split: str, parts: str) -> None:
+    data = captioned(("train", "val", "test"))
+    long = ("a red square", "very " * 90 + "red")
+    captions = (*data.split(split).columns["captions"].values[:-1], long)
+    wrong = Table(data.split(split).items, {"captions": Column("captions", captions)})
+    with pytest.raises(UsageError, match=r"^19: The text 'very very .* reads \d+: shorten it"):
+        tune(ClipLoss(), load(f"local:{place / 'clip'}"), put(data, split, wrong), FIT, Run(workers=1), tmp_path, parts=parts)
+    assert not list(tmp_path.iterdir())
+    cut = load(f"local:{place / 'clip'}?truncate")
+    tune(ClipLoss(), cut, put(data, split, wrong), replace(FIT, steps=1), Run(workers=1), tmp_path, parts=parts)
+
+
+def test_a_decoder_that_cannot_read_a_caption_says_so_before_the_training(place: Path, tmp_path: Path) -> None:
+    data = captioned(("train", "val", "test"))
+    captions = (*data.split("val").columns["captions"].values[:-1], ("very " * 300,))
+    wrong = put(data, "val", Table(data.split("val").items, {"captions": Column("captions", captions)}))
+    with pytest.raises(UsageError, match=r"^19: A caption has 302 words and marks, and the decoder reads 256"):
+        tune(CoCaLoss(), load(f"local:{place / 'clip'}?truncate"), wrong, FIT, Run(workers=1), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_row_without_captions_is_named_before_the_training(place: Path, tmp_path: Path) -> None:
+    data = captioned(("train", "test"))
+    captions = (*data.split("train").columns["captions"].values[:-1], ())
+    wrong = put(data, "train", Table(data.split("train").items, {"captions": Column("captions", captions)}))
+    with pytest.raises(DataError, match=r"^19 of data has no caption: fill it, or remove the row"):
+        tune(ClipLoss(), load(f"local:{place / 'clip'}"), wrong, FIT, Run(workers=1), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def captioned(splits: tuple[str, ...]) -> LabelledData:
+    return LabelledData("data", (), {s: squares(20) for s in splits})
+
+
+def put(data: LabelledData, split: str, table: Table[Any]) -> LabelledData:
+    return replace(data, splits={**data.splits, split: table})
+
+
 def test_the_command_lines(place: Path, tmp_path: Path) -> None:
     options = ["--backbone", f"local:{place / 'clip'}", "--cache", str(tmp_path / "cache"), "--workers", "1", "--lr", "2e-3"]
     tuned = ["finetune", str(place / "data"), "--templates", "a {} square", "--epochs", "3", "--train-batch", "10"]
@@ -171,6 +288,19 @@ def test_the_command_lines(place: Path, tmp_path: Path) -> None:
         assert said in failed.stderr
 
 
+@pytest.mark.parametrize("words", [["finetune", "spoilt", "--templates", "a {} square"], ["pretrain", "spoilt.csv"]])
+def test_the_exit_code_says_that_something_was_left_out(spoilt: Path, tmp_path: Path, words: list[str]) -> None:
+    options = ["--backbone", f"local:{spoilt / 'clip'}", "--cache", str(tmp_path / "cache"), "--workers", "1", "--parts", "heads"]
+    verb, source, *more = words
+    done = CliRunner().invoke(
+        app, [verb, str(spoilt / source), *more, "--epochs", "1", "--train-batch", "10", "--out", str(tmp_path / "a"), "--json", *options]
+    )
+    assert done.exit_code == 3, done.output
+    assert "2 skipped:" in done.stderr
+    assert json.loads(done.stdout)["skipped"] == json.loads((tmp_path / "a" / "report.json").read_text())["skipped"]
+    assert len(json.loads(done.stdout)["skipped"]) == 2
+
+
 def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
     data = open_pairs_or_classes(str(place / "pairs.csv"), None, None)
     keys = [[t.items.key(i) for i in range(len(t))] for t in (with_splits(data, s)[0].splits["test"] for s in (0, 0, 1))]
@@ -183,3 +313,12 @@ def test_what_works_inside_a_tower_is_not_given_heads_alone() -> None:
         need_towers(RSMClip(), "heads")
     for method, parts in ((RSMClip(), "all"), (RSMClip(), "text"), (ClipLoss(), "heads")):
         need_towers(method, parts)
+
+
+def test_what_is_measured_beside_a_training_is_classes_where_there_are_labels() -> None:
+    table = squares(20)
+    columns = {**table.columns, "label": Column("label", np.arange(20) % 5)}
+    both = LabelledData("both", tuple(COLOURS), {"test": Table(table.items, columns)})
+    assert set(by_labels(both).splits["test"].columns) == {"label"}
+    told = LabelledData("told", (), {"test": table})
+    assert by_labels(told) is told

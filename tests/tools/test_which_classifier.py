@@ -8,6 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from diptych import catalog
+from diptych.metrics.significance import holm
+
 SCRIPT = Path(__file__).parents[2] / "tools" / "which_classifier.py"
 
 
@@ -28,15 +31,21 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def row(method: str, shots: int, acc: float, gain: float | None, p: float | None = None, variant: str = "") -> dict[str, Any]:
+    label = ", ".join(filter(None, (catalog.find(method).card.name, variant)))
     return {
-        "method": method, "variant": variant, "shots": shots, "metrics": {"acc1": acc}, "ci95": {"acc1": [acc - 0.1, acc + 0.1]},
+        "label": label, "method": method, "variant": variant, "shots": shots, "seeds": [1, 2, 3] if shots else [0],
+        "metrics": {"acc1": acc}, "ci95": {"acc1": [acc - 0.1, acc + 0.1]},
         "gain": None if gain is None else {"acc1": gain}, "p_holm": p, "seconds": {"fit": 1.25},
     }  # fmt: skip
 
 
+BASE = row("zero-shot", 0, 0.5, None, variant="ensemble")
+
+
 def write(folder: Path, name: str, rows: list[dict[str, Any]], file: str = "", **more: Any) -> None:
     folder.mkdir(exist_ok=True)
-    board = {"kind": "board", "dataset": name, "spec": {"name": "lite"}, "rows": rows, **more}
+    plan = {"shots": [1, 4, 16], "seeds": [1, 2, 3]}
+    board = {"kind": "board", "dataset": name, "spec": {"name": "lite"}, "rows": rows, **plan, **more}
     (folder / f"{file or name}.json").write_text(json.dumps(board))
 
 
@@ -62,7 +71,7 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
     (untried,) = (line for line in text.splitlines() if line.startswith("- Not measured yet: "))
     assert "`nola`" in untried
     assert not any(f"`{slug}`" in untried for slug in ("gda", "coop", "glsim", "zero-shot"))
-    assert "- CoOp (a, b): some rows left out: its time-out of 9 s was over." in text
+    assert "- CoOp, 16 shots, seed 2 and what follows (a, b): left out: its time-out of 9 s was over." in text, "its 4 shots are there"
     figure = tmp_path / "figures" / "ranks-lite-4-shots.svg"
     assert "figures/ranks-lite-4-shots.svg" in text
     assert ElementTree.fromstring(figure.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
@@ -102,3 +111,87 @@ def test_two_boards_of_one_set_share_a_column(tool: Any, tmp_path: Path) -> None
 def test_without_boards_nothing_is_claimed(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main([]) == 1
     assert "No boards" in capsys.readouterr().err
+
+
+def test_a_cut_row_is_marked_told_of_and_not_ranked(tool: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rows = [
+            BASE,
+            row("coop", 1, 0.6, 0.1, 0.01),
+            row("gda", 1, 0.6, 0.1, 0.01),
+            row("gda", 4, 0.7, 0.2, 0.01),
+            row("coop", 4, 0.6, 0.1, 0.01),
+        ]
+        write(tmp_path / "boards", name, rows)
+    late = {
+        "linear probe": "4 shots, seed 1 and what follows left out: its time-out of 40 s was over.",
+        "GDA": "4 shots, seed 2 and what follows left out: the budget of 9 s was spent.",
+    }
+    rows = [BASE, row("linear-probe", 1, 0.6, 0.1, 0.01), {**row("gda", 4, 0.9, 0.4, 0.01), "seeds": [1]}]
+    write(tmp_path / "boards", "cut", [*rows, row("coop", 1, 0.6, 0.1, 0.01), row("gda", 1, 0.6, 0.1, 0.01)], shots=[1, 4], late=late)
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "- linear probe, 4 shots, seed 1 and what follows (cut): left out: its time-out of 40 s was over." in text, "1 shot is there"
+    assert "- GDA, 4 shots, seed 2 and what follows (cut): left out: the budget of 9 s was spent." in text
+    assert "| `gda` | **70.0** | **70.0** | 90.0† | 2 of 2 | 1.2 |" in text, "one seed is no mean over three, and shows nothing"
+    assert "\n† Fewer seeds: 1 of 3 on cut for `gda`.\n" in text
+    assert "A number with † has fewer seeds than planned" in text
+    assert "4 labelled photos a class: `gda` had the highest top-1 on 2 of 2 sets." in text
+    assert "3 systems on 2 sets ([a](../results/boards/a.json), [b](../results/boards/b.json)): `gda` ranks first (1.00)" in text
+    assert "Not among the sets, for every row there has fewer seeds: cut." in text
+    write(tmp_path / "boards", "cut", [*rows, row("coop", 4, 0.6, 0.1, 0.01)])
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "2 systems on 3 sets" in text
+    assert "Not on all of these sets with all seeds, so not ranked: `gda`." in text
+
+
+def test_what_another_board_holds_is_not_missing(tool: Any, tmp_path: Path) -> None:
+    late = {"GDA": "1 shot, seed 2 and what follows left out: the budget of 9 s was spent."}
+    missing = {"FuDD": "no pairs.", "CoOp": "no train.", "CoOp, 4 shots, seed 2": "too few.", "Tip-Adapter, seed 2": "broken."}
+    write(tmp_path / "boards", "a", [BASE, {**row("gda", 1, 0.9, 0.4, 0.01), "seeds": [1]}], missing=missing, late=late, shots=[1, 4])
+    more = [row("fudd", 0, 0.5, 0.1, 0.9), row("gda", 1, 0.6, 0.1, 0.9), row("gda", 4, 0.6, 0.1, 0.9), row("coop", 1, 0.6, 0.1, 0.9)]
+    write(tmp_path / "boards", "a", [BASE, *more], "b", shots=[1, 4])
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "| `gda` | 60.0 | 0 of 1 | 1.2 |" in text, "the row with all its seeds is taken"
+    assert "†" not in text
+    assert not any(f"- {name}" in text for name in ("FuDD", "GDA"))
+    assert "- CoOp (a): no train." in text, "4 shots are on no board"
+    assert "- CoOp, 4 shots (a): too few." in text
+    assert "- Tip-Adapter (a): broken." in text
+    write(tmp_path / "boards", "a", [BASE, *more, row("coop", 4, 0.6, 0.1, 0.9), row("tip-adapter", 0, 0.6, 0.1, 0.9)], "b")
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert not any(f"- {name}" in text for name in ("CoOp", "Tip-Adapter"))
+
+
+def test_a_claim_does_not_hang_on_how_boards_were_cut(tool: Any, tmp_path: Path) -> None:
+    def corrected(*boards: list[dict[str, Any]]) -> dict[str, float]:
+        for path in (tmp_path / "boards").glob("*"):
+            path.unlink()
+        for i, rows in enumerate(boards):
+            write(tmp_path / "boards", "a", [BASE, *rows], f"{i}")
+        return {r.name: r.p for r in tool.read(tmp_path / "boards")[0] if r.p is not None}
+
+    raw = {"gda": 0.001, "coop": 0.03, "tip-adapter": 0.2}
+    whole = dict(zip(raw, holm(list(raw.values())), strict=True))
+    given = [{**row(name, 4, 0.6, 0.1, 0.9), "p": p} for name, p in raw.items()]
+    assert corrected(given) == corrected(given[:1], given[1:]) == whole
+    alone = [row(name, 4, 0.6, 0.1, p) for name, p in raw.items()]  # each on its own board, where there is nothing to correct
+    assert corrected(*([r] for r in alone)) == pytest.approx(whole)
+    assert tool.main([]) == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "| `coop` | 60.0 | 0 of 1 |" in text, "0.03 of three"
+    assert "| `gda` | **60.0** | 1 of 1 |" in text
+    assert "for these the largest raw p-value that such a one allows is taken" in text
+    assert corrected([row(name, 4, 0.6, 0.1, p) for name, p in whole.items()]) == pytest.approx(whole), "one board: what it says"
+    tied = [row(name, 4, 0.6, 0.1, 0.03) for name in raw]  # of 3: 0.01, then up to 0.015, then up to 0.03
+    assert corrected(tied) == pytest.approx(dict.fromkeys(raw, 0.03))
+    assert corrected(tied, [row("linear-probe", 4, 0.6, 0.1, 0.9)])["gda"] == pytest.approx(0.06), "2 x 0.03, the most that it can be"
+    write(tmp_path / "boards", "a", [BASE, *given], "0")
+    assert tool.main([]) == 0
+    assert "largest raw" in (tmp_path / "page.md").read_text()
+    corrected(given)
+    assert tool.main([]) == 0
+    assert "largest raw" not in (tmp_path / "page.md").read_text()

@@ -63,7 +63,7 @@ def board_classify(
     from diptych.data.splits import ValRule
     from diptych.tasks import comparison, report
     from diptych.tasks.board import MODEL, board
-    from diptych.tasks.rows import Plan
+    from diptych.tasks.plan import Plan
     from diptych.tasks.unlabelled import Unlabelled
 
     slugs = options.words(methods) if methods else None

@@ -65,8 +65,8 @@ def caption(
     from diptych.core.caption import Captioner
     from diptych.core.data import Evidence, Subset
     from diptych.tasks.caption import caption as caption_photos
+    from diptych.tasks.caption import check_judge, measure
     from diptych.tasks.caption import judge as judged
-    from diptych.tasks.caption import measure
     from diptych.tasks.record import write_json
 
     system = catalog.find(method)
@@ -76,12 +76,14 @@ def caption(
         raise UsageError(f"{method} has no variant {variant!r}, only {', '.join(repr(v) for v in system.card.variants)}.")
     run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     tower = options.open_backbone(backbone, run)
+    by = None if judge is None else options.open_backbone(judge, run)
+    if by is not None:
+        check_judge(tower, by)
     found = caption_photos(samples, Evidence(texts=pool), tower, run, method=system(**system.card.variants[variant]), n=n)
     best = [own[0].value if own else "" for own in found.captions]
     metrics = measure(best, [held[i] for i in found.positions]) if held is not None else {}
-    if judge is not None:
-        kept = Subset(samples, found.positions)
-        metrics["clip_score"] = judged(kept, best, tower, options.open_backbone(judge, run), run)
+    if by is not None:
+        metrics["clip_score"] = judged(Subset(samples, found.positions), best, tower, by, run)
     keys.close()
     data = {
         **found.as_dict(),
@@ -101,6 +103,8 @@ def caption(
             show(f"{Path(name).name}  {' | '.join(t.value for t in own) or '(nothing)'}")
     if metrics:
         say("  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    if found.cut:
+        say(f"{found.cut:,} sentences are longer than {method} reads: it learnt their beginnings. Shorten them, or leave them out.")
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)

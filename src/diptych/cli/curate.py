@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diptych.core.curate import Curator
     from diptych.core.kit import Kit
     from diptych.core.run import Run
+    from diptych.tasks.curate import Skipped
 
 app = typer.Typer(help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True, add_completion=False)
 
@@ -59,31 +60,36 @@ def curate_plan(
     cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
-    from diptych.tasks.curate import open_stream
+    from diptych.tasks.curate import Skipped, open_stream
     from diptych.tasks.curate_shards import cut, plan_in
 
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     curator = _curator(method, metadata, math.inf, 1.0, None)
     older = [curator.read_plan(path) for path in merge or ()]
-    streams = [open_stream(source, image, text) for source in sources]
+    streams = [open_stream(source, image, text, pictures=method != "metaclip") for source in sources]
+    skipped = Skipped()
     load, run = _kit(method, backbone, device, engine, batch, workers, cache, 0)
     asked: dict[str, Any] = {"sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources], "method": method}
     asked |= {"metadata": metadata} if method == "metaclip" else {"backbone": backbone, "image": image, "text": text}
     shards = [shard for stream in streams for shard in cut(stream)]
     with options.workers(cluster, cluster_threads, run.device) as pool:
-        plan = plan_in(out.with_name(f"{out.name}.parts"), curator, load, shards, run, asked, resume=resume, pool=pool)
+        plan = plan_in(out.with_name(f"{out.name}.parts"), curator, load, shards, run, asked, resume=resume, pool=pool, skipped=skipped)
+    broken = skipped.count + int(plan.report().get("broken", 0))  # of this pass: older plans are added next
     for other in older:
         plan = plan.merge(other)
     plan.write(out)
     facts = plan.report()
     if json:
-        show_json({"plan": str(out), **facts})
+        show_json({"plan": str(out), **facts, "skipped": skipped.first})
     else:
         show_table(
             ["", ""], [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)) for name, value in facts.items()]
         )
     say(str(out))
+    _say_skipped(skipped)
+    if broken:
+        raise typer.Exit(UnreadableItem.exit_code)
 
 
 @app.command("apply")
@@ -113,7 +119,7 @@ def curate_apply(
     cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
-    from diptych.tasks.curate import apply_plan, open_stream
+    from diptych.tasks.curate import Skipped, apply_plan, open_stream
     from diptych.tasks.curate_shards import apply_shards, cut
 
     try:
@@ -121,7 +127,7 @@ def curate_apply(
     except ValueError:
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
     curator = _curator(method, metadata, limit, share, threshold)
-    planned, stream = curator.read_plan(plan), open_stream(source, image, text)
+    planned, stream = curator.read_plan(plan), open_stream(source, image, text, pictures=method != "metaclip")
     load, run = _kit(method, backbone, device, engine, batch, workers, cache, seed)
     asked: dict[str, Any] = {"source": source, "method": method}
     asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
@@ -133,12 +139,22 @@ def curate_apply(
             found = apply_plan(curator, load(), planned, stream, run, out, about=about, resume=resume)
     facts = {"seen": found.seen, "kept": found.kept, "broken": found.broken, "parts": found.parts}
     if json:
-        show_json({"out": str(out), **facts})
+        show_json({"out": str(out), **facts, "skipped": list(found.skipped)})
     else:
         show_table(["", ""], [(name, f"{value:,}") for name, value in facts.items()], right=(1,))
     say(f"{out}: {found.kept:,} of {found.seen:,} kept")
+    _say_skipped(Skipped(found.broken, list(map(dict, found.skipped))))
     if found.broken:
         raise typer.Exit(UnreadableItem.exit_code)
+
+
+def _say_skipped(skipped: Skipped) -> None:
+    if skipped.count:
+        say(f"{skipped.count:,} skipped:")
+    for item in skipped.first:
+        say(f"  {item['path']}: {item['reason']}")
+    if skipped.count > len(skipped.first):
+        say(f"  and {skipped.count - len(skipped.first):,} more")
 
 
 def _curator(method: str, metadata: str, t: float, share: float, threshold: float | None) -> Curator:

@@ -33,7 +33,7 @@ def demo(
     from diptych.tasks import report
     from diptych.tasks.board import board
     from diptych.tasks.classify import classify
-    from diptych.tasks.rows import Plan
+    from diptych.tasks.plan import Plan
 
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     keys = options.file_keys(cache, verify=False)

@@ -48,6 +48,9 @@ def extend(
 
     Light curves train towers of their own (AstroM3): 'classify --model FOLDER' then names kinds of stars.
     """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give --out a new folder.")
+
     from diptych.data.formats.clip_folder import open_clips
 
     if stars.holds_curves([clips]):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show, show_json, show_table
-from diptych.core.errors import UsageError
+from diptych.cli.console import say, say_skipped, show, show_json, show_table
+from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
     from diptych.core.train import Objective, Recipe
@@ -137,14 +137,17 @@ def train(
 
 
 def tell(found: Tuned, json: bool) -> None:
-    """Show before and after."""
+    """Show before and after, then what was skipped, and leave with the exit code that says so."""
     if json:
         show_json(found.as_dict())
-        return
-    rows = [
-        (name, metric, f"{value:.3f}", f"{found.after[name][metric]:.3f}", f"{found.after[name][metric] - value:+.3f}")
-        for name, metrics in found.before.items()
-        for metric, value in metrics.items()
-    ]
-    show_table(["data set", "metric", "before", "after", "change"], rows, right=(2, 3, 4), title=f"{found.facts['method']}")
-    show(f"local:{found.folder}")
+    else:
+        rows = [
+            (name, metric, f"{value:.3f}", f"{found.after[name][metric]:.3f}", f"{found.after[name][metric] - value:+.3f}")
+            for name, metrics in found.before.items()
+            for metric, value in metrics.items()
+        ]
+        show_table(["data set", "metric", "before", "after", "change"], rows, right=(2, 3, 4), title=f"{found.facts['method']}")
+        show(f"local:{found.folder}")
+    say_skipped(found.failed)
+    if found.failed:
+        raise typer.Exit(UnreadableItem.exit_code)

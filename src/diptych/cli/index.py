@@ -52,7 +52,7 @@ def index(
     if photos or ann:
         from diptych.cli.classify import clip_frames, of_clips
         from diptych.data.clip_records import clip_records
-        from diptych.data.records import joined, open_records
+        from diptych.data.records import joined, open_records, root
         from diptych.features import ann as approximate
 
         keys = options.file_keys(cache, verify)
@@ -61,7 +61,7 @@ def index(
             raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
         parts = [open_records(p, keys, image=image, text=caption) if clips is None else clip_records(p, clips, keys) for p in photos or ()]
         records = joined(parts) if photos else None
-        gone = photos or () if prune else ()
+        gone = [root(p, image) for p in photos or ()] if prune else ()
         quick = records is not None and not ann and clips is None
         known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if quick else None
         done = unchanged(records, *known, out, prune=gone) if records and known else None

@@ -29,6 +29,7 @@ def board_few_shot(
         list[str] | None,
         options.option("--shifted", help="A test set of the same classes that looks different; repeat for several.", show_default=False),
     ] = None,
+    texts: options.TextPool = None,
     out: Annotated[Path, options.option("--out", "-o", help="Results folder; the same command goes on from it.")] = Path("out/few-shot"),
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -44,8 +45,8 @@ def board_few_shot(
     from diptych.data.load import find_data
     from diptych.data.splits import ValRule
     from diptych.tasks import protocol_page
+    from diptych.tasks.plan import Plan
     from diptych.tasks.protocol import protocol
-    from diptych.tasks.rows import Plan
 
     slugs = options.words(methods) if methods else None
     plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val))
@@ -53,9 +54,10 @@ def board_few_shot(
     opened = find_data(data, keys)
     others = [find_data(name, keys) for name in cross or ()]
     looks = [find_data(name, keys) for name in shifted or ()]
+    pool = options.text_pool(texts)
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     tower = options.open_backbone(backbone, run)
-    made = protocol(opened, tower, run, plan, cross=others, shifted=looks, source=data, command=command_line())
+    made = protocol(opened, tower, run, plan, cross=others, shifted=looks, texts=pool, source=data, command=command_line())
     keys.close()
     protocol_page.write(made, out / "protocol.html")
     if json:
@@ -68,8 +70,8 @@ def board_few_shot(
         reached = [(f"{r.kind} {r.name}", r.label, f"{100 * r.accuracy.value:.1f}") for r in made.reaches if r.kind in ("cross", "shift")]
         if reached:
             show_table(["measured on", "system", "top-1"], reached, right=(2,))
-        for label, reason in made.missing.items():
-            show(f"{label}: {reason}")
+        for reason, labels in made.reasons().items():
+            show(f"{'; '.join(labels)}: {reason}")
         show(f"{out / 'protocol.html'}")
     say_skipped(made.board.skipped)
     if not made.complete:

@@ -10,6 +10,9 @@ from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 from diptych.core.errors import UsageError
 
+NEEDS = 20
+"""Width of that column: a wider one would break the names of systems, which are copied."""
+
 
 def systems(
     slug: Annotated[str | None, typer.Argument(help="One system: its whole card.", show_default=False)] = None,
@@ -18,6 +21,7 @@ def systems(
 ) -> None:
     """List the systems, or show the card of one."""
     import difflib
+    from textwrap import fill
 
     from diptych import catalog
 
@@ -30,7 +34,7 @@ def systems(
         if json:
             show_json(found)
         else:
-            _card(found)
+            _card(found, catalog.reached(found))
         return
     verbs = sorted({c["verb"] for c in cards})
     if verb is not None and verb not in verbs:
@@ -39,11 +43,9 @@ def systems(
     if json:
         show_json(chosen)
         return
-    show_table(["system", "verb", "needs", "claim"], [_row(c) for c in chosen])
-
-
-def _row(card: dict[str, Any]) -> tuple[str, ...]:
-    return (card["slug"], card["verb"], _needs(card["needs"]), card["claim"])
+    needed = {c["slug"]: fill(_needs(c["needs"]), NEEDS) for c in chosen}
+    rows = [(c["slug"], c["verb"], catalog.reached(c), needed[c["slug"]], c["claim"]) for c in chosen]
+    show_table(["system", "verb", "proof", "needs", "claim"], rows)
 
 
 def _needs(needs: dict[str, Any]) -> str:
@@ -51,7 +53,18 @@ def _needs(needs: dict[str, Any]) -> str:
     return ", ".join([*needs["evidence"], *hooks, *needs["parts"], *(f"extra {e}" for e in needs["extras"])]) or "names"
 
 
-def _card(card: dict[str, Any]) -> None:
+def _circumstances(card: dict[str, Any]) -> str:
+    """Say where a result was reached, and what of the plan it leaves open."""
+    result = card["result"]
+    if result is None:
+        return ""
+    planned = card["proof"]["datasets"] if card["proof"] else []
+    left = [name for name in planned if name not in result["datasets"]]
+    about = f", on {', '.join(result['datasets'])} with {result['backbone']}, {result['date']}"
+    return about + (f"; not run on {', '.join(left)}" if left else "")
+
+
+def _card(card: dict[str, Any], reached: str) -> None:
     show(f"{card['name']} ({card['slug']}), {card['verb']}, {card['year']}")
     show(f"{card['title']}\n{card['url']}\n")
     show(card["claim"])
@@ -61,7 +74,10 @@ def _card(card: dict[str, Any]) -> None:
         for line in card["differs"]:
             show(f"- {line}")
     if card["proof"]:
-        show(f"Proof: {card['proof']['claim']}\nControl: {card['proof']['control']}")
+        plan = card["proof"]
+        show(f"Proof: {plan['claim']}\nControl: {plan['control']}")
+        show(f"Planned: {plan['planned_stage']}, on {', '.join(plan['datasets'])}, {plan['seeds']} seeds.")
+    show(f"Result: {reached}{_circumstances(card)}.")
     if card["headlines"]:
         rows = [(h["dataset"], h["backbone"], h["metric"], f"{h['value']:g}", h["baseline"], h["where"]) for h in card["headlines"]]
         show_table(["data set", "backbone", "metric", "published", "baseline", "read in"], rows, right=(3,))

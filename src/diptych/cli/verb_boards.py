@@ -12,7 +12,6 @@ from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
-    from diptych.data.places import located
     from diptych.tasks.boards.bench import Job
     from diptych.tasks.boards.caption import CaptionBench
     from diptych.tasks.boards.detect import AnomalyBench
@@ -170,6 +169,7 @@ def board_retrieve(
     text: Annotated[str | None, options.option("--text-column", help="Column with the text.", show_default=False)] = None,
 ) -> RecordBench:
     """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in turn."""
+    from diptych.data.places import located
     from diptych.tasks.boards.retrieve import RecordBench
     from diptych.tasks.proofs.retrieve import find_linkage, read_linkage
 

@@ -74,7 +74,7 @@ class ProofPlan:
         control: the twin that must fail, in one sentence.
         datasets: names of data sets on which it is shown.
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
-        stage: "mechanism", "reduced" or "faithful"; what the written result reached, not a hope.
+        stage: that it is to reach, "mechanism", "reduced" or "faithful"; what was reached stands in the written result alone.
         minutes: about how long it takes on two cores.
     """
 

@@ -178,7 +178,7 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     """Return one training view of a clip, all frames cropped, mirrored and coloured alike.
 
     Args:
-        clip: frames of one size.
+        clip: its frames; where their sizes differ, the crop is the same share of each, at the same place.
         frames: T; one frame is drawn from each of T equal segments.
         size: S.
         g: draws frames, crop and mirror; colours are drawn from torch's global generator, as torchvision does.
@@ -193,11 +193,12 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     within = torch.rand(frames, generator=g).numpy()
     chosen = [clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges[:-1], edges[1:], within, strict=True)]
     share, left, top, mirror = torch.rand(4, generator=g).tolist()
-    width, height = chosen[0].size
-    side = SCALES[int(share * len(SCALES))] * min(width, height)
-    box = (left * (width - side), top * (height - side))
-    window = (*box, box[0] + side, box[1] + side)
-    crops = [np.array(f.resize((size, size), Image.Resampling.BICUBIC, box=window)) for f in chosen]
+    crops = []
+    for frame in chosen:
+        width, height = frame.size
+        side = SCALES[int(share * len(SCALES))] * min(width, height)
+        x, y = left * (width - side), top * (height - side)
+        crops.append(np.array(frame.resize((size, size), Image.Resampling.BICUBIC, box=(x, y, x + side, y + side))))
     pixels = torch.from_numpy(np.stack(crops)).movedim(-1, 1)
     from torchvision.transforms import v2  # its import writes to the environment and to the warning filters
 

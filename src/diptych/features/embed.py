@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
 def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Embeddings:
     """Embed the items that can be read, and name the others. Arguments and errors (but UnreadableItem) as ``embed``.
 
-    ``run.tally`` counts vectors "cached" and "encoded", and items "decoded" and "failed".
+    ``run.tally`` counts vectors "cached" and "encoded", items "decoded" and "failed", and "text_us", microseconds spent on texts.
     """
     import torch
 
@@ -88,9 +89,13 @@ def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, view
 
 def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Arrays:
     """Embed as ``embed_readable`` does; where a runtime other than torch encodes arrays, torch is not imported."""
+    start = time.perf_counter()
     work = _Work(encoder, items, run, views)
     numbers = range(len(work.keys))
-    return work.arrays(range(len(items)), numbers, work.values(numbers))
+    values = work.values(numbers)
+    if encoder.modality == "text":
+        run.tally["text_us"] += round(1e6 * (time.perf_counter() - start))
+    return work.arrays(range(len(items)), numbers, values)
 
 
 def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: int = 4096) -> Iterator[Arrays]:

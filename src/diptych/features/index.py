@@ -29,6 +29,7 @@ Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20
 """Bytes of vectors that are looked at at once."""
 _SCHEMA = 1
+_DATABASE = tuple(f"rows.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
 
 
 class Index(Rows):
@@ -74,10 +75,12 @@ class Index(Rows):
             made = cls(folder)
             made.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
             return made
-        if folder.is_file() or (folder.is_dir() and any(p.name != "rows.sqlite" and p.suffix != ".tmp" for p in folder.iterdir())):
+        left = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
+        if folder.is_file() or any(p.name not in _DATABASE and p.suffix != ".tmp" for p in left):
             raise UsageError(f"{folder} holds other files: give a new folder for the index.")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rows.sqlite").unlink(missing_ok=True)  # of a process that was killed before index.json
+        for name in _DATABASE:  # a log that outlived its database would be played into the new one
+            (folder / name).unlink(missing_ok=True)
         with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(TABLES)

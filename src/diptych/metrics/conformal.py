@@ -28,7 +28,7 @@ def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
         level: wanted coverage, in (0, 1).
 
     Returns:
-        The threshold: a class is in the set when its probability is at least t. 0 (all classes) where n is too small for the level.
+        The threshold: a class is in the set when its probability is at least t. -inf (all classes) where n is too small for the level.
 
     Raises:
         UsageError: level outside (0, 1).
@@ -38,7 +38,7 @@ def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
     """
     if not 0 < level < 1:
         raise UsageError(f"The coverage of sets is a share in (0, 1), such as 0.9, not {level}.")
-    return _smallest(own, 1 - level, 0.0)
+    return _smallest(own, 1 - level, -math.inf)
 
 
 def class_thresholds(own: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int, level: float) -> NDArray[np.float64]:

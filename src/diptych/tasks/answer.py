@@ -78,7 +78,7 @@ def answer(
     p = model.spoken(scores)
     order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
     names = model.classes.names
-    inside = promise.sets(p, sets, per_class=per_class) if promise and sets is not None else None
+    inside = promise.sets(p, scores, sets, per_class=per_class) if promise and sets is not None else None
     unknown = promise.unknown(p, unknown_rate) if promise and unknown_rate is not None else None
     predictions = tuple(
         Prediction(
@@ -94,6 +94,7 @@ def answer(
         "model": str(name),
         "temperature": promise.temperature if promise else None,
         "calibration_items": len(promise.labels) if promise else 0,
+        "seen_by_fit": promise.seen if promise else None,
         "sets": sets,
         "unknown_rate": unknown_rate,
     }

@@ -23,8 +23,9 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import measured
 from diptych.tasks.export import export_row
 from diptych.tasks.gains import BASE, Row, best, rows_of
+from diptych.tasks.plan import Job, Plan
 from diptych.tasks.record import Record, engine_of, machine, now, plain, precision_of, threads, versions, write_csv, write_json
-from diptych.tasks.rows import Desk, Job, Plan
+from diptych.tasks.rows import Desk
 from diptych.tasks.unlabelled import Unlabelled
 from diptych.tasks.work import Work, jobs_of
 
@@ -206,7 +207,9 @@ def board(
     _check_export(export, jobs, data, split, run)
     began = time.monotonic()
     with with_store(run) as stored:
-        desk = Desk.open(data, backbone, plan, stored, classes=classes, texts=texts, unlabelled=unlabelled, source=source, command=command)
+        desk = Desk.open(
+            data, backbone, plan, stored, classes=classes, texts=texts, unlabelled=unlabelled, jobs=jobs, source=source, command=command
+        )
         work = Work(desk, missing, began)
         interrupted = not work.all(jobs)
         rows = rows_of(work.done, run)

@@ -13,12 +13,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError
+from diptych.core.method import Scores
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unknown_threshold
+from diptych.tasks.outcome import logits
 
 SETS, UNKNOWN = 0.9, 0.05
 """Coverage of sets and rate of false unknowns that a board shows."""
+
+
+def conformity(probabilities: NDArray[np.float64], scores: Scores) -> NDArray[np.float64]:
+    """Return what decides whether a class enters a set, (N, K): its probability, and below all of these, in [-1, 0), its rank.
+
+    Systems that judge among candidates give all other classes probability 0. Were these equal, a true class among them in more items than
+    may be missed would let every class into every set; in their order only the next ones enter.
+
+    Args:
+        probabilities: (N, K).
+        scores: which rank all classes.
+    """
+    order = (-scores.ranked()).argsort(dim=1, stable=True).argsort(dim=1).double().numpy()
+    return np.where(probabilities > 0, probabilities, -(order + 1) / probabilities.shape[1])
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,7 @@ class Calibration:
     Args:
         temperature: logits are divided by it.
         confidence: (n,) float64, largest probability of each calibration item, after the temperature.
-        own: (n,) float64, probability of its true class.
+        own: (n,) float64, conformity of its true class, see ``conformity``.
         labels: (n,) int64, its class.
         seen: True where fit had seen the items, so that promises are too bold for systems that search much.
     """
@@ -40,11 +57,12 @@ class Calibration:
     seen: bool = False
 
     @classmethod
-    def of(cls, logits: Tensor, labels: NDArray[np.int64], *, seen: bool = False) -> Calibration:
+    def of(cls, scores: Scores, backbone: Backbone, labels: NDArray[np.int64], *, seen: bool = False) -> Calibration:
         """Calibrate on n items.
 
         Args:
-            logits: (n, K), -inf for classes that are no candidates.
+            scores: (n, K).
+            backbone: which gives cosines their scale.
             labels: (n,) class positions.
             seen: whether fit had seen the items.
 
@@ -53,31 +71,34 @@ class Calibration:
         """
         if not len(labels):
             raise DataError("There are no items to calibrate on: give a val split, or more train items than shots.")
-        temperature = fit_temperature(logits.double().numpy(), labels)
-        p = (logits.double() / temperature).softmax(dim=1)
+        said = logits(scores, backbone).double()
+        temperature = fit_temperature(said.numpy(), labels)
+        p = (said / temperature).softmax(dim=1)
         places = torch.from_numpy(np.asarray(labels, dtype=np.int64))
-        return cls(temperature, p.amax(dim=1), p[torch.arange(len(p)), places], places, seen)
+        own = torch.from_numpy(conformity(p.numpy(), scores))[torch.arange(len(p)), places]
+        return cls(temperature, p.amax(dim=1), own, places, seen)
 
-    def probabilities(self, logits: Tensor) -> NDArray[np.float64]:
-        """Return (N, K) calibrated probabilities of (N, K) logits."""
-        found: NDArray[np.float64] = (logits.double() / self.temperature).softmax(dim=1).numpy()
+    def probabilities(self, scores: Scores, backbone: Backbone) -> NDArray[np.float64]:
+        """Return (N, K) calibrated probabilities; 0 for classes that are no candidates."""
+        found: NDArray[np.float64] = (logits(scores, backbone).double() / self.temperature).softmax(dim=1).numpy()
         return found
 
-    def sets(self, probabilities: NDArray[np.float64], level: float, *, per_class: bool = False) -> NDArray[np.bool_]:
+    def sets(self, probabilities: NDArray[np.float64], scores: Scores, level: float, *, per_class: bool = False) -> NDArray[np.bool_]:
         """Return which classes are in the set of each item, (N, K) bool, so that a share ``level`` of sets holds the true class.
 
         Args:
             probabilities: (N, K), calibrated.
+            scores: what they were made of.
             level: coverage, in (0, 1).
             per_class: the promise holds within each class that has enough calibration items.
 
         Raises:
             UsageError: level outside (0, 1).
         """
-        own = self.own.numpy()
+        own, found = self.own.numpy(), conformity(probabilities, scores)
         if per_class:
-            return sets(probabilities, class_thresholds(own, self.labels.numpy(), probabilities.shape[1], level))
-        return sets(probabilities, set_threshold(own, level))
+            return sets(found, class_thresholds(own, self.labels.numpy(), found.shape[1], level))
+        return sets(found, set_threshold(own, level))
 
     def unknown(self, probabilities: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
         """Return which items are called unknown, (N,) bool: at most a share ``rate`` of items of known classes.
@@ -87,15 +108,15 @@ class Calibration:
         """
         return np.asarray(probabilities.max(axis=1) < unknown_threshold(self.confidence.numpy(), rate))
 
-    def report(self, logits: Tensor, labels: NDArray[np.int64]) -> dict[str, Any]:
+    def report(self, scores: Scores, backbone: Backbone, labels: NDArray[np.int64]) -> dict[str, Any]:
         """Return what the promises came to on labelled items, as plain data.
 
         Returns:
             "temperature", "items" of calibration, "seen", calibrated "ece", "coverage" and mean "set_size" at ``SETS``, and the share
             called "unknown" at ``UNKNOWN`` (absent where the items are too few to promise it).
         """
-        p = self.probabilities(logits)
-        inside = self.sets(p, SETS)
+        p = self.probabilities(scores, backbone)
+        inside = self.sets(p, scores, SETS)
         found: dict[str, Any] = {
             "temperature": self.temperature,
             "items": len(self.labels),

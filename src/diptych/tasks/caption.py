@@ -29,17 +29,19 @@ class Captioned:
         names: what the user calls them.
         captions: M lists, the best first.
         failed: one error for each other photo.
+        cut: sentences of which the method learnt the beginning alone, being longer than it reads.
     """
 
     positions: tuple[int, ...]
     names: tuple[str, ...]
     captions: tuple[tuple[Text, ...], ...]
     failed: tuple[UnreadableItem, ...]
+    cut: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         rows = [{"path": n, "captions": [t.value for t in own]} for n, own in zip(self.names, self.captions, strict=True)]
-        return {"photos": rows, "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed]}
+        return {"photos": rows, "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed], "cut_sentences": self.cut}
 
 
 def caption(
@@ -70,11 +72,13 @@ def caption(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     with with_store(run or Run()) as stored:
+        before = stored.tally["cut"]
         fitted = (method or NearestCaption()).fit(Kit({"main": backbone}), evidence, stored)
         found = embed_readable(backbone.image, photos, stored)
         kept = tuple(int(i) for i in found.kept)
         written = fitted.caption(Subset(photos, kept), stored, n=n)
-    return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), found.failed)
+    names = tuple(photos.name(i) for i in kept)
+    return Captioned(kept, names, tuple(map(tuple, written)), found.failed, stored.tally["cut"] - before)
 
 
 def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -90,6 +94,16 @@ def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> d
     }
 
 
+def check_judge(backbone: Backbone, by: Backbone) -> None:
+    """Refuse a judge that would praise itself; asked before anything is trained.
+
+    Raises:
+        UsageError: the judge is the captioner's backbone, or shares one of its towers.
+    """
+    if {e.fingerprint for e in backbone.encoders.values()} & {e.fingerprint for e in by.encoders.values()}:
+        raise UsageError(f"{by.spec.name} cannot judge captions that {backbone.spec.name} made, as they share a tower: name another judge.")
+
+
 def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, by: Backbone, run: Run) -> float:
     """Return the mean CLIPScore of N captions by another backbone than the captioner's, which would praise itself.
 
@@ -103,9 +117,7 @@ def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, b
     Raises:
         UsageError: the judge is the captioner's backbone, or shares one of its towers.
     """
-    shared = {e.fingerprint for e in backbone.encoders.values()} & {e.fingerprint for e in by.encoders.values()}
-    if shared:
-        raise UsageError(f"{by.spec.name} cannot judge captions that {backbone.spec.name} made, as they share a tower: name another judge.")
+    check_judge(backbone, by)
     images = embed(by.image, photos, run).numpy()
     texts = embed(by.text, Texts(tuple(PROMPT + c for c in candidates)), run).numpy()
     return float(clip_score(images, texts).mean())

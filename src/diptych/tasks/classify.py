@@ -22,7 +22,7 @@ from diptych.features.embed import embed_readable
 from diptych.metrics.selective import risk_at
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.outcome import Outcome, intervals, logits
+from diptych.tasks.outcome import Outcome, intervals, logits, mean_metrics
 from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, circumstances, model_names, peak_memory_mib
 
 
@@ -179,8 +179,9 @@ def evaluate(
     backbone: Backbone,
     about: About | None = None,
     seconds: dict[str, float] | None = None,
-    held: Table[Any] | None = None,
+    held: Sequence[Table[Any]] = (),
     seen: bool = False,
+    by: FittedClassifier | None = None,
 ) -> tuple[Record, Outcome]:
     """Measure a fitted classifier on labelled items that can all be read.
 
@@ -190,9 +191,11 @@ def evaluate(
         run: device, cache and seed.
         backbone: what it was fitted on.
         about: what the record says besides its numbers.
-        seconds: times measured before ("fit", "encode"); "predict" is added.
-        held: labelled items apart from ``table``: measured and calibrated on, apart; None: there are none.
+        seconds: times measured before ("fit", "encode", "texts"); "predict" is added, and what it spent on texts goes to "texts".
+        held: sets of labelled items apart from ``table``: measured on all (the mean counts), calibrated on the first; (): there are none.
         seen: whether fit had seen the held items.
+        by: the same system fitted without the held items, where ``fitted`` chose on them: it is measured on them, and what calibration
+            comes to is its own. None: ``fitted`` is.
 
     Returns:
         The record, with bootstrap intervals over items, and the outcome of each item.
@@ -205,19 +208,22 @@ def evaluate(
     labels = np.asarray(table.labels())
     if len(labels) == 0:
         raise DataError("There are no test items: give a test split.")
-    start = time.perf_counter()
+    texts, start = run.tally["text_us"], time.perf_counter()
     scores = fitted.scores(table.items, run)
-    predict = time.perf_counter() - start
+    told = (run.tally["text_us"] - texts) / 1e6
+    predict = time.perf_counter() - start - told
     outcome = Outcome.of(scores, backbone, labels)
     held_metrics: dict[str, float] = {}
     acting: dict[str, Any] = {"risk80": risk_at(outcome.confidence, outcome.correct, 0.8)}
-    if held is not None:
-        own = np.asarray(held.labels())
-        scored = fitted.scores(held.items, run)
-        there = Outcome.of(scored, backbone, own).metrics()
-        held_metrics = {"acc1": there["acc1"], "nll": there["nll"], "items": len(own), "seen": seen}
+    if held:
+        judged = fitted if by is None else by
+        scored = [judged.scores(part.items, run) for part in held]
+        there = mean_metrics([Outcome.of(s, backbone, np.asarray(part.labels())) for s, part in zip(scored, held, strict=True)])
+        items = float(np.mean([len(part) for part in held]))
+        held_metrics = {"acc1": there["acc1"], "nll": there["nll"], "items": items, "seen": seen}
         with contextlib.suppress(DataError):  # no held item has its true class among the candidates
-            acting |= Calibration.of(logits(scored, backbone), own, seen=seen).report(logits(scores, backbone), labels)
+            calibration = Calibration.of(scored[0], backbone, np.asarray(held[0].labels()), seen=seen)
+            acting |= calibration.report(scores if by is None else by.scores(table.items, run), backbone, labels)
     model, pretrained = model_names(backbone.spec)
     record = Record(
         **{**vars(about), **circumstances(backbone, run, about.command), "dataset": about.dataset or "unnamed"},
@@ -232,7 +238,7 @@ def evaluate(
         items=len(labels),
         held=held_metrics,
         acting=acting,
-        seconds={**(seconds or {}), "predict": predict},
+        seconds={**(seconds or {}), "predict": predict, "texts": (seconds or {}).get("texts", 0.0) + told},
         peak_memory_mib=peak_memory_mib(),
     )
     return record, outcome

@@ -1,46 +1,53 @@
 """Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
 
 OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART`` items looked at
-OUT/curate.json               what was asked, and how far it is
+OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot be judged
+
+An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees it. So is what lies
+behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an error: a pass that went on without it
+would be complete, and ``resume`` goes on there once it can be read.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.formats.pairs import PairStream, open_pairs
+from diptych.data.formats.tars import TarStream, open_tars
 from diptych.data.places import located
-from diptych.data.textlines import open_lines
+from diptych.data.textlines import TextLines, open_lines
 from diptych.tasks.record import plain, read_json, write_json
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
+NAMED = 10
+"""Items that cannot be judged of which a pass keeps names and reasons; all are counted."""
 
 
-def open_stream(source: str, images: str = "filepath", texts: str = "title") -> Stream[Any]:
+def open_stream(source: str, images: str = "filepath", texts: str = "title", *, pictures: bool = True) -> Stream[Any]:
     """Open what a curator reads.
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is several).
         images: column of the table with the picture.
         texts: column of the table with the text.
+        pictures: False reads of tars the texts alone, for a curator that looks at nothing else.
 
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
-    from diptych.data.formats.pairs import open_pairs
-    from diptych.data.formats.tars import open_tars
-
     source = str(located(source))
     suffix = Path(source).suffix.lower()
     if suffix == ".txt":
@@ -48,12 +55,66 @@ def open_stream(source: str, images: str = "filepath", texts: str = "title") -> 
     if suffix in (".csv", ".tsv"):
         return open_pairs(source, images, texts)
     if suffix == ".tar":
-        return open_tars(source)
+        stream = open_tars(source)
+        return stream if pictures else replace(stream, endings=frozenset({"txt"}))
     raise UsageError(f"{source} is no .txt, .csv, .tsv or .tar: curate reads texts one a line, tables, and tars of a WebDataset.")
 
 
+@dataclass
+class Skipped:
+    """Items that cannot be judged.
+
+    Args:
+        count: of all.
+        first: {"path", "reason"} of the first ``NAMED``.
+    """
+
+    count: int = 0
+    first: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, path: str, reason: str) -> None:
+        """Add one."""
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append({"path": path, "reason": reason})
+
+    def extend(self, count: int, first: Sequence[Mapping[str, str]]) -> None:
+        """Add those of another pass."""
+        self.count += count
+        self.first += map(dict, first[: NAMED - len(self.first)])
+
+
+@dataclass(frozen=True)
+class Readable:
+    """The items of a stream that can be read, at their positions.
+
+    Args:
+        stream: any.
+        skipped: takes the others.
+    """
+
+    stream: Stream[Any]
+    skipped: Skipped = field(default_factory=Skipped)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for position, item in _outcomes(self.stream):
+            if isinstance(item, UnreadableItem):
+                self.skipped.add(item.name, item.reason)
+            else:
+                yield position, item
+
+    def seek(self, position: int) -> Readable:
+        """Return the stream that starts at ``position``."""
+        return replace(self, stream=self.stream.seek(position))
+
+
+def readable(stream: Stream[Any], skipped: Skipped | None = None) -> Stream[Any]:
+    """Return a stream without the items that cannot be read; see ``Readable``. Lines of text can all be read."""
+    return stream if isinstance(stream, TextLines) else Readable(stream, skipped or Skipped())
+
+
 def plan_shards(curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run: Run, pool: Executor | None = None) -> Plan:
-    """Plan over every shard and merge.
+    """Plan over every shard and merge; items that cannot be read are passed over, and ``apply_plan`` names them.
 
     Args:
         curator: any.
@@ -68,8 +129,8 @@ def plan_shards(curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run:
     if not streams:
         raise UsageError("There is nothing to plan over: give at least one file.")
     if pool is None:
-        return functools.reduce(lambda a, b: a.merge(b), (curator.plan(kit, s, run) for s in streams))
-    futures = [pool.submit(curator.plan, kit, s, run) for s in streams]
+        return functools.reduce(lambda a, b: a.merge(b), (curator.plan(kit, readable(s), run) for s in streams))
+    futures = [pool.submit(curator.plan, kit, readable(s), run) for s in streams]
     return functools.reduce(lambda a, b: a.merge(b), (f.result() for f in futures))
 
 
@@ -80,12 +141,19 @@ class Curated:
     Args:
         seen, kept, broken: items.
         parts: files written.
+        skipped: {"path", "reason"} of the first ``NAMED`` broken ones.
     """
 
     seen: int
     kept: int
     broken: int
     parts: int
+    skipped: Sequence[Mapping[str, str]] = ()
+
+    @classmethod
+    def of(cls, done: Mapping[str, Any]) -> Curated:
+        """Return it from what ``read_state`` gave."""
+        return cls(*(done[what] for what in ("seen", "kept", "broken", "parts", "skipped")))
 
 
 def apply_plan(
@@ -116,39 +184,46 @@ def apply_plan(
         shard: number of the shard that ``stream`` is; its files have it in their names. None: the stream is the whole pool.
 
     Raises:
-        DataError: ``out`` says nothing of how far it is.
+        DataError: ``out`` says nothing of how far it is, or a tar cannot be read now.
         UsageError: ``out`` holds a result and ``resume`` is False, or that of another question.
     """
     name = "" if shard is None else f"-{shard:05d}"
     state, asked = out / f"curate{name}.json", plain({**about, "seed": run.seed})
     done = read_state(state, asked, resume)
     if done["complete"]:
-        return Curated(*(done[what] for what in ("seen", "kept", "broken", "parts")))
-    # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
-    source, copy = itertools.tee(_behind(stream, done["position"]))
-    judged = zip(source, curator.apply(kit, plan, _Once(copy), run), strict=True)
+        return Curated.of(done)
+    judged, skipped = _judged(curator, kit, plan, _behind(stream, done["position"]), run), Skipped(done["broken"], done["skipped"])
     with run.track("curate") as bar:
-        while some := list(itertools.islice(judged, part)):
-            kept = [_row(item, verdict) for (_, item), verdict in some if verdict.keep]
+        while True:
+            kept, seen, position = list[dict[str, Any]](), 0, 0
+            for item, verdict in itertools.islice(judged, part):  # of an item, with the bytes of its picture, its row alone is kept
+                seen, position = seen + 1, verdict.position
+                if verdict.reason:
+                    skipped.add(str(getattr(item, "name", position)), verdict.reason)
+                if verdict.keep:
+                    kept.append(_row(item, verdict))
+            if not seen:
+                break
             if kept:
                 _write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
             done = {
-                "position": some[-1][1].position,
-                "seen": done["seen"] + len(some),
+                "position": position,
+                "seen": done["seen"] + seen,
                 "kept": done["kept"] + len(kept),
-                "broken": done["broken"] + sum(bool(v.reason) for _, v in some),
+                "broken": skipped.count,
                 "parts": done["parts"] + bool(kept),
                 "complete": False,
+                "skipped": skipped.first,
             }
             write_json(state, {"asked": asked, "done": done}, overwrite=True)
-            bar.advance(len(some))
+            bar.advance(seen)
     write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
-    return Curated(done["seen"], done["kept"], done["broken"], done["parts"])
+    return Curated.of(done)
 
 
 def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
     """Return how far a curation is; raises as ``apply_plan``."""
-    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False}
+    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False, "skipped": []}
     if not state.exists():
         return done
     held, out = read_json(state), state.parent
@@ -156,9 +231,9 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
         raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
     if held.get("asked") != asked:
         raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
-    if not isinstance(held.get("done"), dict) or held["done"].keys() != done.keys():
+    found: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
+    if found.keys() != done.keys():
         raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
-    found: dict[str, Any] = held["done"]
     return found
 
 
@@ -175,9 +250,37 @@ class _Once:
         raise UsageError("This stream is under way and has one place only: seek before it is read.")
 
 
+def _outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
+    for position, item in stream.outcomes() if isinstance(stream, (TarStream, PairStream)) else iter(stream):
+        if isinstance(item, UnreadableItem):
+            if isinstance(item.__cause__, OSError) and item.__cause__.errno:  # of the file system, not of what the file holds
+                raise DataError(f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume.")
+        elif not isinstance(item, str):
+            try:
+                item.text()
+            except UnreadableItem as error:
+                item = UnreadableItem(error.name, error.reason)  # the one that was raised holds the item by its traceback
+        yield position, item
+
+
 def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:
-    """Items behind a position; a stream is sought at an item it has, so that one is passed over."""
-    return iter(stream) if position is None else itertools.islice(stream.seek(position), 1, None)
+    """Outcomes behind a position; a stream is sought at an item it has, so that one is passed over."""
+    return _outcomes(stream) if position is None else itertools.islice(_outcomes(stream.seek(position)), 1, None)
+
+
+def _judged(curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run) -> Iterator[tuple[Any, Verdict]]:
+    """Yield every item, or why it cannot be read, with its verdict; the curator is given what can be read."""
+    # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
+    source, copy = itertools.tee(outcomes)
+    verdicts = curator.apply(kit, plan, _Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run)
+    for position, item in source:
+        if isinstance(item, UnreadableItem):
+            yield item, Verdict(position, False, math.nan, item.reason)
+        else:
+            yield item, next(verdicts)
+    if next(verdicts, None) is not None:
+        raise ValueError("A curator gives one verdict an item, and this one gave more.")
 
 
 def _row(item: Any, verdict: Verdict) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from diptych.core.run import Run, silent
 from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each
-from diptych.tasks.curate import PART, Curated, apply_plan, read_state
+from diptych.tasks.curate import PART, Curated, Skipped, apply_plan, read_state, readable
 from diptych.tasks.record import plain, read_json, write_json
 
 SHARD = 16 * 2**20
@@ -88,9 +88,11 @@ def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
 
 def plan_in(
     folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run, about: Mapping[str, Any],
-    *, resume: bool = False, pool: Pool | None = None,
+    *, resume: bool = False, pool: Pool | None = None, skipped: Skipped | None = None,
 ) -> Plan:  # fmt: skip
     """Plan over every shard, keeping each one's plan, and merge; the folder is gone when all is done.
+
+    Items that cannot be read are passed over; which ones are broken otherwise (pictures) is the curator's to say.
 
     Args:
         folder: of the plans of shards.
@@ -101,9 +103,11 @@ def plan_in(
         about: what is asked, as plain data; a pass is resumed only where it is the same.
         resume: take over the plans that are there; where there are none, start.
         pool: workers; None: one shard after the other, here.
+        skipped: takes what was passed over, by this pass and by the one that it resumes.
 
     Raises:
         UsageError: there is no shard; or a plan is under way and ``resume`` is False, or that of another question.
+        DataError: a tar cannot be read now.
     """
     if not shards:
         raise UsageError("There is nothing to plan over: give at least one file.")
@@ -121,7 +125,7 @@ def plan_in(
         if pool is None:
             kit, alone = load(), replace(run, progress=silent)
             for shard, place in todo:
-                curator.plan(kit, shard, alone).write(place)
+                _plan(curator, kit, shard, alone, place)
                 bar.advance()
         else:
             order = pool.share(_order(curator, load, run))
@@ -129,6 +133,9 @@ def plan_in(
                 bar.advance()
     _arrived(places)
     merged = functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
+    for beside in (place.with_suffix(".json") for place in places):
+        if skipped is not None and beside.exists():
+            skipped.extend(**read_json(beside))
     shutil.rmtree(folder)
     return merged
 
@@ -137,7 +144,17 @@ def plan_shard(order: Shared[Order], shard: Stream[Any], place: Path) -> None:
     """Plan over one shard; on a worker."""
     asked = order.value()
     kit, run = asked.ready
-    asked.curator.plan(kit, shard, run).write(place)
+    _plan(asked.curator, kit, shard, run, place)
+
+
+def _plan(curator: Curator, kit: Kit, shard: Stream[Any], run: Run, place: Path) -> None:
+    """Write the plan of a shard, and first beside it what was passed over."""
+    skipped = Skipped()
+    plan, beside = curator.plan(kit, readable(shard, skipped), run), place.with_suffix(".json")
+    beside.unlink(missing_ok=True)
+    if skipped.count:
+        write_json(beside, {"count": skipped.count, "first": skipped.first}, overwrite=True)
+    plan.write(place)
 
 
 def apply_shards(
@@ -154,17 +171,21 @@ def apply_shards(
     if not done["complete"]:
         write_json(state, {"asked": asked, "done": done}, overwrite=True)
         found: dict[int, Curated] = {}
+        skipped = Skipped()
         order = pool.share(_order(curator, load, run, plan, about))
         with run.track("curate shards", len(shards)) as bar:
             for number, ended in each(pool, apply_shard, ((order, s, n, out.absolute(), part) for n, s in enumerate(shards))):
                 found[number] = ended
                 bar.advance()
         _arrived([out / f"curate-{number:05d}.json" for number in found])
+        for number in sorted(found):
+            skipped.extend(found[number].broken, found[number].skipped)
         done = {**done, **{w: sum(getattr(c, w) for c in found.values()) for w in ("seen", "kept", "broken", "parts")}, "complete": True}
+        done["skipped"] = skipped.first
         write_json(state, {"asked": asked, "done": done}, overwrite=True)
     for number in range(len(shards)):
         (out / f"curate-{number:05d}.json").unlink(missing_ok=True)
-    return Curated(*(done[what] for what in ("seen", "kept", "broken", "parts")))
+    return Curated.of(done)
 
 
 def apply_shard(order: Shared[Order], shard: Stream[Any], number: int, out: Path, part: int) -> Curated:

@@ -20,6 +20,7 @@ from diptych.core.run import Run
 from diptych.features import portable
 from diptych.tasks.overlay import png
 from diptych.tasks.record import write_bytes, write_json
+from diptych.tasks.segment import stems
 
 SHOWN_SIDE, GAP = 256, 16
 """Least side of a written picture, to which smaller ones are blown up without smoothing, and the white between two, in pixels."""
@@ -87,9 +88,8 @@ class Edits:
 
 
 def files(out: Path, names: Sequence[str]) -> list[Path]:
-    """Return where the pictures of these names go; a stem that occurs twice is numbered."""
-    stems = [Path(name).stem for name in names]
-    return [out / (f"{s}.png" if stems.count(s) == 1 else f"{s}-{stems[: i + 1].count(s)}.png") for i, s in enumerate(stems)]
+    """Return where the pictures of these names go, each its own: a stem that occurs again gets a number."""
+    return [out / f"{stem}.png" for stem in stems(names)]
 
 
 def strengths(change: Tensor | None, channels: Sequence[int]) -> list[dict[str, Any]]:

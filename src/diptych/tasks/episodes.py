@@ -15,6 +15,7 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.splits import ValRule, few_shot
 from diptych.features.embed import embed_readable
+from diptych.tasks.unlabelled import key_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,22 @@ def readable(table: Table[Any], backbone: Backbone, run: Run) -> tuple[Table[Any
     return (table if whole else table.take([int(i) for i in found.kept])), tuple(found.failed)
 
 
-def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: Backbone, run: Run, *, held: int = 0) -> Episode:
+def chosen_on(data: LabelledData) -> str:
+    """Return the split on which choices are made: "val", or "train" where val is missing or is what is measured."""
+    return "val" if measured(data) == "test" and "val" in data.splits else "train"
+
+
+def episode(
+    data: LabelledData,
+    shots: int,
+    seed: int,
+    val: ValRule,
+    backbone: Backbone,
+    run: Run,
+    *,
+    held: int = 0,
+    within: Collection[str] | None = None,
+) -> Episode:
     """Draw as ``data.splits.draw`` does, but pass over items that cannot be read, in draw order.
 
     Args:
@@ -75,6 +91,7 @@ def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: B
         backbone: encodes what is drawn, since only that tells what can be read.
         run: device, cache and progress.
         held: items a class that are drawn besides, at most, and shown to no system.
+        within: content keys among which these are drawn; None: all.
 
     Raises:
         DataError: no train split, or no readable item is left to choose on.
@@ -83,7 +100,7 @@ def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: B
         raise UsageError(f"{val!r} is no rule for val: choose 'coop' or 'full'.")
     train = data.split("train")
     rows, failed = _drawn(train, shots, seed, backbone, run)
-    own_val = measured(data) == "test" and "val" in data.splits
+    own_val = chosen_on(data) == "val"
     pool = data.splits["val"] if own_val else train
     taken: Collection[int] = () if own_val else set(rows)
     few = min(shots, 4) if val == "coop" else len(pool)
@@ -91,13 +108,15 @@ def episode(data: LabelledData, shots: int, seed: int, val: ValRule, backbone: B
     if not chosen:
         where = f"{data.name} has no readable item left after {shots} shots on which choices could be made"
         raise DataError(f"{where}: add a 'val' folder beside 'test', or draw fewer.")
-    rest, others = _drawn(pool, held, seed, backbone, run, {*taken, *chosen}) if held else ([], [])
+    rest, others = _drawn(pool, held, seed, backbone, run, {*taken, *chosen, *_outside(pool, within)}) if held else ([], [])
     unique = {e.name: e for e in (*failed, *more, *others)}
     order = chosen if val == "coop" else sorted(chosen)
     return Episode(train.take(rows), pool.take(order), tuple(unique.values()), held=pool.take(rest) if rest else None)
 
 
-def held_out(data: LabelledData, count: int, seed: int, backbone: Backbone, run: Run) -> tuple[Table[Any] | None, list[UnreadableItem]]:
+def held_out(
+    data: LabelledData, count: int, seed: int, backbone: Backbone, run: Run, within: Collection[str] | None = None
+) -> tuple[Table[Any] | None, list[UnreadableItem]]:
     """Draw what an episode holds back, for systems that see no label: of val, or of train where val is missing or is what is measured.
 
     Args:
@@ -106,15 +125,21 @@ def held_out(data: LabelledData, count: int, seed: int, backbone: Backbone, run:
         seed: integer from 0.
         backbone: encodes what is drawn.
         run: device, cache and progress.
+        within: as for ``episode``.
 
     Returns:
         The items, or None where there is no labelled split besides the measured one; and the broken ones met.
     """
-    name = "val" if measured(data) == "test" and "val" in data.splits else "train"
+    name = chosen_on(data)
     if name not in data.splits:
         return None, []
-    rows, failed = _drawn(data.splits[name], count, seed, backbone, run)
-    return (data.splits[name].take(rows) if rows else None), failed
+    pool = data.splits[name]
+    rows, failed = _drawn(pool, count, seed, backbone, run, set(_outside(pool, within)))
+    return (pool.take(rows) if rows else None), failed
+
+
+def _outside(table: Table[Any], within: Collection[str] | None) -> list[int]:
+    return [] if within is None else [i for i in range(len(table)) if key_of(table.items, i) not in within]
 
 
 def _drawn(

@@ -27,9 +27,11 @@ from diptych.features import portable
 from diptych.tasks.calibrate import Calibration
 from diptych.tasks.classify import evaluate
 from diptych.tasks.gains import Row
+from diptych.tasks.held import apart
 from diptych.tasks.outcome import logits
+from diptych.tasks.plan import Job
 from diptych.tasks.record import Record, now, read_json, versions, write_json
-from diptych.tasks.rows import Desk, Job
+from diptych.tasks.rows import Desk
 
 SCHEMA = 1
 ABOUT = "model.json"
@@ -84,11 +86,10 @@ class Model:
 
     def spoken(self, scores: Scores) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the (N, K) probabilities of the classifier's scores."""
-        values = logits(scores, self.backbone)
         if self.calibration is None:
-            found: np.ndarray[Any, np.dtype[np.float64]] = values.double().softmax(dim=1).numpy()
+            found: np.ndarray[Any, np.dtype[np.float64]] = logits(scores, self.backbone).double().softmax(dim=1).numpy()
             return found
-        return self.calibration.probabilities(values)
+        return self.calibration.probabilities(scores, self.backbone)
 
     def need(self) -> Calibration:
         """Return the calibration.
@@ -199,7 +200,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 def export_row(desk: Desk, row: Row, folder: Path) -> None:
     """Fit a row of a board again, with its first seed, calibrate it, measure what is exported, and write it.
 
-    Where no labelled items were held back (rule "full"), val is halved: one half for the choices of fit, the other for calibration.
+    Where val is all that is left beside the shots (rule "full"), half of it is for the choices of fit, and the other for calibration.
 
     Args:
         desk: of the board.
@@ -215,21 +216,13 @@ def export_row(desk: Desk, row: Row, folder: Path) -> None:
     run = replace(desk.run, seed=job.seed)
     drawn = desk.drawn(job, run) if job.shots else None
     evidence = desk.evidence(job, drawn)
-    held, seen = desk.held(drawn)
-    if seen and evidence.val is not None:
-        first, second = halves(evidence.val.labels())
-        if first and second:
-            held, seen, evidence = evidence.val.take(second), False, replace(evidence, val=evidence.val.take(first))
+    held = desk.held.of(job.seed if job.draws else desk.plan.seeds[0])
+    evidence, seen = apart(job.method, evidence, held)
     fitted = desk.fit(job, evidence, run)
     calibration = None
     if held is not None:
         with contextlib.suppress(DataError):  # no held item has its true class among the candidates
-            calibration = Calibration.of(logits(fitted.scores(held.items, run), desk.backbone), held.labels(), seen=seen)
-    record, _ = evaluate(fitted, desk.test, run, backbone=desk.backbone, about=desk.about(job, evidence, drawn), held=held, seen=seen)
+            calibration = Calibration.of(fitted.scores(held.items, run), desk.backbone, held.labels(), seen=seen)
+    about, sets = desk.about(job, evidence, drawn), [] if held is None else [held]
+    record, _ = evaluate(fitted, desk.test, run, backbone=desk.backbone, about=about, held=sets, seen=seen)
     export(fitted, calibration, desk.backbone, record, folder, overwrite=True)
-
-
-def halves(labels: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[list[int], list[int]]:
-    """Return two halves of the items, class by class in turn; the first has the odd one."""
-    rows = [np.flatnonzero(labels == k).tolist() for k in np.unique(labels)]
-    return sorted(i for own in rows for i in own[::2]), sorted(i for own in rows for i in own[1::2])

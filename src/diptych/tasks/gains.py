@@ -13,8 +13,8 @@ from diptych.core.run import Run
 from diptych.metrics.interval import Interval, paired_bootstrap, paired_p
 from diptych.metrics.significance import holm
 from diptych.tasks.outcome import Outcome, hits, intervals, mean_metrics
+from diptych.tasks.plan import Job
 from diptych.tasks.record import Record
-from diptych.tasks.rows import Job
 
 BASE = ("zero-shot", "ensemble")
 """The row that gains are measured against."""
@@ -32,6 +32,7 @@ class Row:
         ci95: metric -> 95 % interval, bootstrap over items and seeds.
         gain: in top-1 over the zero-shot ensemble, paired by item; None for that row itself, or where it was not run.
         p: two-sided p-value of the gain, corrected by Holm over all rows of the board; None where there is no gain.
+        alone: the same, not corrected.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Row:
     ci95: Mapping[str, tuple[float, float]]
     gain: Interval | None
     p: float | None = None
+    alone: float | None = None
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -60,7 +62,7 @@ class Row:
         return _mean([r.acting for r in self.records])
 
     def seconds(self, part: str) -> float:
-        """Return the mean wall seconds of "fit" or "predict"."""
+        """Return the mean wall seconds of "fit" or "predict", or of "texts", which are in neither."""
         return float(np.mean([r.seconds.get(part, 0.0) for r in self.records]))
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,12 +76,13 @@ class Row:
             "metrics": self.metrics,
             "ci95": dict(self.ci95),
             "gain": None if self.gain is None else {"acc1": self.gain.value, "ci95": [self.gain.low, self.gain.high]},
+            "p": self.alone,
             "p_holm": self.p,
             "held": self.held,
             "acting": self.acting,
             "images": self.records[0].images,
             "extra_texts": self.records[0].extra_texts,
-            "seconds": {"fit": self.seconds("fit"), "predict": self.seconds("predict")},
+            "seconds": {part: self.seconds(part) for part in ("fit", "predict", "texts")},
             "peak_memory_mib": max(r.peak_memory_mib for r in self.records),
         }
 
@@ -105,20 +108,20 @@ def rows_of(done: Sequence[tuple[Job, Record, Outcome]], run: Run) -> tuple[Row,
             other = np.broadcast_to(hits([base[0][2]]), own.shape)
             gain, p = paired_bootstrap(own, other, seed), paired_p(own, other, seed)
         records = tuple(record for _, record, _ in group)
-        rows.append(Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes, seed=seed), gain, p))
+        rows.append(Row(group[0][0].label, slug, variant, shots, records, outcomes, intervals(outcomes, seed=seed), gain, p, p))
     return _corrected(rows)
 
 
 def best(rows: Sequence[Row]) -> Row | None:
-    """Return the row that is right most often on the held items, which no system saw; test has no say.
+    """Return the row that is right most often on the held items; test has no say.
 
     Args:
         rows: of one board. Between equals the earlier one: fewer shots first, then the order of the board.
 
     Returns:
-        The row; None where nothing was held back.
+        The row, of those that had not seen the items if there are any; None where nothing was held back.
     """
-    return max((row for row in rows if row.held), key=lambda row: row.held["acc1"], default=None)
+    return max((row for row in rows if row.held), key=lambda row: (not row.held["seen"], row.held["acc1"]), default=None)
 
 
 def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:

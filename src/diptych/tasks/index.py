@@ -15,7 +15,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
 from diptych.data.record_parts import Part
-from diptych.data.records import Records, stamp
+from diptych.data.records import Records, root, stamp
 from diptych.features import ann
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable
@@ -29,6 +29,9 @@ WASTE = 0.3
 """Share of vectors of deleted entries from which on the files are written anew."""
 GROWN = 0.2
 """Share of an index that may lie behind its approximate index before that is built anew."""
+
+WITHIN = (*(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet")), ".tar!")
+"""What stands in the name of a row of a table or tar: a folder around it is no source of it."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,18 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """Add records to an index.
 
     Args:
-        records: what to add; those with the same file, caption and metadata as before are passed over unread.
+        records: what to add, the last of a name; those with the same file, caption and metadata as before are passed over unread.
         backbone: embeds; that of the index, where there is one.
         run: device, precision, cache and progress.
         out: folder of the index; made if absent.
         prune: folders and files whose entries are deleted where the records no longer name them.
 
     Raises:
-        UsageError: the index was made with another backbone, or the folder holds other files.
+        UsageError: the index was made with another backbone, the folder holds other files, or a table that names pictures is to be pruned.
         DataError: nothing can be read.
     """
     start, before = time.perf_counter(), run.tally["encoded"]
+    records, roots = records.distinct(), [root(p) for p in prune]
     added, unchanged, failed = 0, 0, list[UnreadableItem]()
     with open_index(out, backbone, run) as made:
         if not len(made):
@@ -120,7 +124,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
                     stored, broken = _add(made, records, fresh, backbone, run)
                     added, failed = added + stored, failed + broken
                 bar.advance(len(rows))
-        removed = _pruned(made, records, prune)
+        removed = _pruned(made, records, roots)
         count = len(made)
     if not count and failed:
         raise DataError(f"None of the {len(records)} records can be read; the first: {failed[0]}.")
@@ -139,9 +143,10 @@ def unchanged(records: Records, backbone: Remembered, run: Run, out: Path, *, pr
         prune: as for ``index``.
 
     Raises:
-        UsageError: the index was made with another backbone.
+        UsageError: the index was made with another backbone, or a table that names pictures is to be pruned.
     """
     start = time.perf_counter()
+    records, roots = records.distinct(), [root(p) for p in prune]
     if not (out / "index.json").exists():
         return None
     with Index(out) as made:
@@ -154,12 +159,12 @@ def unchanged(records: Records, backbone: Remembered, run: Run, out: Path, *, pr
                 if _fresh(made, records, rows):
                     return None
                 bar.advance(len(rows))
-        removed = _pruned(made, records, prune)
+        removed = _pruned(made, records, roots)
         return Indexed(out, len(made), 0, len(records), removed, (), 0, time.perf_counter() - start)
 
 
-def _pruned(made: Index, records: Records, prune: Sequence[str]) -> int:
-    removed = made.delete(list(_gone(made, records, prune))) if prune else 0
+def _pruned(made: Index, records: Records, roots: Sequence[str]) -> int:
+    removed = made.delete(list(_gone(made, records, roots))) if roots else 0
     if made.wasted() > WASTE:
         made.compact()
     return removed
@@ -268,10 +273,10 @@ def _add(made: Index, records: Records, rows: list[int], backbone: Backbone, run
     return len(kept), [broken[i] for i in sorted(broken)]
 
 
-def _gone(made: Index, records: Records, prune: Sequence[str]) -> Iterator[str]:
+def _gone(made: Index, records: Records, roots: Sequence[str]) -> Iterator[str]:
     held = set(records.names)
-    for place in prune:
-        path = str(Path(place).absolute())
+    for path in roots:
         for name in made.names():
-            if name not in held and (name == path or name.startswith((path + "/", path + "!", path + "["))):
+            below = name.startswith(path + "/") and not any(mark in name[len(path) :].lower() for mark in WITHIN)
+            if name not in held and (below or name == path or name.startswith((path + "!", path + "["))):
                 yield name

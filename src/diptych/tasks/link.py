@@ -101,13 +101,13 @@ def link(
         method: any retriever.
         backbone: for those that need one.
         run: seed, device, cache and progress.
-        pairs: labelled matches (left, right). A method that learns is fitted on four of five, and the fifth chooses the threshold, by F1;
-            for one that learns nothing all choose it.
+        pairs: labelled matches (left, right). A method that learns is fitted on about four of five, and the others, which share no record
+            with those, choose the threshold, by F1; for one that learns nothing all choose it.
         threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
         one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of scores is taken.
 
     Raises:
-        DataError: a table is empty, or fewer than five pairs.
+        DataError: a table is empty, fewer than five pairs, or no pairs that share no record with the others, for a method that learns.
         UsageError: a pair names a record that is not there.
     """
     if not len(left) or not len(right):
@@ -118,10 +118,12 @@ def link(
         raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
     both = joined((left, right))
     rng = np.random.default_rng(run.integer("pairs"))
-    order = [pairs[i] for i in rng.permutation(len(pairs))]
     learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
-    cut = max(1, len(order) // 5) if learns else len(order)
-    train = _table(both, order[cut:], len(left)) if learns and order[cut:] else None
+    val, train = set(range(len(pairs))), None
+    if pairs and learns:
+        entity = _entities(both, pairs, len(left))
+        val = _held_out([int(entity[i]) for i, _ in pairs], rng)
+        train = _table(both, [pair for k, pair in enumerate(pairs) if k not in val], len(left), entity)
     fitted = method.fit(Kit({} if backbone is None else {"main": backbone}), Evidence(train=train), run)
 
     score = fitted.against(right, run)
@@ -137,11 +139,11 @@ def link(
             places[rows.start : rows.stop], values[rows.start : rows.stop] = near, np.take_along_axis(found, near, 1)
             bar.advance(len(rows))
     labelled: dict[str, float] = {}
-    if order:
+    if pairs:
         partners: dict[int, set[int]] = {}
         for i, j in pairs:
             partners.setdefault(i, set()).add(j)
-        asked = np.array(sorted({i for i, _ in order[:cut]}))
+        asked = np.array(sorted({pairs[k][0] for k in val}))
         first = values[asked, 0]
         right_first = np.array([places[i, 0] in partners[i] for i in asked])
         exists = np.ones(len(asked), dtype=bool)
@@ -155,16 +157,44 @@ def link(
     return Linked(kept, left, right, threshold, method.card.slug, labelled)
 
 
-def _table(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> Table[Any]:
-    """Return the records of the pairs; records that pairs join are one entity."""
+def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:
+    """Return (N + M,) numbers: records that pairs join are one entity, as are those of one name, of a table that is linked to itself."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
-    ends = np.asarray([(i, offset + j) for i, j in pairs], dtype=np.int64)
+    first: dict[str, int] = {}
+    same = [(i, first.setdefault(name, i)) for i, name in enumerate(both.names)]
+    ends = np.asarray([*((i, offset + j) for i, j in pairs), *same], dtype=np.int64)
     graph = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(both), len(both)))
-    entity = connected_components(graph, directed=False)[1]
-    rows = np.unique(ends)
-    return Table(both.take(rows.tolist()), {"entity": Column("entity", entity[rows].astype(np.int64))})
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
+    """Return the positions of about a fifth of the pairs, given by entity: of an entity all or none, so that no record is on both sides.
+
+    Raises:
+        DataError: all are one entity.
+    """
+    groups: dict[int, list[int]] = {}
+    for k, entity in enumerate(entities):
+        groups.setdefault(entity, []).append(k)
+    if len(groups) < 2:
+        raise DataError(
+            "All labelled pairs hang together by records that they share, so none can choose the threshold of what the others taught: give"
+            " pairs of further records, or a --variant that learns nothing."
+        )
+    drawn = [list(groups.values())[g] for g in rng.permutation(len(groups))]
+    share, held = max(1, len(entities) // 5), list[int]()
+    for group in drawn:
+        if len(held) + len(group) <= share:
+            held += group
+    return set(held or min(drawn, key=len))
+
+
+def _table(both: Records, pairs: Sequence[tuple[int, int]], offset: int, entity: NDArray[np.int64]) -> Table[Any]:
+    """Return the records of the pairs with their entities."""
+    rows = np.unique([(i, offset + j) for i, j in pairs])
+    return Table(both.take(rows.tolist()), {"entity": Column("entity", entity[rows])})
 
 
 def _one_to_one(values: NDArray[np.float64], places: NDArray[np.int64]) -> list[Link]:

@@ -2,60 +2,39 @@
 
 Everything that is finished lies in the results folder and is taken from there when its inputs hash the same. A system that learns and
 cannot speak of other classes (its heads or caches belong to those it was fitted on) has no place in base-to-new and cross-data-set, as in
-the papers; one that sees no labels is asked anew. There, base classes included, a system is fitted as its ``transferable`` says.
+the papers; one that sees no labels is asked anew, unless it learns from photos, which show none of the other classes. There, base classes
+included, a system is fitted as its ``transferable`` says. Texts are those of the classes asked; the names of the new classes are told in
+training to systems that list ``other_classes`` on their card, for their papers do so.
 
 Source: CoOp (IJCV 2022), section 4 (shots, shifted ImageNets); CoCoOp (CVPR 2022), section 4 (base to new, cross data set, harmonic mean).
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Table
-from diptych.core.errors import DataError, DiptychError, UsageError
-from diptych.core.method import FittedClassifier
+from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
+from diptych.data.pools import VERSUS, Pool, pool_of
 from diptych.data.splits import base_and_new, of_classes
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.interval import Interval, bootstrap_mean
 from diptych.tasks.board import Board, board
 from diptych.tasks.classify import with_store
 from diptych.tasks.episodes import measured, readable
-from diptych.tasks.outcome import Outcome
-from diptych.tasks.record import now, plain, write_bytes, write_json
-from diptych.tasks.rows import Desk, Job, Plan
+from diptych.tasks.places import BASE, CROSS, NEW, SHIFT, Hits, Place, measure
+from diptych.tasks.plan import Job, Plan
+from diptych.tasks.record import now, plain, write_json
+from diptych.tasks.rows import Desk
 from diptych.tasks.work import jobs_of
-
-BASE, NEW, CROSS, SHIFT = "base", "new", "cross", "shift"
-Hits = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where fitted systems are measured.
-
-    Args:
-        kind: "base", "new", "cross" or "shift".
-        name: of the data set.
-        table: readable items whose labels count ``classes``.
-        classes: names; None: those that the system was fitted on.
-    """
-
-    kind: str
-    name: str
-    table: Table[Any]
-    classes: ClassNames | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ class Protocol:
     Args:
         board: accuracy against shots.
         reaches: base, new, other data sets and shifted test sets, at most shots.
-        missing: row label -> why it has no place in a part.
+        missing: row label, with place and seed where only these are concerned -> why there is no result.
         complete: False where Ctrl-C ended it.
         command, date: how and when.
     """
@@ -107,6 +86,13 @@ class Protocol:
             for label, t in table.items()
             if BASE in t and NEW in t
         }
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Return why results of base, new, other data sets and shifted test sets are missing -> their labels."""
+        found: dict[str, list[str]] = {}
+        for label, reason in self.missing.items():
+            found.setdefault(reason, []).append(label)
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -135,6 +121,7 @@ def protocol(
     *,
     cross: Sequence[LabelledData] = (),
     shifted: Sequence[LabelledData] = (),
+    texts: Pool | None = None,
     source: str = "",
     command: str = "",
 ) -> Protocol:
@@ -147,11 +134,13 @@ def protocol(
         plan: systems, shots, seeds; base-to-new and transfers use the most shots.
         cross: other data sets, with classes of their own.
         shifted: test sets of the same classes (found by name; all or some of them) that look different.
+        texts: descriptions for the systems that read them; None: the pool that ships for a data set of this name, if there is one. Other
+            data sets take it if it names all their classes, or else the pool that ships for them.
         source: what ``open_data`` was given.
         command: the command line that repeats it.
 
     Raises:
-        UsageError: no results folder, or too few classes for base and new.
+        UsageError: no results folder, too few classes for base and new, or two other data sets of one name.
         DataError: no train split, a shifted set without a class of the data, or nothing to measure.
     """
     if run.out is None:
@@ -159,17 +148,22 @@ def protocol(
     if len(data.classes) < 4:
         raise UsageError(f"{data.name} has {len(data.classes)} classes: base and new need at least 2 each.")
     data.split("train")
+    for others in (cross, shifted):
+        called = [other.name for other in others]
+        if len(set(called)) < len(called):
+            twice = next(name for name in called if called.count(name) > 1)
+            raise UsageError(f"Two of the other data sets are called {twice}, and results go by name: rename one of them.")
     out = run.out
     most = replace(plan, shots=(max(plan.shots),))
     with with_store(run) as stored:
-        whole = board(data, backbone, replace(stored, out=out / "shots"), plan, source=source, command=command)
-        names = whole.classes
+        whole = board(data, backbone, replace(stored, out=out / "shots"), plan, texts=texts, source=source, command=command)
+        names, pool = whole.classes, whole.texts
         base, new = base_and_new(len(data.classes))
         new_classes = ClassNames(tuple(names.names[k] for k in new), names.templates)
         test, _ = readable(data.splits[measured(data)], backbone, stored)
         places = {
             "base-to-new": [Place(BASE, data.name, of_classes(test, base)), Place(NEW, data.name, of_classes(test, new), new_classes)],
-            "transfer": [_cross(other, backbone, stored) for other in cross] + [_shifted(o, data, backbone, stored) for o in shifted],
+            "transfer": [_cross(o, pool, backbone, stored) for o in cross] + [_shifted(o, data, backbone, stored) for o in shifted],
         }
         parts = {"base-to-new": _only(data, base), "transfer": data}
         reaches: list[Reach] = []
@@ -178,7 +172,10 @@ def protocol(
         try:
             for part, there in places.items():
                 if there and complete:
-                    desk = Desk.open(parts[part], backbone, most, replace(stored, out=out / part), source=source, command=command)
+                    kept = replace(stored, out=out / part)
+                    desk = Desk.open(
+                        parts[part], backbone, most, kept, texts=pool, jobs=jobs_of(most, parts[part])[0], source=source, command=command
+                    )
                     reaches += _reach(desk, there, missing)
         except KeyboardInterrupt:
             complete = False
@@ -194,73 +191,24 @@ def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list
     about: dict[tuple[str, str], Job] = {}
     with desk.run.track("transfers", len(jobs)) as bar:
         for job in jobs:
-            try:
-                for name, hits in _measure(desk, job, places, missing).items():
-                    found.setdefault((job.label, job.variant), {}).setdefault(name, []).append(hits)
-                    about[job.label, job.variant] = job
-            except DiptychError as error:
-                missing[job.label] = str(error)
+            for title, hits in measure(desk, job, places, missing).items():
+                found.setdefault((job.label, job.variant), {}).setdefault(title, []).append(hits)
+                about[job.label, job.variant] = job
             bar.advance()
     seed = desk.run.integer("bootstrap")
-    by_name = {_place(p): p for p in places}
+    at = {p.title: p for p in places}
     return [
-        Reach(job.label, job.method.card.slug, job.variant, job.shots, by_name[n].kind, by_name[n].name, bootstrap_mean(np.stack(h), seed))
+        Reach(job.label, job.method.card.slug, job.variant, job.shots, at[t].kind, at[t].name, bootstrap_mean(np.stack(hits), seed))
         for key, job in about.items()
-        for n, h in found[key].items()
+        for t, hits in found[key].items()
     ]
 
 
-def _measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, str]) -> dict[str, Hits]:
-    """Return place -> (N,) hits of one run, from its file where that has the same inputs."""
-    path = desk.path(job)
-    kept = _load(path, places) if path else None
-    if kept is not None:
-        return kept
-    run = replace(desk.run, seed=job.seed)
-    drawn = desk.drawn(job, run) if job.shots else None
-    evidence, carries = desk.evidence(job, drawn), job.method.transferable()
-    fits: dict[bool, FittedClassifier] = {}
-    found: dict[str, Hits] = {}
-    for place in places:
-        moved = place.kind != SHIFT and carries != job.method
-        if moved not in fits:
-            fits[moved] = desk.fit(replace(job, method=carries) if moved else job, evidence, run)
-        fitted = fits[moved]
-        try:
-            speaker = fitted if place.classes is None else _other(desk, job, fitted, place.classes, run)
-        except DiptychError as error:
-            missing[f"{job.label}, {place.kind}"] = str(error)
-            continue
-        outcome = Outcome.of(speaker.scores(place.table.items, run), desk.backbone, place.table.labels())
-        found[_place(place)] = outcome.correct.astype(np.float64)
-    if path:
-        content = io.BytesIO()
-        np.savez_compressed(content, **{f"{name}\t{_hash(p)}": found[name] for p in places if (name := _place(p)) in found})  # type: ignore[arg-type]
-        write_bytes(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
-    return found
-
-
-def _other(desk: Desk, job: Job, fitted: FittedClassifier, classes: ClassNames, run: Run) -> FittedClassifier:
-    """Return the system for other classes: asked anew where it sees no labels, else what it learnt carried over."""
-    if job.shots:
-        return fitted.for_classes(classes)
-    return replace(desk, classes=classes).fit(job, desk.evidence(job, None), run)
-
-
-def _load(path: Path, places: Sequence[Place]) -> dict[str, Hits] | None:
-    """Return the kept hits if they are of exactly these places."""
-    try:
-        with np.load(path.with_suffix(".hits.npz"), allow_pickle=False) as file:
-            held = {name: np.asarray(file[name], dtype=np.float64) for name in file.files}
-    except (OSError, ValueError, EOFError):
-        return None
-    wanted = {f"{_place(p)}\t{_hash(p)}": _place(p) for p in places}
-    return {wanted[name]: hits for name, hits in held.items()} if set(held) <= set(wanted) and held else None
-
-
-def _cross(other: LabelledData, backbone: Backbone, run: Run) -> Place:
+def _cross(other: LabelledData, pool: Pool | None, backbone: Backbone, run: Run) -> Place:
     test, _ = readable(other.splits[measured(other)], backbone, run)
-    return Place(CROSS, other.name, test, ClassNames(tuple(tidy(c) for c in other.classes), tuple(ENSEMBLE)))
+    classes = ClassNames(tuple(tidy(c) for c in other.classes), tuple(ENSEMBLE))
+    about = {name for key in pool.texts.texts for name in key.split(VERSUS)} if pool else set()
+    return Place(CROSS, other.name, test, classes, pool if about.issuperset(classes) else pool_of(other.name))
 
 
 def _shifted(other: LabelledData, data: LabelledData, backbone: Backbone, run: Run) -> Place:
@@ -278,13 +226,3 @@ def _shifted(other: LabelledData, data: LabelledData, backbone: Backbone, run: R
 def _only(data: LabelledData, chosen: Sequence[int]) -> LabelledData:
     splits = {name: of_classes(table, chosen) for name, table in data.splits.items()}
     return LabelledData(f"{data.name}, base classes", tuple(data.classes[k] for k in chosen), splits)
-
-
-def _place(place: Place) -> str:
-    return f"{place.kind} {place.name}"
-
-
-def _hash(place: Place) -> str:
-    keys = "".join(place.table.items.key(i) for i in range(len(place.table)))
-    classes = repr(place.classes) + repr(place.table.labels().tolist())
-    return hashlib.sha256((keys + classes).encode()).hexdigest()[:16]

@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from diptych.tasks import plots
-from diptych.tasks.protocol import BASE, CROSS, NEW, SHIFT, Protocol, Reach
+from diptych.tasks.places import BASE, CROSS, NEW, SHIFT
+from diptych.tasks.protocol import Protocol, Reach
 from diptych.tasks.record import write_bytes
 from diptych.tasks.trust import percent
 
@@ -67,8 +68,8 @@ def _base_to_new(made: Protocol) -> Iterator[str]:
     found = {(r.label, r.kind): r for r in made.reaches}
     for label, (_, _, mean) in sorted(table.items(), key=lambda pair: -pair[1][2]):
         yield f'<tr><th scope="row">{escape(label)}</th>{_cell(found[label, BASE])}{_cell(found[label, NEW])}<td>{percent(mean)}</td></tr>'
-    yield "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. Percent, 95 % intervals."
-    yield "</p></section>"
+    yield "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. The names of new classes"
+    yield " are told in training only to systems whose card lists other_classes. Percent, 95 % intervals.</p></section>"
 
 
 def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:

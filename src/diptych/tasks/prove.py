@@ -18,7 +18,7 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
@@ -175,6 +175,11 @@ class _Bench:
     def verdict(self, slug: str, trial: Trial) -> dict[str, Any]:
         """Return hash, items, claims and controls of this data set, and the twins that are measured beside them."""
         seed = self.run.integer("bootstrap")
+        if trial.times_chance and (known := float(self.hits("zero-shot", 0).mean())) < trial.times_chance / len(self.classes):
+            raise DataError(
+                f"Zero-shot is right on {100 * known:.1f} % of {self.data.name}, less than {trial.times_chance:g} times chance, so there is"
+                f" nothing that {slug} could learn from: name other sets with --data, or a stronger --backbone."
+            )
         claims = []
         for claim in trial.claims:
             own, base = self.hits(slug, claim.shots, trial), self.hits(claim.over, claim.shots, variant=claim.variant)

@@ -15,9 +15,9 @@ from diptych.data.keys import FileKeys
 from diptych.data.load import find_data
 from diptych.data.pools import Pool, read_pool
 from diptych.tasks.board import board
+from diptych.tasks.plan import Plan
 from diptych.tasks.prove import prove
 from diptych.tasks.record import engine_of, threads, versions
-from diptych.tasks.rows import Plan
 from diptych.tasks.unlabelled import Unlabelled
 
 TOLERANCE = 1e-6

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,79 +15,23 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
 from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import Classifier, FittedClassifier
+from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import Pool, pool_of
-from diptych.data.splits import ValRule
 from diptych.data.templates import ENSEMBLE
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
 from diptych.tasks.classify import About, evaluate
-from diptych.tasks.episodes import Episode, episode, held_out, measured, readable
+from diptych.tasks.episodes import Episode, episode, measured, readable
+from diptych.tasks.held import HELD, Held, apart, keys_of, reserved
+from diptych.tasks.inputs import code_of, readable_hash
 from diptych.tasks.outcome import Outcome
+from diptych.tasks.plan import Job, Plan
 from diptych.tasks.record import Record, engine_of, read_json, versions, write_json
-from diptych.tasks.unlabelled import Unlabelled, key_of, smallest
-
-HELD = 16
-"""Items a class, at most, that no system sees: rows are compared and calibrated on them."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a board runs.
-
-    Args:
-        methods: slugs; None: all systems of the verb "classify".
-        shots: shots a class.
-        seeds: of the draws and of everything a system draws.
-        val: "coop" chooses on min(shots, 4) val items a class, "full" on all of them.
-        budget: seconds for the whole board, encoding included: then no run begins and the running one is stopped. None: no end. The
-            zero-shot rows, which all others are measured against, are always run.
-        timeout: seconds that all runs of one system with one set of parameters may take together; None: no end.
-    """
-
-    methods: tuple[str, ...] | None = None
-    shots: tuple[int, ...] = (1, 4, 16)
-    seeds: tuple[int, ...] = (1, 2, 3)
-    val: ValRule = "coop"
-    budget: float | None = None
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.val not in ("coop", "full"):
-            raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
-        for name, seconds in (("budget", self.budget), ("timeout", self.timeout)):
-            if seconds is not None and seconds <= 0:
-                raise UsageError(f"The {name} is a number of seconds above 0, not {seconds}.")
-        if not self.shots or min(self.shots) < 1:
-            raise UsageError("Shots are whole numbers from 1: give some, such as 1,4,16.")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UsageError("Give at least one seed, and each only once, such as 1,2,3.")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of one system.
-
-    Args:
-        method: the system with its parameters.
-        variant: its row on the board.
-        shots: 0 where it sees no labels.
-        seed: 0 where it draws nothing.
-    """
-
-    method: Classifier
-    variant: str
-    shots: int
-    seed: int
-
-    @property
-    def label(self) -> str:
-        """What the row is called."""
-        return f"{self.method.card.name}, {self.variant}" if self.variant else self.method.card.name
+from diptych.tasks.unlabelled import Unlabelled, smallest
 
 
 @dataclass
@@ -107,6 +51,8 @@ class Desk:
     failed: dict[str, UnreadableItem]
     texts: Pool | None = None
     unlabelled: Unlabelled | None = None
+    shots: tuple[int, ...] = ()
+    pooled: bool = False
     episodes: dict[tuple[int, int], Episode] = field(default_factory=dict)
 
     @classmethod
@@ -120,10 +66,11 @@ class Desk:
         classes: ClassNames | None = None,
         texts: Pool | None = None,
         unlabelled: Unlabelled | None = None,
+        jobs: Sequence[Job] = (),
         source: str = "",
         command: str = "",
     ) -> Desk:
-        """Encode what is measured and the class texts; see ``tasks.board.board`` for the arguments.
+        """Encode what is measured and the class texts; see ``tasks.board.board``, and what its jobs decide about the held items.
 
         Raises:
             UsageError: another number of names than classes.
@@ -139,8 +86,8 @@ class Desk:
         text_head(backbone, names.prompts(), run)
         encode["text_seconds"] = time.perf_counter() - start
         return cls(
-            data, test, names, backbone, plan, run, _hash(data), source or data.name, command, encode, {e.name: e for e in failed},
-            texts or pool_of(data.name), unlabelled,
+            data, test, names, backbone, plan, run, readable_hash(data), source or data.name, command, encode, {e.name: e for e in failed},
+            texts or pool_of(data.name), unlabelled, tuple(sorted({j.shots for j in jobs} - {0})), any(j.pooled for j in jobs),
         )  # fmt: skip
 
     def path(self, job: Job) -> Path | None:
@@ -165,13 +112,16 @@ class Desk:
         run = replace(self.run, seed=job.seed)
         drawn = self.drawn(job, run) if job.shots else None
         evidence = self.evidence(job, drawn)
-        start = time.perf_counter()
+        texts, start = run.tally["text_us"], time.perf_counter()
         fitted = self.fit(job, evidence, run)
-        seconds = {"encode": drawn.seconds if drawn else self.encode["image_seconds"], "fit": time.perf_counter() - start}
-        held, seen = self.held(drawn)
+        told = (run.tally["text_us"] - texts) / 1e6
+        seconds = {"encode": drawn.seconds if drawn else self.encode["image_seconds"], "fit": time.perf_counter() - start - told}
+        held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
+        less, seen = apart(job.method, evidence, held[0])
         record, outcome = evaluate(
-            fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn), seconds=seconds, held=held, seen=seen
-        )
+            fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn), seconds={**seconds, "texts": told},
+            held=[part for part in held if part is not None], seen=seen, by=None if less is evidence else self.fit(job, less, run),
+        )  # fmt: skip
         if path:
             outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
             write_json(path, record.as_dict(), overwrite=True)
@@ -184,7 +134,7 @@ class Desk:
     def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
         """Return what the record of a job says besides its numbers."""
         pool = self._pool(job)
-        apart = self.unlabelled if "unlabelled" in job.method.card.needs.evidence else None
+        given = self.unlabelled if job.pooled else None
         return About(
             dataset=self.data.name,
             source=self.source,
@@ -196,8 +146,8 @@ class Desk:
             val=self.plan.val if job.shots else "",
             texts=pool.source if pool else "",
             texts_hash=pool.hash if pool else "",
-            unlabelled=apart.source if apart else "",
-            unlabelled_hash=apart.hash if apart else "",
+            unlabelled=given.source if given else "",
+            unlabelled_hash=given.hash if given else "",
             images=sum(len(part) for part in (evidence.train, evidence.val, evidence.unlabelled) if part is not None),
             extra_texts=sum(len(texts) for texts in evidence.texts.texts.values()) if evidence.texts else 0,
             command=self.command,
@@ -210,38 +160,43 @@ class Desk:
         return Evidence(
             train=drawn.train if drawn else None,
             val=drawn.val if drawn else None,
-            unlabelled=self._images if "unlabelled" in job.method.card.needs.evidence else None,
+            unlabelled=self.images if job.pooled else None,
             texts=pool.texts if pool else None,
         )
 
-    def held(self, drawn: Episode | None) -> tuple[Table[Any] | None, bool]:
-        """Return labelled items apart from test, and whether fit saw them: those held back, or val where nothing is left beside it."""
-        if drawn is not None:
-            return (drawn.held, False) if drawn.held is not None else (drawn.val, True)
-        return self._held, False
+    @cached_property
+    def held(self) -> Held:
+        """The labelled items apart from test, by seed."""
+        return Held(self.data, self.shots, self._draw, self.backbone, self.run, self._broken, self.reserved)
 
     @cached_property
-    def _held(self) -> Table[Any] | None:
-        run = replace(self.run, seed=self.plan.seeds[0])
-        table, failed = held_out(self.data, HELD, run.integer("shots"), self.backbone, run)
-        self.failed |= {e.name: e for e in failed}
-        return table
+    def reserved(self) -> frozenset[str] | None:
+        """Content keys among which held items lie, and which no label-free system is given; None: it is given none of that split."""
+        given = self._given if self.pooled else None
+        return None if given is None else reserved(self.data, given)
+
+    @property
+    def _given(self) -> Samples[Any] | None:
+        """The images of train, or those that were given apart."""
+        if self.unlabelled:
+            return self.unlabelled.items
+        return self.data.splits["train"].items if "train" in self.data.splits else None
 
     @cached_property
-    def _images(self) -> Samples[Any] | None:
-        """The images of train, or those that were given apart, without their labels."""
-        given = self.unlabelled.items if self.unlabelled else None
-        if given is None and "train" in self.data.splits:
-            given = self.data.splits["train"].items
-        if given is None or not len(given):
+    def images(self) -> Samples[Any] | None:
+        """What label-free systems learn from: images without their labels, none of which is measured or held."""
+        if self._given is None:
             return None
         start, before = time.perf_counter(), self.run.tally["encoded"]
-        few = smallest(given)
+        few = smallest(self._given, without=keys_of(self.test.items) | (self.reserved or frozenset()))
         found = embed_readable(self.backbone.image, few, self.run)
-        self.failed |= {e.name: e for e in found.failed}
+        self._broken(found.failed)
         self.encode["images"] += self.run.tally["encoded"] - before
         self.encode["image_seconds"] += time.perf_counter() - start
-        return Subset(few, tuple(int(i) for i in found.kept))
+        return Subset(few, tuple(int(i) for i in found.kept)) if len(found.kept) else None
+
+    def _broken(self, failed: Sequence[UnreadableItem]) -> None:
+        self.failed |= {e.name: e for e in failed}
 
     def _pool(self, job: Job) -> Pool | None:
         """Return the text pool for systems that read one."""
@@ -251,34 +206,38 @@ class Desk:
     def drawn(self, job: Job, run: Run) -> Episode:
         """Return the draw of a job, all of it encoded."""
         start, before = time.perf_counter(), run.tally["encoded"]
-        place = (job.shots, job.seed)
-        if place not in self.episodes:
-            self.episodes[place] = episode(self.data, job.shots, run.integer("shots"), self.plan.val, self.backbone, run, held=HELD)
-        drawn = self.episodes[place]
+        drawn = self._draw(job.shots, run)
         views = getattr(job.method, "views", 0)
         if views:  # encoded before the clock of fit starts, and only for the shots
             embed_readable(self.backbone.image, drawn.train.items, run, views=replace(TIP_VIEWS, draws=views))
         seconds = time.perf_counter() - start
-        self.failed |= {e.name: e for e in drawn.failed}
+        self._broken(drawn.failed)
         self.encode["images"] += run.tally["encoded"] - before
         self.encode["image_seconds"] += seconds
         return replace(drawn, seconds=seconds)
 
+    def _draw(self, shots: int, run: Run) -> Episode:
+        place = (shots, run.seed)
+        if place not in self.episodes:
+            self.episodes[place] = episode(
+                self.data, shots, run.integer("shots"), self.plan.val, self.backbone, run, held=HELD, within=self.reserved
+            )
+        return self.episodes[place]
+
     def _inputs(self, job: Job) -> str:
         """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
-        module = inspect.getmodule(type(job.method))
         pool = self._pool(job)
         facts = {
             "method": job.method.card.slug,
             "parameters": repr(job.method),
-            "code": hashlib.sha256(inspect.getsource(module).encode()).hexdigest() if module else "",
+            "code": code_of(type(job.method)),
             "versions": {name: version for name, version in versions().items() if name in ("diptych", "torch")},
             "classes": [self.classes.names, self.classes.templates],
             "data": self.data_hash,
             "texts": pool.hash if pool else "",
             "backbone": self.backbone.fingerprint,
-            "unlabelled": self.unlabelled.hash if self.unlabelled and "unlabelled" in job.method.card.needs.evidence else "",
-            "held": HELD,
+            "unlabelled": self.unlabelled.hash if self.unlabelled and job.pooled else "",
+            "held": [HELD, self.shots, self.pooled, () if job.draws else self.plan.seeds],
             "run": [
                 job.shots,
                 job.seed,
@@ -289,12 +248,3 @@ class Desk:
             ],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _hash(data: LabelledData) -> str:
-    """Return the hash of what can be read: a table may name files that are not there."""
-    try:
-        return data.hash
-    except UnreadableItem:
-        splits = {name: table.take([i for i in range(len(table)) if key_of(table.items, i)]) for name, table in data.splits.items()}
-        return replace(data, splits=splits).hash

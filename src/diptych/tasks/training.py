@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from torch.nn.functional import normalize
 
 from diptych.backbones.save import save
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
-from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Texts
+from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
@@ -27,9 +28,10 @@ from diptych.data.labelled import SPLIT_NAMES, LabelledData
 from diptych.data.load import open_data
 from diptych.data.places import captions_table, located
 from diptych.data.rows import read_columns
-from diptych.features.embed import embed
+from diptych.features.embed import embed, embed_readable
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.features.heads import text_head
+from diptych.features.pipeline import cores
 from diptych.features.small_lm import SmallLM
 from diptych.metrics.retrieval import first_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
@@ -45,6 +47,10 @@ COLLAPSE = 0.1
 """Share of the spread before that must be left after."""
 SAMPLE = 512
 """Items on which the spread is measured."""
+CHUNK = 256
+"""Photos that are looked at between two signs of progress."""
+WORDS_READ = 256
+"""Longest caption of the small decoder, in words and marks, start and end included."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Tuned:
         before, after: data set -> metric -> value; "spread" and "gap" stand under the data trained on.
         facts: everything else that report.json says.
         folder: where it lies; ``load("local:FOLDER")`` opens it.
+        failed: photos that cannot be read, and were left out.
     """
 
     backbone: Backbone
@@ -63,10 +70,12 @@ class Tuned:
     after: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, Any]
     folder: Path
+    failed: tuple[UnreadableItem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {**self.facts, "before": self.before, "after": self.after, "folder": str(self.folder)}
+        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        return {**self.facts, "before": self.before, "after": self.after, "skipped": skipped, "folder": str(self.folder)}
 
 
 def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None) -> LabelledData:
@@ -110,6 +119,92 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
     return replace(data, splits=splits), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
 
 
+def measured_split(data: LabelledData) -> str:
+    """Return the split that is measured on: test, or else val, or else what is trained on."""
+    return next((s for s in ("test", "val") if len(data.splits.get(s, ()))), "train")
+
+
+def only_readable(data: LabelledData, splits: Iterable[str], space: Backbone, run: Run) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
+    """Return some splits of data without the photos that cannot be read, and why they cannot.
+
+    What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in the store. The
+    photos that whole towers learn from are decoded once.
+
+    Args:
+        data: images.
+        splits: those that are wanted.
+        space: what is trained; ``Headed`` where heads alone learn.
+        run: device, cache and threads.
+
+    Raises:
+        DataError: no photo of a split can be read.
+    """
+    kept: dict[str, Table[Any]] = {}
+    failed: list[UnreadableItem] = []
+    for split in splits:
+        table = data.split(split)
+        if isinstance(space, Headed) or split == measured_split(data):
+            found = embed_readable(space.trunks["image"] if isinstance(space, Headed) else space.image, table.items, run)
+            rows, broken = found.kept.tolist(), found.failed
+        else:
+            rows, broken = _decodable(table.items, run)
+        if len(table) and not rows:
+            raise DataError(f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}.")
+        kept[split] = table.take(rows) if broken else table
+        failed += broken
+    return replace(data, splits=kept), tuple(failed)
+
+
+def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[UnreadableItem, ...]]:
+    """Return the positions of the items that can be read, and why the others cannot."""
+
+    def trouble(i: int) -> UnreadableItem | None:
+        try:
+            items[i]
+        except UnreadableItem as error:
+            return error
+        return None
+
+    found: list[UnreadableItem | None] = []
+    with run.track("check photos", len(items)) as bar, ThreadPoolExecutor(run.workers or cores()) as pool:
+        for start in range(0, len(items), CHUNK):  # so that few are queued, and Ctrl-C waits for few
+            found += pool.map(trouble, range(start, min(start + CHUNK, len(items))))
+            bar.advance(len(found) - start)
+    return [i for i, error in enumerate(found) if error is None], tuple(error for error in found if error is not None)
+
+
+def by_labels(data: LabelledData) -> LabelledData:
+    """Return data without captions where there are labels: what is measured on them beside a training is their classes."""
+    if not data.classes:
+        return data
+    splits = {s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()}
+    return replace(data, splits=splits)
+
+
+def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable[[Sequence[str]], Any]) -> None:
+    """Check that every row has captions and that they are read whole: a training would meet the others in its middle.
+
+    Args:
+        data: where there are no captions, nothing is checked.
+        splits: those that are wanted.
+        readers: what turns texts into inputs, and refuses those that are too long.
+
+    Raises:
+        DataError: a row has no caption.
+        UsageError: a reader refuses one.
+    """
+    for table in (data.split(split) for split in splits):
+        for i, own in enumerate(table.columns["captions"].values if "captions" in table.columns else ()):
+            texts = [own] if isinstance(own, str) else list(own)
+            if not any(texts):
+                raise DataError(f"{table.items.name(i)} of {data.name} has no caption: fill it, or remove the row.")
+            try:
+                for read in readers:
+                    read(texts)
+            except UsageError as error:
+                raise UsageError(f"{table.items.name(i)}: {error}") from None
+
+
 def tune(
     method: Objective | Recipe,
     backbone: Backbone,
@@ -142,9 +237,9 @@ def tune(
         say: takes remarks.
 
     Raises:
-        UsageError: ``out`` holds a model already, or an unknown part.
+        UsageError: ``out`` holds a model already, an unknown part, or a caption that is too long.
         MissingHook: see ``need_towers``.
-        DataError: the data have neither captions nor labels, or no rows to train on.
+        DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no caption.
         Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is written.
     """
     if (out / "model").exists():
@@ -156,8 +251,15 @@ def tune(
         say(remark)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     start = time.perf_counter()
+    writes = [WordIds((), WORDS_READ).ids] if "LanguageModel" in method.card.needs.parts else []
+    check_captions(data, data.splits, backbone.text.inputs, *writes)
     with with_store(run) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
+        data, failed = only_readable(data, data.splits, space, stored)
+        others = [only_readable(by_labels(other), [measured_split(other)], space, stored) for other in elsewhere]
+        elsewhere, failed = [other for other, _ in others], (*failed, *(error for _, broken in others for error in broken))
+        if failed:
+            say(f"{len(failed)} photos cannot be read and are left out; the first: {failed[0]}.")
         before = measured(space, data, classes, elsewhere, templates, stored)
         tables = {n: paired(t, classes, method) for n, t in data.splits.items() if n in ("train", "val")}
         if isinstance(space, Headed):
@@ -193,7 +295,7 @@ def tune(
         "seconds": round(time.perf_counter() - start, 2),
         "beside": sorted(made.parts),
     }
-    return Tuned(trained, before, after, facts, out / "model")
+    return Tuned(trained, before, after, facts, out / "model", failed)
 
 
 def learns(backbone: Backbone, parts: str) -> Learns:
@@ -231,12 +333,10 @@ def measured(
     run: Run,
 ) -> dict[str, dict[str, float]]:
     """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and spread and gap of the data's own."""
-    own = data.splits.get("test") or data.splits.get("val") or data.split("train")
-    out = {data.name: _metrics(backbone, own, classes, run, geometry=True)}
+    out = {data.name: _metrics(backbone, data.split(measured_split(data)), classes, run, geometry=True)}
     for other in elsewhere:
         names = ClassNames(tuple(tidy(c) for c in other.classes), tuple(templates))
-        table = other.splits.get("test") or other.splits.get("val") or other.split("train")
-        out[other.name] = _metrics(backbone, table, names, run, geometry=False)
+        out[other.name] = _metrics(backbone, other.split(measured_split(other)), names, run, geometry=False)
     return out
 
 
@@ -278,6 +378,6 @@ def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any], r
     """Return a small decoder for objectives that write."""
     if "LanguageModel" not in method.card.needs.parts or "captions" not in rows.columns:
         return {}
-    words = WordIds.of([c for own in rows.columns["captions"].values for c in own], context=256)
+    words = WordIds.of([c for own in rows.columns["captions"].values for c in own], context=WORDS_READ)
     with run.seeded("decoder"):
         return {WORDS: words, DECODER: SmallLM(len(words), context=words.context, memory=space.spec.dim)}

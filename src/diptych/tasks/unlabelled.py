@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,14 +45,15 @@ class Unlabelled:
         return hashlib.sha256("".join(sorted(key_of(self.items, i) for i in range(len(self.items)))).encode()).hexdigest()
 
 
-def smallest(items: Samples[Any], most: int = MOST) -> Subset[Any]:
+def smallest(items: Samples[Any], most: int = MOST, without: Collection[str] = ()) -> Subset[Any]:
     """Return the images with the smallest content keys, in that order, so that no label and no file name has a say; unreadable ones not.
 
     Args:
         items: N images.
         most: of them.
+        without: content keys of those that are left out.
     """
-    keys = sorted((key, i) for i in range(len(items)) if (key := key_of(items, i)))
+    keys = sorted((key, i) for i in range(len(items)) if (key := key_of(items, i)) and key not in without)
     return Subset(items, tuple(i for _, i in keys[:most]))
 
 

@@ -14,8 +14,9 @@ from diptych.data.labelled import LabelledData
 from diptych.tasks.deadline import OutOfTime, deadline
 from diptych.tasks.gains import BASE
 from diptych.tasks.outcome import Outcome
+from diptych.tasks.plan import Job, Plan
 from diptych.tasks.record import Record
-from diptych.tasks.rows import Desk, Job, Plan
+from diptych.tasks.rows import Desk
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _at(job: Job) -> str:
 
 
 def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
-    """Return the runs, zero-shot first, and the rows that a data set cannot have -> why.
+    """Return the runs in their order, and the rows that a data set cannot have -> why.
 
     Raises:
         UsageError: an unknown method, or no classifier.
@@ -97,4 +98,10 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
             drawn = learns or "unlabelled" in found.card.needs.evidence
             jobs += [Job(method, variant, s, seed) for s in (plan.shots if learns else (0,)) for seed in (plan.seeds if drawn else (0,))]
     order = {slug: i for i, slug in enumerate(sorted(slugs, key=lambda slug: slug != BASE[0]))}
-    return sorted(jobs, key=lambda j: (j.shots > 0, order[j.method.card.slug] if j.shots == 0 else j.shots, j.seed)), missing
+
+    def place(job: Job) -> tuple[bool, bool, bool, int, int]:
+        """Zero-shot first, and what trains by steps last, since a budget should not end before the rows that take a second."""
+        slug, trains = job.method.card.slug, "train" in job.method.card.needs.extras
+        return slug != BASE[0], trains, job.shots > 0, order[slug] if job.shots == 0 else job.shots, job.seed
+
+    return sorted(jobs, key=place), missing

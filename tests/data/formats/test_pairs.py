@@ -46,6 +46,14 @@ def test_broken_rows_are_named_and_passed_over(tmp_path: Path) -> None:
     assert allowed.name == str(tmp_path / "../../secret.png")
 
 
+def test_outcomes_keep_the_place_of_a_broken_row(tmp_path: Path) -> None:
+    place = table(tmp_path, rows=1)
+    place.write_text(place.read_text(encoding="utf-8-sig") + "\n1,,b\n2,c.png,c", encoding="utf-8")
+    found = list(open_pairs(place).outcomes())
+    assert [(p, isinstance(item, UnreadableItem)) for p, item in found] == [(0, False), (1, True), (2, False)]
+    assert next(str(item) for _, item in open_pairs(place).seek(1).outcomes()) == str(found[1][1])
+
+
 def test_not_a_table(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no table"):
         open_pairs(tmp_path / "t.csv")

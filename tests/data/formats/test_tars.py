@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.support.image_files import gradient
 from tests.support.tars import by_webdataset
 
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.formats import tars
 from diptych.data.formats.tars import TarItem, TarStream, expand_braces, open_tars, shard_items
 
 
@@ -153,6 +155,34 @@ def test_broken_members_are_named_and_passed_over(tmp_path: Path, data: bytes, m
     assert str(tmp_path / "1.tar") in met[0].name
     with pytest.raises(UnreadableItem, match=message):
         list(TarStream(shards, max_member=1000))
+
+
+def test_outcomes_keep_the_place_of_what_is_broken_and_only_asked_members_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = b"x" * 50_000
+    good = tar_bytes([("a.jpg", picture), ("a.txt", b"a"), ("b.jpg", picture), ("c.txt", b"c"), ("c.jpg", picture), ("../d.txt", b"d")])
+    (tmp_path / "0.tar").write_bytes(good)
+    (tmp_path / "1.tar").write_bytes(tar_bytes([("e.txt", b"e"), ("f.jpg", picture), ("f.txt", b"f")])[:30_000])
+    (tmp_path / "2.tar").write_bytes(tar_bytes([("g.txt", b"g")]))
+    read = 0
+    real = tars._Bounded.read
+
+    def counted(self: tars._Bounded, size: int) -> bytes:
+        nonlocal read
+        read += size
+        return real(self, size)
+
+    monkeypatch.setattr(tars._Bounded, "read", counted)
+    whole = open_tars(tmp_path)
+    stream = replace(whole, endings=frozenset({"txt"}))
+    found = [(p, str(item) if isinstance(item, UnreadableItem) else item.members) for p, item in stream.outcomes()]
+    assert read < 20_000
+    assert [p for p, _ in found] == [p for p, _ in whole.outcomes()] == [0, 1, 2, 3, 2**32, 2**32 + 1, 2**33]
+    assert [m for _, m in found if not isinstance(m, str)] == [{"txt": b"a"}, {}, {"txt": b"c"}, {"txt": b"e"}, {"txt": b"g"}]
+    assert [m.partition(": ")[2][:20] for _, m in found if isinstance(m, str)] == ["its name leads outsi", "damaged or truncated"]
+    for position in (1, 3, 2**32 + 1):
+        assert [p for p, _ in stream.seek(position).outcomes()] == [p for p, _ in found if p >= position]
+    with pytest.raises(UnreadableItem, match=r"b: has no \.txt$"):
+        TarItem("b", {}).text()
 
 
 def test_garbage_in_the_middle_is_no_silent_end(tmp_path: Path) -> None:

@@ -108,6 +108,13 @@ def test_training_learns_the_sentences(clip: Any) -> None:
     assert losses[0] is None or losses[1] < 0.5 * losses[0]
 
 
+def test_sentences_beyond_the_limit_are_counted(clip: Any) -> None:
+    run = Run()
+    MacCap(**{**SMALL, "limit": 5, "epochs": 1}).fit(Kit({"main": clip}), EVIDENCE, run)
+    assert run.tally["cut"] == 1  # the last one; the comma of another is its fourth word
+    assert END not in Vocabulary.of(TEXTS).encode(TEXTS[3], 5)
+
+
 def test_captions_are_the_seeds_and_the_images_alone(clip: Any, fitted: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()

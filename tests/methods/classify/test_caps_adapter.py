@@ -1,21 +1,24 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
+from tests.support.backbone import SmallBackbone, TextEncoder
 from tests.support.pictures import Pictures, task
 
+from diptych.backbones.tokens import padded
 from diptych.core.data import Column, Subset, Table, Text
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.captions import captions, colour_phrase
 from diptych.features.cache_model import cache_logits
-from diptych.methods.classify.caps_adapter import ASK, CapSAdapter, divergences, prompts, rescaled
+from diptych.methods.classify.caps_adapter import ALPHAS, ASK, BETAS, DELTAS, GAMMAS, CapSAdapter, divergences, prompts, rescaled
 from diptych.methods.classify.zero_shot import ZeroShot
 
 FIXED = CapSAdapter(alpha=2.0, beta=5.0, gamma=3.0, delta=0.4)
@@ -129,6 +132,14 @@ def test_the_choice_is_made_on_val_and_ties_take_no_captions(kit: Kit, run: Run)
     assert blind.delta == 0.0
 
 
+def test_the_search_takes_the_authors_ranges_in_coarser_steps() -> None:
+    """Catalogue: beta = 1 + i 49/200, alpha = 0.1 + j 49.9/20, gamma = 0.1 + l 29.9/50, delta = 0, 0.1 .. 1."""
+    for grid, low, width in ((BETAS, 1.0, 49.0), (ALPHAS, 0.1, 49.9), (GAMMAS, 0.1, 29.9)):
+        assert grid == pytest.approx([low + i * width / len(grid) for i in range(len(grid))], abs=1e-12)
+    assert list(DELTAS) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert tuple(map(len, (DELTAS, BETAS, GAMMAS, ALPHAS))) == (6, 10, 6, 10)
+
+
 def test_captions_come_from_the_table_then_a_writer_then_the_colours(run: Run) -> None:
     names, evidence, _ = task(2, shots=1)
     assert evidence.train is not None
@@ -168,6 +179,36 @@ def test_colour_phrases() -> None:
 def test_prompts_are_cut_after_so_many_words() -> None:
     assert prompts(("red fox",), (0,), ("in the snow",), "A photo of {}. ", None) == ("A photo of red fox. in the snow",)
     assert prompts(("red fox",), (0,), ("in the snow",), "A photo of {}. ", 6) == ("A photo of red fox. in",)
+
+
+class Words:
+    pad = 0
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[1] * len(text.split()) for text in texts]
+
+
+@dataclass(frozen=True)
+class ShortText(TextEncoder):
+    """Reads eight words, and refuses longer texts as all backbones do."""
+
+    def inputs(self, items: Sequence[str], size: int | None = None) -> torch.Tensor:
+        padded(Words(), items, 8, trim=True, truncate=False)  # type: ignore[arg-type]
+        return super().inputs(items, size)
+
+
+def test_a_prompt_beyond_the_context_is_an_error_and_words_cut_it(run: Run) -> None:
+    """The released code cuts it without a word; the card says that this one does not."""
+    names, evidence, _ = task(2)
+    assert evidence.train is not None
+    backbone = SmallBackbone()
+    backbone._encoders["text"] = ShortText("short-text")
+    said: dict[str, Any] = {"captions": Column("captions", (("one two three four",),) * 8)}
+    given = replace(evidence, train=Table(evidence.train.items, {**evidence.train.columns, **said}))
+    with pytest.raises(UsageError, match="has 9 tokens and this model reads 8"):
+        FIXED.fit(Kit({"main": backbone}), names, given, run)
+    assert replace(FIXED, words=8).fit(Kit({"main": backbone}), names, given, run).texts.shape == (8, 16)
+    assert any("longer than the text tower reads is an error" in line for line in CapSAdapter.card.differs)
 
 
 def test_the_control_swaps_captions_between_classes(run: Run) -> None:

@@ -11,6 +11,7 @@ from tests.support.pictures import FEATURES, NAMES, table, task, texts
 from diptych.core.data import Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
+from diptych.core.method import Scores
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.features.embed import embed
@@ -103,6 +104,47 @@ def test_reference_labels_need_be_neither_sorted_nor_of_equal_count() -> None:
         torch.testing.assert_close(s[c], (z[y == c] @ e.T).mean(dim=0))
     order = torch.randperm(7, generator=g)
     torch.testing.assert_close(responses(z[order], y[order], e, 3), s)
+
+
+def test_all_reference_images_count() -> None:
+    """The authors drop what a class has beyond the smallest one, and beyond 1,000; the card says that nothing is dropped here."""
+    z, y = torch.eye(3), torch.tensor([0, 0, 1])
+    torch.testing.assert_close(responses(z, y, torch.eye(3), 2), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
+    assert any("All reference images count" in line for line in DiscriminativeDescriptions.card.differs)
+
+
+@pytest.mark.parametrize("given", [torch.float16, torch.float32])
+def test_responses_and_their_gaps_are_no_half_precision(given: torch.dtype) -> None:
+    """The pitfall: all in fp16, where 0.3 and 0.3001 are one number, so that rivals tie and each admits the other's text."""
+    z = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=given)
+    e = torch.tensor([[0.3, 0.3001], [0.3001, 0.3]])
+    assert e[0, 0].half() == e[0, 1].half(), "the pitfall must be one"
+    s = responses(z, torch.tensor([0, 1]), e, 2)
+    assert s.dtype == torch.float32
+    torch.testing.assert_close(s, e.T, rtol=1e-6, atol=1e-7)
+    assert [t.tolist() for t in selected(s, 2)] == [[1], [0]]
+
+
+def test_a_fitted_system_holds_no_half_precision(kit: Kit, run: Run) -> None:
+    names, evidence, _ = task(4)
+    fitted = DiscriminativeDescriptions(weight=1.0).fit(kit, names, evidence, run)
+    assert {t.dtype for t in (fitted.captions, fitted.texts, fitted.response)} == {torch.float32}
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_no_choice_of_texts_lifts_the_accuracy_above_the_captions_top_k(k: int, kit: Kit, run: Run) -> None:
+    """The pitfall: accuracy is capped by the first look, so the cap is reported; a choice that is always right reaches just it."""
+    names, evidence, test = task(4)
+    fitted = DiscriminativeDescriptions(k, weight=0.0).fit(kit, names, evidence, run)
+    first = ZeroShot(SINGLE).fit(kit, names, evidence, run).scores(test.items, run).values.numpy()
+    labels = test.labels()
+    top = np.mean([label in np.argsort(-row, kind="stable")[:k] for row, label in zip(first, labels, strict=True)])
+    assert fitted.ceiling(test, run) == pytest.approx(top)
+    assert top < 1 or k == 4, "some class must lie outside the candidates"
+    scores = fitted.scores(test.items, run)
+    right = torch.nn.functional.one_hot(torch.tensor(labels), 4).float()
+    assert (Scores(right, "cosine", scores.candidates).predicted().numpy() == labels).mean() == pytest.approx(top)
+    assert (scores.predicted().numpy() == labels).mean() <= top
 
 
 def test_one_candidate_or_a_heavy_caption_is_zero_shot(kit: Kit, run: Run) -> None:

@@ -14,7 +14,7 @@ from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.words import WordNet
-from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, named, probe
+from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, named, needed, probe
 
 WORDS = ("fox", "tree", "cup", "horse", "sea")
 QUICK = DNCBM(2.0, 1e-4, 20, 5e-3, (0.1, 0.01), 40, WORDS)
@@ -74,6 +74,70 @@ def test_reasons_add_up_to_the_logit_and_a_concept_can_be_switched_off(kit: Kit,
     assert fitted.without(()).scores(test.items, run).values.equal(fitted.scores(test.items, run).values)
     with pytest.raises(UsageError, match="numbered from 0 to 31"):
         fitted.without((32,))
+
+
+def test_reasons_of_a_class_equal_a_loop(kit: Kit, run: Run) -> None:
+    """Global explanation: over the images of a class, the sum of each concept's contributions that are positive."""
+    names, evidence, test = task(3)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    f = fitted.codes(test.items, run).double()
+    told = set()
+    for k in range(3):
+        items = test.take(np.flatnonzero(test.labels() == k).tolist()).items
+        total = [0.0] * f.shape[1]
+        for i in np.flatnonzero(test.labels() == k):
+            for unit in range(f.shape[1]):
+                total[unit] += max(float(fitted.weight[k, unit]) * float(f[i, unit]), 0.0)
+        reasons = fitted.explain_class(k, items, run)
+        weights = [r.weight for r in reasons]
+        assert weights == sorted(weights, reverse=True)
+        assert weights == pytest.approx(sorted((t for t in total if t > 0), reverse=True), rel=1e-4, abs=1e-6)
+        assert reasons[0].text == f"{fitted.names[int(np.argmax(total))]} (concept {int(np.argmax(total))})"
+        told.add(reasons[0].text)
+    assert len(told) > 1, "the classes must differ"
+    with pytest.raises(UsageError, match="Classes are numbered from 0 to 2"):
+        fitted.explain_class(3, test.items, run)
+
+
+def test_a_negative_contribution_does_not_count_against_a_positive_one(kit: Kit, run: Run) -> None:
+    names, evidence, test = task(2)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    against = replace(fitted, weight=-fitted.weight.abs())
+    assert against.explain_class(0, test.items, run) == []
+    assert against.concepts_needed(test.items, run).tolist() == [0] * len(test)
+    assert (against.concepts_needed(test.items, run, absolute=True) > 0).all()
+
+
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.95, 0.99, 1.0])
+def test_so_many_concepts_carry_a_decision(part: float, kit: Kit, run: Run) -> None:
+    names, evidence, test = task(3)
+    fitted = QUICK.fit(kit, names, evidence, run)
+    f, best = fitted.codes(test.items, run), fitted.scores(test.items, run).predicted()
+    for absolute in (False, True):
+        expected = []
+        for row, k in zip(f, best.tolist(), strict=True):
+            shares = [float(s) for s in fitted.weight[k] * row]
+            left = sorted((abs(s) if absolute else max(s, 0.0) for s in shares), reverse=True)
+            count = 0
+            while sum(left[:count]) < part * sum(left) * (1 - 1e-12):
+                count += 1
+            expected.append(count)
+        assert fitted.concepts_needed(test.items, run, part, absolute=absolute).tolist() == expected
+
+
+def test_the_count_starts_at_one() -> None:
+    """Pitfall: the released metric returns the place of the last concept, from 0, and not how many there are."""
+    shares = torch.tensor([[0.0, 9.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]])
+    assert needed(shares, 0.9).tolist() == [1, 4, 0, 1]
+    assert needed(shares, 0.91).tolist() == [2, 4, 0, 1]
+    assert needed(shares, 1.0).tolist() == [2, 4, 0, 1]
+
+
+@pytest.mark.parametrize("part", [0.0, 1.5, -1.0])
+def test_a_part_is_a_share(part: float, kit: Kit, run: Run) -> None:
+    names, evidence, test = task(2)
+    with pytest.raises(UsageError, match="lies above 0 and is at most 1"):
+        QUICK.fit(kit, names, evidence, run).concepts_needed(test.items, run, part)
 
 
 def test_concepts_see_no_label(kit: Kit, run: Run) -> None:

@@ -14,6 +14,7 @@ from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask
+from diptych.core.method import Scores
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
@@ -93,6 +94,35 @@ def test_all_classes_are_one_classifier_for_every_image(kit: Kit, run: Run) -> N
     assert torch.equal(whole.values, many.values)
     assert whole.candidates is not None
     assert bool(whole.candidates.all())
+
+
+def test_texts_are_encoded_as_written(run: Run) -> None:
+    """Pitfall: ``capitalize()`` lower-cases the rest of a sentence, which a tokenizer that knows cases notices: names are lost."""
+    names, _, test = task(2)
+    backbone = SmallBackbone(SEED)
+    fox, oak = "a Red Fox in Yellowstone.", "an Oak in the UK."
+    assert not np.allclose(unit(backbone.text, [fox]), unit(backbone.text, [fox.capitalize()])), "the pitfall must be one"
+    pool = TextPool({"red fox | oak tree": (Text(fox),), "oak tree | red fox": (Text(oak),)})
+    fitted = FuDD().fit(Kit({"main": backbone}), names, Evidence(texts=pool), run)
+    expected = unit(backbone.image, list(test.items)) @ unit(backbone.text, [fox, oak]).T
+    np.testing.assert_allclose(fitted.scores(test.items, run).values.numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert {r.text for reasons in fitted.explain(test.items, run) for r in reasons} <= {fox, oak}
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_no_follow_up_lifts_the_accuracy_above_the_first_looks_top_k(k: int, kit: Kit, run: Run) -> None:
+    """Pitfall: accuracy is capped by the first look, so the cap is reported; a follow-up that is always right reaches just it."""
+    names, evidence, test = task(4)
+    fitted = FuDD(candidates=k).fit(kit, names, evidence, run)
+    first = ZeroShot(SINGLE).fit(kit, names, evidence, run).scores(test.items, run).values.numpy()
+    labels = test.labels()
+    top = np.mean([label in np.argsort(-row, kind="stable")[:k] for row, label in zip(first, labels, strict=True)])
+    assert fitted.ceiling(test, run) == pytest.approx(top)
+    assert top < 1 or k == 4, "some class must lie outside the candidates"
+    scores = fitted.scores(test.items, run)
+    right = torch.nn.functional.one_hot(torch.tensor(labels), 4).float()
+    assert (Scores(right, "cosine", scores.candidates).predicted().numpy() == labels).mean() == pytest.approx(top)
+    assert (scores.predicted().numpy() == labels).mean() <= top
 
 
 def test_candidates_outrank_all_others(kit: Kit, run: Run) -> None:

@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.support.backbone import SmallBackbone
-from tests.support.pictures import task
+from tests.support.pictures import table, task
+from tests.support.towers import BUILDERS
 from tests.support.visual_backbone import SIDE, VisualBackbone
+from torch import nn
 from torch.nn import functional as F
 
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.tuned_image import TunedImage
+from diptych.methods.classify import glsim
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
+from diptych.train.loop import History, train
+from diptych.train.schedule import Fit
 
 QUICK = GLSim(epochs=2)
 
@@ -98,6 +105,36 @@ def test_the_net_equals_its_parts() -> None:
         torch.testing.assert_close(net(x), torch.cat(expected), rtol=1e-4, atol=1e-4)
 
 
+class Bare(nn.Module):
+    """A tower that tunes, without a backbone round it."""
+
+    def __init__(self, tower: Any) -> None:
+        super().__init__()
+        self.space = SimpleNamespace(tower=lambda modality: tower)
+
+
+@pytest.mark.parametrize("name", ["timm ViT, mean, fc_norm", "timm ViT, SigLIP pool"])
+def test_a_tower_without_a_cls_token_is_summed_up_by_its_own_pooling(name: str) -> None:
+    """Pitfall: the released mode without CLS compares B x D with B x N x D; and a first patch must not pass for the summary."""
+    case = BUILDERS[name](name)
+    trunk: Any = case.module
+    assert trunk.cls_token is None
+    torch.manual_seed(0)
+    net = GLSimNet(Bare(case.tower), 48, 3, 2, "most", False).eval()  # type: ignore[arg-type]
+    nn.init.normal_(net.head.weight)
+    with torch.no_grad():
+        tokens = trunk.forward_features(case.x)
+        g = trunk.forward_head(tokens, pre_logits=True)
+        found, patches, grid = two_looks(case.tower, case.x)
+        assert grid == (4, 4)
+        torch.testing.assert_close(found, g, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(patches, trunk.fc_norm(tokens), rtol=1e-4, atol=1e-5)
+        similarity = torch.stack([torch.stack([F.cosine_similarity(a, b, dim=0) for b in own]) for a, own in zip(g, patches, strict=True)])
+        again = trunk.forward_head(trunk.forward_features(zoomed(case.x, boxes(similarity, grid, 2), grid)), pre_logits=True)
+        expected = net.head(net.norm(net.block(torch.stack([g, again], dim=1))[:, 0]))
+        torch.testing.assert_close(net(case.x), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_shuffled_tokens_choose_other_boxes() -> None:
     """What must fail in the proof: a choice among permuted patches is a choice of places at random."""
     backbone, x = VisualBackbone(), pixels(8)
@@ -128,6 +165,26 @@ def test_it_learns_colours(run: Run) -> None:
     names, evidence, test = task(2, shots=4)
     fitted = GLSim(epochs=15, freeze=True, rate=0.03).fit(Kit({"main": VisualBackbone()}), names, evidence, run)
     assert (fitted.scores(test.items, run).predicted().numpy() == test.labels()).mean() > 0.8
+
+
+def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pitfall: the released code trains on val too, and keeps the epoch that is best on test."""
+    names, evidence, _ = task(2, shots=2)
+    last: list[dict[str, torch.Tensor]] = []
+
+    def watched(trainee: Any, data: Any, fit: Fit, run: Run, **options: Any) -> History:
+        assert (options.get("val"), fit.patience, fit.ema) == (None, None, None), "nothing is judged between epochs, or averaged"
+        history = train(trainee, data, fit, run, **options)
+        assert (history.place.epoch, history.place.step) == (5, 5), "all epochs are passed"
+        last.append({n: p.detach().clone() for n, p in trainee.module().named_parameters()})
+        return history
+
+    monkeypatch.setattr(glsim, "train", watched)
+    method, kit = replace(QUICK, epochs=5, rate=0.3), Kit({"main": VisualBackbone()})
+    others = (evidence, replace(evidence, val=None), replace(evidence, val=table([1, 0] * 3, 7)))
+    fits = [method.fit(kit, names, e, run).learnt for e in others]
+    for own, end in zip(fits, last, strict=True):
+        assert all(torch.equal(value, end[name]) and torch.equal(value, fits[0][name]) for name, value in own.items())
 
 
 def test_eight_patches_by_default() -> None:

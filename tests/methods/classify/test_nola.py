@@ -132,6 +132,16 @@ def test_norms_are_those_of_the_image_tower() -> None:
     assert set(TunedImage(VisualBackbone()).norms(blocks_only=True)) == blocks
 
 
+def test_head_and_prompts_decay_and_norms_do_not() -> None:
+    """Pitfall: the released code spares "LayerNorm.weight", and CLIP's norms are called "ln_1.weight", so that they decay."""
+    backbone = VisualBackbone()
+    tuned = TunedImage(backbone, 2)
+    norms = tuple(f"tuned.{name}" for name in tuned.norms())
+    groups = StudentTrainee(Student(torch.eye(2, 16), tuned), ("head", "tuned.prompts", *norms), backbone, 1).groups()
+    assert {name: g.decay for g in groups for name in g.names} == {"head": 1.0, "tuned.prompts": 1.0, **dict.fromkeys(norms, 0.0)}
+    assert any(".ln_1.weight" in name for name in norms), "the pitfall must be one"
+
+
 def test_prompts_stand_after_the_class_token_and_take_gradients() -> None:
     tuned = TunedImage(VisualBackbone(), 3)
     assert tuned.prompts is not None

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
+from tests.support.backbone import SmallBackbone, TextEncoder
 from tests.support.pictures import picture
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -63,6 +64,50 @@ def test_scores_are_cosines_and_the_share_is_kept() -> None:
     assert sum(v.keep for v in CLIPScoreFilter(share=1.0).apply(KIT, plan, Items(), Run())) == 39
     fixed = list(CLIPScoreFilter(threshold=0.1).apply(KIT, plan, Items(), Run()))
     assert [v.keep for v in fixed] == [not v.reason and v.score >= 0.1 for v in verdicts]
+
+
+@dataclass(frozen=True)
+class ShortText(TextEncoder):
+    """Reads three words."""
+
+    def inputs(self, items: Sequence[str], size: int | None = None) -> torch.Tensor:
+        if long := next((t for t in items if len(t.split()) > 3), None):
+            raise UsageError(f"The text {long!r} has {len(long.split())} tokens and this model reads 3.")
+        return super().inputs(items, size)
+
+
+class ShortBackbone(SmallBackbone):
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        return {**super().encoders, "text": ShortText("short-text")}
+
+
+class Told(Item):
+    def text(self) -> str:
+        if self.number == 9:
+            raise UnreadableItem("9.txt", "is not UTF-8 text")
+        return f"{super().text()} and more words than it reads" if self.number in (5, 7) else super().text()
+
+
+class ToldItems(Items):
+    def __iter__(self) -> Iterator[tuple[int, Item]]:
+        return ((i, Told(i)) for i in range(self.start, self.count))
+
+
+def test_a_text_that_is_too_long_or_broken_drops_its_pair_alone() -> None:
+    kit, method = Kit({"main": ShortBackbone()}), CLIPScoreFilter(share=1.0)
+    plan = method.plan(kit, ToldItems(), Run())
+    assert (int(plan.counts.sum()), plan.broken) == (37, 3)
+    verdicts = list(method.apply(kit, plan, ToldItems(), Run()))
+    reasons = {v.position: v.reason for v in verdicts if v.reason}
+    assert [(p, r.split()[0]) for p, r in reasons.items()] == [(5, "truncated"), (7, "The"), (9, "is")]
+    assert "tokens and this model reads 3" in reasons[7]
+    assert all(np.isnan(v.score) and not v.keep for v in verdicts if v.reason)
+    assert all(v.keep for v in verdicts if not v.reason)
+    plain = {v.position: v.score for v in method.apply(kit, plan, Items(), Run())}
+    assert all(v.score == pytest.approx(plain[v.position], abs=1e-6) for v in verdicts if not v.reason)
+    alone = list(method.apply(kit, plan, ToldItems(6, 5), Run()))  # a chunk of which nothing can be scored
+    assert [(v.position, v.keep) for v in alone] == [(5, False)]
 
 
 def test_plans_merge_and_come_back(tmp_path: Path) -> None:

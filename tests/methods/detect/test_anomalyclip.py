@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone, State
-from diptych.core.data import Evidence, Table
+from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -183,6 +183,16 @@ def test_masks_are_used_where_they_are_and_the_name_of_the_thing_never(vit: Back
     assert NAMES == ("object", "damaged object")
     assert with_masks.prompts["context"].shape == (2, 12, 16)
     assert with_masks.prompts["deep"].shape == (1, 4, 16)  # two text blocks: only the second is overwritten
+
+
+def test_a_mask_of_another_size_than_its_photo_is_refused(vit: Backbone) -> None:
+    masks = [np.asarray(m) for m in AUXILIARY.columns["mask"].values]
+    masks[7] = masks[7].T
+    turned = Table(AUXILIARY.items, {**AUXILIARY.columns, "mask": Column("mask", tuple(masks))})
+    with pytest.raises(DataError) as caught:
+        fit(SHORT, vit, turned)
+    name = AUXILIARY.items.name(7)
+    assert str(caught.value) == f"The mask of {name} has (48, 40) pixels and the photo (40, 48): give one of its size."
 
 
 def test_what_cannot_be_is_refused(vit: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,15 @@ def test_vectors_that_are_equal_or_opposite_give_no_nan() -> None:
         assert torch.isfinite(gradient).all()
 
 
+def test_near_vectors_are_mixed_on_a_straight_line() -> None:
+    """To the bit, so that the angle, which has no digits there, plays no part; and vectors that are farther apart are not."""
+    a = normalize(torch.randn(200, 64, generator=G), dim=-1)
+    for b in (a, normalize(a + 1e-4 * normalize(torch.randn(200, 64, generator=G), dim=-1), dim=-1)):
+        assert torch.equal(geodesic(a, b, 0.3), normalize(0.3 * a + (1 - 0.3) * b, dim=-1))
+    apart = normalize(a + 0.1 * normalize(torch.randn(200, 64, generator=G), dim=-1), dim=-1)
+    assert not torch.allclose(geodesic(a, apart, 0.3), normalize(0.3 * a + 0.7 * apart, dim=-1), atol=1e-6, rtol=0)
+
+
 def test_m2_against_a_loop() -> None:
     x, y = unit(5), unit(5)
     mixed = geodesic(x, y, 0.3)

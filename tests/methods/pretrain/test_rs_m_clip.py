@@ -10,7 +10,8 @@ from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
-from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _SelfDistilled, self_distillation
+from diptych.core.train import Clock, Row
+from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _pooled, _SelfDistilled, entropy, self_distillation
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 
@@ -33,6 +34,16 @@ def test_distillation_against_a_loop() -> None:
 def test_equal_scores_give_ln_k() -> None:
     flat = [torch.zeros(3, 7)] * 2
     assert self_distillation(flat, flat, torch.zeros(7), 0.04, 0.1).item() == pytest.approx(math.log(7))
+
+
+def test_entropy_against_a_loop_and_its_limits() -> None:
+    g = torch.Generator().manual_seed(0)
+    t, c = torch.randn(2, 4, 5, generator=g), torch.randn(5, generator=g)
+    p = torch.softmax((t - c) / 0.5, -1).reshape(8, 5)
+    by_hand = -sum(float(v) * math.log(float(v)) for row in p for v in row) / 8
+    assert entropy(list(t), c, 0.5).item() == pytest.approx(by_hand, rel=1e-5)
+    assert entropy([torch.zeros(3, 7)] * 2, torch.zeros(7), 0.04).item() == pytest.approx(math.log(7))
+    assert entropy([torch.eye(7)[:1].expand(3, -1)] * 2, torch.zeros(7), 1e-3).item() == 0.0
 
 
 def test_scores_are_cosines() -> None:
@@ -62,6 +73,31 @@ def test_without_centring_the_centre_stays() -> None:
     t = trainee(replace(TINY, centring=False))
     train(t, squares(), replace(FIT, steps=1), RUN)
     assert not t._centre().any()
+
+
+def test_the_two_logged_parts_sum_up_to_the_loss_and_the_entropy_teaches_nothing() -> None:
+    t, g = trainee(replace(TINY, weight=3.0)), torch.Generator().manual_seed(0)
+    rows = [t.views(Row(squares().items[i], i, "", {"captions": ("a square",)}), g) for i in range(4)]
+    batch = t.collate(rows)
+    losses = t.losses(batch, "main", Clock(0, 1, 0, g))
+    names = ("crop-0", "crop-1", "crop-2")
+    with torch.no_grad():
+        students = [t._module["head"](_pooled(t.space, batch[n])) for n in names]
+        teachers = [t.teacher.network.get_submodule("head")(_pooled(t.teacher_space, batch[n])) for n in names[:2]]
+        whole = 3 * self_distillation(students, teachers, t._centre(), 0.04, 0.1)
+    torch.testing.assert_close(losses["distilled"] + losses["entropy"], whole, rtol=1e-4, atol=1e-5)
+    assert losses["distilled"].requires_grad
+    assert not losses["entropy"].requires_grad
+
+
+def test_without_centring_the_teacher_collapses() -> None:
+    """One prototype takes every image: its entropy falls to 0, which the log shows; centred, it does not."""
+    ends = {}
+    for centring in (True, False):
+        records = train(trainee(replace(TINY, centring=centring)), squares(), FIT, RUN).records
+        ends[centring] = sum(r["main/entropy"] for r in records[-5:]) / 5
+    assert ends[False] < 0.02
+    assert ends[True] > 0.4
 
 
 def test_it_learns_and_gives_the_space_back() -> None:

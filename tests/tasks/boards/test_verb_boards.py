@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,55 @@ def test_pretrainings_need_their_parts(place: Path, tmp_path: Path) -> None:
     assert {r["method"] for r in data["rows"]} == {"before", "clip-loss"}
     assert "laclip" in data["missing"]
     assert all(0 <= r["recall_at_1"] <= 1 for r in data["rows"])
+
+
+@pytest.fixture
+def spoilt(place: Path, tmp_path: Path) -> Path:
+    """The same folders and table, of which one train and one test photo cannot be read."""
+    shutil.copytree(place / "data", tmp_path / "data")
+    for split, content in (("train", b""), ("test", b"no picture")):
+        sorted((tmp_path / "data" / split / "red").iterdir())[0].write_bytes(content)
+    shutil.copy(place / "pairs.csv", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("parts", ["heads", "all"])
+@pytest.mark.parametrize(("verb", "source", "method"), [("finetune", "data", "full"), ("pretrain", "pairs.csv", "clip-loss")])
+def test_trainings_leave_out_what_cannot_be_read(place: Path, spoilt: Path, verb: str, source: str, method: str, parts: str) -> None:
+    plain = ["--seeds", "1", "--epochs", "1", "--train-batch", "39", "--json", "--cache", str(spoilt / "cache"), "--out", str(spoilt / "o")]
+    more = ["--also", str(spoilt / "data")] if verb == "finetune" else []
+    words = ["board", verb, str(spoilt / source), "--methods", method, "--parts", parts, "-b", f"local:{place / 'clip'}"]
+    found = CliRunner().invoke(app, [*words, *plain, *more])
+    assert found.exit_code == 3, found.output
+    data = json.loads(found.stdout)
+    assert (data["items"], data["train"]) == (19, 39)
+    assert {r["method"] for r in data["rows"]} == {"before", method}
+    reasons = [line.rpartition(": ")[2] for line in data["skipped"]]
+    assert reasons == ["empty file", "not a picture of a known format", *(["not a picture of a known format"] if more else [])]
+    assert f"{len(reasons)} skipped:" in found.stderr
+
+
+def test_a_caption_that_is_too_long_stops_the_board_before_any_row(place: Path, tmp_path: Path) -> None:
+    lines = (place / "pairs.csv").read_text().splitlines()
+    (place / "long.csv").write_text("\n".join([*lines[:-30], f"{lines[-30].rpartition(',')[0]},{'very ' * 90}", *lines[-29:]]))
+    words = ["board", "pretrain", str(place / "long.csv"), "--methods", "clip-loss", "--seeds", "1", "-b", f"local:{place / 'clip'}"]
+    found = CliRunner().invoke(app, [*words, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "o"), "--parts", "all"])
+    assert found.exit_code == 2
+    assert ".png: The text 'very" in found.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_retrievers_leave_out_records_whose_picture_cannot_be_read(diptych, tmp_path: Path) -> None:  # noqa: F811
+    rows = []
+    for k, colour in enumerate(COLOURS):
+        rows += [[coloured(tmp_path / f"{colour}{i}.png", colour, i, noise=5.0).name, f"{colour} thing {i}", colour] for i in range(3)]
+        if k == 0:
+            (tmp_path / f"{colour}0.png").write_text("no picture")
+    rows += [["gone.png", "a red thing", "lone"], ["", "grey words", "red"]]
+    with (tmp_path / "records.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "text", "entity"], *rows])
+    found = diptych("board", "retrieve", "records.csv", "--methods", "string-matching", "--seeds", "1", "--json")
+    assert found.code == 3
+    assert [line.rpartition(": ")[2] for line in found.data["skipped"]] == ["not a picture of a known format", "no such file"]
+    assert (found.data["items"], found.data["entities"]) == (15, 5)  # nothing is left of "lone"
+    assert {r["method"] for r in found.data["rows"]} == {"clippings", "chance", "string-matching"}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,6 +58,21 @@ class PairStream:
     start: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, PairItem]]:
+        with contextlib.closing(self.outcomes()) as outcomes:
+            for number, item in outcomes:
+                if isinstance(item, PairItem):
+                    yield number, item
+                elif self.broken is None:
+                    raise item
+                else:
+                    self.broken(item)
+
+    def outcomes(self) -> Generator[tuple[int, PairItem | UnreadableItem], None, None]:
+        """Yield (position, item, or why the row cannot be used) of all rows.
+
+        Raises:
+            DataError: a column is missing, or the table is damaged: where rows begin and end is then unknown.
+        """
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as lines:
                 reader = csv.reader(lines, delimiter=_MARKS[Path(self.path).suffix.lower()], strict=True)
@@ -67,8 +83,8 @@ class PairStream:
                     )
                 at, text = heading.index(self.images), heading.index(self.texts)
                 for number, row in enumerate(reader):
-                    if number >= self.start and (item := self._item(number, row, at, text)) is not None:
-                        yield number, item
+                    if number >= self.start:
+                        yield number, self._item(number, row, at, text)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8.") from None
 
@@ -76,20 +92,16 @@ class PairStream:
         """Return the stream that starts at row ``position``."""
         return replace(self, start=position)
 
-    def _item(self, number: int, row: list[str], at: int, text: int) -> PairItem | None:
+    def _item(self, number: int, row: list[str], at: int, text: int) -> PairItem | UnreadableItem:
         where = f"Row {number + 1} of {self.path}"
         try:
             if len(row) <= max(at, text) or not row[at].strip():
-                raise UnreadableItem(where, f"has no {self.images} or no {self.texts}")
+                return UnreadableItem(where, f"has no {self.images} or no {self.texts}")
             if self.allow_outside:
                 return PairItem(os.path.join(os.path.dirname(self.path), row[at].strip()), row[text].strip())
             return PairItem(inside(os.path.dirname(self.path), row[at].strip(), where), row[text].strip())
-        except DataError as error:
-            trouble = error if isinstance(error, UnreadableItem) else UnreadableItem(where, "leads outside the table's folder")
-            if self.broken is None:
-                raise trouble from None
-            self.broken(trouble)
-            return None
+        except DataError:
+            return UnreadableItem(where, "leads outside the table's folder")
 
 
 _MARKS = {".csv": ",", ".tsv": "\t"}

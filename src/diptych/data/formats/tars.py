@@ -62,7 +62,7 @@ class TarItem:
         try:
             return self.members[ending].decode("utf-8-sig").strip()
         except KeyError:
-            raise UnreadableItem(self.name, f"has no .{ending}, only {', '.join(self.members)}") from None
+            raise UnreadableItem(self.name, f"has no .{ending}" + (f", only {', '.join(self.members)}" if self.members else "")) from None
         except UnicodeDecodeError:
             raise UnreadableItem(f"{self.name}.{ending}", "is not UTF-8 text") from None
 
@@ -85,6 +85,7 @@ class TarStream:
         max_member: bytes above which a member is refused.
         start: position of the first item; a position counts shards and items in the shard, and depends on no other shard.
         stop: position at which a part of the stream ends, the first of a shard. None: the end of the last shard.
+        endings: of the members that are read ("txt"); items have no others. None: all.
     """
 
     shards: tuple[str, ...]
@@ -92,19 +93,27 @@ class TarStream:
     max_member: int = MAX_MEMBER
     start: int = 0
     stop: int | None = None
+    endings: frozenset[str] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, TarItem]]:
+        # Closed here, not when the garbage is collected: a raised item would keep the tar open.
+        with contextlib.closing(self.outcomes()) as outcomes:
+            for position, item in outcomes:
+                if isinstance(item, TarItem):
+                    yield position, item
+                elif self.broken is None:
+                    raise item
+                else:
+                    self.broken(item)
+
+    def outcomes(self) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
+        """Yield (position, item, or why it or the rest of its shard cannot be read); the cause of the latter is what reading raised."""
         first, skip = divmod(self.start, _SHARD)
         for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
-            # Closed here, not when the garbage is collected: a raised item would keep the tar open.
-            with contextlib.closing(shard_items(self.shards[number], skip if number == first else 0, self.max_member)) as items:
+            items = shard_items(self.shards[number], skip if number == first else 0, self.max_member, self.endings)
+            with contextlib.closing(items):
                 for place, item in items:
-                    if isinstance(item, TarItem):
-                        yield number * _SHARD + place, item
-                    elif self.broken is None:
-                        raise item
-                    else:
-                        self.broken(item)
+                    yield number * _SHARD + place, item
 
     def seek(self, position: int) -> TarStream:
         """Return the stream that starts at ``position``; raises UsageError where no shard has it."""
@@ -176,9 +185,11 @@ def _shards(spec: str) -> list[str]:
     return [name for part in spec.split("::") for name in expand_braces(part)]
 
 
-def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items are passed over unread."""
-    number, common, members = -1, None, dict[str, bytes]()
+def shard_items(
+    shard: str, skip: int = 0, max_member: int = MAX_MEMBER, endings: frozenset[str] | None = None
+) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
+    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items, and members of other endings, are not read."""
+    number, common, members, sizes = -1, None, dict[str, bytes](), dict[str, int]()
     trouble: UnreadableItem | None = None
     try:
         with opened(shard, max_member) as tar:
@@ -189,19 +200,23 @@ def shard_items(shard: str, skip: int = 0, max_member: int = MAX_MEMBER) -> Gene
                 if prefix != common:
                     if number >= skip:
                         yield number, trouble or TarItem(f"{shard}!{common}", members)
-                    number, common, members, trouble = number + 1, prefix, {}, None
+                    number, common, members, sizes, trouble = number + 1, prefix, {}, {}, None
                 if number >= skip and trouble is None:
-                    trouble = refusal(shard, info, max_member - sum(map(len, members.values())))
-                    if trouble is None and ending in members:
+                    trouble = refusal(shard, info, max_member - sum(sizes.values()))
+                    if trouble is None and ending in sizes:
                         trouble = UnreadableItem(f"{shard}!{info.name}", "occurs twice in the tar")
                     if trouble is None:
-                        members[ending] = tar.extractfile(info).read()  # type: ignore[union-attr]
+                        sizes[ending] = info.size
+                        if endings is None or ending in endings:
+                            members[ending] = tar.extractfile(info).read()  # type: ignore[union-attr]
                     elif info.size > max_member and tar.compressed:
                         break  # not even passed over: it may be endless
             if number >= skip:
                 yield number, trouble or TarItem(f"{shard}!{common}", members)
     except DAMAGE as error:
-        yield max(number, 0), UnreadableItem(shard, damage(error))
+        trouble = UnreadableItem(shard, damage(error))
+        trouble.__cause__ = error.with_traceback(None)  # which would hold the members read so far
+        yield max(number, 0), trouble
 
 
 def damage(error: Exception) -> str:

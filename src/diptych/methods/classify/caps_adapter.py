@@ -39,8 +39,8 @@ ASK = "Describe this photo in one short sentence that names its key elements."
 
 DELTAS = tuple(i / 5 for i in range(6))
 BETAS = tuple(1 + 4.9 * i for i in range(10))
-GAMMAS = tuple(0.1 + 29.8 / 6 * i for i in range(6))
-ALPHAS = tuple(0.1 + 4.98 * i for i in range(10))
+GAMMAS = tuple(0.1 + 29.9 / 6 * i for i in range(6))
+ALPHAS = tuple(0.1 + 4.99 * i for i in range(10))
 
 
 def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> Tensor:
@@ -122,6 +122,7 @@ class CapSAdapter(Classifier):
             "The search tries 6 x 10 x 6 x 10 values over the authors' ranges, where they try 2.2 million.",
             "Support images are the given shots with their own captions; generating images from captions is left to other tools.",
             "The class texts are the templates alone; the authors add descriptions of a language model. The scale is the backbone's own.",
+            "A prompt that is longer than the text tower reads is an error; the authors cut it. words, or a backbone that cuts, help.",
         ),
         proof=ProofPlan(
             claim="At 16 shots, captions that name the class and its colours beat the same search without captions (TIP-X), and zero-shot.",
@@ -146,6 +147,7 @@ class CapSAdapter(Classifier):
             MissingPart: the kit has no backbone.
             MissingEvidence: train or val is missing; val gives the ranges too.
             DataError: a class has no train item, or a label lies outside the class list.
+            UsageError: a prompt is longer than the text tower reads.
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)

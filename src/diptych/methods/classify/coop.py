@@ -161,7 +161,7 @@ class CoOp(Classifier):
         proof=ProofPlan(
             claim="The learnt context beats zero-shot at 16 shots.",
             control="With shuffled train labels it is no better than zero-shot.",
-            datasets=("demo:clothes",),
+            datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={
             "": {},

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
+from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
@@ -111,6 +111,7 @@ class DiscriminativeDescriptions(Classifier):
         differs=(
             "The weight of the caption is chosen on val; the released code sweeps it on the test set and quotes the best.",
             "Class means are index sums in float64: reference labels need be neither sorted nor of equal count; no half precision.",
+            "All reference images count; the authors take as many of each class as the smallest has, and at most 1,000.",
             "Scores are divided by w + 1, so that they stay cosines; ranks are the same.",
             "A class without any text of its own, and none admissible, is scored by its caption alone.",
             "Only the classname-free score: the one with names inside the texts and the global baselines are not here.",
@@ -213,6 +214,12 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
                 reasons += [Reason(self.written[d], c * (1 - share) / len(own)) for d, c in zip(own.tolist(), cosines, strict=True)]
                 found[i] = sorted(reasons, key=lambda reason: -reason.weight)
         return found
+
+    def ceiling(self, table: Table[Any], run: Run) -> float:
+        """Return the share of labelled items whose class is among their candidates: no choice of texts is right more often."""
+        z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
+        chosen, _ = candidates(z @ self.captions.T, self.candidates)
+        return float(chosen[torch.arange(len(z)), torch.tensor(table.labels())].double().mean())
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (N, K) cosines of the caption, mean cosines of the descriptions (0 outside the candidates), and the candidates (bool)."""

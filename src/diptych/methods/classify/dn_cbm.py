@@ -3,6 +3,7 @@
 f      = relu( W_e (x - b) + b_e )               a sparse autoencoder on image embeddings, not normalised, without labels
 name_k = argmax over words w of cos( text(w), column k of W_d )
 logits = W f                                     a linear layer without bias;  loss = CE + lambda mean |W|
+local  = W_ck f_k of the top class c             what concept k adds;  global: sum over the images of c of max(W_ck f_k, 0)
 """
 
 from __future__ import annotations
@@ -71,6 +72,17 @@ def named(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
 
 
+def needed(shares: Tensor, part: float) -> Tensor:
+    """Return how many of the largest shares reach a part of their total, (N,) int64: 1 or more, and 0 where all are 0.
+
+    Args:
+        shares: (N, m), >= 0.
+        part: of the total, in (0, 1].
+    """
+    reached = shares.double().sort(dim=1, descending=True).values.cumsum(dim=1)
+    return (reached < part * reached[:, -1:]).sum(dim=1) + (reached[:, -1] > 0)
+
+
 @dataclass(frozen=True)
 class DNCBM(Classifier):
     """Discover concepts without labels, name them with words, and classify by few of them.
@@ -118,6 +130,7 @@ class DNCBM(Classifier):
             "Rows of the encoder start by their own fan-in; a spare axis makes the released start much smaller.",
             "Resampling draws from as many images as there are; the released code needs 819,200.",
             "The linear layer starts at 0, and its rate and lambda are chosen on val among the authors' pairs.",
+            "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
         ),
         proof=ProofPlan(
             claim="A small bottleneck of concepts beats zero-shot at 16 shots, with images of the train split as its unlabelled pool.",
@@ -207,14 +220,44 @@ class FittedDNCBM(FittedClassifier):
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the concepts that speak for or against each item's top class, the strongest for it first; they sum to its logit."""
-        found = []
-        for f in self.codes(items, run):
-            best = int((self.weight @ f).argmax())
-            share = self.weight[best] * f
-            order = share.argsort(descending=True, stable=True)
-            kept = order[share[order] != 0].tolist()
-            found.append([Reason(f"{self.names[k]} (concept {k})", float(share[k])) for k in kept])
-        return found
+        return [self._reasons(share) for share in self.shares(items, run)]
+
+    def shares(self, items: Samples[Any], run: Run) -> Tensor:
+        """Return (N, m): what each concept adds to the logit of each item's top class."""
+        f = self.codes(items, run)
+        return self.weight[(f @ self.weight.T).argmax(dim=1)] * f
+
+    def explain_class(self, k: int, items: Samples[Any], run: Run) -> list[Reason]:
+        """Return the concepts that speak for class k on items of it, strongest first: each one's positive shares, summed over the items.
+
+        Raises:
+            UsageError: there is no such class.
+        """
+        if not 0 <= k < len(self.classes):
+            raise UsageError(f"Classes are numbered from 0 to {len(self.classes) - 1}: give one of these, not {k}.")
+        return self._reasons((self.weight[k] * self.codes(items, run)).clamp_min(0.0).sum(dim=0))
+
+    def concepts_needed(self, items: Samples[Any], run: Run, part: float = 0.95, *, absolute: bool = False) -> Tensor:
+        """Return how few concepts carry each decision: (N,) int64, the largest shares that reach a part of their total.
+
+        Args:
+            items: N images.
+            run: batch size, device and cache folder.
+            part: of the total; the authors report 0.9, 0.95 and 0.99.
+            absolute: count shares against the top class too, by their size; else those for it alone.
+
+        Raises:
+            UsageError: part is not in (0, 1].
+        """
+        if not 0 < part <= 1:
+            raise UsageError(f"A part of the total lies above 0 and is at most 1: change {part}, such as to 0.95.")
+        shares = self.shares(items, run)
+        return needed(shares.abs() if absolute else shares.clamp_min(0.0), part)
+
+    def _reasons(self, share: Tensor) -> list[Reason]:
+        """Return the concepts of an (m,) share that is not 0, largest first."""
+        order = share.argsort(descending=True, stable=True)
+        return [Reason(f"{self.names[k]} (concept {k})", float(share[k])) for k in order[share[order] != 0].tolist()]
 
     def without(self, concepts: tuple[int, ...]) -> FittedDNCBM:
         """Return the classifier that ignores some concepts: an intervention.

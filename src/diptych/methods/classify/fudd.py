@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
-from diptych.core.data import ClassNames, Evidence, Samples, Texts
+from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
@@ -194,6 +194,12 @@ class FittedFuDD(FittedClassifier):
             head = normalize(torch.stack([unit[[place[text] for text in own]].mean(dim=0) for own in told[ks]]), dim=-1)
             values[torch.tensor(rows)[:, None], torch.tensor(ks)] = z[rows] @ head.T
         return Scores(values, "cosine", chosen)
+
+    def ceiling(self, table: Table[Any], run: Run) -> float:
+        """Return the share of labelled items whose class is among their candidates: no follow-up is right more often."""
+        z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
+        chosen, _ = candidates(z @ self.head.T, self.candidates)
+        return float(chosen[torch.arange(len(z)), torch.tensor(table.labels())].double().mean())
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the sentences that told each item's top class from its rivals, strongest first; the weights sum to its score.

@@ -128,10 +128,10 @@ class StudentTrainee(Trainee):
         return self.student
 
     def groups(self) -> list[ParamGroup]:
-        """Return all that learns; biases do not decay."""
-        biases = tuple(name for name in self.names if "bias" in name)
-        rest = tuple(name for name in self.names if name not in biases)
-        return [ParamGroup(rest), *([ParamGroup(biases, decay=0.0)] if biases else [])]
+        """Return all that learns; norms do not decay."""
+        rest = tuple(name for name in self.names if name in ("head", "tuned.prompts"))
+        norms = tuple(name for name in self.names if name not in rest)
+        return [ParamGroup(rest), *([ParamGroup(norms, decay=0.0)] if norms else [])]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return one of the strong views."""
@@ -187,6 +187,7 @@ class NoLA(Classifier):
             "Each encoder has its own pixel recipe; the released code gives DINO the pixels of CLIP.",
             "Without a second encoder the backbone's own unprojected features teach.",
             "The last layer of the labelling head starts at 0, so that the order of the classes decides nothing; theirs is random.",
+            "Norms do not decay; the released code spares what is called LayerNorm, as CLIP's norms are not, so it spares biases alone.",
             "Strong views are drawn from ten of each image, which also lets a frozen tower embed them once.",
             "Descriptions are written features joined to the name, of whoever wrote the pool; theirs come from GPT-3.5.",
             "Widths are the backbone's; the released code fixes those of ViT-B.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,14 +15,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed, embed_readable
@@ -61,7 +64,7 @@ class Images:
 
 
 def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
-    """Yield position, cosine of image and text (NaN where the image is broken), and why it is broken.
+    """Yield position, cosine of image and text (NaN where there is none), and why not: one is broken, or the text too long.
 
     Raises:
         UsageError: the stream is of texts alone.
@@ -72,12 +75,44 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
         if any(isinstance(item, str) for item in items):
             raise UsageError("clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use metaclip.")
         found = embed_readable(backbone.image, Images(items, positions), run)
-        texts = normalize(embed(backbone.text, Texts(tuple(items[i].text() for i in found.kept)), run), dim=-1)
-        own = (normalize(found.values, dim=-1) * texts).sum(-1).tolist() if len(found.kept) else []
-        at = dict(zip(found.kept.tolist(), own, strict=True))
-        broken = iter(found.failed)
+        kept: list[int] = found.kept.tolist()
+        texts, refused = _texts(backbone, [items[i] for i in kept], run)
+        at = dict(zip(kept, (normalize(found.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist(), strict=True))
+        broken = dict(zip(sorted({*range(len(items))}.difference(kept)), (e.reason for e in found.failed), strict=True))
+        broken |= {kept[k]: reason for k, reason in refused.items()}
         for i, position in enumerate(positions):
-            yield (position, at[i], "") if i in at else (position, float("nan"), next(broken).reason)
+            yield position, at.get(i, math.nan), broken.get(i, "")
+
+
+def _texts(backbone: Backbone, items: Sequence[Any], run: Run) -> tuple[Tensor, dict[int, str]]:
+    """Return (N, D) embeddings of texts, NaN where one is broken or longer than the backbone reads, and why it is."""
+    texts: dict[int, str] = {}
+    broken: dict[int, str] = {}
+    for i, item in enumerate(items):
+        try:
+            texts[i] = item.text()
+        except UnreadableItem as error:
+            broken[i] = error.reason
+    try:
+        values = embed(backbone.text, Texts(tuple(texts.values())), run)
+    except UsageError:
+        refused = {i: reason for i, text in texts.items() if (reason := _refusal(backbone, text))}
+        if not refused:
+            raise
+        broken |= refused
+        texts = {i: text for i, text in texts.items() if i not in refused}
+        values = embed(backbone.text, Texts(tuple(texts.values())), run)
+    whole = torch.full((len(items), backbone.text.dim), math.nan)
+    whole[list(texts)] = values
+    return whole, broken
+
+
+def _refusal(backbone: Backbone, text: str) -> str:
+    try:
+        backbone.text.inputs([text])
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +122,7 @@ class ScoreCounts(Plan):
     Args:
         backbone: fingerprint of the backbone that gave them.
         counts: (BINS,) uint64 pairs a cell.
-        broken: pairs whose image cannot be read.
+        broken: pairs whose image or text cannot be read.
     """
 
     backbone: str
@@ -106,7 +141,7 @@ class ScoreCounts(Plan):
         return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
 
     def report(self) -> dict[str, Any]:
-        """Return pairs, those with a broken image, and the cosine that the best 30 % reach."""
+        """Return pairs, those whose image or text cannot be read, and the cosine that the best 30 % reach."""
         return {
             "pairs": int(self.counts.sum()) + self.broken,
             "broken": self.broken,
@@ -168,7 +203,7 @@ class CLIPScoreFilter(Curator):
 
         Raises:
             MissingPart: the kit has no backbone.
-            UsageError: a text is longer than the backbone reads, or the pool has texts alone.
+            UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
         counts, broken = np.zeros(BINS, dtype=np.uint64), 0
@@ -182,7 +217,7 @@ class CLIPScoreFilter(Curator):
         return ScoreCounts(backbone.fingerprint, counts, broken)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
-        """Yield a verdict a pair, its score the cosine; pairs with a broken image are dropped and say why.
+        """Yield a verdict a pair, its score the cosine; pairs whose image or text cannot be read are dropped and say why.
 
         Raises:
             MissingPart: the kit has no backbone.

@@ -183,6 +183,7 @@ class AnomalyCLIP(Detector):
             "Embeddings of the auxiliary photos are computed once; the code runs the image tower in every epoch.",
             "Auxiliary photos without masks train the image loss alone.",
             "Patches are compared after the last block, as the released scripts do; the variant takes four depths.",
+            "The square has the backbone's own side unless `side` is given; the authors' has 518 pixels, their tower's own is 336.",
             "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were one.",
         ),
         proof=ProofPlan(
@@ -219,7 +220,8 @@ class AnomalyCLIP(Detector):
             MissingHook: the backbone has no image or no text tower.
             MissingEvidence: auxiliary is missing.
             MissingExtra: accelerate is not installed.
-            DataError: auxiliary lacks one of the two kinds, or its embeddings would fill more than 4 GiB.
+            DataError: auxiliary lacks one of the two kinds, a mask of it has another size than its photo, or its embeddings would fill
+                more than 4 GiB.
             UnreadableItem: an auxiliary photo or mask cannot be read.
         """
         backbone = kit.need(Backbone)
@@ -232,7 +234,7 @@ class AnomalyCLIP(Detector):
             sizes = {"context": (2, self.length, width), "deep": (blocks, self.deep, width)}
             prompts = nn.ParameterDict({name: torch.randn(size) * 0.02 for name, size in sizes.items()})
         prompts.to(where.embeds.device)
-        z = self._embedded(backbone, table.items, run)
+        z = self._embedded(backbone, table, run)
         columns = {"label": Column("label", labels)} | {n: c for n, c in table.columns.items() if n == "mask"}
         settings = Fit(
             self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.5, 0.999),
@@ -243,15 +245,23 @@ class AnomalyCLIP(Detector):
             train(trainee, Table(Vectors(z, table.items), columns), settings, replace(run, out=None, workers=0))
         return FittedAnomalyCLIP(backbone, {name: t.detach().cpu().clone() for name, t in prompts.named_parameters()}, self)
 
-    def _embedded(self, backbone: Backbone, images: Samples[Any], run: Run) -> list[Tensor]:
+    def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
         """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
         found: list[Tensor] = []
-        with run.track("patches", len(images)) as bar:
-            for i in range(len(images)):
-                found.append(self.embed_one(backbone, images[i], run)[0].cpu())
-                if found[0].numel() * 4 * len(images) > _MOST:
+        masks = table.columns.get("mask")
+        with run.track("patches", len(table)) as bar:
+            for i in range(len(table)):
+                image = table.items[i]
+                # Both become squares, so a mask of another size would be taken without a word, and mark the wrong pixels.
+                if masks is not None and (size := np.shape(masks.values[i])) != (image.height, image.width):
                     raise DataError(
-                        f"Patch embeddings of {len(images)} auxiliary photos fill more than 4 GiB: give fewer, or a smaller side."
+                        f"The mask of {table.items.name(i)} has {size} pixels and the photo {(image.height, image.width)}: give one of its"
+                        " size."
+                    )
+                found.append(self.embed_one(backbone, image, run)[0].cpu())
+                if found[0].numel() * 4 * len(table) > _MOST:
+                    raise DataError(
+                        f"Patch embeddings of {len(table)} auxiliary photos fill more than 4 GiB: give fewer, or a smaller side."
                     )
                 bar.advance()
         return found

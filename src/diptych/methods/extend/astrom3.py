@@ -191,6 +191,7 @@ class AstroM3(Extender):
             "Padding is hidden from attention; in the authors' code it takes part and is zeroed afterwards.",
             "The rate falls along a cosine, and the best val loss counts; the authors lower it on plateaus and count hits on the diagonal.",
             "Curves carry no constants out of the metadata (amplitude, period, two scores), so that the modalities stay apart.",
+            "Classifiers stand on one tower; the authors' on all three, their embeddings averaged or joined, is not here.",
         ),
         proof=ProofPlan(
             claim="With few labels a photometry tower that was aligned without labels classifies better than one from scratch.",

@@ -27,8 +27,8 @@ from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.errors import UsageError
 from diptych.core.train import Clock, Embedded, Objective
 
-_CLOSE = 1e-3
-"""Angle in radians below which the great circle is a straight line in float32."""
+_EDGE = 1e-6
+"""Distance of a cosine from 1 or -1 within which its angle has no digits in float32; near 1 the great circle is a straight line there."""
 
 
 def geodesic(a: Tensor, b: Tensor, share: float) -> Tensor:
@@ -43,9 +43,10 @@ def geodesic(a: Tensor, b: Tensor, share: float) -> Tensor:
 
     Source: Oh et al. 2023, section 4 (geodesic multi-modal mixup).
     """
-    angle = (a * b).sum(-1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).arccos()
+    cosine = (a * b).sum(-1, keepdim=True)
+    angle = cosine.clamp(-1 + _EDGE, 1 - _EDGE).arccos()
     curved = (torch.sin(share * angle) * a + torch.sin((1 - share) * angle) * b) / torch.sin(angle)
-    return normalize(torch.where(angle < _CLOSE, share * a + (1 - share) * b, curved), dim=-1)
+    return normalize(torch.where(cosine > 1 - _EDGE, share * a + (1 - share) * b, curved), dim=-1)
 
 
 def m2_rows(x: Tensor, y: Tensor, mixed: Tensor, temperature: float, first: int = 0) -> Tensor:
@@ -128,6 +129,7 @@ class GeodesicMixup(Objective):
             "The example for OpenCLIP in the authors' README multiplies by the temperature of the mixtures; we divide, as the paper does.",
             "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors are mixed linearly.",
             "The direction of the one-modality terms could not be read: here the mixed side picks among the other side.",
+            "VL is the mean over its two directions, half their sum; whether the authors halve it could not be read.",
             "Parameters are in training mode like every training here; the released code keeps the model in eval mode.",
         ),
         proof=ProofPlan(

@@ -6,7 +6,8 @@
     after the step:   C <- 0.9 C + 0.1 mean of the teacher's outputs,   teacher <- m teacher + (1 - m) student
 
 s_v are the student's prototype scores of view v (2 large crops, n small ones), t_g the teacher's of the large ones. m rises to 1 along a
-cosine. Without the centre C, one prototype takes all: the teacher's entropy falls to 0; without sharpening it stays at ln K.
+cosine. Without the centre C, one prototype takes all: the teacher's entropy falls to 0; without sharpening it stays at ln K. So L_ssl is
+logged as its two parts, the teacher's entropy H(p) and the divergence KL(p | q): their sum has the gradient of the second.
 """
 
 from __future__ import annotations
@@ -49,6 +50,20 @@ def self_distillation(students: Sequence[Tensor], teachers: Sequence[Tensor], ce
     logs = [(s / soft).log_softmax(-1) for s in students]
     terms = [-(t * s).sum(-1).mean() for g, t in enumerate(targets) for v, s in enumerate(logs) if v != g]
     return torch.stack(terms).mean()
+
+
+def entropy(teachers: Sequence[Tensor], centre: Tensor, sharp: float) -> Tensor:
+    """Return the mean entropy of the teacher's targets: 0 where one prototype takes all of an image, ln K where none stands out.
+
+    Args:
+        teachers: G tensors (B, K).
+        centre: (K,) taken from them.
+        sharp: tau_t.
+
+    Source: Caron et al. 2021 (DINO), section 5.3: H(p, q) = H(p) + KL(p | q).
+    """
+    logs = torch.stack([((t - centre) / sharp).log_softmax(-1) for t in teachers])
+    return -(logs.exp() * logs).sum(-1).mean()
 
 
 class Prototypes(nn.Module):
@@ -113,7 +128,7 @@ class _SelfDistilled(PairTrainee):
         return {**super().collate(views), **crops}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive", "distilled"}; the second is weighted, and absent where its weight is 0."""
+        """Return {"contrastive", "distilled", "entropy"}; the last two sum up to lambda L_ssl, and are absent where lambda is 0."""
         aligned = {"contrastive": contrastive(self.embed(batch), ("image", "text"))}
         if self.recipe.weight == 0:
             return aligned
@@ -124,8 +139,9 @@ class _SelfDistilled(PairTrainee):
             teachers = [head(_pooled(self.teacher_space, batch[n])) for n in names[:2]]
         self.seen = gather(self.run.world)(torch.cat(teachers)).mean(0)
         r = self.recipe
+        own = entropy(teachers, self._centre(), r.sharp)
         distilled = self_distillation(students, teachers, self._centre(), r.sharp, r.soft)
-        return {**aligned, "distilled": r.weight * distilled}
+        return {**aligned, "distilled": r.weight * (distilled - own), "entropy": r.weight * own}
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
         """Move the centre and the teacher, after the loss that used them."""

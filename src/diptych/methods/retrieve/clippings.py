@@ -197,6 +197,8 @@ class Clippings(Retriever):
             "The threshold is chosen on val alone; the authors' code tunes on train and val together, which hold the scored part.",
             "Entities are drawn without hard negatives, the authors' form without mining; theirs are mined once and laid in one order.",
             "Constant learning rate; the authors restart a cosine, stepped a batch.",
+            "Pictures are cut as the backbone's recipe says, a CLIP's to their middle; the authors pad those of text to a white square.",
+            "Records are linked to their nearest; the authors' clusters, whatever a distance threshold joins, are not made.",
             "The proof trains maps on frozen towers, in seconds, instead of both towers.",
         ),
         proof=ProofPlan(

@@ -77,6 +77,7 @@ class MaskCLIP(Segmenter):
             "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
             "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of CLIP's ResNets.",
             "Key smoothing and the trained MaskCLIP+ are not here.",
+            "Class names stand in the seven templates of the ensemble unless others are given; the authors take ImageNet's 80.",
         ),
         proof=ProofPlan(
             claim="Class names alone label the pixels of photos better than chance, which draws a class for each.",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
+from diptych.data.record_parts import Part
+from diptych.features.embed import embed_readable
 from diptych.tasks.boards.bench import MEANS, Job, Measured, Statistic
 from diptych.tasks.proofs.retrieve import CHANCE, LinkageBench, LinkageData
 
@@ -20,6 +24,8 @@ SLOW: tuple[Job, ...] = (("clippings", ""),)
 class RecordBench:
     """How retrievers are measured; gains are over the untrained mean of picture and text.
 
+    Records whose picture cannot be read are left out, with their text, and named in ``failed``.
+
     Args:
         data: records with entities.
         backbone: of all retrievers.
@@ -27,20 +33,21 @@ class RecordBench:
         seeds: of the deals of entities, and of trainings.
 
     Raises:
-        DataError: no record has a partner.
+        DataError: no record has a partner that can be read.
     """
 
     data: LinkageData
     backbone: Backbone
     run: Run
     seeds: tuple[int, ...]
-    failed: tuple[UnreadableItem, ...] = ()
     metric: str = "recall@1"
     statistic: Statistic = MEANS
     always: tuple[Job, ...] = (("clippings", "mean"), (CHANCE, ""))
+    failed: tuple[UnreadableItem, ...] = field(init=False)
     bench: LinkageBench = field(init=False)
 
     def __post_init__(self) -> None:
+        self.data, self.failed = only_readable(self.data, self.backbone, self.run)
         self.bench = LinkageBench(self.data, self.backbone, self.run, self.seeds)
         self.items = len(self.bench.asked())
 
@@ -53,3 +60,16 @@ class RecordBench:
     def measure(self, slug: str, variant: str) -> Measured:
         """Link every record that has a partner, once a seed: the deals differ even where nothing is trained."""
         return Measured(self.bench.hits(slug, variant), {}, self.seeds)
+
+
+def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[LinkageData, tuple[UnreadableItem, ...]]:
+    """Return the records without those whose picture cannot be read, and why it cannot; each is embedded, which the base row needs."""
+    pictures = Part(data.records, "image")
+    found = embed_readable(backbone.image, pictures, run)
+    if not found.failed:
+        return data, ()
+    broken = set(pictures.rows) - {pictures.rows[i] for i in found.kept.tolist()}
+    rows = np.array([i for i in range(len(data.records)) if i not in broken], dtype=np.int64)
+    entities = np.unique(data.entities[rows], return_inverse=True)[1].astype(np.int64)  # an entity may have lost all its records
+    groups = None if data.groups is None else data.groups[rows]
+    return replace(data, records=data.records.take(rows.tolist()), entities=entities, groups=groups), found.failed

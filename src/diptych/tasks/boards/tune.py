@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table, Texts
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe
@@ -24,7 +24,17 @@ from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
 from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
-from diptych.tasks.training import decoder_for, learns, need_towers, paired, with_splits
+from diptych.tasks.training import (
+    by_labels,
+    check_captions,
+    decoder_for,
+    learns,
+    measured_split,
+    need_towers,
+    only_readable,
+    paired,
+    with_splits,
+)
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 
@@ -33,7 +43,7 @@ BEFORE: Job = ("before", "")
 
 
 class TuneBench:
-    """One data set with labels or captions, and others on which forgetting shows.
+    """One data set with labels or captions, and others on which forgetting shows; ``failed`` are photos of both that cannot be read.
 
     Args:
         data: its train split is trained on; test, or else val, is measured.
@@ -47,13 +57,12 @@ class TuneBench:
         kit: other parts, such as a writer.
 
     Raises:
-        UsageError: an unknown part.
-        DataError: there is nothing to measure on.
+        UsageError: an unknown part, or a caption that is too long.
+        DataError: there is nothing to measure on, no photo of a split can be read, or a row has no caption.
     """
 
     statistic: Statistic = MEANS
     always: tuple[Job, ...] = (BEFORE,)
-    failed: tuple[UnreadableItem, ...] = ()
 
     def __init__(
         self,
@@ -71,12 +80,18 @@ class TuneBench:
         self.backbone, self.fit, self.run, self.seeds, self.parts, self.kit = backbone, fit, run, seeds, parts, dict(kit or {})
         self.templates, self.learns = tuple(templates), learns(backbone, parts)
         self.space: Backbone = Headed(backbone) if parts == "heads" else backbone
-        self.data, _ = with_splits(data, run.seed)
-        held = self.data.splits.get("test") or self.data.splits.get("val")
-        if held is None:
+        data, _ = with_splits(data, run.seed)
+        split = measured_split(data)
+        if split == "train":
             raise DataError(f"{data.name} has no test and no val rows to measure on: add one of them.")
-        self.held, self.names = self._read(held), self._names(data)
-        self.others = {o.name: (self._read(_measured_split(o)), self._names(o)) for o in elsewhere}
+        check_captions(data, ("train", split), backbone.text.inputs)
+        self.data, self.failed = only_readable(data, ("train", split), self.space, run)
+        self.held, self.names = self._read(self.data.split(split)), self._names(data)
+        self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
+        for other in map(by_labels, elsewhere):
+            good, broken = only_readable(other, [measured_split(other)], self.space, run)
+            self.others[other.name] = self._read(good.split(measured_split(good))), self._names(other)
+            self.failed += broken
 
     @property
     def metric(self) -> str:
@@ -140,7 +155,3 @@ def reached(space: Backbone, table: Table[Any], names: ClassNames | None, run: R
         raise DataError("These data have neither labels nor captions: give class folders, or a table with a column 'caption'.")
     y = text_head(space, names.prompts(), run)
     return np.asarray((x @ y.T).argmax(1).numpy() == table.labels(), dtype=np.float64)
-
-
-def _measured_split(data: LabelledData) -> Table[Any]:
-    return data.splits.get("test") or data.splits.get("val") or data.split("train")

@@ -69,6 +69,7 @@ class Trial:
         variant: row of the card that is proved; "" is the default.
         control_variant: row of the card of ``control_over``; None: its default.
         beside: name -> a twin that is measured and reported, but need not fail.
+        times_chance: a set on which zero-shot is below so many times chance proves nothing, and is refused.
     """
 
     claims: tuple[Claim, ...]
@@ -77,6 +78,7 @@ class Trial:
     variant: str = ""
     control_variant: str | None = None
     beside: Mapping[str, Spoil] = field(default_factory=dict)
+    times_chance: float = 0.0
 
 
 def shuffled_labels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -272,7 +274,9 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             control_variant="TIP-X",
             beside={"shuffled labels": shuffled_labels},
         ),
-        "nola": Trial((Claim("zero-shot", 0), Claim("nola", 0, "texts alone")), shuffled_pixels, "zero-shot", variant="head"),
+        "nola": Trial(
+            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone")), shuffled_pixels, "zero-shot", variant="head", times_chance=3.0
+        ),
         "glsim": Trial((Claim("linear-probe", 16),), LEAST_SIMILAR, "linear-probe", variant="frozen"),
         "mocoop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot", variant="frozen image"),
         "dn-cbm": Trial(

@@ -1,0 +1,54 @@
+"""What ``diptych systems`` says of proofs: what was reached, never what is hoped for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from diptych import catalog
+
+Cli = Callable[..., Any]
+
+
+def entry(slug: str, proof: dict[str, Any] | None, result: dict[str, Any] | None) -> dict[str, Any]:
+    return {**next(c for c in catalog.cards() if c["slug"] == "gda"), "slug": slug, "proof": proof, "result": result, "headlines": []}
+
+
+PLAN = {"claim": "It gains.", "control": "Shuffled it does not.", "datasets": ["cats", "dogs"], "seeds": 5, "planned_stage": "reduced"}
+RESULT = {"shown": True, "stage": "reduced", "seeds": 5, "datasets": ["cats"], "backbone": "lite", "date": "2026-11-24"}
+CARDS = [
+    entry("good", PLAN, RESULT),
+    entry("missed", PLAN, {**RESULT, "shown": False, "stage": None, "datasets": ["cats", "dogs"]}),
+    entry("idle", PLAN, None),
+    entry("free", None, None),
+]
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "cards", lambda: CARDS)
+
+
+def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
+    lines = {words[0]: line for line in diptych("systems").out.splitlines() if (words := line.split())}
+    assert "proof" in lines["system"]
+    for slug, words in (("good", "shown, reduced"), ("missed", "not shown"), ("idle", "not run"), ("free", "none planned")):
+        assert f" {words} " in lines[slug]
+
+
+def test_a_card_says_what_was_planned_what_was_reached_and_what_is_open(diptych: Cli) -> None:
+    good, missed, idle, free = (diptych("systems", card["slug"]).out for card in CARDS)
+    assert "Planned: reduced, on cats, dogs, 5 seeds." in good
+    assert "Result: shown, reduced, on cats with lite, 2026-11-24; not run on dogs." in good
+    assert "Result: not shown, on cats, dogs with lite, 2026-11-24." in missed
+    assert "Result: not run." in idle
+    assert "Result: none planned." in free
+    assert "Planned" not in free
+
+
+def test_json_holds_the_result_beside_the_plan(diptych: Cli) -> None:
+    assert [c["result"] for c in diptych("systems", "--json").data] == [c["result"] for c in CARDS]
+    one = diptych("systems", "missed", "--json").data
+    assert (one["result"]["stage"], one["proof"]["planned_stage"]) == (None, "reduced")
