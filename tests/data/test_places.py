@@ -20,7 +20,7 @@ from diptych.data.records import open_records
 from diptych.tasks.boards.caption import open_captions
 from diptych.tasks.check import check
 from diptych.tasks.curate import open_stream
-from diptych.tasks.training import open_pairs_or_classes
+from diptych.tasks.training_data import open_pairs_or_classes
 
 
 @pytest.fixture

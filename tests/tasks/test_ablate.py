@@ -15,8 +15,9 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool
-from diptych.tasks.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate, random_texts, swapped_texts
+from diptych.tasks.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate
 from diptych.tasks.proofs.classify import swapped_lists
+from diptych.tasks.proofs.texts import random_texts, swapped_texts
 
 CODES = dict(zip(sorted(COLOURS), ("kiwi", "plum", "fig", "lime", "date"), strict=True))
 """Names that the backbone does not know: only the descriptions say which colour it is."""

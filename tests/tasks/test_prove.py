@@ -159,11 +159,13 @@ def test_systems_that_read_texts_are_proved_with_the_pool_of_the_data_set(
     monkeypatch.setattr("diptych.tasks.prove.pool_of", lambda name: pool if name == folder.name else None)
     found = prove(slug, ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
     (entry,) = found.datasets
-    (claim,), (control,), (beside,) = entry["claims"], entry["controls"], entry["beside"]
+    (claim,), (control,), twins = entry["claims"], entry["controls"], entry["beside"]
     assert entry["texts"] == pool.as_dict()
     assert (claim["over"], claim["variant"], control["variant"]) == ("zero-shot", "single", "single")
     assert control["failed"]
-    assert beside["gain"] == pytest.approx(claim["method"]["acc1"] - beside["twin"]["acc1"])
+    assert [twin["name"] for twin in twins] == list(TRIALS[slug].beside)
+    for beside in twins:
+        assert beside["gain"] == pytest.approx(claim["method"]["acc1"] - beside["twin"]["acc1"])
     if slug != "discriminative-descriptions":
         assert control["control"]["acc1"] < claim["method"]["acc1"] - 0.3, "colours live on the names in their texts"
 

@@ -31,7 +31,8 @@ from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.rs_m_clip import RSMClip
-from diptych.tasks.training import by_labels, learns, need_towers, open_pairs_or_classes, tune, with_splits
+from diptych.tasks.training import learns, need_towers, tune
+from diptych.tasks.training_data import by_labels, open_pairs_or_classes, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 

@@ -116,7 +116,8 @@ def train(
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.tasks.record import write_json
-    from diptych.tasks.training import open_pairs_or_classes, tune
+    from diptych.tasks.training import tune
+    from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
     keys = options.file_keys(cache, verify)

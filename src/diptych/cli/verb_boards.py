@@ -138,7 +138,7 @@ def _tuned(
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.tasks.boards.tune import TuneBench
-    from diptych.tasks.training import open_pairs_or_classes
+    from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
     opened = open_pairs_or_classes(data, captions, shared.keys)

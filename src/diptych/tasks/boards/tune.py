@@ -24,17 +24,8 @@ from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
 from diptych.tasks.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
-from diptych.tasks.training import (
-    by_labels,
-    check_captions,
-    decoder_for,
-    learns,
-    measured_split,
-    need_towers,
-    only_readable,
-    paired,
-    with_splits,
-)
+from diptych.tasks.training import decoder_for, learns, need_towers, paired
+from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 

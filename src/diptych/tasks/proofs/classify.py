@@ -19,6 +19,7 @@ from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.contexts import Contexts, read_contexts
 from diptych.data.pools import VERSUS
+from diptych.tasks.proofs.texts import shuffled_names, swapped_texts
 
 CHANCE = "chance"
 """The baseline that draws a class at random: 1/K expected hits an item."""
@@ -105,13 +106,6 @@ def all_labels_shuffled(classes: ClassNames, evidence: Evidence[Any], run: Run) 
     return classes, replace(evidence, val=val)
 
 
-def shuffled_names(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
-    """Give every class the name of another one, along one random cycle, so that none keeps its own."""
-    order = np.random.default_rng(run.integer("shuffled names")).permutation(len(classes))
-    names = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
-    return replace(classes, names=tuple(classes.names[names[k]] for k in range(len(classes)))), evidence
-
-
 def swapped_lists(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
     """Give every class the whole list of another one, along one random cycle."""
     names, _ = shuffled_names(classes, evidence, run)
@@ -124,6 +118,11 @@ def swapped_sides(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tup
     """Give both classes of every pair the texts of the other side."""
     sides = {VERSUS.join(reversed(key.split(VERSUS))): texts for key, texts in _texts(evidence).items() if VERSUS in key}
     return classes, replace(evidence, texts=TextPool({**_texts(evidence), **sides}))
+
+
+def swapped_descriptions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Exchange what is said of the two classes of every pair, and leave their names where they are."""
+    return classes, replace(evidence, texts=swapped_texts(classes, TextPool(_texts(evidence)), run))
 
 
 def other_rivals(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -251,7 +250,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             "zero-shot",
             variant="top 3",
             control_variant="single",
-            beside={"texts for other rivals": other_rivals},
+            beside={"swapped descriptions, names kept": swapped_descriptions, "texts for other rivals": other_rivals},
         ),
         "discriminative-descriptions": Trial(
             (Claim("zero-shot", 16, "single"),),

@@ -27,7 +27,8 @@ from diptych.data.places import present
 from diptych.data.scenes.composed import mosaic_data, pasted_data
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.segmentation import chance, miou_bootstrap, miou_gain, pixel_accuracy
-from diptych.tasks.proofs.classify import CHANCE, Altered, Claim, Spoil, shuffled_names
+from diptych.tasks.proofs.classify import CHANCE, Altered, Claim, Spoil
+from diptych.tasks.proofs.texts import shuffled_names
 from diptych.tasks.segment import counts
 
 Stacked = NDArray[np.int64] | NDArray[np.float64]

@@ -1,0 +1,155 @@
+"""What a training is given: labels or captions, splits, and only what can be read, looked at before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Samples, Table
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.run import Run
+from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import SPLIT_NAMES, LabelledData
+from diptych.data.load import open_data
+from diptych.data.places import captions_table, located
+from diptych.data.rows import read_columns
+from diptych.features.embed import embed_readable
+from diptych.features.frozen import Headed
+from diptych.features.pipeline import cores
+
+CAPTION_COLUMNS = ("caption*", "title", "text", "sentence*")
+CHUNK = 256
+"""Photos that are looked at between two signs of progress."""
+
+
+def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None) -> LabelledData:
+    """Open a data set that has labels or captions.
+
+    Args:
+        spec: as ``open_data``; a table may name captions in columns, and so may captions.csv in a folder without train and test folders.
+        captions: column or pattern such as "caption_*"; None looks for the usual names.
+        keys: remembers content keys.
+
+    Raises:
+        DataError: there is no column of that name.
+    """
+    path = located(spec)
+    if path.is_dir() and not any(p.name.lower() in SPLIT_NAMES for p in path.iterdir()):
+        path = captions_table(spec)
+    if not (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")):
+        return open_data(spec, keys)
+    import fnmatch
+
+    names = list(read_columns(path))
+    found = next((p for p in ([captions] if captions else CAPTION_COLUMNS) if fnmatch.filter(names, p)), None)
+    if found is None and captions:
+        raise DataError(f"{path} has no column {captions!r}, only {', '.join(names)[:300]}: name the column with captions.")
+    if found is None:
+        return open_data(spec, keys)
+    items = next((c for c in ("path", "filepath", "image", "image_path") if c in names), "path")
+    return read_typed(path, {"captions": Typed("captions", found)}, items)
+
+
+def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
+    """Return data with a train split, and what was done to get one: a tenth of undivided rows is held out by the seed."""
+    if "train" in data.splits:
+        return data, ""
+    table = next(iter(data.splits.values()))
+    if len(data.splits) > 1 or len(table) < 10:
+        raise DataError(f"{data.name} has no train split: give train and test folders, or a column 'split'.")
+    order = np.random.default_rng(Run(seed=seed).integer("split")).permutation(len(table))
+    cut = len(table) // 10
+    splits = {"train": table.take(np.sort(order[cut:]).tolist()), "test": table.take(np.sort(order[:cut]).tolist())}
+    return replace(data, splits=splits), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
+
+
+def measured_split(data: LabelledData) -> str:
+    """Return the split that is measured on: test, or else val, or else what is trained on."""
+    return next((s for s in ("test", "val") if len(data.splits.get(s, ()))), "train")
+
+
+def only_readable(data: LabelledData, splits: Iterable[str], space: Backbone, run: Run) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
+    """Return some splits of data without the photos that cannot be read, and why they cannot.
+
+    What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in the store. The
+    photos that whole towers learn from are decoded once.
+
+    Args:
+        data: images.
+        splits: those that are wanted.
+        space: what is trained; ``Headed`` where heads alone learn.
+        run: device, cache and threads.
+
+    Raises:
+        DataError: no photo of a split can be read.
+    """
+    kept: dict[str, Table[Any]] = {}
+    failed: list[UnreadableItem] = []
+    for split in splits:
+        table = data.split(split)
+        if isinstance(space, Headed) or split == measured_split(data):
+            found = embed_readable(space.trunks["image"] if isinstance(space, Headed) else space.image, table.items, run)
+            rows, broken = found.kept.tolist(), found.failed
+        else:
+            rows, broken = _decodable(table.items, run)
+        if len(table) and not rows:
+            raise DataError(f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}.")
+        kept[split] = table.take(rows) if broken else table
+        failed += broken
+    return replace(data, splits=kept), tuple(failed)
+
+
+def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[UnreadableItem, ...]]:
+    """Return the positions of the items that can be read, and why the others cannot."""
+
+    def trouble(i: int) -> UnreadableItem | None:
+        try:
+            items[i]
+        except UnreadableItem as error:
+            return error
+        return None
+
+    found: list[UnreadableItem | None] = []
+    with run.track("check photos", len(items)) as bar, ThreadPoolExecutor(run.workers or cores()) as pool:
+        for start in range(0, len(items), CHUNK):  # so that few are queued, and Ctrl-C waits for few
+            found += pool.map(trouble, range(start, min(start + CHUNK, len(items))))
+            bar.advance(len(found) - start)
+    return [i for i, error in enumerate(found) if error is None], tuple(error for error in found if error is not None)
+
+
+def by_labels(data: LabelledData) -> LabelledData:
+    """Return data without captions where there are labels: what is measured on them beside a training is their classes."""
+    if not data.classes:
+        return data
+    splits = {s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()}
+    return replace(data, splits=splits)
+
+
+def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable[[Sequence[str]], Any]) -> None:
+    """Check that every row has captions and that they are read whole: a training would meet the others in its middle.
+
+    Args:
+        data: where there are no captions, nothing is checked.
+        splits: those that are wanted.
+        readers: what turns texts into inputs, and refuses those that are too long.
+
+    Raises:
+        DataError: a row has no caption.
+        UsageError: a reader refuses one.
+    """
+    for table in (data.split(split) for split in splits):
+        for i, own in enumerate(table.columns["captions"].values if "captions" in table.columns else ()):
+            texts = [own] if isinstance(own, str) else list(own)
+            if not any(texts):
+                raise DataError(f"{table.items.name(i)} of {data.name} has no caption: fill it, or remove the row.")
+            try:
+                for read in readers:
+                    read(texts)
+            except UsageError as error:
+                raise UsageError(f"{table.items.name(i)}: {error}") from None
