@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from diptych.tasks.boards.verb import Row, VerbBoard
 
 NAMES = {
+    "precision": "right %",  # of curate; "kept" and "balance" are in percent, as all names that are not listed
+    "t": "t",
     "cider_d": "CIDEr-D",
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",

@@ -1,4 +1,4 @@
-"""``diptych board caption``, ``detect``, ``extend``, ``finetune``, ``pretrain``, ``retrieve`` and ``segment``: what each verb opens."""
+"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb opens."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import typer
 
 from diptych.cli import finetune, options
 from diptych.cli.bench_command import Shared, board_command
+from diptych.cli.curate import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
     from diptych.tasks.boards.bench import Job
     from diptych.tasks.boards.caption import CaptionBench
+    from diptych.tasks.boards.curate import CurateBench
     from diptych.tasks.boards.detect import AnomalyBench
     from diptych.tasks.boards.extend import ExtendBench
     from diptych.tasks.boards.retrieve import RecordBench
@@ -41,6 +43,22 @@ def board_caption(
     opened = open_captions(table, references, read_sentences(texts) if texts else None, shared.keys)
     backbone, run = shared.open()
     return CaptionBench(opened, backbone, run, shared.numbers, options.open_backbone(judge, run) if judge else None)
+
+
+@board_command("curate")
+def board_curate(
+    shared: Shared,
+    data: Annotated[str, typer.Argument(help="A table of photos with captions.", show_default=False)],
+    captions: Annotated[str, options.option("--captions", help="Its columns of captions.")] = "caption*",
+    wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are exchanged.")] = 0.3,
+    keep: Annotated[float, options.option("--keep", help="Share of the pairs that is kept.")] = 0.5,
+    metadata: Metadata = "wordnet",
+) -> CurateBench:
+    """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
+    from diptych.tasks.boards.curate import CurateBench, open_pool
+
+    opened = open_pool(data, captions, wrong, keep, shared.keys)
+    return CurateBench(opened, *shared.open(), shared.numbers, metadata)
 
 
 @board_command("detect", every=True)

@@ -74,7 +74,8 @@ class WiseFT(Recipe):
             "The paper interpolates the image tower and a classifier made from prompts; here both towers, since prompts stay the head.",
         ),
         proof=ProofPlan(
-            claim="After all weights of tiny have learnt photos of clothes, the average still names composed scenes, above the tuned ones.",
+            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above the tuned weights,"
+            " and clothes above those before.",
             control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
             datasets=("towers:clothing_small",),
             minutes=20,
