@@ -19,7 +19,7 @@ from pathlib import Path
 
 DATA = "DIPTYCH_DATA"
 PACKAGE = Path(__file__).parents[1] / "src" / "diptych"
-PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,]+/s)?\s*$")
+PROGRESS = re.compile(r"[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?\s*$")
 """Lines that say how far a long run is: no two runs have the same."""
 BLOCK = re.compile(r"<!-- run( on data)? -->\n```console\n\$ (.*?)\n.*?```", flags=re.DOTALL)
 

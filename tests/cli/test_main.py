@@ -81,6 +81,17 @@ def test_a_closed_pipe_is_no_error() -> None:
     process.wait(timeout=60)
 
 
+def test_what_the_system_refuses_is_wrong_use(diptych: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused() -> None:
+        (tmp_path / "file").write_text("")
+        (tmp_path / "file" / "below").mkdir()
+
+    monkeypatch.setattr("diptych.catalog.cards", refused)
+    got = diptych("systems")
+    assert got.code == 2
+    assert got.err.startswith(f"{tmp_path / 'file' / 'below'}: Not a directory: give another path")
+
+
 def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def surprise() -> None:
         raise RuntimeError("the moon is full")

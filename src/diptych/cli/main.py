@@ -16,7 +16,7 @@ from diptych import __version__
 from diptych.cli import options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core.errors import DiptychError
+from diptych.core.errors import DiptychError, UsageError
 
 EXIT_CODES = "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, 130 interrupted."
 
@@ -95,6 +95,10 @@ class Verbs(TyperGroup):
         except Exception as error:
             if ctx.params.get("debug") or hasattr(error, "exit_code") or isinstance(error, typer.Abort):
                 raise
+            if isinstance(error, OSError) and error.strerror:  # a file where a folder should be, a loop of links, a full disk
+                about = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
+                say(f"{about}{error.strerror}: give another path, or remove what stands in the way (--debug shows where).")
+                raise typer.Exit(UsageError.exit_code) from None
             say(f"This should not happen, please report it: {type(error).__name__}: {error} (--debug shows where).")
             raise typer.Exit(1) from None
 
