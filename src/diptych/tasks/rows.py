@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -187,12 +188,10 @@ class Desk:
         """What label-free systems learn from: images without their labels, none of which is measured or held."""
         if self._given is None:
             return None
-        start, before = time.perf_counter(), self.run.tally["encoded"]
         few = smallest(self._given, without=keys_of(self.test.items) | (self.reserved or frozenset()))
-        found = embed_readable(self.backbone.image, few, self.run)
+        with self._encoding():
+            found = embed_readable(self.backbone.image, few, self.run)
         self._broken(found.failed)
-        self.encode["images"] += self.run.tally["encoded"] - before
-        self.encode["image_seconds"] += time.perf_counter() - start
         return Subset(few, tuple(int(i) for i in found.kept)) if len(found.kept) else None
 
     def _broken(self, failed: Sequence[UnreadableItem]) -> None:
@@ -205,23 +204,30 @@ class Desk:
 
     def drawn(self, job: Job, run: Run) -> Episode:
         """Return the draw of a job, all of it encoded."""
-        start, before = time.perf_counter(), run.tally["encoded"]
+        start = time.perf_counter()
         drawn = self._draw(job.shots, run)
         views = getattr(job.method, "views", 0)
         if views:  # encoded before the clock of fit starts, and only for the shots
-            embed_readable(self.backbone.image, drawn.train.items, run, views=replace(TIP_VIEWS, draws=views))
-        seconds = time.perf_counter() - start
+            with self._encoding():
+                embed_readable(self.backbone.image, drawn.train.items, run, views=replace(TIP_VIEWS, draws=views))
         self._broken(drawn.failed)
-        self.encode["images"] += run.tally["encoded"] - before
-        self.encode["image_seconds"] += seconds
-        return replace(drawn, seconds=seconds)
+        return replace(drawn, seconds=time.perf_counter() - start)
+
+    @contextlib.contextmanager
+    def _encoding(self) -> Iterator[None]:
+        """Count what is encoded, and its seconds."""
+        start, before = time.perf_counter(), self.run.tally["encoded"]
+        yield
+        self.encode["images"] += self.run.tally["encoded"] - before
+        self.encode["image_seconds"] += time.perf_counter() - start
 
     def _draw(self, shots: int, run: Run) -> Episode:
         place = (shots, run.seed)
         if place not in self.episodes:
-            self.episodes[place] = episode(
-                self.data, shots, run.integer("shots"), self.plan.val, self.backbone, run, held=HELD, within=self.reserved
-            )
+            seed, within = run.integer("shots"), self.reserved
+            with self._encoding():
+                drawn = episode(self.data, shots, seed, self.plan.val, self.backbone, run, held=HELD, within=within)
+            self.episodes[place] = drawn
         return self.episodes[place]
 
     def _inputs(self, job: Job) -> str:
