@@ -153,3 +153,7 @@ def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
     assert wrong.code == 1
     assert "--entity" in wrong.err
     assert "no system of retrieve" in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err
+    (tmp_path / "t.csv").write_text("text,kind\n" + "".join(lines[:3]))
+    alone = diptych("board", "retrieve", "t.csv", "--entity", "kind", "--out", "o")
+    assert alone.code == 1
+    assert "are of 1 entities: give 3 or more" in alone.err

@@ -92,6 +92,13 @@ def test_what_the_system_refuses_is_wrong_use(diptych: Cli, monkeypatch: pytest.
     assert got.err.startswith(f"{tmp_path / 'file' / 'below'}: Not a directory: give another path")
 
 
+def test_a_file_name_that_is_no_utf_8_is_named(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.catalog.cards", lambda: "photos/caf\udce9.png".encode())
+    got = diptych("systems")
+    assert got.code == 1
+    assert got.err.startswith("A file name is not UTF-8, at ...photos/caf\\udce9.png...: rename the file")
+
+
 def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def surprise() -> None:
         raise RuntimeError("the moon is full")

@@ -80,6 +80,7 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("photos.csv", "--json")[1].startswith("{")
     assert run("photos.csv", "--method", "gda")[0] == 2
     assert run("none.csv")[0] != 0
+    assert run("photos.csv", "--separator", "")[0] == 2
 
 
 @pytest.mark.data

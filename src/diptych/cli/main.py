@@ -16,7 +16,7 @@ from diptych import __version__
 from diptych.cli import options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core.errors import DiptychError, UsageError
+from diptych.core.errors import DataError, DiptychError, UsageError
 
 EXIT_CODES = "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, 130 interrupted."
 
@@ -99,6 +99,10 @@ class Verbs(TyperGroup):
                 about = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
                 say(f"{about}{error.strerror}: give another path, or remove what stands in the way (--debug shows where).")
                 raise typer.Exit(UsageError.exit_code) from None
+            if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+                name = error.object[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
+                say(f"A file name is not UTF-8, at ...{name}...: rename the file (--debug shows where).")
+                raise typer.Exit(DataError.exit_code) from None
             say(f"This should not happen, please report it: {type(error).__name__}: {error} (--debug shows where).")
             raise typer.Exit(1) from None
 

@@ -40,6 +40,8 @@ def board_several_labels(
     system = catalog.find(method)
     if not issubclass(system, Classifier) or {"train", "unlabelled"} & set(system.card.needs.evidence):
         raise UsageError(f"{method} learns from photos: give a classifier that sees none, such as zero-shot or description.")
+    if not separator:
+        raise UsageError("An empty --separator divides no labels: give what stands between two of them, such as ';'.")
     data = read_typed(table, {"labels": Typed("multilabel", labels, separator)}, items=path)
     if len(data.splits) > 1:
         raise UsageError(f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split.")

@@ -174,12 +174,14 @@ class LinkageBench:
         return self.known[place]
 
     def asked(self) -> NDArray[np.int64]:
-        """Return the positions of records that ask and have a partner; raises DataError where none has."""
+        """Return the positions of records that ask and have a partner; raises DataError where none has, or all are of two entities."""
         _, true = candidates(self.data.entities, self.data.groups)
         side = np.ones(len(true), dtype=bool) if self.data.groups is None else self.data.groups == 0
         rows = np.flatnonzero(true.any(1) & side)
         if not len(rows):
             raise DataError(f"No record of {self.data.name} has a partner: give matches.")
+        if (entities := len(np.unique(self.data.entities))) < PARTS:
+            raise DataError(f"The records of {self.data.name} are of {entities} entities: give {PARTS} or more, since others teach.")
         return rows
 
     def _hits(self, slug: str, variant: str, spoil: str, seed: int) -> NDArray[np.float64]:
@@ -191,6 +193,8 @@ class LinkageBench:
             inside = part_of[data.entities] == part
             answers = inside if data.groups is None else data.groups == 1  # a catalogue is there whole, its other entries distract
             asked, gallery = np.intersect1d(np.flatnonzero(inside), self.asked()), np.flatnonzero(answers)
+            if not len(asked):
+                continue
             may, true = candidates(data.entities, data.groups)
             true = true[np.ix_(asked, gallery)]
             if slug == CHANCE:
