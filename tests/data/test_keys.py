@@ -167,3 +167,9 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
     Path(odd).write_bytes(b"odd")
     with FileKeys(tmp_path / "keys.sqlite") as keys:
         assert keys.key(odd) == sha(b"odd")
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableItem, match="no regular file"):
+        FileKeys().keys_of([tmp_path / "pipe.png"])

@@ -36,13 +36,11 @@ def check(
     verify: options.Verify = False,
 ) -> None:
     """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1: it has errors."""
-    from pathlib import Path
-
     from diptych.core.run import Run
     from diptych.tasks.check import check as examine_data
 
     keys = options.file_keys(cache, verify)
-    spoken = None if names is None else (names if Path(names).exists() or Path(names).suffix else options.words(names))
+    spoken = None if names is None else (names if options.names_file(names) else options.words(names))
     found = examine_data(data, names=spoken, keys=keys, run=Run(workers=workers, progress=Display().bar))
     keys.close()
     if json:

@@ -256,9 +256,14 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
         if not classes:
             raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
         return tuple(tidy(c) for c in classes)
-    if Path(given).suffix or Path(given).exists():
+    if names_file(given):
         return read_names(Path(given), classes)
     return read_names(words(given), classes)
+
+
+def names_file(given: str) -> bool:
+    """Return whether --names is a file: one that is there, or a word with a suffix; lists with commas may hold dots and be long."""
+    return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))
 
 
 def text_pool(given: str | None) -> Pool | None:

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -89,6 +90,8 @@ class FileKeys:
                 before = os.stat(path)
             except OSError as error:
                 raise _unreadable(path, error) from None
+            if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, without end
+                raise UnreadableItem(os.fspath(path), "is no regular file: a pipe, device or folder has no pixels to read")
             key = None if self.verify else self._remembered(place, before.st_size, before.st_mtime_ns)
             if key is None:
                 key = hash_file(path)
