@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.records import Records, joined, open_records, root, stamp
+from diptych.data.record_roots import root
+from diptych.data.records import Records, joined, open_records, stamp
 
 
 def jpeg(colour: str) -> bytes:

@@ -52,7 +52,8 @@ def index(
     if photos or ann:
         from diptych.cli.classify import clip_frames, of_clips
         from diptych.data.clip_records import clip_records
-        from diptych.data.records import joined, open_records, root
+        from diptych.data.record_roots import root
+        from diptych.data.records import joined, open_records
         from diptych.features import ann as approximate
 
         keys = options.file_keys(cache, verify)

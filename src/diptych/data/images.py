@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from diptych.core.errors import UnreadableItem
+from diptych.core.errors import DataError, UnreadableItem
 
 MAX_PIXELS = 178_956_970
 """Pixels above which a picture is refused before it is decoded: Pillow's own bound."""
@@ -268,3 +268,9 @@ def exif_orientation(exif: bytes) -> int:
             if tag == 0x0112:
                 return int(value) if 1 <= value <= 8 else 1
     return 1
+
+
+def need_size(name: str, mask: tuple[int, ...], photo: tuple[int, int] | None) -> None:
+    """Check that a mask has the (H, W) pixels of its photo; raises DataError with the photo's name."""
+    if mask != photo:
+        raise DataError(f"The mask of {name} has {mask} pixels and the photo {photo}: give one of its size.")

@@ -142,40 +142,13 @@ def open_records(spec: str, keys: FileKeys | None = None, *, image: str | None =
     kind = path.suffix.lower()
     if kind == ".tar":
         return _tar(path)
-    if kind == ".parquet" and image is None and (column := _pictures(path)) is not None:
+    if kind == ".parquet" and image is None and (column := pictures_column(path)) is not None:
         return _parquet(path, column, text)
     if kind in TABLES or kind == ".jsonl":
         return _table(path, keys, image, text)
     if kind in PICTURES:
         return _files([os.path.abspath(path)], os.path.abspath(path.parent), keys)
     raise UsageError(f"{spec} is neither a folder, a table, a .tar nor a picture: give one of these.")
-
-
-def root(spec: str, image: str | None = None) -> str:
-    """Return the path with which the names of all records of a source begin, also of those that it no longer holds.
-
-    Args:
-        spec: as for ``open_records``, or clips.
-        image: column of a table with the picture's path, as there.
-
-    Raises:
-        UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the table.
-    """
-    if spec.startswith("demo:"):
-        from diptych.data.load import demo_folder
-
-        return os.path.abspath(demo_folder(spec.removeprefix("demo:")))
-    path = located(spec)
-    kind = path.suffix.lower()
-    if path.is_file() and (kind in TABLES or kind == ".jsonl") and (image is not None or kind != ".parquet" or _pictures(path) is None):
-        columns: dict[str, None] = {}
-        read_columns(path, lambda name: bool(columns.setdefault(name)))  # their names alone
-        if image is not None or any(c in columns for c in PLACES):
-            raise UsageError(
-                f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by their pictures: delete"
-                " them with --remove, or index again in a new folder."
-            )
-    return os.path.abspath(path)
 
 
 def joined(parts: Sequence[Records]) -> Records:
@@ -264,7 +237,8 @@ def _typed(values: Sequence[Any]) -> list[Fact | None]:
     return list(written)
 
 
-def _pictures(path: Path) -> str | None:
+def pictures_column(path: Path) -> str | None:
+    """Return the column of a Parquet file that holds pictures themselves; None where there is none, or no such file."""
     import pyarrow.parquet as pq
 
     try:

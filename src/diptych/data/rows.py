@@ -79,6 +79,16 @@ def all_inside(folder: str | os.PathLike[str], places: Sequence[str]) -> list[st
     return paths
 
 
+def text_of(cell: Any) -> str:
+    """Return a cell as text; "" where it holds nothing."""
+    return "" if cell is None else str(cell)
+
+
+def texts_of(cell: Any) -> tuple[str, ...]:
+    """Return the texts of a cell, one or a list of them, stripped, without empty ones."""
+    return tuple(t for v in (cell if isinstance(cell, list) else [cell]) if (t := text_of(v).strip()))
+
+
 def in_order(labels: set[str]) -> tuple[str, ...]:
     """Return labels sorted as numbers where all are whole numbers, else as text."""
     if all(label.isdecimal() for label in labels):

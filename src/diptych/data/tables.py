@@ -12,7 +12,7 @@ from diptych.data.folders import ImageFiles
 from diptych.data.formats.huggingface import CAPTION_COLUMNS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
-from diptych.data.rows import SUFFIXES, in_order, inside, read_columns
+from diptych.data.rows import SUFFIXES, in_order, inside, read_columns, text_of, texts_of
 
 PATH_COLUMNS = ("path", "filepath", "image", "image_path")
 LABEL_COLUMNS = ("class_name", "class", "label")
@@ -75,15 +75,7 @@ def _columns(table: Path) -> dict[str, list[Any]]:
     if table.is_file() and table.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
     found = read_columns(table, wanted.__contains__)
-    return {c: [_texts(v) if c in CAPTION_COLUMNS else _text(v) for v in cells] for c, cells in found.items()}
-
-
-def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell)
-
-
-def _texts(cell: Any) -> tuple[str, ...]:
-    return tuple(t for v in (cell if isinstance(cell, list) else [cell]) if (t := _text(v).strip()))
+    return {c: [texts_of(v) if c in CAPTION_COLUMNS else text_of(v) for v in cells] for c, cells in found.items()}
 
 
 def _resolved(place: str, table: Path, number: int, allow_outside: bool) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -21,3 +23,15 @@ def candidates(cosines: Tensor, k: int) -> tuple[Tensor, dict[tuple[int, ...], l
     for item, row in enumerate(best.sort(dim=1).values.tolist()):
         sets.setdefault(tuple(row), []).append(item)
     return torch.zeros_like(cosines, dtype=torch.bool).scatter(1, best, True), sets
+
+
+def ceiling(cosines: Tensor, labels: NDArray[np.int64], k: int) -> float:
+    """Return the share of items whose class is among their k candidates: no second look is right more often.
+
+    Args:
+        cosines: (N, K) of the first look.
+        labels: (N,) class positions.
+        k: candidates an item.
+    """
+    chosen, _ = candidates(cosines, k)
+    return float(chosen[torch.arange(len(cosines)), torch.tensor(labels)].double().mean())

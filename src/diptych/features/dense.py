@@ -80,6 +80,15 @@ def resized(image: Image.Image, short: int) -> Tensor:
     return pixels.float() / 255
 
 
+def part_of_strip(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
+    """Return the photo; of one so long that ``resized`` would leave its shorter side below ``side``, a drawn part that is not."""
+    short = min(photo.size)
+    most = max(short, short * LONG // side)
+    left, top = (int(rng.integers(length - most + 1)) if length > most else 0 for length in photo.size)
+    right, bottom = (start + min(length, most) for start, length in zip((left, top), photo.size, strict=True))
+    return photo.crop((left, top, right, bottom)) if (right - left, bottom - top) != photo.size else photo
+
+
 def slide(image: Tensor, windows: Windows, recipe: PixelRecipe, stride: int, scores: Callable[[Tensor], Tensor]) -> Tensor:
     """Average the score maps of all windows.
 

@@ -21,6 +21,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
+from diptych.data.images import need_size
 from diptych.features.dense import upsampled
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
 from diptych.tasks.classify import with_store
@@ -243,10 +244,7 @@ def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:
         if anomaly.map is None or column is None:
             continue
         mask = np.asarray(column.values[i])
-        if mask.shape != anomaly.size:
-            raise DataError(
-                f"The mask of {table.items.name(i)} has {mask.shape} pixels and the photo {anomaly.size}: give one of its size."
-            )
+        need_size(table.items.name(i), mask.shape, anomaly.size)
         maps.append(F.interpolate(anomaly.map[None, None].float(), (SIDE, SIDE), mode="bilinear", align_corners=False)[0, 0].numpy())
         masks.append(F.interpolate(torch.from_numpy(mask)[None, None].float(), (SIDE, SIDE), mode="nearest-exact")[0, 0].numpy() > 0)
     if not maps:

@@ -15,7 +15,8 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
 from diptych.data.record_parts import Part
-from diptych.data.records import Records, root, stamp
+from diptych.data.record_roots import root
+from diptych.data.records import Records, stamp
 from diptych.features import ann
 from diptych.features.calibrate import calibrate
 from diptych.features.embed import embed_readable

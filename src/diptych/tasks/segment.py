@@ -17,6 +17,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
+from diptych.data.images import need_size
 from diptych.features.dense import label_map
 from diptych.metrics.segmentation import confusion
 from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
@@ -201,10 +202,7 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run) -> NDArray[np.i
     with run.track("segment", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             labels = np.asarray(column.values[i])
-            if labels.shape != regions.size:
-                raise DataError(
-                    f"The mask of {table.items.name(i)} has {labels.shape} pixels and the image {regions.size}: give one of its size."
-                )
+            need_size(table.items.name(i), labels.shape, regions.size)
             found[i] = confusion(label_map(regions).cpu().numpy(), labels, len(fitted.classes))
             bar.advance()
     return found

@@ -9,12 +9,12 @@ import pytest
 import torch
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, table, task, texts
+from tests.support.second_look import check_ceiling
 
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask
-from diptych.core.method import Scores
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
@@ -114,15 +114,7 @@ def test_no_follow_up_lifts_the_accuracy_above_the_first_looks_top_k(k: int, kit
     """Pitfall: accuracy is capped by the first look, so the cap is reported; a follow-up that is always right reaches just it."""
     names, evidence, test = task(4)
     fitted = FuDD(candidates=k).fit(kit, names, evidence, run)
-    first = ZeroShot(SINGLE).fit(kit, names, evidence, run).scores(test.items, run).values.numpy()
-    labels = test.labels()
-    top = np.mean([label in np.argsort(-row, kind="stable")[:k] for row, label in zip(first, labels, strict=True)])
-    assert fitted.ceiling(test, run) == pytest.approx(top)
-    assert top < 1 or k == 4, "some class must lie outside the candidates"
-    scores = fitted.scores(test.items, run)
-    right = torch.nn.functional.one_hot(torch.tensor(labels), 4).float()
-    assert (Scores(right, "cosine", scores.candidates).predicted().numpy() == labels).mean() == pytest.approx(top)
-    assert (scores.predicted().numpy() == labels).mean() <= top
+    check_ceiling(fitted, names, evidence, test, k, kit, run)
 
 
 def test_candidates_outrank_all_others(kit: Kit, run: Run) -> None:

@@ -17,7 +17,7 @@ from diptych.data.formats.parquet import class_names, holds_images, image_column
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import in_order, inside, read_columns, refuse
+from diptych.data.rows import in_order, inside, read_columns, refuse, text_of, texts_of
 
 CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "sentence", "prompt")
 _METADATA = ("metadata.csv", "metadata.jsonl")
@@ -114,10 +114,10 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
 
 def _data(name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]]]], names: Mapping[str, tuple[str, ...]]) -> LabelledData:
     """Make typed columns of what the metadata hold; one class order for all splits."""
-    labels = {_text(v) for _, cells in parts.values() for v in cells.get("label", ())}
+    labels = {text_of(v) for _, cells in parts.values() for v in cells.get("label", ())}
     classes = names.get("label") or in_order(labels)
     objects = {split: [_objects(o, name) for o in cells["objects"]] for split, (_, cells) in parts.items() if "objects" in cells}
-    categories = in_order({_text(c) for held in objects.values() for _, named in held for c in named})
+    categories = in_order({text_of(c) for held in objects.values() for _, named in held for c in named})
     splits = {}
     for split in (s for s in SPLITS if s in parts):
         items, cells = parts[split]
@@ -126,7 +126,7 @@ def _data(name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]
             columns["label"] = Column("label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64))
         caption = next((c for c in CAPTION_COLUMNS if c in cells), None)
         if caption is not None:
-            columns["captions"] = Column("captions", tuple(_texts(v) for v in cells[caption]))
+            columns["captions"] = Column("captions", tuple(texts_of(v) for v in cells[caption]))
         if split in objects:
             columns["boxes"] = Column("boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split]))
         splits[split] = Table(items, columns)
@@ -137,9 +137,9 @@ def _position(value: Any, classes: Sequence[str], name: str) -> int:
     """Return the class position of a label: a number where the file writes numbers for named classes, else the name's place."""
     if isinstance(value, int) and not isinstance(value, bool) and str(value) not in classes and 0 <= value < len(classes):
         return value
-    if _text(value) == "" or _text(value) not in classes:
+    if text_of(value) == "" or text_of(value) not in classes:
         raise DataError(f"{name} holds the label {value!r}, which is none of its {len(classes)} classes: correct it.")
-    return list(classes).index(_text(value))
+    return list(classes).index(text_of(value))
 
 
 def _boxes(corners: list[Any], named: list[Any], categories: Sequence[str], name: str) -> Boxes:
@@ -155,14 +155,6 @@ def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
         return list(cell.get("bbox") or ()), list(cell.get("categories") or cell.get("category") or ())
     except (AttributeError, TypeError, ValueError, RecursionError):
         raise DataError(f'{name} holds objects that are not {{"bbox": [[x, y, w, h], ...], "categories": [...]}}: correct them.') from None
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(t for v in (value if isinstance(value, list) else [value]) if (t := _text(v).strip()))
 
 
 def _metadata_files(root: Path) -> dict[str, Path]:

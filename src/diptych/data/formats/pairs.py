@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
 from diptych.data.rows import inside
 
@@ -58,14 +58,7 @@ class PairStream:
     start: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, PairItem]]:
-        with contextlib.closing(self.outcomes()) as outcomes:
-            for number, item in outcomes:
-                if isinstance(item, PairItem):
-                    yield number, item
-                elif self.broken is None:
-                    raise item
-                else:
-                    self.broken(item)
+        return usable(self.outcomes(), self.broken)
 
     def outcomes(self) -> Generator[tuple[int, PairItem | UnreadableItem], None, None]:
         """Yield (position, item, or why the row cannot be used) of all rows.

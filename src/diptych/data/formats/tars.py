@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.formats.outcomes import usable
 from diptych.data.images import SUFFIXES, decode_image
 
 MAX_MEMBER = 256 * 2**20
@@ -96,15 +97,7 @@ class TarStream:
     endings: frozenset[str] | None = None
 
     def __iter__(self) -> Iterator[tuple[int, TarItem]]:
-        # Closed here, not when the garbage is collected: a raised item would keep the tar open.
-        with contextlib.closing(self.outcomes()) as outcomes:
-            for position, item in outcomes:
-                if isinstance(item, TarItem):
-                    yield position, item
-                elif self.broken is None:
-                    raise item
-                else:
-                    self.broken(item)
+        return usable(self.outcomes(), self.broken)
 
     def outcomes(self) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
         """Yield (position, item, or why it or the rest of its shard cannot be read); the cause of the latter is what reading raised."""

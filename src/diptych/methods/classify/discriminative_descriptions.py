@@ -27,7 +27,7 @@ from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.pools import class_texts
 from diptych.data.templates import SINGLE
-from diptych.features.candidates import candidates
+from diptych.features.candidates import candidates, ceiling
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
 from diptych.features.mixing import first_best, hits
@@ -218,8 +218,7 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
     def ceiling(self, table: Table[Any], run: Run) -> float:
         """Return the share of labelled items whose class is among their candidates: no choice of texts is right more often."""
         z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
-        chosen, _ = candidates(z @ self.captions.T, self.candidates)
-        return float(chosen[torch.arange(len(z)), torch.tensor(table.labels())].double().mean())
+        return ceiling(z @ self.captions.T, table.labels(), self.candidates)
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (N, K) cosines of the caption, mean cosines of the descriptions (0 outside the candidates), and the candidates (bool)."""

@@ -28,7 +28,7 @@ from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.pools import VERSUS, pair_texts
 from diptych.data.templates import SINGLE
-from diptych.features.candidates import candidates
+from diptych.features.candidates import candidates, ceiling
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
 
@@ -198,8 +198,7 @@ class FittedFuDD(FittedClassifier):
     def ceiling(self, table: Table[Any], run: Run) -> float:
         """Return the share of labelled items whose class is among their candidates: no follow-up is right more often."""
         z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
-        chosen, _ = candidates(z @ self.head.T, self.candidates)
-        return float(chosen[torch.arange(len(z)), torch.tensor(table.labels())].double().mean())
+        return ceiling(z @ self.head.T, table.labels(), self.candidates)
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the sentences that told each item's top class from its rivals, strongest first; the weights sum to its score.

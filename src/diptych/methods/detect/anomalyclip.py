@@ -28,6 +28,7 @@ from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import known_anomalies
+from diptych.data.images import need_size
 from diptych.features.deep_prompts import refreshed
 from diptych.features.dense import squashed
 from diptych.features.mask_losses import dice_loss, focal_loss
@@ -252,12 +253,8 @@ class AnomalyCLIP(Detector):
         with run.track("patches", len(table)) as bar:
             for i in range(len(table)):
                 image = table.items[i]
-                # Both become squares, so a mask of another size would be taken without a word, and mark the wrong pixels.
-                if masks is not None and (size := np.shape(masks.values[i])) != (image.height, image.width):
-                    raise DataError(
-                        f"The mask of {table.items.name(i)} has {size} pixels and the photo {(image.height, image.width)}: give one of its"
-                        " size."
-                    )
+                if masks is not None:  # both become squares, so one of another size would mark the wrong pixels without a word
+                    need_size(table.items.name(i), np.shape(masks.values[i]), (image.height, image.width))
                 found.append(self.embed_one(backbone, image, run)[0].cpu())
                 if found[0].numel() * 4 * len(table) > _MOST:
                     raise DataError(

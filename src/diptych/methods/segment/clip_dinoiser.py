@@ -30,7 +30,7 @@ from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.pixels import normalise
-from diptych.features.dense import LONG, WINDOWS, Windows, cells, resized, slide
+from diptych.features.dense import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.features.heads import logits, text_head
 from diptych.features.patch_teacher import centred, objects, teacher_patches, together
 from diptych.features.patches import check_patches, tapped_patches
@@ -237,20 +237,11 @@ class CLIPDINOiser(Segmenter):
 
 def cropped(photo: Image.Image, side: int, rng: np.random.Generator) -> Tensor:
     """Return a (3, S, S) crop in [0, 1] of a photo whose shorter side became S, mirrored half of the time, its brightness within a half."""
-    x = resized(_part_of_strip(photo, side, rng), side)
+    x = resized(part_of_strip(photo, side, rng), side)
     top, left = (int(rng.integers(max(1, length - side + 1))) for length in x.shape[1:])
     x = x[:, top : top + side, left : left + side]
     x = x.flip(2) if rng.random() < 0.5 else x
     return (x * rng.uniform(0.5, 1.5)).clamp(0, 1)
-
-
-def _part_of_strip(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
-    """Return the photo; of one so long that the bounded resize would leave its shorter side below S, a drawn part that is not."""
-    short = min(photo.size)
-    most = max(short, short * LONG // side)
-    left, top = (int(rng.integers(length - most + 1)) if length > most else 0 for length in photo.size)
-    right, bottom = (start + min(length, most) for start, length in zip((left, top), photo.size, strict=True))
-    return photo.crop((left, top, right, bottom)) if (right - left, bottom - top) != photo.size else photo
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Recipe, everything
 from diptych.data.classnames import tidy
-from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.places import present
 from diptych.data.scenes.captions import article
@@ -40,6 +39,7 @@ from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.proofs.own import OwnTrial, hash_of
 from diptych.tasks.proofs.pairs import Arm
 from diptych.tasks.proofs.pretrain import Comparison, PairTrial, Side
+from diptych.tasks.training_data import measured_split
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
 
@@ -163,7 +163,7 @@ class TaskBench:
         self.space = backbone if self.whole else Headed(backbone)
         self.classes = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
         self.train = self._rows(task.split("train"))
-        self.asked = {"task": [self._asked(_held(task), self.classes)], "others": list[Asked]()}
+        self.asked = {"task": [self._asked(task.split(measured_split(task)), self.classes)], "others": list[Asked]()}
         digest = hashlib.sha256(task.hash.encode())
         if self.whole:
             scenes, names = _scenes()
@@ -172,7 +172,9 @@ class TaskBench:
         for other in () if self.whole else OTHERS:
             data = open_data(present(other))
             digest.update(data.hash.encode())
-            self.asked["others"].append(self._asked(_held(data), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,))))
+            self.asked["others"].append(
+                self._asked(data.split(measured_split(data)), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,)))
+            )
         self.hash = digest.hexdigest()
 
     def _rows(self, table: Table[Any]) -> Table[Any]:
@@ -212,10 +214,6 @@ class TaskBench:
                 parts.append((x @ w.T).argmax(1).numpy() == labels)
             out[where] = np.concatenate(parts).astype(np.float64)
         return out
-
-
-def _held(data: LabelledData) -> Table[Any]:
-    return data.splits.get("test") or data.splits.get("val") or data.split("train")
 
 
 def _picture(item: Any) -> Any:

@@ -1,0 +1,38 @@
+"""Which records of an index come from a source, by their names alone."""
+
+from __future__ import annotations
+
+import os
+
+from diptych.core.errors import UsageError
+from diptych.data.places import located
+from diptych.data.records import PLACES, pictures_column
+from diptych.data.rows import SUFFIXES, read_columns
+
+
+def root(spec: str, image: str | None = None) -> str:
+    """Return the path with which the names of all records of a source begin, also of those that it no longer holds.
+
+    Args:
+        spec: as for ``open_records``, or clips.
+        image: column of a table with the picture's path, as there.
+
+    Raises:
+        UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the table.
+    """
+    if spec.startswith("demo:"):
+        from diptych.data.load import demo_folder
+
+        return os.path.abspath(demo_folder(spec.removeprefix("demo:")))
+    path = located(spec)
+    kind = path.suffix.lower()
+    holds = kind == ".parquet" and image is None and pictures_column(path) is not None
+    if path.is_file() and kind in (*SUFFIXES, ".jsonl") and not holds:
+        columns: dict[str, None] = {}
+        read_columns(path, lambda name: bool(columns.setdefault(name)))  # their names alone
+        if image is not None or any(c in columns for c in PLACES):
+            raise UsageError(
+                f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by their pictures: delete"
+                " them with --remove, or index again in a new folder."
+            )
+    return os.path.abspath(path)
