@@ -86,3 +86,11 @@ def test_errors_are_one_sentence(diptych: Cli, pool: Path, words: list[str], cod
     got = diptych("curate", *words)
     assert got.code == code
     assert says in got.err
+
+
+def test_a_plan_that_was_asked_wrongly_blocks_no_other(diptych: Cli, tmp_path: Path) -> None:
+    (tmp_path / "pool.txt").write_text("a cat\na dog\n")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    assert diptych("curate", "plan", "pool.txt", "--metadata", "nope").code == 2
+    assert not (tmp_path / "plan.parquet.parts").exists()
+    assert diptych("curate", "plan", "pool.txt", "--metadata", "names.txt").code == 0

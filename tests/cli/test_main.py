@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from diptych import __version__
 from diptych.cli.main import app
-from diptych.core.errors import UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -182,3 +182,11 @@ def test_lists_of_names_may_be_long_and_hold_dots(tmp_path: Path, monkeypatch: p
     assert class_names("St. Bernard, cat", ()) == ("St. Bernard", "cat")
     with pytest.raises(UsageError):
         class_names("no-such-names.txt", ())
+
+
+def test_an_item_that_ends_the_verb_was_not_skipped(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise UnreadableItem("a.png", "truncated")
+
+    monkeypatch.setattr("diptych.catalog.cards", broken)
+    assert diptych("systems").code == 1

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.support.image_files import photo
 
 from diptych.core.data import Samples
@@ -141,3 +142,12 @@ def test_domains_of_the_same_classes_are_not_taken_for_classes(tmp_path: Path) -
     assert class_folder(tmp_path / "photo").classes == ("cat", "dog")
     build(tmp_path, "sketch/emu/5.png")  # other folders: photos of a class may be sorted further, as by year
     assert class_folder(tmp_path).classes == ("photo", "sketch")
+
+
+def test_a_link_to_itself_is_one_broken_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "good.png")
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    items = class_folder(tmp_path).splits["test"].items
+    assert [Path(items.name(i)).name for i in range(len(items))] == ["good.png", "self.png"]
+    with pytest.raises(UnreadableItem):
+        items.key(1)

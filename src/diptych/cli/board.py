@@ -64,6 +64,7 @@ def board_classify(
     from diptych.tasks import comparison, report
     from diptych.tasks.board import MODEL, board
     from diptych.tasks.plan import Plan
+    from diptych.tasks.segment import stems
     from diptych.tasks.unlabelled import Unlabelled
 
     slugs = options.words(methods) if methods else None
@@ -77,8 +78,8 @@ def board_classify(
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     boards: list[Board] = []
-    for source, one in zip(data, opened, strict=True):
-        folder = out if len(data) == 1 else out / Path(one.name.replace(":", "-")).name
+    for source, one, called in zip(data, opened, stems([d.name.replace(":", "-") for d in opened]), strict=True):
+        folder = out if len(data) == 1 else out / called
         classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
         made = board(
             one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export, source=source,

@@ -16,7 +16,7 @@ from diptych import __version__
 from diptych.cli import options
 from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
-from diptych.core.errors import DataError, DiptychError, UsageError
+from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
 
 EXIT_CODES = "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, 130 interrupted."
 
@@ -85,7 +85,8 @@ class Verbs(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             say(str(error))
-            raise typer.Exit(error.exit_code) from None
+            # That 3 says "some were skipped": an item that ended the verb was not.
+            raise typer.Exit(DataError.exit_code if isinstance(error, UnreadableItem) else error.exit_code) from None
         except KeyboardInterrupt:
             say("Interrupted.")
             raise typer.Exit(130) from None

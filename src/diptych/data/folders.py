@@ -95,7 +95,7 @@ def class_folder(
         raise UsageError(f"{split!r} is no split: choose train, val or test.")
     places: dict[str, Path] = {}
     for child in _visible(base):
-        name = SPLIT_NAMES.get(child.name.lower()) if child.is_dir() else None
+        name = SPLIT_NAMES.get(child.name.lower()) if _is_folder(child) else None
         if name is not None:
             if name in places:
                 raise DataError(f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or merge one.")
@@ -132,13 +132,13 @@ def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[str]]], cla
 def _classes_of(place: Path) -> dict[str | None, list[str]]:
     """Return class -> pictures of one split; the class None holds pictures without label."""
     children = _visible(place)
-    photos = [c.path for c in children if c.is_file() and _is_picture(c.name)]
-    folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if c.is_dir()}
+    photos = [c.path for c in children if _leads_to_file(c) and _is_picture(c.name)]
+    folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if _is_folder(c)}
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
-    below = [_folders_alone(c.path) for c in children if c.is_dir()]
+    below = [_folders_alone(c.path) for c in children if _is_folder(c)]
     if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below):
-        first = next(c.name for c in children if c.is_dir())
+        first = next(c.name for c in children if _is_folder(c))
         raise DataError(
             f"Every folder of {place} holds the folders {', '.join(below[0][:3])} ...: these look like domains of the same classes;"
             f" give one of them, such as {place / first}."
@@ -149,7 +149,7 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
 def _folders_alone(folder: str) -> list[str]:
     """Return the names of the folders in a folder that holds no picture itself."""
     children = _visible(Path(folder))
-    return [] if any(c.is_file() and _is_picture(c.name) for c in children) else [c.name for c in children if c.is_dir()]
+    return [] if any(_leads_to_file(c) and _is_picture(c.name) for c in children) else [c.name for c in children if _is_folder(c)]
 
 
 def _folder(root: str | os.PathLike[str]) -> Path:
@@ -164,6 +164,21 @@ def _folder(root: str | os.PathLike[str]) -> Path:
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return sorted((e for e in entries if not _hidden(e.name)), key=lambda e: e.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links
+        return False
+
+
+def _leads_to_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file, or a link that leads nowhere, which is named when it is read."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True
 
 
 def _walk(folder: str | Path) -> Iterator[str]:

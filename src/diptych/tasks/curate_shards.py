@@ -118,6 +118,23 @@ def plan_in(
         if not (folder / "asked.json").exists() or read_json(folder / "asked.json") != asked:
             raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
     write_json(folder / "asked.json", asked, overwrite=True)
+    try:
+        return _merged(curator, load, shards, folder, run, pool, skipped)
+    except UsageError:
+        if not any(folder.glob("plan-*")):  # what was asked is wrong, and the right question shall find no plan under way
+            shutil.rmtree(folder)
+        raise
+
+
+def _merged(
+    curator: Curator,
+    load: Callable[[], Kit],
+    shards: Sequence[Stream[Any]],
+    folder: Path,
+    run: Run,
+    pool: Pool | None,
+    skipped: Skipped | None,
+) -> Plan:
     places = [folder / f"plan-{number:05d}.parquet" for number in range(len(shards))]
     todo = [(shard, place) for shard, place in zip(shards, places, strict=True) if not _readable(curator, place)]
     with run.track("plan shards", len(shards)) as bar:

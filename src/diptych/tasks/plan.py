@@ -34,7 +34,7 @@ class Plan:
         if self.val not in ("coop", "full"):
             raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
         for name, seconds in (("budget", self.budget), ("timeout", self.timeout)):
-            if seconds is not None and seconds <= 0:
+            if seconds is not None and not seconds > 0:  # nan is no number of seconds either
                 raise UsageError(f"The {name} is a number of seconds above 0, not {seconds}.")
         if not self.shots or min(self.shots) < 1:
             raise UsageError("Shots are whole numbers from 1: give some, such as 1,4,16.")

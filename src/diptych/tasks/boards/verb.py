@@ -155,7 +155,7 @@ def verb_board(verb: str, bench: Bench, jobs: Sequence[Job], *, budget: float | 
     """
     if not bench.seeds:
         raise UsageError("A board takes at least one seed: give --seeds 1,2,3.")
-    if budget is not None and budget <= 0:
+    if budget is not None and not budget > 0:
         raise UsageError(f"The budget is a number of seconds above 0, not {budget:g}.")
     base, began = bench.always[0], time.monotonic()
     found: dict[Job, tuple[Measured, float]] = {}
