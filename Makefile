@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-lowest check format index docs bench clean
+.PHONY: demo test test-lowest check format index bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,8 +36,8 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
 
 check: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests recipes
+	$(BIN)/ruff check src tests recipes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m diptych.catalog --check
@@ -60,8 +60,8 @@ test-lowest: .venv-lowest/.dev
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0 $(LOWEST)
 
 format: $(VENV)/.dev
-	$(BIN)/ruff format src tests
-	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests recipes
+	$(BIN)/ruff check --fix src tests recipes
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --group bench

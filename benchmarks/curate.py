@@ -14,10 +14,10 @@ import numpy as np
 from benchmarks.measure import Row, optional
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.metadata import entries
+from diptych.data.metaclip_entries import entries
 from diptych.data.textlines import open_lines
-from diptych.features.substrings import normalised
 from diptych.methods.curate.metaclip import MetaCLIP
+from diptych.nn.text.substrings import normalised
 from diptych.tasks.curate import apply_plan
 
 NOISE = ("IMG", "jpg", "photo", "the", "of", "new", "for", "sale")

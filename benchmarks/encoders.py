@@ -26,9 +26,9 @@ from benchmarks.peers import (
     write_graph,
 )  # fmt: skip
 from benchmarks.pictures import captions, pictures
-from diptych.backbones.engine import Engines
-from diptych.backbones.export import rows
-from diptych.backbones.load import load
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.engines.parity import rows
+from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.errors import DiptychError
 from diptych.core.run import Run

@@ -20,8 +20,8 @@ from benchmarks.measure import Row, Target, say
 from benchmarks.pictures import photo_folder
 from benchmarks.scaling import scaling
 from benchmarks.scripted import ScriptedBackbone
-from diptych.backbones.engine import Engines
-from diptych.backbones.export import rows
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.engines.parity import rows
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import drafts

@@ -17,8 +17,8 @@ from benchmarks.encoders import backbone_of, engines
 from benchmarks.measure import Row, Target, gain, optional, say
 from benchmarks.peers import clip_tokenizer, transformers_clip
 from benchmarks.pictures import photo_folder
-from diptych.backbones.engine import Engines
-from diptych.backbones.load import load
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.sources.load import load
 from diptych.core.data import ClassNames
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles

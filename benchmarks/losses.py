@@ -23,7 +23,7 @@ def step(loss: str, how: str, batch: int) -> Callable[[], tuple[float, float]]:
     import torch
     from torch.nn.functional import normalize
 
-    from diptych.features.contrastive import sigmoid_pairs, softmax_pairs
+    from diptych.nn.contrastive import sigmoid_pairs, softmax_pairs
 
     seed = torch.Generator().manual_seed(0)
     x, y = (torch.randn(batch, DIM, generator=seed).requires_grad_() for _ in range(2))

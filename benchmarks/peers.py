@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.runtimes.onnx import onnxruntime
-from diptych.backbones.runtimes.openvino import openvino
-from diptych.backbones.runtimes.signal_stack import own_signal_stack
+from diptych.backbones.engines.runtimes.onnx import onnxruntime
+from diptych.backbones.engines.runtimes.openvino import openvino
+from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
 
 CLIP_END = 49407
 """End token of CLIP's vocabulary."""

@@ -18,8 +18,8 @@ from benchmarks.encoders import engines
 from benchmarks.measure import Row, Target, say
 from benchmarks.scripted import ScriptedBackbone, scripted_data, scripted_pool
 from diptych import catalog
-from diptych.backbones.engine import Engines
-from diptych.backbones.load import load
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.sources.load import load
 from diptych.core.data import ClassNames, Evidence, Texts
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -27,12 +27,12 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import VERSUS
 from diptych.data.views import TIP_VIEWS
-from diptych.data.words import WordNet
+from diptych.data.wordnet import WordNet
+from diptych.evaluation.few_shot.board import board
+from diptych.evaluation.few_shot.plan import Plan
 from diptych.features.embed import embed
 from diptych.methods.classify.fudd import FuDD
 from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
-from diptych.tasks.board import board
-from diptych.tasks.plan import Plan
 
 SIX = ("zero-shot", "perceptionclip", "gda", "tip-adapter", "caps-adapter", "linear-probe")
 

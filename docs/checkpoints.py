@@ -126,8 +126,8 @@ def torchscript(root: Path) -> None:
 
 def saved(root: Path) -> None:
     """Save a loaded backbone with diptych: the one format here that diptych itself publishes."""
-    from diptych.backbones.load import load
-    from diptych.backbones.save import save
+    from diptych.backbones.sources.load import load
+    from diptych.backbones.sources.save import save
 
     save(load(f"local:{openclip_folder(root, 'siglip', name='source')}", offline=True), root / "mine")
 
@@ -260,7 +260,7 @@ def formats() -> list[Format]:
         ),
         Format(
             "what diptych saves",
-            "`diptych.backbones.save.save`: open_clip reads it as `local-dir:`, and the self-test beside it is run on loading.",
+            "`diptych.backbones.sources.save.save`: open_clip reads it as `local-dir:`, and the self-test beside it is run on loading.",
             saved,
             "mine",
             ('load("local:mine").spec',),
@@ -272,7 +272,7 @@ def formats() -> list[Format]:
 
 def typed(lines: tuple[str, ...]) -> tuple[list[str], object]:
     """Run lines as a reader would type them; return the transcript and the last backbone that was loaded."""
-    from diptych.backbones.load import load
+    from diptych.backbones.sources.load import load
     from diptych.core.errors import DiptychError
 
     backbone = None
@@ -325,7 +325,7 @@ def section(entry: Format, root: Path) -> str:
         f"$ ls {entry.shown if place.is_dir() else ''}".rstrip(),
         *files,
         "$ python",
-        ">>> from diptych.backbones.load import load",
+        ">>> from diptych.backbones.sources.load import load",
         *said,
     ]
     text = re.sub(r"[0-9a-f]{32,}", "...", "\n".join(lines).replace(f"{root}/", ""))

@@ -101,9 +101,9 @@ def write_clips(folder: Path) -> None:
 
 def write_checkout(folder: Path) -> None:
     """Write as much of a checkout as a new classifier needs: two folders and the table of proofs."""
-    for place in ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/tasks/proofs"):
+    for place in ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/evaluation/proofs"):
         (folder / place).mkdir(parents=True)
-    shutil.copy(PACKAGE / "tasks" / "proofs" / "classify.py", folder / "src/diptych/tasks/proofs")
+    shutil.copy(PACKAGE / "evaluation" / "proofs" / "classify.py", folder / "src/diptych/evaluation/proofs")
 
 
 def transcript(command: str, folder: str, mark: str = "") -> str:

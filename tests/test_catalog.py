@@ -50,7 +50,9 @@ def test_cards_are_plain_data_and_belong_to_the_caller() -> None:
 
 
 def test_an_unknown_slug_names_the_three_nearest() -> None:
-    with pytest.raises(UsageError, match=r"no system 'tipadapter'; the nearest names are tip-adapter, tip-adapter-f, [a-z-]+: see"):
+    with pytest.raises(
+        UsageError, match=r"no system 'tipadapter'; the nearest names are tip-adapter, tip-adapter-f, [a-z-]+: see"
+    ):
         catalog.find("tipadapter")
 
 
@@ -88,7 +90,9 @@ class {name}(Method):
 
 
 def written(monkeypatch: pytest.MonkeyPatch, root: Path, **files: str) -> None:
-    """Let the methods folder be ``root`` with these files, verb__stem -> text, in verbs of a name that nothing else imports."""
+    """Let the methods folder be ``root`` with these files, verb__stem -> text, in verbs of a name that nothing else
+    imports.
+    """
     for place, text in files.items():
         verb, stem = place.split("__")
         (root / verb).mkdir(exist_ok=True)
@@ -110,10 +114,19 @@ def test_build_takes_slug_and_verb_from_the_place(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"probe__a_b": SYSTEM.format(name="X", slug="a_b", verb="probe")}, "slug and verb follow from file and folder"),
-        ({"probe__a_b": SYSTEM.format(name="X", slug="a-b", verb="other")}, "slug and verb follow from file and folder"),
+        (
+            {"probe__a_b": SYSTEM.format(name="X", slug="a_b", verb="probe")},
+            "slug and verb follow from file and folder",
+        ),
+        (
+            {"probe__a_b": SYSTEM.format(name="X", slug="a-b", verb="other")},
+            "slug and verb follow from file and folder",
+        ),
         ({"probe__a": "x = 1"}, "holds 0 systems"),
-        ({"probe__a": SYSTEM.format(name="X", slug="a", verb="p") + SYSTEM.format(name="Y", slug="a", verb="p")}, "holds 2 systems"),
+        (
+            {"probe__a": SYSTEM.format(name="X", slug="a", verb="p") + SYSTEM.format(name="Y", slug="a", verb="p")},
+            "holds 2 systems",
+        ),
         (
             {f"{verb}__a": SYSTEM.format(name="X", slug="a", verb=verb) for verb in ("probe", "second")},
             "Two systems are called 'a', in diptych.methods.probe.a and diptych.methods.second.a",
@@ -126,7 +139,13 @@ def test_build_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: d
         catalog.build()
 
 
-RESULT = {"shown": True, "stage": "reduced", "seeds": [1, 2, 3], "backbone": "lite", "date": "2026-11-24T19:26:08+00:00"}
+RESULT = {
+    "shown": True,
+    "stage": "reduced",
+    "seeds": [1, 2, 3],
+    "backbone": "lite",
+    "date": "2026-11-24T19:26:08+00:00",
+}
 
 
 def with_result(monkeypatch: pytest.MonkeyPatch, root: Path, text: str) -> Path:
@@ -171,7 +190,9 @@ def test_what_was_not_proved_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch, t
     assert catalog.reached({**entry, "proof": None}) == "none planned"
 
 
-def test_a_new_result_makes_the_index_stale_and_without_results_it_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_new_result_makes_the_index_stale_and_without_results_it_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     results = with_result(monkeypatch, tmp_path, json.dumps({**RESULT, "datasets": []}))
     assert catalog.main(["--write"]) == 0
     results.rename(tmp_path / "elsewhere")  # an installed package holds no results
@@ -191,7 +212,10 @@ def test_a_file_that_is_no_result_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_the_packaged_index_claims_no_stage_that_was_not_shown() -> None:
     cards = {c["slug"]: c for c in catalog.cards()}
     assert all("stage" not in (c["proof"] or {}) for c in cards.values())
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((Path(__file__).parents[1] / "results").glob("*.json"))]
+    results = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((Path(__file__).parents[1] / "results").glob("*.json"))
+    ]
     told = {r["slug"]: r for r in results if r.get("kind") == "proof"}
     assert {slug for slug, c in cards.items() if c["result"]} == set(told)
     for slug, result in told.items():

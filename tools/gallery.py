@@ -15,7 +15,7 @@ from pathlib import Path
 import gallery_panels as panel
 from gallery_sheets import Panel, Studio
 
-from diptych.backbones.load import load
+from diptych.backbones.sources.load import load
 from diptych.core.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent

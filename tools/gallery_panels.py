@@ -17,7 +17,7 @@ from diptych.core.kit import Kit
 from diptych.data.classnames import tidy
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.load import open_data
-from diptych.tasks import plots
+from diptych.evaluation.pages import plots
 
 ROOT = Path(__file__).resolve().parent.parent
 STYLE = (
@@ -92,8 +92,8 @@ def segment_panel(s: Studio) -> Panel:
 
 def detect_panel(s: Studio) -> Panel:
     """Heat maps of textile defects."""
-    from diptych.features.dense import upsampled
     from diptych.methods.detect.feature_memory import FeatureMemory
+    from diptych.nn.dense.label_maps import upsampled
     from diptych.tasks.detect import detect
     from diptych.tasks.heatmap import heat
 

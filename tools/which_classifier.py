@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from diptych import catalog
+from diptych.evaluation.pages import plots
 from diptych.metrics.significance import cliques, critical_difference, holm, mean_ranks
-from diptych.tasks import plots
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARDS, PAGE, FIGURES = ROOT / "results" / "boards", ROOT / "docs" / "which-classifier.md", ROOT / "docs" / "figures"

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diptych.core.backbone import Backbone
-    from diptych.tasks.export import Model
+    from diptych.tasks.model import Model
 
 
 def load(name: str = "lite", **options: object) -> Backbone:
-    """Load a backbone by name; see ``diptych.backbones.load.load`` for names and options."""
-    from diptych.backbones.load import load as load_backbone
+    """Load a backbone by name; see ``diptych.backbones.sources.load.load`` for names and options."""
+    from diptych.backbones.sources.load import load as load_backbone
 
     return load_backbone(name, **options)  # type: ignore[arg-type]
 
 
 def load_classifier(folder: str | Path, backbone: Backbone | None = None) -> Model:
-    """Load a classifier that ``diptych board classify --export`` wrote; see ``diptych.tasks.export.load``."""
-    from diptych.tasks.export import load as load_model
+    """Load a classifier that ``diptych board classify --export`` wrote; see ``diptych.tasks.model.load``."""
+    from diptych.tasks.model import load as load_model
 
     return load_model(folder, backbone)

@@ -1,7 +1,8 @@
-"""Finds systems by file name: ``diptych/methods/<verb>/<stem>.py`` holds the one system whose slug is the stem with dashes.
+"""Finds systems by file name: ``diptych/methods/<verb>/<stem>.py`` holds the one system whose slug is the stem with
+dashes.
 
-Cards are read from the built index ``catalog.json``, so listing systems loads no torch. It also says what the written proofs of the
-checkout reached, since results are not packaged. After a card, a file or a result changed:
+Cards are read from the built index ``catalog.json``, so listing systems loads no torch. It also says what the written
+proofs of the checkout reached, since results are not packaged. After a card, a file or a result changed:
 
     python -m diptych.catalog --write        rebuild the index
     python -m diptych.catalog --check        exit 1 if the index is not what files and results say
@@ -48,26 +49,32 @@ def find(slug: str) -> type[Method]:
     """Import and return the class of one system.
 
     Raises:
-        UsageError: there is no such slug (the three nearest are named), two systems share it, or an outsider's entry point is no system.
+        UsageError: there is no such slug (the three nearest are named), two systems share it, or an outsider's entry
+            point is no system.
     """
     places = _places()
     if slug not in places:
         near = difflib.get_close_matches(slug, places, n=3, cutoff=0.0)
-        raise UsageError(f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all.")
+        raise UsageError(
+            f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all."
+        )
     place = places[slug]
     found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
     if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
         raise UsageError(
-            f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that brings it."
+            f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
+            f"brings it."
         )
     return found
 
 
 def cards() -> list[dict[str, Any]]:
-    """Return the cards of all systems as plain data, sorted by slug, each with its "module" and "class", and its "result".
+    """Return the cards of all systems as plain data, sorted by slug, each with its "module" and "class", and its
+    "result".
 
-    "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where it is not shown),
-    "seeds" (their number), "datasets", "backbone" and "date". The stage that a proof is meant to reach is "planned_stage" of "proof".
+    "result" is None where no proof was written, as with outsiders; else "shown", "stage" (what was reached; None where
+    it is not shown), "seeds" (their number), "datasets", "backbone" and "date". The stage that a proof is meant to
+    reach is "planned_stage" of "proof".
 
     Raises:
         UsageError: as for ``find``.
@@ -85,10 +92,14 @@ def reached(card: Mapping[str, Any]) -> str:
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:
-    places: dict[str, dict[str, Any] | EntryPoint] = {card["slug"]: card for card in json.loads(INDEX.read_text(encoding="utf-8"))}
+    places: dict[str, dict[str, Any] | EntryPoint] = {
+        card["slug"]: card for card in json.loads(INDEX.read_text(encoding="utf-8"))
+    }
     for point in entry_points(group=GROUP):
         if point.name in places:
-            raise UsageError(f"Two systems are called {point.name!r}, one of them {point.value}: uninstall or rename one.")
+            raise UsageError(
+                f"Two systems are called {point.name!r}, one of them {point.value}: uninstall or rename one."
+            )
         places[point.name] = point
     return places
 
@@ -97,7 +108,9 @@ def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[s
     entry = {**method.card.as_dict(), "result": result, "module": method.__module__, "class": method.__name__}
     plain: dict[str, Any] = json.loads(json.dumps(entry))
     if plain["proof"] is not None:
-        plain["proof"]["planned_stage"] = plain["proof"].pop("stage")  # a plan is no result, and nobody shall read it as one
+        plain["proof"]["planned_stage"] = plain["proof"].pop(
+            "stage"
+        )  # a plan is no result, and nobody shall read it as one
     return plain
 
 
@@ -116,7 +129,13 @@ def _read_result(slug: str) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         about = {"seeds": len(found["seeds"]), "datasets": [d["dataset"] for d in found["datasets"]]}
-        return {"shown": found["shown"], "stage": found["stage"], **about, "backbone": found["backbone"], "date": found["date"][:10]}
+        return {
+            "shown": found["shown"],
+            "stage": found["stage"],
+            **about,
+            "backbone": found["backbone"],
+            "date": found["date"][:10],
+        }
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path} is no result of a proof: run 'diptych prove {slug} --overwrite'.") from None
 
@@ -125,22 +144,31 @@ def build() -> list[dict[str, Any]]:
     """Import every system file and return the index.
 
     Raises:
-        UsageError: a file does not hold exactly one system, its slug or verb is not its place, a slug occurs twice, or a result is none.
+        UsageError: a file does not hold exactly one system, its slug or verb is not its place, a slug occurs twice, or
+            a result is none.
     """
     index: dict[str, dict[str, Any]] = {}
     result = _results()
-    for module in sorted(m.name for m in pkgutil.walk_packages(diptych.methods.__path__, "diptych.methods.") if not m.ispkg):
+    for module in sorted(
+        m.name for m in pkgutil.walk_packages(diptych.methods.__path__, "diptych.methods.") if not m.ispkg
+    ):
         verb, stem = module.split(".")[-2:]
         found = [
-            c for _, c in inspect.getmembers(import_module(module), inspect.isclass) if issubclass(c, Method) and c.__module__ == module
+            c
+            for _, c in inspect.getmembers(import_module(module), inspect.isclass)
+            if issubclass(c, Method) and c.__module__ == module
         ]
         if len(found) != 1:
             raise UsageError(f"{module} holds {len(found)} systems: a file holds exactly one.")
         card = found[0].card
         if (card.slug, card.verb) != (stem.replace("_", "-"), verb):
-            raise UsageError(f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder.")
+            raise UsageError(
+                f"{module} has the card of {card.verb}/{card.slug}: slug and verb follow from file and folder."
+            )
         if card.slug in index:
-            raise UsageError(f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file.")
+            raise UsageError(
+                f"Two systems are called {card.slug!r}, in {index[card.slug]['module']} and {module}: rename one file."
+            )
         index[card.slug] = _entry(found[0], result(card.slug))
     return [index[slug] for slug in sorted(index)]
 
@@ -155,7 +183,9 @@ def main(arguments: list[str]) -> int:
         INDEX.write_text(text, encoding="utf-8")
         return 0
     if not INDEX.exists() or INDEX.read_text(encoding="utf-8") != text:
-        sys.stderr.write("catalog.json is not what the system files and results say: run python -m diptych.catalog --write.\n")
+        sys.stderr.write(
+            "catalog.json is not what the system files and results say: run python -m diptych.catalog --write.\n"
+        )
         return 1
     return 0
 

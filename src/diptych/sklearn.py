@@ -23,7 +23,8 @@ METHODS = ("gda", "linear-probe")
 
 
 class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A Gaussian discriminant or a logistic regression on unit embeddings, optionally added to the zero-shot classifier.
+    """A Gaussian discriminant or a logistic regression on unit embeddings, optionally added to the zero-shot
+    classifier.
 
         logits = z W^T + b                               z: a row of X, normalised
         logits = scale z head^T + alpha (z W^T + b)      with a head
@@ -35,12 +36,19 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         alpha: weight of what is fitted, beside a head; 0.1 is the paper's default without a search.
         c: inverse penalty of the linear probe, above 0.
 
-    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2. Differs: no views, no choice on val: search
+    Source: GDA: Wang et al. 2024, section 3; linear probe: Radford et al. 2021, section 3.2. Differs: no views, no
+        choice on val: search
     ``alpha`` and ``c`` with ``GridSearchCV``.
     """
 
     def __init__(
-        self, method: str = "gda", *, head: ArrayLike | None = None, scale: float = 100.0, alpha: float = 0.1, c: float = 1.0
+        self,
+        method: str = "gda",
+        *,
+        head: ArrayLike | None = None,
+        scale: float = 100.0,
+        alpha: float = 0.1,
+        c: float = 1.0,
     ) -> None:
         self.method = method
         self.head = head
@@ -52,7 +60,8 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Fit on (N, D) embeddings and their N labels.
 
         Raises:
-            ValueError: fewer than two classes, an unknown method, a head of another size, or values that are not finite.
+            ValueError: fewer than two classes, an unknown method, a head of another size, or values that are not
+                finite.
         """
         x, targets = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(targets)
@@ -65,7 +74,9 @@ class EmbeddingClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if k < 2:
             raise ValueError("A classifier needs at least two classes, and y holds only one class.")
         if self.head is not None and np.shape(self.head) != (k, x.shape[1]):
-            raise ValueError(f"head must be {(k, x.shape[1])}, a row for each of the sorted labels, and is {np.shape(self.head)}.")
+            raise ValueError(
+                f"head must be {(k, x.shape[1])}, a row for each of the sorted labels, and is {np.shape(self.head)}."
+            )
         z, labels = _unit(x), torch.from_numpy(codes.astype(np.int64))
         if self.method == "gda":
             means = class_means(z, labels, k)

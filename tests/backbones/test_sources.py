@@ -16,17 +16,17 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tests.support.checkpoints import FAMILIES, gap, into_hub_cache, openclip_model, vit
 
 from diptych.backbones import hub
-from diptych.backbones import load as load_module
-from diptych.backbones.load import load
+from diptych.backbones.sources import load as load_module
+from diptych.backbones.sources.load import load
 from diptych.backbones.spec import Stated
 from diptych.backbones.weights import layout, read_state
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.spec import PixelRecipe
 from diptych.data.scenes.compose import SceneRecipe, scene
 from diptych.data.scenes.sprites import SpriteBank
+from tests.support.checkpoints import FAMILIES, gap, into_hub_cache, openclip_model, vit
 
 Folder = Callable[..., Path]
 RECIPE = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -97,7 +97,8 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(openclip_folder: Fol
     state["text_projection"] = torch.zeros(16, 13)
     save_file(state, folder / "open_clip_model.safetensors")
     with pytest.raises(
-        DataError, match=r"1 missing \(visual.ln_post.weight\); 1 unexpected \(visual.extra\); 1 of another shape \(text_projection\)"
+        DataError,
+        match=r"1 missing \(visual.ln_post.weight\); 1 unexpected \(visual.extra\); 1 of another shape \(text_projection\)",
     ):
         load(f"local:{folder}")
 
@@ -137,7 +138,11 @@ def test_pixels_that_the_folder_does_not_state_are_demanded(silent: dict[str, An
     folder = openclip_folder("vit", preprocess_cfg=silent)
     with pytest.raises(UsageError, match="does not state the mean and std"):
         load(f"local:{folder}")
-    assert load(f"local:{folder}", stated=Stated(pixels=PixelRecipe(32, (0.5,) * 3, (0.5,) * 3))).spec.pixels.mean == (0.5, 0.5, 0.5)
+    assert load(f"local:{folder}", stated=Stated(pixels=PixelRecipe(32, (0.5,) * 3, (0.5,) * 3))).spec.pixels.mean == (
+        0.5,
+        0.5,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}", '{"model_cfg": {"embed_dim": 3}}'])
@@ -162,7 +167,9 @@ def test_quickgelu_by_name_contradicts_a_gelu_configuration(openclip_folder: Fol
     with pytest.raises(UsageError, match=r"activation \(open_clip_config.json: gelu, the folder's name: quick_gelu\)"):
         load(f"local:{folder}")
     for activation in ("gelu", "quick_gelu"):
-        assert load(f"local:{folder}", stated=Stated(activation=activation, override=True)).spec.activation == activation
+        assert (
+            load(f"local:{folder}", stated=Stated(activation=activation, override=True)).spec.activation == activation
+        )
     assert load(f"local:{openclip_folder('vit-quickgelu', 'my-openai')}").spec.activation == "quick_gelu"
 
 
@@ -197,7 +204,10 @@ def test_a_statement_that_contradicts_the_source(openclip_folder: Folder) -> Non
 
 def test_a_bare_file_states_nothing(openclip_folder: Folder) -> None:
     path = openclip_folder("vit") / "open_clip_model.safetensors"
-    with pytest.raises(UsageError, match=r"architecture, activation, pixel recipe: give .*NAME.architecture.*NAME.activation.*NAME.pixels"):
+    with pytest.raises(
+        UsageError,
+        match=r"architecture, activation, pixel recipe: give .*NAME.architecture.*NAME.activation.*NAME.pixels",
+    ):
         load(str(path))
     with pytest.raises(UsageError, match=r"its activation, pixel recipe: give"):
         load(f"ViT-B-32,{path}")
@@ -210,7 +220,9 @@ def test_a_bare_file_with_everything_stated(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "weights.safetensors"
     model = openclip_model(vit())
     save_file(model.state_dict(), path)
-    backbone = load(f"ViT-B-32,{path}", stated=Stated(activation="gelu", pixels=PixelRecipe(32, (0.5,) * 3, (0.5,) * 3)))
+    backbone = load(
+        f"ViT-B-32,{path}", stated=Stated(activation="gelu", pixels=PixelRecipe(32, (0.5,) * 3, (0.5,) * 3))
+    )
     assert (backbone.spec.architecture, backbone.spec.name) == ("ViT-B-32", f"local:{path}")
     with torch.no_grad():
         expected = model.eval().encode_text(open_clip.tokenize(["a cat"]))  # type: ignore[operator]
@@ -368,7 +380,9 @@ def test_cached_published_weights_load_offline(
     assert no_network == []
 
 
-def test_openai_downloads_are_found_beside_the_hub_and_checked(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openai_downloads_are_found_beside_the_hub_and_checked(
+    hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
     path = Path("~/.cache/clip/ViT-B-32.pt").expanduser()
     with pytest.raises(NotAvailable, match=r"ViT-B-32\.pt"):
@@ -380,7 +394,9 @@ def test_openai_downloads_are_found_beside_the_hub_and_checked(hub_cache: Path, 
 
 
 @pytest.mark.parametrize("scheme", ["hf-hub", "hf"])
-def test_a_cached_repository_in_open_clips_format(scheme: str, hub_cache: Path, openclip_folder: Folder, no_network: list[str]) -> None:
+def test_a_cached_repository_in_open_clips_format(
+    scheme: str, hub_cache: Path, openclip_folder: Folder, no_network: list[str]
+) -> None:
     into_hub_cache(hub_cache, "org/name", openclip_folder("siglip"))
     backbone = load(f"{scheme}:org/name", offline=True)
     assert backbone.spec.name == f"{scheme}:org/name"
@@ -388,7 +404,9 @@ def test_a_cached_repository_in_open_clips_format(scheme: str, hub_cache: Path, 
     assert no_network == []
 
 
-def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(tmp_path: Path, hub_cache: Path, no_network: list[str]) -> None:
+def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(
+    tmp_path: Path, hub_cache: Path, no_network: list[str]
+) -> None:
     from tests.support.checkpoints import small_tokenizer
 
     folder = tmp_path / "roberta"
@@ -403,7 +421,9 @@ def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(tmp_
     model = openclip_model(config)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     config["text_cfg"] = {**text, "hf_model_name": "roberta-base"}  # as published: a name on the hub
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": FAMILIES["vit"][1]}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": FAMILIES["vit"][1]})
+    )
     backbone = load(f"local:{folder}", offline=True)
     ids = backbone.text.inputs(["a photo of a cat"])
     with torch.no_grad():
@@ -423,7 +443,7 @@ def test_weights_are_required_unless_random_ones_are_asked_for() -> None:
 
 
 def test_tiny_says_when_it_is_not_shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(load_module, "__file__", str(tmp_path / "backbones" / "load.py"))
+    monkeypatch.setattr(load_module, "__file__", str(tmp_path / "backbones" / "sources" / "load.py"))
     with pytest.raises(NotAvailable, match="use lite"):
         load("tiny")
 
@@ -436,6 +456,8 @@ def test_tiny_ships_trained_and_is_an_ordinary_openclip_model() -> None:
     thing = scene(SceneRecipe(SpriteBank(("star", "circle"), ("red", "blue"))), 7, 0).objects[0]
     names = [f"{colour} {shape}" for colour in ("red", "blue") for shape in ("star", "circle")]
     with torch.no_grad():
-        text = torch.nn.functional.normalize(tiny.text.encode(tiny.text.inputs([f"a photo of a {n}." for n in names])), dim=-1)
+        text = torch.nn.functional.normalize(
+            tiny.text.encode(tiny.text.inputs([f"a photo of a {n}." for n in names])), dim=-1
+        )
         image = torch.nn.functional.normalize(tiny.image.encode(tiny.image.inputs([picture])), dim=-1)
     assert names[int((image @ text.T).argmax())] == f"{thing.colour} {thing.noun}"

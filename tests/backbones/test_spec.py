@@ -66,7 +66,12 @@ def test_recipes_from_plain_data() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"size": 8, "mean": 0.5}, {"size": 8, "mean": 0.5, "std": 0.5, "colour": 1}, {"size": 8, "mean": 0.5, "std": 0.5, "resize": "x"}],
+    [
+        {},
+        {"size": 8, "mean": 0.5},
+        {"size": 8, "mean": 0.5, "std": 0.5, "colour": 1},
+        {"size": 8, "mean": 0.5, "std": 0.5, "resize": "x"},
+    ],
 )
 def test_recipes_that_say_too_little_or_too_much(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="pixel recipe"):

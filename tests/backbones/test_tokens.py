@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.checkpoints import small_tokenizer
 
 from diptych.backbones.tokens import ClipBpe, HubTokens, NoTokens, escape, load_tokenizer, openclip_tokens, padded
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from tests.support.checkpoints import small_tokenizer
 
 BPE = ClipBpe()
 START, END = 49406, 49407

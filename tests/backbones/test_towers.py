@@ -17,17 +17,23 @@ import timm.models.vision_transformer as vit
 import torch
 import transformers as hf
 from open_clip.model import resize_pos_embed
-from tests.support.towers import IMAGES, PAD, Case, case, close, oc_image, oc_text, pixels, randomised, spec, timm_vit
 from timm.layers import AttentionPoolLatent
 from torch import Tensor, nn
 
 from diptych.backbones.towers.cut import attention_bias
 from diptych.backbones.towers.edits import fill, insert, keep_patches, overwrite, patch_count, remove
-from diptych.backbones.towers.kernels import external_attention, identity_attention, recording_attention, softmax_attention, value_attention
+from diptych.backbones.towers.kernels import (
+    external_attention,
+    identity_attention,
+    recording_attention,
+    softmax_attention,
+    value_attention,
+)
 from diptych.backbones.towers.of import tower_of
 from diptych.backbones.towers.pools import LatentPool
 from diptych.core.backbone import State
 from diptych.core.errors import MissingHook, UsageError
+from tests.support.towers import IMAGES, PAD, Case, case, close, oc_image, oc_text, pixels, randomised, spec, timm_vit
 
 INF = float("inf")
 TINY = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
@@ -77,7 +83,15 @@ def test_timm_positions_resize_as_its_dynamic_size_does(height: int, width: int,
 @pytest.mark.parametrize("rope", ["cat", "mixed", "dinov3"])
 @torch.no_grad()
 def test_rotary_positions_follow_the_grid(rope: str) -> None:
-    size = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 2, "num_heads": 4, "num_classes": 16, "attn_type": "rope"}
+    size = {
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 48,
+        "depth": 2,
+        "num_heads": 4,
+        "num_classes": 16,
+        "attn_type": "rope",
+    }
     options = {"use_rot_pos_emb": True, "rope_type": rope, "global_pool": "token"}
     fixed = randomised(eva.Eva(**size, **options))
     dynamic = randomised(eva.Eva(**size, **options, dynamic_img_size=True))
@@ -271,7 +285,9 @@ def test_minilm_is_the_real_one() -> None:
 
     assert close(out(batch["input_ids"]), expected)
     assert close(out({"ids": batch["input_ids"], "mask": batch["attention_mask"]}), expected)
-    assert not close(out({"ids": batch["input_ids"], "mask": torch.ones_like(batch["input_ids"])})[1:], expected[1:], 1e-2)
+    assert not close(
+        out({"ids": batch["input_ids"], "mask": torch.ones_like(batch["input_ids"])})[1:], expected[1:], 1e-2
+    )
 
 
 @torch.no_grad()
@@ -284,7 +300,13 @@ def test_a_mask_alone_tells_where_soft_prompts_end() -> None:
 def test_text_inputs_that_cannot_be_read_are_refused() -> None:
     c = case("open_clip CLIP text")
     embeds = c.tower.embed(c.x)
-    for x in ({}, {"mask": c.x}, {"ids": c.x, "attention_mask": c.x}, {"embeds": embeds}, {"embeds": embeds, "ids": c.x[:, :5]}):
+    for x in (
+        {},
+        {"mask": c.x},
+        {"ids": c.x, "attention_mask": c.x},
+        {"embeds": embeds},
+        {"embeds": embeds, "ids": c.x[:, :5]},
+    ):
         with pytest.raises(UsageError):
             c.tower.start(x)
     with pytest.raises(UsageError, match="more than"):
@@ -335,15 +357,33 @@ def test_a_state_without_weights_needs_an_attention_pool() -> None:
     [
         (lambda: nn.Linear(2, 2), "image", ""),
         (lambda: nn.Linear(2, 2), "text", ""),
-        (lambda: vit.VisionTransformer(img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=4, global_pool="max"), "image", ""),
-        (lambda: vit.VisionTransformer(img_size=32, embed_dim=48, depth=1, num_heads=4, block_fn=vit.ParallelScalingBlock), "image", ""),
+        (
+            lambda: vit.VisionTransformer(
+                img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=4, global_pool="max"
+            ),
+            "image",
+            "",
+        ),
+        (
+            lambda: vit.VisionTransformer(
+                img_size=32, embed_dim=48, depth=1, num_heads=4, block_fn=vit.ParallelScalingBlock
+            ),
+            "image",
+            "",
+        ),
         (lambda: oc_image("x", pool_type="none").module, "image", ""),
         (lambda: oc_image("x", attentional_pool="parallel", width=16, output_dim=16).module, "image", ""),
         (lambda: oc_image("x", scaled_cosine_attn=True).module, "image", ""),
         (lambda: oc_text("x", pool_type="none").module, "text", ""),
-        (lambda: hf.BertModel(hf.BertConfig(vocab_size=9, hidden_size=12, num_hidden_layers=1, is_decoder=True)), "text", "mean"),
         (
-            lambda: hf.SiglipModel(hf.SiglipConfig(vision_config=TINY | {"vision_use_head": False}, text_config=TINY | {"vocab_size": 9})),
+            lambda: hf.BertModel(hf.BertConfig(vocab_size=9, hidden_size=12, num_hidden_layers=1, is_decoder=True)),
+            "text",
+            "mean",
+        ),
+        (
+            lambda: hf.SiglipModel(
+                hf.SiglipConfig(vision_config=TINY | {"vision_use_head": False}, text_config=TINY | {"vocab_size": 9})
+            ),
             "image",
             "",
         ),
@@ -402,7 +442,13 @@ def test_a_latent_pool_with_a_position_table() -> None:
 
 @torch.no_grad()
 def test_bfloat16_towers_run() -> None:
-    for name in ("open_clip CLIP image", "open_clip CLIP text", "timm EVA-02, RoPE, SwiGLU", "HF SigLIP image", "XLM-R mean"):
+    for name in (
+        "open_clip CLIP image",
+        "open_clip CLIP text",
+        "timm EVA-02, RoPE, SwiGLU",
+        "HF SigLIP image",
+        "XLM-R mean",
+    ):
         c = case(name)
         half = Case(name, c.modality, copy.deepcopy(c.module).bfloat16(), c.x, c.forward, c.block, c.pooling)
         x = c.x.bfloat16() if c.modality == "image" else c.x
@@ -414,4 +460,6 @@ def test_bfloat16_towers_run() -> None:
 def test_importing_towers_imports_no_model_library() -> None:
     libraries = "open_clip", "timm", "transformers"
     code = f"import sys, diptych.backbones.towers.of, diptych.backbones.dense; print([m for m in {libraries} if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import ColourBackbone, colour_folder
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
+from tests.support.colours import ColourBackbone, colour_folder
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Answer:
 @pytest.fixture
 def diptych(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """Run the command line in this process with a backbone that knows colours, offline, with a cache of its own."""
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone(name=name))
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone(name=name))
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("COLUMNS", "120")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.support.colours import COLOURS, coloured
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.image_files import truncated
@@ -45,7 +46,7 @@ def test_groups(diptych: Cli, groups: Path) -> None:
 
 @pytest.fixture
 def pairs(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: DeepBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: DeepBackbone())
     for name in ("red", "blue"):
         coloured(tmp_path / f"{name}.png", name, 1)
     (tmp_path / "pairs.csv").write_text("image,title\nred.png,a <red> wall\nblue.png,a blue sea .\n")
@@ -83,7 +84,9 @@ def test_pairs_in_terminal_json_and_page(diptych: Cli, pairs: Path, monkeypatch:
         (["pairs", "pairs.csv", "--out", "p.pdf"], 2, ".html"),
     ],
 )
-def test_errors_are_one_sentence(diptych: Cli, groups: Path, pairs: Path, words: list[str], code: int, says: str) -> None:
+def test_errors_are_one_sentence(
+    diptych: Cli, groups: Path, pairs: Path, words: list[str], code: int, says: str
+) -> None:
     got = diptych("audit", *words)
     assert got.code == code
     assert says in got.err

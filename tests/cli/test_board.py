@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.colours import colour_folder, colour_pool
 
 Cli = Callable[..., Any]
@@ -93,7 +94,9 @@ def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkey
         (["{colours}", "--names", "a,b"], 2, "2 names for 5 classes"),
     ],
 )
-def test_errors(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str) -> None:
+def test_errors(
+    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, says: str
+) -> None:
     monkeypatch.delenv("DIPTYCH_DATA", raising=False)
     got = diptych("board", "classify", *[w.replace("{colours}", str(colours)) for w in words])
     assert (got.code, says in got.err) == (code, True), got.err
@@ -132,7 +135,11 @@ def test_rerun_gives_label_free_rows_their_own_photos(diptych: Cli, colours: Pat
     board, row = tmp_path / "out/board/board.json", next((tmp_path / "out/board/rows").glob("nola-head*.json"))
     written = json.loads(row.read_text())
     assert written["unlabelled"] == str(apart)
-    assert json.loads(board.read_text())["unlabelled"] == {"source": str(apart), "hash": written["unlabelled_hash"], "images": 15}
+    assert json.loads(board.read_text())["unlabelled"] == {
+        "source": str(apart),
+        "hash": written["unlabelled_hash"],
+        "images": 15,
+    }
     for path in (row, board):
         got = diptych("rerun", path, "--tolerance", "0")
         assert got.code == 0, got.out + got.err
@@ -141,7 +148,9 @@ def test_rerun_gives_label_free_rows_their_own_photos(diptych: Cli, colours: Pat
     assert (got.code, "not those of the result" in got.err) == (1, True)
 
 
-def test_prove_writes_the_result_and_says_when_nothing_is_shown(diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prove_writes_the_result_and_says_when_nothing_is_shown(
+    diptych: Cli, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     got = diptych("prove", "zero-shot", "--data", colours)
     assert got.code == 0
     assert "shown" in got.out
@@ -153,7 +162,7 @@ def test_prove_writes_the_result_and_says_when_nothing_is_shown(diptych: Cli, co
     assert "Not shown: 3 seeds, and the proof asks for 5." in few.err
     from tests.support.backbone import SmallBackbone
 
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: SmallBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: SmallBackbone())
     got = diptych("prove", "zero-shot", "--data", colours, "--seeds", "1,2,3", "--overwrite", "--json")
     assert got.code == 5
     assert got.data["shown"] is False

@@ -57,7 +57,10 @@ def test_prune_takes_the_oldest_first_and_says_so_before(diptych: Cli, used: Pat
     assert [s["space"] for s in told["removed"]] == [image["space"]]
     assert told["bytes_left"] == text["bytes"]
     assert len(diptych("cache", "list", "--json").data["spaces"]) == 2
-    assert f"would remove {image['space'][:12]}, 70 vectors" in diptych("cache", "prune", "--max-size", limit, "--dry-run").out
+    assert (
+        f"would remove {image['space'][:12]}, 70 vectors"
+        in diptych("cache", "prune", "--max-size", limit, "--dry-run").out
+    )
     got = diptych("cache", "prune", "--max-size", limit)
     assert got.code == 0
     assert got.out.startswith(f"removed {image['space'][:12]}, 70 vectors")
@@ -87,7 +90,9 @@ def test_prune_needs_a_size(diptych: Cli, used: Path) -> None:
     assert len(diptych("cache", "list", "--json").data["spaces"]) == 2
 
 
-def test_move_takes_embeddings_and_content_keys(diptych: Cli, used: Path, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_move_takes_embeddings_and_content_keys(
+    diptych: Cli, used: Path, colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = diptych("cache", "list", "--json").data["spaces"]
     assert "would move 2 spaces" in diptych("cache", "move", "new", "--dry-run").out
     assert not Path("new").exists()
@@ -96,7 +101,10 @@ def test_move_takes_embeddings_and_content_keys(diptych: Cli, used: Path, colour
     assert "DIPTYCH_CACHE=new" in got.out
     assert diptych("cache", "list", "--json").data["spaces"] == []
     assert diptych("cache", "list", "--cache", "new", "--json").data["spaces"] == before
-    assert sorted(p.name for p in used.iterdir()) == ["embeddings", "engines"]  # engines are made anew where they are missing
+    assert sorted(p.name for p in used.iterdir()) == [
+        "embeddings",
+        "engines",
+    ]  # engines are made anew where they are missing
     monkeypatch.setenv("DIPTYCH_CACHE", "new")
     with FileKeys(Path("new/keys.sqlite")) as keys:
         keys.key(next(colours.rglob("*.png")))
@@ -130,7 +138,16 @@ def test_a_shared_cache_is_read_first(diptych: Cli, used: Path, colours: Path, m
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0", 0), ("12", 12), ("500MB", 5 * 10**8), ("1.5 g", 1_500_000_000), ("2GiB", 2 * 2**30), ("3KI", 3072), ("1T", 10**12), ("7B", 7)],
+    [
+        ("0", 0),
+        ("12", 12),
+        ("500MB", 5 * 10**8),
+        ("1.5 g", 1_500_000_000),
+        ("2GiB", 2 * 2**30),
+        ("3KI", 3072),
+        ("1T", 10**12),
+        ("7B", 7),
+    ],
 )
 def test_sizes_are_read(text: str, count: int) -> None:
     assert size_of(text) == count
@@ -167,7 +184,10 @@ def test_prepared_encoders_are_listed_and_pruned_by_last_use(diptych: Cli, used:
     assert (large.name, 5002) in [(e["export"], e["bytes"]) for e in listed["engines"]]
     assert "5.0 kB" in diptych("cache", "list").out
     total = listed["bytes"] + sum(e["bytes"] for e in listed["engines"])
-    assert "would remove abababababab graph-torch-2.0, 5.0 kB" in diptych("cache", "prune", "--max-size", f"{total - 1}B", "--dry-run").out
+    assert (
+        "would remove abababababab graph-torch-2.0, 5.0 kB"
+        in diptych("cache", "prune", "--max-size", f"{total - 1}B", "--dry-run").out
+    )
     assert (large / "model.onnx").exists()
     left = diptych("cache", "prune", "--max-size", f"{total - 1}B", "--json").data
     assert left["bytes_left"] == total - 5002

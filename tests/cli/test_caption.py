@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.backbone import SmallBackbone
-from tests.support.colours import ColourBackbone, coloured
-from tests.support.image_files import truncated
-from tests.support.pictures import Pictures, picture
-from tests.support.small_clip import small_clip
 
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.methods.caption.maccap import MacCap
 from diptych.tasks.caption import caption, judge, measure
+from tests.support.backbone import SmallBackbone
+from tests.support.colours import ColourBackbone, coloured
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures, picture
+from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
 POOL: Evidence[Any] = Evidence(texts=TextPool({"": (Text("a red wall"), Text("a blue sea"))}))
@@ -39,7 +39,9 @@ def photos(tmp_path: Path) -> Path:
     coloured(tmp_path / "photos" / "r.png", "red", 1, noise=5.0)
     coloured(tmp_path / "photos" / "b.png", "blue", 2, noise=5.0)
     (tmp_path / "said.txt").write_text("a red wall\na blue sea\n\n")
-    (tmp_path / "photos.csv").write_text("path,caption_0,caption_1\nphotos/r.png,a red wall,red paint\nphotos/b.png,a blue sea,\n")
+    (tmp_path / "photos.csv").write_text(
+        "path,caption_0,caption_1\nphotos/r.png,a red wall,red paint\nphotos/b.png,a blue sea,\n"
+    )
     return tmp_path / "photos"
 
 
@@ -72,14 +74,16 @@ def test_a_judge_is_opened_and_compared_before_anything_is_trained(
     def trained(*words: Any, **more: Any) -> Any:
         raise AssertionError("it was trained")
 
-    monkeypatch.setattr("diptych.backbones.load.load", load)
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
     monkeypatch.setattr("diptych.tasks.caption.caption", trained)
     assert diptych("caption", photos, "--texts", "said.txt", "--judge", judge).code == code
 
 
-def test_sentences_that_are_cut_are_counted(diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentences_that_are_cut_are_counted(
+    diptych: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vit = small_clip(tmp_path / "vit")
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: vit)
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
     quick = {"queries": 2, "width": 16, "lm_width": 16, "layers": 1, "epochs": 1, "copies": 2, "tries": 1, "limit": 2}
     monkeypatch.setitem(MacCap.card.variants, "small", quick)  # type: ignore[arg-type]
     got = diptych("caption", photos, "--texts", "said.txt", "--method", "maccap", "--variant", "small", "--json")
@@ -101,7 +105,9 @@ def test_sentences_that_are_cut_are_counted(diptych: Cli, photos: Path, tmp_path
         (["photos.csv", "--texts", "said.txt", "--references", "caption_1"], 1, "has no caption"),
     ],
 )
-def test_errors_are_one_sentence(diptych: Cli, photos: Path, tmp_path: Path, words: list[str], code: int, says: str) -> None:
+def test_errors_are_one_sentence(
+    diptych: Cli, photos: Path, tmp_path: Path, words: list[str], code: int, says: str
+) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "other.csv").write_text("path,title\na,b\n")
     got = diptych("caption", *words)

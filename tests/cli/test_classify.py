@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
-from tests.support.image_files import bomb, empty, not_a_picture, truncated
 
 from diptych.core.errors import MissingEvidence, MissingHook
+from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
+from tests.support.image_files import bomb, empty, not_a_picture, truncated
 
 Cli = Callable[..., Any]
 NAMES = ",".join(COLOURS)
@@ -132,7 +132,20 @@ def test_flags_come_from_the_environment_too(diptych: Cli, photos: Path, monkeyp
 
 def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "pool.json").write_text(json.dumps(colour_pool()))
-    words = ("classify", photos, "--names", NAMES, "--method", "description", "--texts", "pool.json", "--reasons", "2", "-k", "1")
+    words = (
+        "classify",
+        photos,
+        "--names",
+        NAMES,
+        "--method",
+        "description",
+        "--texts",
+        "pool.json",
+        "--reasons",
+        "2",
+        "-k",
+        "1",
+    )
     got = diptych(*words, "--out", "why.html")
     assert got.code == 0, got.err
     lines = got.out.splitlines()
@@ -158,11 +171,25 @@ def test_reasons_in_terminal_json_and_html(diptych: Cli, photos: Path, tmp_path:
 def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, photos: Path) -> None:
     folder = colour_folder(tmp_path / "d", {"train": 20, "test": 4})
     made = diptych(
-        "board", "classify", folder, "--methods", "zero-shot,gda", "--shots", "2", "--seeds", "1", "--export", "best", "--out", "out"
+        "board",
+        "classify",
+        folder,
+        "--methods",
+        "zero-shot,gda",
+        "--shots",
+        "2",
+        "--seeds",
+        "1",
+        "--export",
+        "best",
+        "--out",
+        "out",
     )
     assert made.code == 0
     assert "diptych classify PHOTOS --model out/model" in made.out
-    got = diptych("classify", photos, "--model", "out/model", "--sets", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1")
+    got = diptych(
+        "classify", photos, "--model", "out/model", "--sets", "0.9", "--unknown-rate", "0.05", "--json", "-k", "1"
+    )
     assert got.code == 0
     assert {Path(p["path"]).stem: p["labels"][0]["label"] for p in got.data["predictions"]} == {n: n for n in COLOURS}
     assert all(Path(p["path"]).stem in p["set"] and p["unknown"] in (True, False) for p in got.data["predictions"])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.colours import coloured
 from tests.support.moving import video
 from tests.support.small_clip import small_clip
@@ -70,13 +71,15 @@ def test_a_backbone_is_tuned_kept_and_used(diptych: Cli, tmp_path: Path, monkeyp
             folder.mkdir(parents=True)
             for n in range(2):
                 coloured(folder / f"{n}.png", colour, 10 * clip + n + (100 if split == "test" else 0))
-    from diptych.backbones import openclip_sources
+    from diptych.backbones.sources import openclip_sources
 
     vit = small_clip(tmp_path / "vit")
     monkeypatch.setattr(
-        "diptych.backbones.load.load",
+        "diptych.backbones.sources.load.load",
         lambda name="lite", **more: (
-            vit if name == "lite" else openclip_sources.from_folder(Path(name.removeprefix("local:")), name, offline=True)
+            vit
+            if name == "lite"
+            else openclip_sources.from_folder(Path(name.removeprefix("local:")), name, offline=True)
         ),
     )
     got = diptych("extend", tmp_path / "set", "--frames", "2", "--epochs", "20", "--out", tmp_path / "tuned", "--json")

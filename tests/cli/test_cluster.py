@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import two_workers, write_tars
 
 from diptych.tasks.cluster import Cluster
+from tests.support.cluster_work import two_workers, write_tars
 
 pytestmark = [
     pytest.mark.slow,
@@ -85,7 +85,9 @@ def test_curate_metaclip(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     assert {**plans[0], "plan": ""} == {**plans[1], "plan": ""}
     assert (plans[1]["texts"], plans[1]["entries_met"]) == (503, 3)
     found = [
-        cli("curate", "apply", "pool.txt", "--plan", "1.parquet", "--t", "50", "--out", out, "--json", *asked, *more).data
+        cli(
+            "curate", "apply", "pool.txt", "--plan", "1.parquet", "--t", "50", "--out", out, "--json", *asked, *more
+        ).data
         for out, more in (("one", ()), ("many", ON))
     ]
     assert (found[0]["seen"], found[0]["kept"]) == (found[1]["seen"], found[1]["kept"])
@@ -104,7 +106,21 @@ def test_curate_clip_score(cli: Cli, handed: list[str], tmp_path: Path) -> None:
     assert {**plans[0], "plan": ""} == {**plans[1], "plan": ""}
     assert (plans[1]["pairs"], plans[1]["broken"]) == (20, 1)
     for n, more in enumerate(((), ON)):
-        done = cli("curate", "apply", tars, "--plan", "1.json", "--share", "0.5", "--out", str(n), "--cache", f"cache-{n}", *asked, *more)
+        done = cli(
+            "curate",
+            "apply",
+            tars,
+            "--plan",
+            "1.json",
+            "--share",
+            "0.5",
+            "--out",
+            str(n),
+            "--cache",
+            f"cache-{n}",
+            *asked,
+            *more,
+        )
         assert done.code == 3, "a picture is broken"
     one, many = rows(tmp_path / "0"), rows(tmp_path / "1")
     assert [(row["position"], row["filepath"]) for row in one] == [(row["position"], row["filepath"]) for row in many]

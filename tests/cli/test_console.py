@@ -1,4 +1,6 @@
-"""Tables as wide as the terminal; progress on stderr: a line within the first second, a bar on a terminal, nothing for what ends soon."""
+"""Tables as wide as the terminal; progress on stderr: a line within the first second, a bar on a terminal, nothing for
+what ends soon.
+"""
 
 from __future__ import annotations
 
@@ -85,4 +87,7 @@ def test_a_table_leaves_out_spare_columns_until_it_fits(
 
 def test_facts_have_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(["", ""], [("texts", "10"), ("matched", "9")], right=(1,))
-    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()] == [["texts", "10"], ["matched", "9"]]
+    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()] == [
+        ["texts", "10"],
+        ["matched", "9"],
+    ]

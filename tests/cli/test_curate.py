@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import write_tars
-from tests.support.colours import ColourBackbone, coloured
 
 from diptych.data.formats.tars import TarItem
+from tests.support.cluster_work import write_tars
+from tests.support.colours import ColourBackbone, coloured
 
 Cli = Callable[..., Any]
 
@@ -26,7 +26,9 @@ def test_plan_merge_and_apply(diptych: Cli, pool: Path, tmp_path: Path) -> None:
     assert got.code == 0
     assert (got.data["texts"], got.data["matched"], got.data["entries_met"]) == (501, 500, 2)
     assert diptych("curate", "plan", pool, "--metadata", "names.txt").code == 2
-    twice = diptych("curate", "plan", pool, "--metadata", "names.txt", "--merge", "plan.parquet", "--out", "two.parquet", "--json")
+    twice = diptych(
+        "curate", "plan", pool, "--metadata", "names.txt", "--merge", "plan.parquet", "--out", "two.parquet", "--json"
+    )
     assert twice.data["texts"] == 1002
     got = diptych("curate", "apply", pool, "--metadata", "names.txt", "--t", "50", "--json")
     assert got.code == 0
@@ -41,7 +43,7 @@ def test_plan_merge_and_apply(diptych: Cli, pool: Path, tmp_path: Path) -> None:
 def test_broken_items_are_named_and_the_exit_code_says_so(
     diptych: Cli, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     coloured(tmp_path / "red.png", "red", 0)
     rows = "".join(f",a cat {i}\n" for i in range(12))
     (tmp_path / "t.csv").write_text("filepath,title\nred.png,a red cat\n" + rows)
@@ -52,21 +54,35 @@ def test_broken_items_are_named_and_the_exit_code_says_so(
         assert "12 skipped:" in got.err
         assert "Row 2 of" in got.err
         assert "and 2 more" in got.err
-        got = diptych("curate", "apply", "t.csv", "--method", method, *words, "--plan", f"{method}.plan", "--out", method, "--json")
+        got = diptych(
+            "curate",
+            "apply",
+            "t.csv",
+            "--method",
+            method,
+            *words,
+            "--plan",
+            f"{method}.plan",
+            "--out",
+            method,
+            "--json",
+        )
         assert got.code == 3
         assert (got.data["seen"], got.data["kept"], got.data["broken"], len(got.data["skipped"])) == (13, 1, 12, 10)
         assert got.data["skipped"][0]["reason"] == "has no filepath or no title"
         assert "and 2 more" in got.err
 
 
-def test_metaclip_reads_no_picture_of_a_tar(diptych: Cli, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metaclip_reads_no_picture_of_a_tar(
+    diptych: Cli, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec, held = write_tars(tmp_path / "tars", 2, 5), set[str]()
     real = TarItem.text
     monkeypatch.setattr(TarItem, "text", lambda item, *a: held.update(item.members) or real(item, *a))
     assert diptych("curate", "plan", spec, "--metadata", "names.txt").code == 0
     got = diptych("curate", "apply", spec, "--metadata", "names.txt", "--json")
     assert (got.code, got.data["kept"], held) == (0, 10, {"txt"})
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     got = diptych("curate", "plan", spec, "--method", "clip-score", "--out", "scores", "--json")
     assert (got.code, got.data["broken"]) == (3, 1)  # its picture is
 

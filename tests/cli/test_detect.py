@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated
 from tests.support.scratches import scratched_folder
@@ -15,7 +16,7 @@ Cli = Callable[..., Any]
 
 @pytest.fixture
 def plate(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: DenseColours(name=name))
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: DenseColours(name=name))
     return scratched_folder(tmp_path / "plate", train=24, good=3, bad=3)
 
 
@@ -69,7 +70,11 @@ def test_the_board_shows_all_detectors(diptych: Cli, plate: Path, tmp_path: Path
         (["plate/test", "--object", "plate", "--rate", "0.1"], 2, "--normal"),
         (["plate/test", "--normal", "plate/train", "--rate", "0.01"], 1, "at least 101"),
         (["plate/test", "--normal", "plate/train", "--method", "gda"], 2, "no detector"),
-        (["plate/test", "--normal", "plate/train", "--method", "gaussian", "--object", "plate"], 2, "leave --object out"),
+        (
+            ["plate/test", "--normal", "plate/train", "--method", "gaussian", "--object", "plate"],
+            2,
+            "leave --object out",
+        ),
         (["plate/test", "--normal", "plate/train", "--method", "anomalyclip"], 1, "no image tower"),
     ],
 )

@@ -19,7 +19,9 @@ WORDS = ("--source", "a red circle", "--target", "a blue circle")
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training of a second."""
-    monkeypatch.setitem(deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1})  # type: ignore[arg-type]
+    monkeypatch.setitem(
+        deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
+    )  # type: ignore[arg-type]
 
 
 def test_pictures_json_and_a_kept_editor(diptych: Cli, tmp_path: Path) -> None:
@@ -29,7 +31,21 @@ def test_pictures_json_and_a_kept_editor(diptych: Cli, tmp_path: Path) -> None:
     assert "28 of 28 channels moved" in got.out
     with Image.open(tmp_path / "out" / "seed3-1.png") as sheet:
         assert sheet.size == (528, 256)
-    again = diptych("edit", *WORDS, "--count", "2", "--seed", "3", "--fitted", "kept", "--out", "other", "--threshold", "0", "--json")
+    again = diptych(
+        "edit",
+        *WORDS,
+        "--count",
+        "2",
+        "--seed",
+        "3",
+        "--fitted",
+        "kept",
+        "--out",
+        "other",
+        "--threshold",
+        "0",
+        "--json",
+    )
     assert again.data["generator"] == "factors"
     assert [p["name"] for p in again.data["pictures"]] == ["seed3-1", "seed3-2"]
     assert (tmp_path / "out" / "seed3-1.png").read_bytes() == (tmp_path / "other" / "seed3-1.png").read_bytes()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.colours import colour_folder
 
 from diptych.core.errors import UnreadableItem
 from diptych.tasks.export_gate import Gate, Parity
 from diptych.tasks.export_tower import Exported
+from tests.support.colours import colour_folder
 
 Cli = Callable[..., Any]
 
@@ -22,22 +22,40 @@ def test_a_backbone_that_no_graph_can_hold_is_one_sentence(diptych: Cli, tmp_pat
 
 @pytest.mark.parametrize(
     ("exported", "skipped", "code"),
-    [(0.5, (), 0), (0.5, (UnreadableItem("a.jpg", "truncated JPEG"),), 3), (0.49, (UnreadableItem("a.jpg", "truncated JPEG"),), 5)],
+    [
+        (0.5, (), 0),
+        (0.5, (UnreadableItem("a.jpg", "truncated JPEG"),), 3),
+        (0.49, (UnreadableItem("a.jpg", "truncated JPEG"),), 5),
+    ],
 )
 def test_all_is_shown_before_the_gate_closes(
     diptych: Cli, monkeypatch: pytest.MonkeyPatch, exported: float, skipped: tuple[UnreadableItem, ...], code: int
 ) -> None:
-    made = Exported(Path("out"), "onnx", {"image": Parity(9, 1.0, 1.0, 1.0, 1.0)}, {"text": "no"}, Gate(100, 0.5, exported, 0.003), skipped)
+    made = Exported(
+        Path("out"),
+        "onnx",
+        {"image": Parity(9, 1.0, 1.0, 1.0, 1.0)},
+        {"text": "no"},
+        Gate(100, 0.5, exported, 0.003),
+        skipped,
+    )
     monkeypatch.setattr("diptych.tasks.export_tower.export", lambda *given, **named: made)
     found = diptych("export", "lite", "--out", "out")
     assert found.code == code
-    assert f"top-1: 50.00 in torch, {100 * exported:.2f} exported, {100 * exported - 50:+.2f} points, over 100 images" in found.out
+    assert (
+        f"top-1: 50.00 in torch, {100 * exported:.2f} exported, {100 * exported - 50:+.2f} points, over 100 images"
+        in found.out
+    )
     assert "text: not exported (no)" in found.err
     assert ("a.jpg: truncated JPEG" in found.err) == bool(skipped)
     assert ("Top-1 falls from 50.00 to 49.00, more than 0.3 points: do not use out" in found.err) == (code == 5)
     data = diptych("export", "lite", "--out", "out", "--json")
     assert data.code == code
-    assert (data.data["gate"]["exported"], len(data.data["skipped"]), bool(data.data["broken"])) == (exported, len(skipped), code == 5)
+    assert (data.data["gate"]["exported"], len(data.data["skipped"]), bool(data.data["broken"])) == (
+        exported,
+        len(skipped),
+        code == 5,
+    )
 
 
 def test_usage_errors(diptych: Cli, tmp_path: Path) -> None:
@@ -47,7 +65,10 @@ def test_usage_errors(diptych: Cli, tmp_path: Path) -> None:
 
 def test_classify_says_which_engine_runs_and_keeps_torch_where_asked(diptych: Cli, tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"": 1})
-    assert "image encoder: torch, fp32; not onnxruntime fp32" in diptych("classify", folder, "--names", "red, green, blue").err
+    assert (
+        "image encoder: torch, fp32; not onnxruntime fp32"
+        in diptych("classify", folder, "--names", "red, green, blue").err
+    )
     assert "onnxruntime" not in diptych("classify", folder, "--names", "red, green, blue", "--engine", "torch").err
     assert diptych("classify", folder, "--names", "red, green, blue", "--engine", "tpu").code == 2
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from diptych.index.index import Index
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
-
-from diptych.features.index import Index
 
 Cli = Callable[..., Any]
 
 
 @pytest.fixture
 def photos(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     folder = tmp_path / "photos"
     for name in ("red", "green", "blue"):
         (folder / name).mkdir(parents=True)
@@ -52,15 +52,21 @@ def test_an_unchanged_folder_is_not_read_again_and_changes_additions_and_losses_
     import builtins
 
     plain = builtins.open
-    monkeypatch.setattr(builtins, "open", lambda f, *a, **k: (opened.append(f) if str(f).endswith(".png") else None) or plain(f, *a, **k))
-    monkeypatch.setattr(Path, "open", lambda f, *a, **k: (opened.append(f) if f.suffix == ".png" else None) or real(f, *a, **k))
+    monkeypatch.setattr(
+        builtins,
+        "open",
+        lambda f, *a, **k: (opened.append(f) if str(f).endswith(".png") else None) or plain(f, *a, **k),
+    )
+    monkeypatch.setattr(
+        Path, "open", lambda f, *a, **k: (opened.append(f) if f.suffix == ".png" else None) or real(f, *a, **k)
+    )
     for cache in ("cache", "new-cache"):  # also where nothing is remembered outside the index
         got = diptych("index", photos, "--out", "idx", "--json", "--cache", tmp_path / cache)
         assert (got.data["added"], got.data["unchanged"], got.data["encoded"]) == (0, 3, 0)
     assert opened == []
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
     Image.new("RGB", (31, 20), "yellow").save(photos / "red" / "red.png")
     Image.new("RGB", (30, 20), "blue").save(photos / "green" / "more.png")
@@ -89,7 +95,9 @@ def test_overlapping_inputs_are_taken_in_once_and_a_table_of_pictures_is_not_pru
     assert diptych("search", "idx", "red", "--json", "-k", "1").data["results"][0]["caption"] == "a red one"
 
 
-def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+def test_tables_bring_captions_and_metadata_to_filter_by_and_a_page_shows_pictures(
+    diptych: Cli, photos: Path, tmp_path: Path
+) -> None:
     (photos / "t.csv").write_text("path,caption,year\nred/red.png,blue,1990\ngreen/green.png,red,2001\n,green,1800\n")
     assert diptych("index", photos / "t.csv", "--out", "idx").code == 0
     assert paths(diptych("search", "idx", "red", "--json"))[0] == "red.png"

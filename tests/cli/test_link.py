@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from tests.support.colours import ColourBackbone
 
 from diptych.core.card import Card, Needs
 from diptych.core.data import Evidence
@@ -18,6 +17,7 @@ from diptych.core.run import Run
 from diptych.data.records import Records, open_records
 from diptych.methods.retrieve.string_matching import FittedStringMatching, StringMatching
 from diptych.tasks.link import _one_to_one, link
+from tests.support.colours import ColourBackbone
 
 Cli = Callable[..., Any]
 NAMES = ["north mill", "south mill", "old bakery", "new bakery", "river bank", "city bank", "iron works", "glass works"]
@@ -36,7 +36,14 @@ def test_names_are_linked_from_a_threshold_that_pairs_choose(diptych: Cli, table
     assert got.code == 0
     found = {(k["left"].rpartition("[")[2], k["right"].rpartition("[")[2]) for k in got.data["links"]}
     assert found == {(f"{i}]", f"{7 - i}]") for i in range(8)}  # "zzzzzz" stays alone
-    assert got.data["labelled"] == {"pairs": 6, "val": 6, "nearest_right": 1.0, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert got.data["labelled"] == {
+        "pairs": 6,
+        "val": 6,
+        "nearest_right": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+    }
     rows = list(csv.DictReader(Path("links.csv").read_text().splitlines()))
     assert len(rows) == 8
     assert rows[0]["left_text"] == "north mill"
@@ -138,8 +145,12 @@ def test_bad_input_is_one_sentence(diptych: Cli, tables: Path, words: list[str],
 def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
     diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: ColourBackbone())
-    lines = [f"{colour} thing {k},{colour}\n" for colour in ("red", "green", "blue", "yellow", "pink", "grey") for k in range(3)]
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
+    lines = [
+        f"{colour} thing {k},{colour}\n"
+        for colour in ("red", "green", "blue", "yellow", "pink", "grey")
+        for k in range(3)
+    ]
     (tmp_path / "t.csv").write_text("text,kind\n" + "".join(lines))
     got = diptych("board", "retrieve", "t.csv", "--entity", "kind", "--json")
     assert got.code == 0
@@ -152,7 +163,10 @@ def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
     wrong = diptych("board", "retrieve", "t.csv", "--out", "o")
     assert wrong.code == 1
     assert "--entity" in wrong.err
-    assert "no system of retrieve" in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err
+    assert (
+        "no system of retrieve"
+        in diptych("board", "retrieve", "t.csv", "--entity", "kind", "--methods", "gda", "--out", "o").err
+    )
     (tmp_path / "t.csv").write_text("text,kind\n" + "".join(lines[:3]))
     alone = diptych("board", "retrieve", "t.csv", "--entity", "kind", "--out", "o")
     assert alone.code == 1

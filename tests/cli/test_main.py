@@ -26,11 +26,18 @@ HEAVY = ("torch", "open_clip", "transformers", "sklearn", "pyarrow", "matplotlib
 def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     given = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "120", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "diptych.cli", *words], capture_output=True, text=True, env=given, check=False, timeout=120
+        [sys.executable, "-m", "diptych.cli", *words],
+        capture_output=True,
+        text=True,
+        env=given,
+        check=False,
+        timeout=120,
     )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["systems"], ["classify", "--help"], ["board", "classify", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["systems"], ["classify", "--help"], ["board", "classify", "--help"], ["--version"]]
+)
 def test_help_and_systems_load_nothing_heavy(words: list[str]) -> None:
     code = (
         f"import sys; from diptych.cli.main import main; sys.argv = ['diptych', *{words!r}]\n"
@@ -56,7 +63,10 @@ def test_missing_weights_offline_give_code_4(tmp_path: Path) -> None:
 def test_a_wrong_path_gives_code_2_in_one_line(tmp_path: Path) -> None:
     done = shell("classify", "/no/such/place", "--names", "a", DIPTYCH_CACHE=str(tmp_path))
     assert done.returncode == 2
-    assert done.stderr == "There is no file or folder /no/such/place: check the spelling, or try demo:photos or demo:clothes.\n"
+    assert (
+        done.stderr
+        == "There is no file or folder /no/such/place: check the spelling, or try demo:photos or demo:clothes.\n"
+    )
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -66,7 +76,9 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_no_color_is_honoured(tmp_path: Path) -> None:
-    assert "\x1b[" not in shell("systems", NO_COLOR="1", FORCE_COLOR="1").stdout.replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert "\x1b[" not in shell("systems", NO_COLOR="1", FORCE_COLOR="1").stdout.replace("\x1b[1m", "").replace(
+        "\x1b[0m", ""
+    )
     json.loads(shell("systems", "--json", FORCE_COLOR="1").stdout)
 
 
@@ -107,7 +119,9 @@ def test_surprises_are_one_sentence_and_code_1(diptych: Cli, monkeypatch: pytest
     monkeypatch.setattr("diptych.catalog.cards", surprise)
     got = diptych("systems")
     assert got.code == 1
-    assert got.err == "This should not happen, please report it: RuntimeError: the moon is full (--debug shows where).\n"
+    assert (
+        got.err == "This should not happen, please report it: RuntimeError: the moon is full (--debug shows where).\n"
+    )
 
 
 def test_ctrl_c_gives_code_130(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,9 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of 
 
 def measured(word: str, **more: str) -> tuple[str, int]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    said = subprocess.run([sys.executable, "-c", FAULTS, word], capture_output=True, text=True, check=True, env={**clean, **more}).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", FAULTS, word], capture_output=True, text=True, check=True, env={**clean, **more}
+    ).stdout
     return said.split()[0], int(said.split()[1])
 
 

@@ -17,11 +17,11 @@ from diptych.tasks import new_system
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
-PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/tasks/proofs")
+PLACES = ("src/diptych/methods/classify", "tests/methods/classify", "src/diptych/evaluation/proofs")
 WRITTEN = {
     "system": "src/diptych/methods/classify/my_idea2.py",
     "test": "tests/methods/classify/test_my_idea2.py",
-    "proof": "src/diptych/tasks/proofs/classify.py",
+    "proof": "src/diptych/evaluation/proofs/classify.py",
 }
 
 
@@ -45,14 +45,18 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place in ("src", "tests"):
         shutil.copytree(ROOT / place, root / place, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info"))
     shutil.copy(ROOT / "pyproject.toml", root)
-    out = within(root, "-m", "diptych.cli", "new-system", "my-idea2", "--verb", "classify", "--name", "MyIdea²", "--json")
+    out = within(
+        root, "-m", "diptych.cli", "new-system", "my-idea2", "--verb", "classify", "--name", "MyIdea²", "--json"
+    )
     assert json.loads(out) == WRITTEN
     return root
 
 
 def within(root: Path, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -65,9 +69,11 @@ def test_what_is_written_passes_what_every_system_must_pass(checkout: Path) -> N
     chosen = (WRITTEN["test"], "tests/contract/test_methods.py", "-k", "my_idea2 or my-idea2")
     found = within(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen)
     assert int(found.split(" passed")[0].split()[-1]) >= 6 + 14
-    code = "from diptych.tasks.proofs.classify import TRIALS; print(TRIALS['my-idea2'].claims[1].shots)"
+    code = "from diptych.evaluation.proofs.classify import TRIALS; print(TRIALS['my-idea2'].claims[1].shots)"
     assert within(checkout, "-c", code) == "16\n"
-    assert within(checkout, "-c", "import diptych; print(diptych.__file__)").startswith(str(checkout)), "all this ran in the copy"
+    assert within(checkout, "-c", "import diptych; print(diptych.__file__)").startswith(str(checkout)), (
+        "all this ran in the copy"
+    )
 
 
 @pytest.mark.slow
@@ -123,7 +129,9 @@ def test_what_it_refuses_leaves_no_trace(words: list[str], message: str, diptych
     assert files(bare) == before
 
 
-@pytest.mark.parametrize("text", [None, "", "TRIALS = {}\n", 'x = {\n    "fine": 1\n    }\n)\n', "    }\n)\n    }\n)\n"])
+@pytest.mark.parametrize(
+    "text", [None, "", "TRIALS = {}\n", 'x = {\n    "fine": 1\n    }\n)\n', "    }\n)\n    }\n)\n"]
+)
 def test_an_unknown_table_of_proofs_is_not_guessed_at(text: str | None, diptych: Cli, bare: Path) -> None:
     table = bare / PLACES[2] / "classify.py"
     table.unlink() if text is None else table.write_text(text)

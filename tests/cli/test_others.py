@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.colours import colour_folder
 
 from diptych import catalog
+from tests.support.colours import colour_folder
 
 Cli = Callable[..., Any]
 
@@ -73,7 +73,7 @@ def test_doctor_speaks_json_and_fails_where_the_backbone_does(diptych: Cli, monk
     def fail(name: str) -> None:
         raise RuntimeError("no weights")
 
-    monkeypatch.setattr("diptych.backbones.load.load", fail)
+    monkeypatch.setattr("diptych.backbones.sources.load.load", fail)
     got = diptych("doctor")
     assert got.code == 1
     assert "no weights" in got.out

@@ -15,7 +15,19 @@ Cli = Callable[..., Any]
 def test_texts_reach_every_part(diptych: Cli, colours: Path, tmp_path: Path) -> None:
     path = tmp_path / "pool.json"
     path.write_text(json.dumps(colour_pool()))
-    words = ("board", "few-shot", colours, "--methods", "zero-shot,description", "--shots", "1", "--seeds", "1", "--out", "out")
+    words = (
+        "board",
+        "few-shot",
+        colours,
+        "--methods",
+        "zero-shot,description",
+        "--shots",
+        "1",
+        "--seeds",
+        "1",
+        "--out",
+        "out",
+    )
     got = diptych(*words)
     assert got.code == 0
     label = "classification by description"

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
+from diptych.nn.dense.label_maps import Windows
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
-
-from diptych.features.dense import Windows
-from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 
 Cli = Callable[..., Any]
 
 
 @pytest.fixture
 def photo(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name="lite", **more: DenseColours(name=name))
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: DenseColours(name=name))
     (tmp_path / "photos").mkdir()
     halves("red", "blue", 600, 400).save(tmp_path / "photos" / "a.png")
     return tmp_path / "photos" / "a.png"
@@ -45,7 +45,9 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
 
 
 def test_background_and_json(diptych: Cli, photo: Path, tmp_path: Path) -> None:
-    got = diptych("segment", photo, "--names", "red", "--background", "blue, yellow", "--threshold", "0.3", "--json", "--out", "o")
+    got = diptych(
+        "segment", photo, "--names", "red", "--background", "blue, yellow", "--threshold", "0.3", "--json", "--out", "o"
+    )
     assert got.code == 0
     assert [a["label"] for a in got.data["photos"][0]["areas"]] in (["background", "red"], ["red", "background"])
     assert got.data["background"] == ["blue", "yellow"]
@@ -91,14 +93,26 @@ def test_prove_finds_its_photos_in_the_folder_of_diptych_data(
 def test_a_method_that_learns_asks_for_photos_and_takes_a_teacher(
     diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=3, steps=2))
-    monkeypatch.setattr("diptych.tasks.proofs.segment.load", lambda name: DenseColours(name=name))
+    monkeypatch.setattr(
+        CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=3, steps=2)
+    )
+    monkeypatch.setattr("diptych.tasks.segment.load", lambda name: DenseColours(name=name))
     asked = diptych("segment", photo, "--names", "red, blue", "--method", "clip-dinoiser")
     assert asked.code == 2
     assert "--unlabelled" in asked.err
     for i, (a, b) in enumerate((("red", "blue"), ("green", "yellow"))):
         halves(a, b).save(tmp_path / "photos" / f"{i}.png")
-    words = ("--names", "red, blue", "--method", "clip-dinoiser", "--unlabelled", tmp_path / "photos", "--teacher", "tiny", "--json")
+    words = (
+        "--names",
+        "red, blue",
+        "--method",
+        "clip-dinoiser",
+        "--unlabelled",
+        tmp_path / "photos",
+        "--teacher",
+        "tiny",
+        "--json",
+    )
     got = diptych("segment", photo, *words)
     assert got.code == 0
     assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
@@ -117,7 +131,9 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
     assert "tower" in got.data["missing"]["maskclip:tokens"]
     assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]
     assert [r["miou"] for r in got.data["rows"]] == sorted((r["miou"] for r in got.data["rows"]), reverse=True)
-    assert rows["chance", ""]["gain"]["miou"] == pytest.approx(rows["chance", ""]["miou"] - rows["maskclip", ""]["miou"])
+    assert rows["chance", ""]["gain"]["miou"] == pytest.approx(
+        rows["chance", ""]["miou"] - rows["maskclip", ""]["miou"]
+    )
     low, high = rows["chance", ""]["gain"]["ci95"]
     assert low <= rows["chance", ""]["gain"]["miou"] <= high < 0
     assert rows["maskclip", ""]["seeds"] == [1]

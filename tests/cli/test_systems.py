@@ -13,10 +13,22 @@ Cli = Callable[..., Any]
 
 
 def entry(slug: str, proof: dict[str, Any] | None, result: dict[str, Any] | None) -> dict[str, Any]:
-    return {**next(c for c in catalog.cards() if c["slug"] == "gda"), "slug": slug, "proof": proof, "result": result, "headlines": []}
+    return {
+        **next(c for c in catalog.cards() if c["slug"] == "gda"),
+        "slug": slug,
+        "proof": proof,
+        "result": result,
+        "headlines": [],
+    }
 
 
-PLAN = {"claim": "It gains.", "control": "Shuffled it does not.", "datasets": ["cats", "dogs"], "seeds": 5, "planned_stage": "reduced"}
+PLAN = {
+    "claim": "It gains.",
+    "control": "Shuffled it does not.",
+    "datasets": ["cats", "dogs"],
+    "seeds": 5,
+    "planned_stage": "reduced",
+}
 RESULT = {"shown": True, "stage": "reduced", "seeds": 5, "datasets": ["cats"], "backbone": "lite", "date": "2026-11-24"}
 CARDS = [
     entry("good", PLAN, RESULT),
@@ -34,7 +46,12 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
     lines = {words[0]: line for line in diptych("systems").out.splitlines() if (words := line.split())}
     assert "proof" in lines["system"]
-    for slug, words in (("good", "shown, reduced"), ("missed", "not shown"), ("idle", "not run"), ("free", "none planned")):
+    for slug, words in (
+        ("good", "shown, reduced"),
+        ("missed", "not shown"),
+        ("idle", "not run"),
+        ("free", "none planned"),
+    ):
         assert f" {words} " in lines[slug]
 
 

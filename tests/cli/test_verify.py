@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.colours import COLOURS, ColourBackbone, coloured
 
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_data
-from diptych.tasks import published
-from diptych.tasks.published import compare
+from diptych.evaluation import verify as published
+from diptych.evaluation.verify import compare
+from tests.support.colours import COLOURS, ColourBackbone, coloured
 
 Cli = Callable[..., Any]
-CLASSES = {"n01677366": "green", "n02009229": "blue", "n02119022": "red", "n12057211": "yellow"}  # iguana, heron, fox, slipper
+CLASSES = {
+    "n01677366": "green",
+    "n02009229": "blue",
+    "n02119022": "red",
+    "n12057211": "yellow",
+}  # iguana, heron, fox, slipper
 REAL = json.loads(published.ROWS.read_text(encoding="utf-8"))
 ROW = "ViT-B-32/openai"
 
@@ -54,14 +59,20 @@ def accuracy(photos: Path) -> float:
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def write(value: float, items: int = 60, dataset: str = "imagenet1k") -> None:
         datasets = {dataset: {"classes": len(CLASSES), "items": items}}
-        table = {"source": "a table", "datasets": datasets, "rows": [{"model": "ViT-B-32", "pretrained": "openai", dataset: value}]}
+        table = {
+            "source": "a table",
+            "datasets": datasets,
+            "rows": [{"model": "ViT-B-32", "pretrained": "openai", dataset: value}],
+        }
         (tmp_path / "rows.json").write_text(json.dumps(table))
         monkeypatch.setattr(published, "ROWS", tmp_path / "rows.json")
 
     return write
 
 
-def test_it_reaches_the_published_number(diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]) -> None:
+def test_it_reaches_the_published_number(
+    diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]
+) -> None:
     rows(accuracy + 0.004)
     got = diptych("verify", "--data", photos, "--backbone", ROW, "--json")
     assert got.code == 0
@@ -72,7 +83,9 @@ def test_it_reaches_the_published_number(diptych: Cli, photos: Path, accuracy: f
 
 
 @pytest.mark.parametrize("off", [0.006, -0.006, -0.3])
-def test_another_number_breaks_the_bound(off: float, diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]) -> None:
+def test_another_number_breaks_the_bound(
+    off: float, diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]
+) -> None:
     rows(accuracy + off)
     got = diptych("verify", "--data", photos, "--backbone", ROW)
     assert got.code == 5
@@ -82,7 +95,9 @@ def test_another_number_breaks_the_bound(off: float, diptych: Cli, photos: Path,
     assert diptych("verify", "--data", photos, "--backbone", ROW, "--tolerance", "0.31").code == 0
 
 
-def test_a_part_of_the_data_set_is_judged_by_its_interval(diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]) -> None:
+def test_a_part_of_the_data_set_is_judged_by_its_interval(
+    diptych: Cli, photos: Path, accuracy: float, rows: Callable[..., None]
+) -> None:
     rows(accuracy + 0.01, items=50000)
     got = diptych("verify", "--data", photos, "--backbone", ROW)
     assert got.code == 0
@@ -102,15 +117,19 @@ def test_local_weights_name_their_row(diptych: Cli, photos: Path, accuracy: floa
     assert diptych("verify", "--data", "absent", "--backbone", ROW).code == 4
 
 
-def test_missing_weights_offline_give_code_4(diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from diptych.backbones import load
+def test_missing_weights_offline_give_code_4(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from diptych.backbones.sources import load
 
     monkeypatch.undo()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    assert load.load.__module__ == "diptych.backbones.load"
-    got = diptych("verify", "--data", photos, "--backbone", "ViT-B-32/laion2b_s34b_b79k", "--cache", tmp_path / "cache", "--json")
+    assert load.load.__module__ == "diptych.backbones.sources.load"
+    got = diptych(
+        "verify", "--data", photos, "--backbone", "ViT-B-32/laion2b_s34b_b79k", "--cache", tmp_path / "cache", "--json"
+    )
     assert got.code == 4
     assert got.out == ""
     assert len(got.err.strip().splitlines()) == 1
@@ -147,7 +166,9 @@ def test_numbered_folders_follow_their_number(photos: Path, accuracy: float, row
     for wnid in CLASSES:
         (photos / wnid).rename(photos / str(place[wnid]))
     assert sorted(p.name for p in photos.iterdir()) == ["131", "277", "39", "986"], "as text, 131 comes before 39"
-    assert compare(open_data(photos), ColourBackbone(), Run(), row=ROW, dataset="imagenetv2").measured == pytest.approx(accuracy)
+    assert compare(open_data(photos), ColourBackbone(), Run(), row=ROW, dataset="imagenetv2").measured == pytest.approx(
+        accuracy
+    )
 
 
 def test_the_rows_are_published_weights_and_fractions() -> None:
@@ -160,7 +181,9 @@ def test_the_rows_are_published_weights_and_fractions() -> None:
         for dataset in REAL["datasets"]:
             name, value = published.published(f"{row['model']}/{row['pretrained']}", dataset)
             assert (name, value) == (f"{row['model']}/{row['pretrained']}", row[dataset])
-    assert published.published("ViT-B/32", "imagenet1k") == (ROW, 0.6332), "OpenAI's own name, whose activation the tag implies"
+    assert published.published("ViT-B/32", "imagenet1k") == (ROW, 0.6332), (
+        "OpenAI's own name, whose activation the tag implies"
+    )
     with pytest.raises(UsageError, match="no published row for openclip:RN50/openai"):
         published.published("RN50/openai", "imagenet1k")
     assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in REAL["datasets"])

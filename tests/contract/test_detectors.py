@@ -11,13 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.checkpoints import transformers_folder
-from tests.support.pictures import Pictures
-from tests.support.scratches import scratched
-from tests.support.small_clip import small_clip
 
 from diptych import catalog
-from diptych.backbones.load import load
+from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingPart
@@ -25,6 +21,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.checkpoints import transformers_folder
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched
+from tests.support.small_clip import small_clip
 
 CARDS = [card for card in catalog.cards() if card["verb"] == "detect"]
 SLUGS = [card["slug"] for card in CARDS]

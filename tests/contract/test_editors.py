@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.small_clip import small_clip
 
 from diptych import catalog
 from diptych.backbones.generators.factors import FactorGenerator
@@ -22,8 +21,11 @@ from diptych.core.errors import MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.small_clip import small_clip
 
-CARDS = [card for card in catalog.cards() if card["verb"] == "edit" and set(card["needs"]["parts"]) <= {"StyleGenerator"}]
+CARDS = [
+    card for card in catalog.cards() if card["verb"] == "edit" and set(card["needs"]["parts"]) <= {"StyleGenerator"}
+]
 SLUGS = [card["slug"] for card in CARDS]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
 SHORT = {"bank": 12, "passes": 2, "batch": 4, "width": 8, "probes": 2}
@@ -44,7 +46,9 @@ def make(slug: str, label: str | None = None) -> Editor:
     return method(**{**({} if label is None else method.card.variants[label]), **short})
 
 
-def edited(method: Editor, backbone: Backbone, seed: int = 0, source: str = "a red circle", target: str = "a blue circle") -> Edited:
+def edited(
+    method: Editor, backbone: Backbone, seed: int = 0, source: str = "a red circle", target: str = "a blue circle"
+) -> Edited:
     kit, run = Kit({"main": backbone, "generator": GENERATOR}), Run(seed=seed)
     return method.fit(kit, Evidence(), run).edit(EditAsk(source, target, styles=STYLES), run)
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.moving import clip_task
-from tests.support.visual_backbone import VisualBackbone
 
 from diptych import catalog
 from diptych.core.backbone import Backbone, Encoder, Space
@@ -22,6 +20,8 @@ from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.moving import clip_task
+from tests.support.visual_backbone import VisualBackbone
 
 CARDS = [card for card in catalog.cards() if card["verb"] == "extend"]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]

@@ -15,10 +15,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.deep_backbone import DeepBackbone
-from tests.support.pictures import Pictures, task
-from tests.support.visual_backbone import VisualBackbone
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
@@ -29,6 +25,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Method, Scores
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.backbone import SmallBackbone
+from tests.support.deep_backbone import DeepBackbone
+from tests.support.pictures import Pictures, task
+from tests.support.visual_backbone import VisualBackbone
 
 INDEX: list[dict[str, Any]] = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
 SLUGS = [card["slug"] for card in INDEX]
@@ -201,7 +201,9 @@ def test_permuting_classes_permutes_columns(slug: str) -> None:
     renamed = ClassNames(tuple(names.names[k] for k in order), names.templates)
     moved_evidence = dataclasses.replace(evidence, train=relabel(evidence.train), val=relabel(evidence.val))
     permuted = make(slug).fit(kit, renamed, moved_evidence, run).scores(test.items, run)
-    bound = 1e-2 if slug in DEEP else 1e-3  # a hundred steps through a tower amplify the rounding of sums in another order
+    bound = (
+        1e-2 if slug in DEEP else 1e-3
+    )  # a hundred steps through a tower amplify the rounding of sums in another order
     torch.testing.assert_close(permuted.values, plain.values[:, list(order)], rtol=bound, atol=bound)
 
 

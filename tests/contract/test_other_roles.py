@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.pictures import NAMES, Pictures, picture
-from tests.support.small_clip import small_clip
 
 from diptych import catalog
 from diptych.core.audit import Auditor, PairScorer
@@ -27,8 +25,12 @@ from diptych.core.kit import Kit
 from diptych.core.method import Method
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.pictures import NAMES, Pictures, picture
+from tests.support.small_clip import small_clip
 
-CARDS = [card for card in catalog.cards() if card["verb"] in ("audit", "curate", "caption") and not card["needs"]["parts"]]
+CARDS = [
+    card for card in catalog.cards() if card["verb"] in ("audit", "curate", "caption") and not card["needs"]["parts"]
+]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
 SLUGS = [card["slug"] for card in CARDS]
 SAID = ("a red fox", "two oak trees", "a tea cup on a table", "a sea horse")

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.record_work import records, table
-from tests.support.small_clip import small_clip
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
@@ -18,6 +16,8 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.record_work import records, table
+from tests.support.small_clip import small_clip
 
 CARDS = [card for card in catalog.cards() if card["verb"] == "retrieve"]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
@@ -56,7 +56,9 @@ def test_every_row_scores_alike_twice_alone_and_in_any_order(slug: str, label: s
     assert all(torch.equal(v, weights[k]) for k, v in vit.module().state_dict().items())
 
 
-@pytest.mark.parametrize(("slug", "label"), [r for r in ROWS if r != ("clippings", "")])  # trained towers are a space of their own
+@pytest.mark.parametrize(
+    ("slug", "label"), [r for r in ROWS if r != ("clippings", "")]
+)  # trained towers are a space of their own
 def test_state_round_trip(slug: str, label: str, vit: Backbone, tmp_path: Path) -> None:
     fitted = fit(slug, label, vit)
     portable.save(fitted, tmp_path / "fitted")

@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, picture
-from tests.support.small_clip import small_clip
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
@@ -24,7 +21,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Regions, Segmenter
 from diptych.core.run import Run
 from diptych.features import portable
-from diptych.features.dense import Windows, dense_map, label_map
+from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, picture
+from tests.support.small_clip import small_clip
 
 PARTS = {"Space": "teacher"}
 """Parts that the small CLIP can stand for -> the name that they go by."""
@@ -58,7 +58,9 @@ def parts(backbone: Backbone) -> Kit:
     return Kit({"main": backbone, **dict.fromkeys(PARTS.values(), backbone)})
 
 
-def regions(method: Segmenter, backbone: Backbone, photos: Pictures, names: ClassNames = NAMES, seed: int = 0) -> list[Regions]:
+def regions(
+    method: Segmenter, backbone: Backbone, photos: Pictures, names: ClassNames = NAMES, seed: int = 0
+) -> list[Regions]:
     run = Run(seed=seed)
     return list(method.fit(parts(backbone), names, Evidence(unlabelled=UNLABELLED), run).regions(photos, run))
 

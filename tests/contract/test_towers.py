@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import BUILDERS, IMAGES, PAD, TEXTS, Case, case, close, matrix
 from torch import Tensor
 
 from diptych.backbones.towers.edits import insert, keep_patches, patch_count, remove
@@ -20,6 +19,7 @@ from diptych.backbones.towers.kernels import (
     value_attention,
 )
 from diptych.core.backbone import State, Tower
+from tests.support.towers import BUILDERS, IMAGES, PAD, TEXTS, Case, case, close, matrix
 
 every = pytest.mark.parametrize("name", list(BUILDERS))
 
@@ -128,7 +128,9 @@ def test_order_of_patches_does_not_matter(name: str, stage: str) -> None:
     def shuffle(at: str, i: int, s: State) -> State:
         if at != stage or i != (1 if stage == "before" else 0):
             return s
-        order = [torch.randperm(patch_count(s), generator=torch.Generator().manual_seed(row)) for row in range(len(s.h))]
+        order = [
+            torch.randperm(patch_count(s), generator=torch.Generator().manual_seed(row)) for row in range(len(s.h))
+        ]
         return keep_patches(s, torch.stack(order))
 
     assert close(vectors(c, edit=shuffle), vectors(c), 2e-5)
@@ -180,7 +182,9 @@ def test_hidden_padding_does_not_change_a_vector(name: str) -> None:
         assert close(vectors(c, c.x[:1, :8]), plain[:1])
     assert close(vectors(c, {"ids": c.x, "mask": c.x != PAD}), plain)
     loud = {"ids": c.x, "embeds": torch.where((c.x == PAD)[..., None], 9.0, tower.embed(c.x))}
-    assert close(vectors(c, loud), plain) == (name != "open_clip text, CoCa CLS")  # whose released mask is one place off
+    assert close(vectors(c, loud), plain) == (
+        name != "open_clip text, CoCa CLS"
+    )  # whose released mask is one place off
 
 
 @pytest.mark.parametrize("name", [n for n in TEXTS if "CoCa" not in n])

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.train.test_pair import COLOURS, FIT, small, squares
 
 from diptych import catalog
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text
@@ -18,9 +17,10 @@ from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe, Trained
-from diptych.features.small_lm import SmallLM
+from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import WordIds
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.train.test_pair import COLOURS, FIT, small, squares
 
 INDEX = json.loads(catalog.INDEX.read_text(encoding="utf-8"))
 ROWS = [(c["slug"], v) for c in INDEX if c["verb"] in ("pretrain", "finetune") for v in c["variants"]]
@@ -70,7 +70,12 @@ def test_every_row_trains_and_gives_a_space_of_the_same_shape(slug: str, variant
 @pytest.mark.parametrize("slug", SLUGS)
 def test_same_seed_same_bits_and_global_state_is_untouched(slug: str) -> None:
     def state() -> list[Any]:
-        return [torch.get_rng_state().tolist(), repr(np.random.get_state()), torch.get_num_threads(), list(warnings.filters)]  # noqa: NPY002
+        return [
+            torch.get_rng_state().tolist(),
+            repr(np.random.get_state()),  # noqa: NPY002
+            torch.get_num_threads(),
+            list(warnings.filters),
+        ]
 
     one = train(make(slug), small())
     torch.rand(3)

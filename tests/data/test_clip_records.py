@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.colours import ColourBackbone, coloured
 
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
@@ -13,6 +12,7 @@ from diptych.data.clip_records import clip_records
 from diptych.features.clips import ClipSpace
 from diptych.tasks.index import index
 from diptych.tasks.search import Term, search
+from tests.support.colours import ColourBackbone, coloured
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych.data.foils import counted, foil, kinds
-from diptych.data.words import WordNet
+from diptych.data.wordnet import WordNet
 
 CAPTIONS = ("A dog chases a ball .", "The brown dog runs .")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.support.image_files import photo
 
 from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import ImageFiles, class_folder, image_paths
 from diptych.data.keys import FileKeys, hash_file
+from tests.support.image_files import photo
 
 
 def build(root: Path, *places: str) -> Path:
@@ -33,7 +33,15 @@ def test_image_files_are_samples(tmp_path: Path) -> None:
 
 
 def test_split_folders(tmp_path: Path) -> None:
-    build(tmp_path, "train/dog/1.png", "train/cat/2.png", "train/cat/1.png", "validation/cat/3.png", "Test/emu/4.png", "notes/x.png")
+    build(
+        tmp_path,
+        "train/dog/1.png",
+        "train/cat/2.png",
+        "train/cat/1.png",
+        "validation/cat/3.png",
+        "Test/emu/4.png",
+        "notes/x.png",
+    )
     (tmp_path / "labels.csv").write_text("not read")
     (tmp_path / "train/.hidden").mkdir()
     (tmp_path / "train/cat/readme.txt").write_text("not a picture")

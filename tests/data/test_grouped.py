@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
 from diptych.data.captioned import open_captioned
 from diptych.data.grouped import open_grouped
+from tests.support.image_files import photo
 
 
 def rows(folder: Path, text: str, name: str = "labels.csv") -> Path:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
-from tests.support import image_files as make
 
 from diptych.core.errors import UnreadableItem
 from diptych.core.spec import PixelRecipe
 from diptych.data.images import drafts, exif_orientation, open_image
 from diptych.data.load import demo_folder
 from diptych.data.pixels import fit
+from tests.support import image_files as make
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -43,7 +43,9 @@ def test_exif_orientation_is_applied_once(tmp_path: Path, kind: str, orientation
     got = open_image(path)
     with Image.open(path) as image:
         assert np.array_equal(pixels(got), np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
-    assert np.array_equal(pixels(got), np.asarray(ImageOps.exif_transpose(got))), "the orientation was left in the result"
+    assert np.array_equal(pixels(got), np.asarray(ImageOps.exif_transpose(got))), (
+        "the orientation was left in the result"
+    )
     assert got.size == ((30, 40) if orientation >= 5 else (40, 30))
 
 
@@ -120,7 +122,9 @@ def test_alpha_is_laid_on_white(tmp_path: Path, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["1", "L"])
 def test_grey_and_bilevel(tmp_path: Path, mode: str) -> None:
     make.gradient().convert(mode).save(tmp_path / "x.png")
-    assert np.array_equal(pixels(open_image(tmp_path / "x.png")), np.asarray(make.gradient().convert(mode).convert("RGB")))
+    assert np.array_equal(
+        pixels(open_image(tmp_path / "x.png")), np.asarray(make.gradient().convert(mode).convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png"])

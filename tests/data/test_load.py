@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.cluster_work import write_tars
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
 from diptych.data.classnames import read_names
 from diptych.data.load import demo_folder, open_data
+from tests.support.cluster_work import write_tars
+from tests.support.image_files import photo
 
 
 def test_folder_table_and_single_photo(tmp_path: Path) -> None:
@@ -27,7 +27,10 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
     assert by_range.classes == ()
     assert by_range.hash == by_folder.hash
     items = by_range.splits["test"].items
-    assert [items.name(i) for i in (0, 9)] == [f"{tmp_path}/tars/000.tar!0000000.png", f"{tmp_path}/tars/001.tar!0010004.png"]
+    assert [items.name(i) for i in (0, 9)] == [
+        f"{tmp_path}/tars/000.tar!0000000.png",
+        f"{tmp_path}/tars/001.tar!0010004.png",
+    ]
     assert [items.key(i) for i in range(5, 10)] == [one.splits["test"].items.key(i) for i in range(5)]
     assert items[0].size == (12, 12)
     with tarfile.open(tmp_path / "texts.tar", "w") as tar:
@@ -39,7 +42,8 @@ def test_plain_tars_are_photos_without_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"), [("absent", "There is no file or folder"), ("demo:cars", "no demo 'cars'"), (__file__, "neither a folder")]
+    ("spec", "message"),
+    [("absent", "There is no file or folder"), ("demo:cars", "no demo 'cars'"), (__file__, "neither a folder")],
 )
 def test_nothing_to_open(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):

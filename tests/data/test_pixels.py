@@ -5,12 +5,12 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from tests.support.image_files import gradient
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torchvision.transforms import v2
 
 from diptych.core.spec import PixelRecipe
 from diptych.data.pixels import fit, normalise, prepare
+from tests.support.image_files import gradient
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SIZES = [(451, 300), (300, 451), (64, 64), (63, 64), (65, 64), (32, 32), (200, 500), (203, 201), (7, 400), (1, 30)]
@@ -24,7 +24,9 @@ def noise(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("resize", ["shortest", "squash", "longest"])
 def test_same_bits_as_open_clip(resize: str, interpolation: str, size: int) -> None:
-    config = PreprocessCfg(size=size, mean=MEAN, std=STD, interpolation=interpolation, resize_mode=resize, fill_color=127)
+    config = PreprocessCfg(
+        size=size, mean=MEAN, std=STD, interpolation=interpolation, resize_mode=resize, fill_color=127
+    )
     theirs = image_transform_v2(config, is_train=False)
     recipe = PixelRecipe(size, MEAN, STD, interpolation, resize, fill=127)  # type: ignore[arg-type]
     for width, height in SIZES:
@@ -40,13 +42,18 @@ def test_same_bits_as_timm_with_a_crop(size: int, crop: float) -> None:
     theirs = transforms_imagenet_eval(size, crop, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     recipe = PixelRecipe(size, (0.5,) * 3, (0.5,) * 3, crop=crop)
     for width, height in SIZES:
-        assert np.array_equal(prepare(noise(width, height), recipe), theirs(noise(width, height)).numpy()), (width, height)
+        assert np.array_equal(prepare(noise(width, height), recipe), theirs(noise(width, height)).numpy()), (
+            width,
+            height,
+        )
 
 
 def test_same_pixels_as_torchvision() -> None:
     theirs = v2.Compose([v2.Resize(64, v2.InterpolationMode.BICUBIC), v2.CenterCrop(64)])
     for width, height in SIZES:
-        assert np.array_equal(np.asarray(fit(noise(width, height), PixelRecipe(64, MEAN, STD))), np.asarray(theirs(noise(width, height))))
+        assert np.array_equal(
+            np.asarray(fit(noise(width, height), PixelRecipe(64, MEAN, STD))), np.asarray(theirs(noise(width, height)))
+        )
 
 
 def test_strips_stay_small_and_near() -> None:
@@ -64,7 +71,9 @@ def test_longest_keeps_a_line_of_a_strip() -> None:
 
 def test_other_modes_are_converted_first() -> None:
     grey = gradient().convert("P")
-    assert np.array_equal(prepare(grey, PixelRecipe(32, MEAN, STD)), prepare(grey.convert("RGB"), PixelRecipe(32, MEAN, STD)))
+    assert np.array_equal(
+        prepare(grey, PixelRecipe(32, MEAN, STD)), prepare(grey.convert("RGB"), PixelRecipe(32, MEAN, STD))
+    )
 
 
 def test_input_is_not_written() -> None:

@@ -17,8 +17,16 @@ from diptych.data.pools import class_texts, pair_texts, pool_of, read_pool, ship
 WHOLE = {
     "schema": 1,
     "datasets": ["mine"],
-    "descriptions": {"writer": "w", "prompt": "p", "date": "2026-11-24", "texts": {"cat": [" soft fur ", "whiskers"], "dog": []}},
-    "pairs": {"writer": "v", "texts": {"cat | dog": [{"attribute": "ears", "texts": ["a cat's ears", "a dog's ears"]}]}},
+    "descriptions": {
+        "writer": "w",
+        "prompt": "p",
+        "date": "2026-11-24",
+        "texts": {"cat": [" soft fur ", "whiskers"], "dog": []},
+    },
+    "pairs": {
+        "writer": "v",
+        "texts": {"cat | dog": [{"attribute": "ears", "texts": ["a cat's ears", "a dog's ears"]}]},
+    },
 }
 
 
@@ -48,7 +56,10 @@ def test_a_bare_object_of_lists_is_read(tmp_path: Path) -> None:
 
 def test_one_object_of_descriptions_is_read(tmp_path: Path) -> None:
     pool = read_pool(written(tmp_path, WHOLE["descriptions"]))
-    assert pool.texts.texts == {"cat": (Text("soft fur", "w", "p", "2026-11-24"), Text("whiskers", "w", "p", "2026-11-24")), "dog": ()}
+    assert pool.texts.texts == {
+        "cat": (Text("soft fur", "w", "p", "2026-11-24"), Text("whiskers", "w", "p", "2026-11-24")),
+        "dog": (),
+    }
 
 
 def test_the_hash_follows_the_texts_and_not_their_order_in_the_file(tmp_path: Path) -> None:
@@ -85,7 +96,9 @@ def test_a_broken_file_is_named(tmp_path: Path, value: Any, message: str) -> Non
         read_pool(written(tmp_path, value))
 
 
-def test_another_schema_an_absent_file_and_a_large_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_schema_an_absent_file_and_a_large_one_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UsageError, match="schema 2"):
         read_pool(written(tmp_path, {"schema": 2}))
     with pytest.raises(UsageError, match="no file"):
@@ -100,7 +113,10 @@ def test_another_schema_an_absent_file_and_a_large_one_are_refused(tmp_path: Pat
 def test_classes_find_their_texts_by_name(tmp_path: Path) -> None:
     evidence: Evidence[Any] = Evidence(texts=read_pool(written(tmp_path, WHOLE)).texts)
     assert class_texts(evidence, ClassNames(("dog", "cat"))) == ((), ("soft fur", "whiskers"))
-    assert pair_texts(evidence, ClassNames(("dog", "cat"))) == {"cat | dog": ("a cat's ears",), "dog | cat": ("a dog's ears",)}
+    assert pair_texts(evidence, ClassNames(("dog", "cat"))) == {
+        "cat | dog": ("a cat's ears",),
+        "dog | cat": ("a dog's ears",),
+    }
     assert pair_texts(evidence, ClassNames(("dog",))) == {}
     with pytest.raises(MissingEvidence, match="no list for 'cow', 'ewe'"):
         class_texts(evidence, ClassNames(("dog", "cow", "ewe")))
@@ -136,7 +152,10 @@ def test_each_side_of_a_shipped_pair_names_its_own_class(name: str) -> None:
         if " | " in key:
             assert 2 <= len(values) <= 3
             own = key.split(" | ")[0]
-            assert all(v.value.startswith((f"A photo of a {own} ", f"A photo of an {own} ", f"A photo of {own} ")) for v in values), key
+            assert all(
+                v.value.startswith((f"A photo of a {own} ", f"A photo of an {own} ", f"A photo of {own} "))
+                for v in values
+            ), key
 
 
 def test_the_demo_has_a_pool_for_its_classes() -> None:

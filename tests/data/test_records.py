@@ -41,7 +41,9 @@ def test_a_folder_gives_all_pictures_below_it(photos: Path) -> None:
 
 
 def test_a_table_gives_pictures_texts_and_typed_facts(photos: Path) -> None:
-    (photos / "t.csv").write_text("path,caption,year,code,note\na.jpg,a red one,1990,007,x\n,only words,2001,12,\ntrip/b.jpg,,1991,3,y\n")
+    (photos / "t.csv").write_text(
+        "path,caption,year,code,note\na.jpg,a red one,1990,007,x\n,only words,2001,12,\ntrip/b.jpg,,1991,3,y\n"
+    )
     found = open_records(str(photos / "t.csv"))
     assert found.texts == ("a red one", "only words", None)
     assert found.places == (0, None, 1)
@@ -74,7 +76,9 @@ def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
     assert found.facts == ({"year": 3}, {})
     assert found.names[0].endswith("p.tar!x/1.jpg")
     assert np.asarray(found.images[0])[0, 0, 0] > 200
-    pq.write_table(pa.table({"image": [{"bytes": jpeg("red"), "path": None}], "caption": ["r"], "n": [4]}), tmp_path / "p.parquet")
+    pq.write_table(
+        pa.table({"image": [{"bytes": jpeg("red"), "path": None}], "caption": ["r"], "n": [4]}), tmp_path / "p.parquet"
+    )
     rows = open_records(str(tmp_path / "p.parquet"))
     assert (rows.texts, rows.facts) == (("r",), ({"n": 4},))
     both = joined((found, rows))
@@ -96,7 +100,9 @@ def test_of_records_of_one_name_the_last_is_kept(photos: Path) -> None:
     assert parts[0].distinct() is parts[0]
 
 
-def test_the_root_of_a_source_begins_the_names_of_its_records(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_of_a_source_begins_the_names_of_its_records(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (photos / "t.csv").write_text("pic,caption\na.jpg,a red one\n")
     (photos / "words.jsonl").write_text('{"caption": "only words"}\n')
     (photos / "named.csv").write_text("path,caption\n,no picture yet\n")

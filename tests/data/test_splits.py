@@ -18,7 +18,10 @@ def data(**sizes: int) -> LabelledData:
     splits = {}
     for split, n in sizes.items():
         pairs = [(f"{split} {k} {i}", k) for i in range(n) for k in range(3)]
-        splits[split] = Table(Texts(tuple(text for text, _ in pairs)), {"label": label_column([str(k) for _, k in pairs], ("0", "1", "2"))})
+        splits[split] = Table(
+            Texts(tuple(text for text, _ in pairs)),
+            {"label": label_column([str(k) for _, k in pairs], ("0", "1", "2"))},
+        )
     return LabelledData("toy", ("0", "1", "2"), splits)
 
 
@@ -59,7 +62,9 @@ def test_every_item_is_drawn_equally_often() -> None:
 def test_skip_continues_the_draw() -> None:
     labels = np.repeat(np.arange(3), 10)
     whole = few_shot(labels, 6, seed=3)
-    assert set(whole.tolist()) == set(few_shot(labels, 4, seed=3).tolist()) | set(few_shot(labels, 2, seed=3, skip=4).tolist())
+    assert set(whole.tolist()) == set(few_shot(labels, 4, seed=3).tolist()) | set(
+        few_shot(labels, 2, seed=3, skip=4).tolist()
+    )
 
 
 def test_no_shots() -> None:
@@ -81,7 +86,9 @@ def test_full_takes_all_of_val() -> None:
 
 @pytest.mark.parametrize("sizes", [{"train": 20, "test": 2}, {"train": 20, "val": 2}])
 @pytest.mark.parametrize(("rule", "size"), [("coop", 12), ("full", 12)])
-def test_without_a_spare_split_choices_are_made_on_undrawn_train_items(sizes: dict[str, int], rule: str, size: int) -> None:
+def test_without_a_spare_split_choices_are_made_on_undrawn_train_items(
+    sizes: dict[str, int], rule: str, size: int
+) -> None:
     got = draw(data(**sizes), 16, seed=0, val=rule)  # type: ignore[arg-type]
     assert len(got.val) == size
     assert got.chosen_on == "train"
@@ -92,7 +99,11 @@ def test_without_a_spare_split_choices_are_made_on_undrawn_train_items(sizes: di
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [({"test": 3}, "no train split"), ({"train": 3}, "only a train split"), ({"train": 4, "test": 1}, "no train item left after 4 shots")],
+    [
+        ({"test": 3}, "no train split"),
+        ({"train": 3}, "only a train split"),
+        ({"train": 4, "test": 1}, "no train item left after 4 shots"),
+    ],
 )
 def test_draws_that_cannot_be(sizes: dict[str, int], message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -113,7 +124,9 @@ def test_of_classes_counts_anew() -> None:
     table = data(test=2).splits["test"]
     new = of_classes(table, (2, 0))
     assert texts(new) == {"test 0 0", "test 0 1", "test 2 0", "test 2 1"}
-    assert all(int(t.split()[1]) == (2, 0)[k] for t, k in zip([new.items[i] for i in range(4)], new.labels(), strict=True))
+    assert all(
+        int(t.split()[1]) == (2, 0)[k] for t, k in zip([new.items[i] for i in range(4)], new.labels(), strict=True)
+    )
 
 
 @pytest.mark.data

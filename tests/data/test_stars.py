@@ -5,12 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import median_abs_deviation
-from tests.support.stars import star, stars
 
 from diptych.core.data import Samples
 from diptych.core.errors import DataError
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.stars import Stars, absolute_magnitude, curve_channels, one_band, paired_anew, refuse_overlap, spectrum_channels, window
+from diptych.data.stars import (
+    Stars,
+    absolute_magnitude,
+    curve_channels,
+    one_band,
+    paired_anew,
+    refuse_overlap,
+    spectrum_channels,
+    window,
+)
+from tests.support.stars import star, stars
 
 TIME = np.array([5.0, 1.0, 2.0, 2.0, 9.0])
 CURVE = LightCurve(TIME, np.array([3.0, 1.0, 7.0, 7.0, 2.0]), np.full(5, 0.5))

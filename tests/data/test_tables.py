@@ -5,7 +5,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
 from diptych.data.captions import captions
@@ -13,6 +12,7 @@ from diptych.data.folders import class_folder
 from diptych.data.formats.huggingface import CAPTION_COLUMNS
 from diptych.data.load import open_data
 from diptych.data.tables import read_table
+from tests.support.image_files import photo
 
 ROWS = [("train/cat/0.png", "cat", "train"), ("train/dog/1.png", "dog", "train"), ("test/cat/2.png", "cat", "test")]
 
@@ -54,7 +54,11 @@ def test_without_split_and_label(root: Path) -> None:
 @pytest.mark.parametrize("column", CAPTION_COLUMNS)
 def test_captions_are_read_beside_labels(root: Path, suffix: str, column: str) -> None:
     said = (" a cat on a mat ", "", "a cat asleep")
-    place = write(root / f"t{suffix}", ("path", "label", "split", column), [(*row, text) for row, text in zip(ROWS, said, strict=True)])
+    place = write(
+        root / f"t{suffix}",
+        ("path", "label", "split", column),
+        [(*row, text) for row, text in zip(ROWS, said, strict=True)],
+    )
     data = read_table(place)
     assert data.splits["train"].columns["captions"].kind == "captions"
     assert data.splits["train"].columns["captions"].values == (("a cat on a mat",), ())
@@ -73,14 +77,18 @@ def test_captions_need_no_labels_and_the_first_column_counts(root: Path) -> None
 
 def test_lists_of_captions_in_parquet(root: Path) -> None:
     said = [["one", None, " two ", ""], None, []]
-    pq.write_table(pa.table({"path": [r[0] for r in ROWS], "sentences": pa.array(said, pa.list_(pa.string()))}), root / "t.parquet")
+    pq.write_table(
+        pa.table({"path": [r[0] for r in ROWS], "sentences": pa.array(said, pa.list_(pa.string()))}), root / "t.parquet"
+    )
     assert read_table(root / "t.parquet").splits["test"].columns["captions"].values == (("one", "two"), (), ())
 
 
 def test_without_a_caption_column_there_are_none(root: Path) -> None:
-    assert set(read_table(write(root / "t.csv", ("path", "label", "title"), [(*r[:2], "x") for r in ROWS])).splits["test"].columns) == {
-        "label"
-    }
+    assert set(
+        read_table(write(root / "t.csv", ("path", "label", "title"), [(*r[:2], "x") for r in ROWS]))
+        .splits["test"]
+        .columns
+    ) == {"label"}
 
 
 def test_whole_numbers_are_sorted_as_numbers(root: Path) -> None:
@@ -111,13 +119,16 @@ def test_a_neighbour_that_begins_alike_is_outside(root: Path) -> None:
         (("path", "split"), [("a.png", "dev")], "split 'dev'"),
     ],
 )
-def test_tables_that_cannot_be_used(tmp_path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]], message: str) -> None:
+def test_tables_that_cannot_be_used(
+    tmp_path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_table(write(tmp_path / "t.csv", head, rows))
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("t.csv", b"path,label\n\xff\xfe,a"), ("t.csv", b'path\n"open'), ("t.parquet", b"PAR1 nonsense")]
+    ("name", "content"),
+    [("t.csv", b"path,label\n\xff\xfe,a"), ("t.csv", b'path\n"open'), ("t.parquet", b"PAR1 nonsense")],
 )
 def test_damaged_tables(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

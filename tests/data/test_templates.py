@@ -21,7 +21,9 @@ def test_the_fields_sets() -> None:
 def test_slots_mean_the_same(tmp_path: Path, slot: str) -> None:
     (tmp_path / "t.txt").write_text(f"a photo of a {slot}.\n\nart of {slot}\n")
     (tmp_path / "t.json").write_text(json.dumps([f"a photo of a {slot}.", f"art of {slot}"]))
-    assert read_templates(tmp_path / "t.txt") == read_templates(tmp_path / "t.json") == ("a photo of a {}.", "art of {}")
+    assert (
+        read_templates(tmp_path / "t.txt") == read_templates(tmp_path / "t.json") == ("a photo of a {}.", "art of {}")
+    )
 
 
 def test_clip_benchmark_file() -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
-from tests.support.image_files import gradient
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as F
 
 from diptych.data.views import TIP_VIEWS, ViewRecipe
+from tests.support.image_files import gradient
 
 
 def test_defaults_are_the_papers() -> None:
@@ -35,7 +35,9 @@ def test_boxes_are_distributed_as_torchvisions() -> None:
     ours = np.array([TIP_VIEWS.box(width, height, "k", d) for d in range(n)], dtype=float)
     torch.manual_seed(0)
     blank = Image.new("RGB", (width, height))
-    theirs = np.array([RandomResizedCrop.get_params(blank, [0.5, 1.0], [3 / 4, 4 / 3]) for _ in range(n)], dtype=float)  # top, left, h, w
+    theirs = np.array(
+        [RandomResizedCrop.get_params(blank, [0.5, 1.0], [3 / 4, 4 / 3]) for _ in range(n)], dtype=float
+    )  # top, left, h, w
     for mine, other in ((0, 1), (1, 0), (2, 3), (3, 2)):
         assert stats.ks_2samp(ours[:, mine], theirs[:, other]).statistic < 0.05
     assert abs(ours[:, 4].mean() - 0.5) < 0.03
@@ -60,7 +62,10 @@ def test_a_draw_is_fixed_by_key_name_and_number() -> None:
 
 def test_draws_do_not_change_between_versions() -> None:
     """The cache outlives the process: these boxes were written down when the cache was born."""
-    assert [tuple(TIP_VIEWS.box(200, 100, "0" * 64, d)) for d in range(2)] == [(80, 1, 101, 99, False), (33, 0, 133, 100, True)]
+    assert [tuple(TIP_VIEWS.box(200, 100, "0" * 64, d)) for d in range(2)] == [
+        (80, 1, 101, 99, False),
+        (33, 0, 133, 100, True),
+    ]
 
 
 def test_the_global_generator_is_left_alone() -> None:

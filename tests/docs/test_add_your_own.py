@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-your-own-system.md"
-BLOCKS = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL))
+BLOCKS = dict(
+    re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+)
 
 
 @pytest.fixture
@@ -33,7 +35,9 @@ def test_no_block_goes_unread() -> None:
 
 
 def test_its_tests_pass(folder: Path) -> None:
-    assert "3 passed" in run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=.", "test_class_mean.py")
+    assert "3 passed" in run(
+        folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=.", "test_class_mean.py"
+    )
 
 
 def test_its_measurement_prints_a_gain_with_an_interval(folder: Path) -> None:
@@ -48,6 +52,7 @@ def test_its_entry_point_names_the_system(folder: Path) -> None:
     code = (
         "from importlib.metadata import EntryPoint; from diptych import catalog;"
         f"catalog.entry_points = lambda group: [EntryPoint(n, v, group) for n, v in {points!r}.items()];"
-        "print(catalog.find('class-mean').card.name, 'class-mean' in catalog.slugs(), len(catalog.cards()) == len(catalog.slugs()))"
+        "print(catalog.find('class-mean').card.name, 'class-mean' in catalog.slugs(), len(catalog.cards()) == "
+        "len(catalog.slugs()))"
     )
     assert run(folder, "-c", code) == "class mean True True\n"

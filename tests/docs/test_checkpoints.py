@@ -1,4 +1,6 @@
-"""The page of checkpoints is what its script writes; the script itself compares every vector with the library that wrote the files."""
+"""The page of checkpoints is what its script writes; the script itself compares every vector with the library that
+wrote the files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ PAGE = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
 
 def test_the_page_is_fresh() -> None:
     words = [sys.executable, str(ROOT / "docs" / "checkpoints.py"), "--check"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONWARNINGS": "ignore"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.moving import Clips, clip
-from tests.support.towers import IMAGES, TEXTS, case
-from tests.support.visual_backbone import SIDE, VisualBackbone, ViTImage
 
 from diptych.core.run import Run
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, image_head
-from diptych.features.deep_prompts import appended, refreshed
 from diptych.features.embed import embed
-from diptych.features.reach import reached
+from diptych.nn.prompts.deep import appended, refreshed
+from diptych.nn.reach import reached
+from tests.support.moving import Clips, clip
+from tests.support.towers import IMAGES, TEXTS, case
+from tests.support.visual_backbone import SIDE, VisualBackbone, ViTImage
 
 BACKBONE = VisualBackbone()
 CLIPS = Clips(tuple(clip(k, k, frames) for k, frames in ((0, 4), (1, 4), (2, 9), (0, 1))))
@@ -82,7 +82,9 @@ def test_a_training_view_treats_all_frames_alike() -> None:
 
 
 def test_frames_of_other_sizes_are_cropped_at_the_same_place() -> None:
-    """Frame folders hold photos as they were taken: the same picture, twice as large, gives the same view, whichever comes first."""
+    """Frame folders hold photos as they were taken: the same picture, twice as large, gives the same view, whichever
+    comes first.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     small, large = (Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC) for size in ((90, 60), (180, 120)))
     for frames in ((small, large), (large, small)):

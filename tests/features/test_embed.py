@@ -13,8 +13,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tests.support import embed_work
-from tests.support.encoders import Means, Photos, Words
 
 from diptych.core.data import Subset, Texts
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
@@ -22,7 +20,9 @@ from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.views import ViewRecipe
 from diptych.features.embed import embed, embed_arrays, embed_readable, embed_slices, space_facts
-from diptych.features.store import Store
+from diptych.store.store import Store
+from tests.support import embed_work
+from tests.support.encoders import Means, Photos, Words
 
 TEXTS = Texts(tuple(f"text {i}" for i in range(10)))
 
@@ -155,7 +155,11 @@ class _Mended(list[int]):
         self.at, self.mended, self.asks = at, False, 0
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]
-        return 7 if self.mended and index == self.at and sys._getframe(1).f_code.co_name != "key" else super().__getitem__(index)
+        return (
+            7
+            if self.mended and index == self.at and sys._getframe(1).f_code.co_name != "key"
+            else super().__getitem__(index)
+        )
 
 
 def test_an_item_without_a_key_is_a_failure(run: Run) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.small_clip import small_clip
-from tests.train.test_pair import squares
 
 from diptych.core.backbone import Backbone
 from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, Trunk, head_names, on_trunks
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import squares
 
 TEXTS = ["a red square", "a blue square", "a dog"]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.colours import ColourBackbone
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.features import head_cache
 from diptych.features.head_cache import read_head, write_head
 from diptych.features.heads import logits, text_head
+from tests.support.backbone import SmallBackbone
+from tests.support.colours import ColourBackbone
 
 PROMPTS = [["a fox", "a red fox", "a fox"], ["a tea cup"], ["a red fox", "an oak"]]
 
@@ -24,7 +24,8 @@ def test_head_is_the_mean_of_unit_prompts_loop() -> None:
     rows = []
     for prompts in PROMPTS:
         unit = [
-            v / np.linalg.norm(v) for v in (backbone.text.encode(backbone.text.inputs([p]))[0].numpy().astype(np.float64) for p in prompts)
+            v / np.linalg.norm(v)
+            for v in (backbone.text.encode(backbone.text.inputs([p]))[0].numpy().astype(np.float64) for p in prompts)
         ]
         mean = np.mean(unit, axis=0)
         rows.append(mean / np.linalg.norm(mean))

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import task
 
 from diptych.core.backbone import Space, State
 from diptych.core.data import ClassNames
@@ -20,6 +18,8 @@ from diptych.core.run import Run
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import task
 
 KIT = Kit({"main": SmallBackbone()})
 

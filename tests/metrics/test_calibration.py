@@ -19,7 +19,9 @@ def sample(n: int = 500, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_equals_torchmetrics(bins: int) -> None:
     p, labels = sample()
-    expected = multiclass_calibration_error(torch.from_numpy(p), torch.from_numpy(labels), num_classes=6, n_bins=bins, norm="l1")
+    expected = multiclass_calibration_error(
+        torch.from_numpy(p), torch.from_numpy(labels), num_classes=6, n_bins=bins, norm="l1"
+    )
     assert expected_calibration_error(p, labels, bins) == pytest.approx(float(expected), abs=1e-6)
 
 
@@ -34,7 +36,9 @@ def test_equals_a_loop() -> None:
 
 
 def test_the_bins_end_where_the_paper_says() -> None:
-    """Two confidences whose gaps cancel inside one bin and add up across two: 0.5 ends the first of two bins, and 0.51 lies beyond."""
+    """Two confidences whose gaps cancel inside one bin and add up across two: 0.5 ends the first of two bins, and 0.51
+    lies beyond.
+    """
     p = np.array([[0.5, 0.3, 0.2], [0.45, 0.35, 0.2], [0.51, 0.29, 0.2]])
     labels = np.array([0, 1, 1])
     assert expected_calibration_error(p, labels, 2) == pytest.approx((abs(0.5 - 0.45) + 0.51) / 3)

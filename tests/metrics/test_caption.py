@@ -25,14 +25,18 @@ REFERENCES = [
 def test_bleu_against_nltk_and_coco_caption() -> None:
     split = [[r.split() for r in own] for own in REFERENCES]
     for n in (1, 2, 3):  # nltk counts a 4-gram for "a red car", which has none
-        assert bleu(CANDIDATES, REFERENCES, n) == pytest.approx(corpus_bleu(split, [c.split() for c in CANDIDATES], [1 / n] * n))
+        assert bleu(CANDIDATES, REFERENCES, n) == pytest.approx(
+            corpus_bleu(split, [c.split() for c in CANDIDATES], [1 / n] * n)
+        )
     coco = BleuScorer(n=4)
     for c, own in zip(CANDIDATES, REFERENCES, strict=True):
         coco += (c, own)
     expected = coco.compute_score(option="closest", verbose=0)[0]
     assert [bleu(CANDIDATES, REFERENCES, n) for n in (1, 2, 3, 4)] == pytest.approx(expected)
     assert bleu(["a cat"], [["a cat"]]) == 0.0  # no 3-gram
-    assert bleu(["the the the the the the the"], [["the cat is on the mat", "there is a cat on the mat"]], 1) == pytest.approx(2 / 7)
+    assert bleu(
+        ["the the the the the the the"], [["the cat is on the mat", "there is a cat on the mat"]], 1
+    ) == pytest.approx(2 / 7)
 
 
 def test_rouge_against_coco_caption_and_rouge_score() -> None:
@@ -61,7 +65,13 @@ def test_cider_against_coco_caption() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.text("ab ", min_size=1, max_size=12), st.text("abc ", min_size=1, max_size=12)), min_size=2, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.text("ab ", min_size=1, max_size=12), st.text("abc ", min_size=1, max_size=12)),
+        min_size=2,
+        max_size=5,
+    )
+)
 def test_cider_of_any_words(pairs: list[tuple[str, str]]) -> None:
     texts = [(" ".join(a.split()) or "a", " ".join(b.split()) or "b") for a, b in pairs]
     candidates, references = [a for a, _ in texts], [[b] for _, b in texts]

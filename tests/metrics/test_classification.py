@@ -9,7 +9,13 @@ from clip_benchmark.metrics import zeroshot_classification as peer
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from diptych.core.errors import DataError
-from diptych.metrics.classification import mean_average_precision, mean_per_class_recall, negative_log_likelihood, top_k, top_k_hits
+from diptych.metrics.classification import (
+    mean_average_precision,
+    mean_per_class_recall,
+    negative_log_likelihood,
+    top_k,
+    top_k_hits,
+)
 
 
 @pytest.fixture
@@ -33,7 +39,9 @@ def test_top_k_equals_clip_benchmark(scored: tuple[np.ndarray, np.ndarray]) -> N
     scores, labels = map(torch.from_numpy, scored)
     correct = scores.topk(5, 1, True, True)[1].t().eq(labels.view(1, -1))
     for k in (1, 5):
-        assert top_k(scores.numpy(), labels.numpy(), k) == pytest.approx(float(correct[:k].sum()) / len(labels), abs=1e-7)
+        assert top_k(scores.numpy(), labels.numpy(), k) == pytest.approx(
+            float(correct[:k].sum()) / len(labels), abs=1e-7
+        )
 
 
 def test_top_k_by_hand_ties_go_to_the_first_class() -> None:
@@ -53,7 +61,9 @@ def test_recall_equals_scikit_learn_and_forgets_absent_classes(scored: tuple[np.
     labels = np.where(labels == 3, 4, labels)
     seen = np.isin(scores.argmax(1), labels)  # scikit-learn warns where a predicted class never occurs
     scores, labels = scores[seen], labels[seen]
-    assert mean_per_class_recall(scores, labels) == pytest.approx(balanced_accuracy_score(labels, scores.argmax(1)), abs=1e-12)
+    assert mean_per_class_recall(scores, labels) == pytest.approx(
+        balanced_accuracy_score(labels, scores.argmax(1)), abs=1e-12
+    )
 
 
 def test_recall_differs_from_accuracy_when_classes_are_unequal() -> None:
@@ -64,7 +74,9 @@ def test_recall_differs_from_accuracy_when_classes_are_unequal() -> None:
 def test_log_likelihood_equals_scikit_learn_and_its_closed_forms(scored: tuple[np.ndarray, np.ndarray]) -> None:
     scores, labels = scored
     logs = torch.from_numpy(scores).double().log_softmax(1).numpy()
-    assert negative_log_likelihood(logs, labels) == pytest.approx(log_loss(labels, np.exp(logs), labels=np.arange(9)), rel=1e-9)
+    assert negative_log_likelihood(logs, labels) == pytest.approx(
+        log_loss(labels, np.exp(logs), labels=np.arange(9)), rel=1e-9
+    )
     assert negative_log_likelihood(np.full((4, 5), -math.log(5)), np.arange(4)) == pytest.approx(math.log(5))
     certain = np.array([[0.0, -np.inf]])
     assert negative_log_likelihood(certain, np.array([0])) == 0

@@ -16,7 +16,9 @@ from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unk
 @given(st.integers(5, 60), st.sampled_from([0.5, 0.8, 0.9, 0.95]), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
 def test_leave_one_out_coverage_is_exact(n: int, level: float, seed: int) -> None:
-    """Each of n + 1 exchangeable items in turn is the new one: the share covered is at least the level, and at most 1/(n+1) above."""
+    """Each of n + 1 exchangeable items in turn is the new one: the share covered is at least the level, and at most
+    1/(n+1) above.
+    """
     values = np.random.default_rng(seed).permutation(np.linspace(0.01, 0.99, n + 1))
     covered = np.mean([values[i] >= set_threshold(np.delete(values, i), level) for i in range(n + 1)])
     assert covered >= level - 1e-9

@@ -56,7 +56,12 @@ def overlap_by_loop(maps: np.ndarray, regions: list[np.ndarray], masks: np.ndarr
 def test_overlap_of_regions_equals_a_loop(limit: float) -> None:
     rng = np.random.default_rng(1)
     masks = np.zeros((3, 12, 10), dtype=bool)
-    places = [(0, slice(1, 3), slice(1, 3)), (0, slice(3, 5), slice(3, 6)), (2, slice(7, 12), slice(0, 9)), (2, slice(0, 1), slice(0, 1))]
+    places = [
+        (0, slice(1, 3), slice(1, 3)),
+        (0, slice(3, 5), slice(3, 6)),
+        (2, slice(7, 12), slice(0, 9)),
+        (2, slice(0, 1), slice(0, 1)),
+    ]
     for place in places:
         masks[place] = True
     regions = []
@@ -66,7 +71,9 @@ def test_overlap_of_regions_equals_a_loop(limit: float) -> None:
             region[places[p]] = True
         regions.append(region)
     maps = np.round(rng.normal(0, 1, masks.shape) + masks, 1)
-    assert per_region_overlap(maps, masks, limit=limit) == pytest.approx(overlap_by_loop(maps, regions, masks, limit), abs=1e-12)
+    assert per_region_overlap(maps, masks, limit=limit) == pytest.approx(
+        overlap_by_loop(maps, regions, masks, limit), abs=1e-12
+    )
 
 
 def test_overlap_is_one_for_the_mask_itself_and_half_the_limit_by_chance() -> None:

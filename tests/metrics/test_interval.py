@@ -14,10 +14,14 @@ from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_boo
 def test_one_run_agrees_with_scipy_and_with_the_normal_form() -> None:
     hits = np.random.default_rng(0).random(400) < 0.7
     ours = bootstrap_mean(hits, seed=1, draws=20000)
-    theirs = stats.bootstrap((hits.astype(float),), np.mean, method="percentile", n_resamples=20000, random_state=np.random.default_rng(2))
+    theirs = stats.bootstrap(
+        (hits.astype(float),), np.mean, method="percentile", n_resamples=20000, random_state=np.random.default_rng(2)
+    )
     spread = 1.96 * math.sqrt(hits.mean() * (1 - hits.mean()) / 400)
     assert ours.value == hits.mean()
-    assert (ours.low, ours.high) == pytest.approx((theirs.confidence_interval.low, theirs.confidence_interval.high), abs=0.004)
+    assert (ours.low, ours.high) == pytest.approx(
+        (theirs.confidence_interval.low, theirs.confidence_interval.high), abs=0.004
+    )
     assert (ours.low, ours.high) == pytest.approx((ours.value - spread, ours.value + spread), abs=0.004)
 
 

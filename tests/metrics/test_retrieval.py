@@ -10,7 +10,15 @@ from sklearn.metrics import average_precision_score
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.retrieval import average_precision, f1_threshold, first_ranks, linked, match_threshold, median_rank, recall_at
+from diptych.metrics.retrieval import (
+    average_precision,
+    f1_threshold,
+    first_ranks,
+    linked,
+    match_threshold,
+    median_rank,
+    recall_at,
+)
 
 
 def drawn(n: int = 40, m: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +41,9 @@ def test_without_ties_all_agree_with_torchmetrics_and_scikit_learn() -> None:
 def test_ties_count_against_the_system_as_a_loop_says(values: np.ndarray, relevant: np.ndarray) -> None:
     relevant[:, 2] = True
     scores = values.astype(np.float64)
-    for s, r, found, rank in zip(scores, relevant, average_precision(scores, relevant), first_ranks(scores, relevant), strict=True):
+    for s, r, found, rank in zip(
+        scores, relevant, average_precision(scores, relevant), first_ranks(scores, relevant), strict=True
+    ):
         order = sorted(range(6), key=lambda i: (-s[i], r[i]))
         hits = [bool(r[i]) for i in order]
         assert rank == hits.index(True) + 1

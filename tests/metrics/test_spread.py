@@ -29,7 +29,9 @@ def test_gap_and_uniformity_by_hand() -> None:
 
 def test_alignment_against_the_hardest_negative() -> None:
     x, y = unit(5, 4), unit(5, 4, 1)
-    expected = [min(((x[i] - y[k]) ** 2).sum() for k in range(5) if k != i) - ((x[i] - y[i]) ** 2).sum() for i in range(5)]
+    expected = [
+        min(((x[i] - y[k]) ** 2).sum() for k in range(5) if k != i) - ((x[i] - y[i]) ** 2).sum() for i in range(5)
+    ]
     assert relative_alignment(x, y) == pytest.approx(expected)
 
 

@@ -54,12 +54,16 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(content, list):
             from PIL import Image
 
-            picture = Image.open(io.BytesIO(base64.b64decode(content[1]["image_url"]["url"].removeprefix("data:image/png;base64,"))))
+            picture = Image.open(
+                io.BytesIO(base64.b64decode(content[1]["image_url"]["url"].removeprefix("data:image/png;base64,")))
+            )
             return self.completion(model, f"{content[0]['text']} {picture.size} {picture.getpixel((0, 0))}")
         return self.completion("echo-1.0", f"{content} ({SEEN[model]})\n")
 
     def completion(self, model: str, text: str) -> None:
-        self.answer(200, json.dumps({"model": model, "choices": [{"message": {"role": "assistant", "content": text}}]}).encode())
+        self.answer(
+            200, json.dumps({"model": model, "choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
+        )
 
     def answer(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -72,5 +76,5 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    print(server.server_address[1], flush=True)  # noqa: T201 - how the test learns the port
+    print(server.server_address[1], flush=True)  # noqa: T201
     server.serve_forever()

@@ -18,7 +18,13 @@ SENTENCES = ["a photo of a cat", "a dog", "the red barn of two dogs"]
 
 
 def timm_tower(name: str, pool: str, proj: str | None, size: int = 224) -> dict[str, Any]:
-    return {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": pool, "timm_proj": proj, "image_size": size}
+    return {
+        "timm_model_name": name,
+        "timm_model_pretrained": False,
+        "timm_pool": pool,
+        "timm_proj": proj,
+        "image_size": size,
+    }
 
 
 def vit(**extra: Any) -> dict[str, Any]:
@@ -80,7 +86,9 @@ def openclip_model(config: dict[str, Any], seed: int = 0) -> torch.nn.Module:
     custom = config.pop("custom_text", False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: torch.nn.Module = (CLIP if not custom else CoCa if "multimodal_cfg" in config else CustomTextCLIP)(**config)
+        model: torch.nn.Module = (CLIP if not custom else CoCa if "multimodal_cfg" in config else CustomTextCLIP)(
+            **config
+        )
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.uniform_(-0.5, 0.5)
@@ -88,7 +96,9 @@ def openclip_model(config: dict[str, Any], seed: int = 0) -> torch.nn.Module:
     return model
 
 
-def small_tokenizer(folder: Path, *, end: str = "</s>", end_id: int = 1, pad_id: int = 0, bos: str | None = None) -> None:
+def small_tokenizer(
+    folder: Path, *, end: str = "</s>", end_id: int = 1, pad_id: int = 0, bos: str | None = None
+) -> None:
     """Write a word-level tokenizer with SigLIP's or BERT's habits."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -101,7 +111,9 @@ def small_tokenizer(folder: Path, *, end: str = "</s>", end_id: int = 1, pad_id:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=single, special_tokens=[(k, v) for k, v in special.items() if k in (bos, end)]
     )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token=end, unk_token="<unk>", bos_token=bos)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token=end, unk_token="<unk>", bos_token=bos
+    )
     fast.save_pretrained(str(folder))
 
 
@@ -121,7 +133,9 @@ def into_hub_cache(cache: Path, repository: str, folder: Path) -> None:
 
 
 def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
-    """Write a random transformers checkpoint with its tokenizer and processor, by transformers' own ``save_pretrained``."""
+    """Write a random transformers checkpoint with its tokenizer and processor, by transformers' own
+    ``save_pretrained``.
+    """
     import transformers as t
 
     small = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -158,7 +172,9 @@ def transformers_folder(folder: Path, family: str, seed: int = 0) -> Path:
 
 
 def clip_tokenizer(merges: int = 500) -> Any:
-    """Build transformers' CLIP tokenizer from the first of the 48,894 merges that open_clip ships; all of them load slowly."""
+    """Build transformers' CLIP tokenizer from the first of the 48,894 merges that open_clip ships; all of them load
+    slowly.
+    """
     from open_clip import SimpleTokenizer
     from transformers import CLIPTokenizer
 

@@ -29,7 +29,9 @@ from tests.support.colours import ColourBackbone, ColourEncoder
 
 @contextlib.contextmanager
 def two_workers() -> Iterator[Cluster]:
-    """A local Ray of two workers no nicer than the tests: with Ray's own niceness of 15 they starve beside a second test process."""
+    """A local Ray of two workers no nicer than the tests: with Ray's own niceness of 15 they starve beside a second
+    test process.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")
         with Cluster("local:2") as pool:
@@ -37,7 +39,9 @@ def two_workers() -> Iterator[Cluster]:
 
 
 def write_tars(folder: Path, tars: int, items: int) -> str:
-    """Write tars of small noisy pictures with a caption each; item 3 of the first tar is broken. Return their brace range."""
+    """Write tars of small noisy pictures with a caption each; item 3 of the first tar is broken. Return their brace
+    range.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(tars):
@@ -62,7 +66,8 @@ class MixingEncoder(ColourEncoder):
 
 
 class MixingBackbone(ColourBackbone):
-    """Whose vectors betray their batch mates; with ``fatal``, the first worker to reach its second batch leaves a mark and dies.
+    """Whose vectors betray their batch mates; with ``fatal``, the first worker to reach its second batch leaves a mark
+    and dies.
 
     Args:
         fatal: file that says who died.
@@ -76,7 +81,10 @@ class MixingBackbone(ColourBackbone):
     @property
     def encoders(self) -> Mapping[str, Any]:
         kind = DyingEncoder if self._fatal and os.getpid() != self._driver else MixingEncoder
-        return {"image": kind("image", 8, *((self._fatal,) if kind is DyingEncoder else ())), "text": ColourEncoder("text", None)}
+        return {
+            "image": kind("image", 8, *((self._fatal,) if kind is DyingEncoder else ())),
+            "text": ColourEncoder("text", None),
+        }
 
 
 class DyingEncoder(MixingEncoder):
@@ -98,7 +106,8 @@ class DyingEncoder(MixingEncoder):
 
 @dataclass(frozen=True)
 class DyingCurator(MetaCLIP):
-    """MetaCLIP that kills its process in the middle of a shard, once for each mark, and lists where passes over that shard begin.
+    """MetaCLIP that kills its process in the middle of a shard, once for each mark, and lists where passes over that
+    shard begin.
 
     Args:
         marks: folder of "plan" and "apply", which say who died where, and of "begun".

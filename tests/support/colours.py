@@ -17,7 +17,13 @@ from diptych.core.backbone import Backbone
 from diptych.core.spec import PixelRecipe, Spec
 
 SIDE = 8
-COLOURS = {"red": (200, 60, 60), "green": (60, 190, 70), "blue": (60, 80, 200), "yellow": (200, 190, 60), "pink": (220, 120, 170)}
+COLOURS = {
+    "red": (200, 60, 60),
+    "green": (60, 190, 70),
+    "blue": (60, 80, 200),
+    "yellow": (200, 190, 60),
+    "pink": (220, 120, 170),
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,9 @@ class ColourEncoder:
         rows = []
         for item in items:
             if isinstance(item, Image.Image):
-                item = torch.from_numpy(np.array(item.convert("RGB").resize((SIDE, SIDE)), dtype=np.float32) / 255).permute(2, 0, 1)
+                item = torch.from_numpy(
+                    np.array(item.convert("RGB").resize((SIDE, SIDE)), dtype=np.float32) / 255
+                ).permute(2, 0, 1)
             rows.append(item.mean(dim=(1, 2)))
         return torch.stack(rows)
 
@@ -72,7 +80,10 @@ class ColourBackbone(Backbone):
 def colour_pool() -> dict[str, object]:
     """A pool file of the colours: two descriptions each, and a text for each side of every pair."""
     lists = {name: [f"{name} paint", f"a warm {name}"] for name in COLOURS}
-    pairs = {f"{a} | {b}": [{"attribute": "hue", "texts": [f"a {a} patch", f"a {b} patch"]}] for a, b in combinations(COLOURS, 2)}
+    pairs = {
+        f"{a} | {b}": [{"attribute": "hue", "texts": [f"a {a} patch", f"a {b} patch"]}]
+        for a, b in combinations(COLOURS, 2)
+    }
     about = {"writer": "tests", "prompt": "name it", "date": "2026-11-24"}
     return {"schema": 1, "descriptions": {**about, "texts": lists}, "pairs": {**about, "texts": pairs}}
 

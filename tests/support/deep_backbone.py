@@ -46,14 +46,29 @@ class DeepBackbone(SmallBackbone):
         super().__init__(seed, score)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            text = randomised(TextTransformer(CONTEXT, WORDS, width=24, heads=2, layers=2, output_dim=DIM, eos_id=END, pad_id=0), seed)
+            text = randomised(
+                TextTransformer(CONTEXT, WORDS, width=24, heads=2, layers=2, output_dim=DIM, eos_id=END, pad_id=0), seed
+            )
         self._module = nn.ModuleDict({"image": self._net, "text": text}).eval()
         image: Any = ImageEncoder(self._net, f"small-image-{seed}")
         self._encoders = {"image": image, "text": TowerText(OpenClipTextTower(text, "deep"))}
 
     @property
     def spec(self) -> Spec:
-        return Spec("deep", "small", "mlp", "random:0", "gelu", "words", CONTEXT, 0, "argmax", DIM, super().spec.pixels, self._score)
+        return Spec(
+            "deep",
+            "small",
+            "mlp",
+            "random:0",
+            "gelu",
+            "words",
+            CONTEXT,
+            0,
+            "argmax",
+            DIM,
+            super().spec.pixels,
+            self._score,
+        )
 
     def tower(self, modality: str) -> Tower:
         return self._encoders["text"].tower if modality == "text" else super().tower(modality)

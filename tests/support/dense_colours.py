@@ -49,9 +49,9 @@ def masked_folder(folder: Path) -> Path:
         noise = np.random.default_rng(i).normal(0, 10, (40, 60, 3))
         picture = np.asarray(halves(names[left], names[right])) + noise
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-        Image.fromarray(np.where(np.arange(60) < 30, left + 1, right + 1).astype(np.uint8) * np.ones((40, 1), np.uint8)).save(
-            folder / f"{i}-mask.png"
-        )
+        Image.fromarray(
+            np.where(np.arange(60) < 30, left + 1, right + 1).astype(np.uint8) * np.ones((40, 1), np.uint8)
+        ).save(folder / f"{i}-mask.png")
         rows.append(f"{i}.png,{i}-mask.png,val")
     (folder / "labels.csv").write_text("\n".join(rows))
     (folder / "classes.csv").write_text("value,name\n" + "\n".join(f"{k + 1},{n}" for k, n in enumerate(names)))

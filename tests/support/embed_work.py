@@ -1,4 +1,6 @@
-"""``embed`` under SIGKILL and beside a twin: ``python embed_work.py MODE FOLDER``. The parent never runs torch, so it may fork."""
+"""``embed`` under SIGKILL and beside a twin: ``python embed_work.py MODE FOLDER``. The parent never runs torch, so it
+may fork.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from torch import Tensor
 from diptych.core.data import Texts
 from diptych.core.run import Run
 from diptych.features.embed import embed
-from diptych.features.store import Store
+from diptych.store.store import Store
 
 TEXTS = Texts(tuple(f"text {i}" for i in range(42)))
 
@@ -79,7 +81,9 @@ def kill(folder: Path) -> None:
 
 
 def writers(folder: Path) -> None:
-    """Two at the same work share it and agree with one alone; a third with other texts and batches agrees with what stays on disk."""
+    """Two at the same work share it and agree with one alone; a third with other texts and batches agrees with what
+    stays on disk.
+    """
     other = Texts((*TEXTS.values[20:], "own 1"))
     asks = [("a.npy", 5, TEXTS), ("b.npy", 5, TEXTS), ("c.npy", 3, other)]
     children = [child(once(folder, name, 0.01, batch, texts)) for name, batch, texts in asks]

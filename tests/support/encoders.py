@@ -16,7 +16,9 @@ from diptych.core.errors import UnreadableItem
 
 
 def _bytes(text: str) -> Tensor:
-    return torch.from_numpy(np.frombuffer(hashlib.sha256(text.encode()).digest()[:4], dtype=np.uint8).astype(np.float32))
+    return torch.from_numpy(
+        np.frombuffer(hashlib.sha256(text.encode()).digest()[:4], dtype=np.uint8).astype(np.float32)
+    )
 
 
 @dataclass

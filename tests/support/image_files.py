@@ -20,7 +20,9 @@ def gradient(width: int = 40, height: int = 30) -> Image.Image:
 def photo(path: Path, seed: int = 0, size: tuple[int, int] = (40, 30)) -> Path:
     """A small PNG that differs for every seed; makes missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(
+        path, "PNG"
+    )
     return path
 
 

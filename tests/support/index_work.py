@@ -1,4 +1,6 @@
-"""What a killed writer of an index does: ``python -m tests.support.index_work FOLDER``. Prints the number of each committed batch."""
+"""What a killed writer of an index does: ``python -m tests.support.index_work FOLDER``. Prints the number of each
+committed batch.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.features.index import Index
-from diptych.features.index_rows import Entry
+from diptych.index.index import Index
+from diptych.index.rows import Entry
 
 DIM, BATCH = 16, 8
 
@@ -21,7 +23,9 @@ def vector(name: str) -> np.ndarray:
 
 
 def fill(index: Index, number: int) -> None:
-    entries = [Entry(f"{number}-{i}", caption="even" if i % 2 == 0 else "", facts={"batch": number}) for i in range(BATCH)]
+    entries = [
+        Entry(f"{number}-{i}", caption="even" if i % 2 == 0 else "", facts={"batch": number}) for i in range(BATCH)
+    ]
     vectors = np.stack([vector(e.name) for e in entries])
     even = np.arange(0, BATCH, 2)
     index.add(entries, {"image": (np.arange(BATCH), vectors), "text": (even, -vectors[even])})

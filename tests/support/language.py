@@ -11,7 +11,9 @@ from diptych.core.language import Cache
 
 
 class Bigram:
-    """A language model whose next token depends on the last one and its place, by a table of random logits that sharpens on the way."""
+    """A language model whose next token depends on the last one and its place, by a table of random logits that
+    sharpens on the way.
+    """
 
     def __init__(self, vocabulary: int, seed: int) -> None:
         self.vocabulary = self.width = vocabulary
@@ -20,7 +22,9 @@ class Bigram:
     def embed(self, ids: Tensor) -> Tensor:
         return torch.eye(self.vocabulary)[ids]
 
-    def logits(self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+    def logits(
+        self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None
+    ) -> tuple[Tensor, Cache]:
         places = (mask.long().cumsum(dim=1) - 1)[:, -embeds.shape[1] :]
         return embeds @ self.table * (1 + 0.1 * places[..., None]), Cache(())
 
@@ -33,7 +37,9 @@ def tiny_gpt2(vocabulary: int) -> Any:
     """A GPT-2 with random weights large enough that its choices differ, in eval mode."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=3)
+    config = GPT2Config(
+        vocab_size=vocabulary, n_embd=16, n_layer=2, n_head=2, n_positions=32, bos_token_id=0, eos_token_id=3
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = GPT2LMHeadModel(config)

@@ -48,7 +48,13 @@ def clip(label: int, seed: int, frames: int = 4) -> Clip:
 def moving(labels: Sequence[int], seed: int, frames: int = 4) -> Table[Any]:
     clips = Clips(tuple(clip(k, 1000 * seed + i, frames) for i, k in enumerate(labels)))
     values = np.asarray(labels, dtype=np.int64)
-    return Table(clips, {"label": Column("label", values), "captions": Column("captions", [f"a photo of a {NAMES[k]}." for k in labels])})
+    return Table(
+        clips,
+        {
+            "label": Column("label", values),
+            "captions": Column("captions", [f"a photo of a {NAMES[k]}." for k in labels]),
+        },
+    )
 
 
 def clip_task(classes: int = 3, shots: int = 4) -> tuple[Evidence[Any], Table[Any]]:
@@ -56,7 +62,9 @@ def clip_task(classes: int = 3, shots: int = 4) -> tuple[Evidence[Any], Table[An
     return Evidence(train=train, auxiliary=bridge), test
 
 
-def video(path: Path, frames: int = 20, size: tuple[int, int] = (64, 48), colour: tuple[int, int, int] | None = None) -> Path:
+def video(
+    path: Path, frames: int = 20, size: tuple[int, int] = (64, 48), colour: tuple[int, int, int] | None = None
+) -> Path:
     """Write a video of one colour, or whose frame n is a grey of 10 n: lossy coding leaves both recognisable."""
     with av.open(str(path), "w") as out:
         stream: Any = out.add_stream("mpeg4", rate=10)

@@ -56,7 +56,9 @@ def texts(names: Sequence[str] = NAMES) -> TextPool:
     """Features of each class, and two texts for each ordered pair of classes."""
     pool = {name: tuple(Text(feature) for feature in FEATURES[name]) for name in names}
     for a, b in permutations(names, 2):
-        pool[f"{a} | {b}"] = tuple(Text(f"a {a} with {mine}, not {other}.") for mine, other in zip(FEATURES[a], FEATURES[b], strict=False))
+        pool[f"{a} | {b}"] = tuple(
+            Text(f"a {a} with {mine}, not {other}.") for mine, other in zip(FEATURES[a], FEATURES[b], strict=False)
+        )
     return TextPool(pool)
 
 

@@ -21,7 +21,9 @@ def records(entities: int = 6, each: int = 3, seed: int = 0, noise: float = 20.0
             texts.append(f"thing{e} seen{rng.integers(100)} copy{i}")
             own.append(e)
     n = len(own)
-    return Records(tuple(f"r{i}" for i in range(n)), Pictures(tuple(images)), tuple(range(n)), tuple(texts)), np.array(own)
+    return Records(tuple(f"r{i}" for i in range(n)), Pictures(tuple(images)), tuple(range(n)), tuple(texts)), np.array(
+        own
+    )
 
 
 def table(found: Records, entities: np.ndarray) -> Table:

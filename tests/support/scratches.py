@@ -35,7 +35,11 @@ def scratched(normal: int, anomalous: int, seed: int) -> Table[Image.Image]:
 
 def scratched_folder(root: Path, train: int = 8, good: int = 6, bad: int = 6) -> Path:
     """Write train/good, test/good, test/scratch and ground_truth/scratch."""
-    for place, count, scratch in (("train/good", train, False), ("test/good", good, False), ("test/scratch", bad, True)):
+    for place, count, scratch in (
+        ("train/good", train, False),
+        ("test/good", good, False),
+        ("test/scratch", bad, True),
+    ):
         (root / place).mkdir(parents=True)
         for i in range(count):
             image, mask = surface(len(place) * 100 + i, scratch)

@@ -16,8 +16,12 @@ from diptych.data.templates import SINGLE
 from diptych.methods.classify.zero_shot import ZeroShot
 
 
-def check_ceiling(fitted: Any, names: ClassNames, evidence: Evidence[Any], test: Table[Any], k: int, kit: Kit, run: Run) -> None:
-    """Check that ``ceiling`` is the top-k accuracy of the plain names, which a second look that is always right just reaches."""
+def check_ceiling(
+    fitted: Any, names: ClassNames, evidence: Evidence[Any], test: Table[Any], k: int, kit: Kit, run: Run
+) -> None:
+    """Check that ``ceiling`` is the top-k accuracy of the plain names, which a second look that is always right just
+    reaches.
+    """
     first = ZeroShot(SINGLE).fit(kit, names, evidence, run).scores(test.items, run).values.numpy()
     labels = test.labels()
     top = np.mean([label in np.argsort(-row, kind="stable")[:k] for row, label in zip(first, labels, strict=True)])

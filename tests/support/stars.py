@@ -24,7 +24,9 @@ def star(seed: int, points: int = 30) -> Star:
 
 
 def stars(count: int, first: int = 0) -> Stars:
-    return Stars(tuple(f"star {i}" for i in range(first, first + count)), [star(i) for i in range(first, first + count)])
+    return Stars(
+        tuple(f"star {i}" for i in range(first, first + count)), [star(i) for i in range(first, first + count)]
+    )
 
 
 def labelled(count: int, first: int = 0) -> Table[Star]:
@@ -35,4 +37,6 @@ def labelled(count: int, first: int = 0) -> Table[Star]:
 
 def star_task() -> tuple[Evidence[Any], dict[str, Samples[Any]]]:
     test = stars(4, 100)
-    return Evidence(unlabelled=stars(8), val=Table(stars(4, 50))), dict.fromkeys(("photometry", "spectra", "metadata"), test)
+    return Evidence(unlabelled=stars(8), val=Table(stars(4, 50))), dict.fromkeys(
+        ("photometry", "spectra", "metadata"), test
+    )

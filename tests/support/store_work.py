@@ -1,6 +1,8 @@
-"""Work on a store for tests of kills and of several writers; loads NumPy only. ``python store_work.py MODE FOLDER`` runs one driver.
+"""Work on a store for tests of kills and of several writers; loads NumPy only. ``python store_work.py MODE FOLDER``
+runs one driver.
 
-Vectors depend on the batch mates and their order, as matrix products do, only far more: a wrong batch shows in every bit.
+Vectors depend on the batch mates and their order, as matrix products do, only far more: a wrong batch shows in every
+bit.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.features.sealed import Damage
-from diptych.features.store import Store
+from diptych.store.sealed import Damage
+from diptych.store.store import Store
 
 DIM = 3
 FACTS = {"encoder": "0f" * 32, "dim": DIM, "precision": "fp32", "views": None, "draw": 0}
@@ -46,7 +48,9 @@ def fill(
     """Do what ``embed`` does: plan, encode, put. Returns the store's vectors and the number of batches encoded."""
     store, space = opened(folder, damages)
     count = 0
-    missing = [k for k, hit in zip(keys, store.get(space, keys)[1], strict=True) if not hit and k not in store.failures(space)]
+    missing = [
+        k for k, hit in zip(keys, store.get(space, keys)[1], strict=True) if not hit and k not in store.failures(space)
+    ]
     for batch in store.plan(space, missing, size=size, within=keys) if missing else []:
         if store.finished(space, batch):
             continue
@@ -65,7 +69,9 @@ def dies(work: Callable[[], object], step: int, folder: Path) -> bool:
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             nonlocal seen
-            if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.scandir") and str(arguments[0]).startswith(str(folder)):
+            if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.scandir") and str(arguments[0]).startswith(
+                str(folder)
+            ):
                 seen += 1
                 if seen > step:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -77,7 +83,9 @@ def dies(work: Callable[[], object], step: int, folder: Path) -> bool:
 
 
 def kill_everywhere(folder: Path) -> None:
-    """Kill at every step, then finish, and compare with a run that nobody killed. 11 keys, one broken, 5 batches, one merge."""
+    """Kill at every step, then finish, and compare with a run that nobody killed. 11 keys, one broken, 5 batches, one
+    merge.
+    """
     keys = [key(i) for i in range(11)]
     whole, _ = fill(folder / "whole", keys, 2)
     for step in range(10_000):
@@ -88,7 +96,9 @@ def kill_everywhere(folder: Path) -> None:
             dies(lambda t=target: fill(t, keys, 2), 7, target)  # type: ignore[misc]
         damages: list[Damage] = []
         planned = any(target.glob("*/plans/*.json"))
-        again, _ = fill(target, keys, 3 if planned else 2, damages)  # what is planned stays so, whatever the new batch size
+        again, _ = fill(
+            target, keys, 3 if planned else 2, damages
+        )  # what is planned stays so, whatever the new batch size
         assert again.tobytes() == whole.tobytes(), f"other bits after a kill at step {step}"
         assert damages == [], f"a kill at step {step} looks like damage: {damages}"
         assert Store(target).verify() == []

@@ -14,5 +14,7 @@ def by_webdataset(paths: Sequence[str | Path]) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     for path in paths:
         with open(path, "rb") as file:
-            items += webdataset.tariterators.group_by_keys(webdataset.tariterators.tar_file_expander([{"url": str(path), "stream": file}]))
+            items += webdataset.tariterators.group_by_keys(
+                webdataset.tariterators.tar_file_expander([{"url": str(path), "stream": file}])
+            )
     return items

@@ -95,7 +95,15 @@ def _hf_block(layers: Any) -> Callable[[int, State], Tensor]:
 
 
 def oc_image(name: str, **options: Any) -> Case:
-    size = {"image_size": SIDE, "patch_size": PATCH, "width": 48, "layers": 3, "heads": 4, "mlp_ratio": 2.0, "output_dim": 16}
+    size = {
+        "image_size": SIDE,
+        "patch_size": PATCH,
+        "width": 48,
+        "layers": 3,
+        "heads": 4,
+        "mlp_ratio": 2.0,
+        "output_dim": 16,
+    }
     v = randomised(VisionTransformer(**(size | options)))
     return Case(name, "image", v, pixels(), v, _oc_block(v.transformer.resblocks, 4))  # type: ignore[union-attr]
 
@@ -136,19 +144,37 @@ def oc_hf_text(name: str, pooler: str, proj: str | None) -> Case:
 
 
 def timm_vit(name: str, **options: Any) -> Case:
-    size = {"img_size": SIDE, "patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 4, "num_classes": 16, "mlp_ratio": 2.0}
+    size = {
+        "img_size": SIDE,
+        "patch_size": PATCH,
+        "embed_dim": 48,
+        "depth": 3,
+        "num_heads": 4,
+        "num_classes": 16,
+        "mlp_ratio": 2.0,
+    }
     v = randomised(vit.VisionTransformer(**(size | options)))
     return Case(name, "image", v, pixels(), v, lambda i, s: v.blocks[i](s.h))  # type: ignore[index]
 
 
 def stem(**options: Any) -> nn.Module:
     """MobileCLIP-B's stem, smaller: three convolutions make patches of 8 pixels."""
-    conv = ConvStem(channels=(12, 24, 48), stride=(2, 2, 2), kernel_size=(2, 2, 2), padding=0, in_chans=3, act_layer=nn.GELU)
+    conv = ConvStem(
+        channels=(12, 24, 48), stride=(2, 2, 2), kernel_size=(2, 2, 2), padding=0, in_chans=3, act_layer=nn.GELU
+    )
     return HybridEmbed(backbone=conv, proj=False, **options)
 
 
 def timm_eva(name: str, **options: Any) -> Case:
-    size = {"img_size": SIDE, "patch_size": PATCH, "embed_dim": 48, "depth": 3, "num_heads": 4, "num_classes": 16, "mlp_ratio": 2.0}
+    size = {
+        "img_size": SIDE,
+        "patch_size": PATCH,
+        "embed_dim": 48,
+        "depth": 3,
+        "num_heads": 4,
+        "num_classes": 16,
+        "mlp_ratio": 2.0,
+    }
     v: Any = randomised(eva.Eva(**(size | options)))
 
     def block(i: int, s: State) -> Tensor:
@@ -173,11 +199,19 @@ def timm_in_open_clip(name: str) -> Case:
 
 
 def _bert_size() -> Mapping[str, Any]:
-    return {"vocab_size": WORDS, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+    return {
+        "vocab_size": WORDS,
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
 
 
 def bert(name: str, kind: Any, config: Any, pooling: str) -> Case:
-    m: Any = randomised(kind(config(pad_token_id=PAD, max_position_embeddings=LENGTH + 4, attn_implementation="eager", **_bert_size())))
+    m: Any = randomised(
+        kind(config(pad_token_id=PAD, max_position_embeddings=LENGTH + 4, attn_implementation="eager", **_bert_size()))
+    )
 
     def forward(ids: Tensor) -> Tensor:
         mask = (ids != PAD).long()
@@ -190,11 +224,18 @@ def bert(name: str, kind: Any, config: Any, pooling: str) -> Case:
 def hf_dual(name: str, modality: str, kind: Any, config: Any, **text: Any) -> Case:
     width = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
     sizes = {"vision_config": width | {"image_size": SIDE, "patch_size": PATCH}}
-    sizes["text_config"] = width | {"vocab_size": WORDS, "max_position_embeddings": LENGTH + 4, "pad_token_id": PAD} | text
+    sizes["text_config"] = (
+        width | {"vocab_size": WORDS, "max_position_embeddings": LENGTH + 4, "pad_token_id": PAD} | text
+    )
     m: Any = randomised(kind(config(**sizes, **({} if "Siglip" in kind.__name__ else {"projection_dim": 16}))))
     if modality == "image":
         return Case(
-            name, modality, m, pixels(), lambda x: _vector(m.get_image_features(pixel_values=x)), _hf_block(m.vision_model.encoder.layers)
+            name,
+            modality,
+            m,
+            pixels(),
+            lambda x: _vector(m.get_image_features(pixel_values=x)),
+            _hf_block(m.vision_model.encoder.layers),
         )
     masked = kind is hf.ChineseCLIPModel
 
@@ -218,27 +259,39 @@ _ROPE = {"use_rot_pos_emb": True, "class_token": True}
 BUILDERS: dict[str, Callable[[str], Case]] = {
     "open_clip CLIP image": lambda n: oc_clip(n, "image"),
     "open_clip CLIP text": lambda n: oc_clip(n, "text"),
-    "open_clip ViT, LayerScale, mean, no ln_pre": lambda n: oc_image(n, ls_init_value=0.3, pool_type="avg", no_ln_pre=True),
+    "open_clip ViT, LayerScale, mean, no ln_pre": lambda n: oc_image(
+        n, ls_init_value=0.3, pool_type="avg", no_ln_pre=True
+    ),
     "open_clip ViT, norm after mean": lambda n: oc_image(n, pool_type="avg", final_ln_after_pool=True),
     "open_clip ViT, custom blocks": lambda n: oc_image(
         n, qk_norm=True, scale_heads=True, scale_attn_inner=True, scale_attn=True, scale_fc=True
     ),
-    "open_clip ViT, CoCa pool": lambda n: oc_image(n, attentional_pool=True, attn_pooler_queries=5, attn_pooler_heads=4),
+    "open_clip ViT, CoCa pool": lambda n: oc_image(
+        n, attentional_pool=True, attn_pooler_queries=5, attn_pooler_heads=4
+    ),
     "open_clip text, not causal": lambda n: oc_text(n, no_causal_mask=True),
-    "open_clip text, pad mask, eos": lambda n: oc_text(n, no_causal_mask=True, use_pad_mask=True, pool_type="eos", ls_init_value=0.3),
+    "open_clip text, pad mask, eos": lambda n: oc_text(
+        n, no_causal_mask=True, use_pad_mask=True, pool_type="eos", ls_init_value=0.3
+    ),
     "open_clip text, last, biased head": lambda n: oc_text(n, no_causal_mask=True, pool_type="last", proj_bias=True),
     "open_clip text, CoCa CLS": lambda n: oc_text(n, embed_cls=True),
     "open_clip text, CoCa CLS, right mask": lambda n: oc_text(n, embed_cls=True, correct_cls_mask=True),
     "open_clip text, XLM-R mean": lambda n: oc_hf_text(n, "mean_pooler", "mlp"),
     "open_clip text, XLM-R pooler": lambda n: oc_hf_text(n, "cls_pooler", "linear"),
     "open_clip timm ViT": timm_in_open_clip,
-    "timm ViT, registers, qk-norm, LayerScale": lambda n: timm_vit(n, reg_tokens=3, qk_norm=True, init_values=0.3, no_embed_class=True),
+    "timm ViT, registers, qk-norm, LayerScale": lambda n: timm_vit(
+        n, reg_tokens=3, qk_norm=True, init_values=0.3, no_embed_class=True
+    ),
     "timm ViT, CLS in table, pre-norm": lambda n: timm_vit(n, reg_tokens=2, pre_norm=True, scale_attn_norm=True),
     "timm ViT, mean, fc_norm": lambda n: timm_vit(n, global_pool="avg", class_token=False),
     "timm ViT, SigLIP pool": lambda n: timm_vit(n, global_pool="map", class_token=False),
     "timm ViT, post-norm": lambda n: timm_vit(n, block_fn=vit.ResPostBlock, init_values=0.3),
-    "timm ViT, convolutional stem": lambda n: timm_vit(n, patch_size=1, embed_layer=stem, no_embed_class=True, img_size=SIDE),
-    "timm EVA-02, RoPE, SwiGLU": lambda n: timm_eva(n, swiglu_mlp=True, scale_mlp=True, qkv_fused=False, global_pool="token", **_ROPE),
+    "timm ViT, convolutional stem": lambda n: timm_vit(
+        n, patch_size=1, embed_layer=stem, no_embed_class=True, img_size=SIDE
+    ),
+    "timm EVA-02, RoPE, SwiGLU": lambda n: timm_eva(
+        n, swiglu_mlp=True, scale_mlp=True, qkv_fused=False, global_pool="token", **_ROPE
+    ),
     "timm EVA, LayerScale, mean": lambda n: timm_eva(n, init_values=0.3),
     "timm EVA-02 enormous, post-norm": lambda n: timm_eva(n, use_post_norm=True, global_pool="token"),
     "timm PE, registers, RoPE, pool": lambda n: timm_eva(
@@ -251,9 +304,18 @@ BUILDERS: dict[str, Callable[[str], Case]] = {
         attn_pool_num_heads=4,
         **_ROPE,
     ),
-    "timm EVA, mixed RoPE": lambda n: timm_eva(n, rope_type="mixed", attn_type="rope", use_abs_pos_emb=False, qk_norm=True, **_ROPE),
+    "timm EVA, mixed RoPE": lambda n: timm_eva(
+        n, rope_type="mixed", attn_type="rope", use_abs_pos_emb=False, qk_norm=True, **_ROPE
+    ),
     "timm DINOv3, grouped heads": lambda n: timm_eva(
-        n, rope_type="dinov3", rope_rotate_half=True, attn_type="rope", qkv_fused=False, num_kv_heads=2, num_reg_tokens=2, **_ROPE
+        n,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        attn_type="rope",
+        qkv_fused=False,
+        num_kv_heads=2,
+        num_reg_tokens=2,
+        **_ROPE,
     ),
     "HF CLIP image": lambda n: hf_dual(n, "image", hf.CLIPModel, hf.CLIPConfig),
     "HF CLIP text, old end id": lambda n: hf_dual(n, "text", hf.CLIPModel, hf.CLIPConfig, eos_token_id=2),
@@ -292,7 +354,9 @@ def matrix() -> str:
         tower = case(name).tower
         if case(name).modality == "image":
             dense = (
-                "own pooling and regions" if tower.pooling == "mean" or (tower.pooling != "cls" and not has_prefix(tower)) else "regions"
+                "own pooling and regions"
+                if tower.pooling == "mean" or (tower.pooling != "cls" and not has_prefix(tower))
+                else "regions"
             )
             rows.append(
                 (
@@ -319,12 +383,13 @@ def has_prefix(tower: Any) -> bool:
 
 INTRODUCTION = """# Which tower has which hook
 
-Made by `tests/support/towers.py` from the towers of the contract test; `tests/contract/test_towers.py` fails when it is out of date.
-Every row below passes, on random weights, all of: start + blocks + pooled + project equal the library's own vector (max difference
-over max value <= 1e-5, fp32); attend + rest equal the library's block; edits at five places; kernels; taps; gradients to attention
-probabilities and prompts; a batch of one equals a batch of N. A dense map with "regions" pools by weights only, since the tower's own
-pooling looks at a token (CLS) that is not in the map. Convolutional encoders (CLIP's ResNets, ConvNeXt, EfficientNet, FastViT) have
-dense maps with own pooling and regions, and no image tower.
+Made by `tests/support/towers.py` from the towers of the contract test; `tests/contract/test_towers.py` fails when it is
+out of date. Every row below passes, on random weights, all of: start + blocks + pooled + project equal the library's
+own vector (max difference over max value <= 1e-5, fp32); attend + rest equal the library's block; edits at five places;
+kernels; taps; gradients to attention probabilities and prompts; a batch of one equals a batch of N. A dense map with
+"regions" pools by weights only, since the tower's own pooling looks at a token (CLS) that is not in the map.
+Convolutional encoders (CLIP's ResNets, ConvNeXt, EfficientNet, FastViT) have dense maps with own pooling and regions,
+and no image tower.
 
 """
 

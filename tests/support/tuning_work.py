@@ -39,7 +39,9 @@ def run(
 ) -> Trained:
     """Tune the small CLIP, or another space."""
     evidence = Evidence(train=labelled() if table is None else table)
-    return train_space(method, Kit({"main": space or small(), **(kit or {})}), evidence, fit, RUN, classes=classes, learns=learns)
+    return train_space(
+        method, Kit({"main": space or small(), **(kit or {})}), evidence, fit, RUN, classes=classes, learns=learns
+    )
 
 
 def state(space: Space) -> dict[str, torch.Tensor]:

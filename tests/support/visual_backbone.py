@@ -47,16 +47,23 @@ class ViTImage:
 
 
 class VisualBackbone(Backbone):
-    def __init__(self, seed: int = 0, score: Literal["softmax", "sigmoid"] = "softmax", module: nn.Module | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, score: Literal["softmax", "sigmoid"] = "softmax", module: nn.Module | None = None
+    ) -> None:
         if module is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 image = randomised(VisionTransformer(SIDE, PATCH, 24, 2, 2, 2.0, output_dim=DIM), seed)
-                text = randomised(TextTransformer(CONTEXT, WORDS, width=24, heads=2, layers=2, output_dim=DIM, eos_id=END, pad_id=0), seed)
+                text = randomised(
+                    TextTransformer(CONTEXT, WORDS, width=24, heads=2, layers=2, output_dim=DIM, eos_id=END, pad_id=0),
+                    seed,
+                )
             module = nn.ModuleDict({"image": image, "text": text})
         self._module: Any = module.eval()
         self._score = score
-        digest = hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in self._module.state_dict().values())).hexdigest()[:8]
+        digest = hashlib.sha256(
+            b"".join(t.detach().numpy().tobytes() for t in self._module.state_dict().values())
+        ).hexdigest()[:8]
         self._encoders = {
             "image": ViTImage(OpenClipImageTower(self._module["image"], "visual"), f"vit-{digest}"),
             "text": TowerText(OpenClipTextTower(self._module["text"], "visual")),
@@ -72,7 +79,9 @@ class VisualBackbone(Backbone):
 
     @property
     def spec(self) -> Spec:
-        return Spec("visual", "small", "vit", "random:0", "gelu", "words", CONTEXT, 0, "argmax", DIM, PIXELS, self._score)
+        return Spec(
+            "visual", "small", "vit", "random:0", "gelu", "words", CONTEXT, 0, "argmax", DIM, PIXELS, self._score
+        )
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         return torch.tensor(20.0), torch.tensor(-10.0 if self._score == "sigmoid" else 0.0)

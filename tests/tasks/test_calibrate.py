@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tests.support.colours import ColourBackbone
 
 from diptych.core.method import Scores
 from diptych.tasks.calibrate import Calibration, conformity
+from tests.support.colours import ColourBackbone
 
 N, K = 400, 20
 

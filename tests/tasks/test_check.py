@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support import image_files as make
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
+from tests.support import image_files as make
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.colours import COLOURS, ColourBackbone, coloured
-from tests.support.image_files import truncated
 
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
@@ -19,10 +17,13 @@ from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import Pool
+from diptych.evaluation.measure import About, evaluate
 from diptych.methods.classify.description import Description
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.tasks import photo_page
-from diptych.tasks.classify import About, classify, evaluate, with_store
+from diptych.tasks.classify import classify, with_store
+from tests.support.colours import COLOURS, ColourBackbone, coloured
+from tests.support.image_files import truncated
 
 
 @pytest.fixture
@@ -115,7 +116,9 @@ def test_a_run_without_cache_gets_one_for_the_task_and_it_is_gone_after() -> Non
 def test_evaluate_measures_and_says_where_and_how(data: LabelledData) -> None:
     classes, backbone, run = ClassNames(data.classes), ColourBackbone(), Run()
     fitted = ZeroShot().fit(Kit({"main": backbone}), classes, Evidence(), run)
-    record, outcome = evaluate(fitted, data.splits["test"], run, backbone=backbone, about=About(dataset="colours", method="zero-shot"))
+    record, outcome = evaluate(
+        fitted, data.splits["test"], run, backbone=backbone, about=About(dataset="colours", method="zero-shot")
+    )
     assert record.items == len(outcome.labels) == 50
     assert record.metrics["acc1"] == np.mean(outcome.predicted == data.splits["test"].labels())
     low, high = record.ci95["acc1"]

@@ -14,8 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cluster_work import DyingCurator, MixingBackbone, die, refuse, two_workers, usage_statistics, write_tars
-from tests.support.colours import ColourBackbone
 
 from diptych.core.data import Texts
 from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
@@ -29,6 +27,16 @@ from diptych.tasks.curate import apply_plan, open_stream
 from diptych.tasks.curate_shards import apply_shards, cut, plan_in
 from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew
+from tests.support.cluster_work import (
+    DyingCurator,
+    MixingBackbone,
+    die,
+    refuse,
+    two_workers,
+    usage_statistics,
+    write_tars,
+)
+from tests.support.colours import ColourBackbone
 
 pytestmark = [
     pytest.mark.slow,
@@ -69,7 +77,9 @@ def test_tars_get_the_bits_of_one_process_though_a_worker_is_killed(two: Cluster
     other = encode(open_data(tars), MixingBackbone(), Run(cache=tmp_path / "c", batch=8), tmp_path / "other")
     assert other.items == 119
     assert not np.array_equal(vectors(tmp_path / "other"), vectors(tmp_path / "one"))
-    again = encode(open_data(tars), load(), Run(cache=tmp_path / "b", batch=7), tmp_path / "again", crew=Crew(two, load))
+    again = encode(
+        open_data(tars), load(), Run(cache=tmp_path / "b", batch=7), tmp_path / "again", crew=Crew(two, load)
+    )
     assert again.encoded == 0
 
 
@@ -80,7 +90,9 @@ def test_a_parquet_table_and_texts(two: Cluster, tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": rows}), tmp_path / "p.parquet", row_group_size=8)
     one = encode(open_data(tmp_path / "p.parquet"), MixingBackbone(), Run(cache=tmp_path / "a"), tmp_path / "one")
     run = Run(cache=tmp_path / "b")
-    many = encode(open_data(tmp_path / "p.parquet"), MixingBackbone(), run, tmp_path / "many", crew=Crew(two, MixingBackbone))
+    many = encode(
+        open_data(tmp_path / "p.parquet"), MixingBackbone(), run, tmp_path / "many", crew=Crew(two, MixingBackbone)
+    )
     assert one.items == many.items == 19
     np.testing.assert_array_equal(vectors(tmp_path / "many"), vectors(tmp_path / "one"))
     texts = Texts(("red", "blue", "red"))
@@ -135,7 +147,11 @@ def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path)
     (tmp_path / "entries.txt").write_text("cat\ndog\naxolotl")
     texts = [("an axolotl" if i % 50 == 0 else "a cat" if i % 3 else "IMG") + f" {i}" for i in range(2000)]
     (tmp_path / "pool.txt").write_text("\n".join(texts))
-    curator, run, stream = MetaCLIP(str(tmp_path / "entries.txt"), t=100), Run(seed=1), open_stream(str(tmp_path / "pool.txt"))
+    curator, run, stream = (
+        MetaCLIP(str(tmp_path / "entries.txt"), t=100),
+        Run(seed=1),
+        open_stream(str(tmp_path / "pool.txt")),
+    )
     shards = cut(stream, 3000)
     assert len(shards) > 4
     whole = curator.plan(Kit(), stream, run)
@@ -149,14 +165,20 @@ def test_curation_counts_and_judges_as_one_process(two: Cluster, tmp_path: Path)
     assert sorted(p.name for p in (tmp_path / "many").glob("*.json")) == ["curate.json"]
     with pytest.raises(UsageError, match="--resume"):
         apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100)
-    assert apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100, resume=True) == many
+    assert (
+        apply_shards(curator, Kit, plan, shards, run, tmp_path / "many", two, about={}, part=100, resume=True) == many
+    )
 
 
 def test_a_killed_worker_of_a_curation_loses_nothing(two: Cluster, tmp_path: Path) -> None:
     (tmp_path / "entries.txt").write_text("cat\ndog\naxolotl")
     texts = [("an axolotl" if i % 50 == 0 else "a cat" if i % 3 else "IMG") + f" {i}" for i in range(2000)]
     (tmp_path / "pool.txt").write_text("\n".join(texts))
-    plain, run, stream = MetaCLIP(str(tmp_path / "entries.txt"), t=100), Run(seed=1), open_stream(str(tmp_path / "pool.txt"))
+    plain, run, stream = (
+        MetaCLIP(str(tmp_path / "entries.txt"), t=100),
+        Run(seed=1),
+        open_stream(str(tmp_path / "pool.txt")),
+    )
     shards = cut(stream, 6000)
     third = [position for position, _ in shards[2]]
     fatal = DyingCurator(plain.metadata, t=100, marks=str(tmp_path), at=third[250])

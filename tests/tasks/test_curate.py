@@ -68,7 +68,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_rows(pool: Path, tmp_path: 
     assert 80 < found.kept < 160
     assert {r["title"].split()[0] for r in kept(tmp_path / "whole")} == {"a", "an"}
     with pytest.raises(KeyboardInterrupt):
-        apply_plan(Killed(own.metadata, own.t), Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, part=200)
+        apply_plan(
+            Killed(own.metadata, own.t), Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, part=200
+        )
     assert json.loads((tmp_path / "cut" / "curate.json").read_text())["done"]["seen"] == 600
     again = apply_plan(own, Kit(), plan, stream, Run(seed=1), tmp_path / "cut", about={"t": 100}, part=200, resume=True)
     assert again == found
@@ -89,7 +91,9 @@ def tar(path: Path, members: Mapping[str, bytes], end: int | None = None) -> Non
 
 @pytest.fixture
 def broken_tars(tmp_path: Path) -> str:
-    """Twelve items that can be read, and four troubles: no text, no UTF-8, a name that leads outside, and a tar that is cut."""
+    """Twelve items that can be read, and four troubles: no text, no UTF-8, a name that leads outside, and a tar that is
+    cut.
+    """
     cats = {f"{i}.{end}": text for i in range(4) for end, text in (("jpg", b"x"), ("txt", f"a cat {i}".encode()))}
     tar(tmp_path / "tars" / "0.tar", {"x.jpg": b"x", **cats, "y.txt": b"\xff", "../z.txt": b"a cat"})
     tar(tmp_path / "tars" / "1.tar", {**cats, "late.txt": b"a cat" * 2000}, end=10_000)
@@ -97,12 +101,17 @@ def broken_tars(tmp_path: Path) -> str:
     return str(tmp_path / "tars" / "{0..2}.tar")
 
 
-TROUBLES = ["0.tar!x: has no .txt, only jpg", "0.tar!y.txt: is not UTF-8 text", "0.tar!../z.txt: its name leads outside the tar"]
+TROUBLES = [
+    "0.tar!x: has no .txt, only jpg",
+    "0.tar!y.txt: is not UTF-8 text",
+    "0.tar!../z.txt: its name leads outside the tar",
+]
 
 
 def named(found: Curated) -> list[str]:
     return [
-        f"{Path(s['path'].partition('!')[0]).name}{s['path'][len(s['path'].partition('!')[0]) :]}: {s['reason']}" for s in found.skipped
+        f"{Path(s['path'].partition('!')[0]).name}{s['path'][len(s['path'].partition('!')[0]) :]}: {s['reason']}"
+        for s in found.skipped
     ]
 
 
@@ -117,7 +126,9 @@ def test_what_cannot_be_read_is_dropped_with_its_reason_and_the_rest_goes_on(
     assert (found.seen, found.kept, found.broken) == (16, 12, 4)
     assert named(found)[:3] == TROUBLES
     assert named(found)[3].startswith("1.tar: damaged or truncated tar")
-    assert [Path(r["filepath"]).name for r in kept(tmp_path / "whole")] == [f"{t}.tar!{i}" for t in range(3) for i in range(4)]
+    assert [Path(r["filepath"]).name for r in kept(tmp_path / "whole")] == [
+        f"{t}.tar!{i}" for t in range(3) for i in range(4)
+    ]
     for at in (2, 6, 9):  # killed at any verdict, also beside a broken item
         out = tmp_path / f"cut-{at}"
         with pytest.raises(KeyboardInterrupt):
@@ -139,7 +150,9 @@ class KilledAt(MetaCLIP):
             yield verdict
 
 
-def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(pool: Path, broken_tars: str, tmp_path: Path) -> None:
+def test_a_tar_that_is_away_is_an_error_and_the_pass_goes_on_once_it_is_back(
+    pool: Path, broken_tars: str, tmp_path: Path
+) -> None:
     own, stream = curator(pool), open_stream(broken_tars)
     plan = plan_shards(own, Kit(), [stream], Run())
     away = (tmp_path / "tars" / "2.tar").rename(tmp_path / "away.tar")
@@ -221,7 +234,9 @@ def test_items_are_dropped_once_their_row_is_made(pool: Path, tmp_path: Path, br
     finally:
         gc.enable()
     assert Heavy.most < 100  # tee lets go of 57 at a time
-    assert (found.seen, found.kept, found.broken, len(found.skipped)) == ((3000, 2571, 429, 10) if broken else (3000, 3000, 0, 0))
+    assert (found.seen, found.kept, found.broken, len(found.skipped)) == (
+        (3000, 2571, 429, 10) if broken else (3000, 3000, 0, 0)
+    )
     assert [r["filepath"] for r in kept(tmp_path / "o")][:2] == [str(broken), str(broken + 1)]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.cluster_work import write_tars
 
 from diptych.core.data import Stream
 from diptych.core.errors import UsageError
@@ -16,6 +15,7 @@ from diptych.core.run import Run
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
 from diptych.tasks.curate import Skipped, open_stream
 from diptych.tasks.curate_shards import cut, plan_in
+from tests.support.cluster_work import write_tars
 
 
 class Counted(MetaCLIP):

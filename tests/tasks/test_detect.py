@@ -6,11 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.backbone import SmallBackbone
-from tests.support.dense_colours import DenseColours
-from tests.support.image_files import truncated
-from tests.support.pictures import Pictures
-from tests.support.scratches import scratched, scratched_folder
 
 from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UnreadableItem, UsageError
@@ -18,16 +13,21 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
+from diptych.evaluation.boards.detect import AnomalyBench
+from diptych.evaluation.boards.verb import verb_board
+from diptych.evaluation.datasets import find_anomalies
+from diptych.evaluation.prove import prove
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
-from diptych.tasks.boards.detect import AnomalyBench
-from diptych.tasks.boards.verb import verb_board
 from diptych.tasks.detect import Ranking, detect, kept_aside, rank
 from diptych.tasks.heatmap import heat
-from diptych.tasks.proofs.detect import find_anomalies
-from diptych.tasks.prove import prove
+from tests.support.backbone import SmallBackbone
+from tests.support.dense_colours import DenseColours
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched, scratched_folder
 
 MEMORY = FeatureMemory(side=40)
 BACKBONE = DenseColours()
@@ -47,7 +47,13 @@ def test_scratched_photos_are_flagged_at_the_stated_rate() -> None:
 
 
 def test_all_normal_photos_hold_the_rate_where_none_is_learnt_from() -> None:
-    found = detect(scratched(1, 1, seed=3).items, BACKBONE, method=WinCLIPStyle(side=8), normal=scratched(9, 0, seed=1).items, rate=0.1)
+    found = detect(
+        scratched(1, 1, seed=3).items,
+        BACKBONE,
+        method=WinCLIPStyle(side=8),
+        normal=scratched(9, 0, seed=1).items,
+        rate=0.1,
+    )
     assert found.normal == (9, 9)
 
 
@@ -60,7 +66,9 @@ def test_files_hold_what_was_found(tmp_path: Path) -> None:
     assert low < high == pytest.approx(max(p["score"] for p in data["photos"]))
     with pytest.raises(UsageError, match="overwrite"):
         found.write(tmp_path, ["a", "b"], {})
-    whole = detect(scratched(1, 1, seed=3).items, SmallBackbone(), method=Gaussian(), normal=scratched(4, 0, seed=1).items)
+    whole = detect(
+        scratched(1, 1, seed=3).items, SmallBackbone(), method=Gaussian(), normal=scratched(4, 0, seed=1).items
+    )
     assert whole.write(tmp_path / "whole", ["a", "b"], {})["photos"][0]["heat_map"] is None
 
 
@@ -119,7 +127,9 @@ def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() 
     plain = rank(fitted, Table(table.items, {"label": table.columns["label"]}), Run())
     assert plain.maps is None
     assert set(plain.metrics) == {"image_auroc", "image_ap"}
-    empty = Ranking(np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool))
+    empty = Ranking(
+        np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
+    )
     assert "pro" not in empty.metrics
 
 

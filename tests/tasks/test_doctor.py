@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.support.colours import ColourBackbone
 
 from diptych.tasks import doctor
+from tests.support.colours import ColourBackbone
 
 
 def signs(found: doctor.Examination) -> dict[str, doctor.Sign]:
@@ -18,7 +18,7 @@ def signs(found: doctor.Examination) -> dict[str, doctor.Sign]:
 
 
 def test_a_whole_installation_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.backbones.load.load", lambda name: ColourBackbone())
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name: ColourBackbone())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = doctor.examine(tmp_path / "cache")
     broken = [s for s in found.signs if s.state == "broken" and s.name not in doctor.NEEDED]

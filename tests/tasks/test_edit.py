@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, picture
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
@@ -18,6 +16,8 @@ from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageErr
 from diptych.core.run import Run
 from diptych.methods.edit.deltaedit import DeltaEdit
 from diptych.tasks.edit import edit, files, fitted_editor, need_inverter, strengths
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, picture
 
 GENERATOR = FactorGenerator(16, ("red", "blue"), ("circle", "square"))
 METHOD = DeltaEdit(beta=0.0, bank=12, passes=2, batch=4, width=8, probes=2)
@@ -37,7 +37,12 @@ def test_pictures_before_and_after_with_strengths_of_channels(tmp_path: Path) ->
     paths = found.write(tmp_path / "out", {"seed": 4})
     assert [p.name for p in paths] == ["seed4-1.png", "seed4-2.png"]
     data = json.loads((tmp_path / "out" / "edit.json").read_text())
-    assert (data["source"], data["target"], data["seed"], data["channels"]) == ("a red circle", "a blue circle", 4, [3, 2, 2, 3])
+    assert (data["source"], data["target"], data["seed"], data["channels"]) == (
+        "a red circle",
+        "a blue circle",
+        4,
+        [3, 2, 2, 3],
+    )
     sheet = np.asarray(Image.open(paths[0]))
     assert sheet.shape == (256, 2 * 256 + 16, 3)
     before = np.rint(255 * found.pairs[0].before.permute(1, 2, 0).numpy())
@@ -66,7 +71,13 @@ def test_a_fitted_editor_is_kept_and_belongs_to_its_generator(tmp_path: Path) ->
     ends = [edit(f, GENERATOR, "red", "blue", RUN).pairs[0].after for f in (first, second)]
     assert torch.equal(*ends)
     with pytest.raises(UsageError, match="another generator"):
-        fitted_editor(FactorGenerator(16, ("red", "blue"), ("circle", "star")), backbone, RUN, method=METHOD, folder=tmp_path / "kept")
+        fitted_editor(
+            FactorGenerator(16, ("red", "blue"), ("circle", "star")),
+            backbone,
+            RUN,
+            method=METHOD,
+            folder=tmp_path / "kept",
+        )
     with pytest.raises(UsageError, match="fitted as asked"):
         fitted_editor(GENERATOR, backbone, RUN, folder=tmp_path / "kept")
     with pytest.raises(UsageError, match="fitted on small"):

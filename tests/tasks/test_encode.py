@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.colours import ColourBackbone, colour_folder
 
 from diptych.core.data import Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
+from diptych.data.files import read_json
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.features.embed import embed
 from diptych.tasks.encode import encode
-from diptych.tasks.record import read_json
+from tests.support.colours import ColourBackbone, colour_folder
 
 
 def test_photos_become_unit_vectors_beside_their_paths(data: LabelledData, tmp_path: Path) -> None:

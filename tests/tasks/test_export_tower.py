@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.backbones.test_engine import Mixed, Small, Sorted
-from tests.support.encoders import Photos, Words
 
-from diptych.backbones import export as exporter
+from diptych.backbones.engines import export as exporter
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
@@ -20,6 +18,8 @@ from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.tasks.export_gate import Gate, Parity
 from diptych.tasks.export_tower import Exported, export
+from tests.backbones.engines.test_engine import Mixed, Small, Sorted
+from tests.support.encoders import Photos, Words
 
 
 class Both(Backbone):
@@ -80,7 +80,9 @@ def test_int8_is_calibrated_and_no_vector_sees_its_mates(tmp_path: Path, backbon
     pytest.importorskip("nncf")
     photos = Photos(range(0, 250, 10))
     labelled = Table(photos, {"label": Column("label", np.zeros(25, dtype=np.int64))})
-    made = export(backbone, tmp_path, "int8", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")), allowed=1.0)
+    made = export(
+        backbone, tmp_path, "int8", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")), allowed=1.0
+    )
     exact = made.parity["image"]
     assert 0.98 < exact.mean < 1.0
     assert abs(exact.least - exact.least_alone) < 1e-6
@@ -90,25 +92,36 @@ def test_int8_is_calibrated_and_no_vector_sees_its_mates(tmp_path: Path, backbon
     assert sorted(p.name for p in (tmp_path / "image").iterdir()) == ["model.bin", "model.xml"]
 
 
-def test_the_gates_break_on_cosine_and_accuracy(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gates_break_on_cosine_and_accuracy(
+    tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
     true = exporter.to_onnx
-    monkeypatch.setattr("diptych.tasks.export_tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path))
+    monkeypatch.setattr(
+        "diptych.tasks.export_tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path)
+    )
     made = export(backbone, tmp_path, "onnx", Run(), images=Photos([1, 90, 200]))
     assert "image vectors have a least cosine" in made.broken()
     assert json.loads((tmp_path / "export.json").read_text())["broken"] == made.broken()
     good = Parity(9, 1.0, 1.0, 1.0, 1.0)
     assert "batch mates" in Exported(tmp_path, "int8", {"image": replace(good, mates=0.9998)}, {}, None).broken()
     assert Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.497, 0.003)).broken() == ""
-    assert "Top-1 falls from 50.00 to 49.00" in Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.49, 0.003)).broken()
+    assert (
+        "Top-1 falls from 50.00 to 49.00"
+        in Exported(tmp_path, "onnx", {"image": good}, {}, Gate(100, 0.5, 0.49, 0.003)).broken()
+    )
 
 
 def test_unreadable_images_are_skipped_and_named(tmp_path: Path, backbone: Both) -> None:
     photos = Photos([1, -1, 90, 200])
     labelled = Table(photos, {"label": Column("label", np.array([0, 0, 1, 0]))})
-    made = export(backbone, tmp_path / "out", "onnx", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b")))
+    made = export(
+        backbone, tmp_path / "out", "onnx", Run(), images=photos, labelled=labelled, classes=ClassNames(("a", "b"))
+    )
     assert made.gate is not None
     assert (made.parity["image"].items, made.gate.items) == (3, 3)
-    assert [e["reason"] for e in json.loads((tmp_path / "out" / "export.json").read_text())["skipped"]] == [made.skipped[0].reason]
+    assert [e["reason"] for e in json.loads((tmp_path / "out" / "export.json").read_text())["skipped"]] == [
+        made.skipped[0].reason
+    ]
     vectors = backbone.image.encode(backbone.image.inputs([photos[i] for i in (0, 2, 3)])).detach().numpy()
     right = (vectors[:, :2].argmax(1) == [0, 1, 0]).mean()
     assert made.gate.torch == made.gate.exported == pytest.approx(right)
@@ -118,7 +131,9 @@ def test_unreadable_images_are_skipped_and_named(tmp_path: Path, backbone: Both)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_an_earlier_export_stays_until_the_new_one_is_whole(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_export_stays_until_the_new_one_is_whole(
+    tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     export(backbone, out, "onnx", Run())
     before = {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()}
@@ -132,14 +147,18 @@ def test_an_earlier_export_stays_until_the_new_one_is_whole(tmp_path: Path, back
     with pytest.raises(DiptychError, match=r"Cannot write .* \(No space left on device\): free space"):
         export(backbone, out, "onnx", Run(), overwrite=True)
     assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == {**before, "README": b"mine"}
-    monkeypatch.setattr("diptych.tasks.export_tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path))
+    monkeypatch.setattr(
+        "diptych.tasks.export_tower.to_onnx", lambda encoder, path: true(Small(Mixed(mates=0.5).eval()), path)
+    )
     export(backbone, out, "onnx", Run(), overwrite=True)
     assert (out / "image" / "model.onnx").read_bytes() != before["model.onnx"]
     assert (out / "README").read_text() == "mine"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_a_full_disk_is_not_taken_for_the_encoders_fault(tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_taken_for_the_encoders_fault(
+    tmp_path: Path, backbone: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def runtimes_say(encoder: Any, path: Path) -> tuple[str, ...]:
         raise RuntimeError("basic_ios::clear: iostream error")
 

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.colours import ColourBackbone, coloured
 
-from diptych.backbones.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.record_parts import Part
 from diptych.data.records import Records, joined, open_records, stamp
-from diptych.features.index import Index
+from diptych.index.index import Index
 from diptych.tasks import index as tasks
 from diptych.tasks.index import index, unchanged
+from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
 KNOWN = Remembered(
@@ -32,12 +32,13 @@ KNOWN = Remembered(
 SCRIPT = """
 import sys
 from pathlib import Path
-from diptych.backbones.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.run import Run
 from diptych.data.records import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
-known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0, "softmax", "cpu")
+known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0,
+"softmax", "cpu")
 print(unchanged(open_records(photos), known, Run(), Path(out)).unchanged, "torch" in sys.modules)
 """
 
@@ -100,7 +101,9 @@ def test_what_is_named_twice_is_one_entry_and_unchanged_next_time(photos: Path, 
     assert (again.entries, again.unchanged) == (4, 4)
 
 
-def test_a_folder_is_pruned_under_any_of_its_names(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_pruned_under_any_of_its_names(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
@@ -122,7 +125,9 @@ def test_a_table_is_pruned_where_its_entries_bear_its_name(photos: Path, out: Pa
     assert index(open_records(str(words)), BACKBONE, Run(), out).entries == 6
     words.write_text("caption\na red one\n")
     assert index(open_records(str(words)), BACKBONE, Run(), out, prune=[str(words)]).removed == 1
-    assert index(open_records(str(photos)), BACKBONE, Run(), out, prune=[str(photos)]).removed == 0, "a row of a table is not the folder's"
+    assert index(open_records(str(photos)), BACKBONE, Run(), out, prune=[str(photos)]).removed == 0, (
+        "a row of a table is not the folder's"
+    )
 
 
 def test_another_backbone_or_decode_is_refused(photos: Path, out: Path) -> None:
@@ -132,7 +137,9 @@ def test_another_backbone_or_decode_is_refused(photos: Path, out: Path) -> None:
             unchanged(open_records(str(photos)), known, run, out)
 
 
-def test_an_approximate_index_that_is_missing_is_left_to_the_backbone(photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_approximate_index_that_is_missing_is_left_to_the_backbone(
+    photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tasks.ann, "installed", lambda: True)
     assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is not None
     monkeypatch.setattr(tasks, "_outgrown", lambda made, always: ["image"])
@@ -154,7 +161,11 @@ def test_folders_are_named_from_the_root_and_stamps_find_the_file_behind_a_membe
 
 
 def test_a_part_is_one_modality_of_those_that_have_it() -> None:
-    pictures = type("P", (), {"__len__": lambda s: 1, "__getitem__": lambda s, i: Image.new("RGB", (2, 2)), "key": lambda s, i: "aa" * 8})()
+    pictures = type(
+        "P",
+        (),
+        {"__len__": lambda s: 1, "__getitem__": lambda s, i: Image.new("RGB", (2, 2)), "key": lambda s, i: "aa" * 8},
+    )()
     records = Records(("a", "b"), pictures, (None, 0), ("x", None))
     image, text = Part(records, "image"), Part(records, "text")
     assert (len(image), image.name(0), image.key(0), np.asarray(image[0]).shape) == (1, "b", "aa" * 8, (2, 2, 3))

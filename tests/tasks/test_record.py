@@ -14,11 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.support.colours import ColourBackbone
 
 from diptych.core.errors import DataError, UsageError
-from diptych.tasks.board import Board
-from diptych.tasks.record import Record, model_names, read_json, versions, write_bytes, write_csv, write_json
+from diptych.data.files import read_json, write_bytes, write_json
+from diptych.evaluation.few_shot.board import Board
+from diptych.tasks.record import Record, model_names, versions, write_csv
+from tests.support.colours import ColourBackbone
 
 RECORD = Record(
     dataset="pets", model="ViT-B-32", pretrained="openai", task="zeroshot_classification",
@@ -28,7 +29,9 @@ RECORD = Record(
 
 
 def main_build() -> Callable[[SimpleNamespace], None]:
-    """Return the ``build`` of the installed CLIP_benchmark; importing its command line would load data set packages that we do not use."""
+    """Return the ``build`` of the installed CLIP_benchmark; importing its command line would load data set packages
+    that we do not use.
+    """
     package = importlib.util.find_spec("clip_benchmark")
     if package is None or package.origin is None:
         pytest.skip("needs clip-benchmark")
@@ -53,10 +56,24 @@ def test_clip_benchmark_builds_a_table_from_our_rows(finished: tuple[Board, Path
         record = ours[row["method"], row["variant"], int(row["shots"]), int(row["seed"])]
         assert float(row["acc1"]) == record.metrics["acc1"]
         assert float(row["mean_per_class_recall"]) == record.metrics["mean_per_class_recall"]
-        assert (row["dataset"], row["language"], row["model_fullname"]) == ("colours", "en", f"{record.model} {record.pretrained}")
+        assert (row["dataset"], row["language"], row["model_fullname"]) == (
+            "colours",
+            "en",
+            f"{record.model} {record.pretrained}",
+        )
     with (out / "board.csv").open() as file:
         written = list(csv.DictReader(file))
-    theirs = {"acc1", "acc5", "mean_per_class_recall", "dataset", "model", "pretrained", "task", "model_fullname", "language"}
+    theirs = {
+        "acc1",
+        "acc5",
+        "mean_per_class_recall",
+        "dataset",
+        "model",
+        "pretrained",
+        "task",
+        "model_fullname",
+        "language",
+    }
     assert theirs <= written[0].keys()
     assert {r["acc1"] for r in written} == {r["acc1"] for r in built}
 
@@ -80,7 +97,9 @@ def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
             read_json(tmp_path / name)
 
 
-def test_nothing_is_overwritten_unasked_and_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_overwritten_unasked_and_a_failed_write_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_json(tmp_path / "new" / "a.json", {"a": 1})
     with pytest.raises(UsageError, match="--overwrite"):
         write_json(tmp_path / "new" / "a.json", {"a": 2})

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.colours import COLOURS
-from tests.support.dense_colours import DenseColours, halves
-from tests.support.image_files import truncated
-from tests.support.pictures import Pictures
 
 from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
-from diptych.features.dense import Windows
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.metrics.segmentation import mean_iou
+from diptych.nn.dense.label_maps import Windows
 from diptych.tasks.segment import Segmented, counts, segment, stems
+from tests.support.colours import COLOURS
+from tests.support.dense_colours import DenseColours, halves
+from tests.support.image_files import truncated
+from tests.support.pictures import Pictures
 
 NAMES = tuple(COLOURS)[:3]  # red, green, blue: no border between two of them looks like the third
 SMALL = MaskCLIP(windows=Windows(40, 32, 16))
@@ -89,7 +89,10 @@ def test_stems_are_unique() -> None:
 
 def masked() -> Table[Image.Image]:
     photos = (halves("red", "blue"), halves("green", "red", share=0.25))
-    masks = [np.where(np.arange(60) < round(60 * share), a, b) * np.ones((40, 1), int) for share, a, b in ((0.5, 0, 2), (0.25, 1, 0))]
+    masks = [
+        np.where(np.arange(60) < round(60 * share), a, b) * np.ones((40, 1), int)
+        for share, a, b in ((0.5, 0, 2), (0.25, 1, 0))
+    ]
     masks[0][:, 28:33] = 255  # the border
     return Table(Pictures(photos), {"mask": Column("mask", tuple(masks))})
 
@@ -102,7 +105,10 @@ def test_counts_add_up_to_the_iou_of_the_set_and_shuffled_names_fail() -> None:
     assert found.sum(axis=(1, 2)).tolist() == [40 * 55, 40 * 60]
     assert mean_iou(found.sum(0)) > 0.8
     moved = replace(names, names=NAMES[1:] + NAMES[:1])
-    assert mean_iou(counts(SMALL.fit(Kit({"main": DenseColours()}), moved, Evidence(), Run()), masked(), Run()).sum(0)) < 0.2
+    assert (
+        mean_iou(counts(SMALL.fit(Kit({"main": DenseColours()}), moved, Evidence(), Run()), masked(), Run()).sum(0))
+        < 0.2
+    )
 
 
 def test_masks_of_another_size_or_no_masks_are_refused() -> None:

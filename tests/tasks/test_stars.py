@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.conftest import diptych  # noqa: F401
 
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
@@ -16,6 +15,7 @@ from diptych.data.formats.star_table import open_curves
 from diptych.features.portable import load
 from diptych.methods.extend.astrom3 import AstroM3
 from diptych.tasks.stars import LEAST, StarClassifier, classify_stars, extend_stars
+from tests.cli.conftest import diptych  # noqa: F401
 
 TINY = AstroM3(
     dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8, epochs=2, batch=16,
@@ -83,7 +83,7 @@ def test_stars_that_teach_nothing_are_refused(made: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_line_names_new_stars(diptych, made: Path, tmp_path: Path, monkeypatch) -> None:  # noqa: F811
-    monkeypatch.setattr("diptych.tasks.proofs.stars.SMALL", TINY)
+    monkeypatch.setattr("diptych.evaluation.proofs.stars.SMALL", TINY)
     fitted = diptych("extend", sky(tmp_path / "sky", label="kind"), "--label", "kind", "--epochs", "2", "--out", "m")
     assert fitted.code == 3
     assert "16 light curves aligned, 15 labels of 2 classes" in fitted.out

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.small_clip import small_clip
-from tests.train.test_pair import COLOURS, squares
 from typer.testing import CliRunner
 
-from diptych.backbones.load import load
+from diptych.backbones.sources.load import load
 from diptych.cli.main import app
 from diptych.core.data import Column, Table
 from diptych.core.errors import Collapsed, DataError, MissingHook, UsageError
@@ -35,6 +33,8 @@ from diptych.tasks.training import learns, need_towers, tune
 from diptych.tasks.training_data import by_labels, open_pairs_or_classes, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import COLOURS, squares
 
 FIT = Fit(lr=2e-3, batch=10, steps=30, schedule=Schedule(warmup=5), clip=1.0)
 TEMPLATES = ("a {} square",)
@@ -61,7 +61,15 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
     data, clip = open_data(place / "data"), load(f"local:{place / 'clip'}")
     before = clip.fingerprint
     found = tune(
-        Full(), clip, data, FIT, Run(workers=1), tmp_path, parts=parts, templates=TEMPLATES, elsewhere=[replace(data, name="again")]
+        Full(),
+        clip,
+        data,
+        FIT,
+        Run(workers=1),
+        tmp_path,
+        parts=parts,
+        templates=TEMPLATES,
+        elsewhere=[replace(data, name="again")],
     )
     own = data.name
     assert found.after[own]["acc1"] > found.before[own]["acc1"]
@@ -98,8 +106,14 @@ def test_a_decoder_is_made_where_captions_are_written(place: Path, tmp_path: Pat
     assert found.facts["beside"] == ["decoder"]
 
 
-def test_a_stopped_training_goes_on_to_the_same_bits(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, clip, fit = open_data(place / "data"), load(f"local:{place / 'clip'}"), replace(FIT, save_every=2, steps=12, lr=1e-4)
+def test_a_stopped_training_goes_on_to_the_same_bits(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, clip, fit = (
+        open_data(place / "data"),
+        load(f"local:{place / 'clip'}"),
+        replace(FIT, save_every=2, steps=12, lr=1e-4),
+    )
     whole = tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "whole", templates=TEMPLATES)
     losses = TuningTrainee.losses
     monkeypatch.setattr(TuningTrainee, "losses", lambda self, b, p, c: 1 / 0 if c.step == 7 else losses(self, b, p, c))
@@ -107,7 +121,9 @@ def test_a_stopped_training_goes_on_to_the_same_bits(place: Path, tmp_path: Path
         tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", templates=TEMPLATES)
     monkeypatch.undo()
     again = tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", templates=TEMPLATES, resume=True)
-    assert all(torch.equal(t, again.backbone.module().state_dict()[n]) for n, t in whole.backbone.module().state_dict().items())
+    assert all(
+        torch.equal(t, again.backbone.module().state_dict()[n]) for n, t in whole.backbone.module().state_dict().items()
+    )
     with pytest.raises(UsageError, match="exists: give another folder"):
         tune(Full(), clip, data, fit, Run(workers=1), tmp_path / "cut", resume=True)
 
@@ -161,7 +177,9 @@ def spoilt(place: Path) -> Iterator[Path]:
     """Labelled folders and a table with splits of which a train photo is cut off and a test photo is gone."""
     lines = ["path,split,caption"]
     for split in ("train", "val", "test"):
-        for number, file in enumerate(sorted((place / "data" / ("train" if split == "train" else "test")).rglob("*.png"))):
+        for number, file in enumerate(
+            sorted((place / "data" / ("train" if split == "train" else "test")).rglob("*.png"))
+        ):
             to = place / "spoilt" / split / file.parent.name / file.name
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(file.read_bytes()[: 60 if (split, number) == ("train", 3) else None])
@@ -174,7 +192,9 @@ def spoilt(place: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("parts", ["all", "heads"])
-def test_what_cannot_be_read_is_left_out_before_the_training_and_named(spoilt: Path, tmp_path: Path, parts: str) -> None:
+def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
+    spoilt: Path, tmp_path: Path, parts: str
+) -> None:
     data, clip, said = open_data(spoilt / "spoilt"), load(f"local:{spoilt / 'clip'}"), list[str]()
     fit = replace(FIT, steps=None, epochs=2)  # every row is seen
     found = tune(
@@ -200,10 +220,14 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(spoilt: P
 
 def test_captioned_photos_that_cannot_be_read_take_their_captions_along(spoilt: Path, tmp_path: Path) -> None:
     data = open_pairs_or_classes(str(spoilt / "spoilt.csv"), None, None)
-    found = tune(ClipLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path)
+    found = tune(
+        ClipLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path
+    )
     assert [e.reason for e in found.failed] == ["truncated PNG file (60 bytes)", "no such file"]
     none = replace(data, splits={**data.splits, "val": replace(data.split("val"), items=ImageFiles(["gone.png"] * 20))})
-    with pytest.raises(DataError, match=r"None of the 20 photos of spoilt, val, can be read; the first: gone.png: no such file"):
+    with pytest.raises(
+        DataError, match=r"None of the 20 photos of spoilt, val, can be read; the first: gone.png: no such file"
+    ):
         tune(ClipLoss(), load(f"local:{spoilt / 'clip'}"), none, FIT, Run(workers=1), tmp_path / "b")
 
 
@@ -216,7 +240,9 @@ def test_photos_are_decoded_once_where_their_vectors_are_made_anyway(place: Path
             return super().__getitem__(index)
 
     for parts, times in (("heads", 1), ("all", 2)):  # whole towers read the train photos of one epoch after the check
-        splits = {s: replace(t, items=Counted([t.items.name(i) for i in range(len(t))])) for s, t in data.splits.items()}
+        splits = {
+            s: replace(t, items=Counted([t.items.name(i) for i in range(len(t))])) for s, t in data.splits.items()
+        }
         seen.clear()
         fit = replace(FIT, steps=None, epochs=1)
         run = Run(workers=0, cache=tmp_path / f"cache-{parts}")
@@ -228,13 +254,23 @@ def test_photos_are_decoded_once_where_their_vectors_are_made_anyway(place: Path
 
 @pytest.mark.parametrize("parts", ["all", "heads"])
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_caption_that_is_too_long_is_an_error_before_the_training(place: Path, tmp_path: Path, split: str, parts: str) -> None:
+def test_a_caption_that_is_too_long_is_an_error_before_the_training(
+    place: Path, tmp_path: Path, split: str, parts: str
+) -> None:
     data = captioned(("train", "val", "test"))
     long = ("a red square", "very " * 90 + "red")
     captions = (*data.split(split).columns["captions"].values[:-1], long)
     wrong = Table(data.split(split).items, {"captions": Column("captions", captions)})
     with pytest.raises(UsageError, match=r"^19: The text 'very very .* reads \d+: shorten it"):
-        tune(ClipLoss(), load(f"local:{place / 'clip'}"), put(data, split, wrong), FIT, Run(workers=1), tmp_path, parts=parts)
+        tune(
+            ClipLoss(),
+            load(f"local:{place / 'clip'}"),
+            put(data, split, wrong),
+            FIT,
+            Run(workers=1),
+            tmp_path,
+            parts=parts,
+        )
     assert not list(tmp_path.iterdir())
     cut = load(f"local:{place / 'clip'}?truncate")
     tune(ClipLoss(), cut, put(data, split, wrong), replace(FIT, steps=1), Run(workers=1), tmp_path, parts=parts)
@@ -267,14 +303,34 @@ def put(data: LabelledData, split: str, table: Table[Any]) -> LabelledData:
 
 
 def test_the_command_lines(place: Path, tmp_path: Path) -> None:
-    options = ["--backbone", f"local:{place / 'clip'}", "--cache", str(tmp_path / "cache"), "--workers", "1", "--lr", "2e-3"]
+    options = [
+        "--backbone",
+        f"local:{place / 'clip'}",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--workers",
+        "1",
+        "--lr",
+        "2e-3",
+    ]
     tuned = ["finetune", str(place / "data"), "--templates", "a {} square", "--epochs", "3", "--train-batch", "10"]
     done = CliRunner().invoke(app, [*tuned, "--out", str(tmp_path / "a"), "--json", *options])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["method"] == "wise-ft"
     assert report == json.loads((tmp_path / "a" / "report.json").read_text())
-    more = ["pretrain", str(place / "pairs.csv"), "--objective", "cloob", "--parts", "heads", "--epochs", "2", "--train-batch", "10"]
+    more = [
+        "pretrain",
+        str(place / "pairs.csv"),
+        "--objective",
+        "cloob",
+        "--parts",
+        "heads",
+        "--epochs",
+        "2",
+        "--train-batch",
+        "10",
+    ]
     done = CliRunner().invoke(app, [*more, "--out", str(tmp_path / "b"), *options])
     assert done.exit_code == 0, done.output
     assert f"local:{tmp_path / 'b' / 'model'}" in done.stdout
@@ -291,10 +347,32 @@ def test_the_command_lines(place: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["finetune", "spoilt", "--templates", "a {} square"], ["pretrain", "spoilt.csv"]])
 def test_the_exit_code_says_that_something_was_left_out(spoilt: Path, tmp_path: Path, words: list[str]) -> None:
-    options = ["--backbone", f"local:{spoilt / 'clip'}", "--cache", str(tmp_path / "cache"), "--workers", "1", "--parts", "heads"]
+    options = [
+        "--backbone",
+        f"local:{spoilt / 'clip'}",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--workers",
+        "1",
+        "--parts",
+        "heads",
+    ]
     verb, source, *more = words
     done = CliRunner().invoke(
-        app, [verb, str(spoilt / source), *more, "--epochs", "1", "--train-batch", "10", "--out", str(tmp_path / "a"), "--json", *options]
+        app,
+        [
+            verb,
+            str(spoilt / source),
+            *more,
+            "--epochs",
+            "1",
+            "--train-batch",
+            "10",
+            "--out",
+            str(tmp_path / "a"),
+            "--json",
+            *options,
+        ],
     )
     assert done.exit_code == 3, done.output
     assert "2 skipped:" in done.stderr
@@ -304,7 +382,9 @@ def test_the_exit_code_says_that_something_was_left_out(spoilt: Path, tmp_path: 
 
 def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
     data = open_pairs_or_classes(str(place / "pairs.csv"), None, None)
-    keys = [[t.items.key(i) for i in range(len(t))] for t in (with_splits(data, s)[0].splits["test"] for s in (0, 0, 1))]
+    keys = [
+        [t.items.key(i) for i in range(len(t))] for t in (with_splits(data, s)[0].splits["test"] for s in (0, 0, 1))
+    ]
     assert keys[0] == keys[1] != keys[2]
     assert np.unique(keys[0]).size == 6
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from benchmarks.__main__ import Entry, one
 from benchmarks.measure import Row, Target, gain, optional
 from benchmarks.peers import write_graph
@@ -67,7 +68,9 @@ def test_a_contender_that_computes_something_else_fails_the_row() -> None:
         Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[np.nan, 1.0]]}).measured(1)
     with pytest.raises(ValueError, match="b gives vectors of size"):
         Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0]]}).measured(1)
-    found = Row({"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}, floors={"b": 0.7}, bounds={"b": 0.8, "c": 0.8}).measured(1)
+    found = Row(
+        {"a": lambda: [[1.0, 0.0]], "b": lambda: [[1.0, 1.0]]}, floors={"b": 0.7}, bounds={"b": 0.8, "c": 0.8}
+    ).measured(1)
     assert [t["met"] for t in found["targets"]] == [False, None]
     assert found["rows"]["b"]["cosine"] == pytest.approx(0.5**0.5)
 
@@ -102,7 +105,9 @@ def test_plain_runtimes_run_a_graph_and_tell_nobody(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     given = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(Path(__file__).parents[2])}
     given = {k: v for k, v in given.items() if not k.startswith(("ORT_", "XDG_"))}
-    done = subprocess.run([sys.executable, "-c", PLAIN, str(graph)], capture_output=True, text=True, env=given, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(graph)], capture_output=True, text=True, env=given, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "14.0 14.0\n"), done.stderr
 
 

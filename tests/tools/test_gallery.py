@@ -44,7 +44,9 @@ def test_text_is_cut_to_its_width(sheets: Any) -> None:
 
 def test_a_sheet_has_a_cell_a_picture(sheets: Any) -> None:
     pictures = [Image.new("RGB", (400, 200), "red")] * 3
-    made = sheets.sheet(pictures, [[("a", sheets.INK)], [("b", sheets.INK), ("c", sheets.DIM)], [("d", sheets.INK)]], 2, side=100)
+    made = sheets.sheet(
+        pictures, [[("a", sheets.INK)], [("b", sheets.INK), ("c", sheets.DIM)], [("d", sheets.INK)]], 2, side=100
+    )
     assert made.size == (2 * 110, 2 * (100 + 2 * 18 + 14))
     assert made.getpixel((50, 50)) == (255, 0, 0)
     assert made.getpixel((160, 200)) == (255, 255, 255)  # no fourth picture

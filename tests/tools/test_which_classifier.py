@@ -30,7 +30,9 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def row(method: str, shots: int, acc: float, gain: float | None, p: float | None = None, variant: str = "") -> dict[str, Any]:
+def row(
+    method: str, shots: int, acc: float, gain: float | None, p: float | None = None, variant: str = ""
+) -> dict[str, Any]:
     label = ", ".join(filter(None, (catalog.find(method).card.name, variant)))
     return {
         "label": label, "method": method, "variant": variant, "shots": shots, "seeds": [1, 2, 3] if shots else [0],
@@ -51,11 +53,17 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]], file: str = "", *
 
 def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
     for name, acc in (("a", 0.8), ("b", 0.4)):
-        rows = [row("zero-shot", 0, 0.5, None, variant="ensemble"), row("gda", 4, acc, acc - 0.5, 0.01), row("coop", 4, 0.6, 0.1, 0.2)]
+        rows = [
+            row("zero-shot", 0, 0.5, None, variant="ensemble"),
+            row("gda", 4, acc, acc - 0.5, 0.01),
+            row("coop", 4, 0.6, 0.1, 0.2),
+        ]
         late = {"CoOp": "16 shots, seed 2 and what follows left out: its time-out of 9 s was over."}
         missing = {"GLSim, 4 shots, seed 1": "lite has no tower.", "GLSim, 4 shots, seed 2": "lite has no tower."}
         write(tmp_path / "boards", name, rows, missing=missing, late=late)
-    write(tmp_path / "boards", "c", [{"method": "maskclip", "variant": "", "miou": 0.2}], verb="segment", backbone="lite")  # passed over
+    write(
+        tmp_path / "boards", "c", [{"method": "maskclip", "variant": "", "miou": 0.2}], verb="segment", backbone="lite"
+    )  # passed over
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     assert text.index("### If you have class names alone") < text.index("### If you have 4 labelled photos a class")
@@ -71,7 +79,9 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
     (untried,) = (line for line in text.splitlines() if line.startswith("- Not measured yet: "))
     assert "`nola`" in untried
     assert not any(f"`{slug}`" in untried for slug in ("gda", "coop", "glsim", "zero-shot"))
-    assert "- CoOp, 16 shots, seed 2 and what follows (a, b): left out: its time-out of 9 s was over." in text, "its 4 shots are there"
+    assert "- CoOp, 16 shots, seed 2 and what follows (a, b): left out: its time-out of 9 s was over." in text, (
+        "its 4 shots are there"
+    )
     figure = tmp_path / "figures" / "ranks-lite-4-shots.svg"
     assert "figures/ranks-lite-4-shots.svg" in text
     assert ElementTree.fromstring(figure.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
@@ -82,8 +92,16 @@ def test_every_sentence_is_a_row(tool: Any, tmp_path: Path) -> None:
 
 
 def test_what_else_a_system_was_given_is_said(tool: Any, tmp_path: Path) -> None:
-    rows = [row("zero-shot", 0, 0.5, None, variant="ensemble"), row("description", 0, 0.6, 0.1, 0.2), row("nola", 0, 0.6, 0.1, 0.01)]
-    write(tmp_path / "boards", "a", [*rows, row("dn-cbm", 1, 0.6, 0.1, 0.2), row("discriminative-descriptions", 1, 0.6, 0.1, 0.2)])
+    rows = [
+        row("zero-shot", 0, 0.5, None, variant="ensemble"),
+        row("description", 0, 0.6, 0.1, 0.2),
+        row("nola", 0, 0.6, 0.1, 0.01),
+    ]
+    write(
+        tmp_path / "boards",
+        "a",
+        [*rows, row("dn-cbm", 1, 0.6, 0.1, 0.2), row("discriminative-descriptions", 1, 0.6, 0.1, 0.2)],
+    )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     titles = ("class names alone", "descriptions", "photos without labels", "1 labelled photo a class")
@@ -98,10 +116,17 @@ def test_two_boards_of_one_set_share_a_column(tool: Any, tmp_path: Path) -> None
     base = row("zero-shot", 0, 0.5, None, variant="ensemble")
     for name in ("a", "b"):
         write(tmp_path / "boards", name, [base, row("gda", 1, 0.6, 0.1, 0.2)])
-        write(tmp_path / "boards", name, [{**base, "metrics": {"acc1": 0.9}}, row("coop", 1, 0.7, 0.2, 0.01)], f"{name}-more")
+        write(
+            tmp_path / "boards",
+            name,
+            [{**base, "metrics": {"acc1": 0.9}}, row("coop", 1, 0.7, 0.2, 0.01)],
+            f"{name}-more",
+        )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
-    header = "| system | [a](../results/boards/a.json) [+](../results/boards/a-more.json) | [b](../results/boards/b.json)"
+    header = (
+        "| system | [a](../results/boards/a.json) [+](../results/boards/a-more.json) | [b](../results/boards/b.json)"
+    )
     assert header in text
     assert "| `coop` | **70.0** | **70.0** |" in text
     assert "3 systems on 2 sets" in text
@@ -128,16 +153,29 @@ def test_a_cut_row_is_marked_told_of_and_not_ranked(tool: Any, tmp_path: Path) -
         "GDA": "4 shots, seed 2 and what follows left out: the budget of 9 s was spent.",
     }
     rows = [BASE, row("linear-probe", 1, 0.6, 0.1, 0.01), {**row("gda", 4, 0.9, 0.4, 0.01), "seeds": [1]}]
-    write(tmp_path / "boards", "cut", [*rows, row("coop", 1, 0.6, 0.1, 0.01), row("gda", 1, 0.6, 0.1, 0.01)], shots=[1, 4], late=late)
+    write(
+        tmp_path / "boards",
+        "cut",
+        [*rows, row("coop", 1, 0.6, 0.1, 0.01), row("gda", 1, 0.6, 0.1, 0.01)],
+        shots=[1, 4],
+        late=late,
+    )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
-    assert "- linear probe, 4 shots, seed 1 and what follows (cut): left out: its time-out of 40 s was over." in text, "1 shot is there"
+    assert "- linear probe, 4 shots, seed 1 and what follows (cut): left out: its time-out of 40 s was over." in text, (
+        "1 shot is there"
+    )
     assert "- GDA, 4 shots, seed 2 and what follows (cut): left out: the budget of 9 s was spent." in text
-    assert "| `gda` | **70.0** | **70.0** | 90.0† | 2 of 2 | 1.2 |" in text, "one seed is no mean over three, and shows nothing"
+    assert "| `gda` | **70.0** | **70.0** | 90.0† | 2 of 2 | 1.2 |" in text, (
+        "one seed is no mean over three, and shows nothing"
+    )
     assert "\n† Fewer seeds: 1 of 3 on cut for `gda`.\n" in text
     assert "A number with † has fewer seeds than planned" in text
     assert "4 labelled photos a class: `gda` had the highest top-1 on 2 of 2 sets." in text
-    assert "3 systems on 2 sets ([a](../results/boards/a.json), [b](../results/boards/b.json)): `gda` ranks first (1.00)" in text
+    assert (
+        "3 systems on 2 sets ([a](../results/boards/a.json), [b](../results/boards/b.json)): `gda` ranks first (1.00)"
+        in text
+    )
     assert "Not among the sets, for every row there has fewer seeds: cut." in text
     write(tmp_path / "boards", "cut", [*rows, row("coop", 4, 0.6, 0.1, 0.01)])
     assert tool.main([]) == 0
@@ -148,9 +186,26 @@ def test_a_cut_row_is_marked_told_of_and_not_ranked(tool: Any, tmp_path: Path) -
 
 def test_what_another_board_holds_is_not_missing(tool: Any, tmp_path: Path) -> None:
     late = {"GDA": "1 shot, seed 2 and what follows left out: the budget of 9 s was spent."}
-    missing = {"FuDD": "no pairs.", "CoOp": "no train.", "CoOp, 4 shots, seed 2": "too few.", "Tip-Adapter, seed 2": "broken."}
-    write(tmp_path / "boards", "a", [BASE, {**row("gda", 1, 0.9, 0.4, 0.01), "seeds": [1]}], missing=missing, late=late, shots=[1, 4])
-    more = [row("fudd", 0, 0.5, 0.1, 0.9), row("gda", 1, 0.6, 0.1, 0.9), row("gda", 4, 0.6, 0.1, 0.9), row("coop", 1, 0.6, 0.1, 0.9)]
+    missing = {
+        "FuDD": "no pairs.",
+        "CoOp": "no train.",
+        "CoOp, 4 shots, seed 2": "too few.",
+        "Tip-Adapter, seed 2": "broken.",
+    }
+    write(
+        tmp_path / "boards",
+        "a",
+        [BASE, {**row("gda", 1, 0.9, 0.4, 0.01), "seeds": [1]}],
+        missing=missing,
+        late=late,
+        shots=[1, 4],
+    )
+    more = [
+        row("fudd", 0, 0.5, 0.1, 0.9),
+        row("gda", 1, 0.6, 0.1, 0.9),
+        row("gda", 4, 0.6, 0.1, 0.9),
+        row("coop", 1, 0.6, 0.1, 0.9),
+    ]
     write(tmp_path / "boards", "a", [BASE, *more], "b", shots=[1, 4])
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
@@ -160,7 +215,12 @@ def test_what_another_board_holds_is_not_missing(tool: Any, tmp_path: Path) -> N
     assert "- CoOp (a): no train." in text, "4 shots are on no board"
     assert "- CoOp, 4 shots (a): too few." in text
     assert "- Tip-Adapter (a): broken." in text
-    write(tmp_path / "boards", "a", [BASE, *more, row("coop", 4, 0.6, 0.1, 0.9), row("tip-adapter", 0, 0.6, 0.1, 0.9)], "b")
+    write(
+        tmp_path / "boards",
+        "a",
+        [BASE, *more, row("coop", 4, 0.6, 0.1, 0.9), row("tip-adapter", 0, 0.6, 0.1, 0.9)],
+        "b",
+    )
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     assert not any(f"- {name}" in text for name in ("CoOp", "Tip-Adapter"))
@@ -178,17 +238,23 @@ def test_a_claim_does_not_hang_on_how_boards_were_cut(tool: Any, tmp_path: Path)
     whole = dict(zip(raw, holm(list(raw.values())), strict=True))
     given = [{**row(name, 4, 0.6, 0.1, 0.9), "p": p} for name, p in raw.items()]
     assert corrected(given) == corrected(given[:1], given[1:]) == whole
-    alone = [row(name, 4, 0.6, 0.1, p) for name, p in raw.items()]  # each on its own board, where there is nothing to correct
+    alone = [
+        row(name, 4, 0.6, 0.1, p) for name, p in raw.items()
+    ]  # each on its own board, where there is nothing to correct
     assert corrected(*([r] for r in alone)) == pytest.approx(whole)
     assert tool.main([]) == 0
     text = (tmp_path / "page.md").read_text()
     assert "| `coop` | 60.0 | 0 of 1 |" in text, "0.03 of three"
     assert "| `gda` | **60.0** | 1 of 1 |" in text
     assert "for these the largest raw p-value that such a one allows is taken" in text
-    assert corrected([row(name, 4, 0.6, 0.1, p) for name, p in whole.items()]) == pytest.approx(whole), "one board: what it says"
+    assert corrected([row(name, 4, 0.6, 0.1, p) for name, p in whole.items()]) == pytest.approx(whole), (
+        "one board: what it says"
+    )
     tied = [row(name, 4, 0.6, 0.1, 0.03) for name in raw]  # of 3: 0.01, then up to 0.015, then up to 0.03
     assert corrected(tied) == pytest.approx(dict.fromkeys(raw, 0.03))
-    assert corrected(tied, [row("linear-probe", 4, 0.6, 0.1, 0.9)])["gda"] == pytest.approx(0.06), "2 x 0.03, the most that it can be"
+    assert corrected(tied, [row("linear-probe", 4, 0.6, 0.1, 0.9)])["gda"] == pytest.approx(0.06), (
+        "2 x 0.03, the most that it can be"
+    )
     write(tmp_path / "boards", "a", [BASE, *given], "0")
     assert tool.main([]) == 0
     assert "largest raw" in (tmp_path / "page.md").read_text()

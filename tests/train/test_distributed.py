@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from open_clip.loss import ClipLoss as TheirClipLoss
-from tests.train.toy import fit_here
 from torch import distributed as dist
 from torch import nn
 from torch.nn.functional import normalize
@@ -23,9 +22,12 @@ from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLipLoss
 from diptych.train import distributed
+from tests.train.toy import fit_here
 
 CLOCK = Clock(0, 1, 0, torch.Generator())
-WORDS = torch.tensor([[3, 1, 0, 0, 0], [2, 2, 1, 4, 1], [1, 0, 0, 0, 0], [5, 5, 2, 1, 0], [6, 1, 2, 0, 0], [3, 3, 3, 3, 3]])
+WORDS = torch.tensor(
+    [[3, 1, 0, 0, 0], [2, 2, 1, 4, 1], [1, 0, 0, 0, 0], [5, 5, 2, 1, 0], [6, 1, 2, 0, 0], [3, 3, 3, 3, 3]]
+)
 
 
 def free_port() -> str:
@@ -58,7 +60,12 @@ def embedded(p: list[torch.Tensor], rows: slice, world: World) -> Embedded:
 
 def gradients(kind: str, rows: slice, world: World) -> tuple[float, list[torch.Tensor]]:
     p = parameters()
-    ours = {"clip": ClipLoss(), "clip-chunked": ClipLoss(chunk=2), "siglip": SigLipLoss(chunk=1), "coca": CoCaLoss(chunk=4)}
+    ours = {
+        "clip": ClipLoss(),
+        "clip-chunked": ClipLoss(chunk=2),
+        "siglip": SigLipLoss(chunk=1),
+        "coca": CoCaLoss(chunk=4),
+    }
     if kind in ours:
         loss = sum(ours[kind].terms(embedded(p, rows, world), nn.Identity(), CLOCK).values())
     else:  # open_clip's two ways of gathering, as the oracle and as the control
@@ -82,7 +89,10 @@ def process(rank: int, port: str, kinds: tuple[str, ...], answers: multiprocessi
         for h, g in zip(holders, grads, strict=True):
             h.grad = g.clone() if g.abs().sum() > 0 else None
         distributed.average_gradients(holders, run.world)
-        found[kind] = (distributed.mean(loss, run.world), [h.grad.tolist() if h.grad is not None else None for h in holders])
+        found[kind] = (
+            distributed.mean(loss, run.world),
+            [h.grad.tolist() if h.grad is not None else None for h in holders],
+        )
     lonely = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))]
     if rank == 0:
         lonely[0].grad = torch.ones(2)
@@ -121,7 +131,11 @@ def test_two_processes_give_the_gradient_of_one(answers, kind) -> None:
         got_value, got = answers[rank][kind]
         assert got_value == pytest.approx(value, rel=1e-12)
         for g, e in zip(got, expected, strict=True):
-            assert e.abs().sum() == 0 if g is None else torch.allclose(torch.tensor(g, dtype=torch.float64), e, rtol=1e-9, atol=1e-12)
+            assert (
+                e.abs().sum() == 0
+                if g is None
+                else torch.allclose(torch.tensor(g, dtype=torch.float64), e, rtol=1e-9, atol=1e-12)
+            )
 
 
 def test_open_clip_agrees_and_its_wrong_form_is_told_apart(answers) -> None:

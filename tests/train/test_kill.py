@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from tests.train.toy import fit_here
 
 ROOT = Path(__file__).parents[2]

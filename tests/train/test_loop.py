@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.train.toy import FIT, Lines, Toy, table
 from torch import nn
 
 from diptych.core.errors import DataError, Diverged, MissingExtra, UnreadableItem, UsageError
@@ -16,6 +15,7 @@ from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from tests.train.toy import FIT, Lines, Toy, table
 
 RUN = Run(seed=3, workers=0)
 SHORT = replace(FIT, steps=10)
@@ -35,7 +35,9 @@ def trained(run: Run = RUN, fit: Fit = SHORT, data=None, **how) -> tuple[Toy, ob
 
 
 def test_equals_a_loop_by_hand() -> None:
-    """AdamW, warm-up and cosine, clipping, mean over two batches: against torch alone, on the batches that the trainee saw."""
+    """AdamW, warm-up and cosine, clipping, mean over two batches: against torch alone, on the batches that the trainee
+    saw.
+    """
     toy, reference = Toy(RUN, dropout=0.0), Toy(RUN, dropout=0.0)
     fit = replace(SHORT, ema=None)
     batches, clocks = [], []
@@ -290,7 +292,9 @@ def test_mixed_precision_keeps_float32_weights() -> None:
     full, _ = trained()
     assert all(p.dtype == torch.float32 for p in toy.net.parameters())
     assert not same(weights(toy), weights(full))
-    torch.testing.assert_close(toy.net.state_dict()["a.0.weight"], full.net.state_dict()["a.0.weight"], rtol=0.3, atol=0.05)
+    torch.testing.assert_close(
+        toy.net.state_dict()["a.0.weight"], full.net.state_dict()["a.0.weight"], rtol=0.3, atol=0.05
+    )
 
 
 def test_another_training_in_the_folder_is_refused(tmp_path) -> None:
@@ -331,7 +335,12 @@ def test_errors_name_the_remedy() -> None:
         trained(val=table().take([]))
     with pytest.raises(UsageError, match="give val"):
         trained(fit=replace(SHORT, patience=1))
-    for groups in ([ParamGroup(("nothing",))], [ParamGroup(("log_scale", "log_scale"))], [], [ParamGroup(("log_scale",), phases=("x",))]):
+    for groups in (
+        [ParamGroup(("nothing",))],
+        [ParamGroup(("log_scale", "log_scale"))],
+        [],
+        [ParamGroup(("log_scale",), phases=("x",))],
+    ):
         toy = Toy(RUN)
         toy.groups = lambda groups=groups: groups  # type: ignore[method-assign]
         with pytest.raises(UsageError):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.checkpoints import FAMILIES
 from torch.nn.functional import normalize
 
-from diptych.backbones.openclip import OpenClip
-from diptych.backbones.openclip_sources import build, from_model
+from diptych.backbones.sources.openclip import OpenClip
+from diptych.backbones.sources.openclip_sources import build, from_model
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run, World
@@ -25,8 +24,15 @@ from diptych.train.batches import open_source
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit, Schedule
+from tests.support.checkpoints import FAMILIES
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "white": (240, 240, 240), "black": (10, 10, 10)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "white": (240, 240, 240),
+    "black": (10, 10, 10),
+}
 RUN = Run(seed=1, workers=0)
 FIT = Fit(lr=2e-3, batch=10, steps=30, schedule=Schedule(warmup=5), clip=1.0)
 PIXELS = PixelRecipe(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -55,7 +61,9 @@ class Squares:
 
 def squares(rows: int = 40, shift: int = 0) -> Table[Image.Image]:
     names = list(COLOURS)
-    captions = [(f"a {names[(i + shift * (i // 5)) % 5]} square", f"{names[(i + shift * (i // 5)) % 5]}") for i in range(rows)]
+    captions = [
+        (f"a {names[(i + shift * (i // 5)) % 5]} square", f"{names[(i + shift * (i // 5)) % 5]}") for i in range(rows)
+    ]
     return Table(Squares(rows), {"captions": Column("captions", captions)})
 
 
@@ -70,10 +78,14 @@ def accuracy(space: OpenClip) -> float:
     with torch.no_grad():
         images = space.image.encode(space.image.inputs([held_out[i] for i in range(50, 100)]))
         texts = space.text.encode(space.text.inputs([f"a {c} square" for c in COLOURS]))
-    return float((normalize(images, dim=-1) @ normalize(texts, dim=-1).T).argmax(1).eq(torch.arange(50) % 5).float().mean())
+    return float(
+        (normalize(images, dim=-1) @ normalize(texts, dim=-1).T).argmax(1).eq(torch.arange(50) % 5).float().mean()
+    )
 
 
-@pytest.mark.parametrize(("objective", "extra"), [(ClipLoss(), {}), (ClipLoss(chunk=3), {}), (SigLipLoss(), {"init_logit_bias": -10.0})])
+@pytest.mark.parametrize(
+    ("objective", "extra"), [(ClipLoss(), {}), (ClipLoss(chunk=3), {}), (SigLipLoss(), {"init_logit_bias": -10.0})]
+)
 def test_learns_colours(objective, extra) -> None:
     trainee = PairTrainee(small(**extra), objective, RUN)
     done = train(trainee, squares(), replace(FIT, steps=60), RUN)
@@ -84,7 +96,9 @@ def test_learns_colours(objective, extra) -> None:
 
 def rows():
     table = squares(10)
-    return [Row(table.items[i], i, table.items.key(i), {"captions": table.columns["captions"].values[i]}) for i in range(10)]
+    return [
+        Row(table.items[i], i, table.items.key(i), {"captions": table.columns["captions"].values[i]}) for i in range(10)
+    ]
 
 
 def test_learns_nothing_from_captions_of_other_pictures() -> None:

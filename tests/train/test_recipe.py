@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 from torch import nn
 
 from diptych.core.backbone import Space
@@ -22,6 +21,7 @@ from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.train.captioning import PAD, WordIds
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 ROWS = Evidence(train=squares())
 
@@ -30,10 +30,14 @@ ROWS = Evidence(train=squares())
 class TwoStages(Recipe):
     """Text first, then all, from what the first stage left."""
 
-    card: ClassVar[Card] = Card("two-stages", "Two", "Two", "https://example.org", 2024, "pretrain", "A claim.", Needs(), "all")
+    card: ClassVar[Card] = Card(
+        "two-stages", "Two", "Two", "https://example.org", 2024, "pretrain", "A claim.", Needs(), "all"
+    )
 
     def stages(self, kit, classes, evidence, run, learns=everything) -> Iterator[Trainee]:
-        first = PairTrainee(kit.need(Space), ClipLoss(), run, learns=lambda n: not n.startswith("visual.") and learns(n))
+        first = PairTrainee(
+            kit.need(Space), ClipLoss(), run, learns=lambda n: not n.startswith("visual.") and learns(n)
+        )
         yield first
         yield PairTrainee(first.trained(), ClipLoss(), run, learns=learns)
 
@@ -68,7 +72,9 @@ def test_a_later_stage_starts_from_the_earlier(tmp_path) -> None:
 
 def test_only_what_may_learn_changes() -> None:
     space = small()
-    made = train_space(ClipLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection")
+    made = train_space(
+        ClipLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection"
+    )
     old, new = space.module().state_dict(), made.space.module().state_dict()
     assert [n for n in old if not torch.equal(old[n], new[n])] == ["text_projection"]
 
@@ -90,10 +96,13 @@ def test_captions_need_a_decoder() -> None:
 
 
 def test_the_decoder_learns_to_write_what_it_sees() -> None:
-    from diptych.features.small_lm import SmallLM
+    from diptych.nn.text.small_lm import SmallLM
 
     words = WordIds.of([c for own in squares().columns["captions"].values for c in own])
-    assert words.ids(["A red square!", "moss"]).tolist() == [[1, *words.ids(["a red square"])[0, 1:-1], 3, 2], [1, 3, 2, PAD, PAD, PAD]]
+    assert words.ids(["A red square!", "moss"]).tolist() == [
+        [1, *words.ids(["a red square"])[0, 1:-1], 3, 2],
+        [1, 3, 2, PAD, PAD, PAD],
+    ]
     torch.manual_seed(0)
     lm = SmallLM(len(words), width=16, depth=1, heads=2, memory=12)
     kit = Kit({"main": small(), DECODER: lm, WORDS: words})

@@ -23,7 +23,15 @@ def test_cosine_ends_at_its_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"epochs": 1, "steps": 1}, {"steps": 0}, {"steps": 1, "accumulate": 0}, {"steps": 1, "ema": 1.0}, {"steps": 1, "keep": 0}]
+    "wrong",
+    [
+        {},
+        {"epochs": 1, "steps": 1},
+        {"steps": 0},
+        {"steps": 1, "accumulate": 0},
+        {"steps": 1, "ema": 1.0},
+        {"steps": 1, "keep": 0},
+    ],
 )
 def test_contradictions_are_refused(wrong) -> None:
     with pytest.raises(UsageError):

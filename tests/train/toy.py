@@ -1,4 +1,6 @@
-"""A small trainee with everything that makes resuming hard, and a program that trains it: python -m tests.train.toy OUT SLEEP DTYPE."""
+"""A small trainee with everything that makes resuming hard, and a program that trains it: python -m tests.train.toy OUT
+SLEEP DTYPE.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from diptych.core.data import Column, Table, Texts
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, ParamGroup, Row, Trainee
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.distributed import gather, join
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
@@ -46,10 +48,14 @@ class Lines:
 class Toy(Trainee):
     """Two noisy views of a vector, two small towers, CLIP's loss; dropout, buffers and a running count besides."""
 
-    def __init__(self, run: Run, *, dtype: torch.dtype = torch.float32, dropout: float = 0.2, sleep: float = 0.0) -> None:
+    def __init__(
+        self, run: Run, *, dtype: torch.dtype = torch.float32, dropout: float = 0.2, sleep: float = 0.0
+    ) -> None:
         self.run, self.sleep, self.dtype = run, sleep, dtype
         with run.seeded("toy"):
-            towers = [nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 4)) for _ in range(2)]
+            towers = [
+                nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 4)) for _ in range(2)
+            ]
         self.net = nn.ModuleDict({"a": towers[0], "b": towers[1]}).to(dtype)
         self.net.register_parameter("log_scale", nn.Parameter(torch.tensor(1.0, dtype=dtype)))
         self.net.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
@@ -60,11 +66,16 @@ class Toy(Trainee):
 
     def groups(self) -> list[ParamGroup]:
         names = [n for n, _ in self.net.named_parameters()]
-        return [ParamGroup(tuple(n for n in names if "weight" in n)), ParamGroup(tuple(n for n in names if "weight" not in n), decay=0.0)]
+        return [
+            ParamGroup(tuple(n for n in names if "weight" in n)),
+            ParamGroup(tuple(n for n in names if "weight" not in n), decay=0.0),
+        ]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         x = torch.as_tensor(row.columns["x"]) if row.columns else torch.full((6,), float(row.item)).sin()
-        return {v: (x + 0.3 * torch.randn(6, generator=g, dtype=torch.float64)).to(self.dtype) for v in ("a", "b")} | {"index": row.index}
+        return {v: (x + 0.3 * torch.randn(6, generator=g, dtype=torch.float64)).to(self.dtype) for v in ("a", "b")} | {
+            "index": row.index
+        }
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         time.sleep(self.sleep)

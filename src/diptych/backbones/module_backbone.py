@@ -78,7 +78,8 @@ class ModuleText:
 
 
 class ModuleBackbone(Backbone):
-    """A backbone round one module whose towers and maps are found by what the module is; an adapter adds ``scale`` and ``rebuild``.
+    """A backbone round one module whose towers and maps are found by what the module is; an adapter adds ``scale`` and
+    ``rebuild``.
 
     Args:
         model: put in eval mode; its weights must not change afterwards (use ``rebuild`` after training).

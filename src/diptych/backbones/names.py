@@ -60,7 +60,9 @@ class Name:
 
     @property
     def canonical(self) -> str:
-        """The one spelling that stands in results: "openclip:ViT-B-32/laion2b_s34b_b79k", "hf:org/name", "local:/models/mine"."""
+        """The one spelling that stands in results: "openclip:ViT-B-32/laion2b_s34b_b79k", "hf:org/name",
+        "local:/models/mine".
+        """
         if self.kind == "embedded":
             return self.architecture
         if self.kind == "openclip":
@@ -82,7 +84,8 @@ def parse(text: str) -> Name:
         The parsed name; ``parse(text).canonical`` parses to itself.
 
     Raises:
-        UsageError: the name is empty, or names no architecture, weights or repository (the three nearest names are listed).
+        UsageError: the name is empty, or names no architecture, weights or repository (the three nearest names are
+            listed).
     """
     text = text.strip()
     if not text:
@@ -96,7 +99,9 @@ def parse(text: str) -> Name:
     if kind is None:
         return _bare(text)
     if not rest:
-        raise UsageError(f"{text!r} names nothing after the colon: give {prefix}:" + ("PATH." if kind == "local" else "NAME."))
+        raise UsageError(
+            f"{text!r} names nothing after the colon: give {prefix}:" + ("PATH." if kind == "local" else "NAME.")
+        )
     if kind == "openclip":
         return _published(rest)
     if kind == "local":
@@ -145,16 +150,24 @@ def _published(text: str) -> Name:
     if architecture in architectures and (not tag or tag in open_clip.list_pretrained_tags_by_model(architecture)):
         return Name("openclip", architecture=architecture, tag=tag)
     hint = f"; a hub repository is written hf:{text}" if _REPOSITORY.fullmatch(text) else ""
-    raise UsageError(f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}.")
+    raise UsageError(
+        f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}."
+    )
 
 
 def published() -> list[str]:
-    """Return the ARCH/TAG names that open_clip publishes, without those whose weights want another activation than the architecture has."""
+    """Return the ARCH/TAG names that open_clip publishes, without those whose weights want another activation than the
+    architecture has.
+    """
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 
     quick = {a: bool((open_clip.get_model_config(a) or {}).get("quick_gelu")) for a, _ in open_clip.list_pretrained()}
-    return [f"{a}/{t}" for a, t in open_clip.list_pretrained() if bool(get_pretrained_cfg(a, t).get("quick_gelu")) == quick[a]]
+    return [
+        f"{a}/{t}"
+        for a, t in open_clip.list_pretrained()
+        if bool(get_pretrained_cfg(a, t).get("quick_gelu")) == quick[a]
+    ]
 
 
 def nearest(text: str, count: int = 3) -> list[str]:

@@ -14,7 +14,9 @@ from diptych.core.spec import PixelRecipe
 from diptych.data.pixels import normalise, prepare
 
 
-def image_batch(items: Sequence[Any], recipe: PixelRecipe, size: int | None = None, *, any_side: bool = False) -> Tensor:
+def image_batch(
+    items: Sequence[Any], recipe: PixelRecipe, size: int | None = None, *, any_side: bool = False
+) -> Tensor:
     """Return (B, 3, S, S) float32 normalised pixels.
 
     Args:
@@ -29,7 +31,8 @@ def image_batch(items: Sequence[Any], recipe: PixelRecipe, size: int | None = No
     side = size or recipe.size
     if side != recipe.size and not any_side:
         raise UsageError(
-            f"This tower reads {recipe.size} x {recipe.size} pixels only, not {side}: leave out the size, or use its tower() hook."
+            f"This tower reads {recipe.size} x {recipe.size} pixels only, not {side}: leave out the size, or use its "
+            f"tower() hook."
         )
     recipe = replace(recipe, size=side)
     if not items:
@@ -42,7 +45,8 @@ def _pixels(item: Any, recipe: PixelRecipe) -> Tensor:
         return torch.from_numpy(prepare(item, recipe))
     if item.shape != (3, recipe.size, recipe.size) or not item.is_floating_point():
         raise UsageError(
-            f"An image tensor must be float (3, {recipe.size}, {recipe.size}) in [0, 1], not {item.dtype} {tuple(item.shape)}: "
+            f"An image tensor must be float (3, {recipe.size}, {recipe.size}) in [0, 1], not {item.dtype} "
+            f"{tuple(item.shape)}: "
             "resize it, or give a PIL image."
         )
     normalised: Tensor = normalise(item, recipe)

@@ -61,7 +61,9 @@ def agree(what: str, stated: T | None, claims: Mapping[str, T], *, override: boo
     if any(v != values[0] for v in values):
         voices = ", ".join(f"{source}: {value}" for source, value in said.items())
         other = f"{remedy}, or state" if remedy else "state"
-        raise UsageError(f"The sources differ on the {what} ({voices}): {other} the right one with override=True (NAME?override).")
+        raise UsageError(
+            f"The sources differ on the {what} ({voices}): {other} the right one with override=True (NAME?override)."
+        )
     return values[0]
 
 
@@ -89,7 +91,13 @@ def fingerprint(modality: str, spec: Spec, weights: str, **facts: Any) -> str:
         weights: hash of the weights themselves.
         facts: whatever else decides on the vectors (tokenizer's hash, truncation).
     """
-    parts = {"modality": modality, "weights": weights, "architecture": spec.architecture, "activation": spec.activation, "dim": spec.dim}
+    parts = {
+        "modality": modality,
+        "weights": weights,
+        "architecture": spec.architecture,
+        "activation": spec.activation,
+        "dim": spec.dim,
+    }
     if modality == "image":
         parts["pixels"] = asdict(spec.pixels)
     else:
@@ -121,10 +129,13 @@ def recipe_from(facts: Mapping[str, Any]) -> PixelRecipe:
     try:
         recipe = PixelRecipe(**{**facts, "mean": triple(facts["mean"]), "std": triple(facts["std"])})
     except (KeyError, TypeError) as error:
-        raise DataError(f"A pixel recipe needs size, mean and std, and knows interpolation, resize, crop and fill ({error}).") from error
+        raise DataError(
+            f"A pixel recipe needs size, mean and std, and knows interpolation, resize, crop and fill ({error})."
+        ) from error
     if recipe.interpolation not in ("bilinear", "bicubic") or recipe.resize not in ("shortest", "squash", "longest"):
         raise DataError(
-            f"A pixel recipe is bilinear or bicubic and shortest, squash or longest, not {recipe.interpolation} and {recipe.resize}."
+            f"A pixel recipe is bilinear or bicubic and shortest, squash or longest, not {recipe.interpolation} and "
+            f"{recipe.resize}."
         )
     return recipe
 

@@ -1,4 +1,6 @@
-"""Texts become token ids by a model's own tokenizer: cleaned as in training, special tokens escaped, nothing cut off in silence."""
+"""Texts become token ids by a model's own tokenizer: cleaned as in training, special tokens escaped, nothing cut off in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ class HubTokens:
         DataError: neither ``pad`` nor the tokenizer has a padding id.
     """
 
-    def __init__(self, tokenizer: Any, name: str, clean: str = "", pad: int | None = None, *, blank_separator: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Any, name: str, clean: str = "", pad: int | None = None, *, blank_separator: bool = False
+    ) -> None:
         padding = tokenizer.pad_token_id if pad is None else pad
         if padding is None:
             raise DataError(f"The tokenizer of {name} has no padding token: set pad_token in tokenizer_config.json.")
@@ -136,7 +140,10 @@ class NoTokens:
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Raise NotAvailable."""
-        raise NotAvailable(f"The {self.name} tokenizer is not on this machine ({self._where}): fetch it once online, or give token ids.")
+        raise NotAvailable(
+            f"The {self.name} tokenizer is not on this machine ({self._where}): fetch it once online, or give token "
+            f"ids."
+        )
 
 
 def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, truncate: bool) -> Tensor:
@@ -160,7 +167,8 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
         if len(row) > context and not truncate:
             start = text if len(text) <= 60 else f"{text[:57]}..."
             raise UsageError(
-                f"The text {start!r} has {len(row)} tokens and this model reads {context}: shorten it, or truncate=True (NAME?truncate)."
+                f"The text {start!r} has {len(row)} tokens and this model reads {context}: shorten it, or "
+                f"truncate=True (NAME?truncate)."
             )
     rows = [row if len(row) <= context else [*row[: context - 1], row[-1]] for row in rows]
     width = max((len(row) for row in rows), default=context) if trim else context
@@ -171,7 +179,9 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
 
 
 def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: bool, optional: bool = False) -> Tokens:
-    """Load the tokenizer of a configuration: CLIP's BPE, or a transformers tokenizer from the folder or the hub's cache."""
+    """Load the tokenizer of a configuration: CLIP's BPE, or a transformers tokenizer from the folder or the hub's
+    cache.
+    """
     text = config["text_cfg"]
     facts = dict(text.get("tokenizer_kwargs") or {})
     clean = facts.pop("clean", None)
@@ -188,7 +198,9 @@ def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: 
     kind = _tokenizer_kind(name)
     try:
         place = folder or hub.repository(
-            name, ["tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"], offline=offline
+            name,
+            ["tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"],
+            offline=offline,
         )
         return HubTokens(load_tokenizer(place), kind, clean or "whitespace", blank_separator=blank)
     except NotAvailable:
@@ -204,7 +216,11 @@ def _refuse(facts: Mapping[str, Any]) -> None:
 
 def _tokenizer_kind(name: str) -> str:
     lowered = name.lower()
-    for mark, kind in (("siglip2", "gemma-sentencepiece"), ("siglip", "siglip-sentencepiece"), ("bert", "bert-wordpiece")):
+    for mark, kind in (
+        ("siglip2", "gemma-sentencepiece"),
+        ("siglip", "siglip-sentencepiece"),
+        ("bert", "bert-wordpiece"),
+    ):
         if mark in lowered and "roberta" not in lowered:
             return kind
     return name.rpartition("/")[2]
@@ -224,5 +240,6 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise NotAvailable(
-            f"{folder} holds no tokenizer that transformers can read: put its tokenizer.json and tokenizer_config.json there."
+            f"{folder} holds no tokenizer that transformers can read: put its tokenizer.json and "
+            f"tokenizer_config.json there."
         ) from error

@@ -1,4 +1,6 @@
-"""Weight files: found, read without running anything that they contain, told apart by their tensors' names, loaded whole or not at all."""
+"""Weight files: found, read without running anything that they contain, told apart by their tensors' names, loaded
+whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ OPENCLIP_FILES = (
     "open_clip_pytorch_model.pth",
 )
 SHARED_FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-_PICKLE = ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
+_PICKLE = (
+    ", which can run code: convert it to safetensors, or pass allow_pickle=True (NAME?allow-pickle) if you trust it."
+)
 
 
 def find_weights(folder: Path) -> Path:
@@ -32,7 +36,10 @@ def find_weights(folder: Path) -> Path:
     for name in OPENCLIP_FILES + SHARED_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise NotAvailable(f"{folder} holds no weights: put {OPENCLIP_FILES[0]} (or {', '.join(OPENCLIP_FILES[2:] + SHARED_FILES[:2])}) there.")
+    raise NotAvailable(
+        f"{folder} holds no weights: put {OPENCLIP_FILES[0]} (or {', '.join(OPENCLIP_FILES[2:] + SHARED_FILES[:2])}) "
+        f"there."
+    )
 
 
 def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
@@ -62,7 +69,8 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
             raise DataError(f"{path} is damaged ({error}): download it again.") from error
     if path.suffix == ".npz":
         raise UsageError(
-            f"{path} holds big_vision arrays: use the converted weights that open_clip publishes, such as ViT-B-16-SigLIP/webli."
+            f"{path} holds big_vision arrays: use the converted weights that open_clip publishes, such as "
+            f"ViT-B-16-SigLIP/webli."
         )
     if _is_torchscript(path):
         if not allow_pickle:
@@ -122,11 +130,13 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
     found = layout(state)
     if found == "transformers":
         raise DataError(
-            f"{source} holds transformers weights, not open_clip's: load its folder with hf:org/name or local:FOLDER beside config.json."
+            f"{source} holds transformers weights, not open_clip's: load its folder with hf:org/name or local:FOLDER "
+            f"beside config.json."
         )
     if found == "unknown":
         raise DataError(
-            f"{source} holds no CLIP weights that are known here: no tensor starts with visual., vision_model. or image_encoder."
+            f"{source} holds no CLIP weights that are known here: no tensor starts with visual., vision_model. or "
+            f"image_encoder."
         )
     converted = dict(convert_state_dict(module, dict(state)))
     if "positional_embedding" in converted and not hasattr(module, "positional_embedding"):
@@ -139,13 +149,18 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
     faults = {
         "missing": sorted(wanted.keys() - converted.keys()),
         "unexpected": sorted(converted.keys() - wanted.keys()),
-        "of another shape": sorted(k for k in wanted.keys() & converted.keys() if wanted[k].shape != converted[k].shape),
+        "of another shape": sorted(
+            k for k in wanted.keys() & converted.keys() if wanted[k].shape != converted[k].shape
+        ),
     }
     complaints = [
-        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" for fault, names in faults.items() if names
+        f"{len(names)} {fault} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for fault, names in faults.items()
+        if names
     ]
     if complaints:
         raise DataError(
-            f"{source} does not fit the architecture, tensors {'; '.join(complaints)}: state the architecture that it was saved from."
+            f"{source} does not fit the architecture, tensors {'; '.join(complaints)}: state the architecture that it "
+            f"was saved from."
         )
     module.load_state_dict(converted)

@@ -14,16 +14,21 @@ from diptych.core.errors import UnreadableItem, UsageError
 
 
 def ablate(
-    data: Annotated[str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.", show_default=False)
+    ],
     texts: options.TextPool = None,
     methods: Annotated[
-        str | None, options.option("--methods", help="Systems that read texts (default: all of them).", show_default=False)
+        str | None,
+        options.option("--methods", help="Systems that read texts (default: all of them).", show_default=False),
     ] = None,
     shots: Annotated[int, options.option("--shots", help="Train items a class, for systems that learn.", min=1)] = 16,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, swaps and random words.")] = "1,2,3,4,5",
     names: options.Names = None,
     templates: options.Templates = None,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -39,16 +44,18 @@ def ablate(
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     from diptych.core.data import ClassNames
+    from diptych.data.files import write_json
     from diptych.data.load import find_data
     from diptych.data.pools import pool_of
-    from diptych.tasks.ablate import ablate as ablate_texts
-    from diptych.tasks.record import write_json
+    from diptych.evaluation.ablate import ablate as ablate_texts
 
     keys = options.file_keys(cache, verify)
     opened = find_data(data, keys)
     pool = options.text_pool(texts) or pool_of(opened.name)
     if pool is None:
-        raise UsageError(f"No descriptions ship for {opened.name}: give --texts, a JSON file of class name to list of texts.")
+        raise UsageError(
+            f"No descriptions ship for {opened.name}: give --texts, a JSON file of class name to list of texts."
+        )
     classes = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
@@ -68,7 +75,15 @@ def ablate(
             lines.append((f"{row.label}: own texts", f"{100 * row.accuracy.value:.1f}", "", "", ""))
             for a in row.against:
                 interval = f"{100 * a.gain.low:+.1f} to {100 * a.gain.high:+.1f}"
-                lines.append((f"  {a.other}", f"{100 * a.accuracy.value:.1f}", f"{100 * a.gain.value:+.1f}", interval, f"{a.p:.3f}"))
+                lines.append(
+                    (
+                        f"  {a.other}",
+                        f"{100 * a.accuracy.value:.1f}",
+                        f"{100 * a.gain.value:+.1f}",
+                        interval,
+                        f"{a.p:.3f}",
+                    )
+                )
         show_table(["", "top-1", "own texts gain", "95 %", "p"], lines, right=range(1, 5), title=title, spare=(3,))
         for row in found.rows:
             show(f"{row.label}: {row.verdict}")

@@ -14,7 +14,11 @@ from diptych.core.errors import UnreadableItem, UsageError
 if TYPE_CHECKING:
     from diptych.core.audit import Finding, Part
 
-app = typer.Typer(help="Say where a model fails, or which captions do not fit their photos.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Say where a model fails, or which captions do not fit their photos.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()
@@ -24,20 +28,34 @@ def _audit() -> None:
 
 @app.command("groups")
 def audit_groups(
-    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.", show_default=False)
+    ],
     group: Annotated[str, options.option("--group", help="Column with the groups, such as domain.")] = "",
-    label: Annotated[str, options.option("--label", help="Column with the classes (default: class_name, class or label).")] = "",
+    label: Annotated[
+        str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
+    ] = "",
     names: options.Names = None,
-    gap: Annotated[float, options.option("--gap", help="Accuracies of the two groups must differ by more.", min=0.0, max=0.99)] = 0.05,
-    least: Annotated[int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)] = 5,
-    selection: Annotated[str, options.option("--selection", help="half, or all: select and measure on the same items.")] = "half",
+    gap: Annotated[
+        float, options.option("--gap", help="Accuracies of the two groups must differ by more.", min=0.0, max=0.99)
+    ] = 0.05,
+    least: Annotated[
+        int, options.option("--least", help="Items a class must have in a group, in each half.", min=1)
+    ] = 5,
+    selection: Annotated[
+        str, options.option("--selection", help="half, or all: select and measure on the same items.")
+    ] = "half",
     seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: Annotated[
         list[str] | None,
-        options.option("--backbone", "-b", help="Repeat for several; the first selects the groups.", rich_help_panel="Model"),
+        options.option(
+            "--backbone", "-b", help="Repeat for several; the first selects the groups.", rich_help_panel="Model"
+        ),
     ] = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
@@ -57,17 +75,28 @@ def audit_groups(
     spoken = options.class_names(names, opened.classes)
 
     from diptych.core.data import ClassNames
+    from diptych.data.files import write_json
     from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal
     from diptych.tasks.audit import audit_groups as audit
-    from diptych.tasks.record import write_json
 
     run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     towers = [options.open_backbone(name, run) for name in dict.fromkeys(backbone or ["lite"])]
     method = CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
     found, failed = audit(opened.split("test"), ClassNames(spoken, (PROMPT,)), towers, run, method=method)
     keys.close()
-    about = {"data": opened.name, "reference": towers[0].spec.name, "gap": gap, "least": least, "selection": selection, "seed": seed}
-    data_out = {**about, "findings": [f.as_dict() for f in found], "skipped": [{"path": e.name, "reason": e.reason} for e in failed]}
+    about = {
+        "data": opened.name,
+        "reference": towers[0].spec.name,
+        "gap": gap,
+        "least": least,
+        "selection": selection,
+        "seed": seed,
+    }
+    data_out = {
+        **about,
+        "findings": [f.as_dict() for f in found],
+        "skipped": [{"path": e.name, "reason": e.reason} for e in failed],
+    }
     if out is not None:
         write_json(out, data_out, overwrite=overwrite)
     if json:
@@ -81,7 +110,9 @@ def audit_groups(
 
 def _show_groups(found: list[Finding]) -> None:
     def percent(f: Finding) -> str:
-        return f"{100 * f.value:.1f}" + (f" [{100 * f.interval[0]:.1f}, {100 * f.interval[1]:.1f}]" if f.interval else "")
+        return f"{100 * f.value:.1f}" + (
+            f" [{100 * f.interval[0]:.1f}, {100 * f.interval[1]:.1f}]" if f.interval else ""
+        )
 
     for subject in dict.fromkeys(f.subject for f in found):
         own = [f for f in found if f.subject == subject]
@@ -112,12 +143,20 @@ def _show_groups(found: list[Finding]) -> None:
 @app.command("pairs")
 def audit_pairs(
     table: Annotated[str, typer.Argument(help="A table with pictures and captions.", show_default=False)],
-    image: Annotated[str, options.option("--image", help="Column with the picture (default: path, filepath, image).")] = "",
-    text: Annotated[str, options.option("--text", help="Column with the caption (default: caption, title, text).")] = "",
-    choice: Annotated[str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")] = "threshold",
+    image: Annotated[
+        str, options.option("--image", help="Column with the picture (default: path, filepath, image).")
+    ] = "",
+    text: Annotated[
+        str, options.option("--text", help="Column with the caption (default: caption, title, text).")
+    ] = "",
+    choice: Annotated[
+        str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")
+    ] = "threshold",
     threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, options.option("--out", "-o", help="Also write a .json or .html file.", show_default=False)
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -141,10 +180,10 @@ def audit_pairs(
     keys = options.file_keys(cache, verify)
     pairs = open_captioned(table, image, text, keys)
 
+    from diptych.data.files import write_bytes, write_json
     from diptych.methods.audit.clip4dm import CLIP4DM
     from diptych.tasks.audit import audit_pairs as audit
     from diptych.tasks.audit_page import html
-    from diptych.tasks.record import write_bytes, write_json
 
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
@@ -153,7 +192,9 @@ def audit_pairs(
     keys.close()
     if out is not None and out.suffix == ".html":
         write_bytes(
-            out, html(found, pairs.items, f"{Path(table).name}: captions against photos with {tower.spec.name}").encode(), overwrite=True
+            out,
+            html(found, pairs.items, f"{Path(table).name}: captions against photos with {tower.spec.name}").encode(),
+            overwrite=True,
         )
     elif out is not None:
         write_json(out, found.as_dict(), overwrite=True)
@@ -162,7 +203,10 @@ def audit_pairs(
     else:
         for row in found.rows[:top]:
             show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {Path(row.name).name}\n  {_marked(row.text, row.parts)}")
-    say(f"{sum(any(p.chosen for p in row.parts) for row in found.rows)} of {len(found.rows)} captions have a marked word")
+    say(
+        f"{sum(any(p.chosen for p in row.parts) for row in found.rows)} of {len(found.rows)} captions have a marked "
+        f"word"
+    )
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)

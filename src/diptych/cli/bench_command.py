@@ -1,4 +1,6 @@
-"""``diptych board VERB``: the options, files and table that the boards of all verbs but classify share. A verb adds what it opens."""
+"""``diptych board VERB``: the options, files and table that the boards of all verbs but classify share. A verb adds
+what it opens.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
-    from diptych.tasks.boards.bench import Bench, Job
-    from diptych.tasks.boards.verb import Row, VerbBoard
+    from diptych.evaluation.boards.bench import Bench, Job
+    from diptych.evaluation.boards.verb import Row, VerbBoard
 
 NAMES = {
     "precision": "right %",  # of curate; "kept" and "balance" are in percent, as all names that are not listed
@@ -56,11 +58,16 @@ class Shared:
     verb: str
     methods: Annotated[
         str | None,
-        options.option("--methods", help='Systems, "slug" or "slug:variant" of its card (default: all of the verb).', show_default=False),
+        options.option(
+            "--methods",
+            help='Systems, "slug" or "slug:variant" of its card (default: all of the verb).',
+            show_default=False,
+        ),
     ] = None
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws and trainings.")] = "1,2,3"
     budget: Annotated[
-        float | None, options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False)
+        float | None,
+        options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
     ] = None
     out: Annotated[Path, options.option("--out", "-o", help="Folder for board.json and board.csv.")] = Path("out/board")
     overwrite: options.Overwrite = False
@@ -115,7 +122,7 @@ def board_command(
 
         @functools.wraps(function)
         def command(**given: Any) -> None:
-            from diptych.tasks.boards.verb import jobs_of, verb_board
+            from diptych.evaluation.boards.verb import jobs_of, verb_board
 
             shared = Shared(verb, **fixed, **{f.name: given.pop(f.name) for f in common})
             taken = next((p for p in (shared.out / "board.json", shared.out / "board.csv") if p.exists()), None)
@@ -169,14 +176,26 @@ def _cells(row: Row, made: VerbBoard) -> tuple[str, ...]:
     if row.gain is not None:
         own, least, most = (f"{factor * v:+.{digits}f}" for v in (row.gain.value, row.gain.low, row.gain.high))
         gain = f"{own} ({least} to {most})"
-    return (row.label, f"{value} ({low}-{high})", gain, *(_number(name, row.others) for name in made.others), f"{row.seconds:.1f}")
+    return (
+        row.label,
+        f"{value} ({low}-{high})",
+        gain,
+        *(_number(name, row.others) for name in made.others),
+        f"{row.seconds:.1f}",
+    )
 
 
 def _heading(name: str) -> str:
-    return NAMES.get(name, f"{name.removeprefix('acc1 on ')} %")  # top-1 on another set, by its name alone: columns are dear
+    return NAMES.get(
+        name, f"{name.removeprefix('acc1 on ')} %"
+    )  # top-1 on another set, by its name alone: columns are dear
 
 
 def _number(name: str, others: Any) -> str:
     if name not in others:
         return "-"
-    return f"{100 * others[name]:.1f}" if "%" in _heading(name) else f"{others[name]:.{1 if name == 'fit_seconds' else 3}f}"
+    return (
+        f"{100 * others[name]:.1f}"
+        if "%" in _heading(name)
+        else f"{others[name]:.{1 if name == 'fit_seconds' else 3}f}"
+    )

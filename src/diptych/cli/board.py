@@ -15,22 +15,30 @@ from diptych.cli.console import say, say_skipped, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
-    from diptych.tasks.board import Board
-    from diptych.tasks.comparison import Comparison
-    from diptych.tasks.gains import Row
+    from diptych.evaluation.few_shot.board import Board
+    from diptych.evaluation.few_shot.gains import Row
+    from diptych.evaluation.pages.comparison import Comparison
 
 
 def board_classify(
     data: Annotated[
-        list[str], typer.Argument(help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False)
+        list[str],
+        typer.Argument(
+            help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False
+        ),
     ],
     methods: Annotated[
-        str | None, options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False)
+        str | None,
+        options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False),
     ] = None,
     shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16",
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3",
     val: Annotated[
-        str, options.option("--val", help="coop: choose on min(shots, 4) val items a class; full: on all, as Tip-Adapter and GDA publish.")
+        str,
+        options.option(
+            "--val",
+            help="coop: choose on min(shots, 4) val items a class; full: on all, as Tip-Adapter and GDA publish.",
+        ),
     ] = "coop",
     names: options.Names = None,
     templates: options.Templates = None,
@@ -40,13 +48,23 @@ def board_classify(
         options.option("--unlabelled", help="Photos for label-free systems (default: train).", show_default=False),
     ] = None,
     budget: Annotated[
-        float | None, options.option("--budget", help="Seconds for the whole board; what is done by then counts.", show_default=False)
+        float | None,
+        options.option(
+            "--budget", help="Seconds for the whole board; what is done by then counts.", show_default=False
+        ),
     ] = None,
-    timeout: Annotated[float | None, options.option("--timeout", help="Seconds for each system.", show_default=False)] = None,
+    timeout: Annotated[
+        float | None, options.option("--timeout", help="Seconds for each system.", show_default=False)
+    ] = None,
     export: Annotated[
-        str | None, options.option("--export", help="Write OUT/model: best (chosen on val), or a system such as gda.", show_default=False)
+        str | None,
+        options.option(
+            "--export", help="Write OUT/model: best (chosen on val), or a system such as gda.", show_default=False
+        ),
     ] = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path("out/board"),
+    out: Annotated[
+        Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
+    ] = Path("out/board"),
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
@@ -61,14 +79,17 @@ def board_classify(
     from diptych.core.data import ClassNames
     from diptych.data.load import find_data
     from diptych.data.splits import ValRule
-    from diptych.tasks import comparison, report
-    from diptych.tasks.board import MODEL, board
-    from diptych.tasks.plan import Plan
+    from diptych.evaluation.few_shot.board import MODEL, board
+    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot.unlabelled import Unlabelled
+    from diptych.evaluation.pages import board as report
+    from diptych.evaluation.pages import comparison
     from diptych.tasks.segment import stems
-    from diptych.tasks.unlabelled import Unlabelled
 
     slugs = options.words(methods) if methods else None
-    plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val), budget, timeout)
+    plan = Plan(
+        slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val), budget, timeout
+    )
     if len(data) > 1 and (names or texts or unlabelled):
         raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
     keys = options.file_keys(cache, verify)
@@ -126,7 +147,11 @@ def finish(made: Board) -> None:
 def encoding(made: Board) -> str:
     """Return one line about what was encoded."""
     n, seconds = made.encode["images"], made.encode["image_seconds"]
-    rate = f"{n:.0f} images in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} images/s" if n else "all images from the cache"
+    rate = (
+        f"{n:.0f} images in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} images/s"
+        if n
+        else "all images from the cache"
+    )
     return f"{made.spec['name']} on {made.device}, {made.precision}: {rate}; texts {made.encode['text_seconds']:.1f} s"
 
 
@@ -140,9 +165,19 @@ def show_board(made: Board) -> None:
         accuracy = f"{100 * row.metrics['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})"
         seconds = f"{row.seconds('fit'):.1f}+{row.seconds('predict'):.1f}"
         rows.append(
-            (_called(row.method, row.variant, row.shots), accuracy, gain, p, f"{100 * row.metrics['ece']:.0f}", seconds, _extra(row))
+            (
+                _called(row.method, row.variant, row.shots),
+                accuracy,
+                gain,
+                p,
+                f"{100 * row.metrics['ece']:.0f}",
+                seconds,
+                _extra(row),
+            )
         )
-    title = f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
+    title = (
+        f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
+    )
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
     show_table(columns, rows, right=range(1, 6), title=title, spare=(5, 6, 4))
     for reason, labels in made.reasons().items():
@@ -160,7 +195,9 @@ def show_board(made: Board) -> None:
 
 def _called(slug: str, variant: str, shots: int) -> str:
     """Return what a row is called where it must be short: by the name that --methods takes."""
-    return ", ".join(part for part in (slug, variant, f"{shots} shot{'' if shots == 1 else 's'}" if shots else "") if part)
+    return ", ".join(
+        part for part in (slug, variant, f"{shots} shot{'' if shots == 1 else 's'}" if shots else "") if part
+    )
 
 
 def _extra(row: Row) -> str:
@@ -171,6 +208,9 @@ def _extra(row: Row) -> str:
 
 def show_comparison(compared: Comparison) -> None:
     """Print mean ranks over several data sets."""
-    rows = [(name, f"{rank:.2f}") for name, rank in sorted(zip(compared.systems, compared.ranks, strict=True), key=lambda pair: pair[1])]
+    rows = [
+        (name, f"{rank:.2f}")
+        for name, rank in sorted(zip(compared.systems, compared.ranks, strict=True), key=lambda pair: pair[1])
+    ]
     show(f"\nMean rank over {len(compared.datasets)} data sets. {compared.remark}")
     show_table(["system", "rank"], rows, right=(1,))

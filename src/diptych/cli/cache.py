@@ -15,14 +15,16 @@ from diptych.cli.console import Display, say, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
-    from diptych.backbones.exports import Export
-    from diptych.features.housekeeping import Space
+    from diptych.backbones.engines.exports import Export
+    from diptych.store.housekeeping import Space
 
 app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True, add_completion=False)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
-Idle = Annotated[float, options.option("--idle", help="Spaces used within so many minutes may be in use and stay.", min=0.0)]
+Idle = Annotated[
+    float, options.option("--idle", help="Spaces used within so many minutes may be in use and stay.", min=0.0)
+]
 
 
 @app.callback()
@@ -32,9 +34,11 @@ def _cache() -> None:
 
 @app.command("list")
 def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
-    """Show every space (one encoder, precision and view draw) and prepared encoder, the one that was used longest ago first."""
-    from diptych.backbones.exports import list_exports
-    from diptych.features.housekeeping import foreign, list_spaces
+    """Show every space (one encoder, precision and view draw) and prepared encoder, the one that was used longest ago
+    first.
+    """
+    from diptych.backbones.engines.exports import list_exports
+    from diptych.store.housekeeping import foreign, list_spaces
 
     folder = options.cache_folder(cache) / options.EMBEDDINGS
     spaces = list_spaces(folder) if folder.exists() else []
@@ -66,15 +70,19 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
 
 @app.command("prune")
 def cache_prune(
-    max_size: Annotated[str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.", show_default=False)],
+    max_size: Annotated[
+        str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.", show_default=False)
+    ],
     dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would go.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Delete what was used longest ago until the rest fits; a later run makes it again. Exit code 3: something is in use."""
-    from diptych.backbones.exports import Export, list_exports, remove_exports
-    from diptych.features.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
+    """Delete what was used longest ago until the rest fits; a later run makes it again. Exit code 3: something is in
+    use.
+    """
+    from diptych.backbones.engines.exports import Export, list_exports, remove_exports
+    from diptych.store.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
 
     folder, limit = options.cache_folder(cache) / options.EMBEDDINGS, size_of(max_size)
     engines = options.cache_folder(cache) / options.ENGINES
@@ -100,9 +108,14 @@ def cache_prune(
         )
     else:
         for space in gone:
-            show(f"{'would remove' if dry_run else 'removed'} {space.name[:12]}, {space.vectors} vectors, {sized(space.bytes)}")
+            show(
+                f"{'would remove' if dry_run else 'removed'} {space.name[:12]}, {space.vectors} vectors, "
+                f"{sized(space.bytes)}"
+            )
         for export in undone:
-            show(f"{'would remove' if dry_run else 'removed'} {export.encoder[:12]} {export.what}, {sized(export.bytes)}")
+            show(
+                f"{'would remove' if dry_run else 'removed'} {export.encoder[:12]} {export.what}, {sized(export.bytes)}"
+            )
         show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder.parent}")
     _say_foreign(foreign(folder) if folder.exists() else [])
     _say_kept(kept, "prune")
@@ -116,9 +129,11 @@ def cache_move(
     cache: options.Cache = None,
     json: options.Json = False,
 ) -> None:
-    """Move embeddings and content keys to another folder; where it was interrupted, say it again. Exit code 3: some are in use."""
+    """Move embeddings and content keys to another folder; where it was interrupted, say it again. Exit code 3: some are
+    in use.
+    """
     from diptych.data.keys import move_keys
-    from diptych.features.housekeeping import foreign, in_use, list_spaces, move
+    from diptych.store.housekeeping import foreign, in_use, list_spaces, move
 
     source, target = options.cache_folder(cache), target.expanduser()
     folder = source / options.EMBEDDINGS
@@ -173,7 +188,17 @@ def _row(space: Space) -> tuple[str, ...]:
     views = f"{facts['views']} {facts['draw']}" if facts.get("views") else "-"
     used = datetime.fromtimestamp(space.used).strftime("%Y-%m-%d %H:%M")
     encoder, modality, precision = (str(facts.get(name, "?")) for name in ("encoder", "modality", "precision"))
-    return (space.name[:12], encoder[:12], modality, str(facts["dim"]), precision, views, str(space.vectors), sized(space.bytes), used)
+    return (
+        space.name[:12],
+        encoder[:12],
+        modality,
+        str(facts["dim"]),
+        precision,
+        views,
+        str(space.vectors),
+        sized(space.bytes),
+        used,
+    )
 
 
 def _prepared(export: Export) -> tuple[str, ...]:

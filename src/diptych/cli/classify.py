@@ -12,7 +12,7 @@ from diptych.cli.console import say, say_skipped, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
-    from diptych.backbones.remembered import Remembered
+    from diptych.backbones.engines.remembered import Remembered
     from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames, Samples
     from diptych.core.method import Classifier
@@ -23,34 +23,60 @@ if TYPE_CHECKING:
 
 def classify(
     photos: Annotated[
-        list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.", show_default=False)
+        list[str],
+        typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.", show_default=False),
     ],
     names: options.Names = None,
     templates: options.Templates = None,
-    method: Annotated[str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")] = "zero-shot",
+    method: Annotated[
+        str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")
+    ] = "zero-shot",
     texts: options.TextPool = None,
-    reasons: Annotated[int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)] = 0,
+    reasons: Annotated[
+        int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)
+    ] = 0,
     frames: Annotated[
         int | None,
-        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1, show_default=False),
+        options.option(
+            "--frames",
+            help="Look at so many frames a clip; folders of pictures are then clips.",
+            min=1,
+            show_default=False,
+        ),
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
     threshold: Annotated[
-        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False)
+        float | None,
+        options.option(
+            "--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False
+        ),
     ] = None,
     model: Annotated[
-        Path | None, options.option("--model", help="A folder that 'board classify --export' wrote.", show_default=False)
+        Path | None,
+        options.option("--model", help="A folder that 'board classify --export' wrote.", show_default=False),
     ] = None,
     sets: Annotated[
         float | None,
-        options.option("--sets", help="With --model: sets of classes that hold the true one this often, such as 0.9.", show_default=False),
+        options.option(
+            "--sets",
+            help="With --model: sets of classes that hold the true one this often, such as 0.9.",
+            show_default=False,
+        ),
     ] = None,
-    per_class: Annotated[bool, options.option("--per-class", help="With --sets: also within each class that allows it.")] = False,
+    per_class: Annotated[
+        bool, options.option("--per-class", help="With --sets: also within each class that allows it.")
+    ] = False,
     unknown_rate: Annotated[
         float | None,
-        options.option("--unknown-rate", help="With --model: say unknown, wrongly at most this often, such as 0.05.", show_default=False),
+        options.option(
+            "--unknown-rate",
+            help="With --model: say unknown, wrongly at most this often, such as 0.05.",
+            show_default=False,
+        ),
     ] = None,
-    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.", show_default=False)
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -70,15 +96,26 @@ def classify(
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     if model is None and (sets is not None or unknown_rate is not None or per_class):
         raise UsageError(
-            "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA --export best'."
+            "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
+            "--export best'."
         )
     if model is not None and (names or templates or texts or method != "zero-shot"):
         raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
     if stars.holds_curves(photos):
         if sets or unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
-            raise UsageError("For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out.")
-        found = stars.classify_stars(photos, model, options.open_run(device, precision, batch, 1, cache), top, threshold)
-        _tell(found, out, overwrite, json, f"{found.backbone}: {found.encoded} light curves in {found.seconds['encode']:.1f} s")
+            raise UsageError(
+                "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
+            )
+        found = stars.classify_stars(
+            photos, model, options.open_run(device, precision, batch, 1, cache), top, threshold
+        )
+        _tell(
+            found,
+            out,
+            overwrite,
+            json,
+            f"{found.backbone}: {found.encoded} light curves in {found.seconds['encode']:.1f} s",
+        )
         return
     system = None if method == "zero-shot" and not reasons else unlabelled_system(method)
     if texts and (system is None or "texts" not in (*system.card.needs.evidence, *system.card.needs.optional)):
@@ -90,8 +127,8 @@ def classify(
     clips = clip_frames(photos, frames)
     samples, classes = open_photos(photos, keys, clips)
     if model is not None:
-        from diptych.tasks import export
-        from diptych.tasks.answer import answer
+        from diptych.tasks import model as export
+        from diptych.tasks.classify_with_model import answer
 
         about = export.read_about(model)
         run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
@@ -108,7 +145,9 @@ def classify(
 
         named = ClassNames(spoken, prompts)
         known = (
-            None if clips or system is not None else options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft)
+            None
+            if clips or system is not None
+            else options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft)
         )
         answer_known = _from_memory(known, samples, named, top, threshold)
         if known is not None and answer_known is not None:
@@ -116,7 +155,9 @@ def classify(
         else:
             from diptych.tasks.classify import classify as classify_photos
 
-            run = options.open_run(device, precision, batch, workers, cache, engine="torch" if clips else engine, draft=draft)
+            run = options.open_run(
+                device, precision, batch, workers, cache, engine="torch" if clips else engine, draft=draft
+            )
             tower = options.open_backbone(backbone, run)
             evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
             found = classify_photos(
@@ -130,9 +171,13 @@ def classify(
     _tell(found, out, overwrite, json, spoken_of.replace("images", "clips") if clips else spoken_of, samples)
 
 
-def _tell(found: Classified, out: Path | None, overwrite: bool, json: bool, pace: str, samples: Samples[Any] | None = None) -> None:
-    """Write the file that was asked for, print the predictions, and leave with the exit code that says what was skipped."""
-    from diptych.tasks.record import write_bytes, write_json
+def _tell(
+    found: Classified, out: Path | None, overwrite: bool, json: bool, pace: str, samples: Samples[Any] | None = None
+) -> None:
+    """Write the file that was asked for, print the predictions, and leave with the exit code that says what was
+    skipped.
+    """
+    from diptych.data.files import write_bytes, write_json
 
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
@@ -165,7 +210,10 @@ def unlabelled_system(slug: str) -> Classifier:
     if not issubclass(found, Classifier):
         raise UsageError(f"{slug} is no classifier: see 'diptych systems --verb classify'.")
     if {"train", "unlabelled"} & set(found.card.needs.evidence):
-        raise UsageError(f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with --model.")
+        raise UsageError(
+            f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
+            f"--model."
+        )
     return found()
 
 
@@ -173,7 +221,7 @@ def _from_memory(
     known: tuple[Remembered, Run] | None, samples: Samples[Any], classes: ClassNames, top: int, threshold: float | None
 ) -> Classified | None:
     """Answer without torch where the backbone, its export and these classes are known; None where they are not."""
-    from diptych.tasks import quick
+    from diptych.tasks import fast_engine as quick
 
     if known is None:
         return None
@@ -182,7 +230,9 @@ def _from_memory(
 
 
 def clip_frames(photos: list[str], frames: int | None) -> int | None:
-    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these are photos."""
+    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these
+    are photos.
+    """
     if frames is not None or photos[0].startswith("demo:"):
         return frames
     from diptych.data.formats.clip_folder import FRAMES, holds_clips

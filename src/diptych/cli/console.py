@@ -96,10 +96,12 @@ def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 1
 
 
 class Display:
-    """The progress of one command, on stderr: live bars on a terminal, which may stand inside bars and vanish when done; else lines.
+    """The progress of one command, on stderr: live bars on a terminal, which may stand inside bars and vanish when
+    done; else lines.
 
     Args:
-        patience: seconds after which work shows its progress; what ends sooner shows nothing, and loads no library for it.
+        patience: seconds after which work shows its progress; what ends sooner shows nothing, and loads no library for
+            it.
         every: seconds between two lines of the same work where stderr is no terminal.
     """
 
@@ -118,14 +120,28 @@ class Display:
         """Show a bar."""
         if self._live is None:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                ProgressColumn,
+                Task,
+                TextColumn,
+                TimeRemainingColumn,
+            )
             from rich.text import Text
 
             class Rate(ProgressColumn):
                 def render(self, task: Task) -> Text:
                     return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                Rate(),
+                TimeRemainingColumn(),
+            )
             self._live = Progress(*columns, console=Console(stderr=True), transient=True)
             self._live.start()
         return self._live.add_task(name, total=total, completed=done)
@@ -148,7 +164,9 @@ class Display:
         now = time.monotonic()
         if now - self._said.get(name, -math.inf) >= self.every:
             self._said[name] = now
-            say(f"{name}: {done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.3g}/s' if done else ''}")
+            say(
+                f"{name}: {done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.3g}/s' if done else ''}"
+            )
 
 
 class Bar:

@@ -21,14 +21,20 @@ if TYPE_CHECKING:
     from diptych.core.run import Run
     from diptych.tasks.curate import Skipped
 
-app = typer.Typer(help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True, add_completion=False
+)
 
 Method = Annotated[str, options.option("--method", "-m", help="metaclip or clip-score.")]
-Metadata = Annotated[str, options.option("--metadata", help="wordnet, a JSON list, or a file with one entry a line; for metaclip.")]
+Metadata = Annotated[
+    str, options.option("--metadata", help="wordnet, a JSON list, or a file with one entry a line; for metaclip.")
+]
 Images = Annotated[str, options.option("--image", help="Column of a table with the picture.")]
 TextColumn = Annotated[str, options.option("--text", help="Column of a table with the text.")]
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
-Sources = Annotated[list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.", show_default=False)]
+Sources = Annotated[
+    list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.", show_default=False)
+]
 
 
 @app.callback()
@@ -70,11 +76,24 @@ def curate_plan(
     streams = [open_stream(source, image, text, pictures=method != "metaclip") for source in sources]
     skipped = Skipped()
     load, run = _kit(method, backbone, device, engine, batch, workers, cache, 0)
-    asked: dict[str, Any] = {"sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources], "method": method}
+    asked: dict[str, Any] = {
+        "sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources],
+        "method": method,
+    }
     asked |= {"metadata": metadata} if method == "metaclip" else {"backbone": backbone, "image": image, "text": text}
     shards = [shard for stream in streams for shard in cut(stream)]
     with options.workers(cluster, cluster_threads, run.device) as pool:
-        plan = plan_in(out.with_name(f"{out.name}.parts"), curator, load, shards, run, asked, resume=resume, pool=pool, skipped=skipped)
+        plan = plan_in(
+            out.with_name(f"{out.name}.parts"),
+            curator,
+            load,
+            shards,
+            run,
+            asked,
+            resume=resume,
+            pool=pool,
+            skipped=skipped,
+        )
     broken = skipped.count + int(plan.report().get("broken", 0))  # of this pass: older plans are added next
     for other in older:
         plan = plan.merge(other)
@@ -84,7 +103,11 @@ def curate_plan(
         show_json({"plan": str(out), **facts, "skipped": skipped.first})
     else:
         show_table(
-            ["", ""], [(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)) for name, value in facts.items()]
+            ["", ""],
+            [
+                (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+                for name, value in facts.items()
+            ],
         )
     say(str(out))
     _say_skipped(skipped)
@@ -94,13 +117,20 @@ def curate_plan(
 
 @app.command("apply")
 def curate_apply(
-    source: Annotated[str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.", show_default=False)
+    ],
     plan: Annotated[Path, options.option("--plan", help="What diptych curate plan wrote.")] = Path("plan.parquet"),
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the kept pairs.")] = Path("curated"),
-    t: Annotated[str, options.option("--t", help="Texts an entry may keep by itself; inf keeps all that match. For metaclip.")] = "20000",
-    share: Annotated[float, options.option("--share", help="Best share of the pool that stays; for clip-score.", min=0.0, max=1.0)] = 0.3,
+    t: Annotated[
+        str, options.option("--t", help="Texts an entry may keep by itself; inf keeps all that match. For metaclip.")
+    ] = "20000",
+    share: Annotated[
+        float, options.option("--share", help="Best share of the pool that stays; for clip-score.", min=0.0, max=1.0)
+    ] = 0.3,
     threshold: Annotated[
-        float | None, options.option("--threshold", help="Keep cosines from here on instead; for clip-score.", show_default=False)
+        float | None,
+        options.option("--threshold", help="Keep cosines from here on instead; for clip-score.", show_default=False),
     ] = None,
     seed: Annotated[int, options.option("--seed", help="Of the draws.")] = 0,
     resume: Resume = False,
@@ -130,7 +160,11 @@ def curate_apply(
     planned, stream = curator.read_plan(plan), open_stream(source, image, text, pictures=method != "metaclip")
     load, run = _kit(method, backbone, device, engine, batch, workers, cache, seed)
     asked: dict[str, Any] = {"source": source, "method": method}
-    asked |= {"metadata": metadata, "t": t} if method == "metaclip" else {"share": share, "threshold": threshold, "backbone": backbone}
+    asked |= (
+        {"metadata": metadata, "t": t}
+        if method == "metaclip"
+        else {"share": share, "threshold": threshold, "backbone": backbone}
+    )
     about = {**asked, **planned.report()}
     with options.workers(cluster, cluster_threads, run.device) as pool:
         if pool:
@@ -187,7 +221,7 @@ def _kit(
 
         return Kit, Run(seed=seed, workers=workers, progress=Display().bar)
     run = options.open_run(device, "fp32", batch, workers, cache, seed=seed, engine=engine)
-    from diptych.backbones.load import load
+    from diptych.backbones.sources.load import load
     from diptych.tasks.curate_shards import kit_of
 
     return partial(kit_of, partial(load, backbone, device=run.device)), run

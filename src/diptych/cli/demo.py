@@ -15,7 +15,9 @@ METHODS = ("zero-shot", "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
 
 
 def demo(
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")] = Path("out/demo"),
+    out: Annotated[
+        Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
+    ] = Path("out/demo"),
     shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16",
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3",
     json: options.Json = False,
@@ -30,10 +32,10 @@ def demo(
     """Classify the photos that ship, run the few-shot board on the clothes that ship, and write one HTML report."""
     from diptych.core.data import ClassNames
     from diptych.data.load import demo_folder, open_data
-    from diptych.tasks import report
-    from diptych.tasks.board import board
+    from diptych.evaluation.few_shot.board import board
+    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.pages import board as report
     from diptych.tasks.classify import classify
-    from diptych.tasks.plan import Plan
 
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     keys = options.file_keys(cache, verify=False)

@@ -18,30 +18,45 @@ if TYPE_CHECKING:
 
 Thing = Annotated[
     str | None,
-    options.option("--object", help='What the photos show, such as "hazelnut", for detectors that are told.', show_default=False),
+    options.option(
+        "--object", help='What the photos show, such as "hazelnut", for detectors that are told.', show_default=False
+    ),
 ]
 Auxiliary = Annotated[
     str | None,
-    options.option("--auxiliary", help="MVTec folder of another thing, for detectors that learn from anomalies.", show_default=False),
+    options.option(
+        "--auxiliary",
+        help="MVTec folder of another thing, for detectors that learn from anomalies.",
+        show_default=False,
+    ),
 ]
 
 
 def detect(
     photos: Annotated[list[str], typer.Argument(help="Photos, a folder or a table.", show_default=False)],
-    normal: Annotated[str | None, options.option("--normal", help="A folder of photos without anomalies.", show_default=False)] = None,
+    normal: Annotated[
+        str | None, options.option("--normal", help="A folder of photos without anomalies.", show_default=False)
+    ] = None,
     thing: Thing = None,
     auxiliary: Auxiliary = None,
     method: Annotated[
         str | None,
         options.option(
-            "--method", "-m", help="A detector (default: winclip-style with --object, else feature-memory).", show_default=False
+            "--method",
+            "-m",
+            help="A detector (default: winclip-style with --object, else feature-memory).",
+            show_default=False,
         ),
     ] = None,
     rate: Annotated[
         float | None,
-        options.option("--rate", help="Flag photos at this rate of false alarms, such as 0.05; needs --normal.", show_default=False),
+        options.option(
+            "--rate", help="Flag photos at this rate of false alarms, such as 0.05; needs --normal.", show_default=False
+        ),
     ] = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for heat maps and detect.json.")] = Path("anomalies"),
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for heat maps and detect.json.")] = Path(
+        "anomalies"
+    ),
     seed: Annotated[int, options.option("--seed", help="Of draws and trainings.")] = 0,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -62,13 +77,16 @@ def detect(
     samples, _ = open_photos(photos, keys)
     good = None if normal is None else _folder(normal, keys)
 
+    from diptych.evaluation.datasets import find_anomalies
     from diptych.tasks.detect import detect as detect_on
-    from diptych.tasks.proofs.detect import detector, find_anomalies, takes_thing
+    from diptych.tasks.detect import detector, takes_thing
     from diptych.tasks.segment import stems
 
     system = detector(slug, "", thing or "object")
     if thing is not None and not takes_thing(type(system)):
-        raise UsageError(f"{slug} is not told what the photos show: leave --object out, or take --method winclip-style.")
+        raise UsageError(
+            f"{slug} is not told what the photos show: leave --object out, or take --method winclip-style."
+        )
     known = None if auxiliary is None else find_anomalies(auxiliary, keys).split("test")
     if (out / "detect.json").exists() and not overwrite:
         raise UsageError(f"{out / 'detect.json'} exists: give another --out or --overwrite.")
@@ -76,7 +94,13 @@ def detect(
     tower = options.open_backbone(backbone, run)
     found = detect_on(samples, tower, run, method=system, normal=good, auxiliary=known, rate=rate)
     keys.close()
-    about: dict[str, Any] = {"backbone": tower.spec.name, "method": slug, "object": thing, "false_alarm_rate": rate, "seed": seed}
+    about: dict[str, Any] = {
+        "backbone": tower.spec.name,
+        "method": slug,
+        "object": thing,
+        "false_alarm_rate": rate,
+        "seed": seed,
+    }
     data = found.write(out, stems([d.name for d in found.found]), about, overwrite=overwrite)
     if json:
         show_json(data)
@@ -89,10 +113,15 @@ def detect(
     if found.threshold is not None:
         flagged = sum(bool(d.flagged) for d in found.found)
         say(
-            f"{flagged} of {len(found.found)} flagged above {found.threshold:.4g}: at most {rate:g} false alarms a normal photo,"
+            f"{flagged} of {len(found.found)} flagged above {found.threshold:.4g}: at most {rate:g} false alarms a "
+            f"normal photo,"
             f" from {found.normal[1]} kept aside"
         )
-    say(f"{maps} heat maps and detect.json in {out}" if maps else f"detect.json in {out}; {slug} judges whole photos and has no maps")
+    say(
+        f"{maps} heat maps and detect.json in {out}"
+        if maps
+        else f"detect.json in {out}; {slug} judges whole photos and has no maps"
+    )
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)
@@ -100,7 +129,7 @@ def detect(
 
 def _folder(place: str, keys: FileKeys) -> Samples[Any]:
     from diptych.data.folders import ImageFiles, image_paths
-    from diptych.data.places import located
+    from diptych.data.named_sets import located
 
     paths = image_paths(located(place))
     if not paths:

@@ -14,8 +14,12 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 
 
 def encode(
-    source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.", show_default=False)] = None,
-    texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.", show_default=False)] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.", show_default=False)
+    ] = None,
+    texts: Annotated[
+        Path | None, options.option("--texts", help="Encode a file with one text a line instead.", show_default=False)
+    ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
     overwrite: options.Overwrite = False,
     json: options.Json = False,
@@ -54,7 +58,11 @@ def encode(
         show_json(made.as_dict())
     else:
         show(f"{made.items} vectors of {made.dim} numbers in {made.out}")
-    say(speed(made.encoded, made.seconds, run.device, run.precision, backbone).replace("images", "texts" if texts else "images"))
+    say(
+        speed(made.encoded, made.seconds, run.device, run.precision, backbone).replace(
+            "images", "texts" if texts else "images"
+        )
+    )
     say_skipped(made.failed)
     if made.failed:
         raise typer.Exit(UnreadableItem.exit_code)

@@ -13,26 +13,39 @@ from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
 
 
 def export(
-    backbone: Annotated[str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")] = "lite",
+    backbone: Annotated[
+        str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
+    ] = "lite",
     to: Annotated[
-        str, options.option("--to", help="onnx or openvino (float32), or int8 (of the image encoder, for OpenVINO; needs --images).")
+        str,
+        options.option(
+            "--to", help="onnx or openvino (float32), or int8 (of the image encoder, for OpenVINO; needs --images)."
+        ),
     ] = "onnx",
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
     images: Annotated[
-        str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False)
+        str | None,
+        options.option(
+            "--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False
+        ),
     ] = None,
     labelled: Annotated[
-        str | None, options.option("--labelled", help="A folder of class folders: top-1 must not fall there.", show_default=False)
+        str | None,
+        options.option("--labelled", help="A folder of class folders: top-1 must not fall there.", show_default=False),
     ] = None,
     names: options.Names = None,
     templates: options.Templates = None,
     max_drop: Annotated[float, options.option("--max-drop", help="Points of top-1 that may be lost.", min=0.0)] = 0.3,
-    limit: Annotated[int, options.option("--limit", help="Images of each kind that are used, evenly spread.", min=1)] = 256,
+    limit: Annotated[
+        int, options.option("--limit", help="Images of each kind that are used, evenly spread.", min=1)
+    ] = 256,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     cache: options.Cache = None,
 ) -> None:
-    """Write a backbone's encoders as graphs and measure them; exit code 5 where vectors or accuracy fall below their bound."""
+    """Write a backbone's encoders as graphs and measure them; exit code 5 where vectors or accuracy fall below their
+    bound.
+    """
     from diptych.core.data import ClassNames
     from diptych.data.joined import Joined
     from diptych.data.load import open_data
@@ -57,10 +70,16 @@ def export(
         show_json({"out": str(out), **made.as_dict()})
     else:
         for modality, p in made.parity.items():
-            show(f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over {p.items} items")
+            show(
+                f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over "
+                f"{p.items} items"
+            )
         if made.gate:
             before, after = 100 * made.gate.torch, 100 * made.gate.exported
-            show(f"top-1: {before:.2f} in torch, {after:.2f} exported, {after - before:+.2f} points, over {made.gate.items} images")
+            show(
+                f"top-1: {before:.2f} in torch, {after:.2f} exported, {after - before:+.2f} points, over "
+                f"{made.gate.items} images"
+            )
         show(f"{out}")
     for modality, reason in made.refused.items():
         say(f"{modality}: not exported ({reason})")

@@ -1,4 +1,6 @@
-"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos; or learn kinds of stars from light curves."""
+"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos; or learn kinds of stars from
+light curves.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def extend(
     ] = "heads",
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
     label: Annotated[
-        str | None, options.option("--label", help="With light curves: column of the class in stars.csv.", show_default=False)
+        str | None,
+        options.option("--label", help="With light curves: column of the class in stars.csv.", show_default=False),
     ] = None,
     epochs: Annotated[int, options.option("--epochs", help="Passes over the clips.", min=1)] = 50,
     seed: Annotated[int, options.option("--seed", help="Of the order and the views.")] = 0,
@@ -44,7 +47,8 @@ def extend(
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
-    """Tune a backbone on clips (ViFi-CLIP) and keep the weights: 'classify --backbone local:FOLDER' then names what clips show.
+    """Tune a backbone on clips (ViFi-CLIP) and keep the weights: 'classify --backbone local:FOLDER' then names what
+    clips show.
 
     Light curves train towers of their own (AstroM3): 'classify --model FOLDER' then names kinds of stars.
     """
@@ -56,7 +60,9 @@ def extend(
     if stars.holds_curves([clips]):
         if names:
             raise UsageError("Classes of stars are those of stars.csv: leave out --names.")
-        stars.extend_stars(clips, label, epochs, out, options.open_run(device, precision, batch, 1, cache, seed=seed), json)
+        stars.extend_stars(
+            clips, label, epochs, out, options.open_run(device, precision, batch, 1, cache, seed=seed), json
+        )
         return
     if label is not None:
         raise UsageError(f"--label is for light curves, and {clips} holds none: leave it out.")
@@ -74,7 +80,9 @@ def extend(
 
     run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     method = ViFiCLIP(tunes="full" if tunes == "full" else "heads", frames=frames, epochs=epochs)
-    found = fit(data, ClassNames(spoken, (template,)), options.open_backbone(backbone, run), method, run, frames=frames, out=out)
+    found = fit(
+        data, ClassNames(spoken, (template,)), options.open_backbone(backbone, run), method, run, frames=frames, out=out
+    )
     keys.close()
     if json:
         show_json(found.as_dict())

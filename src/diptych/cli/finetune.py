@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from diptych.core.train import Objective, Recipe
     from diptych.tasks.training import Tuned
 
-Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.", show_default=False)]
+Data = Annotated[
+    str,
+    typer.Argument(help="Class folders with train and test, or a table with labels or captions.", show_default=False),
+]
 PartsChoice = Annotated[
     str, options.option("--parts", help="What may learn: all, heads (on frozen towers: minutes on a CPU), image, text.")
 ]
-Captions = Annotated[str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".', show_default=False)]
+Captions = Annotated[
+    str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".', show_default=False)
+]
 Rate = Annotated[
-    float | None, options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0, show_default=False)
+    float | None,
+    options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0, show_default=False),
 ]
 Epochs = Annotated[int, options.option("--epochs", help="Passes over the training rows.", min=1)]
 Rows = Annotated[int, options.option("--train-batch", help="Rows in one step.", min=2)]
@@ -30,7 +36,9 @@ Seed = Annotated[int, options.option("--seed", help="Of draws and new weights.")
 Resume = Annotated[bool, options.option("--resume", help="Go on with a training that was stopped.")]
 Also = Annotated[
     str | None,
-    options.option("--also", help="Other labelled data, measured before and after: what is forgotten.", show_default=False),
+    options.option(
+        "--also", help="Other labelled data, measured before and after: what is forgotten.", show_default=False
+    ),
 ]
 
 
@@ -46,7 +54,9 @@ def finetune(
     epochs: Epochs = 5,
     train_batch: Rows = 64,
     decay: Decay = 0.0,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path("tuned"),
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
+        "tuned"
+    ),
     seed: Seed = 0,
     resume: Resume = False,
     json: options.Json = False,
@@ -112,10 +122,10 @@ def train(
     kit: dict[str, Any] | None = None,
 ) -> Tuned:
     """Open what the options name, train, and write the report."""
-    from diptych.backbones.load import load
+    from diptych.backbones.sources.load import load
+    from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
-    from diptych.tasks.record import write_json
     from diptych.tasks.training import tune
     from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
@@ -124,7 +134,11 @@ def train(
     opened = open_pairs_or_classes(data, captions, keys)
     others = [open_data(name, keys) for name in options.words(also or "")]
     run = options.open_run(device, precision, batch, workers, cache, seed=seed)
-    tower = load(backbone, device=run.device, weights="random", seed=seed) if scratch else options.open_backbone(backbone, run)
+    tower = (
+        load(backbone, device=run.device, weights="random", seed=seed)
+        if scratch
+        else options.open_backbone(backbone, run)
+    )
     rate = lr if lr is not None else 3e-4 if parts == "heads" else 5e-4 if scratch else 1e-5
     fit = Fit(lr=rate, batch=rows, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0, save_every=50)
     prompts = options.template_set(templates) if templates else SINGLE
@@ -143,11 +157,19 @@ def tell(found: Tuned, json: bool) -> None:
         show_json(found.as_dict())
     else:
         rows = [
-            (name, metric, f"{value:.3f}", f"{found.after[name][metric]:.3f}", f"{found.after[name][metric] - value:+.3f}")
+            (
+                name,
+                metric,
+                f"{value:.3f}",
+                f"{found.after[name][metric]:.3f}",
+                f"{found.after[name][metric] - value:+.3f}",
+            )
             for name, metrics in found.before.items()
             for metric, value in metrics.items()
         ]
-        show_table(["data set", "metric", "before", "after", "change"], rows, right=(2, 3, 4), title=f"{found.facts['method']}")
+        show_table(
+            ["data set", "metric", "before", "after", "change"], rows, right=(2, 3, 4), title=f"{found.facts['method']}"
+        )
         show(f"local:{found.folder}")
     say_skipped(found.failed)
     if found.failed:

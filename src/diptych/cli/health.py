@@ -35,7 +35,9 @@ def check(
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
-    """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1: it has errors."""
+    """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1:
+    it has errors.
+    """
     from diptych.core.run import Run
     from diptych.tasks.check import check as examine_data
 

@@ -14,19 +14,35 @@ from diptych.core.errors import UnreadableItem, UsageError
 
 def index(
     photos: Annotated[
-        list[str] | None, typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.", show_default=False),
     ] = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")] = Path("photo-index"),
+    out: Annotated[
+        Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")
+    ] = Path("photo-index"),
     remove: Annotated[
-        list[str] | None, options.option("--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".', show_default=False)
+        list[str] | None,
+        options.option(
+            "--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".', show_default=False
+        ),
     ] = None,
-    prune: Annotated[bool, options.option("--prune", help="Delete entries below PHOTOS that are no longer there.")] = False,
-    ann: Annotated[bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")] = False,
-    image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.", show_default=False)] = None,
-    caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.", show_default=False)] = None,
+    prune: Annotated[
+        bool, options.option("--prune", help="Delete entries below PHOTOS that are no longer there.")
+    ] = False,
+    ann: Annotated[
+        bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")
+    ] = False,
+    image: Annotated[
+        str | None, options.option("--image", help="Column of a table with the picture's path.", show_default=False)
+    ] = None,
+    caption: Annotated[
+        str | None, options.option("--caption", help="Column of a table with the caption.", show_default=False)
+    ] = None,
     frames: Annotated[
         int | None,
-        options.option("--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1, show_default=False),
+        options.option(
+            "--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1, show_default=False
+        ),
     ] = None,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -54,20 +70,27 @@ def index(
         from diptych.data.clip_records import clip_records
         from diptych.data.record_roots import root
         from diptych.data.records import joined, open_records
-        from diptych.features import ann as approximate
+        from diptych.index import ann as approximate
 
         keys = options.file_keys(cache, verify)
         clips = clip_frames(photos, frames) if photos else frames
         if clips and (image or caption):
             raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
-        parts = [open_records(p, keys, image=image, text=caption) if clips is None else clip_records(p, clips, keys) for p in photos or ()]
+        parts = [
+            open_records(p, keys, image=image, text=caption) if clips is None else clip_records(p, clips, keys)
+            for p in photos or ()
+        ]
         records = joined(parts) if photos else None
         gone = [root(p, image) for p in photos or ()] if prune else ()
         quick = records is not None and not ann and clips is None
-        known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if quick else None
+        known = (
+            options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft) if quick else None
+        )
         done = unchanged(records, *known, out, prune=gone) if records and known else None
         if done is None:
-            run = options.open_run(device, precision, batch, workers, cache, engine=engine if clips is None else "torch", draft=draft)
+            run = options.open_run(
+                device, precision, batch, workers, cache, engine=engine if clips is None else "torch", draft=draft
+            )
             tower = of_clips(options.open_backbone(backbone, run), clips, run)
             if clips is None:
                 options.remember(backbone, tower, device, run, cache)
@@ -87,7 +110,9 @@ def index(
     if json:
         show_json(made.as_dict())
     else:
-        show(f"{made.entries:,} entries in {out}: {made.added} added, {made.unchanged} unchanged, {made.removed} removed")
+        show(
+            f"{made.entries:,} entries in {out}: {made.added} added, {made.unchanged} unchanged, {made.removed} removed"
+        )
     say_skipped(made.failed)
     if made.failed:
         raise typer.Exit(UnreadableItem.exit_code)
@@ -96,35 +121,54 @@ def index(
 def search(
     folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of diptych index.", show_default=False)],
     query: Annotated[
-        list[str], typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".', show_default=False)
+        list[str],
+        typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".', show_default=False),
     ],
     minus: Annotated[
         list[str] | None,
-        options.option("--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".', show_default=False),
+        options.option(
+            "--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".', show_default=False
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        options.option("--where", "-w", help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".', show_default=False),
+        options.option(
+            "--where",
+            "-w",
+            help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".',
+            show_default=False,
+        ),
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Answers.", min=1)] = 10,
     captions: Annotated[
         float | None,
-        options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0, show_default=False),
+        options.option(
+            "--captions",
+            help="Share of the captions in the score, 0 to 1 (default 0).",
+            min=0.0,
+            max=1.0,
+            show_default=False,
+        ),
     ] = None,
     exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
-    html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.", show_default=False)] = None,
+    html: Annotated[
+        Path | None, options.option("--html", help="Also write a page with the pictures.", show_default=False)
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: Annotated[
-        str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model", show_default=False)
+        str | None,
+        options.option(
+            "--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model", show_default=False
+        ),
     ] = None,
     device: options.Device = "auto",
     engine: options.Engine = "auto",
     cache: options.Cache = None,
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
-    from diptych.features.index import Index
-    from diptych.features.index_rows import Modality
+    from diptych.index.index import Index
+    from diptych.index.rows import Modality
 
     if html is not None and html.exists() and not overwrite:
         raise UsageError(f"{html} exists: give another --html or --overwrite.")
@@ -132,7 +176,7 @@ def search(
         facts = dict(opened.facts)
 
     from diptych.cli.classify import of_clips
-    from diptych.tasks.record import write_bytes
+    from diptych.data.files import write_bytes
     from diptych.tasks.search import Term
     from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
@@ -153,7 +197,10 @@ def search(
         for f in answer.found:
             show(f"{f.score:.3f}  {f.entry.name}" + (f"  {f.entry.caption[:60]}" if f.entry.caption else ""))
     if answer.recall is not None:
-        say(f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all {answer.entries:,}")
+        say(
+            f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all "
+            f"{answer.entries:,}"
+        )
     if not answer.found:
         say("Nothing meets the conditions.")
     if html is not None:

@@ -13,30 +13,48 @@ from diptych.core.errors import DataError, UsageError
 
 
 def link(
-    left: Annotated[str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.", show_default=False)],
+    left: Annotated[
+        str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.", show_default=False)
+    ],
     right: Annotated[str, typer.Argument(help="Another one, in which the partners are.", show_default=False)],
     pairs: Annotated[
         Path | None,
-        options.option("--pairs", help="Labelled matches: a table with the columns left and right.", show_default=False),
+        options.option(
+            "--pairs", help="Labelled matches: a table with the columns left and right.", show_default=False
+        ),
     ] = None,
     ids: Annotated[
         str | None,
         options.option(
-            "--ids", help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0).", show_default=False
+            "--ids",
+            help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0).",
+            show_default=False,
         ),
     ] = None,
     texts: Annotated[
-        str | None, options.option("--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.", show_default=False)
+        str | None,
+        options.option(
+            "--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.", show_default=False
+        ),
     ] = None,
     images: Annotated[
-        str | None, options.option("--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.", show_default=False)
+        str | None,
+        options.option(
+            "--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.", show_default=False
+        ),
     ] = None,
-    method: Annotated[str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")] = "clippings",
+    method: Annotated[
+        str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")
+    ] = "clippings",
     variant: Annotated[
-        str | None, options.option("--variant", help="A row of its card (clippings: maps with pairs, else mean).", show_default=False)
+        str | None,
+        options.option(
+            "--variant", help="A row of its card (clippings: maps with pairs, else mean).", show_default=False
+        ),
     ] = None,
     threshold: Annotated[
-        float | None, options.option("--threshold", help="Link from this score on (default: chosen on --pairs).", show_default=False)
+        float | None,
+        options.option("--threshold", help="Link from this score on (default: chosen on --pairs).", show_default=False),
     ] = None,
     one_to_one: Annotated[bool, options.option("--one-to-one", help="Link no record twice.")] = False,
     out: Annotated[Path, options.option("--out", "-o", help="CSV to write.")] = Path("links.csv"),
@@ -63,18 +81,22 @@ def link(
 
     from diptych import catalog
     from diptych.core.method import Retriever
+    from diptych.data.files import write_bytes
     from diptych.tasks.link import link as link_records
-    from diptych.tasks.record import write_bytes
 
     system = catalog.find(method)
     if not issubclass(system, Retriever):
         raise UsageError(f"{method} links no records: see 'diptych systems --verb retrieve'.")
     row = variant if variant is not None else ("maps" if known else "mean") if method == "clippings" else ""
     if row not in system.card.variants:
-        raise UsageError(f"{method} has no variant {row!r}, only {', '.join(v or '(default)' for v in system.card.variants)}.")
+        raise UsageError(
+            f"{method} has no variant {row!r}, only {', '.join(v or '(default)' for v in system.card.variants)}."
+        )
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run) if system.card.needs.hooks else None
-    found = link_records(a, b, system(**system.card.variants[row]), tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one)
+    found = link_records(
+        a, b, system(**system.card.variants[row]), tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one
+    )
     keys.close()
     write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
     if json:
@@ -101,7 +123,9 @@ def _pairs(path: Path, left: Any, right: Any, ids: tuple[str | None, str | None]
 
     columns = read_columns(path)
     if not {"left", "right"} <= set(columns):
-        raise DataError(f"{path} has no columns left and right, only {', '.join(columns)}: name the two records of a match so.")
+        raise DataError(
+            f"{path} has no columns left and right, only {', '.join(columns)}: name the two records of a match so."
+        )
     found = []
     places = [_numbered(records, column) for records, column in zip((left, right), ids, strict=True)]
     for number, cells in enumerate(zip(columns["left"], columns["right"], strict=True), 1):

@@ -54,7 +54,9 @@ VERBS = {
 
 
 class Commands(UserDict[str, Any]):
-    """Verb -> command, imported and built when it is asked for: building all of them takes a quarter of the time of one photo's answer."""
+    """Verb -> command, imported and built when it is asked for: building all of them takes a quarter of the time of one
+    photo's answer.
+    """
 
     def __getitem__(self, name: str) -> Any:
         """Return a command."""
@@ -96,12 +98,19 @@ class Verbs(TyperGroup):
         except Exception as error:
             if ctx.params.get("debug") or hasattr(error, "exit_code") or isinstance(error, typer.Abort):
                 raise
-            if isinstance(error, OSError) and error.strerror:  # a file where a folder should be, a loop of links, a full disk
+            if (
+                isinstance(error, OSError) and error.strerror
+            ):  # a file where a folder should be, a loop of links, a full disk
                 about = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
-                say(f"{about}{error.strerror}: give another path, or remove what stands in the way (--debug shows where).")
+                say(
+                    f"{about}{error.strerror}: give another path, or remove what stands in the way (--debug shows "
+                    f"where)."
+                )
                 raise typer.Exit(UsageError.exit_code) from None
             if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-                name = error.object[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
+                name = (
+                    error.object[max(0, error.start - 40) : error.end + 40].encode("utf-8", "backslashreplace").decode()
+                )
                 say(f"A file name is not UTF-8, at ...{name}...: rename the file (--debug shows where).")
                 raise typer.Exit(DataError.exit_code) from None
             say(f"This should not happen, please report it: {type(error).__name__}: {error} (--debug shows where).")
@@ -126,7 +135,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
     debug: Annotated[bool, options.option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """One core for the systems of the CLIP era: classify, measure and explain images with words, on any CLIP."""

@@ -34,11 +34,15 @@ def models_list(
 
 @app.command("info")
 def models_info(
-    name: Annotated[str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", show_default=False)
+    ],
     json: options.Json = False,
 ) -> None:
-    """Load a backbone and show what it is: architecture, weights, tokenizer, pixels, licence, and the hooks that it has."""
-    from diptych.backbones.load import load
+    """Load a backbone and show what it is: architecture, weights, tokenizer, pixels, licence, and the hooks that it
+    has.
+    """
+    from diptych.backbones.sources.load import load
     from diptych.core.errors import MissingHook
 
     backbone = load(name)
@@ -63,5 +67,7 @@ def models_info(
     pixels = facts.pop("pixels")
     facts["encoders"] = ", ".join(f"{modality} {own}" for modality, own in encoders.items())
     facts["hooks"] = ", ".join(h for h, there in hooks.items() if there) or "none"
-    rows = [(key, str(value)) for key, value in facts.items()] + [(f"pixels {key}", str(value)) for key, value in pixels.items()]
+    rows = [(key, str(value)) for key, value in facts.items()] + [
+        (f"pixels {key}", str(value)) for key, value in pixels.items()
+    ]
     show_table(["", ""], rows)

@@ -12,9 +12,15 @@ from diptych.cli.console import show, show_json
 
 
 def new_system(
-    slug: Annotated[str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.", show_default=False)],
-    verb: Annotated[str, options.option("--verb", help="What the user wants to do: the folder of the system.")] = "classify",
-    name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.", show_default=False)] = None,
+    slug: Annotated[
+        str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.", show_default=False)
+    ],
+    verb: Annotated[
+        str, options.option("--verb", help="What the user wants to do: the folder of the system.")
+    ] = "classify",
+    name: Annotated[
+        str | None, options.option("--name", help="The paper's spelling of it.", show_default=False)
+    ] = None,
     root: Annotated[Path, options.option("--root", help="A checkout of diptych.")] = Path(),
     json: options.Json = False,
 ) -> None:
@@ -29,4 +35,7 @@ def new_system(
     show(f"{written.test}   its test")
     show(f"{written.proof}   the entry of its proof")
     stem = written.system.stem
-    show(f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k '{stem} or {slug}'")
+    show(
+        f"Next: python -m diptych.catalog --write && python -m pytest {written.test} tests/contract -k '{stem} or "
+        f"{slug}'"
+    )

@@ -14,7 +14,7 @@ import typer
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from diptych.backbones.remembered import Remembered
+    from diptych.backbones.engines.remembered import Remembered
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
@@ -39,23 +39,45 @@ def option(*names: str, help: str, **more: Any) -> Any:
 
 
 BackboneName = Annotated[
-    str, option("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", rich_help_panel="Model")
+    str,
+    option(
+        "--backbone",
+        "-b",
+        help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...",
+        rich_help_panel="Model",
+    ),
 ]
-Device = Annotated[str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")]
+Device = Annotated[
+    str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")
+]
 Precision = Annotated[
-    str, option("--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.", rich_help_panel="Model")
+    str,
+    option(
+        "--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.", rich_help_panel="Model"
+    ),
 ]
 Engine = Annotated[
     str,
-    option("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.", rich_help_panel="Model"),
+    option(
+        "--engine",
+        help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.",
+        rich_help_panel="Model",
+    ),
 ]
 Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
 Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
 AutoBatch = Annotated[
-    int, option("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0, rich_help_panel="Model")
+    int,
+    option(
+        "--batch",
+        help="Items encoded at once; 0: by a short calibration on the first ones.",
+        min=0,
+        rich_help_panel="Model",
+    ),
 ]
 AutoWorkers = Annotated[
-    int, option("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0, rich_help_panel="Model")
+    int,
+    option("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0, rich_help_panel="Model"),
 ]
 Draft = Annotated[
     bool,
@@ -67,9 +89,17 @@ Draft = Annotated[
 ]
 Cache = Annotated[
     Path | None,
-    option("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).", show_default=False, rich_help_panel="Model"),
+    option(
+        "--cache",
+        help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
 ]
-Verify = Annotated[bool, option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model")]
+Verify = Annotated[
+    bool,
+    option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model"),
+]
 OnCluster = Annotated[
     str | None,
     option(
@@ -79,20 +109,29 @@ OnCluster = Annotated[
         rich_help_panel="Cluster",
     ),
 ]
-ClusterThreads = Annotated[int, option("--cluster-threads", help="CPUs of each worker.", min=1, rich_help_panel="Cluster")]
+ClusterThreads = Annotated[
+    int, option("--cluster-threads", help="CPUs of each worker.", min=1, rich_help_panel="Cluster")
+]
 Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on stdout.")]
 Templates = Annotated[
     list[str] | None,
     option(
-        "--templates", help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).", show_default=False
+        "--templates",
+        help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).",
+        show_default=False,
     ),
 ]
 Names = Annotated[
-    str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False)
+    str | None,
+    option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False),
 ]
 TextPool = Annotated[
     str | None,
-    option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).", show_default=False),
+    option(
+        "--texts",
+        help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).",
+        show_default=False,
+    ),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
@@ -146,14 +185,25 @@ def open_run(
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
     if precision == "int8" and (chosen != "cpu" or engine not in ("auto", "openvino")):
-        raise UsageError("int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or --precision fast.")
+        raise UsageError(
+            "int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or --precision "
+            "fast."
+        )
     return _run(chosen, precision, batch, workers, cache, out, seed, engine, draft)
 
 
 def _run(
-    device: str, precision: str, batch: int, workers: int, cache: Path | None, out: Path | None, seed: int, engine: str, draft: bool
+    device: str,
+    precision: str,
+    batch: int,
+    workers: int,
+    cache: Path | None,
+    out: Path | None,
+    seed: int,
+    engine: str,
+    draft: bool,
 ) -> Run:
-    from diptych.backbones.engine import Engines
+    from diptych.backbones.engines.engine import Engines
     from diptych.cli.console import Display, say
     from diptych.core.run import Run
 
@@ -173,10 +223,19 @@ def _run(
 
 
 def recalled_run(
-    name: str, device: str, precision: str, batch: int, workers: int, cache: Path | None, engine: str, draft: bool = False
+    name: str,
+    device: str,
+    precision: str,
+    batch: int,
+    workers: int,
+    cache: Path | None,
+    engine: str,
+    draft: bool = False,
 ) -> tuple[Remembered, Run] | None:
-    """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports no torch."""
-    from diptych.backbones.remembered import recall
+    """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports
+    no torch.
+    """
+    from diptych.backbones.engines.remembered import recall
 
     if precision not in PRECISIONS or engine not in ("auto", "onnx", "openvino"):
         return None
@@ -188,7 +247,7 @@ def recalled_run(
 
 def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path | None) -> None:
     """Remember a backbone for the next process, where "auto" means the CPU."""
-    from diptych.backbones.remembered import remember as write
+    from diptych.backbones.engines.remembered import remember as write
 
     if device == "auto" and run.device == "cpu" and run.engine is not None:
         write(name, backbone, cache_folder(cache) / ENGINES, "cpu")
@@ -196,8 +255,8 @@ def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path |
 
 def open_backbone(name: str, run: Run) -> Backbone:
     """Load a backbone on the run's device."""
-    from diptych.backbones.engine import Engines
-    from diptych.backbones.load import load
+    from diptych.backbones.engines.engine import Engines
+    from diptych.backbones.sources.load import load
 
     backbone = load(name, device=run.device)
     if isinstance(run.engine, Engines):
@@ -221,7 +280,7 @@ def crew(pool: Cluster | None, threads: int, backbone: str, device: str) -> Crew
     """Return workers that load this backbone; None where there are none."""
     if pool is None:
         return None
-    from diptych.backbones.load import load
+    from diptych.backbones.sources.load import load
     from diptych.tasks.encode_cluster import Crew
 
     return Crew(pool, partial(load, backbone, device=device), threads)
@@ -262,7 +321,9 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
 
 
 def names_file(given: str) -> bool:
-    """Return whether --names is a file: one that is there, or a word with a suffix; lists with commas may hold dots and be long."""
+    """Return whether --names is a file: one that is there, or a word with a suffix; lists with commas may hold dots and
+    be long.
+    """
     return os.path.exists(given) or ("," not in given and bool(Path(given).suffix))
 
 

@@ -12,13 +12,23 @@ from diptych.core.errors import UsageError
 
 
 def pretrain(
-    table: Annotated[str, typer.Argument(help="A table with paths and captions, or a folder with captions.", show_default=False)],
-    objective: Annotated[str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")] = "clip-loss",
+    table: Annotated[
+        str, typer.Argument(help="A table with paths and captions, or a folder with captions.", show_default=False)
+    ],
+    objective: Annotated[
+        str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
+    ] = "clip-loss",
     variant: Annotated[str, options.option("--variant", help="A row of the system's card, such as loob.")] = "",
-    scratch: Annotated[bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")] = False,
+    scratch: Annotated[
+        bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
+    ] = False,
     rewrites: Annotated[
         str | None,
-        options.option("--rewrites", help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.", show_default=False),
+        options.option(
+            "--rewrites",
+            help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.",
+            show_default=False,
+        ),
     ] = None,
     parts: finetune.PartsChoice = "all",
     also: finetune.Also = None,
@@ -27,7 +37,9 @@ def pretrain(
     epochs: finetune.Epochs = 10,
     train_batch: finetune.Rows = 128,
     decay: finetune.Decay = 0.2,
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path("pretrained"),
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
+        "pretrained"
+    ),
     seed: finetune.Seed = 0,
     resume: finetune.Resume = False,
     json: options.Json = False,
@@ -44,7 +56,9 @@ def pretrain(
     if scratch and parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     if "Writer" in system.card.needs.parts and rewrites is None:
-        raise UsageError(f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each.")
+        raise UsageError(
+            f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
+        )
     kit: dict[str, Any] = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool

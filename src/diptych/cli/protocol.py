@@ -14,7 +14,9 @@ from diptych.core.errors import UnreadableItem
 
 
 def board_few_shot(
-    data: Annotated[str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.", show_default=False)
+    ],
     methods: Annotated[
         str | None, options.option("--methods", help="Systems, such as gda,coop (default: all).", show_default=False)
     ] = None,
@@ -23,14 +25,22 @@ def board_few_shot(
     val: Annotated[str, options.option("--val", help="coop or full: see board classify.")] = "coop",
     cross: Annotated[
         list[str] | None,
-        options.option("--cross", help="Another data set, with its own classes; repeat for several.", show_default=False),
+        options.option(
+            "--cross", help="Another data set, with its own classes; repeat for several.", show_default=False
+        ),
     ] = None,
     shifted: Annotated[
         list[str] | None,
-        options.option("--shifted", help="A test set of the same classes that looks different; repeat for several.", show_default=False),
+        options.option(
+            "--shifted",
+            help="A test set of the same classes that looks different; repeat for several.",
+            show_default=False,
+        ),
     ] = None,
     texts: options.TextPool = None,
-    out: Annotated[Path, options.option("--out", "-o", help="Results folder; the same command goes on from it.")] = Path("out/few-shot"),
+    out: Annotated[
+        Path, options.option("--out", "-o", help="Results folder; the same command goes on from it.")
+    ] = Path("out/few-shot"),
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
@@ -44,9 +54,9 @@ def board_few_shot(
     """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds."""
     from diptych.data.load import find_data
     from diptych.data.splits import ValRule
-    from diptych.tasks import protocol_page
-    from diptych.tasks.plan import Plan
-    from diptych.tasks.protocol import protocol
+    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot.protocol import protocol
+    from diptych.evaluation.pages import protocol as protocol_page
 
     slugs = options.words(methods) if methods else None
     plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val))
@@ -57,7 +67,9 @@ def board_few_shot(
     pool = options.text_pool(texts)
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     tower = options.open_backbone(backbone, run)
-    made = protocol(opened, tower, run, plan, cross=others, shifted=looks, texts=pool, source=data, command=command_line())
+    made = protocol(
+        opened, tower, run, plan, cross=others, shifted=looks, texts=pool, source=data, command=command_line()
+    )
     keys.close()
     protocol_page.write(made, out / "protocol.html")
     if json:
@@ -67,7 +79,11 @@ def board_few_shot(
         rows = [(label, *(f"{100 * v:.1f}" for v in values)) for label, values in made.harmonic().items()]
         if rows:
             show_table(["base to new", "base", "new", "harmonic"], rows, right=(1, 2, 3))
-        reached = [(f"{r.kind} {r.name}", r.label, f"{100 * r.accuracy.value:.1f}") for r in made.reaches if r.kind in ("cross", "shift")]
+        reached = [
+            (f"{r.kind} {r.name}", r.label, f"{100 * r.accuracy.value:.1f}")
+            for r in made.reaches
+            if r.kind in ("cross", "shift")
+        ]
         if reached:
             show_table(["measured on", "system", "top-1"], reached, right=(2,))
         for reason, labels in made.reasons().items():

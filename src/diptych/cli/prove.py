@@ -13,7 +13,7 @@ from diptych.cli.console import say, say_skipped, show, show_json, show_table
 from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
 
 if TYPE_CHECKING:
-    from diptych.tasks.prove import Proof
+    from diptych.evaluation.prove import Proof
 
 
 METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
@@ -23,7 +23,9 @@ def prove(
     slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
     data: Annotated[
         str | None,
-        options.option("--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False),
+        options.option(
+            "--data", help="Data sets, such as demo:clothes,cifar10_small (default: the card's).", show_default=False
+        ),
     ] = None,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
@@ -40,8 +42,8 @@ def prove(
 ) -> None:
     """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
     from diptych import catalog
-    from diptych.tasks.prove import prove as run_proof
-    from diptych.tasks.record import write_json
+    from diptych.data.files import write_json
+    from diptych.evaluation.prove import prove as run_proof
 
     target = out / f"{slug}.json"
     if target.exists() and not overwrite:
@@ -69,7 +71,11 @@ def prove(
     say_skipped(found.facts["skipped"])
     if not found.shown:
         few, needed = len(set(found.facts["seeds"])), found.facts["seeds_needed"]
-        say(f"Not shown: {few} seeds, and the proof asks for {needed}." if few < needed else "Not shown: see the lines above that say so.")
+        say(
+            f"Not shown: {few} seeds, and the proof asks for {needed}."
+            if few < needed
+            else "Not shown: see the lines above that say so."
+        )
         raise typer.Exit(BoundBroken.exit_code)
     if found.facts["skipped"]:
         raise typer.Exit(UnreadableItem.exit_code)
@@ -82,14 +88,26 @@ def _show(found: Proof) -> None:
             for item in items:
                 own = item["method" if kind == "claim" else "control"][metric]
                 verdict = (
-                    ("shown" if item["shown"] else "NOT shown") if kind == "claim" else ("fails" if item["failed"] else "does NOT fail")
+                    ("shown" if item["shown"] else "NOT shown")
+                    if kind == "claim"
+                    else ("fails" if item["failed"] else "does NOT fail")
                 )
                 gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
                 over = ", ".join(filter(None, (item["over"], item["variant"])))
                 rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", over, gain, verdict))
         for item in d["beside"]:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
-            rows.append((d["dataset"], "beside", str(item["shots"] or "-"), f"{100 * item['twin'][metric]:.1f}", item["name"], gain, ""))
+            rows.append(
+                (
+                    d["dataset"],
+                    "beside",
+                    str(item["shots"] or "-"),
+                    f"{100 * item['twin'][metric]:.1f}",
+                    item["name"],
+                    gain,
+                    "",
+                )
+            )
     show_table(
         ["data set", "", "shots", METRICS.get(metric, f"{metric} %"), "over", "gain", "verdict"],
         rows,

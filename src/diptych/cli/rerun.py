@@ -14,9 +14,12 @@ from diptych.core.errors import BoundBroken
 
 def rerun(
     result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.", show_default=False)],
-    tolerance: Annotated[float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)] = 1e-6,
+    tolerance: Annotated[
+        float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
+    ] = 1e-6,
     engine: Annotated[
-        str | None, options.option("--engine", help="Default: that of the result.", rich_help_panel="Model", show_default=False)
+        str | None,
+        options.option("--engine", help="Default: that of the result.", rich_help_panel="Model", show_default=False),
     ] = None,
     json: options.Json = False,
     batch: options.Batch = 32,
@@ -25,15 +28,17 @@ def rerun(
     verify: options.Verify = False,
 ) -> None:
     """Run a result again, with its data, backbone, draws and seeds. Exit code 5: other numbers."""
-    from diptych.backbones.engine import kind_of
-    from diptych.tasks.record import read_json
-    from diptych.tasks.rerun import backbone_of
-    from diptych.tasks.rerun import rerun as repeat
+    from diptych.backbones.engines.engine import kind_of
+    from diptych.data.files import read_json
+    from diptych.evaluation.rerun import backbone_of
+    from diptych.evaluation.rerun import rerun as repeat
 
     written = read_json(result)
     name = backbone_of(written)
     kind = engine or kind_of(str(written.get("engine", "torch")))
-    run = options.open_run(str(written.get("device", "cpu")), "fp32", batch, workers, cache, engine=kind)  # the result says its precision
+    run = options.open_run(
+        str(written.get("device", "cpu")), "fp32", batch, workers, cache, engine=kind
+    )  # the result says its precision
     keys = options.file_keys(cache, verify)
     found = repeat(written, options.open_backbone(name, run), run, tolerance=tolerance, keys=keys)
     keys.close()

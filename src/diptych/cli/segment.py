@@ -13,7 +13,12 @@ from diptych.cli.console import say, say_skipped, show, show_json
 from diptych.core.errors import UnreadableItem, UsageError
 
 Teacher = Annotated[
-    str, options.option("--teacher", help="Backbone whose image encoder teaches, for a method that asks for one.", rich_help_panel="Model")
+    str,
+    options.option(
+        "--teacher",
+        help="Backbone whose image encoder teaches, for a method that asks for one.",
+        rich_help_panel="Model",
+    ),
 ]
 
 
@@ -26,15 +31,23 @@ def segment(
     ] = None,
     threshold: Annotated[
         float | None,
-        options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0, show_default=False),
+        options.option(
+            "--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0, show_default=False
+        ),
     ] = None,
-    method: Annotated[str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")] = "maskclip",
+    method: Annotated[
+        str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")
+    ] = "maskclip",
     unlabelled: Annotated[
         str | None,
-        options.option("--unlabelled", help="Photos without labels, for a method that learns from some.", show_default=False),
+        options.option(
+            "--unlabelled", help="Photos without labels, for a method that learns from some.", show_default=False
+        ),
     ] = None,
     teacher: Teacher = "lite",
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path("segments"),
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path(
+        "segments"
+    ),
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
@@ -53,22 +66,28 @@ def segment(
     from diptych import catalog
     from diptych.core.data import ClassNames
     from diptych.core.method import Segmenter
-    from diptych.tasks.proofs.segment import teach
-    from diptych.tasks.segment import percent, stems
+    from diptych.tasks.segment import percent, stems, teach
     from diptych.tasks.segment import segment as segment_photos
 
     system = catalog.find(method)
     if not issubclass(system, Segmenter):
         raise UsageError(f"{method} is no segmenter: see 'diptych systems --verb segment'.")
     if "unlabelled" in system.card.needs.evidence and unlabelled is None:
-        raise UsageError(f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten.")
+        raise UsageError(
+            f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
+        )
     marks = stems([samples.name(i) for i in range(len(samples))])
-    there = [p for stem in marks for p in (out / f"{stem}.overlay.png", out / f"{stem}.labels.png", out / f"{stem}.json") if p.exists()]
+    there = [
+        p
+        for stem in marks
+        for p in (out / f"{stem}.overlay.png", out / f"{stem}.labels.png", out / f"{stem}.json")
+        if p.exists()
+    ]
     if there and not overwrite:
         raise UsageError(f"{there[0]} exists: give another --out or --overwrite.")
     run = options.open_run(device, precision, 1, 1, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
-    kit, evidence = teach(system, tower, open_photos([unlabelled], keys)[0] if unlabelled else None, teacher)
+    kit, evidence = teach(system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher)
     found = segment_photos(
         samples,
         ClassNames(spoken, prompts),
@@ -94,7 +113,12 @@ def segment(
     keys.close()
     if json:
         skipped = [{"path": e.name, "reason": e.reason} for e in failed]
-        about = {"backbone": tower.spec.name, "method": method, "background": options.words(background or ""), "threshold": threshold}
+        about = {
+            "backbone": tower.spec.name,
+            "method": method,
+            "background": options.words(background or ""),
+            "threshold": threshold,
+        }
         show_json({"photos": listed, "skipped": skipped, **about, "classnames": spoken, "templates": prompts})
     say(f"{len(listed)} overlays, label maps and areas in {out}")
     say_skipped(failed)

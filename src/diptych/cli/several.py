@@ -13,7 +13,9 @@ from diptych.core.errors import UnreadableItem, UsageError
 
 
 def board_several_labels(
-    table: Annotated[Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.", show_default=False)],
+    table: Annotated[
+        Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.", show_default=False)
+    ],
     labels: Annotated[str, options.option("--labels", help="Column of the labels.")] = "labels",
     separator: Annotated[str, options.option("--separator", help="What stands between two labels.")] = ";",
     path: Annotated[str, options.option("--path", help="Column of the picture files.")] = "path",
@@ -35,16 +37,20 @@ def board_several_labels(
     from diptych.core.data import ClassNames, Evidence
     from diptych.core.method import Classifier
     from diptych.data.formats.typed import Typed, read_typed
-    from diptych.tasks.several import several_labels
+    from diptych.evaluation.several import several_labels
 
     system = catalog.find(method)
     if not issubclass(system, Classifier) or {"train", "unlabelled"} & set(system.card.needs.evidence):
-        raise UsageError(f"{method} learns from photos: give a classifier that sees none, such as zero-shot or description.")
+        raise UsageError(
+            f"{method} learns from photos: give a classifier that sees none, such as zero-shot or description."
+        )
     if not separator:
         raise UsageError("An empty --separator divides no labels: give what stands between two of them, such as ';'.")
     data = read_typed(table, {"labels": Typed("multilabel", labels, separator)}, items=path)
     if len(data.splits) > 1:
-        raise UsageError(f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split.")
+        raise UsageError(
+            f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split."
+        )
     pool = options.text_pool(texts)
     run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
     tower = options.open_backbone(backbone, run)
@@ -55,8 +61,15 @@ def board_several_labels(
     if json:
         show_json(found.as_dict())
     else:
-        show_table(["class", "there from"], [(n, f"{t:+.2f}") for n, t in zip(found.names, found.thresholds, strict=True)], right=(1,))
-        show(f"Chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, {tower.spec.name}:")
+        show_table(
+            ["class", "there from"],
+            [(n, f"{t:+.2f}") for n, t in zip(found.names, found.thresholds, strict=True)],
+            right=(1,),
+        )
+        show(
+            f"Chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, "
+            f"{tower.spec.name}:"
+        )
         low, high = 100 * found.micro.low, 100 * found.micro.high
         show(f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; the one best class alone "
              f"{100 * found.top1:.1f}; mean average precision {100 * found.average_precision:.1f}.")  # fmt: skip

@@ -1,4 +1,6 @@
-"""Light curves in ``diptych extend`` and ``diptych classify``: both take a table of measurements in the place of clips and photos."""
+"""Light curves in ``diptych extend`` and ``diptych classify``: both take a table of measurements in the place of clips
+and photos.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def holds_curves(paths: list[str]) -> bool:
 def extend_stars(curves: str, label: str | None, epochs: int, out: Path, run: Run, json: bool) -> None:
     """Align and tune towers of light curves (AstroM3), say what they reach, and keep them."""
     from diptych.data.formats.star_table import open_curves
-    from diptych.tasks.proofs.stars import SMALL
+    from diptych.methods.extend.astrom3 import SMALL
     from diptych.tasks.stars import extend_stars as fit
 
     found = fit(open_curves(curves, label), run, out=out, method=replace(SMALL, epochs=epochs))
@@ -34,7 +36,10 @@ def extend_stars(curves: str, label: str | None, epochs: int, out: Path, run: Ru
         show_json({**found.as_dict(), "out": str(out)})
     else:
         classes = len(found.classifier.classes)
-        show(f"{found.aligned} light curves aligned, {found.labelled} labels of {classes} classes, in {found.seconds:.0f} s")
+        show(
+            f"{found.aligned} light curves aligned, {found.labelled} labels of {classes} classes, in "
+            f"{found.seconds:.0f} s"
+        )
         for name, right in found.right.items():
             show(f"{name:<12}  {right} of {found.tested} {found.held} stars right")
         show(f"Name other stars with: diptych classify CURVES --model {out}")
@@ -56,7 +61,8 @@ def classify_stars(curves: list[str], model: Path | None, run: Run, top: int, th
 
     if model is None:
         raise UsageError(
-            "No backbone knows light curves by the names of classes: run 'diptych extend CURVES', and give its folder with --model."
+            "No backbone knows light curves by the names of classes: run 'diptych extend CURVES', and give its folder "
+            "with --model."
         )
     if len(curves) > 1:
         raise UsageError("Give one table of light curves, or one folder: join your tables first.")

@@ -16,7 +16,9 @@ NEEDS = 20
 
 def systems(
     slug: Annotated[str | None, typer.Argument(help="One system: its whole card.", show_default=False)] = None,
-    verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.", show_default=False)] = None,
+    verb: Annotated[
+        str | None, options.option("--verb", help="Only systems of this verb, such as classify.", show_default=False)
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """List the systems, or show the card of one."""
@@ -79,5 +81,8 @@ def _card(card: dict[str, Any], reached: str) -> None:
         show(f"Planned: {plan['planned_stage']}, on {', '.join(plan['datasets'])}, {plan['seeds']} seeds.")
     show(f"Result: {reached}{_circumstances(card)}.")
     if card["headlines"]:
-        rows = [(h["dataset"], h["backbone"], h["metric"], f"{h['value']:g}", h["baseline"], h["where"]) for h in card["headlines"]]
+        rows = [
+            (h["dataset"], h["backbone"], h["metric"], f"{h['value']:g}", h["baseline"], h["where"])
+            for h in card["headlines"]
+        ]
         show_table(["data set", "backbone", "metric", "published", "baseline", "read in"], rows, right=(3,))

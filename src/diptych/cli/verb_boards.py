@@ -13,14 +13,14 @@ from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
-    from diptych.tasks.boards.bench import Job
-    from diptych.tasks.boards.caption import CaptionBench
-    from diptych.tasks.boards.curate import CurateBench
-    from diptych.tasks.boards.detect import AnomalyBench
-    from diptych.tasks.boards.extend import ExtendBench
-    from diptych.tasks.boards.retrieve import RecordBench
-    from diptych.tasks.boards.segment import MaskBench
-    from diptych.tasks.boards.tune import TuneBench
+    from diptych.evaluation.boards.bench import Job
+    from diptych.evaluation.boards.caption import CaptionBench
+    from diptych.evaluation.boards.curate import CurateBench
+    from diptych.evaluation.boards.detect import AnomalyBench
+    from diptych.evaluation.boards.extend import ExtendBench
+    from diptych.evaluation.boards.retrieve import RecordBench
+    from diptych.evaluation.boards.segment import MaskBench
+    from diptych.evaluation.boards.tune import TuneBench
 
 
 @board_command("caption")
@@ -30,15 +30,20 @@ def board_caption(
     references: Annotated[str, options.option("--references", help="Its columns of captions.")] = "caption*",
     texts: Annotated[
         str | None,
-        options.option("--texts", help="Sentences to learn from (default: the captions of the train split).", show_default=False),
+        options.option(
+            "--texts", help="Sentences to learn from (default: the captions of the train split).", show_default=False
+        ),
     ] = None,
     judge: Annotated[
-        str | None, options.option("--judge", help="Another backbone, which gives CLIPScore.", show_default=False, rich_help_panel="Model")
+        str | None,
+        options.option(
+            "--judge", help="Another backbone, which gives CLIPScore.", show_default=False, rich_help_panel="Model"
+        ),
     ] = None,
 ) -> CaptionBench:
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
     from diptych.data.captions import read_sentences
-    from diptych.tasks.boards.caption import CaptionBench, open_captions
+    from diptych.evaluation.boards.caption import CaptionBench, open_captions
 
     opened = open_captions(table, references, read_sentences(texts) if texts else None, shared.keys)
     backbone, run = shared.open()
@@ -55,7 +60,7 @@ def board_curate(
     metadata: Metadata = "wordnet",
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
-    from diptych.tasks.boards.curate import CurateBench, open_pool
+    from diptych.evaluation.boards.curate import CurateBench, open_pool
 
     opened = open_pool(data, captions, wrong, keep, shared.keys)
     return CurateBench(opened, *shared.open(), shared.numbers, metadata)
@@ -64,15 +69,21 @@ def board_curate(
 @board_command("detect", every=True)
 def board_detect(
     shared: Shared,
-    data: Annotated[str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...", show_default=False)],
+    data: Annotated[
+        str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...", show_default=False)
+    ],
     thing: Thing = None,
     auxiliary: Auxiliary = None,
-    rate: Annotated[float, options.option("--rate", help="False alarms a normal photo, to which thresholds are set.")] = 0.1,
+    rate: Annotated[
+        float, options.option("--rate", help="False alarms a normal photo, to which thresholds are set.")
+    ] = 0.1,
 ) -> AnomalyBench:
-    """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false alarms."""
+    """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false
+    alarms.
+    """
     from diptych.data.classnames import tidy
-    from diptych.tasks.boards.detect import AnomalyBench
-    from diptych.tasks.proofs.detect import THINGS, find_anomalies
+    from diptych.evaluation.boards.detect import AnomalyBench
+    from diptych.evaluation.datasets import THINGS, find_anomalies
 
     opened = find_anomalies(data, shared.keys)
     known = None if auxiliary is None else find_anomalies(auxiliary, shared.keys).split("test")
@@ -83,7 +94,9 @@ def board_detect(
 @board_command("extend", engine="torch")
 def board_extend(
     shared: Shared,
-    clips: Annotated[str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.", show_default=False)],
+    clips: Annotated[
+        str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.", show_default=False)
+    ],
     names: options.Names = None,
     template: Annotated[str, options.option("--template", help="One prompt with {}.")] = "a photo of a {}.",
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
@@ -91,7 +104,7 @@ def board_extend(
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
     from diptych.core.data import ClassNames
     from diptych.data.formats.clip_folder import open_clips
-    from diptych.tasks.boards.extend import ExtendBench, only_readable
+    from diptych.evaluation.boards.extend import ExtendBench, only_readable
 
     data = open_clips([clips], frames, shared.keys)
     spoken = ClassNames(options.class_names(names, data.classes), (template,))
@@ -123,7 +136,11 @@ def board_pretrain(
     table: finetune.Data,
     rewrites: Annotated[
         str | None,
-        options.option("--rewrites", help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.", show_default=False),
+        options.option(
+            "--rewrites",
+            help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.",
+            show_default=False,
+        ),
     ] = None,
     parts: finetune.PartsChoice = "heads",
     also: finetune.Also = None,
@@ -133,7 +150,9 @@ def board_pretrain(
     train_batch: finetune.Rows = 128,
     decay: finetune.Decay = 0.2,
 ) -> TuneBench:
-    """Train by every objective from the same start on captioned photos, and measure the held-out ones; gains over the backbone before."""
+    """Train by every objective from the same start on captioned photos, and measure the held-out ones; gains over the
+    backbone before.
+    """
     kit: dict[str, Any] = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
@@ -155,7 +174,7 @@ def _tuned(
 ) -> TuneBench:
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
-    from diptych.tasks.boards.tune import TuneBench
+    from diptych.evaluation.boards.tune import TuneBench
     from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
@@ -166,11 +185,13 @@ def _tuned(
     rate = lr if lr is not None else 3e-4 if parts == "heads" else 1e-5
     fit = Fit(lr=rate, batch=batch, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0)
     backbone, run = shared.open()
-    return TuneBench(opened, backbone, fit, run, shared.numbers, parts=parts, templates=prompts, elsewhere=others, kit=kit)
+    return TuneBench(
+        opened, backbone, fit, run, shared.numbers, parts=parts, templates=prompts, elsewhere=others, kit=kit
+    )
 
 
 def _slow() -> tuple[Job, ...]:
-    from diptych.tasks.boards.retrieve import SLOW
+    from diptych.evaluation.boards.retrieve import SLOW
 
     return SLOW
 
@@ -180,19 +201,31 @@ def board_retrieve(
     shared: Shared,
     data: Annotated[
         str,
-        typer.Argument(help="A table of records with a column that says what each is of, or grocery_packages.", show_default=False),
+        typer.Argument(
+            help="A table of records with a column that says what each is of, or grocery_packages.", show_default=False
+        ),
     ],
-    entity: Annotated[str, options.option("--entity", help="Column of what a record is of: records of one value match.")] = "entity",
-    image: Annotated[str | None, options.option("--image", help="Column with the picture's path.", show_default=False)] = None,
-    text: Annotated[str | None, options.option("--text-column", help="Column with the text.", show_default=False)] = None,
+    entity: Annotated[
+        str, options.option("--entity", help="Column of what a record is of: records of one value match.")
+    ] = "entity",
+    image: Annotated[
+        str | None, options.option("--image", help="Column with the picture's path.", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None, options.option("--text-column", help="Column with the text.", show_default=False)
+    ] = None,
 ) -> RecordBench:
-    """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in turn."""
-    from diptych.data.places import located
-    from diptych.tasks.boards.retrieve import RecordBench
-    from diptych.tasks.proofs.retrieve import find_linkage, read_linkage
+    """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in
+    turn.
+    """
+    from diptych.data.named_sets import located
+    from diptych.evaluation.boards.retrieve import RecordBench
+    from diptych.evaluation.datasets import find_linkage, read_linkage
 
     found = located(data).is_file()
-    opened = read_linkage(data, entity, shared.keys, image=image, text=text) if found else find_linkage(data, shared.keys)
+    opened = (
+        read_linkage(data, entity, shared.keys, image=image, text=text) if found else find_linkage(data, shared.keys)
+    )
     return RecordBench(opened, *shared.open(), shared.numbers)
 
 
@@ -210,15 +243,19 @@ def board_segment(
     templates: options.Templates = None,
     photos: Annotated[
         str | None,
-        options.option("--unlabelled", help="Photos for systems that learn from some (default: imagenet1k_sample).", show_default=False),
+        options.option(
+            "--unlabelled",
+            help="Photos for systems that learn from some (default: imagenet1k_sample).",
+            show_default=False,
+        ),
     ] = None,
     teacher: Teacher = "lite",
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over MaskCLIP."""
     from diptych.cli.classify import open_photos
     from diptych.core.data import ClassNames
-    from diptych.tasks.boards.segment import MaskBench
-    from diptych.tasks.proofs.segment import find_masks
+    from diptych.evaluation.boards.segment import MaskBench
+    from diptych.evaluation.datasets import find_masks
 
     opened = find_masks(data)
     spoken = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))

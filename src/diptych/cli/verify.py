@@ -12,12 +12,15 @@ from diptych.core.errors import BoundBroken, UnreadableItem
 
 
 def verify(
-    data: Annotated[str, options.option("--data", help="The data set: class folders, as they are published.", show_default=False)],
+    data: Annotated[
+        str, options.option("--data", help="The data set: class folders, as they are published.", show_default=False)
+    ],
     dataset: Annotated[
         str, options.option("--dataset", help="imagenet1k, imagenetv2, imagenet-a, imagenet-r or imagenet_sketch.")
     ] = "imagenet1k",
     row: Annotated[
-        str | None, options.option("--row", help="Published backbone to compare with (default: --backbone).", show_default=False)
+        str | None,
+        options.option("--row", help="Published backbone to compare with (default: --backbone).", show_default=False),
     ] = None,
     tolerance: Annotated[float, options.option("--tolerance", help="Largest difference, a fraction.", min=0.0)] = 0.005,
     json: options.Json = False,
@@ -30,9 +33,11 @@ def verify(
     cache: options.Cache = None,
     verify: options.Verify = False,
 ) -> None:
-    """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is another."""
+    """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is
+    another.
+    """
     from diptych.data.load import find_data
-    from diptych.tasks.published import compare, published
+    from diptych.evaluation.verify import compare, published
 
     chosen = row or backbone
     published(chosen, dataset)  # an unknown row is told before anything is loaded
@@ -46,14 +51,21 @@ def verify(
     else:
         show(f"published  {100 * found.published:.2f} %  {found.row} on {found.dataset} ({found.source})")
         show(
-            f"measured   {100 * found.measured:.2f} %  {found.items} of {found.of} photos, 95 % interval {_interval(found.low, found.high)}"
+            f"measured   {100 * found.measured:.2f} %  {found.items} of {found.of} photos, 95 % interval "
+            f"{_interval(found.low, found.high)}"
         )
     say_skipped(found.skipped)
     if not found.within:
         sort = "photos" if found.items == found.of else "photos of a part, interval counted in"
-        say(f"Not within {100 * tolerance:g} points ({found.items} {sort}): check the data, the weights and --precision.")
+        say(
+            f"Not within {100 * tolerance:g} points ({found.items} {sort}): check the data, the weights and "
+            f"--precision."
+        )
         raise typer.Exit(BoundBroken.exit_code)
-    say(f"Within {100 * tolerance:g} points" + ("." if found.items == found.of else " of the interval: this is a part of the data set."))
+    say(
+        f"Within {100 * tolerance:g} points"
+        + ("." if found.items == found.of else " of the interval: this is a part of the data set.")
+    )
     if found.skipped:
         raise typer.Exit(UnreadableItem.exit_code)
 

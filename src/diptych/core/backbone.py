@@ -46,8 +46,8 @@ class Encoder(Protocol[S_contra]):
     def inputs(self, items: Sequence[S_contra], size: int | None = None) -> Inputs:
         """Turn B items into model inputs, in the calling thread, without randomness.
 
-        Images may be ``PIL.Image`` (any size: the pixel recipe applies) or float tensors (3, size, size) in [0, 1], which
-        are only normalised and stay differentiable. ``size`` overrides the side where the tower allows it.
+        Images may be ``PIL.Image`` (any size: the pixel recipe applies) or float tensors (3, size, size) in [0, 1],
+        which are only normalised and stay differentiable. ``size`` overrides the side where the tower allows it.
         """
         ...
 
@@ -97,7 +97,8 @@ class Space(ABC):
             MissingHook: this space has no such tower.
         """
         raise MissingHook(
-            f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, such as"
+            f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, "
+            f"such as"
             " tiny or openclip:ViT-B-32."
         )
 
@@ -107,7 +108,9 @@ class Space(ABC):
         Raises:
             MissingHook: this space has no dense maps.
         """
-        raise MissingHook(f"{self.spec.name} has no dense maps: use lite, tiny or an openclip ViT, ConvNeXt or RN50 backbone.")
+        raise MissingHook(
+            f"{self.spec.name} has no dense maps: use lite, tiny or an openclip ViT, ConvNeXt or RN50 backbone."
+        )
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Space:
         """Return a space of the same kind round other weights.
@@ -183,7 +186,8 @@ class Tower(Protocol):
         ...
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
-        """Run the stem. Text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels of any size the patches divide.
+        """Run the stem. Text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels of any size the patches
+        divide.
 
         ``edit`` is called at "patches" (before CLS), "positioned" (positions added), "ready" (after the stem's norm).
         """

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
 EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", "auxiliary"]
-Verb = Literal["classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"]
+Verb = Literal[
+    "classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"
+]
 ProofStage = Literal["mechanism", "reduced", "faithful"]
 
 
@@ -74,7 +76,8 @@ class ProofPlan:
         control: the twin that must fail, in one sentence.
         datasets: names of data sets on which it is shown.
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
-        stage: that it is to reach, "mechanism", "reduced" or "faithful"; what was reached stands in the written result alone.
+        stage: that it is to reach, "mechanism", "reduced" or "faithful"; what was reached stands in the written result
+            alone.
         minutes: about how long it takes on two cores.
     """
 

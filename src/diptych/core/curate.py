@@ -23,7 +23,9 @@ class Pair(Protocol):
 
 
 class Plan(ABC):
-    """What one pass over a stream learnt, small: a commutative monoid, so parts are counted anywhere and merged in any order."""
+    """What one pass over a stream learnt, small: a commutative monoid, so parts are counted anywhere and merged in any
+    order.
+    """
 
     @abstractmethod
     def merge(self, other: Self) -> Self:
@@ -74,8 +76,8 @@ class Curator(Method):
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict for every item of the stream, in order, in bounded memory.
 
-        A verdict depends on the plan, the seed and the item with its position alone: a stream that is cut, resumed or shared by
-        machines gets the same verdicts.
+        A verdict depends on the plan, the seed and the item with its position alone: a stream that is cut, resumed or
+        shared by machines gets the same verdicts.
 
         Raises:
             MissingPart: the kit lacks a part.

@@ -1,4 +1,6 @@
-"""What a data set is to a method: items with a content key, typed columns beside them, and the evidence that fit may see."""
+"""What a data set is to a method: items with a content key, typed columns beside them, and the evidence that fit may
+see.
+"""
 
 from __future__ import annotations
 
@@ -101,8 +103,8 @@ class Column:
 
     Args:
         kind: what the values mean; "label" is an (N,) integer array of class positions.
-        values: (N, ...) array, or a sequence of N ragged values (captions, boxes). One that reads its values when they are asked for
-            (masks) offers ``take(indices)``, which returns the sequence of the chosen ones unread.
+        values: (N, ...) array, or a sequence of N ragged values (captions, boxes). One that reads its values when they
+            are asked for (masks) offers ``take(indices)``, which returns the sequence of the chosen ones unread.
     """
 
     kind: ColumnKind
@@ -136,7 +138,10 @@ class Table(Generic[S_co]):
     def __post_init__(self) -> None:
         for name, column in self.columns.items():
             if len(column.values) != len(self.items):
-                raise DataError(f"Column {name!r} has {len(column.values)} values for {len(self.items)} items: give one value an item.")
+                raise DataError(
+                    f"Column {name!r} has {len(column.values)} values for {len(self.items)} items: give one value an "
+                    f"item."
+                )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -178,7 +183,9 @@ class ClassNames:
     def __post_init__(self) -> None:
         if not self.names:
             raise UsageError("No class names: give at least one name.")
-        doubled = sorted({n for n in self.names if self.names.count(n) > 1}) if len(set(self.names)) < len(self.names) else []
+        doubled = (
+            sorted({n for n in self.names if self.names.count(n) > 1}) if len(set(self.names)) < len(self.names) else []
+        )
         if doubled:
             raise UsageError(f"Class names must be unique, but these occur twice: {', '.join(doubled)}.")
         for template in self.templates:
@@ -197,7 +204,9 @@ class ClassNames:
         return hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:12]
 
     def prompts(self, templates: Sequence[str] | None = None) -> list[list[str]]:
-        """Return K lists of M prompts each: every template filled with the class name (str.replace, so braces in names are safe)."""
+        """Return K lists of M prompts each: every template filled with the class name (str.replace, so braces in names
+        are safe).
+        """
         return [[t.replace("{}", name) for t in (templates or self.templates)] for name in self.names]
 
 

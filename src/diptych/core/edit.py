@@ -22,7 +22,8 @@ class Styles:
 
     Args:
         s: (B, S) style channels, layer after layer: what an edit changes.
-        rest: (B, R) all else that the pictures hang on and no edit changes (StyleGAN2: w+, from which its ToRGB layers take their styles).
+        rest: (B, R) all else that the pictures hang on and no edit changes (StyleGAN2: w+, from which its ToRGB layers
+            take their styles).
     """
 
     s: Tensor
@@ -101,7 +102,8 @@ class Edited:
     """Edited pictures.
 
     Args:
-        before: (B, 3, H, W) float32 in [0, 1], what the editor started from: of photos, what the generator makes of them.
+        before: (B, 3, H, W) float32 in [0, 1], what the editor started from: of photos, what the generator makes of
+            them.
         after: the same size.
         change: (B, S) what was added to the styles; None where the editor has no style space.
     """
@@ -112,7 +114,9 @@ class Edited:
 
 
 class FittedEditor(ABC):
-    """What ``Editor.fit`` returns: a frozen dataclass that holds tensors, plain values, its generator and the ``backbone``."""
+    """What ``Editor.fit`` returns: a frozen dataclass that holds tensors, plain values, its generator and the
+    ``backbone``.
+    """
 
     @abstractmethod
     def edit(self, ask: EditAsk, run: Run) -> Edited:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cache:
-    """What a language model remembers of the tokens it has read: keys and values. Never written after it was handed out.
+    """What a language model remembers of the tokens it has read: keys and values. Never written after it was handed
+    out.
 
     Args:
         layers: tensors of each layer, their first axis one row a sequence.
@@ -31,7 +32,8 @@ class Cache:
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A decoder that predicts the next token: GPT-2, OPT, CoCa's decoder, our own small one. Decoding is ``features.decode``.
+    """A decoder that predicts the next token: GPT-2, OPT, CoCa's decoder, our own small one. Decoding is
+    ``nn.text.decode``.
 
     Attributes:
         width: C, of the token embeddings that it reads.
@@ -52,18 +54,21 @@ class LanguageModel(Protocol):
         """Return (B, T, C) token embeddings of (B, T) ids, before positions: what a prefix is put in front of."""
         ...
 
-    def logits(self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None, /) -> tuple[Tensor, Cache]:
+    def logits(
+        self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None, /
+    ) -> tuple[Tensor, Cache]:
         """Read T more tokens of B sequences. Never touches grad mode.
 
         Args:
             embeds: (B, T, C) embeddings of the new tokens.
-            mask: (B, P + T) bool, True where a token is real, over the P tokens in the cache and the new ones; padding counts
-                for no position, so a sequence means the same with and without it.
+            mask: (B, P + T) bool, True where a token is real, over the P tokens in the cache and the new ones; padding
+                counts for no position, so a sequence means the same with and without it.
             memory: (B, M, D) vectors to attend to (image tokens); the same at every call; None: no cross-attention.
             cache: what the last call returned; None where these are the first tokens.
 
         Returns:
-            (B, T, V) logits of the token after each new token (of no meaning at padding), and the cache of all P + T tokens.
+            (B, T, V) logits of the token after each new token (of no meaning at padding), and the cache of all P + T
+            tokens.
         """
         ...
 

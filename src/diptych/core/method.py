@@ -66,7 +66,9 @@ class Method(ABC):
 
 
 class FittedClassifier(ABC):
-    """What ``Classifier.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the ``backbone``."""
+    """What ``Classifier.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the
+    ``backbone``.
+    """
 
     classes: ClassNames
 
@@ -81,17 +83,20 @@ class FittedClassifier(ABC):
             MissingHook: this system has no reasons to give.
         """
         raise MissingHook(
-            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, fudd, perceptionclip, mocoop or dn-cbm."
+            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, fudd, perceptionclip, "
+            f"mocoop or dn-cbm."
         )
 
     def for_classes(self, classes: ClassNames) -> FittedClassifier:
-        """Return the same fitted system for other classes, known by their names alone: base to new, and other data sets.
+        """Return the same fitted system for other classes, known by their names alone: base to new, and other data
+        sets.
 
         Raises:
             MissingHook: what was fitted belongs to the classes it was fitted on.
         """
         raise MissingHook(
-            "This system speaks only of the classes it was fitted on: systems that learn prompts carry over, and GDA(base_to_new=True)."
+            "This system speaks only of the classes it was fitted on: systems that learn prompts carry over, and "
+            "GDA(base_to_new=True)."
         )
 
 
@@ -99,7 +104,9 @@ class Classifier(Method):
     """Role of ``classify``: from class names and evidence to scores."""
 
     def transferable(self) -> Classifier:
-        """Return the system as it is fitted where other classes will be asked of it: itself, unless its paper fits another one there."""
+        """Return the system as it is fitted where other classes will be asked of it: itself, unless its paper fits
+        another one there.
+        """
         return self
 
     @abstractmethod
@@ -114,13 +121,15 @@ class Classifier(Method):
 
 @dataclass(frozen=True)
 class Regions:
-    """What a segmenter says about one image: Q regions and their class scores. A dense map is the case of one region a cell.
+    """What a segmenter says about one image: Q regions and their class scores. A dense map is the case of one region a
+    cell.
 
     Args:
         scores: (Q, K) class scores of the regions. Rows of "log_prob" may sum to less than 1: the rest is void.
         size: (H, W) of the image, in pixels.
         grid: (h, w) cells, evenly over the image.
-        masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region; None: a dense map, Q = h * w, cells row by row.
+        masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region; None: a dense map, Q = h * w, cells row
+            by row.
     """
 
     scores: Scores
@@ -130,7 +139,9 @@ class Regions:
 
 
 class FittedSegmenter(ABC):
-    """What ``Segmenter.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the ``backbone``."""
+    """What ``Segmenter.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the
+    ``backbone``.
+    """
 
     classes: ClassNames
 
@@ -199,7 +210,8 @@ class Detector(Method):
 
 
 class FittedRetriever(ABC):
-    """What ``Retriever.fit`` returns: a frozen dataclass that holds tensors, plain values and the ``backbone``, if there is one.
+    """What ``Retriever.fit`` returns: a frozen dataclass that holds tensors, plain values and the ``backbone``, if
+    there is one.
 
     Attributes:
         threshold: score from which on the nearest record is a match, chosen on val; None where there was none.
@@ -217,7 +229,9 @@ class FittedRetriever(ABC):
 
 
 class Retriever(Method):
-    """Role of ``retrieve``: from records (a picture and a text, or either alone) with known matches to scores of other records."""
+    """Role of ``retrieve``: from records (a picture and a text, or either alone) with known matches to scores of other
+    records.
+    """
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedRetriever:
@@ -230,9 +244,11 @@ class Retriever(Method):
 
 
 class Extender(Method):
-    """Role of ``extend``: from samples of a new kind to a space that holds them, which classifiers and indexes then use as any other.
+    """Role of ``extend``: from samples of a new kind to a space that holds them, which classifiers and indexes then use
+    as any other.
 
-    A space, not an encoder alone: fitting may move the text side too, and vectors of a new kind mean something beside their own texts only.
+    A space, not an encoder alone: fitting may move the text side too, and vectors of a new kind mean something beside
+    their own texts only.
     """
 
     @abstractmethod

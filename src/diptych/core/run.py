@@ -111,7 +111,8 @@ class Run:
     Args:
         seed: any integer; every purpose draws its own stream from it.
         device: torch device string.
-        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8"; closed forms choose fp32 or fp64 themselves.
+        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8"; closed forms choose fp32
+            or fp64 themselves.
         cache: folder of the embedding store; None keeps nothing.
         out: folder for results; None writes nothing.
         batch: items a batch when encoding. Part of the batch plan, not of the cache key.
@@ -120,7 +121,8 @@ class Run:
         world: place among processes.
         shared_cache: folder of an embedding store that is asked before ``cache`` and never written.
         engine: what runs encoders when items are embedded; None: torch.
-        decode: "exact", or "draft": large JPEG photos are decoded at a fraction of their size, see ``data.images.drafts``.
+        decode: "exact", or "draft": large JPEG photos are decoded at a fraction of their size, see
+            ``data.images.drafts``.
         tally: counts of what was done ("encoded", "decoded", "cached"); the one mutable field, for reports only.
     """
 
@@ -149,7 +151,9 @@ class Run:
         return torch.Generator().manual_seed(self.integer(purpose))
 
     def seeded(self, purpose: str) -> AbstractContextManager[None]:
-        """Fork, seed and restore torch's GLOBAL generator: layer initialisation and dropout take no generator of their own."""
+        """Fork, seed and restore torch's GLOBAL generator: layer initialisation and dropout take no generator of their
+        own.
+        """
         return self._seeded(purpose)
 
     @contextlib.contextmanager

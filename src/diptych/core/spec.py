@@ -1,4 +1,6 @@
-"""What a checkpoint is, as plain data: its weights and architecture by name, its tokenizer, and how an image becomes its pixels."""
+"""What a checkpoint is, as plain data: its weights and architecture by name, its tokenizer, and how an image becomes
+its pixels.
+"""
 
 from __future__ import annotations
 

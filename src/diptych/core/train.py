@@ -1,4 +1,6 @@
-"""Training: what the one loop drives (Trainee), what it minimises (Objective), and what passes between the two (Embedded, Clock)."""
+"""Training: what the one loop drives (Trainee), what it minimises (Objective), and what passes between the two
+(Embedded, Clock).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Clock:
         step: optimiser steps done before this one.
         steps: optimiser steps of the whole training.
         epoch: epochs done before this one.
-        generator: CPU generator fixed by (seed, step), the same in every process; draws of single items belong in ``Trainee.views``.
+        generator: CPU generator fixed by (seed, step), the same in every process; draws of single items belong in
+            ``Trainee.views``.
     """
 
     step: int
@@ -64,7 +67,8 @@ class Embedded:
         tokens: modality -> tokens of a tower or a decoder.
         targets: name -> what is predicted: labels, token ids, teacher scores.
         scale: pair of modalities -> (scale, bias), two scalars.
-        gather: (B, ...) -> (W * B, ...), the rows of all W processes in rank order, with gradient; one process: identity.
+        gather: (B, ...) -> (W * B, ...), the rows of all W processes in rank order, with gradient; one process:
+            identity.
         rank: number of this process; its rows start at ``rank * B`` of the gathered ones.
     """
 
@@ -129,7 +133,9 @@ class Trainee(ABC):
 
     @abstractmethod
     def module(self) -> nn.Module:
-        """Return the module that holds all a checkpoint must keep: trained and frozen weights, teachers, running means, queues."""
+        """Return the module that holds all a checkpoint must keep: trained and frozen weights, teachers, running means,
+        queues.
+        """
 
     @abstractmethod
     def groups(self) -> list[ParamGroup]:
@@ -145,7 +151,9 @@ class Trainee(ABC):
         """
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the batch of B views, in the workers: by default tensors of one size and numbers are stacked, all else is listed."""
+        """Return the batch of B views, in the workers: by default tensors of one size and numbers are stacked, all else
+        is listed.
+        """
         return {name: _stack([v[name] for v in views]) for name in views[0]}
 
     def sampler(self, table: Table[Any], run: Run) -> Sampler | None:
@@ -161,7 +169,7 @@ class Trainee(ABC):
         totals = [sum(v.item() for v in self.losses(b, p, clock).values()) for b in batches for p in self.phases]
         return sum(totals) * len(self.phases) / max(1, len(totals))
 
-    def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:  # noqa: B027 - most systems have nothing to do here
+    def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:  # noqa: B027
         """Do what follows a step or an epoch: clamp, move a teacher, centre, cluster again. Runs without gradients."""
 
     def trained(self) -> Space:
@@ -202,7 +210,9 @@ def everything(name: str) -> bool:
 
 
 class Rewriter(Method):
-    """Role of what rewrites texts before a training: the result is a writer, so rewrites are recorded, stored and reused as others are."""
+    """Role of what rewrites texts before a training: the result is a writer, so rewrites are recorded, stored and
+    reused as others are.
+    """
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:
@@ -214,7 +224,9 @@ class Rewriter(Method):
 
 
 class Recipe(Method):
-    """Role of ``pretrain`` and ``finetune`` for what is more than an objective: a teacher, a draw, views, or several stages."""
+    """Role of ``pretrain`` and ``finetune`` for what is more than an objective: a teacher, a draw, views, or several
+    stages.
+    """
 
     @abstractmethod
     def stages(
@@ -222,7 +234,8 @@ class Recipe(Method):
     ) -> Iterator[Trainee]:
         """Yield the trainees one after the other; each is trained in place before the next is asked for.
 
-        So a later stage may start from ``trained()`` of an earlier one. The space that comes in the kit is never changed.
+        So a later stage may start from ``trained()`` of an earlier one. The space that comes in the kit is never
+        changed.
 
         Args:
             kit: the backbone, and other parts that the card names.

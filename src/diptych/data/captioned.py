@@ -9,7 +9,7 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
-from diptych.data.places import captions_table
+from diptych.data.named_sets import captions_table
 from diptych.data.rows import all_inside, read_columns
 from diptych.data.tables import PATH_COLUMNS
 
@@ -46,4 +46,6 @@ def open_captioned(path: str | Path, image: str = "", text: str = "", keys: File
     paths, texts = (cells[name] for name in chosen.values())
     if not paths:
         raise DataError(f"{table} has no rows: give one picture a row.")
-    return Table(ImageFiles(all_inside(table.parent, paths), keys), {"captions": Column("captions", tuple((t,) for t in texts))})
+    return Table(
+        ImageFiles(all_inside(table.parent, paths), keys), {"captions": Column("captions", tuple((t,) for t in texts))}
+    )

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.data.folders import ImageFiles
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
-from diptych.data.places import captions_table
+from diptych.data.named_sets import captions_table
 from diptych.data.rows import all_inside, read_columns
 from diptych.data.textfiles import read_text
 
@@ -37,7 +37,9 @@ COLOURS = {
 
 
 def colour_phrase(image: Image.Image) -> str:
-    """Return the two commonest colours of a picture and how light it is, such as "Mostly white and blue, in bright light."."""
+    """Return the two commonest colours of a picture and how light it is, such as "Mostly white and blue, in bright
+    light.".
+    """
     pixels = np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BOX), dtype=np.float64).reshape(-1, 3)
     palette = np.array(list(COLOURS.values()), dtype=np.float64)
     nearest = ((pixels[:, None] - palette) ** 2).sum(axis=2).argmin(axis=1)
@@ -48,7 +50,8 @@ def colour_phrase(image: Image.Image) -> str:
 
 
 def captions(table: Table[Any]) -> tuple[str, ...]:
-    """Return a caption of each of N items: the first of its column "captions", or a colour phrase where there is no such column.
+    """Return a caption of each of N items: the first of its column "captions", or a colour phrase where there is no
+    such column.
 
     "" where an item has no caption, or is no picture.
     """
@@ -76,7 +79,8 @@ def sentences(evidence: Evidence[Any]) -> tuple[str, ...]:
 
 
 def read_sentences(path: str | Path) -> TextPool:
-    """Return sentences to learn from: the lines of a text file, or every column of a table whose name begins with "caption".
+    """Return sentences to learn from: the lines of a text file, or every column of a table whose name begins with
+    "caption".
 
     Raises:
         UsageError: there is no such file, or the table has no such column.
@@ -89,7 +93,9 @@ def read_sentences(path: str | Path) -> TextPool:
         cells = read_columns(file)
         named = [c for c in cells if c.startswith("caption")]
         if not named:
-            raise UsageError(f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one.")
+            raise UsageError(
+                f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one."
+            )
         found = [str(v or "").strip() for c in named for v in cells[c]]
     texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(found) if t)
     if not texts:
@@ -98,7 +104,8 @@ def read_sentences(path: str | Path) -> TextPool:
 
 
 def read_captions(path: str | Path, columns: str, keys: FileKeys | None = None) -> tuple[Samples[Any], list[list[str]]]:
-    """Return the pictures of a table and the captions of each, from the columns that a pattern such as "caption_*" names.
+    """Return the pictures of a table and the captions of each, from the columns that a pattern such as "caption_*"
+    names.
 
     Raises:
         UsageError: there is no such table.

@@ -22,8 +22,8 @@ _NAME_COLUMNS = ("name", "class_name", "classname")
 def tidy(folder: str) -> str:
     """Return a folder's name as a reader would say it.
 
-    "_" and "-" become spaces, CamelCase becomes words in lower case (all-capital words stay), a leading index such as "001." goes.
-    Digits stay, and so does a hyphen beside a digit or a single letter.
+    "_" and "-" become spaces, CamelCase becomes words in lower case (all-capital words stay), a leading index such as
+    "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter.
 
     Example:
         >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Black_footed_Albatross")]
@@ -40,8 +40,9 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
     """Read class names.
 
     Args:
-        source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder | class | label and
-            a column name | class_name | classname, and any other file with one name a line (empty lines are passed over).
+        source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder |
+            class | label and a column name | class_name | classname, and any other file with one name a line (empty
+            lines are passed over).
         classes: K folder names, in the order in which the names are wanted; () keeps the order of the source.
 
     Returns:
@@ -59,7 +60,8 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
         return tuple(found[c] for c in classes) if classes else tuple(found.values())
     if classes and len(found) != len(classes):
         raise UsageError(
-            f"There are {len(found)} names for {len(classes)} classes: give one name a class, in the order {', '.join(classes[:3])}, ..."
+            f"There are {len(found)} names for {len(classes)} classes: give one name a class, in the order "
+            f"{', '.join(classes[:3])}, ..."
         )
     return tuple(found)
 
@@ -85,7 +87,9 @@ def _from_csv(text: str, source: str | os.PathLike[str]) -> Mapping[str, str]:
         folder = next((c for c in _FOLDER_COLUMNS if c in columns), None)
         name = next((c for c in _NAME_COLUMNS if c in columns), None)
         if folder is None or name is None:
-            raise DataError(f"{source} needs a column {' or '.join(_FOLDER_COLUMNS)} and a column {' or '.join(_NAME_COLUMNS)}.")
+            raise DataError(
+                f"{source} needs a column {' or '.join(_FOLDER_COLUMNS)} and a column {' or '.join(_NAME_COLUMNS)}."
+            )
         named: dict[str, str] = {}
         for number, row in enumerate(reader, 1):
             if not row[folder] or not row[name]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from diptych.data.formats.clip_folder import ClipFiles, open_clips
 from diptych.data.keys import FileKeys
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.records import Fact, Records
 
 
@@ -20,7 +20,8 @@ def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Record
         keys: remembers content keys.
 
     Returns:
-        Records whose pictures are clips, named by absolute path; facts are "split", and "label" where there are class folders.
+        Records whose pictures are clips, named by absolute path; facts are "split", and "label" where there are class
+        folders.
 
     Raises:
         UsageError, DataError, MissingExtra: as ``open_clips``.

@@ -1,7 +1,8 @@
-"""Context attributes of photos: factors such as the background, their values, and the phrasings of each, as JSON with provenance.
+"""Context attributes of photos: factors such as the background, their values, and the phrasings of each, as JSON with
+provenance.
 
-A file is an object with "schema": 1 and "factors": {factor: {value: [phrasing, ...]}}; an empty phrasing leaves the value unspoken.
-Every other key ("writer", "date", "licence", ...) is for readers.
+A file is an object with "schema": 1 and "factors": {factor: {value: [phrasing, ...]}}; an empty phrasing leaves the
+value unspoken. Every other key ("writer", "date", "licence", ...) is for readers.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Contexts:
         unknown = [name for name in chosen if name not in self.factors]
         if unknown or not chosen or len(set(chosen)) < len(chosen):
             raise UsageError(
-                f"{', '.join(map(repr, chosen)) or 'No factor'}: choose different ones among {', '.join(self.factors)} of {self.source}."
+                f"{', '.join(map(repr, chosen)) or 'No factor'}: choose different ones among "
+                f"{', '.join(self.factors)} of {self.source}."
             )
         found: list[Composite] = []
         for values in product(*(self.factors[name] for name in chosen)):
@@ -84,11 +86,15 @@ def read_contexts(source: str | os.PathLike[str]) -> Contexts:
     if not isinstance(value, dict) or not isinstance(value.get("factors"), dict) or not value["factors"]:
         raise DataError(f"{path} must hold a JSON object with 'factors': factor to value to a list of phrasings.")
     if value.get("schema") != 1:
-        raise UsageError(f"{path} has schema {value.get('schema')}, and this version reads 1: use the version that wrote it.")
+        raise UsageError(
+            f"{path} has schema {value.get('schema')}, and this version reads 1: use the version that wrote it."
+        )
     factors = {}
     for factor, held in value["factors"].items():
         if not isinstance(held, dict) or not held or not all(isinstance(said, list) and said for said in held.values()):
-            raise DataError(f"{path}: factor {factor!r} must be an object from value to a list of at least one phrasing.")
+            raise DataError(
+                f"{path}: factor {factor!r} must be an object from value to a list of at least one phrasing."
+            )
         if not all(isinstance(text, str) and len(text) <= LONGEST for said in held.values() for text in said):
             raise DataError(f"{path}: every phrasing of {factor!r} must be a string of at most {LONGEST} characters.")
         factors[factor] = {name: tuple(text.strip() for text in said) for name, said in held.items()}

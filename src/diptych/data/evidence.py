@@ -20,7 +20,8 @@ def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDA
     """
     if evidence.train is None:
         raise MissingEvidence(
-            "This system learns from labelled images, and evidence.train is missing: give a train split, or shots drawn from one."
+            "This system learns from labelled images, and evidence.train is missing: give a train split, or shots "
+            "drawn from one."
         )
     labels = _labels(evidence.train, classes, "train")
     counts = np.bincount(labels, minlength=len(classes))
@@ -28,7 +29,8 @@ def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDA
     if empty:
         more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
         raise DataError(
-            f"No train image of class {', '.join(map(repr, empty[:5]))}{more}: give at least one image a class, or drop the name."
+            f"No train image of class {', '.join(map(repr, empty[:5]))}{more}: give at least one image a class, or "
+            f"drop the name."
         )
     return evidence.train, labels
 
@@ -47,7 +49,8 @@ def held_out(evidence: Evidence[Any], classes: ClassNames, choosing: str) -> tup
     """
     if evidence.val is None or len(evidence.val) == 0:
         raise MissingEvidence(
-            f"Choosing {choosing} needs evidence.val, which is missing or empty: give a val split, or set {choosing} yourself."
+            f"Choosing {choosing} needs evidence.val, which is missing or empty: give a val split, or set {choosing} "
+            f"yourself."
         )
     return evidence.val, _labels(evidence.val, classes, "val")
 
@@ -57,7 +60,8 @@ def _labels(table: Table[Any], classes: ClassNames, split: str) -> NDArray[np.in
     outside = labels[(labels < 0) | (labels >= len(classes))]
     if outside.size:
         raise DataError(
-            f"The {split} split holds label {outside[0]}, and there are {len(classes)} class names: give one name a label, from 0."
+            f"The {split} split holds label {outside[0]}, and there are {len(classes)} class names: give one name a "
+            f"label, from 0."
         )
     return labels
 
@@ -70,7 +74,9 @@ def normal_photos(evidence: Evidence[Any]) -> Table[Any]:
         DataError: it holds no normal photo.
     """
     if evidence.train is None:
-        raise MissingEvidence("This system learns what is normal, and evidence.train is missing: give photos without anomalies.")
+        raise MissingEvidence(
+            "This system learns what is normal, and evidence.train is missing: give photos without anomalies."
+        )
     table = evidence.train
     chosen = table.take(np.flatnonzero(table.labels() == 0).tolist()) if "label" in table.columns else table
     if len(chosen) == 0:
@@ -87,16 +93,21 @@ def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int
     """
     if evidence.auxiliary is None:
         raise MissingEvidence(
-            "This system learns from anomalies of other things, and evidence.auxiliary is missing: give a data set with both kinds."
+            "This system learns from anomalies of other things, and evidence.auxiliary is missing: give a data set "
+            "with both kinds."
         )
     labels = evidence.auxiliary.labels()
     if set(labels.tolist()) != {0, 1}:
-        raise DataError(f"The auxiliary data set has the labels {sorted(set(labels.tolist()))}: it needs 0 (normal) and 1 (anomalous).")
+        raise DataError(
+            f"The auxiliary data set has the labels {sorted(set(labels.tolist()))}: it needs 0 (normal) and 1 "
+            f"(anomalous)."
+        )
     return evidence.auxiliary, labels
 
 
 def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDArray[np.int64]]:
-    """Return the table, its K different texts in the order in which they first occur, and the (N,) position of each row's text.
+    """Return the table, its K different texts in the order in which they first occur, and the (N,) position of each
+    row's text.
 
     Args:
         table: N rows with a column "captions": one text a row. Rows of a class say the same.
@@ -106,10 +117,14 @@ def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDA
         DataError: it has no captions, or a row has none or several.
     """
     if table is None:
-        raise MissingEvidence("This system learns from items with a text each, and evidence.train is missing: give one.")
+        raise MissingEvidence(
+            "This system learns from items with a text each, and evidence.train is missing: give one."
+        )
     column = table.columns.get("captions")
     if column is None:
-        raise DataError("This table has no captions: give each item its text, such as 'a photo of a cat.' for all of a class.")
+        raise DataError(
+            "This table has no captions: give each item its text, such as 'a photo of a cat.' for all of a class."
+        )
     rows = [(value,) if isinstance(value, str) else tuple(value) for value in column.values]
     if odd := [i for i, row in enumerate(rows) if len(row) != 1]:
         raise DataError(f"{table.items.name(odd[0])} has {len(rows[odd[0]])} texts: give every item exactly one.")

@@ -1,4 +1,6 @@
-"""Captions with one wrong word: a noun is swapped for one of another kind (a vehicle for an animal) that no caption has."""
+"""Captions with one wrong word: a noun is swapped for one of another kind (a vehicle for an animal) that no caption
+has.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.data.words import WordNet
+from diptych.data.wordnet import WordNet
 
-KINDS = ("person", "animal", "vehicle", "clothing", "furniture", "food", "plant", "structure", "container", "equipment", "body of water")
-"""WordNet nouns above the words that are swapped: a word has the kind whose synset is the nearest above its first sense."""
+KINDS = (
+    "person",
+    "animal",
+    "vehicle",
+    "clothing",
+    "furniture",
+    "food",
+    "plant",
+    "structure",
+    "container",
+    "equipment",
+    "body of water",
+)
+"""WordNet nouns above the words that are swapped: a word has the kind whose synset is the nearest above its first
+sense.
+"""
 
-_OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short long top back front
-side right left light dark open clear down in on at out up off over by standing sitting building running playing
-small large big wild dry have heavy empty forward grey gray colored asian martial eats cross can bars hood hose mini native single plain"""
+_OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short
+long top back front side right left light dark open clear down in on at out up off over by standing sitting building
+running playing small large big wild dry have heavy empty forward grey gray colored asian martial eats cross can bars
+hood hose mini native single plain"""
 NOT_NOUNS = frozenset(_OTHERWISE.split())
 """Words that captions use mostly as other parts of speech, though WordNet lists a noun."""
 
@@ -44,7 +61,9 @@ def kinds(wordnet: WordNet, vocabulary: Sequence[str]) -> dict[str, str]:
     found = {}
     for word in vocabulary:
         senses = wordnet.senses(word) if len(word) > 2 and word not in NOT_NOUNS else []
-        if senses and (kind := next((tops[o] for o in (senses[0].offset, *wordnet.ancestors(senses[0].offset)) if o in tops), None)):
+        if senses and (
+            kind := next((tops[o] for o in (senses[0].offset, *wordnet.ancestors(senses[0].offset)) if o in tops), None)
+        ):
             found[word] = kind
     return found
 
@@ -63,7 +82,8 @@ def foil(captions: Sequence[str], kind: Mapping[str, str], rng: np.random.Genera
 
     Args:
         captions: all captions of the photo.
-        kind: word -> kind; the swap is drawn from the words of all other kinds: within one it may be true as well (girl, lady).
+        kind: word -> kind; the swap is drawn from the words of all other kinds: within one it may be true as well
+            (girl, lady).
         rng: draws caption, word and swap.
         wordnet: a word above or below one that the captions use (dog, animal) is no swap.
     """

@@ -51,7 +51,8 @@ class ImageFiles:
 
 
 def image_paths(root: str | os.PathLike[str]) -> list[Path]:
-    """Return all picture files below a folder, at any depth, sorted by path; names that begin with "." or "__" are passed over.
+    """Return all picture files below a folder, at any depth, sorted by path; names that begin with "." or "__" are
+    passed over.
 
     Raises:
         UsageError: there is no such folder.
@@ -71,8 +72,10 @@ def class_folder(
 
     Three layouts, decided by the names directly below ``root``:
 
-    - ``root/train/cat/1.jpg``: split folders (train, val | valid | validation, test); other folders beside them are not read;
-    - ``root/cat/1.jpg``: class folders; all items form the split "test", because what is measured on must be named first;
+    - ``root/train/cat/1.jpg``: split folders (train, val | valid | validation, test); other folders beside them are not
+      read;
+    - ``root/cat/1.jpg``: class folders; all items form the split "test", because what is measured on must be named
+      first;
     - ``root/1.jpg``: photos without labels, again the split "test". A split folder may also hold photos only.
 
     Args:
@@ -86,8 +89,8 @@ def class_folder(
 
     Raises:
         UsageError: ``root`` is no folder, or ``split`` is no name of a split.
-        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split folders, or every
-            folder holds the same folders, as domains of the same classes do.
+        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split
+            folders, or every folder holds the same folders, as domains of the same classes do.
     """
     base = _folder(root)
     wanted = None if split is None else SPLIT_NAMES.get(split.lower())
@@ -98,14 +101,18 @@ def class_folder(
         name = SPLIT_NAMES.get(child.name.lower()) if _is_folder(child) else None
         if name is not None:
             if name in places:
-                raise DataError(f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or merge one.")
+                raise DataError(
+                    f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or "
+                    f"merge one."
+                )
             places[name] = Path(child.path)
     if not places:
         places = {"test": base}
     if wanted is not None:
         if wanted not in places:
             raise DataError(
-                f"{base} has no {wanted} folder, only {', '.join(p.name for p in places.values())}: add one, or choose another split."
+                f"{base} has no {wanted} folder, only {', '.join(p.name for p in places.values())}: add one, or "
+                f"choose another split."
             )
         places = {wanted: places[wanted]}
     found = {name: _classes_of(places[name]) for name in SPLITS if name in places}
@@ -120,7 +127,9 @@ def class_folder(
     return LabelledData(base.resolve().name, classes, splits)
 
 
-def _refuse_empty(base: Path, found: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool) -> None:
+def _refuse_empty(
+    base: Path, found: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool
+) -> None:
     if not any(paths for by_class in found.values() for paths in by_class.values()) and not (allow_empty and classes):
         kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES))
         raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
@@ -140,7 +149,8 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
     if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below):
         first = next(c.name for c in children if _is_folder(c))
         raise DataError(
-            f"Every folder of {place} holds the folders {', '.join(below[0][:3])} ...: these look like domains of the same classes;"
+            f"Every folder of {place} holds the folders {', '.join(below[0][:3])} ...: these look like domains of the "
+            f"same classes;"
             f" give one of them, such as {place / first}."
         )
     return {None: photos} if photos else folders
@@ -149,7 +159,11 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
 def _folders_alone(folder: str) -> list[str]:
     """Return the names of the folders in a folder that holds no picture itself."""
     children = _visible(Path(folder))
-    return [] if any(_leads_to_file(c) and _is_picture(c.name) for c in children) else [c.name for c in children if _is_folder(c)]
+    return (
+        []
+        if any(_leads_to_file(c) and _is_picture(c.name) for c in children)
+        else [c.name for c in children if _is_folder(c)]
+    )
 
 
 def _folder(root: str | os.PathLike[str]) -> Path:

@@ -12,16 +12,18 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.rows import all_inside, in_order, read_columns
 from diptych.data.tables import LABEL_COLUMNS, PATH_COLUMNS
 
 
 def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:
-    """Open labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column "split" is not read.
+    """Open labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column
+    "split" is not read.
 
     Args:
-        spec: a table with one picture a row, a folder that holds one called labels.csv, or a folder CLASS/GROUP/picture.
+        spec: a table with one picture a row, a folder that holds one called labels.csv, or a folder
+            CLASS/GROUP/picture.
         group: column of the table with the group; "" for folders.
         label: column of the table with the class; "": class_name, class or label.
         keys: remembers content keys.
@@ -35,11 +37,18 @@ def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileK
     if not table.is_dir():
         return _from_table(table, group, label, keys)
     if group or label:
-        raise UsageError(f"{path} holds no labels.csv, so it has no column {group or label}: give a table, or folders CLASS/GROUP.")
+        raise UsageError(
+            f"{path} holds no labels.csv, so it has no column {group or label}: give a table, or folders CLASS/GROUP."
+        )
     places = [(p, p.relative_to(path).parts) for p in image_paths(path)]
     if not places or any(len(parts) != 3 for _, parts in places):
-        raise DataError(f"The pictures of {path} do not lie in folders CLASS/GROUP: lay them out so, or give a table with a group column.")
-    return _data(path.name, [str(p) for p, _ in places], [c for _, (c, _, _) in places], [g for _, (_, g, _) in places], keys)
+        raise DataError(
+            f"The pictures of {path} do not lie in folders CLASS/GROUP: lay them out so, or give a table with a group "
+            f"column."
+        )
+    return _data(
+        path.name, [str(p) for p, _ in places], [c for _, (c, _, _) in places], [g for _, (_, g, _) in places], keys
+    )
 
 
 def _from_table(table: Path, group: str, label: str, keys: FileKeys | None) -> LabelledData:
@@ -59,7 +68,9 @@ def _from_table(table: Path, group: str, label: str, keys: FileKeys | None) -> L
     return _data(name, all_inside(table.parent, paths), labels, groups, keys)
 
 
-def _data(name: str, paths: Sequence[str], labels: Sequence[str], groups: Sequence[str], keys: FileKeys | None) -> LabelledData:
+def _data(
+    name: str, paths: Sequence[str], labels: Sequence[str], groups: Sequence[str], keys: FileKeys | None
+) -> LabelledData:
     classes = in_order(set(labels))
     columns = {"label": label_column(labels, classes), "group": Column("group", np.array(groups, dtype=np.str_))}
     return LabelledData(name, classes, {"test": Table(ImageFiles(paths, keys), columns)})

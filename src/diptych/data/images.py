@@ -26,7 +26,9 @@ MAX_PIXELS = 178_956_970
 
 _ENDINGS = "jpg jpeg jpe png webp bmp gif tif tiff ppm pgm pbm jp2 avif heic heif"
 SUFFIXES = frozenset("." + ending for ending in _ENDINGS.split())
-"""File endings that count as pictures in a folder; HEIC is among them so that it is named as unreadable, not passed over."""
+"""File endings that count as pictures in a folder; HEIC is among them so that it is named as unreadable, not passed
+over.
+"""
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -64,21 +66,23 @@ T = TypeVar("T")
 def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read a picture as an upright RGB copy that holds no file open.
 
-    EXIF orientation is applied. Transparent pixels are laid on white. CMYK, palette, grey and bilevel pictures become RGB. 16-bit
-    values are divided by 257, never clipped; 32-bit and float pictures are read as [0, 65535] and [0, 1] or [0, 255] where they
-    lie within, and stretched from minimum to maximum where they do not. Of an animation the first frame counts. Colour
-    profiles are not applied, as in every CLIP's training. Only formats known by their first bytes are opened: JPEG, PNG, WebP,
-    GIF, BMP, TIFF, PPM, JPEG 2000 and, where Pillow has it, AVIF.
+    EXIF orientation is applied. Transparent pixels are laid on white. CMYK, palette, grey and bilevel pictures become
+    RGB. 16-bit values are divided by 257, never clipped; 32-bit and float pictures are read as [0, 65535] and [0, 1] or
+    [0, 255] where they lie within, and stretched from minimum to maximum where they do not. Of an animation the first
+    frame counts. Colour profiles are not applied, as in every CLIP's training. Only formats known by their first bytes
+    are opened: JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 and, where Pillow has it, AVIF.
 
     Args:
         path: file.
-        max_pixels: width times height above which the file is refused from its header, before decoding; default 178,956,970.
+        max_pixels: width times height above which the file is refused from its header, before decoding; default
+            178,956,970.
 
     Returns:
         Image of mode "RGB", any size, without metadata.
 
     Raises:
-        UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known format.
+        UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known
+            format.
     """
     return _opened(path, max_pixels, _upright_rgb)
 
@@ -92,11 +96,13 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
 
 @contextlib.contextmanager
 def drafts(side: int) -> Iterator[None]:
-    """Let JPEG pictures that this thread opens meanwhile come out at 1/2, 1/4 or 1/8 of their size; all others stay as they are.
+    """Let JPEG pictures that this thread opens meanwhile come out at 1/2, 1/4 or 1/8 of their size; all others stay as
+    they are.
 
-    libjpeg then inverts each block of the transform to fewer pixels, and most of the work of decoding, and of the resize after it, is
-    saved. At twice the side that a tower sees, photographs differ after ``lite``'s resize by at most 1 of 255 in the mean and 16 in any
-    pixel (measured: 0.7 and 12 on mosaics of 49 photographs, the hardest; 0.2 and 4 on single ones) from the exact decode.
+    libjpeg then inverts each block of the transform to fewer pixels, and most of the work of decoding, and of the
+    resize after it, is saved. At twice the side that a tower sees, photographs differ after ``lite``'s resize by at
+    most 1 of 255 in the mean and 16 in any pixel (measured: 0.7 and 12 on mosaics of 49 photographs, the hardest; 0.2
+    and 4 on single ones) from the exact decode.
 
     Args:
         side: pixels that both sides keep at least.
@@ -173,7 +179,9 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
                 raise UnreadableItem(name, f"{width:,} x {height:,} pixels, more than the limit of {max_pixels:,}")
             if kind == "JPEG" and (side := _DRAFT.get()):
                 # Sides that do not divide would be rounded up, and the picture would shift by a part of a pixel.
-                scale = next((s for s in (8, 4, 2) if width % s == height % s == 0 and min(width, height) >= s * side), 1)
+                scale = next(
+                    (s for s in (8, 4, 2) if width % s == height % s == 0 and min(width, height) >= s * side), 1
+                )
                 image.draft(None, (width // scale, height // scale))
             if kind == "TIFF":  # which remarks on its tags while it decodes; the others decode in parallel
                 image.load()
@@ -183,7 +191,9 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
         raise
     except Image.DecompressionBombError:
         raise UnreadableItem(name, f"more pixels than the limit of {max_pixels:,}") from None
-    except Exception as error:  # decoders meet damaged bytes with whatever exception comes up: OSError, SyntaxError, struct.error, ...
+    except (
+        Exception
+    ) as error:  # decoders meet damaged bytes with whatever exception comes up: OSError, SyntaxError, struct.error, ...
         if isinstance(error, EOFError) or "truncated" in str(error).lower():
             raise UnreadableItem(name, f"truncated {kind} file ({size:,} bytes)") from error
         raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
@@ -203,7 +213,8 @@ def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
 def _quiet_pillow() -> Iterator[None]:
     """Hold back Pillow's remarks on odd metadata.
 
-    Not ``catch_warnings``, whose restoring of all filters would undo what other threads set meanwhile: only our own entry comes and goes.
+    Not ``catch_warnings``, whose restoring of all filters would undo what other threads set meanwhile: only our own
+    entry comes and goes.
     """
     with _QUIET_LOCK:
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -230,7 +241,9 @@ def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
 
 def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
     if image.mode not in ("1", "L", "P", "I", "I;16") or image.format == "JPEG":
-        raise ValueError(f"a mask must store one number a pixel, and this is a {image.mode} {image.format}: save it as a grey PNG")
+        raise ValueError(
+            f"a mask must store one number a pixel, and this is a {image.mode} {image.format}: save it as a grey PNG"
+        )
     return np.asarray(image).astype(np.int32)
 
 

@@ -49,9 +49,9 @@ def _unreadable(path: str | os.PathLike[str], error: OSError) -> UnreadableItem:
 class FileKeys:
     """SHA-256 of files, remembered by absolute path, size and modification time in nanoseconds.
 
-    Several threads and processes may use one file of keys at once; new keys are written in batches, and a killed process loses
-    only its last batch, which costs another reading of those files. A damaged file of keys is moved aside with a logged message
-    and built anew.
+    Several threads and processes may use one file of keys at once; new keys are written in batches, and a killed
+    process loses only its last batch, which costs another reading of those files. A damaged file of keys is moved aside
+    with a logged message and built anew.
 
     Args:
         path: SQLite file; None remembers within this object only.
@@ -91,14 +91,19 @@ class FileKeys:
             except OSError as error:
                 raise _unreadable(path, error) from None
             if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, without end
-                raise UnreadableItem(os.fspath(path), "is no regular file: a pipe, device or folder has no pixels to read")
+                raise UnreadableItem(
+                    os.fspath(path), "is no regular file: a pipe, device or folder has no pixels to read"
+                )
             key = None if self.verify else self._remembered(place, before.st_size, before.st_mtime_ns)
             if key is None:
                 key = hash_file(path)
                 self.hashed += 1
                 with contextlib.suppress(OSError):
                     after = os.stat(path)
-                    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):  # else it changed under our hands
+                    if (after.st_size, after.st_mtime_ns) == (
+                        before.st_size,
+                        before.st_mtime_ns,
+                    ):  # else it changed under our hands
                         self._remember(place, before.st_size, before.st_mtime_ns, key)
             found.append(key)
         return found
@@ -123,7 +128,9 @@ class FileKeys:
     def __enter__(self) -> FileKeys:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -154,7 +161,9 @@ class FileKeys:
         try:
             return action(self._database)
         except sqlite3.OperationalError as error:
-            raise UsageError(f"Cannot use the file of keys {self.path} ({error}): free space, or choose another cache folder.") from None
+            raise UsageError(
+                f"Cannot use the file of keys {self.path} ({error}): free space, or choose another cache folder."
+            ) from None
         except sqlite3.DatabaseError as error:
             self._database.close()
             _set_aside(self.path, error)
@@ -173,11 +182,14 @@ class FileKeys:
                 _set_aside(path, error)
                 return _connect(path)
         except (OSError, sqlite3.OperationalError) as error:
-            raise UsageError(f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written.") from None
+            raise UsageError(
+                f"Cannot use the file of keys {path} ({error}): choose a cache folder that can be written."
+            ) from None
 
 
 def move_keys(path: Path, target: Path) -> None:
-    """Move a file of keys; nothing happens where there is none, it is damaged, or the target exists: keys can be made again.
+    """Move a file of keys; nothing happens where there is none, it is damaged, or the target exists: keys can be made
+    again.
 
     Raises:
         UsageError: the target cannot be written.
@@ -193,7 +205,9 @@ def move_keys(path: Path, target: Path) -> None:
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (OSError, sqlite3.OperationalError) as error:
-        raise UsageError(f"Cannot write the file of keys {target} ({error}): choose a folder that can be written.") from None
+        raise UsageError(
+            f"Cannot write the file of keys {target} ({error}): choose a folder that can be written."
+        ) from None
     except sqlite3.DatabaseError:
         return
     finally:
@@ -211,7 +225,9 @@ def _connect(path: Path) -> sqlite3.Connection:
             (schema,) = database.execute("PRAGMA user_version").fetchone()
             (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if schema == 0 and tables == 0:
-                database.execute("CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, key TEXT) WITHOUT ROWID")
+                database.execute(
+                    "CREATE TABLE files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, key TEXT) WITHOUT ROWID"
+                )
                 database.execute(f"PRAGMA user_version = {_SCHEMA}")
             elif schema != _SCHEMA:
                 raise sqlite3.DatabaseError(f"schema {schema} instead of {_SCHEMA}")

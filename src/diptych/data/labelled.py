@@ -14,7 +14,15 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 """What the field calls the three splits, in lower case."""
 
 
@@ -25,7 +33,8 @@ class LabelledData:
     Args:
         name: what the user calls it.
         classes: K class names as found (folder names, table values), sorted; () where nothing is labelled.
-        splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in ``classes``.
+        splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in
+            ``classes``.
     """
 
     name: str
@@ -34,7 +43,8 @@ class LabelledData:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over the sorted (split, class, content key) of all items: the same wherever the files lie and whatever they are called.
+        """SHA-256 over the sorted (split, class, content key) of all items: the same wherever the files lie and
+        whatever they are called.
 
         Raises:
             UnreadableItem: a file is missing or cannot be read.
@@ -55,7 +65,8 @@ class LabelledData:
         if name not in self.splits:
             held = ", ".join(self.splits)
             raise DataError(
-                f"{self.name} has no {name} split, only {held}: add a folder (or a value in the table's split column) named {name!r}."
+                f"{self.name} has no {name} split, only {held}: add a folder (or a value in the table's split column) "
+                f"named {name!r}."
             )
         return self.splits[name]
 

@@ -12,12 +12,17 @@ from diptych.data import images, rows, tables
 from diptych.data.folders import ImageFiles, class_folder
 from diptych.data.formats.anomaly import is_mvtec, read_mvtec
 from diptych.data.formats.coop import read_coop_split
-from diptych.data.formats.huggingface import is_metadata_folder, is_parquet_folder, read_metadata_folder, read_parquet_folder
+from diptych.data.formats.huggingface import (
+    is_metadata_folder,
+    is_parquet_folder,
+    read_metadata_folder,
+    read_parquet_folder,
+)
 from diptych.data.formats.parquet import holds_images
 from diptych.data.formats.webdataset import is_tar_folder, is_tars, read_tar_folder, read_tars
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
-from diptych.data.places import located, present
+from diptych.data.named_sets import located, present
 
 DEMOS = ("photos", "clothes")
 
@@ -26,13 +31,14 @@ def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
     """Open a data set.
 
     Args:
-        spec: a folder of pictures (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one picture file,
-            tars of a WebDataset (``read_tars``: one, a brace range, or a folder of them),
-            "demo:photos" (a few photos without labels) or "demo:clothes" (10 classes with train and test). Known by what they hold, and
-            read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face folders and Parquet files with pictures
-            in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec folders with ground_truth (``read_mvtec``), and
-            split_zhou_*.json (``read_coop_split``). Other formats have readers in ``data.formats`` that must be told more than a path.
-            A name in the folder of DIPTYCH_DATA stands for the path there, see ``located``; the data keep that name.
+        spec: a folder of pictures (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one
+            picture file, tars of a WebDataset (``read_tars``: one, a brace range, or a folder of them),
+            "demo:photos" (a few photos without labels) or "demo:clothes" (10 classes with train and test). Known by
+            what they hold, and read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face
+            folders and Parquet files with pictures in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec
+            folders with ground_truth (``read_mvtec``), and split_zhou_*.json (``read_coop_split``). Other formats have
+            readers in ``data.formats`` that must be told more than a path. A name in the folder of DIPTYCH_DATA stands
+            for the path there, see ``located``; the data keep that name.
         keys: remembers content keys; None remembers them in the returned data only.
 
     Returns:
@@ -81,7 +87,8 @@ def _open_folder(path: Path, keys: FileKeys | None) -> LabelledData:
 
 
 def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
-    """Open a data set as ``open_data`` does, where one that is absent is no mistake of the caller, such as a development set.
+    """Open a data set as ``open_data`` does, where one that is absent is no mistake of the caller, such as a
+    development set.
 
     Raises:
         NotAvailable: nothing of that name is here or in the folder of DIPTYCH_DATA.

@@ -26,10 +26,12 @@ def prepare(image: Image.Image, recipe: PixelRecipe) -> NDArray[np.float32]:
         recipe: pixel recipe of the tower.
 
     Returns:
-        (3, S, S) float32, the same bits as open_clip's evaluation transform on an RGB picture (or timm's, where ``crop`` < 1).
-        Strips more than 64 times as long as wide are cut to their middle first, so theirs may differ in the last bits.
+        (3, S, S) float32, the same bits as open_clip's evaluation transform on an RGB picture (or timm's, where
+        ``crop`` < 1). Strips more than 64 times as long as wide are cut to their middle first, so theirs may differ in
+        the last bits.
 
-    Source: open_clip 3.3 ``image_transform_v2``, timm 1.0 ``transforms_imagenet_eval``, re-derived from their documented behaviour.
+    Source: open_clip 3.3 ``image_transform_v2``, timm 1.0 ``transforms_imagenet_eval``, re-derived from their
+        documented behaviour.
     """
     square = np.asarray(fit(image, recipe), dtype=np.float32).transpose(2, 0, 1)
     return np.ascontiguousarray(normalise(square / np.float32(255), recipe))

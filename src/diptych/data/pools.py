@@ -1,13 +1,15 @@
-"""Text pools: descriptions of classes, and of one class as told apart from another, stored as JSON with their provenance.
+"""Text pools: descriptions of classes, and of one class as told apart from another, stored as JSON with their
+provenance.
 
 A pool file is an object with "schema": 1 and one or both of
 
     "descriptions": {"writer": ..., "prompt": ..., "date": ..., "texts": {class: [text, ...]}}
     "pairs":        {"writer": ..., "prompt": ..., "date": ..., "texts": {"a | b": [{"texts": [of a, of b], ...}, ...]}}
 
-Every other key ("name", "licence", "datasets", ...) is for readers. A file without "schema" is read too: one "descriptions" object
-alone, or a bare {class: [text, ...]}, as the authors of classification by description publish theirs. In the ``TextPool`` the key
-"a | b" holds the texts OF a as told apart from b, and "b | a" those of b: whose text it is stands in the key, never in an order.
+Every other key ("name", "licence", "datasets", ...) is for readers. A file without "schema" is read too: one
+"descriptions" object alone, or a bare {class: [text, ...]}, as the authors of classification by description publish
+theirs. In the ``TextPool`` the key "a | b" holds the texts OF a as told apart from b, and "b | a" those of b: whose
+text it is stands in the key, never in an order.
 """
 
 from __future__ import annotations
@@ -53,7 +55,12 @@ class Pool:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for results: source, hash, number of texts and writers."""
         every = [text for texts in self.texts.texts.values() for text in texts]
-        return {"source": self.source, "hash": self.hash, "texts": len(every), "writers": sorted({t.writer for t in every})}
+        return {
+            "source": self.source,
+            "hash": self.hash,
+            "texts": len(every),
+            "writers": sorted({t.writer for t in every}),
+        }
 
 
 def shipped() -> tuple[str, ...]:
@@ -86,7 +93,9 @@ def read_pool(source: str | os.PathLike[str]) -> Pool:
     if "schema" not in value:
         value = {"schema": 1, "descriptions": value if isinstance(value.get("texts"), dict) else {"texts": value}}
     if value["schema"] != 1:
-        raise UsageError(f"{path} has schema {value['schema']}, and this version reads 1: use the version that wrote it.")
+        raise UsageError(
+            f"{path} has schema {value['schema']}, and this version reads 1: use the version that wrote it."
+        )
     if not {"descriptions", "pairs"} & set(value):
         raise DataError(f"{path} has neither 'descriptions' nor 'pairs': add one of them.")
     texts: dict[str, tuple[Text, ...]] = {}
@@ -112,7 +121,8 @@ def class_texts(evidence: Evidence[Any], classes: ClassNames) -> tuple[tuple[str
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise MissingEvidence(
-            f"evidence.texts has no list for {', '.join(map(repr, absent[:5]))}{more}: add it (an empty list will do), or rename."
+            f"evidence.texts has no list for {', '.join(map(repr, absent[:5]))}{more}: add it (an empty list will "
+            f"do), or rename."
         )
     return tuple(tuple(text.value for text in held[name]) for name in classes)
 
@@ -128,10 +138,14 @@ def pair_texts(evidence: Evidence[Any], classes: ClassNames) -> dict[str, tuple[
     for a, b in combinations(classes, 2):
         keys = [key for key in (f"{a}{VERSUS}{b}", f"{b}{VERSUS}{a}") if held.get(key)]
         if len(keys) == 1:
-            raise MissingEvidence(f"evidence.texts describes one side of {a!r} and {b!r} only: add the other side, or drop the pair.")
+            raise MissingEvidence(
+                f"evidence.texts describes one side of {a!r} and {b!r} only: add the other side, or drop the pair."
+            )
         found |= {key: tuple(text.value for text in held[key]) for key in keys}
     if not found and len(classes) > 1:
-        raise MissingEvidence(f"evidence.texts tells no two of these classes apart: add pairs such as {VERSUS.join(classes.names[:2])!r}.")
+        raise MissingEvidence(
+            f"evidence.texts tells no two of these classes apart: add pairs such as {VERSUS.join(classes.names[:2])!r}."
+        )
     return found
 
 
@@ -141,7 +155,9 @@ def _folder() -> Path:
 
 def _given(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
     if evidence.texts is None:
-        raise MissingEvidence("This system reads descriptions of the classes, and evidence.texts is missing: give a pool with --texts.")
+        raise MissingEvidence(
+            "This system reads descriptions of the classes, and evidence.texts is missing: give a pool with --texts."
+        )
     return evidence.texts.texts
 
 
@@ -161,9 +177,15 @@ def _pairs(value: Mapping[str, Any], path: Path) -> Iterator[tuple[str, list[Any
         sides = key.split(VERSUS)
         if len(sides) != 2 or sides[0] == sides[1] or not all(side.strip() for side in sides):
             raise DataError(f"{path}: {key!r} is no pair: write two different class names as 'a{VERSUS}b'.")
-        found = [entry.get("texts") if isinstance(entry, dict) else None for entry in entries] if isinstance(entries, list) else [None]
+        found = (
+            [entry.get("texts") if isinstance(entry, dict) else None for entry in entries]
+            if isinstance(entries, list)
+            else [None]
+        )
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in found):
-            raise DataError(f"{path}: the pair {key!r} must be a list of objects with 'texts': [of the first, of the second].")
+            raise DataError(
+                f"{path}: the pair {key!r} must be a list of objects with 'texts': [of the first, of the second]."
+            )
         yield key, found, about
 
 

@@ -1,6 +1,7 @@
 """Photos as a second camera sees them, from a screen or from a print: the look of a presentation attack, made in code.
 
-It stands in for real attacks, which no licence lets travel. Drawn once from the content key, so the same photo gives the same bytes.
+It stands in for real attacks, which no licence lets travel. Drawn once from the content key, so the same photo gives
+the same bytes.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ class Part:
     def __post_init__(self) -> None:
         r = self.records
         if not isinstance(r, Records):
-            raise UsageError(f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.records.open_records.")
+            raise UsageError(
+                f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.records.open_records."
+            )
         held = r.places if self.what == "image" else r.texts
         object.__setattr__(self, "rows", tuple(i for i, v in enumerate(held) if v is not None))
 
@@ -37,7 +39,11 @@ class Part:
     def __getitem__(self, index: int, /) -> Any:
         record = self.rows[index]
         assert isinstance(self.records, Records)
-        return self.records.images[self.records.places[record] or 0] if self.what == "image" else self.records.texts[record]
+        return (
+            self.records.images[self.records.places[record] or 0]
+            if self.what == "image"
+            else self.records.texts[record]
+        )
 
     def key(self, index: int, /) -> str:
         """Return the content key of the picture or text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from diptych.core.errors import UsageError
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.records import PLACES, pictures_column
 from diptych.data.rows import SUFFIXES, read_columns
 
@@ -18,7 +18,8 @@ def root(spec: str, image: str | None = None) -> str:
         image: column of a table with the picture's path, as there.
 
     Raises:
-        UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the table.
+        UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the
+            table.
     """
     if spec.startswith("demo:"):
         from diptych.data.load import demo_folder
@@ -32,7 +33,8 @@ def root(spec: str, image: str | None = None) -> str:
         read_columns(path, lambda name: bool(columns.setdefault(name)))  # their names alone
         if image is not None or any(c in columns for c in PLACES):
             raise UsageError(
-                f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by their pictures: delete"
+                f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by "
+                f"their pictures: delete"
                 " them with --remove, or index again in a new folder."
             )
     return os.path.abspath(path)

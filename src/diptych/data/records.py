@@ -24,7 +24,7 @@ from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.rows import SUFFIXES as TABLES
 from diptych.data.rows import inside, read_columns
 from diptych.data.tables import PATH_COLUMNS
@@ -79,7 +79,10 @@ class Records:
     def key(self, index: int, /) -> str:
         """Return the SHA-256 of the picture's key and the text."""
         place, text = self.places[index], self.texts[index]
-        parts = ["" if place is None else self.images.key(place), "" if text is None else hashlib.sha256(text.encode()).hexdigest()]
+        parts = [
+            "" if place is None else self.images.key(place),
+            "" if text is None else hashlib.sha256(text.encode()).hexdigest(),
+        ]
         return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
@@ -99,7 +102,9 @@ class Records:
         )
 
     def distinct(self) -> Records:
-        """Return one record a name, the last: folders may lie in one another, and a table may name the pictures of a folder."""
+        """Return one record a name, the last: folders may lie in one another, and a table may name the pictures of a
+        folder.
+        """
         last = {name: i for i, name in enumerate(self.names)}
         return self if len(last) == len(self) else self.take(sorted(last.values()))
 
@@ -109,12 +114,15 @@ class Records:
         return replace(self, texts=none) if what == "image" else replace(self, places=none)
 
 
-def open_records(spec: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None) -> Records:
+def open_records(
+    spec: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None
+) -> Records:
     """Open records.
 
     Args:
-        spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or .parquet table with
-            a picture, a text or both in each row, a .tar of pictures with .txt and .json beside them, a picture, or "demo:photos".
+        spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or
+            .parquet table with a picture, a text or both in each row, a .tar of pictures with .txt and .json beside
+            them, a picture, or "demo:photos".
         keys: remembers content keys.
         image: column of a table with the picture's path; None: the first of ``PLACES`` that is there.
         text: column of a table with the text; None: the first of ``TEXTS`` that is there.
@@ -167,7 +175,9 @@ def joined(parts: Sequence[Records]) -> Records:
 
 
 def stamp(name: str) -> str:
-    """Return size and time of the file that holds a picture, "" where there is none: when it is the same, nothing was changed."""
+    """Return size and time of the file that holds a picture, "" where there is none: when it is the same, nothing was
+    changed.
+    """
     try:
         found = os.stat(name)
     except (OSError, ValueError):  # a member of a tar, or a row of a table
@@ -203,7 +213,9 @@ def _table(path: Path, keys: FileKeys | None, image: str | None, text: str | Non
     at = image or next((c for c in PLACES if c in columns), None)
     said = text or next((c for c in TEXTS if c in columns), None)
     if at is None and said is None:
-        raise DataError(f"{path} has neither a picture nor a text: name columns {PLACES[0]} and {TEXTS[1]}, or say which hold them.")
+        raise DataError(
+            f"{path} has neither a picture nor a text: name columns {PLACES[0]} and {TEXTS[1]}, or say which hold them."
+        )
     n = len(next(iter(columns.values()), ()))
     if not n:
         raise DataError(f"{path} has no rows: give at least one record.")
@@ -252,7 +264,11 @@ def _parquet(path: Path, column: str, text: str | None) -> Records:
     columns = read_columns(path, lambda name: name != column)
     said = text or next((c for c in TEXTS if c in columns), None)
     n = len(images)
-    own = {c: _typed(v) for c, v in columns.items() if c != said and all(isinstance(x, (str, int, float, type(None))) for x in v)}
+    own = {
+        c: _typed(v)
+        for c, v in columns.items()
+        if c != said and all(isinstance(x, (str, int, float, type(None))) for x in v)
+    }
     facts = tuple({c: cell for c, v in own.items() if (cell := v[i]) is not None} for i in range(n))
     texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
     return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)
@@ -289,5 +305,9 @@ def _tar(path: Path) -> Records:
     images = TarImages(tuple(places.values()))
     names = tuple(images.name(i) for i in range(len(images)))
     return Records(
-        names, images, tuple(range(len(images))), tuple(texts.get(c) or None for c in places), tuple(facts.get(c, {}) for c in places)
+        names,
+        images,
+        tuple(range(len(images))),
+        tuple(texts.get(c) or None for c in places),
+        tuple(facts.get(c, {}) for c in places),
     )

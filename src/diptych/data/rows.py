@@ -1,4 +1,6 @@
-"""Rows of a CSV, TSV, JSON Lines or Parquet file, column by column, and paths that stay below the folder they start from."""
+"""Rows of a CSV, TSV, JSON Lines or Parquet file, column by column, and paths that stay below the folder they start
+from.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 _MAX_LINE = 16 * 2**20  # characters of one JSON line
 
 
-def read_columns(path: str | os.PathLike[str], wanted: Callable[[str], bool] = lambda name: True) -> dict[str, list[Any]]:
+def read_columns(
+    path: str | os.PathLike[str], wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, list[Any]]:
     """Return the columns of a table, in the order of the file.
 
     Args:
@@ -23,8 +27,8 @@ def read_columns(path: str | os.PathLike[str], wanted: Callable[[str], bool] = l
         wanted: whether a column is read, by its name; default all.
 
     Returns:
-        Name -> N cells. Cells of CSV and TSV are stripped text, and "" where a row is short; other cells are what the file holds, None
-        where it holds nothing.
+        Name -> N cells. Cells of CSV and TSV are stripped text, and "" where a row is short; other cells are what the
+        file holds, None where it holds nothing.
 
     Raises:
         UsageError: no such file, or not a table.
@@ -41,14 +45,22 @@ def read_columns(path: str | os.PathLike[str], wanted: Callable[[str], bool] = l
             return _from_csv(table, "\t" if kind == ".tsv" else ",", wanted)
         if kind == ".jsonl":
             return _from_json_lines(table, wanted)
-    except (csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError) as error:  # pyarrow's are ValueError and OSError
+    except (
+        csv.Error,
+        UnicodeDecodeError,
+        ValueError,
+        OSError,
+        RecursionError,
+    ) as error:  # pyarrow's are ValueError and OSError
         refuse(table, error)
     raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
 
 
 def refuse(table: Path, error: Exception) -> NoReturn:
     """Raise the DataError of a table that cannot be read."""
-    raise DataError(f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet.") from error
+    raise DataError(
+        f"{table} cannot be read as a table ({str(error)[:120]}): save it again as UTF-8 CSV, TSV or Parquet."
+    ) from error
 
 
 def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
@@ -65,12 +77,16 @@ def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
     base = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(base, place))
     if "\0" in place or not path.startswith(os.path.join(base, "")):
-        raise DataError(f"{where} leads outside the table's folder ({place[:200]!r}): move the file, or allow outside paths.")
+        raise DataError(
+            f"{where} leads outside the table's folder ({place[:200]!r}): move the file, or allow outside paths."
+        )
     return path
 
 
 def all_inside(folder: str | os.PathLike[str], places: Sequence[str]) -> list[str]:
-    """Return the absolute paths of the cells of a column; raises DataError where one leads out of the folder or is empty."""
+    """Return the absolute paths of the cells of a column; raises DataError where one leads out of the folder or is
+    empty.
+    """
     paths = []
     for number, place in enumerate(places, 1):
         if not place:

@@ -13,8 +13,8 @@ def joined(description: str) -> str:
 
     Example:
         >>> [joined(d) for d in ("a small bird", "used for cooking", "has red feet", "may swim", "antennae", "canine teeth")]
-        ['which is a small bird', 'which is used for cooking', 'which has red feet', 'which may swim', 'which has antennae',
-        'which has canine teeth']
+        ['which is a small bird', 'which is used for cooking', 'which has red feet', 'which may swim', 'which has
+        antennae', 'which has canine teeth']
     """
     if _NOUNS.match(description):
         return f"which is {description}"

@@ -45,8 +45,8 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
         skip: leave out the first so many of each class's draw order (default 0).
 
     Returns:
-        (M,) positions, class by class in draw order. With one seed the 4-shot draw contains the 1-shot draw, and no class's draw
-        depends on the other classes.
+        (M,) positions, class by class in draw order. With one seed the 4-shot draw contains the 1-shot draw, and no
+        class's draw depends on the other classes.
 
     Raises:
         UsageError: fewer than one shot.
@@ -65,14 +65,15 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
 def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Draw:
     """Draw one few-shot run from a data set.
 
-    Measured on the test split, or on val where there is no test split. Choices are made on the val split; where it is missing, or is
-    itself what is measured, on train items that were not drawn. They are never made on what is measured.
+    Measured on the test split, or on val where there is no test split. Choices are made on the val split; where it is
+    missing, or is itself what is measured, on train items that were not drawn. They are never made on what is measured.
 
     Args:
         data: has a train split, and test or val.
         shots: train items a class.
         seed: integer from 0; take it from ``run.integer(purpose)``.
-        val: "coop" takes min(shots, 4) val items a class, as CoOp does (default); "full" takes all, as Tip-Adapter and GDA publish.
+        val: "coop" takes min(shots, 4) val items a class, as CoOp does (default); "full" takes all, as Tip-Adapter and
+            GDA publish.
 
     Raises:
         DataError: no train split, neither test nor val, or no train item left to choose on.
@@ -125,4 +126,7 @@ def of_classes(table: Table[Any], chosen: Sequence[int]) -> Table[Any]:
     position = {k: j for j, k in enumerate(chosen)}
     rows = [i for i, k in enumerate(labels.tolist()) if k in position]
     kept = table.take(rows)
-    return Table(kept.items, {**kept.columns, "label": Column("label", np.array([position[int(labels[i])] for i in rows], dtype=np.int64))})
+    return Table(
+        kept.items,
+        {**kept.columns, "label": Column("label", np.array([position[int(labels[i])] for i in rows], dtype=np.int64))},
+    )

@@ -58,7 +58,9 @@ class Stars:
     def key(self, index: int, /) -> str:
         """Return the hash of all that was observed."""
         star = self.stars[index]
-        parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)] + ([] if star.metadata is None else [star.metadata])
+        parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)] + (
+            [] if star.metadata is None else [star.metadata]
+        )
         held = f"{star.curve is not None}/{star.spectrum is not None}/{star.metadata is not None}"
         return hashlib.sha256(f"{held}/{array_key(*parts)}".encode()).hexdigest()
 
@@ -75,8 +77,8 @@ def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bo
         length: L.
 
     Returns:
-        Time in [0, 1], value, error, and two constants: log10 of the MAD, and the length in years where times are days. Padding is 0.
-        A MAD of 0 counts as 1: such a curve is flat.
+        Time in [0, 1], value, error, and two constants: log10 of the MAD, and the length in years where times are days.
+        Padding is 0. A MAD of 0 counts as 1: such a curve is flat.
 
     Raises:
         DataError: there is no measurement.
@@ -97,7 +99,8 @@ def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bo
 
 
 def window(curve: LightCurve, length: int, share: float) -> LightCurve:
-    """Return L measurements in a row, those that begin at a share in [0, 1) of the possible starts; shorter curves as they are.
+    """Return L measurements in a row, those that begin at a share in [0, 1) of the possible starts; shorter curves as
+    they are.
 
     For training: a window drawn anew in every epoch, where a test sees the middle.
     """
@@ -118,7 +121,8 @@ def one_band(curve: LightCurve, band: str | None = None) -> LightCurve:
 
 
 def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
-    """Return what an encoder sees of a spectrum: (3, W) value, error and the constant log10 of the MAD, on W wavelengths.
+    """Return what an encoder sees of a spectrum: (3, W) value, error and the constant log10 of the MAD, on W
+    wavelengths.
 
     Beyond its ends a spectrum is continued by its last value, as ``numpy.interp`` does.
 
@@ -134,13 +138,16 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
 
 
 def absolute_magnitude(magnitude: Array, parallax: Array) -> Array:
-    """Return M = m - 10 + 5 log10(parallax), the parallax in thousandths of a second of arc and taken as 1 where it is not above 0."""
+    """Return M = m - 10 + 5 log10(parallax), the parallax in thousandths of a second of arc and taken as 1 where it is
+    not above 0.
+    """
     out: Array = magnitude - 10 + 5 * np.log10(np.where(parallax > 0, parallax, 1.0))
     return out
 
 
 def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
-    """Return stars whose spectra are those of other stars, and whose metadata are those of yet others: the control of pairing.
+    """Return stars whose spectra are those of other stars, and whose metadata are those of yet others: the control of
+    pairing.
 
     Args:
         stars: N complete stars.
@@ -165,7 +172,9 @@ def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
 
 
 def _scaled(value: Array, error: Array, over: Array) -> tuple[Array, Array, float]:
-    """Return value and error over the MAD, which is taken over other values; the centre is the mean, as the authors have it."""
+    """Return value and error over the MAD, which is taken over other values; the centre is the mean, as the authors
+    have it.
+    """
     mad = float(np.median(np.abs(over - np.median(over)))) if len(over) else 0.0
     mad = mad if mad > 0 else 1.0
     return (value - value.mean()) / mad, error / mad, mad

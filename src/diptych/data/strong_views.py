@@ -23,7 +23,8 @@ class StrongRecipe(ViewRecipe):
 
     Args:
         scale, ratio, flip, draws: see ``ViewRecipe``.
-        jitter: probability of each colour jitter (brightness, contrast, saturation within 40 %, hue within a tenth of the circle).
+        jitter: probability of each colour jitter (brightness, contrast, saturation within 40 %, hue within a tenth of
+            the circle).
         tilt: probability of the perspective, whose corners move by up to a tenth of the side.
         blur: least and greatest standard deviation, in pixels.
 

@@ -18,22 +18,26 @@ PATH_COLUMNS = ("path", "filepath", "image", "image_path")
 LABEL_COLUMNS = ("class_name", "class", "label")
 
 
-def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False) -> LabelledData:
+def read_table(
+    path: str | os.PathLike[str], keys: FileKeys | None = None, *, allow_outside: bool = False
+) -> LabelledData:
     """Read a table with one picture a row.
 
-    Columns: path | filepath | image | image_path; optionally class_name | class | label (the first that is there); optionally
-    captions | caption | text | sentences | sentence | prompt (likewise: a text, or a list of texts in Parquet, maybe empty); optionally
-    split, with the names of ``class_folder``. Without a split column all rows form the split "test". Relative paths start at
-    the table's folder.
+    Columns: path | filepath | image | image_path; optionally class_name | class | label (the first that is there);
+        optionally
+    captions | caption | text | sentences | sentence | prompt (likewise: a text, or a list of texts in Parquet, maybe
+    empty); optionally split, with the names of ``class_folder``. Without a split column all rows form the split "test".
+    Relative paths start at the table's folder.
 
     Args:
         path: file that ends in .csv, .tsv (both UTF-8) or .parquet.
         keys: remembers content keys.
-        allow_outside: accept paths that lead out of the table's folder (default False: a table from elsewhere must not read your disk).
+        allow_outside: accept paths that lead out of the table's folder (default False: a table from elsewhere must not
+            read your disk).
 
     Returns:
-        Data whose classes are the label values: sorted as numbers where all are whole numbers, else as text. Splits have the columns
-        "label" and "captions" that the table allows.
+        Data whose classes are the label values: sorted as numbers where all are whole numbers, else as text. Splits
+        have the columns "label" and "captions" that the table allows.
 
     Raises:
         UsageError: no such file, or not a table.
@@ -57,7 +61,9 @@ def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, al
         if split.lower() not in SPLIT_NAMES:
             raise DataError(f"Row {number + 1} of {table} has the split {split!r}: use train, val or test.")
         texts = columns[said][number] if said else ()
-        rows.setdefault(SPLIT_NAMES[split.lower()], []).append((_resolved(place, table, number, allow_outside), label, texts))
+        rows.setdefault(SPLIT_NAMES[split.lower()], []).append(
+            (_resolved(place, table, number, allow_outside), label, texts)
+        )
     labels = {label for group in rows.values() for _, label, _ in group}
     classes = in_order(labels) if named else ()
     splits = {}
@@ -65,7 +71,9 @@ def read_table(path: str | os.PathLike[str], keys: FileKeys | None = None, *, al
         if split in rows:
             places, names, texts_of = zip(*rows[split], strict=True)
             own = {"label": label_column(names, classes)} if named else {}
-            splits[split] = Table(ImageFiles(places, keys), own | ({"captions": Column("captions", texts_of)} if said else {}))
+            splits[split] = Table(
+                ImageFiles(places, keys), own | ({"captions": Column("captions", texts_of)} if said else {})
+            )
     return LabelledData(table.stem, classes, splits)
 
 

@@ -28,8 +28,8 @@ def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str 
     """Read templates; "{c}" and "{class}" mean the same as "{}".
 
     Args:
-        source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list}; any other file with
-            one template a line (empty lines are passed over).
+        source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list};
+            any other file with one template a line (empty lines are passed over).
         dataset: which entry of {data set: list} to take; needed only where there are several.
 
     Returns:
@@ -53,7 +53,9 @@ def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str 
 def _from_json(value: object, source: str | os.PathLike[str], dataset: str | None) -> list[str]:
     if isinstance(value, dict):
         if dataset is None and len(value) != 1:
-            raise UsageError(f"{source} holds templates of several data sets: choose one of {', '.join(list(value)[:5])}.")
+            raise UsageError(
+                f"{source} holds templates of several data sets: choose one of {', '.join(list(value)[:5])}."
+            )
         if dataset is not None and dataset not in value:
             raise UsageError(f"{source} has no templates for {dataset!r}: choose one of {', '.join(list(value)[:5])}.")
         value = value[dataset] if dataset is not None else next(iter(value.values()))
@@ -65,5 +67,7 @@ def _from_json(value: object, source: str | os.PathLike[str], dataset: str | Non
 def _normalised(line: str) -> str:
     template = line.replace("{class}", "{}").replace("{c}", "{}")
     if template.count("{}") != 1:
-        raise UsageError(f"Template {line!r} must hold exactly one '{{}}', '{{c}}' or '{{class}}' where the class name goes.")
+        raise UsageError(
+            f"Template {line!r} must hold exactly one '{{}}', '{{c}}' or '{{class}}' where the class name goes."
+        )
     return template

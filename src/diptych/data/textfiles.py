@@ -28,7 +28,9 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
         raise UsageError(f"There is no file {file} with {what}: check the spelling, or give an absolute path.")
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise DataError(f"{file} has more than {MAX_BYTES // 2**20} MiB, too much for {what}: is it the right file?")
+            raise DataError(
+                f"{file} has more than {MAX_BYTES // 2**20} MiB, too much for {what}: is it the right file?"
+            )
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{file} is not UTF-8 text: save it again as UTF-8.") from None
@@ -41,4 +43,6 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
     try:
         return json.loads(read_text(path, what))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}): check it, or give a text file with one entry a line.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error}): check it, or give a text file with one entry a line."
+        ) from None

@@ -21,7 +21,8 @@ class TextLines:
     Args:
         path: the file.
         start: byte offset of the first line; must be the start of one.
-        stop: byte offset at which a shard ends: lines that begin there or later are not read. None: the end of the file.
+        stop: byte offset at which a shard ends: lines that begin there or later are not read. None: the end of the
+            file.
     """
 
     path: str
@@ -37,7 +38,9 @@ class TextLines:
                 if not line:
                     return
                 if len(line) > MAX_LINE:
-                    raise DataError(f"{self.path} has a line of more than {MAX_LINE:,} bytes at byte {position}: is it a text file?")
+                    raise DataError(
+                        f"{self.path} has a line of more than {MAX_LINE:,} bytes at byte {position}: is it a text file?"
+                    )
                 try:
                     text = line.decode("utf-8-sig" if position == 0 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError:
@@ -50,7 +53,9 @@ class TextLines:
         return replace(self, start=position)
 
     def shards(self, count: int) -> list[TextLines]:
-        """Return at most ``count`` streams of about equal size that hold the same lines at the same positions, each once."""
+        """Return at most ``count`` streams of about equal size that hold the same lines at the same positions, each
+        once.
+        """
         size = os.path.getsize(self.path) if self.stop is None else self.stop
         cuts = [self.start]
         with open(self.path, "rb") as file:

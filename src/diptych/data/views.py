@@ -26,8 +26,8 @@ class Box(NamedTuple):
 class ViewRecipe:
     """Random resized crop and mirror image.
 
-    Draw number d of a picture is fixed by (content key, recipe name, d): independent of run seed, batch and number of draws,
-    so that all seeds share one cache.
+    Draw number d of a picture is fixed by (content key, recipe name, d): independent of run seed, batch and number of
+    draws, so that all seeds share one cache.
 
     Args:
         scale: least and greatest share of the area that a view shows.
@@ -35,7 +35,8 @@ class ViewRecipe:
         flip: probability of the mirror image.
         draws: views per picture, A.
 
-    Source: Tip-Adapter (ECCV 2022), section 4.1 and its released settings; the crop is torchvision's ``RandomResizedCrop``.
+    Source: Tip-Adapter (ECCV 2022), section 4.1 and its released settings; the crop is torchvision's
+        ``RandomResizedCrop``.
     """
 
     scale: tuple[float, float] = (0.5, 1.0)
@@ -62,7 +63,9 @@ class ViewRecipe:
             A box inside the picture. Ten tries, then the largest middle cut of an allowed ratio, as in torchvision.
         """
         seed = int.from_bytes(hashlib.sha256(f"{key}/{self.name}/{draw}".encode()).digest()[:16], "big")
-        uniform = np.random.Generator(np.random.Philox(key=seed)).random  # raw doubles only: the stream that NumPy keeps stable
+        uniform = np.random.Generator(
+            np.random.Philox(key=seed)
+        ).random  # raw doubles only: the stream that NumPy keeps stable
         mirrored = bool(uniform() < self.flip)
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for _ in range(10):

@@ -31,7 +31,8 @@ class ClipEncoder:
 
     Args:
         image: encodes a frame.
-        frames: T, frames that are looked at: the middles of T equal segments of a clip. Shorter clips show frames twice.
+        frames: T, frames that are looked at: the middles of T equal segments of a clip. Shorter clips show frames
+            twice.
     """
 
     image: Encoder[Any]
@@ -54,7 +55,9 @@ class ClipEncoder:
         return hashlib.sha256(f"{self.image.fingerprint}/mean of {self.frames} frames".encode()).hexdigest()[:16]
 
     def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
-        """Return (B, T, 3, S, S) pixels of B clips, each a sequence of pictures or of float (3, S, S) tensors in [0, 1]."""
+        """Return (B, T, 3, S, S) pixels of B clips, each a sequence of pictures or of float (3, S, S) tensors in [0,
+        1].
+        """
         rows = [self.image.inputs([clip[i] for i in middles(len(clip), self.frames)], size) for clip in items]
         return torch.stack([row for row in rows if isinstance(row, Tensor)])
 
@@ -71,7 +74,8 @@ def each_frame(encode: Callable[[Tensor], Tensor], x: Inputs) -> Tensor:
 
 
 class ClipSpace(Backbone):
-    """A backbone that takes clips where it took photos: its "image" encoder is a ``ClipEncoder``, so every classifier works on clips.
+    """A backbone that takes clips where it took photos: its "image" encoder is a ``ClipEncoder``, so every classifier
+    works on clips.
 
     Args:
         base: the space of photos and texts.
@@ -82,7 +86,12 @@ class ClipSpace(Backbone):
     """
 
     def __init__(
-        self, base: Backbone, frames: int, image: Encoder[Any] | None = None, text: Encoder[Any] | None = None, name: str = "frames"
+        self,
+        base: Backbone,
+        frames: int,
+        image: Encoder[Any] | None = None,
+        text: Encoder[Any] | None = None,
+        name: str = "frames",
     ) -> None:
         self.base, self.frames, self._name = base, frames, name
         self._encoders = {"image": ClipEncoder(image or base.image, frames), "text": text or base.text}
@@ -117,7 +126,9 @@ class ClipSpace(Backbone):
             MissingHook: a clip is several passes through the image tower, and its own is none.
         """
         if modality == "image":
-            raise MissingHook(f"{self.spec.name} has no image tower: a clip is the mean of several frames. Use the tower of its base.")
+            raise MissingHook(
+                f"{self.spec.name} has no image tower: a clip is the mean of several frames. Use the tower of its base."
+            )
         return self.base.tower(modality)
 
 
@@ -191,7 +202,9 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     """
     edges = np.linspace(0, len(clip), frames + 1)
     within = torch.rand(frames, generator=g).numpy()
-    chosen = [clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges[:-1], edges[1:], within, strict=True)]
+    chosen = [
+        clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges[:-1], edges[1:], within, strict=True)
+    ]
     share, left, top, mirror = torch.rand(4, generator=g).tolist()
     crops = []
     for frame in chosen:

@@ -1,4 +1,6 @@
-"""Embedding of samples: each content key once, through the store, with decoding ahead of encoding. Torch only where torch encodes."""
+"""Embedding of samples: each content key once, through the store, with decoding ahead of encoding. Torch only where
+torch encodes.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from diptych.core.backbone import Encoder
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
-from diptych.features.layers import open_vectors
 from diptych.features.pipeline import Clock, Source, cores, encode
+from diptych.store.layers import open_vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +45,9 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Arrays:
-    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views; ``clock`` is what the stages took."""
+    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views; ``clock`` is what the stages
+    took.
+    """
 
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
@@ -57,8 +61,8 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
     Args:
         encoder: of any modality.
         items: N samples; those of equal key are encoded once.
-        run: batch size, threads (0 of both: automatic), precision, device, engine and cache folders; a cache folder that may not
-            be written is only read.
+        run: batch size, threads (0 of both: automatic), precision, device, engine and cache folders; a cache folder
+            that may not be written is only read.
         views: A random crops of each image instead of the image itself.
 
     Returns:
@@ -75,10 +79,13 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
     return result.values
 
 
-def embed_readable(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Embeddings:
+def embed_readable(
+    encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None
+) -> Embeddings:
     """Embed the items that can be read, and name the others. Arguments and errors (but UnreadableItem) as ``embed``.
 
-    ``run.tally`` counts vectors "cached" and "encoded", items "decoded" and "failed", and "text_us", microseconds spent on texts.
+    ``run.tally`` counts vectors "cached" and "encoded", items "decoded" and "failed", and "text_us", microseconds spent
+    on texts.
     """
     import torch
 
@@ -101,8 +108,9 @@ def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views:
 def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: int = 4096) -> Iterator[Arrays]:
     """Embed as ``embed_arrays`` does and yield ``size`` items at a time; ``kept`` are positions in ``items``.
 
-    All is encoded and stored before the first slice is read back, so decoding never waits between slices, and the vectors of one slice
-    are in memory, however many items there are (of all, where there is no cache folder to write to).
+    All is encoded and stored before the first slice is read back, so decoding never waits between slices, and the
+    vectors of one slice are in memory, however many items there are (of all, where there is no cache folder to write
+    to).
     """
     work = _Work(encoder, items, run, None)
     work.fill()
@@ -123,7 +131,9 @@ class _Work:
         self.keys = list(self._first)
         self._runner = run.engine.runner(encoder, run) if run.engine and self.keys else None
         if run.precision == "int8" and self._runner is None and self.keys:
-            raise UsageError("int8 runs on the CPU through an engine: use --device cpu and --engine auto, or --precision fast.")
+            raise UsageError(
+                "int8 runs on the CPU through an engine: use --device cpu and --engine auto, or --precision fast."
+            )
         self._vectors = open_vectors(run)
         draws = range(views.draws if views else 1)
         self._spaces = [self._vectors.space(space_facts(encoder, run, self._runner, views, draw)) for draw in draws]
@@ -142,12 +152,17 @@ class _Work:
         found = np.zeros(values.shape[:2], dtype=bool)
         for _ in range(_ROUNDS + 1):
             for draw, space in enumerate(self._spaces):
-                todo = [i for i in np.flatnonzero(~found[:, draw]).tolist() if self.keys[numbers[i]] not in self._source.broken]
+                todo = [
+                    i
+                    for i in np.flatnonzero(~found[:, draw]).tolist()
+                    if self.keys[numbers[i]] not in self._source.broken
+                ]
                 values[todo, draw], found[todo, draw] = self._vectors.get(space, [self.keys[numbers[i]] for i in todo])
             if not self._encode(numbers, found):
                 return values
         raise DamagedStore(
-            f"The embedding cache {self.run.cache} loses what is written to it: check the disk, or name another cache folder."
+            f"The embedding cache {self.run.cache} loses what is written to it: check the disk, or name another cache "
+            f"folder."
         )
 
     def _encode(self, numbers: Sequence[int], found: NDArray[np.bool_]) -> bool:
@@ -158,10 +173,15 @@ class _Work:
         known, broken = self._vectors.failures(self._spaces[0]), self._source.broken
         keys = [self.keys[i] for i in numbers]
         self._source.try_again([k for i, k in enumerate(keys) if not found[i].all() and k in known and k not in broken])
-        missing = [[k for i, k in enumerate(keys) if not found[i, d] and k not in broken] for d in range(len(self._spaces))]
+        missing = [
+            [k for i, k in enumerate(keys) if not found[i, d] and k not in broken] for d in range(len(self._spaces))
+        ]
         if not any(missing):
             return False
-        plans = [self._vectors.plan(s, m, size=self.run.batch, within=self._first) for s, m in zip(self._spaces, missing, strict=True)]
+        plans = [
+            self._vectors.plan(s, m, size=self.run.batch, within=self._first)
+            for s, m in zip(self._spaces, missing, strict=True)
+        ]
         encode(self._source, plans, self._spaces, self._vectors, self.run, self._runner)
         return True
 
@@ -175,7 +195,9 @@ class _Work:
         kept = np.asarray([i for i in rows if i not in failed], dtype=np.int64)
         order = np.searchsorted(np.asarray(numbers, dtype=np.int64), [self.place[int(i)] for i in kept])
         whole = len(order) == len(values) and bool((order == np.arange(len(order))).all())
-        return Arrays(values if whole else values[order], kept, tuple(failed[i] for i in sorted(failed)), self._source.clock)
+        return Arrays(
+            values if whole else values[order], kept, tuple(failed[i] for i in sorted(failed)), self._source.clock
+        )
 
 
 def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
@@ -186,7 +208,10 @@ def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
     if run.decode not in ("exact", "draft"):
         raise UsageError(f"The decode {run.decode!r} is unknown: use 'exact' or 'draft'.")
     if run.batch < 0 or run.workers < 0:
-        raise UsageError(f"A batch holds at least 1 item and a thread decodes, not {run.batch} and {run.workers}: 0 of both is automatic.")
+        raise UsageError(
+            f"A batch holds at least 1 item and a thread decodes, not {run.batch} and {run.workers}: 0 of both is "
+            f"automatic."
+        )
 
 
 def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem], dict[int, int]]:
@@ -208,7 +233,9 @@ def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem
 def space_facts(
     encoder: Encoder[Any], run: Run, runner: Runner | None = None, views: ViewRecipe | None = None, draw: int = 0
 ) -> dict[str, Any]:
-    """Return all that decides a vector besides the item; its hash is the space of the store. Other runtimes round otherwise than torch."""
+    """Return all that decides a vector besides the item; its hash is the space of the store. Other runtimes round
+    otherwise than torch.
+    """
     return {
         "encoder": encoder.fingerprint,
         "modality": encoder.modality,

@@ -2,8 +2,9 @@
 
     encode(x) = head( trunk(x) ),   trunk: the backbone up to its pooled vector, without gradient;   head: what learns
 
-``Headed`` trains the backbone's own heads and gives a backbone back; ``features.fresh`` makes a new joint space over the same trunks.
-Both read items that are trunk vectors already (``on_trunks``), and pictures and texts, which they send through the trunk themselves.
+``Headed`` trains the backbone's own heads and gives a backbone back; ``features.fresh`` makes a new joint space over
+the same trunks. Both read items that are trunk vectors already (``on_trunks``), and pictures and texts, which they send
+through the trunk themselves.
 """
 
 from __future__ import annotations
@@ -149,12 +150,18 @@ class HeadSpace(Backbone):
     """
 
     def __init__(
-        self, trunks: Mapping[str, Trunk], memory: Memory, spec: Spec, weights: str, heads: Mapping[str, Callable[[Tensor], Tensor]]
+        self,
+        trunks: Mapping[str, Trunk],
+        memory: Memory,
+        spec: Spec,
+        weights: str,
+        heads: Mapping[str, Callable[[Tensor], Tensor]],
     ) -> None:
         self.trunks, self.memory, self._spec = trunks, memory, spec
         reads = {"image": self._pictures, "text": memory.read}
         self._encoders: dict[str, Encoder[Any]] = {
-            m: HeadEncoder(m, spec.dim, f"{trunks[m].fingerprint}+{weights}", reads[m], heads[m]) for m in ("image", "text")
+            m: HeadEncoder(m, spec.dim, f"{trunks[m].fingerprint}+{weights}", reads[m], heads[m])
+            for m in ("image", "text")
         }
 
     @property
@@ -185,11 +192,15 @@ class Headed(HeadSpace):
         trunks, memory: as for ``HeadSpace``; None: those of ``whole``.
     """
 
-    def __init__(self, whole: Backbone, trunks: Mapping[str, Trunk] | None = None, memory: Memory | None = None) -> None:
+    def __init__(
+        self, whole: Backbone, trunks: Mapping[str, Trunk] | None = None, memory: Memory | None = None
+    ) -> None:
         self.whole = whole
         trunks = trunks or {m: Trunk.of(whole, m) for m in ("image", "text")}
         memory = memory or Memory(trunks["text"])
-        super().__init__(trunks, memory, whole.spec, whole.fingerprint, {m: _own_head(whole, m) for m in ("image", "text")})
+        super().__init__(
+            trunks, memory, whole.spec, whole.fingerprint, {m: _own_head(whole, m) for m in ("image", "text")}
+        )
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return the backbone's scale and bias."""
@@ -249,7 +260,8 @@ def head_names(space: Backbone) -> frozenset[str]:
 
 
 def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
-    """Return the table with trunk vectors in place of its pictures; the texts of its column "captions" are learnt on the way.
+    """Return the table with trunk vectors in place of its pictures; the texts of its column "captions" are learnt on
+    the way.
 
     Args:
         space: whose trunks.
@@ -258,5 +270,7 @@ def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
     """
     items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
     if "captions" in table.columns:
-        space.memory.learn([t for own in table.columns["captions"].values for t in ([own] if isinstance(own, str) else own)], run)
+        space.memory.learn(
+            [t for own in table.columns["captions"].values for t in ([own] if isinstance(own, str) else own)], run
+        )
     return Table(items, table.columns)

@@ -1,4 +1,6 @@
-"""Class heads on disk: one unit vector a class, by the hash of its prompts, so that a known class costs one row. No torch."""
+"""Class heads on disk: one unit vector a class, by the hash of its prompts, so that a known class costs one row. No
+torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from diptych.core.backbone import Encoder
 from diptych.core.run import Run
 from diptych.features.embed import space_facts
-from diptych.features.layers import open_vectors
+from diptych.store.layers import open_vectors
 
 _SIZE = 4096  # classes a batch: rows do not depend on each other, so the size is free
 

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.data import Texts
 from diptych.core.errors import UsageError
+from diptych.core.method import Scores
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.head_cache import read_head, write_head
@@ -20,8 +21,8 @@ def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) ->
     """Return one unit vector a class: w_k = normalise(mean over m of normalise(text(p_km))).
 
     Args:
-        backbone: whose text encoder embeds the prompts; every distinct sentence is encoded once and cached by its hash, and
-            every class by the hash of its prompts.
+        backbone: whose text encoder embeds the prompts; every distinct sentence is encoded once and cached by its hash,
+            and every class by the hash of its prompts.
         prompts: K lists of prompts, each of any length from 1; a doubled prompt counts twice in its mean.
         run: batch size, device and cache folder.
 
@@ -34,7 +35,9 @@ def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) ->
     Source: Radford et al., 2021, section 3.1.4 (ensembling over the embedding space, not over probabilities).
     """
     if not prompts or not all(prompts):
-        raise UsageError("Every class needs at least one prompt, and there must be a class: check the names and templates.")
+        raise UsageError(
+            "Every class needs at least one prompt, and there must be a class: check the names and templates."
+        )
     known = read_head(backbone.text, prompts, run)
     if known is not None:
         return torch.from_numpy(known)
@@ -59,3 +62,12 @@ def logits(backbone: Backbone, x: Tensor, head: Tensor) -> Tensor:
     """
     scale, bias = (t.detach().to(x) for t in backbone.scale("image", "text"))
     return scale * (x @ head.to(x).T) + bias
+
+
+def logits_of(scores: Scores, backbone: Backbone) -> Tensor:
+    """Return (N, K) logits: cosines are scaled by the backbone, classes that are no candidates get -inf."""
+    values = scores.values.float()
+    if scores.kind == "cosine":
+        scale, bias = backbone.scale()
+        values = scale.detach() * values + bias.detach()
+    return values if scores.candidates is None else values.masked_fill(~scores.candidates, float("-inf"))

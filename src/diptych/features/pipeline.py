@@ -1,4 +1,6 @@
-"""Decoding ahead of encoding: threads decode and resize the next batches while one is encoded and written. Torch only where it encodes."""
+"""Decoding ahead of encoding: threads decode and resize the next batches while one is encoded and written. Torch only
+where it encodes.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from diptych.core.data import Samples
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run, Runner
 from diptych.data.images import drafts
-from diptych.features.layers import Vectors
-from diptych.features.plans import Batch
+from diptych.store.layers import Vectors
+from diptych.store.plans import Batch
 
 if TYPE_CHECKING:
     from diptych.data.views import ViewRecipe
@@ -53,11 +55,17 @@ class Clock:
 class Source:
     """Decodes items by key, in any thread, and turns a batch of them into model inputs.
 
-    Images become tensors of the tower's size in the thread that decodes them, so that at most ``workers`` full-size images are alive.
+    Images become tensors of the tower's size in the thread that decodes them, so that at most ``workers`` full-size
+    images are alive.
     """
 
     def __init__(
-        self, encoder: Encoder[Any], items: Samples[Any], first: Mapping[str, int], views: ViewRecipe | None, drafted: bool
+        self,
+        encoder: Encoder[Any],
+        items: Samples[Any],
+        first: Mapping[str, int],
+        views: ViewRecipe | None,
+        drafted: bool,
     ) -> None:
         self.encoder, self._items, self._first, self._views = encoder, items, first, views
         self._drafts = partial(drafts, DRAFT * (encoder.size or 0)) if drafted else contextlib.nullcontext
@@ -73,7 +81,9 @@ class Source:
                 self.broken[key] = error
 
     def read(self, key: str, draws: Sequence[int]) -> Any:
-        """Return the item as {draw: uint8 (S, S, 3)}, as inputs of one, or as itself; or the error why it cannot be read."""
+        """Return the item as {draw: uint8 (S, S, 3)}, as inputs of one, or as itself; or the error why it cannot be
+        read.
+        """
         start = time.perf_counter()
         with self._drafts():
             try:
@@ -108,7 +118,12 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def encode(
-    source: Source, plans: Sequence[Sequence[Batch]], spaces: Sequence[str], vectors: Vectors, run: Run, runner: Runner | None
+    source: Source,
+    plans: Sequence[Sequence[Batch]],
+    spaces: Sequence[str],
+    vectors: Vectors,
+    run: Run,
+    runner: Runner | None,
 ) -> None:
     """Encode planned batches; batches of equal members in several draws are decoded together."""
     jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
@@ -132,7 +147,9 @@ def encode(
             for draw, batch in parts:
                 start = time.perf_counter()
                 rows = (
-                    _rows(source.encoder, source.inputs(good, draw), run, runner) if good else np.zeros((0, source.encoder.dim), np.float32)
+                    _rows(source.encoder, source.inputs(good, draw), run, runner)
+                    if good
+                    else np.zeros((0, source.encoder.dim), np.float32)
                 )
                 seconds = time.perf_counter() - start
                 source.clock.encode[len(good)] = min(seconds, source.clock.encode.get(len(good), math.inf))
@@ -147,9 +164,13 @@ def _title(encoder: Encoder[Any], run: Run, runner: Runner | None) -> str:
 
 
 def _read_ahead(
-    jobs: Iterable[tuple[tuple[str, ...], list[tuple[int, Batch]]]], read: Callable[[str, Sequence[int]], Any], workers: int
+    jobs: Iterable[tuple[tuple[str, ...], list[tuple[int, Batch]]]],
+    read: Callable[[str, Sequence[int]], Any],
+    workers: int,
 ) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Any]]]:
-    """Yield jobs with their items read, in order, keeping ``_AHEAD`` jobs, or two items a thread, in the hands of the threads."""
+    """Yield jobs with their items read, in order, keeping ``_AHEAD`` jobs, or two items a thread, in the hands of the
+    threads.
+    """
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
     waiting: deque[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Future[Any]]]] = deque()
     try:

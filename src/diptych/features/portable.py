@@ -1,7 +1,7 @@
 """Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
 
-A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen dataclasses of such,
-and spaces (the backbone), which are not written but named: whoever loads brings the same one.
+A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen
+dataclasses of such, and spaces (the backbone), which are not written but named: whoever loads brings the same one.
 """
 
 from __future__ import annotations
@@ -87,13 +87,16 @@ def load(folder: Path, kit: Kit) -> Any:
     facts = _read(folder / _JSON)
     if facts.get("schema") != SCHEMA:
         raise UsageError(
-            f"{folder} has schema {facts.get('schema')}, and this version reads {SCHEMA}: fit again, or use the version that wrote it."
+            f"{folder} has schema {facts.get('schema')}, and this version reads {SCHEMA}: fit again, or use the "
+            f"version that wrote it."
         )
     try:
         spaces = {name: _matching(kit, stated, folder) for name, stated in facts["spaces"].items()}
         return _unpack(facts["fitted"], _read_tensors(folder, facts), spaces, folder)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise DataError(f"{folder / _JSON} is not the description of a fitted object: fit again and save anew.") from error
+        raise DataError(
+            f"{folder / _JSON} is not the description of a fitted object: fit again and save anew."
+        ) from error
 
 
 def checksum(folder: Path) -> str:
@@ -129,10 +132,15 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
         return {"dict": {k: _pack(v, f"{where}.{k}", tensors, spaces) for k, v in value.items()}}
     if _is_frozen(type(value)):
-        fields = {f.name: _pack(getattr(value, f.name), f"{where}.{f.name}", tensors, spaces) for f in dataclasses.fields(value) if f.init}
+        fields = {
+            f.name: _pack(getattr(value, f.name), f"{where}.{f.name}", tensors, spaces)
+            for f in dataclasses.fields(value)
+            if f.init
+        }
         return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": fields}
     raise UsageError(
-        f"{where} is a {type(value).__name__}, which cannot be saved: hold tensors, plain values or frozen dataclasses of them."
+        f"{where} is a {type(value).__name__}, which cannot be saved: hold tensors, plain values or frozen "
+        f"dataclasses of them."
     )
 
 
@@ -144,7 +152,8 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Spa
         wanted, given = {f.name for f in dataclasses.fields(kind) if f.init}, set(packed["fields"])
         if wanted != given:
             raise DataError(
-                f"{folder}: fields of {kind.__name__} differ: {', '.join(sorted(wanted ^ given))}; use the version that wrote it."
+                f"{folder}: fields of {kind.__name__} differ: {', '.join(sorted(wanted ^ given))}; use the version "
+                f"that wrote it."
             )
         return kind(**{name: _unpack(v, tensors, spaces, folder) for name, v in packed["fields"].items()})
     ((sort, held),) = packed.items()
@@ -165,7 +174,9 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Spa
 
 
 def _class(name: str, folder: Path) -> type[Any]:
-    """Return a frozen dataclass of diptych, or of a module that an installed package declares under ``diptych.methods``."""
+    """Return a frozen dataclass of diptych, or of a module that an installed package declares under
+    ``diptych.methods``.
+    """
     if _NAME.fullmatch(name):
         module, _, attribute = name.partition(":")
         outside = {point.module for point in importlib.metadata.entry_points(group="diptych.methods")}
@@ -177,14 +188,17 @@ def _class(name: str, folder: Path) -> type[Any]:
             if isinstance(kind, type) and kind.__module__ == module and _is_frozen(kind):
                 return kind
     raise DataError(
-        f"{folder} names the class {name!r}, which is no fitted class of diptych or of an installed method: install its package."
+        f"{folder} names the class {name!r}, which is no fitted class of diptych or of an installed method: install "
+        f"its package."
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is larger than {_LARGEST // 2**20} MB, so it is no description of a fitted object.")
+            raise DataError(
+                f"{path} is larger than {_LARGEST // 2**20} MB, so it is no description of a fitted object."
+            )
         facts = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: name a folder that diptych saved.") from error

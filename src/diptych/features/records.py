@@ -27,7 +27,9 @@ def pooled(image: Tensor, text: Tensor, weight: float = 0.5) -> Tensor:
     """
     x, t = normalize(image, dim=-1), normalize(text, dim=-1)
     alone = (x.norm(dim=-1, keepdim=True) == 0) | (t.norm(dim=-1, keepdim=True) == 0)
-    return normalize(torch.where(alone, x + t, weight * x + (1 - weight) * t), dim=-1)  # whatever the weight, one alone is that one
+    return normalize(
+        torch.where(alone, x + t, weight * x + (1 - weight) * t), dim=-1
+    )  # whatever the weight, one alone is that one
 
 
 def modality_embeddings(backbone: Backbone, records: Samples[Any], run: Run) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,9 @@ def modality_embeddings(backbone: Backbone, records: Samples[Any], run: Run) -> 
         raise DataError(f"Record {records.name(min(empty))} has neither a picture nor a text: leave it out.")
     for modality, part in parts.items():
         out = torch.zeros(len(records), backbone.encoders[modality].dim)
-        out[torch.tensor(part.rows, dtype=torch.int64)] = normalize(embed(backbone.encoders[modality], part, run), dim=-1)
+        out[torch.tensor(part.rows, dtype=torch.int64)] = normalize(
+            embed(backbone.encoders[modality], part, run), dim=-1
+        )
         made.append(out)
     return made[0], made[1]
 

@@ -1,4 +1,6 @@
-"""What an image encoder sees before its projection to the joint space: wider, and often better for telling pictures apart."""
+"""What an image encoder sees before its projection to the joint space: wider, and often better for telling pictures
+apart.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Unprojected(SameInputs):
             device = next(backbone.module().parameters()).device
             with torch.no_grad():
                 side = backbone.image.size or 32
-                return cls(backbone, dense.pool(dense.maps(torch.zeros(1, 3, side, side, device=device))[-1]).shape[-1], False)
+                return cls(
+                    backbone, dense.pool(dense.maps(torch.zeros(1, 3, side, side, device=device))[-1]).shape[-1], False
+                )
 
     @property
     def fingerprint(self) -> str:

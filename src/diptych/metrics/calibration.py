@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, UsageError
 
 
-def expected_calibration_error(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], bins: int = 15) -> float:
+def expected_calibration_error(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], bins: int = 15
+) -> float:
     """Return the gap between confidence and accuracy, averaged over bins of confidence. Lower is better, in [0, 1].
 
         ECE = sum over bins m of  |B_m| / N  |accuracy(B_m) - confidence(B_m)|
@@ -25,19 +27,28 @@ def expected_calibration_error(probabilities: NDArray[np.floating[Any]], labels:
 
     Raises:
         UsageError: bins is below 1.
-        DataError: sizes do not fit, a label is no class position, or a row is no distribution (cosines and logits are none).
+        DataError: sizes do not fit, a label is no class position, or a row is no distribution (cosines and logits are
+            none).
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), equation 3.
     """
     if bins < 1:
         raise UsageError(f"bins must be at least 1, and is {bins}.")
     if probabilities.ndim != 2 or labels.shape != (len(probabilities),) or probabilities.size == 0:
-        raise DataError(f"Probabilities must be (items, classes) and labels (items,), and are {probabilities.shape} and {labels.shape}.")
+        raise DataError(
+            f"Probabilities must be (items, classes) and labels (items,), and are {probabilities.shape} and "
+            f"{labels.shape}."
+        )
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise DataError(f"Labels must be class positions 0 to {probabilities.shape[1] - 1}, and run from {labels.min()} to {labels.max()}.")
+        raise DataError(
+            f"Labels must be class positions 0 to {probabilities.shape[1] - 1}, and run from {labels.min()} to "
+            f"{labels.max()}."
+        )
     p = probabilities.astype(np.float64)
     if not (np.all(p >= 0) and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
-        raise DataError("Rows must be probabilities that sum to 1: take the softmax of logits first; cosines have no calibration.")
+        raise DataError(
+            "Rows must be probabilities that sum to 1: take the softmax of logits first; cosines have no calibration."
+        )
     confidence = p.max(axis=1)
     gap = (p.argmax(axis=1) == labels) - confidence
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -49,7 +60,8 @@ WARMEST = 1e3
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """Return the temperature T that makes softmax(logits / T) likeliest: above 1 where the model was too sure. It changes no ranks.
+    """Return the temperature T that makes softmax(logits / T) likeliest: above 1 where the model was too sure. It
+    changes no ranks.
 
         T = argmin of  - mean over items of  log softmax(logits / T)[own class]
 
@@ -68,10 +80,16 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
     Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), section 4.2.
     """
     if logits.ndim != 2 or labels.shape != (len(logits),) or np.isnan(logits).any():
-        raise DataError(f"Logits must be (items, classes) without NaN and labels (items,), and are {logits.shape} and {labels.shape}.")
+        raise DataError(
+            f"Logits must be (items, classes) without NaN and labels (items,), and are {logits.shape} and "
+            f"{labels.shape}."
+        )
     known = np.isfinite(logits[np.arange(len(logits)), labels])
     if not known.any():
-        raise DataError("No calibration item has its true class among the candidates, so no temperature can be fitted: give more items.")
+        raise DataError(
+            "No calibration item has its true class among the candidates, so no temperature can be fitted: give more "
+            "items."
+        )
     z, y = logits[known].astype(np.float64), labels[known]
     rows = np.arange(len(y))
 

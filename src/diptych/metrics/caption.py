@@ -1,8 +1,8 @@
 """Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore over embeddings. All are better when higher.
 
-Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as coco-caption drops it after its tokeniser. That
-tokeniser is the Java program of the Penn Treebank and parts a few words otherwise (contractions), so a score may differ from coco-caption's
-in the third digit; on the same tokens they agree.
+Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as coco-caption drops it after its
+tokeniser. That tokeniser is the Java program of the Penn Treebank and parts a few words otherwise (contractions), so a
+score may differ from coco-caption's in the third digit; on the same tokens they agree.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def tokens(text: str) -> list[str]:
 
 
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4) -> float:
-    """Return corpus BLEU-n in [0, 1]: clipped n-gram precisions over all candidates, their geometric mean, times the brevity penalty.
+    """Return corpus BLEU-n in [0, 1]: clipped n-gram precisions over all candidates, their geometric mean, times the
+    brevity penalty.
 
         BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n);   c: words of all candidates, r: of the references closest in length
 
@@ -93,7 +94,8 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
 
         g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items: log(N) - log(max(1, items whose references
                   hold it))
-        CIDEr-D = 10 / n sum_k mean over references s of [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) . g_k(s)
+        CIDEr-D = 10 / n sum_k mean over references s of [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) .
+        g_k(s)
                   / (|g_k(c)| |g_k(s)|) ]
 
     Scores of different item sets do not compare: the idf is the set's own. With one item the idf, and the score, is 0.
@@ -113,7 +115,10 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
     holding = [Counter(g for refs in others for g in {g for r in refs for g in _grams(r, k)}) for k in range(1, n + 1)]
 
     def weighted(words: Sequence[str], k: int) -> dict[tuple[str, ...], float]:
-        return {g: count * (math.log(len(own)) - math.log(max(1, holding[k - 1][g]))) for g, count in _grams(words, k).items()}
+        return {
+            g: count * (math.log(len(own)) - math.log(max(1, holding[k - 1][g])))
+            for g, count in _grams(words, k).items()
+        }
 
     found = []
     for words, refs in zip(own, others, strict=True):
@@ -129,7 +134,8 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
 
 
 def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -> Floats:
-    """Return CLIPScore of each pair, (N,) in [0, weight]: weight max(cos, 0). The embeddings must not be the captioner's own backbone's.
+    """Return CLIPScore of each pair, (N,) in [0, weight]: weight max(cos, 0). The embeddings must not be the
+    captioner's own backbone's.
 
     Args:
         images: (N, D) embeddings of the judge, any length.
@@ -149,9 +155,14 @@ def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -
     return scores
 
 
-def _tokenised(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[list[str]], list[list[list[str]]]]:
+def _tokenised(
+    candidates: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[list[str]], list[list[list[str]]]]:
     if len(candidates) != len(references) or not len(candidates) or not all(references):
-        raise DataError(f"{len(candidates)} captions need as many lists of at least one reference, and there are {len(references)} lists.")
+        raise DataError(
+            f"{len(candidates)} captions need as many lists of at least one reference, and there are "
+            f"{len(references)} lists."
+        )
     return [tokens(c) for c in candidates], [[tokens(r) for r in own] for own in references]
 
 

@@ -80,10 +80,12 @@ def mean_per_class_recall(scores: Array, labels: Labels) -> float:
 
 
 def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:
-    """Return the mean of ``-log p(own class)``, in nats. Lower is better, from 0; infinite where a true class got probability 0.
+    """Return the mean of ``-log p(own class)``, in nats. Lower is better, from 0; infinite where a true class got
+    probability 0.
 
     Args:
-        log_probabilities: (N, K), each row a log-softmax: logs, because a probability may round to 0 where its log does not.
+        log_probabilities: (N, K), each row a log-softmax: logs, because a probability may round to 0 where its log does
+            not.
         labels: (N,) class positions.
 
     Returns:
@@ -96,20 +98,25 @@ def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:
     with np.errstate(over="ignore"):
         sums = np.exp(log_probabilities.astype(np.float64)).sum(axis=1)
     if not np.allclose(sums, 1, atol=1e-3):
-        raise DataError("Log-probabilities of a row must sum to probability 1: give the log-softmax of logits, not logits or cosines.")
+        raise DataError(
+            "Log-probabilities of a row must sum to probability 1: give the log-softmax of logits, not logits or "
+            "cosines."
+        )
     own = np.take_along_axis(log_probabilities, labels[:, None], axis=1).astype(np.float64)
     return max(0.0, float(-own.mean()))
 
 
 def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
-    """Return the average precision of every class over the items, averaged over all classes. Higher is better, in [0, 1].
+    """Return the average precision of every class over the items, averaged over all classes. Higher is better, in [0,
+    1].
 
     Args:
         scores: (N, K), higher is better.
         targets: (N, K), 1 or True where the class is in the picture.
 
     Returns:
-        The mean over all K classes. Tied items keep their order; a class without positives counts 0, as in CLIP_benchmark.
+        The mean over all K classes. Tied items keep their order; a class without positives counts 0, as in
+        CLIP_benchmark.
 
     Raises:
         DataError: sizes differ, there is no item, or a score is NaN.
@@ -117,7 +124,9 @@ def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
     Source: ``mean_average_precision`` of CLIP_benchmark (multi-label classification).
     """
     if scores.shape != targets.shape or scores.ndim != 2 or scores.size == 0:
-        raise DataError(f"Scores {scores.shape} and targets {targets.shape} must both be (items, classes), with at least one item.")
+        raise DataError(
+            f"Scores {scores.shape} and targets {targets.shape} must both be (items, classes), with at least one item."
+        )
     _refuse_nan(scores)
     order = np.argsort(-scores, axis=0, kind="stable")
     sorted_targets = np.take_along_axis(targets.astype(bool), order, axis=0)
@@ -129,10 +138,13 @@ def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
 def _check(scores: Array, labels: Labels) -> None:
     if scores.ndim != 2 or labels.shape != (len(scores),) or scores.size == 0:
         raise DataError(
-            f"Scores must be (items, classes) and labels (items,), with at least one item, and are {scores.shape} and {labels.shape}."
+            f"Scores must be (items, classes) and labels (items,), with at least one item, and are {scores.shape} and "
+            f"{labels.shape}."
         )
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
-        raise DataError(f"Labels must be class positions 0 to {scores.shape[1] - 1}, and run from {labels.min()} to {labels.max()}.")
+        raise DataError(
+            f"Labels must be class positions 0 to {scores.shape[1] - 1}, and run from {labels.min()} to {labels.max()}."
+        )
     _refuse_nan(scores)
 
 

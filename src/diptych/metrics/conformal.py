@@ -1,7 +1,7 @@
 """Thresholds with a promise: sets that hold the true class, and an "unknown" that known classes rarely get.
 
-All promises are about new items that are exchangeable with the calibration items (same kind of pictures, none used to fit or choose),
-averaged over draws of both; they say nothing about a single class or a shifted camera.
+All promises are about new items that are exchangeable with the calibration items (same kind of pictures, none used to
+fit or choose), averaged over draws of both; they say nothing about a single class or a shifted camera.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ LEAST = 10
 
 
 def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
-    """Return the probability from which on a class enters the set, so that sets hold the true class in a share ``level`` of items.
+    """Return the probability from which on a class enters the set, so that sets hold the true class in a share
+    ``level`` of items.
 
         t = the i-th smallest probability of the true class,  i = floor((n + 1) (1 - level))
 
@@ -28,7 +29,8 @@ def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
         level: wanted coverage, in (0, 1).
 
     Returns:
-        The threshold: a class is in the set when its probability is at least t. -inf (all classes) where n is too small for the level.
+        The threshold: a class is in the set when its probability is at least t. -inf (all classes) where n is too small
+        for the level.
 
     Raises:
         UsageError: level outside (0, 1).
@@ -41,7 +43,9 @@ def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
     return _smallest(own, 1 - level, -math.inf)
 
 
-def class_thresholds(own: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int, level: float) -> NDArray[np.float64]:
+def class_thresholds(
+    own: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int, level: float
+) -> NDArray[np.float64]:
     """Return a threshold for each class: its own where it has enough calibration items, else the common one.
 
     Args:
@@ -66,7 +70,8 @@ def class_thresholds(own: NDArray[np.floating[Any]], labels: NDArray[np.integer[
 
 
 def unknown_threshold(confidence: NDArray[np.floating[Any]], rate: float) -> float:
-    """Return the confidence below which an item is called unknown, so that known items get that answer in a share ``rate`` at most.
+    """Return the confidence below which an item is called unknown, so that known items get that answer in a share
+    ``rate`` at most.
 
     Args:
         confidence: (n,) of calibration items, all of known classes.
@@ -83,7 +88,9 @@ def unknown_threshold(confidence: NDArray[np.floating[Any]], rate: float) -> flo
         raise UsageError(f"The rate of false unknowns is a share in (0, 1), such as 0.05, not {rate}.")
     if math.floor((len(confidence) + 1) * rate + 1e-9) < 1:
         need = math.ceil(1 / rate - 1 - 1e-9)
-        raise UsageError(f"{len(confidence)} calibration items cannot promise a false-alarm rate of {rate}: it takes {need} or more.")
+        raise UsageError(
+            f"{len(confidence)} calibration items cannot promise a false-alarm rate of {rate}: it takes {need} or more."
+        )
     return _smallest(confidence, rate, -math.inf)
 
 

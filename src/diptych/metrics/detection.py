@@ -1,4 +1,5 @@
-"""Detection of anomalies: how images and pixels rank, how regions are covered, and where to put a threshold. NumPy in, fractions out.
+"""Detection of anomalies: how images and pixels rank, how regions are covered, and where to put a threshold. NumPy in,
+fractions out.
 
 AUROC = P(an anomalous score > a normal score) + P(they are equal) / 2
 AP    = sum over thresholds t of (R_t - R_{t-1}) P_t                          R, P: recall and precision of "score >= t"
@@ -37,7 +38,8 @@ def auroc(scores: Scores, labels: Marks) -> float:
 
 
 def average_precision(scores: Scores, labels: Marks) -> float:
-    """Return the average precision, without interpolation. Higher is better, in [0, 1]; chance is the share of anomalous items.
+    """Return the average precision, without interpolation. Higher is better, in [0, 1]; chance is the share of
+    anomalous items.
 
     Args:
         scores: (N,), higher is more anomalous.
@@ -55,8 +57,8 @@ def average_precision(scores: Scores, labels: Marks) -> float:
 def per_region_overlap(maps: Scores, masks: Marks, *, limit: float = 0.3) -> float:
     """Return PRO, the mean overlap of regions integrated up to a false-positive rate. Higher is better, in [0, 1].
 
-    Regions are 8-connected, over all images together, and each counts alike, however small. Every distinct score is a threshold; the
-    field's code takes 200. Chance is ``limit`` / 2.
+    Regions are 8-connected, over all images together, and each counts alike, however small. Every distinct score is a
+    threshold; the field's code takes 200. Chance is ``limit`` / 2.
 
     Args:
         maps: (N, H, W), higher is more anomalous.
@@ -92,8 +94,8 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
 
         t = the ceil((n + 1)(1 - rate))-th smallest of n normal scores;    flagged is score > t
 
-    The promise holds on average over draws of these n items, whatever their law, if new normal ones come from the same (split conformal
-    prediction). Fewer than 1 / rate - 1 items cannot hold it.
+    The promise holds on average over draws of these n items, whatever their law, if new normal ones come from the same
+    (split conformal prediction). Fewer than 1 / rate - 1 items cannot hold it.
 
     Args:
         normal: (n,) scores of normal items that ``fit`` did not see.
@@ -113,13 +115,15 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
     if rank > n:
         least = math.ceil(round(1 / rate - 1, 9))
         raise DataError(
-            f"{n} normal photos cannot hold a false-alarm rate of {rate:g}: give at least {least} that were kept aside, or a higher rate."
+            f"{n} normal photos cannot hold a false-alarm rate of {rate:g}: give at least {least} that were kept "
+            f"aside, or a higher rate."
         )
     return float(np.sort(normal)[rank - 1])
 
 
 def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float, float]:
-    """Return (false alarms a normal item, alarms an anomalous item) of "score > threshold": lower, and higher, is better.
+    """Return (false alarms a normal item, alarms an anomalous item) of "score > threshold": lower, and higher, is
+    better.
 
     Raises:
         DataError: as ``auroc``.
@@ -130,7 +134,8 @@ def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float,
 
 
 def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are resampled apart.
+    """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are
+    resampled apart.
 
     Args:
         scores: (R, N) of R seeds on the same items.
@@ -144,7 +149,9 @@ def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 
     return Interval(float(np.mean([auroc(row, labels) for row in scores])), float(low), float(high))
 
 
-def auroc_gain(first: Scores, second: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
+def auroc_gain(
+    first: Scores, second: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000
+) -> Interval:
     """Return the gain in AUROC of ``first`` over ``second``, paired by seed and item, with its one-sided lower bound.
 
     Args:
@@ -159,7 +166,10 @@ def auroc_gain(first: Scores, second: Scores, labels: Marks, seed: int, *, level
         DataError: sizes differ.
     """
     if first.shape != second.shape:
-        raise DataError(f"Paired scores must have one size, and have {first.shape} and {second.shape}: give the same seeds and items.")
+        raise DataError(
+            f"Paired scores must have one size, and have {first.shape} and {second.shape}: give the same seeds and "
+            f"items."
+        )
     one, two = _resampled((first, second), labels, seed, draws)
     gain = np.mean([auroc(a, labels) - auroc(b, labels) for a, b in zip(first, second, strict=True)])
     return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)
@@ -169,16 +179,22 @@ def _checked(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
     bad = np.asarray(labels).astype(bool)
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != bad.shape or values.ndim != 1:
-        raise DataError(f"There are scores of size {values.shape} for labels of size {bad.shape}: give one score an item.")
+        raise DataError(
+            f"There are scores of size {values.shape} for labels of size {bad.shape}: give one score an item."
+        )
     if not np.isfinite(values).all():
         raise DataError("A score is not finite: check the photos and the detector that gave it.")
     if bad.all() or not bad.any():
-        raise DataError(f"All {len(bad)} items are {'anomalous' if bad.any() else 'normal'}: a ranking needs both kinds.")
+        raise DataError(
+            f"All {len(bad)} items are {'anomalous' if bad.any() else 'normal'}: a ranking needs both kinds."
+        )
     return values, bad
 
 
 def _curve(scores: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return what lies at or above each distinct score, highest first, from (0, 0): cumulative ``x`` and ``y``; ties are one step."""
+    """Return what lies at or above each distinct score, highest first, from (0, 0): cumulative ``x`` and ``y``; ties
+    are one step.
+    """
     order = np.argsort(-scores, kind="stable")
     ends = _ends(scores[order])
     return np.append(0.0, np.cumsum(x[order])[ends]), np.append(0.0, np.cumsum(y[order])[ends])

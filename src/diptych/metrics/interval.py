@@ -1,9 +1,10 @@
 """Bootstrap intervals: how far a mean would move with other test items and other seeds.
 
-Percentile bootstrap (Efron and Tibshirani 1993, chapter 13), vectorised, in bounded memory. Values are (N,) of one run, or
-(R, N) of R seeds on the same N items. The two crossed sources of chance, which items were tested and which seeds were drawn,
-are resampled independently of each other, as whole rows and whole columns: an item keeps what all seeds said of it. With few
-seeds (R below 5) the interval is somewhat too narrow in the direction of the seeds; with one, it speaks of the items alone.
+Percentile bootstrap (Efron and Tibshirani 1993, chapter 13), vectorised, in bounded memory. Values are (N,) of one run,
+or (R, N) of R seeds on the same N items. The two crossed sources of chance, which items were tested and which seeds
+were drawn, are resampled independently of each other, as whole rows and whole columns: an item keeps what all seeds
+said of it. With few seeds (R below 5) the interval is somewhat too narrow in the direction of the seeds; with one, it
+speaks of the items alone.
 """
 
 from __future__ import annotations
@@ -118,7 +119,10 @@ def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> 
 
 def _difference(first: Array, second: Array) -> NDArray[np.float64]:
     if first.shape != second.shape:
-        raise DataError(f"Paired values must have one size, and have {first.shape} and {second.shape}: give the same seeds and items.")
+        raise DataError(
+            f"Paired values must have one size, and have {first.shape} and {second.shape}: give the same seeds and "
+            f"items."
+        )
     return first.astype(np.float64) - second.astype(np.float64)
 
 
@@ -127,7 +131,9 @@ def _resampled(values: Array, seed: int, level: float, draws: int) -> tuple[floa
         raise UsageError(f"level must lie in (0, 1) and draws be at least 1, and they are {level} and {draws}.")
     table = np.atleast_2d(values.astype(np.float64))
     if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
-        raise DataError(f"Values must be finite numbers, (items,) or (seeds, items), at least one, and are of size {values.shape}.")
+        raise DataError(
+            f"Values must be finite numbers, (items,) or (seeds, items), at least one, and are of size {values.shape}."
+        )
     rng = np.random.default_rng(seed)
     step = max(1, CELLS // max(table.shape))
     parts = []

@@ -40,7 +40,8 @@ def best_threshold(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> 
 
 
 def class_thresholds(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a threshold for each class by its best F1 on val; a class with fewer than ``LEAST`` positives takes the common one.
+    """Return a threshold for each class by its best F1 on val; a class with fewer than ``LEAST`` positives takes the
+    common one.
 
     Args:
         scores: (n, K).
@@ -56,7 +57,9 @@ def class_thresholds(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -
         raise DataError(f"Scores must be (items, classes), and are {scores.shape}.")
     common = best_threshold(scores.ravel(), targets.ravel())
     enough = targets.sum(axis=0) >= LEAST
-    return np.array([best_threshold(scores[:, k], targets[:, k]) if enough[k] else common for k in range(scores.shape[1])])
+    return np.array(
+        [best_threshold(scores[:, k], targets[:, k]) if enough[k] else common for k in range(scores.shape[1])]
+    )
 
 
 def f1(predicted: NDArray[np.bool_], targets: NDArray[Any], average: str = "micro") -> float:
@@ -71,7 +74,9 @@ def f1(predicted: NDArray[np.bool_], targets: NDArray[Any], average: str = "micr
         DataError: sizes differ, or there is nothing.
     """
     if predicted.shape != targets.shape or predicted.ndim != 2 or predicted.size == 0:
-        raise DataError(f"Predictions and targets must both be (items, classes), and are {predicted.shape} and {targets.shape}.")
+        raise DataError(
+            f"Predictions and targets must both be (items, classes), and are {predicted.shape} and {targets.shape}."
+        )
     truth = targets.astype(bool)
     axis = None if average == "micro" else 0
     hits, sizes = (predicted & truth).sum(axis=axis), predicted.sum(axis=axis) + truth.sum(axis=axis)

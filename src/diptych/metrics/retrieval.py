@@ -1,7 +1,7 @@
 """Retrieval and linkage: N queries, each with scores of M gallery items, of which some are relevant.
 
-**Ties count against the system**: an irrelevant item with the score of a relevant one stands before it. A model that gives every item the
-same score thus ranks last, and no order of the gallery can help it.
+**Ties count against the system**: an irrelevant item with the score of a relevant one stands before it. A model that
+gives every item the same score thus ranks last, and no order of the gallery can help it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
 
 
 def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
-    """Return R@k, the share of queries with a relevant item among the first k. Higher is better, in [0, 1]; mean over queries.
+    """Return R@k, the share of queries with a relevant item among the first k. Higher is better, in [0, 1]; mean over
+    queries.
 
     Raises:
         DataError: there are no ranks.
@@ -93,7 +94,8 @@ def linked(scores: Scores, right: Mask, exists: Mask, threshold: float) -> Mask:
 def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
     """Return the threshold that treats most records rightly on labelled ones; see ``linked``.
 
-    Among equally good thresholds the middle of the widest gap between two scores: it is likeliest to hold for new records.
+    Among equally good thresholds the middle of the widest gap between two scores: it is likeliest to hold for new
+    records.
 
     Args:
         scores: (N,) finite, of each record's nearest candidate.
@@ -120,11 +122,13 @@ def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
 
 
 def f1_threshold(scores: Scores, right: Mask, exists: Mask) -> tuple[float, float]:
-    """Return the threshold of the best F1 of links on labelled records, and that F1. Of equal ones the lowest threshold, which links more.
+    """Return the threshold of the best F1 of links on labelled records, and that F1. Of equal ones the lowest
+    threshold, which links more.
 
     F1 = 2 right links / (links + records that have a partner)
 
-    Unlike ``match_threshold`` it needs no labelled records without partner: they only cost precision where they are linked.
+    Unlike ``match_threshold`` it needs no labelled records without partner: they only cost precision where they are
+    linked.
 
     Args:
         scores: (N,) finite, of each record's nearest candidate.
@@ -178,8 +182,16 @@ def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any
 
 
 def _check_links(scores: Scores, right: Mask, exists: Mask) -> None:
-    if not (scores.shape == right.shape == exists.shape) or scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
-        raise DataError(f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, {exists.shape}.")
+    if (
+        not (scores.shape == right.shape == exists.shape)
+        or scores.ndim != 1
+        or not len(scores)
+        or not np.isfinite(scores).all()
+    ):
+        raise DataError(
+            f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, "
+            f"{exists.shape}."
+        )
 
 
 def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
@@ -190,7 +202,9 @@ def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
 
 def _check(scores: Scores, relevant: Mask) -> None:
     if scores.shape != relevant.shape or scores.ndim != 2:
-        raise DataError(f"Scores and relevance must be (queries, items) alike, and are {scores.shape} and {relevant.shape}.")
+        raise DataError(
+            f"Scores and relevance must be (queries, items) alike, and are {scores.shape} and {relevant.shape}."
+        )
     if np.isnan(scores).any():
         raise DataError("A score is NaN: look for broken embeddings.")
     if not relevant.any(1).all():

@@ -39,18 +39,26 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
         DataError: sizes differ, or a number is no class position.
     """
     if predicted.shape != labels.shape:
-        raise DataError(f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the images' own size.")
+        raise DataError(
+            f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the images' own "
+            f"size."
+        )
     counted = labels != ignore
     p, y = predicted[counted].astype(np.int64), labels[counted].astype(np.int64)
     for name, values in (("mask", y), ("prediction", p)):
         outside = values[(values < 0) | (values >= classes)]
         if outside.size:
-            raise DataError(f"The {name} holds {outside[0]}, and there are {classes} classes: number them from 0, and ignore the rest.")
+            raise DataError(
+                f"The {name} holds {outside[0]}, and there are {classes} classes: number them from 0, and ignore the "
+                f"rest."
+            )
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
 def zero_is_void(labels: Labels) -> Labels:
-    """Return labels whose 0 is ignored and whose classes move down by one (the field's ``reduce_zero_label``); 255 stays 255."""
+    """Return labels whose 0 is ignored and whose classes move down by one (the field's ``reduce_zero_label``); 255
+    stays 255.
+    """
     wide = labels.astype(np.int64)
     return np.where((wide == 0) | (wide == IGNORE), IGNORE, wide - 1)
 
@@ -80,8 +88,8 @@ def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> N
 
     Args:
         counts: (..., K, K) summed confusion counts.
-        over: "seen" averages classes that are labelled or predicted (mmsegmentation; detectron2 0.6), so that a predicted class
-            without label counts as 0; "labelled" averages labelled classes only (detectron2 main).
+        over: "seen" averages classes that are labelled or predicted (mmsegmentation; detectron2 0.6), so that a
+            predicted class without label counts as 0; "labelled" averages labelled classes only (detectron2 main).
 
     Returns:
         (...) float64, NaN without any class.
@@ -110,7 +118,8 @@ def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
 
 
 def chance(counts: Counts) -> NDArray[np.float64]:
-    """Return the counts expected of a segmenter that draws one of the K classes for each pixel; its mIoU on even labels is 1 / (2K - 1).
+    """Return the counts expected of a segmenter that draws one of the K classes for each pixel; its mIoU on even labels
+    is 1 / (2K - 1).
 
     Args:
         counts: (..., K, K) counts of any segmenter on the same images.
@@ -120,7 +129,8 @@ def chance(counts: Counts) -> NDArray[np.float64]:
 
 
 def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Return mIoU over the data set, averaged over seeds, with its two-sided interval: images and seeds are resampled, then summed.
+    """Return mIoU over the data set, averaged over seeds, with its two-sided interval: images and seeds are resampled,
+    then summed.
 
     Args:
         counts: (R, N, K, K) counts of R seeds on the same N images.
@@ -147,7 +157,10 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
         DataError: sizes differ.
     """
     if first.shape != second.shape:
-        raise DataError(f"Paired counts must have one size, and have {first.shape} and {second.shape}: give the same seeds and images.")
+        raise DataError(
+            f"Paired counts must have one size, and have {first.shape} and {second.shape}: give the same seeds and "
+            f"images."
+        )
     one, two = _resampled((first, second), seed, draws)
     gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
     return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)

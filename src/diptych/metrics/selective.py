@@ -20,7 +20,8 @@ def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], covera
     Args:
         confidence: (N,).
         correct: (N,) bool.
-        coverage: share of items that are answered, in (0, 1]; rounded up to whole items. Tied items count by their share.
+        coverage: share of items that are answered, in (0, 1]; rounded up to whole items. Tied items count by their
+            share.
 
     Raises:
         DataError: no items, or sizes differ.
@@ -36,7 +37,8 @@ def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], covera
 
 
 def area_under_risk_coverage(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> float:
-    """Return the risk averaged over all coverages 1/N, 2/N ... 1. Lower is better, in [0, 1]; ties count by their expected order.
+    """Return the risk averaged over all coverages 1/N, 2/N ... 1. Lower is better, in [0, 1]; ties count by their
+    expected order.
 
     Args:
         confidence: (N,).
@@ -63,4 +65,6 @@ def _risks(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> NDAr
 
 def _check(confidence: NDArray[Any], correct: NDArray[Any]) -> None:
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence) or np.isnan(confidence).any():
-        raise DataError(f"Confidence and correct must be (items,) without NaN, and are {confidence.shape} and {correct.shape}.")
+        raise DataError(
+            f"Confidence and correct must be (items,) without NaN, and are {confidence.shape} and {correct.shape}."
+        )

@@ -12,7 +12,8 @@ from diptych.core.errors import DataError, UsageError
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p-values that may be read one by one although M were computed: the family-wise error stays at the level read.
+    """Return p-values that may be read one by one although M were computed: the family-wise error stays at the level
+    read.
 
         adjusted of the i-th smallest = max over j <= i of  min(1, (M - j + 1) p_(j))
 
@@ -70,10 +71,14 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
     Raises:
         UsageError: fewer than two systems or one data set, or a level outside (0, 1).
 
-    Source: Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets", section 3.2.2 (Nemenyi's test).
+    Source: Demsar 2006, "Statistical Comparisons of Classifiers over Multiple Data Sets", section 3.2.2 (Nemenyi's
+        test).
     """
     if systems < 2 or datasets < 1 or not 0 < level < 1:
-        raise UsageError(f"A critical difference takes 2 systems and 1 data set or more, not {systems} and {datasets} (level {level}).")
+        raise UsageError(
+            f"A critical difference takes 2 systems and 1 data set or more, not {systems} and {datasets} (level "
+            f"{level})."
+        )
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - level, systems, np.inf)) / np.sqrt(2)
@@ -81,7 +86,8 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
 
 
 def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, ...], ...]:
-    """Return the largest groups of systems whose mean ranks all lie within ``difference``: the bars of a critical-difference plot.
+    """Return the largest groups of systems whose mean ranks all lie within ``difference``: the bars of a
+    critical-difference plot.
 
     Args:
         ranks: (K,) mean ranks.

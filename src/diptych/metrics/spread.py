@@ -1,4 +1,6 @@
-"""How unit embeddings fill their sphere: spread, the gap between modalities, uniformity, alignment against the hardest negative."""
+"""How unit embeddings fill their sphere: spread, the gap between modalities, uniformity, alignment against the hardest
+negative.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def modality_gap(x: Vectors, y: Vectors) -> float:
 
 
 def uniformity(x: Vectors, y: Vectors) -> float:
-    """Return -log mean exp(-2 ||a - b||^2) over all pairs of different vectors of both modalities. Higher is more uniform.
+    """Return -log mean exp(-2 ||a - b||^2) over all pairs of different vectors of both modalities. Higher is more
+    uniform.
 
     Args:
         x: (N, D) unit vectors.
@@ -51,7 +54,8 @@ def uniformity(x: Vectors, y: Vectors) -> float:
 
 
 def relative_alignment(x: Vectors, y: Vectors) -> NDArray[np.float64]:
-    """Return (N,) min over k != i of ||x_i - y_k||^2, less ||x_i - y_i||^2. Higher is better: the own partner is nearer than others.
+    """Return (N,) min over k != i of ||x_i - y_k||^2, less ||x_i - y_i||^2. Higher is better: the own partner is nearer
+    than others.
 
     Args:
         x: (N, D) unit vectors, N at least 2.
@@ -67,7 +71,8 @@ def relative_alignment(x: Vectors, y: Vectors) -> NDArray[np.float64]:
 
 
 def effective_rank(x: Vectors) -> float:
-    """Return exp(entropy of the covariance's eigenvalues, normalised to sum 1): how many directions are used. From 1 to D; 0 without any.
+    """Return exp(entropy of the covariance's eigenvalues, normalised to sum 1): how many directions are used. From 1 to
+    D; 0 without any.
 
     Args:
         x: (N, D) vectors.

@@ -89,10 +89,15 @@ class AuditedPairs:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"pairs": [r.as_dict() for r in self.rows], "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed]}
+        return {
+            "pairs": [r.as_dict() for r in self.rows],
+            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+        }
 
 
-def audit_pairs(pairs: Table[Any], backbone: Backbone, run: Run | None = None, *, method: PairScorer | None = None) -> AuditedPairs:
+def audit_pairs(
+    pairs: Table[Any], backbone: Backbone, run: Run | None = None, *, method: PairScorer | None = None
+) -> AuditedPairs:
     """Score pairs of image and caption, and rank them.
 
     Args:
@@ -113,7 +118,9 @@ def audit_pairs(pairs: Table[Any], backbone: Backbone, run: Run | None = None, *
     texts = [str(next(iter(own))) for own in kept.columns["captions"].values]
     cosine = scored.columns.get("cosine", scored.values)
     rows = [
-        AuditedPair(kept.items.name(i), int(found.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), scored.parts[i])
+        AuditedPair(
+            kept.items.name(i), int(found.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), scored.parts[i]
+        )
         for i in range(len(kept))
     ]
     return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.score, r.index))), found.failed)

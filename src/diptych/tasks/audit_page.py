@@ -1,4 +1,6 @@
-"""Audited pairs as one HTML page: photo, caption, and its words on red or green ground; no script, nothing loaded from anywhere."""
+"""Audited pairs as one HTML page: photo, caption, and its words on red or green ground; no script, nothing loaded from
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ SHOWN = 200
 
 STYLE = """
 .pairs td { vertical-align: top; padding: .4rem .8rem .4rem 0 } .pairs img { border-radius: 4px }
-.pairs mark { border-radius: 3px; padding: 0 .1em; color: inherit } .pairs mark.wrong { outline: 2px solid #c00; font-weight: 600 }
+.pairs mark { border-radius: 3px; padding: 0 .1em; color: inherit } .pairs mark.wrong { outline: 2px solid #c00;
+font-weight: 600 }
 """
 
 
@@ -55,6 +58,8 @@ def _words(row: AuditedPair, strongest: float) -> str:
         colour = f"rgba({'200,0,0' if p.weight < 0 else '0,140,60'},{0.6 * shade:.2f})"
         kind = ' class="wrong"' if p.chosen else ""
         out.append(escape(row.text[at : p.start]))
-        out.append(f'<mark{kind} style="background:{colour}" title="{p.weight:+.2e}">{escape(row.text[p.start : p.end])}</mark>')
+        out.append(
+            f'<mark{kind} style="background:{colour}" title="{p.weight:+.2e}">{escape(row.text[p.start : p.end])}</mark>'
+        )
         at = p.end
     return "".join(out) + escape(row.text[at:])

@@ -1,4 +1,5 @@
-"""Probabilities one can act on: a temperature, sets with a promised coverage, and an "unknown" at a promised false-alarm rate.
+"""Probabilities one can act on: a temperature, sets with a promised coverage, and an "unknown" at a promised
+false-alarm rate.
 
 Everything is read off items that no system was fitted on and no choice was made on.
 """
@@ -16,19 +17,20 @@ from torch import Tensor
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError
 from diptych.core.method import Scores
+from diptych.features.heads import logits_of
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 from diptych.metrics.conformal import class_thresholds, set_threshold, sets, unknown_threshold
-from diptych.tasks.outcome import logits
 
 SETS, UNKNOWN = 0.9, 0.05
 """Coverage of sets and rate of false unknowns that a board shows."""
 
 
 def conformity(probabilities: NDArray[np.float64], scores: Scores) -> NDArray[np.float64]:
-    """Return what decides whether a class enters a set, (N, K): its probability, and below all of these, in [-1, 0), its rank.
+    """Return what decides whether a class enters a set, (N, K): its probability, and below all of these, in [-1, 0),
+    its rank.
 
-    Systems that judge among candidates give all other classes probability 0. Were these equal, a true class among them in more items than
-    may be missed would let every class into every set; in their order only the next ones enter.
+    Systems that judge among candidates give all other classes probability 0. Were these equal, a true class among them
+    in more items than may be missed would let every class into every set; in their order only the next ones enter.
 
     Args:
         probabilities: (N, K).
@@ -71,7 +73,7 @@ class Calibration:
         """
         if not len(labels):
             raise DataError("There are no items to calibrate on: give a val split, or more train items than shots.")
-        said = logits(scores, backbone).double()
+        said = logits_of(scores, backbone).double()
         temperature = fit_temperature(said.numpy(), labels)
         p = (said / temperature).softmax(dim=1)
         places = torch.from_numpy(np.asarray(labels, dtype=np.int64))
@@ -80,11 +82,14 @@ class Calibration:
 
     def probabilities(self, scores: Scores, backbone: Backbone) -> NDArray[np.float64]:
         """Return (N, K) calibrated probabilities; 0 for classes that are no candidates."""
-        found: NDArray[np.float64] = (logits(scores, backbone).double() / self.temperature).softmax(dim=1).numpy()
+        found: NDArray[np.float64] = (logits_of(scores, backbone).double() / self.temperature).softmax(dim=1).numpy()
         return found
 
-    def sets(self, probabilities: NDArray[np.float64], scores: Scores, level: float, *, per_class: bool = False) -> NDArray[np.bool_]:
-        """Return which classes are in the set of each item, (N, K) bool, so that a share ``level`` of sets holds the true class.
+    def sets(
+        self, probabilities: NDArray[np.float64], scores: Scores, level: float, *, per_class: bool = False
+    ) -> NDArray[np.bool_]:
+        """Return which classes are in the set of each item, (N, K) bool, so that a share ``level`` of sets holds the
+        true class.
 
         Args:
             probabilities: (N, K), calibrated.
@@ -112,8 +117,8 @@ class Calibration:
         """Return what the promises came to on labelled items, as plain data.
 
         Returns:
-            "temperature", "items" of calibration, "seen", calibrated "ece", "coverage" and mean "set_size" at ``SETS``, and the share
-            called "unknown" at ``UNKNOWN`` (absent where the items are too few to promise it).
+            "temperature", "items" of calibration, "seen", calibrated "ece", "coverage" and mean "set_size" at ``SETS``,
+            and the share called "unknown" at ``UNKNOWN`` (absent where the items are too few to promise it).
         """
         p = self.probabilities(scores, backbone)
         inside = self.sets(p, scores, SETS)

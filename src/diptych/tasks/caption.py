@@ -40,8 +40,14 @@ class Captioned:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        rows = [{"path": n, "captions": [t.value for t in own]} for n, own in zip(self.names, self.captions, strict=True)]
-        return {"photos": rows, "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed], "cut_sentences": self.cut}
+        rows = [
+            {"path": n, "captions": [t.value for t in own]} for n, own in zip(self.names, self.captions, strict=True)
+        ]
+        return {
+            "photos": rows,
+            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "cut_sentences": self.cut,
+        }
 
 
 def caption(
@@ -101,7 +107,10 @@ def check_judge(backbone: Backbone, by: Backbone) -> None:
         UsageError: the judge is the captioner's backbone, or shares one of its towers.
     """
     if {e.fingerprint for e in backbone.encoders.values()} & {e.fingerprint for e in by.encoders.values()}:
-        raise UsageError(f"{by.spec.name} cannot judge captions that {backbone.spec.name} made, as they share a tower: name another judge.")
+        raise UsageError(
+            f"{by.spec.name} cannot judge captions that {backbone.spec.name} made, as they share a tower: name "
+            f"another judge."
+        )
 
 
 def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, by: Backbone, run: Run) -> float:

@@ -19,7 +19,7 @@ from diptych.data.folders import class_folder
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.places import located
+from diptych.data.named_sets import located
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
@@ -121,7 +121,12 @@ def check(
     try:
         opened = data if isinstance(data, LabelledData) else _open(data, keys)
     except DataError as error:
-        return CheckReport(str(data), (), {}, (Finding("layout", "error", str(error), "Change it as the message says and check again."),))
+        return CheckReport(
+            str(data),
+            (),
+            {},
+            (Finding("layout", "error", str(error), "Change it as the message says and check again."),),
+        )
     items = _look(opened, Run() if run is None else run)
     found = [*_layout(opened), *_names(opened, names), *_pictures(items), *_duplicates(items)]
     rank = ("error", "warning", "note").index
@@ -163,12 +168,24 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
     if not data.classes:
         return
     if "test" not in data.splits and "val" not in data.splits:
-        yield Finding("missing-split", "error", "There is neither a test nor a val split.", "Add a folder (or split value) named 'test'.")
+        yield Finding(
+            "missing-split",
+            "error",
+            "There is neither a test nor a val split.",
+            "Add a folder (or split value) named 'test'.",
+        )
     if "train" not in data.splits:
-        yield Finding("missing-split", "note", "There is no train split: zero-shot only.", "Add 'train' for few-shot systems.")
+        yield Finding(
+            "missing-split", "note", "There is no train split: zero-shot only.", "Add 'train' for few-shot systems."
+        )
     elif not {"val", "test"} <= data.splits.keys():
         remedy = "Add both 'val' and 'test' if you have them."
-        yield Finding("missing-split", "note", "Val or test is missing: choices will be made on train items that are not drawn.", remedy)
+        yield Finding(
+            "missing-split",
+            "note",
+            "Val or test is missing: choices will be made on train items that are not drawn.",
+            remedy,
+        )
     counts = {
         s: np.bincount(t.labels(), minlength=len(data.classes)) if len(t) else np.zeros(len(data.classes), int)
         for s, t in data.splits.items()
@@ -176,16 +193,30 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
     total = sum(counts.values())
     for k in np.flatnonzero(total == 0):
         name = data.classes[k]
-        yield Finding("empty-class", "error", f"Class {name} has no picture.", "Add some, or remove its folder.", (name,))
+        yield Finding(
+            "empty-class", "error", f"Class {name} has no picture.", "Add some, or remove its folder.", (name,)
+        )
     for split, count in counts.items():
         missing = tuple(data.classes[k] for k in np.flatnonzero((count == 0) & (total > 0)))
         if missing:
             message = f"{len(missing)} of {len(data.classes)} classes have no picture in {split}."
-            yield Finding("class-missing-in-split", "warning", message, f"Add pictures to {split}, or remove these classes.", missing)
+            yield Finding(
+                "class-missing-in-split",
+                "warning",
+                message,
+                f"Add pictures to {split}, or remove these classes.",
+                missing,
+            )
         tiny = tuple(data.classes[k] for k in np.flatnonzero((count > 0) & (count < TINY)))
         if tiny:
             message = f"{len(tiny)} classes have fewer than {TINY} pictures in {split}."
-            yield Finding("tiny-class", "warning", message, "Add pictures: draws and per-class numbers of these classes mean little.", tiny)
+            yield Finding(
+                "tiny-class",
+                "warning",
+                message,
+                "Add pictures: draws and per-class numbers of these classes mean little.",
+                tiny,
+            )
 
 
 def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | None) -> Iterator[Finding]:
@@ -201,7 +232,9 @@ def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | N
     for name, folders in sharing.items():
         if len(folders) > 1:
             message = f"{len(folders)} classes share the name {name!r}."
-            yield Finding("name-collision", "error", message, "Give a file of names that tells them apart.", tuple(folders))
+            yield Finding(
+                "name-collision", "error", message, "Give a file of names that tells them apart.", tuple(folders)
+            )
 
 
 def _pictures(items: list[_Item]) -> Iterator[Finding]:
@@ -211,7 +244,11 @@ def _pictures(items: list[_Item]) -> Iterator[Finding]:
         if item.error is not None:
             broken[item.error.reason].append(item.name)
     for reason, paths in broken.items():
-        many = f"{len(paths)} pictures cannot be read: {reason}." if len(paths) > 1 else f"{paths[0]} cannot be read: {reason}."
+        many = (
+            f"{len(paths)} pictures cannot be read: {reason}."
+            if len(paths) > 1
+            else f"{paths[0]} cannot be read: {reason}."
+        )
         yield Finding("unreadable", "error", many, "Repair or remove them; runs skip and count them.", tuple(paths))
     large = tuple(i.name for i in items if i.pixels > LARGE)
     if large:
@@ -236,11 +273,19 @@ def _duplicates(items: list[_Item]) -> Iterator[Finding]:
     if across:
         message = f"{len(across)} pictures lie in more than one split."
         yield Finding(
-            "duplicate-across-splits", "error", message, "Remove them from train or val: results would be too good.", _paths(across)
+            "duplicate-across-splits",
+            "error",
+            message,
+            "Remove them from train or val: results would be too good.",
+            _paths(across),
         )
     if labels:
         yield Finding(
-            "two-labels", "error", f"{len(labels)} pictures have two labels.", "Decide on one and remove the other.", _paths(labels)
+            "two-labels",
+            "error",
+            f"{len(labels)} pictures have two labels.",
+            "Decide on one and remove the other.",
+            _paths(labels),
         )
     if inside:
         message = f"{len(inside)} pictures occur more than once in a class."

@@ -18,9 +18,11 @@ class Prediction:
     Args:
         name: what the user calls it.
         top: (class name, probability), best first.
-        inside: names of the set that holds the true class at the promised coverage, best first; None: no sets were asked for.
+        inside: names of the set that holds the true class at the promised coverage, best first; None: no sets were
+            asked for.
         unknown: whether it is called unknown at the promised false-alarm rate; None: that was not asked for.
-        reasons: (what spoke for the first class, its share in that score), strongest first; None: they were not asked for.
+        reasons: (what spoke for the first class, its share in that score), strongest first; None: they were not asked
+            for.
     """
 
     name: str

@@ -6,24 +6,19 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table, Texts
+from diptych.core.data import ClassNames, Evidence, Samples, Subset, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
 from diptych.features.embed import embed_readable
-from diptych.metrics.selective import risk_at
-from diptych.tasks.calibrate import Calibration
+from diptych.features.heads import logits_of
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.outcome import Outcome, intervals, logits, mean_metrics
-from diptych.tasks.record import FEW_SHOT, ZERO_SHOT, Record, circumstances, model_names, peak_memory_mib
 
 
 @contextlib.contextmanager
@@ -105,7 +100,7 @@ def classify(
         seconds["predict"] = time.perf_counter() - start
         why = reasons_of(fitted, kept, stored, reasons)
     sigmoid = backbone.score == "sigmoid" and scores.kind != "log_prob"
-    values = logits(scores, backbone)
+    values = logits_of(scores, backbone)
     probabilities = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
     order = scores.ranked().argsort(dim=1, descending=True, stable=True)[:, :top].numpy()
     predictions = tuple(
@@ -132,113 +127,10 @@ def check_reasons(fitted: FittedClassifier, n: int) -> None:
         fitted.explain(Texts(()), Run())
 
 
-def reasons_of(fitted: FittedClassifier, items: Samples[Any], run: Run, n: int) -> list[tuple[tuple[str, float], ...] | None]:
+def reasons_of(
+    fitted: FittedClassifier, items: Samples[Any], run: Run, n: int
+) -> list[tuple[tuple[str, float], ...] | None]:
     """Return the n strongest reasons of each item for its first class; None for each where n is 0."""
     if not n:
         return [None] * len(items)
     return [tuple((r.text, r.weight) for r in own[:n]) for own in fitted.explain(items, run)]
-
-
-@dataclass(frozen=True)
-class About:
-    """What a record says besides its numbers.
-
-    Args:
-        dataset, source, data_hash: the data.
-        method, variant, shots, seed, val: the row.
-        texts, texts_hash: the text pool that the system read.
-        unlabelled, unlabelled_hash: images without labels that were given apart; "" where there were none, or those of train.
-        images, extra_texts: what fit was given besides class names.
-        command: the command line that repeats the run.
-        skipped: unreadable items and why.
-    """
-
-    dataset: str = ""
-    source: str = ""
-    data_hash: str = ""
-    method: str = ""
-    variant: str = ""
-    shots: int = 0
-    seed: int = 0
-    val: str = ""
-    texts: str = ""
-    texts_hash: str = ""
-    unlabelled: str = ""
-    unlabelled_hash: str = ""
-    images: int = 0
-    extra_texts: int = 0
-    command: str = ""
-    skipped: tuple[str, ...] = ()
-
-
-def evaluate(
-    fitted: FittedClassifier,
-    table: Table[Any],
-    run: Run,
-    *,
-    backbone: Backbone,
-    about: About | None = None,
-    seconds: dict[str, float] | None = None,
-    held: Sequence[Table[Any]] = (),
-    seen: bool = False,
-    by: FittedClassifier | None = None,
-) -> tuple[Record, Outcome]:
-    """Measure a fitted classifier on labelled items that can all be read.
-
-    Args:
-        fitted: what to measure.
-        table: N items with a label column.
-        run: device, cache and seed.
-        backbone: what it was fitted on.
-        about: what the record says besides its numbers.
-        seconds: times measured before ("fit", "encode", "texts"); "predict" is added, and what it spent on texts goes to "texts".
-        held: sets of labelled items apart from ``table``: measured on all (the mean counts), calibrated on the first; (): there are none.
-        seen: whether fit had seen the held items.
-        by: the same system fitted without the held items, where ``fitted`` chose on them: it is measured on them, and what calibration
-            comes to is its own. None: ``fitted`` is.
-
-    Returns:
-        The record, with bootstrap intervals over items, and the outcome of each item.
-
-    Raises:
-        UnreadableItem: an item cannot be read.
-        DataError: the table has no items or no label column.
-    """
-    about = about or About()
-    labels = np.asarray(table.labels())
-    if len(labels) == 0:
-        raise DataError("There are no test items: give a test split.")
-    texts, start = run.tally["text_us"], time.perf_counter()
-    scores = fitted.scores(table.items, run)
-    told = (run.tally["text_us"] - texts) / 1e6
-    predict = time.perf_counter() - start - told
-    outcome = Outcome.of(scores, backbone, labels)
-    held_metrics: dict[str, float] = {}
-    acting: dict[str, Any] = {"risk80": risk_at(outcome.confidence, outcome.correct, 0.8)}
-    if held:
-        judged = fitted if by is None else by
-        scored = [judged.scores(part.items, run) for part in held]
-        there = mean_metrics([Outcome.of(s, backbone, np.asarray(part.labels())) for s, part in zip(scored, held, strict=True)])
-        items = float(np.mean([len(part) for part in held]))
-        held_metrics = {"acc1": there["acc1"], "nll": there["nll"], "items": items, "seen": seen}
-        with contextlib.suppress(DataError):  # no held item has its true class among the candidates
-            calibration = Calibration.of(scored[0], backbone, np.asarray(held[0].labels()), seen=seen)
-            acting |= calibration.report(scores if by is None else by.scores(table.items, run), backbone, labels)
-    model, pretrained = model_names(backbone.spec)
-    record = Record(
-        **{**vars(about), **circumstances(backbone, run, about.command), "dataset": about.dataset or "unnamed"},
-        model=model,
-        pretrained=pretrained,
-        task=FEW_SHOT if about.shots else ZERO_SHOT,
-        metrics=outcome.metrics(),
-        ci95=intervals([outcome], seed=run.integer("bootstrap")),
-        classnames=fitted.classes.names,
-        templates=fitted.classes.templates,
-        template_hash=fitted.classes.template_hash,
-        items=len(labels),
-        held=held_metrics,
-        acting=acting,
-        seconds={**(seconds or {}), "predict": predict, "texts": (seconds or {}).get("texts", 0.0) + told},
-        peak_memory_mib=peak_memory_mib(),
-    )
-    return record, outcome

@@ -1,4 +1,5 @@
-"""Workers on a Ray cluster, as an executor: what is submitted runs in other processes, and runs again where one of them dies.
+"""Workers on a Ray cluster, as an executor: what is submitted runs in other processes, and runs again where one of them
+dies.
 
 Ray's usage statistics are off, its dashboard is off, and a local cluster listens on 127.0.0.1 alone.
 """
@@ -70,14 +71,20 @@ class Home:
         return cls(os.getcwd())
 
     def settle(self) -> str:
-        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot do the work."""
+        """Go to the driver's folder and return the host's name; raises DiptychError where the worker cannot do the
+        work.
+        """
         host = socket.gethostname()
         if self.version != __version__:
-            raise DiptychError(f"The worker on {host} has diptych {__version__}, and this is {self.version}: install the same on all.")
+            raise DiptychError(
+                f"The worker on {host} has diptych {__version__}, and this is {self.version}: install the same on all."
+            )
         try:
             os.chdir(self.folder)
         except OSError:
-            raise UsageError(f"The worker on {host} has no folder {self.folder}: workers must see the folders that you see.") from None
+            raise UsageError(
+                f"The worker on {host} has no folder {self.folder}: workers must see the folders that you see."
+            ) from None
         return host
 
 
@@ -103,8 +110,8 @@ class Cluster(Executor):
     """A Ray cluster; leave it with ``shutdown`` or as a context manager. A process has one at a time.
 
     Args:
-        address: "local:N" starts N workers on this machine, and "local" one a core; "auto" finds the cluster that this machine
-            belongs to, HOST:PORT another one.
+        address: "local:N" starts N workers on this machine, and "local" one a core; "auto" finds the cluster that this
+            machine belongs to, HOST:PORT another one.
         threads: CPUs of each worker.
         gpus: GPUs of each worker.
 
@@ -121,11 +128,15 @@ class Cluster(Executor):
         self.size = int(held.get("CPU", 0) // threads if not gpus else held.get("GPU", 0) // gpus)
         if self.size < 1:
             self.shutdown()
-            raise UsageError(f"The cluster {address} has no room for a worker of {threads} CPUs and {gpus} GPUs: ask for less.")
+            raise UsageError(
+                f"The cluster {address} has no room for a worker of {threads} CPUs and {gpus} GPUs: ask for less."
+            )
         self._call = self._ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_call)
 
     def submit(self, fn: Callable[..., R], /, *given: Any, **named: Any) -> Future[R]:
-        """Run a function of a module on a worker; its error, or our own if workers keep dying of it, comes back in the future."""
+        """Run a function of a module on a worker; its error, or our own if workers keep dying of it, comes back in the
+        future.
+        """
         future: Future[R] = Future()
         future.set_running_or_notify_cancel()  # what is handed over is not called back
         self._call.remote(fn, given, named).future().add_done_callback(partial(_settle, future))
@@ -156,7 +167,9 @@ def each(pool: Pool, work: Callable[..., R], parts: Iterable[tuple[Any, ...]]) -
 def _connected(address: str, threads: int) -> Any:
     local = re.fullmatch(r"local(?::([1-9]\d{0,3}))?", address)
     if not local and address != "auto" and not re.fullmatch(r"(?!local:)[A-Za-z0-9.-]+:\d{1,5}", address):
-        raise UsageError(f"{address!r} is no cluster: use local:2 (workers on this machine), auto, or HOST:PORT of a Ray head.")
+        raise UsageError(
+            f"{address!r} is no cluster: use local:2 (workers on this machine), auto, or HOST:PORT of a Ray head."
+        )
     try:
         import ray
     except ImportError:
@@ -178,7 +191,8 @@ def _connected(address: str, threads: int) -> Any:
         ray.init(address, **quiet)
     except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"No Ray cluster answers at {address} ({str(error).splitlines()[0][:80]}): start one with 'ray start --head', or use local:2."
+            f"No Ray cluster answers at {address} ({str(error).splitlines()[0][:80]}): start one with 'ray start "
+            f"--head', or use local:2."
         ) from None
     return ray
 
@@ -204,7 +218,8 @@ def _settle(future: Future[Any], done: Future[Any]) -> None:
     elif isinstance(error, RayError):
         future.set_exception(
             DiptychError(
-                f"Workers died {RETRIES + 1} times of the same work ({type(error).__name__}): give each more memory, or a smaller --batch;"
+                f"Workers died {RETRIES + 1} times of the same work ({type(error).__name__}): give each more memory, "
+                f"or a smaller --batch;"
                 " what was finished is kept."
             )
         )

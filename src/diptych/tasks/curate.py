@@ -3,9 +3,9 @@
 OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART`` items looked at
 OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot be judged
 
-An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees it. So is what lies
-behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an error: a pass that went on without it
-would be complete, and ``resume`` goes on there once it can be read.
+An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees
+it. So is what lies behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an
+error: a pass that went on without it would be complete, and ``resume`` goes on there once it can be read.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.pairs import PairStream, open_pairs
 from diptych.data.formats.tars import TarStream, open_tars
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.textlines import TextLines, open_lines
-from diptych.tasks.record import plain, read_json, write_json
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
@@ -40,7 +40,8 @@ def open_stream(source: str, images: str = "filepath", texts: str = "title", *, 
     """Open what a curator reads.
 
     Args:
-        source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is several).
+        source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
+            several).
         images: column of the table with the picture.
         texts: column of the table with the text.
         pictures: False reads of tars the texts alone, for a curator that looks at nothing else.
@@ -57,7 +58,9 @@ def open_stream(source: str, images: str = "filepath", texts: str = "title", *, 
     if suffix == ".tar":
         stream = open_tars(source)
         return stream if pictures else replace(stream, endings=frozenset({"txt"}))
-    raise UsageError(f"{source} is no .txt, .csv, .tsv or .tar: curate reads texts one a line, tables, and tars of a WebDataset.")
+    raise UsageError(
+        f"{source} is no .txt, .csv, .tsv or .tar: curate reads texts one a line, tables, and tars of a WebDataset."
+    )
 
 
 @dataclass
@@ -113,7 +116,9 @@ def readable(stream: Stream[Any], skipped: Skipped | None = None) -> Stream[Any]
     return stream if isinstance(stream, TextLines) else Readable(stream, skipped or Skipped())
 
 
-def plan_shards(curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run: Run, pool: Executor | None = None) -> Plan:
+def plan_shards(
+    curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run: Run, pool: Executor | None = None
+) -> Plan:
     """Plan over every shard and merge; items that cannot be read are passed over, and ``apply_plan`` names them.
 
     Args:
@@ -121,7 +126,8 @@ def plan_shards(curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run:
         kit: what it needs.
         streams: shards of one pool, at least one.
         run: of each shard.
-        pool: any executor, such as concurrent.futures.ProcessPoolExecutor or one over Ray; None: one shard after the other.
+        pool: any executor, such as concurrent.futures.ProcessPoolExecutor or one over Ray; None: one shard after the
+            other.
 
     Raises:
         UsageError: there is no shard.
@@ -181,7 +187,8 @@ def apply_plan(
         about: what was asked, as plain data; a run is resumed only where it is the same.
         resume: go on behind the last whole part; where there is none, start.
         part: items that are looked at between two parts.
-        shard: number of the shard that ``stream`` is; its files have it in their names. None: the stream is the whole pool.
+        shard: number of the shard that ``stream`` is; its files have it in their names. None: the stream is the whole
+            pool.
 
     Raises:
         DataError: ``out`` says nothing of how far it is, or a tar cannot be read now.
@@ -192,11 +199,16 @@ def apply_plan(
     done = read_state(state, asked, resume)
     if done["complete"]:
         return Curated.of(done)
-    judged, skipped = _judged(curator, kit, plan, _behind(stream, done["position"]), run), Skipped(done["broken"], done["skipped"])
+    judged, skipped = (
+        _judged(curator, kit, plan, _behind(stream, done["position"]), run),
+        Skipped(done["broken"], done["skipped"]),
+    )
     with run.track("curate") as bar:
         while True:
             kept, seen, position = list[dict[str, Any]](), 0, 0
-            for item, verdict in itertools.islice(judged, part):  # of an item, with the bytes of its picture, its row alone is kept
+            for item, verdict in itertools.islice(
+                judged, part
+            ):  # of an item, with the bytes of its picture, its row alone is kept
                 seen, position = seen + 1, verdict.position
                 if verdict.reason:
                     skipped.add(str(getattr(item, "name", position)), verdict.reason)
@@ -223,7 +235,15 @@ def apply_plan(
 
 def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
     """Return how far a curation is; raises as ``apply_plan``."""
-    done: dict[str, Any] = {"position": None, "seen": 0, "kept": 0, "broken": 0, "parts": 0, "complete": False, "skipped": []}
+    done: dict[str, Any] = {
+        "position": None,
+        "seen": 0,
+        "kept": 0,
+        "broken": 0,
+        "parts": 0,
+        "complete": False,
+        "skipped": [],
+    }
     if not state.exists():
         return done
     held, out = read_json(state), state.parent
@@ -254,13 +274,19 @@ def _outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
     """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
     for position, item in stream.outcomes() if isinstance(stream, (TarStream, PairStream)) else iter(stream):
         if isinstance(item, UnreadableItem):
-            if isinstance(item.__cause__, OSError) and item.__cause__.errno:  # of the file system, not of what the file holds
-                raise DataError(f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume.")
+            if (
+                isinstance(item.__cause__, OSError) and item.__cause__.errno
+            ):  # of the file system, not of what the file holds
+                raise DataError(
+                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume."
+                )
         elif not isinstance(item, str):
             try:
                 item.text()
             except UnreadableItem as error:
-                item = UnreadableItem(error.name, error.reason)  # the one that was raised holds the item by its traceback
+                item = UnreadableItem(
+                    error.name, error.reason
+                )  # the one that was raised holds the item by its traceback
         yield position, item
 
 
@@ -269,11 +295,15 @@ def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, An
     return _outcomes(stream) if position is None else itertools.islice(_outcomes(stream.seek(position)), 1, None)
 
 
-def _judged(curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run) -> Iterator[tuple[Any, Verdict]]:
+def _judged(
+    curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run
+) -> Iterator[tuple[Any, Verdict]]:
     """Yield every item, or why it cannot be read, with its verdict; the curator is given what can be read."""
     # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
     source, copy = itertools.tee(outcomes)
-    verdicts = curator.apply(kit, plan, _Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run)
+    verdicts = curator.apply(
+        kit, plan, _Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
+    )
     for position, item in source:
         if isinstance(item, UnreadableItem):
             yield item, Verdict(position, False, math.nan, item.reason)

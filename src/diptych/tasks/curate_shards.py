@@ -1,6 +1,7 @@
 """Curation shard by shard: passes that go on where they were killed, here or on the workers of a cluster.
 
-A shard is a fixed piece of the pool whose items keep their positions, so counts add up to those of one pass, and verdicts are the same.
+A shard is a fixed piece of the pool whose items keep their positions, so counts add up to those of one pass, and
+verdicts are the same.
 
 FOLDER/asked.json, plan-00000.parquet, ...                      a plan under way: one small plan a shard
 OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says when it is whole
@@ -18,18 +19,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.engine import Engines
+from diptych.backbones.engines.engine import Engines
 from diptych.core.backbone import Backbone
 from diptych.core.curate import Curator, Plan
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run, silent
+from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each
 from diptych.tasks.curate import PART, Curated, Skipped, apply_plan, read_state, readable
-from diptych.tasks.record import plain, read_json, write_json
 
 SHARD = 16 * 2**20
 """Bytes of a shard of a text file, about 300,000 alt-texts."""
@@ -66,7 +67,13 @@ class Order:
         return self.load(), replace(self.run, engine=Engines(*self.engines) if self.engines else None)
 
 
-def _order(curator: Curator, load: Callable[[], Kit], run: Run, plan: Plan | None = None, about: Mapping[str, Any] | None = None) -> Order:
+def _order(
+    curator: Curator,
+    load: Callable[[], Kit],
+    run: Run,
+    plan: Plan | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Order:
     engines = (run.engine.folder.absolute(), run.engine.kind) if isinstance(run.engine, Engines) else None
     alone = replace(run, progress=silent, engine=None, tally=Counter())
     return Order(curator, load, alone, engines, Home.here(), plan, about)
@@ -78,7 +85,9 @@ def kit_of(load: Callable[[], Backbone]) -> Kit:
 
 
 def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
-    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars. A .csv table stays whole."""
+    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars. A .csv table stays
+    whole.
+    """
     if isinstance(stream, TextLines):
         return list(stream.shards(min(MOST, -(-os.path.getsize(stream.path) // size) or 1)))
     if isinstance(stream, TarStream):
@@ -121,7 +130,9 @@ def plan_in(
     try:
         return _merged(curator, load, shards, folder, run, pool, skipped)
     except UsageError:
-        if not any(folder.glob("plan-*")):  # what was asked is wrong, and the right question shall find no plan under way
+        if not any(
+            folder.glob("plan-*")
+        ):  # what was asked is wrong, and the right question shall find no plan under way
             shutil.rmtree(folder)
         raise
 
@@ -191,13 +202,19 @@ def apply_shards(
         skipped = Skipped()
         order = pool.share(_order(curator, load, run, plan, about))
         with run.track("curate shards", len(shards)) as bar:
-            for number, ended in each(pool, apply_shard, ((order, s, n, out.absolute(), part) for n, s in enumerate(shards))):
+            for number, ended in each(
+                pool, apply_shard, ((order, s, n, out.absolute(), part) for n, s in enumerate(shards))
+            ):
                 found[number] = ended
                 bar.advance()
         _arrived([out / f"curate-{number:05d}.json" for number in found])
         for number in sorted(found):
             skipped.extend(found[number].broken, found[number].skipped)
-        done = {**done, **{w: sum(getattr(c, w) for c in found.values()) for w in ("seen", "kept", "broken", "parts")}, "complete": True}
+        done = {
+            **done,
+            **{w: sum(getattr(c, w) for c in found.values()) for w in ("seen", "kept", "broken", "parts")},
+            "complete": True,
+        }
         done["skipped"] = skipped.first
         write_json(state, {"asked": asked, "done": done}, overwrite=True)
     for number in range(len(shards)):
@@ -211,7 +228,9 @@ def apply_shard(order: Shared[Order], shard: Stream[Any], number: int, out: Path
     kit, run = asked.ready
     if asked.plan is None or asked.about is None:
         raise UsageError("This order has no plan to apply.")
-    return apply_plan(asked.curator, kit, asked.plan, shard, run, out, about=asked.about, resume=True, part=part, shard=number)
+    return apply_plan(
+        asked.curator, kit, asked.plan, shard, run, out, about=asked.about, resume=True, part=part, shard=number
+    )
 
 
 def _readable(curator: Curator, place: Path) -> bool:

@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence, Samples, Subset, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
+from diptych.data.files import write_bytes, write_json
 from diptych.data.images import need_size
-from diptych.features.dense import upsampled
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
+from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
 from diptych.tasks.heatmap import heat
 from diptych.tasks.overlay import png
-from diptych.tasks.record import write_bytes, write_json
 
 SIDE = 256
 """Pixel measures count on maps and masks of this square, as the field does."""
@@ -92,11 +93,15 @@ class Detections:
         """Return what was found, most anomalous first."""
         return sorted(self.found, key=lambda d: -d.score)
 
-    def write(self, folder: Path, marks: Sequence[str], about: dict[str, Any], *, overwrite: bool = False) -> dict[str, Any]:
+    def write(
+        self, folder: Path, marks: Sequence[str], about: dict[str, Any], *, overwrite: bool = False
+    ) -> dict[str, Any]:
         """Write a heat map a photo and detect.json, which is returned; ``marks`` are file stems."""
         span = self.span()
         paths = [d.write(folder, mark, span, overwrite=overwrite) for d, mark in zip(self.found, marks, strict=True)]
-        photos = [{**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)]
+        photos = [
+            {**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)
+        ]
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
         learnt, aside = self.normal
         data = {**about, "threshold": self.threshold, "normal": {"learnt": learnt, "aside": aside}, "map_span": span}
@@ -124,8 +129,9 @@ def detect(
         method: any detector.
         normal: photos without anomalies, of the same kind.
         auxiliary: labelled anomalies of other things, for detectors that learn from them.
-        rate: false alarms a normal photo, in (0, 1): the threshold is set to it on normal photos that are kept aside, a third of them,
-            or as many as the rate needs; all of them where the detector learns nothing from normal photos.
+        rate: false alarms a normal photo, in (0, 1): the threshold is set to it on normal photos that are kept aside, a
+            third of them, or as many as the rate needs; all of them where the detector learns nothing from normal
+            photos.
 
     Raises:
         UsageError: a rate without normal photos, or outside (0, 1).
@@ -136,7 +142,9 @@ def detect(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     if rate is not None and normal is None:
-        raise UsageError("A false-alarm rate is held on normal photos, and none were given: give --normal, or leave the rate out.")
+        raise UsageError(
+            "A false-alarm rate is held on normal photos, and none were given: give --normal, or leave the rate out."
+        )
     good, failed = openable(photos)
     train: Samples[Any] | None = None
     aside: Samples[Any] | None = None
@@ -190,7 +198,8 @@ def kept_aside(normal: Samples[Any], rate: float, run: Run) -> tuple[Subset[Any]
     aside = max(least, count // 3)
     if count - aside < 2:
         raise DataError(
-            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at least {least + 2}, or a"
+            f"{count} normal photos are too few to learn from and to hold a false-alarm rate of {rate:g}: give at "
+            f"least {least + 2}, or a"
             " higher rate."
         )
     order = np.random.default_rng(run.integer("normal photos aside")).permutation(count).tolist()
@@ -215,8 +224,13 @@ class Ranking:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Values by name: "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions, higher is better."""
-        found = {"image_auroc": auroc(self.scores, self.labels), "image_ap": average_precision(self.scores, self.labels)}
+        """Values by name: "image_auroc" and "image_ap", and with maps "pixel_auroc", "pixel_ap" and "pro"; fractions,
+        higher is better.
+        """
+        found = {
+            "image_auroc": auroc(self.scores, self.labels),
+            "image_ap": average_precision(self.scores, self.labels),
+        }
         if self.maps is not None and self.masks is not None and self.masks.any():
             values, bad = self.maps.ravel(), self.masks.ravel()
             found |= {"pixel_auroc": auroc(values, bad), "pixel_ap": average_precision(values, bad)}
@@ -229,7 +243,8 @@ def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:
 
     Args:
         fitted: what to measure.
-        table: N readable photos with a "label" column, 0 normal and 1 anomalous, and perhaps a "mask" column of (H, W) bool.
+        table: N readable photos with a "label" column, 0 normal and 1 anomalous, and perhaps a "mask" column of (H, W)
+            bool.
         run: device and cache.
 
     Raises:
@@ -245,8 +260,33 @@ def rank(fitted: FittedDetector, table: Table[Any], run: Run) -> Ranking:
             continue
         mask = np.asarray(column.values[i])
         need_size(table.items.name(i), mask.shape, anomaly.size)
-        maps.append(F.interpolate(anomaly.map[None, None].float(), (SIDE, SIDE), mode="bilinear", align_corners=False)[0, 0].numpy())
-        masks.append(F.interpolate(torch.from_numpy(mask)[None, None].float(), (SIDE, SIDE), mode="nearest-exact")[0, 0].numpy() > 0)
+        maps.append(
+            F.interpolate(anomaly.map[None, None].float(), (SIDE, SIDE), mode="bilinear", align_corners=False)[
+                0, 0
+            ].numpy()
+        )
+        masks.append(
+            F.interpolate(torch.from_numpy(mask)[None, None].float(), (SIDE, SIDE), mode="nearest-exact")[0, 0].numpy()
+            > 0
+        )
     if not maps:
         return Ranking(np.array(scores), labels)
     return Ranking(np.array(scores), labels, np.stack(maps), np.stack(masks))
+
+
+def detector(slug: str, variant: str, thing: str) -> Detector:
+    """Return a system of the catalog, told what the photos show where it asks for that.
+
+    Raises:
+        UsageError: the system is no detector.
+    """
+    system = catalog.find(slug)
+    if not issubclass(system, Detector):
+        raise UsageError(f"{slug} is no detector: see 'diptych systems --verb detect'.")
+    told = {"thing": thing} if takes_thing(system) else {}
+    return system(**{**system.card.variants[variant], **told})
+
+
+def takes_thing(system: type[Detector]) -> bool:
+    """Whether a detector is told what the photos show."""
+    return "thing" in getattr(system, "__dataclass_fields__", {})

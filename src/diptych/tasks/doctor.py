@@ -91,7 +91,12 @@ def _extras() -> Iterator[Sign]:
         found = {name: _version(name) for name in packages}
         absent = [name for name, version in found.items() if version is None]
         if absent:
-            yield Sign(f"extra {extra}", "missing", f"without {', '.join(absent)}", f"Run pip install 'diptych[{extra}]' if you need it.")
+            yield Sign(
+                f"extra {extra}",
+                "missing",
+                f"without {', '.join(absent)}",
+                f"Run pip install 'diptych[{extra}]' if you need it.",
+            )
         else:
             yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
 
@@ -107,7 +112,12 @@ def _probe(name: str, look: Callable[[], str]) -> Sign:
     try:
         return Sign(name, "ok", look())
     except Exception as error:  # whatever a broken installation raises is what the user must read
-        return Sign(name, "broken", f"{type(error).__name__}: {error}", "Reinstall diptych in a new environment, or read the reason.")
+        return Sign(
+            name,
+            "broken",
+            f"{type(error).__name__}: {error}",
+            "Reinstall diptych in a new environment, or read the reason.",
+        )
 
 
 def _device() -> str:
@@ -124,11 +134,23 @@ def _cache(folder: Path) -> Sign:
             size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
             return Sign("cache", "ok", f"{folder}, {size / 2**20:.1f} MiB")
     except OSError as error:
-        return Sign("cache", "broken", f"{folder}: {error.strerror}", "Give --cache or DIPTYCH_CACHE a folder that can be written.")
+        return Sign(
+            "cache",
+            "broken",
+            f"{folder}: {error.strerror}",
+            "Give --cache or DIPTYCH_CACHE a folder that can be written.",
+        )
 
 
 def _environment() -> Iterator[Sign]:
-    for name in ("HF_HOME", "HF_HUB_OFFLINE", "DIPTYCH_CACHE", "DIPTYCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+    for name in (
+        "HF_HOME",
+        "HF_HUB_OFFLINE",
+        "DIPTYCH_CACHE",
+        "DIPTYCH_DATA",
+        "OMP_NUM_THREADS",
+        "CUDA_VISIBLE_DEVICES",
+    ):
         if name in os.environ:
             yield Sign(name, "ok", os.environ[name])
 
@@ -137,7 +159,7 @@ def _encode(name: str) -> str:
     import torch
     from PIL import Image
 
-    from diptych.backbones.load import load
+    from diptych.backbones.sources.load import load
 
     start = time.perf_counter()
     backbone = load(name)

@@ -1,4 +1,6 @@
-"""Change pictures by words: of a generator's own pictures or of photos that its inverter finds again; written side by side."""
+"""Change pictures by words: of a generator's own pictures or of photos that its inverter finds again; written side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,15 @@ from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, S
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.files import write_bytes, write_json
 from diptych.features import portable
 from diptych.tasks.overlay import png
-from diptych.tasks.record import write_bytes, write_json
 from diptych.tasks.segment import stems
 
 SHOWN_SIDE, GAP = 256, 16
-"""Least side of a written picture, to which smaller ones are blown up without smoothing, and the white between two, in pixels."""
+"""Least side of a written picture, to which smaller ones are blown up without smoothing, and the white between two, in
+pixels.
+"""
 MOVED = 1e-6
 
 
@@ -69,7 +73,9 @@ class Edits:
     failed: tuple[UnreadableItem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON: of each picture the channels that moved, as layer, channel and strength, the strongest first."""
+        """Return plain data for JSON: of each picture the channels that moved, as layer, channel and strength, the
+        strongest first.
+        """
         return {
             "source": self.source,
             "target": self.target,
@@ -97,7 +103,10 @@ def strengths(change: Tensor | None, channels: Sequence[int]) -> list[dict[str, 
     if change is None:
         return []
     places = [(layer, channel) for layer, count in enumerate(channels) for channel in range(count)]
-    rows = [{"layer": place[0], "channel": place[1], "strength": round(float(v), 6)} for place, v in zip(places, change, strict=True)]
+    rows = [
+        {"layer": place[0], "channel": place[1], "strength": round(float(v), 6)}
+        for place, v in zip(places, change, strict=True)
+    ]
     return sorted((row for row in rows if abs(row["strength"]) > MOVED), key=lambda row: -abs(row["strength"]))
 
 
@@ -137,7 +146,9 @@ def fitted_editor(
         return fitted
     known = portable.load(folder, kit)
     if not isinstance(known, FittedEditor) or getattr(known, "method", None) != chosen:
-        raise UsageError(f"{folder} holds no editor fitted as asked: give the same --method and --variant, or another --fitted.")
+        raise UsageError(
+            f"{folder} holds no editor fitted as asked: give the same --method and --variant, or another --fitted."
+        )
     if getattr(known, "generator", generator).fingerprint != generator.fingerprint:
         raise UsageError(f"{folder} holds an editor of another generator: give that one, or another --fitted.")
     return known
@@ -186,7 +197,9 @@ def edit(
         except UnreadableItem as error:
             failed.append(error)
     if not kept:
-        raise DataError(f"No photo can be read{f' ({failed[0]})' if failed else ''}: give files or a folder that hold some.")
+        raise DataError(
+            f"No photo can be read{f' ({failed[0]})' if failed else ''}: give files or a folder that hold some."
+        )
     found = fitted.edit(EditAsk(source, target, images=Subset(images, tuple(kept))), run)
     return Edits(source, target, _pairs([images.name(i) for i in kept], found), generator.channels, tuple(failed))
 
@@ -226,7 +239,8 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
     """
     if inverter is None:
         raise MissingPart(
-            f"The generator {name} cannot find photos in its style space, having no inverter: use small, or leave --images out."
+            f"The generator {name} cannot find photos in its style space, having no inverter: use small, or leave "
+            f"--images out."
         )
 
 

@@ -23,12 +23,13 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.data.files import write_bytes, write_json
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
-from diptych.features.calibrate import calibrate
+from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_slices
 from diptych.tasks.encode_cluster import BATCH, Crew, fill
-from diptych.tasks.record import now, versions, write_bytes, write_json
+from diptych.tasks.record import now, versions
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,13 @@ class Encoded:
 
 
 def encode(
-    source: LabelledData | Texts, backbone: Backbone, run: Run, out: Path, *, overwrite: bool = False, crew: Crew | None = None
+    source: LabelledData | Texts,
+    backbone: Backbone,
+    run: Run,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    crew: Crew | None = None,
 ) -> Encoded:
     """Embed photos or texts and write the vectors.
 
@@ -75,7 +82,8 @@ def encode(
         run: device, precision, cache and progress.
         out: folder to write; see the module.
         overwrite: replace the files of an earlier run.
-        crew: workers that encode; None: this process does. The vectors are the same bits where the batch size is the same.
+        crew: workers that encode; None: this process does. The vectors are the same bits where the batch size is the
+            same.
 
     Raises:
         UsageError: the folder holds embeddings and ``overwrite`` is False; and what ``encode_cluster.fill`` raises.
@@ -99,13 +107,23 @@ def encode(
             items = fill(crew, encoder, items, run, runner)
         for found in embed_slices(encoder, items, run):
             values = found.values[:, 0]
-            file.write((values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))).astype("<f4").tobytes())
+            file.write(
+                (values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12)))
+                .astype("<f4")
+                .tobytes()
+            )
             kept += found.kept.tolist()
             failed += found.failed
         if not kept:
-            raise DataError(f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}.")
+            raise DataError(
+                f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}."
+            )
     seconds = time.perf_counter() - start
-    write_bytes(out / "metadata" / "metadata_0.parquet", _parquet({n: [c[i] for i in kept] for n, c in columns.items()}), overwrite=True)
+    write_bytes(
+        out / "metadata" / "metadata_0.parquet",
+        _parquet({n: [c[i] for i in kept] for n, c in columns.items()}),
+        overwrite=True,
+    )
     made = Encoded(out, len(kept), encoder.dim, tuple(failed), seconds, run.tally["encoded"] - before)
     facts = {
         **made.as_dict(),
@@ -130,7 +148,9 @@ def encode(
 
 @contextmanager
 def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
-    """Write rows to a .npy file whose number is known at the end; the file appears whole, or stays as it was where the block fails."""
+    """Write rows to a .npy file whose number is known at the end; the file appears whole, or stays as it was where the
+    block fails.
+    """
 
     def head(rows: int) -> bytes:
         content = io.BytesIO()

@@ -1,7 +1,9 @@
-"""Encoding by many workers: the driver plans batches in the store as one process would, workers encode them, the store holds the result.
+"""Encoding by many workers: the driver plans batches in the store as one process would, workers encode them, the store
+holds the result.
 
-So a key has the bits of the batch that was planned, whoever encodes it; a worker that dies costs the batch that it was at; and a driver
-that dies goes on where the store is. Workers must see the folders that the driver sees, under the same paths: data, cache, local weights.
+So a key has the bits of the batch that was planned, whoever encodes it; a worker that dies costs the batch that it was
+at; and a driver that dies goes on where the store is. Workers must see the folders that the driver sees, under the same
+paths: data, cache, local weights.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.engine import Engines, kind_of
+from diptych.backbones.engines.engine import Engines, kind_of
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples
 from diptych.core.errors import DiptychError, UnreadableItem, UsageError
@@ -23,13 +25,15 @@ from diptych.data.folders import ImageFiles
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.joined import Joined
 from diptych.features.embed import space_facts
-from diptych.features.layers import Vectors, open_vectors
 from diptych.features.pipeline import Source, encode
-from diptych.features.plans import Batch
+from diptych.store.layers import Vectors, open_vectors
+from diptych.store.plans import Batch
 from diptych.tasks.cluster import Home, Pool, Shared, each
 
 BATCH = 32
-"""Items of a batch where nobody chose: what is fastest on one machine is not asked, so that a second run plans the same batches."""
+"""Items of a batch where nobody chose: what is fastest on one machine is not asked, so that a second run plans the same
+batches.
+"""
 KEYS = 2048
 """Items whose keys one piece of work hashes."""
 PIECE = 8
@@ -120,7 +124,8 @@ class Order:
         facts, vectors = space_facts(encoder, self.run, runner), open_vectors(self.run)
         if vectors.space(facts) != self.space:
             raise DiptychError(
-                f"The worker on {host} would make other vectors ({facts.get('engine', 'torch')}, {facts['precision']}): give it the same"
+                f"The worker on {host} would make other vectors ({facts.get('engine', 'torch')}, "
+                f"{facts['precision']}): give it the same"
                 " weights and versions, or use --engine torch."
             )
         return encoder, runner, vectors, "decode" in facts
@@ -137,7 +142,8 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
         runner: what runs the encoder on the driver; None: torch.
 
     Returns:
-        The items with their keys, for ``embed`` to read the vectors back; it encodes what workers could not read, and names it.
+        The items with their keys, for ``embed`` to read the vectors back; it encodes what workers could not read, and
+        names it.
 
     Raises:
         UsageError: there is no cache folder that can be written, or workers do not see it or the data.
@@ -160,21 +166,29 @@ def fill(crew: Crew, encoder: Encoder[Any], items: Samples[Any], run: Run, runne
         if isinstance(key, str):
             first.setdefault(key, i)
     failed = vectors.failures(space)
-    missing = [key for key, known in zip(first, vectors.known(space, list(first)), strict=True) if not known and key not in failed]
+    missing = [
+        key
+        for key, known in zip(first, vectors.known(space, list(first)), strict=True)
+        if not known and key not in failed
+    ]
     batches = vectors.plan(space, missing, size=run.batch, within=first) if missing else []
     pieces = [batches[i : i + PIECE] for i in range(0, len(batches), PIECE)]
     with run.track(f"encode {encoder.modality} by {crew.pool.size} workers", sum(len(b.keys) for b in batches)) as bar:
         parts = ((order, [(batch, [first[k] for k in batch.keys]) for batch in piece]) for piece in pieces)
         for done, (number, tally) in enumerate(each(crew.pool, encode_piece, parts)):
             if done == 0 and not all(vectors.finished(space, batch) for batch in pieces[number]):
-                raise UsageError(f"What workers write is not in {run.cache}: name a --cache folder that all machines share.")
+                raise UsageError(
+                    f"What workers write is not in {run.cache}: name a --cache folder that all machines share."
+                )
             run.tally.update(tally)
             bar.advance(sum(len(batch.keys) for batch in pieces[number]))
     return keyed
 
 
 def encode_piece(order: Shared[Order], batches: Sequence[tuple[Batch, Sequence[int]]]) -> Counter[str]:
-    """Encode planned batches, given with the positions of their items, into the store; on a worker. Return what was done."""
+    """Encode planned batches, given with the positions of their items, into the store; on a worker. Return what was
+    done.
+    """
     asked = order.value()
     encoder, runner, vectors, drafted = asked.opened
     run = replace(asked.run, tally=Counter())

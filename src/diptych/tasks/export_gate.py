@@ -1,4 +1,6 @@
-"""How good exported encoders are: cosines of their vectors to torch's, and zero-shot top-1 of the image encoder on labelled images."""
+"""How good exported encoders are: cosines of their vectors to torch's, and zero-shot top-1 of the image encoder on
+labelled images.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.parity import compared, rows
+from diptych.backbones.engines.parity import compared, rows
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import UnreadableItem, UsageError
@@ -76,7 +78,8 @@ class Pictures:
 
 
 def readable(images: Samples[Any], limit: int, skipped: dict[str, UnreadableItem]) -> Pictures:
-    """Return up to ``limit`` images, evenly spread, without those that cannot be read, which ``skipped`` then holds by name.
+    """Return up to ``limit`` images, evenly spread, without those that cannot be read, which ``skipped`` then holds by
+    name.
 
     Raises:
         UsageError: none can be read.
@@ -100,14 +103,18 @@ def _spread(count: int, limit: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, limit)).round())] if count else []
 
 
-def parity(encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Pictures | None, run: Run) -> Parity:
+def parity(
+    encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Pictures | None, run: Run
+) -> Parity:
     """Compare an exported encoder's vectors with torch's, on images or, with None, on fixed items."""
     found = []
     with run.track("compare vectors", len(items.chosen)) if items else silent("", None) as bar:
         for some in items.chunks() if items else [None]:
             found.append(compared(encoder, forward, some))
             bar.advance(len(some or ()))
-    together, alone, mates = (np.concatenate([getattr(f, name) for f in found]) for name in ("together", "alone", "mates"))
+    together, alone, mates = (
+        np.concatenate([getattr(f, name) for f in found]) for name in ("together", "alone", "mates")
+    )
     return Parity(len(together), float(together.min()), float(together.mean()), float(alone.min()), float(mates.min()))
 
 

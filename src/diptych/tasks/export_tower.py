@@ -1,10 +1,12 @@
-"""A backbone's encoders as files for other programs: their parity beside torch, and the image encoder's accuracy as a gate.
+"""A backbone's encoders as files for other programs: their parity beside torch, and the image encoder's accuracy as a
+gate.
 
     out/image/model.onnx        pixels (B, 3, S, S), normalised -> vectors (B, D), not normalised
         text/model.onnx         token ids (B, L) [and mask] -> vectors (B, D); left out where the tower cannot be exported
         export.json             spec with the pixel recipe, scale and bias, what was measured, versions
 
-OpenVINO's graphs are model.xml with their weights in model.bin. All is written aside and moved to its place when it is whole and measured.
+OpenVINO's graphs are model.xml with their weights in model.bin. All is written aside and moved to its place when it is
+whole and measured.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from diptych.backbones.engine import EXACT, INT8
-from diptych.backbones.export import to_onnx
-from diptych.backbones.quantise import quantise
-from diptych.backbones.runtimes.made import GRAPH, IR, Made
-from diptych.backbones.runtimes.onnx import OnnxRunner
-from diptych.backbones.runtimes.openvino import OpenVinoRunner, openvino, openvino_version
+from diptych.backbones.engines.export import to_onnx
+from diptych.backbones.engines.quantise import quantise
+from diptych.backbones.engines.runners import EXACT, INT8
+from diptych.backbones.engines.runtimes.made import GRAPH, IR, Made
+from diptych.backbones.engines.runtimes.onnx import OnnxRunner
+from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner, openvino, openvino_version
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
+from diptych.data.files import write_json
 from diptych.tasks.export_gate import Gate, Parity, Pictures, gate, parity, readable
-from diptych.tasks.record import now, versions, write_json
+from diptych.tasks.record import now, versions
 
 Form = Literal["onnx", "openvino", "int8"]
 FORMS: tuple[Form, ...] = ("onnx", "openvino", "int8")
@@ -41,7 +44,8 @@ class Exported:
 
     Args:
         out: the folder.
-        form: "onnx", "openvino" or "int8" (OpenVINO's, weights and activations of the image encoder; texts stay float32).
+        form: "onnx", "openvino" or "int8" (OpenVINO's, weights and activations of the image encoder; texts stay
+            float32).
         parity: modality -> cosines.
         refused: modality -> why it has no file.
         gate: accuracy; None without labelled images.
@@ -75,7 +79,9 @@ class Exported:
                 return f"The {modality} vectors have a {what} cosine of {found:.6f} to torch's, below {bound}"
             if p.mates < EXACT:
                 return f"The {modality} vectors depend on their batch mates, cosine {p.mates:.6f}"
-        if self.gate and self.gate.torch - self.gate.exported > self.gate.allowed + 1e-9:  # 0.5 - 0.497 is a little more than 0.003
+        if (
+            self.gate and self.gate.torch - self.gate.exported > self.gate.allowed + 1e-9
+        ):  # 0.5 - 0.497 is a little more than 0.003
             before, after = 100 * self.gate.torch, 100 * self.gate.exported
             return f"Top-1 falls from {before:.2f} to {after:.2f}, more than {100 * self.gate.allowed:g} points"
         return ""
@@ -99,7 +105,8 @@ def export(
     Args:
         backbone: float32, on the CPU.
         out: folder to write.
-        form: "onnx" and "openvino" are float32; "int8" quantises the image encoder for OpenVINO, calibrated on ``images``.
+        form: "onnx" and "openvino" are float32; "int8" quantises the image encoder for OpenVINO, calibrated on
+            ``images``.
         run: cache, for the class head, and progress.
         images: the user's own, for parity and calibration; None: fixed pictures (float32 only).
         labelled: images with labels, for the accuracy gate; None: no gate.
@@ -112,7 +119,8 @@ def export(
         What was written; ask it what is ``broken`` before you use the files.
 
     Raises:
-        UsageError: the folder holds an export or other files, an unknown form, int8 without images, or none that can be read.
+        UsageError: the folder holds an export or other files, an unknown form, int8 without images, or none that can be
+            read.
         DataError: ``labelled`` has no label column.
         MissingExtra: OpenVINO's forms without it, int8 without NNCF.
         DiptychError: the image encoder cannot be exported, or the folder cannot be written.
@@ -143,16 +151,29 @@ def export(
             except Exception as error:  # exporter and runtime refuse with whatever exception comes up
                 _check_space(draft)
                 shutil.rmtree(folder)
-                refused[encoder.modality] = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}"
+                refused[encoder.modality] = (
+                    f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')[:160]}"
+                )
         if "image" in refused:
-            raise DiptychError(f"The image encoder of {backbone.spec.name} cannot be exported ({refused['image']}): use another backbone.")
+            raise DiptychError(
+                f"The image encoder of {backbone.spec.name} cannot be exported ({refused['image']}): use another "
+                f"backbone."
+            )
         counted = None
         if labelled is not None and classes is not None:
             counted = gate(backbone, runners["image"], labelled, classes, run, limit, allowed, skipped)
         made = Exported(out, form, cosines, refused, counted, tuple(skipped.values()))
         scale, bias = (float(number.detach()) for number in backbone.scale("image", "text"))
-        facts = {"kind": "export", "spec": backbone.spec.as_dict(), "fingerprint": backbone.fingerprint, "scale": scale, "bias": bias}
-        write_json(draft / ABOUT, {**facts, "score": backbone.score, **made.as_dict(), "versions": versions(), "date": now()})
+        facts = {
+            "kind": "export",
+            "spec": backbone.spec.as_dict(),
+            "fingerprint": backbone.fingerprint,
+            "scale": scale,
+            "bias": bias,
+        }
+        write_json(
+            draft / ABOUT, {**facts, "score": backbone.score, **made.as_dict(), "versions": versions(), "date": now()}
+        )
         _place(draft, out)
     return made
 
@@ -168,14 +189,18 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _drafted(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses becomes an error with a remedy."""
+    """Give a folder beside ``out`` to write to, gone after the block; what the system refuses becomes an error with a
+    remedy.
+    """
     draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
         yield draft
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DiptychError(f"Cannot write {out} ({reason}): free space, set its permissions, or name another --out.") from error
+        raise DiptychError(
+            f"Cannot write {out} ({reason}): free space, set its permissions, or name another --out."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

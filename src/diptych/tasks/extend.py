@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.save import save
+from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -72,7 +72,14 @@ class Extended:
 
 
 def extend(
-    data: LabelledData, classes: ClassNames, backbone: Backbone, method: Extender, run: Run, *, frames: int, out: Path | None = None
+    data: LabelledData,
+    classes: ClassNames,
+    backbone: Backbone,
+    method: Extender,
+    run: Run,
+    *,
+    frames: int,
+    out: Path | None = None,
 ) -> Extended:
     """Fit on the train split and measure on val or test, whichever is there.
 
@@ -93,7 +100,8 @@ def extend(
         raise UsageError(f"A clip learns from one text, and there are {len(classes.templates)} templates: give one.")
     if out is not None and getattr(method, "tunes", "") == "prompts":
         raise UsageError(
-            "Prompts are not weights of the backbone and cannot be kept in its format: tune heads or full, or use the library."
+            "Prompts are not weights of the backbone and cannot be kept in its format: tune heads or full, or use the "
+            "library."
         )
     with with_store(run) as stored:
         train, failed = readable(data.split("train"), backbone, frames, stored)
@@ -129,9 +137,14 @@ def hits(space: Backbone, table: Table[Any], classes: ClassNames, run: Run) -> N
     return np.asarray(fitted.scores(table.items, run).predicted().numpy() == table.labels())
 
 
-def readable(table: Table[Any], backbone: Backbone, frames: int, run: Run) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
+def readable(
+    table: Table[Any], backbone: Backbone, frames: int, run: Run
+) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
     """Return the rows whose clips can be read: each is encoded once, untuned, which the baseline needs anyway."""
     found = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
     if not len(found.kept):
-        raise DataError(f"None of the {len(table)} clips can be read; the first: {found.failed[0] if found.failed else 'there is none'}.")
+        raise DataError(
+            f"None of the {len(table)} clips can be read; the first: "
+            f"{found.failed[0] if found.failed else 'there is none'}."
+        )
     return (table.take(found.kept.tolist()) if found.failed else table), found.failed

@@ -10,7 +10,9 @@ RAMP = np.array([(255, 237, 110), (253, 141, 60), (189, 0, 38)], dtype=np.float3
 """Low, middle and high."""
 
 
-def heat(photo: Image.Image, values: NDArray[np.float32], low: float, high: float, line: str, *, opacity: float = 0.75) -> Image.Image:
+def heat(
+    photo: Image.Image, values: NDArray[np.float32], low: float, high: float, line: str, *, opacity: float = 0.75
+) -> Image.Image:
     """Return the photo with its map over it, the more opaque the higher, and one line of text below.
 
     Args:
@@ -30,5 +32,7 @@ def heat(photo: Image.Image, values: NDArray[np.float32], low: float, high: floa
     size = max(12, round(max(photo.size) / 30))
     sheet = Image.new("RGB", (max(photo.width, size * len(line) * 2 // 3), photo.height + 2 * size), "white")
     sheet.paste(Image.fromarray(painted.round().astype(np.uint8)))
-    ImageDraw.Draw(sheet).text((size // 2, photo.height + size), line, fill=(20, 20, 20), font=ImageFont.load_default(size), anchor="lm")
+    ImageDraw.Draw(sheet).text(
+        (size // 2, photo.height + size), line, fill=(20, 20, 20), font=ImageFont.load_default(size), anchor="lm"
+    )
     return sheet

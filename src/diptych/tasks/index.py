@@ -1,4 +1,6 @@
-"""Take records into a search index, a slice at a time: what is unchanged is not read again, and what is committed stays."""
+"""Take records into a search index, a slice at a time: what is unchanged is not read again, and what is committed
+stays.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from diptych.backbones.remembered import Remembered
+from diptych.backbones.engines.remembered import Remembered
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
 from diptych.data.record_parts import Part
 from diptych.data.record_roots import root
 from diptych.data.records import Records, stamp
-from diptych.features import ann
-from diptych.features.calibrate import calibrate
+from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_readable
-from diptych.features.index import Index, Vectors
-from diptych.features.index_rows import MODALITIES, Entry, Modality, dumped
+from diptych.index import ann
+from diptych.index.index import Index, Vectors
+from diptych.index.rows import MODALITIES, Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 
 SLICE = 1024
@@ -63,11 +65,18 @@ class Indexed:
         """Return plain data for JSON."""
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
         own = ("entries", "added", "unchanged", "removed", "encoded")
-        return {"index": str(self.out), **{n: getattr(self, n) for n in own}, "seconds": round(self.seconds, 3), "skipped": skipped}
+        return {
+            "index": str(self.out),
+            **{n: getattr(self, n) for n in own},
+            "seconds": round(self.seconds, 3),
+            "skipped": skipped,
+        }
 
 
 def fingerprint(backbone: Backbone | Remembered, run: Run) -> str:
-    """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks again."""
+    """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks
+    again.
+    """
     return f"{backbone.fingerprint}-{run.precision}{'' if run.decode == 'exact' else f'-{run.decode}'}"
 
 
@@ -100,14 +109,16 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """Add records to an index.
 
     Args:
-        records: what to add, the last of a name; those with the same file, caption and metadata as before are passed over unread.
+        records: what to add, the last of a name; those with the same file, caption and metadata as before are passed
+            over unread.
         backbone: embeds; that of the index, where there is one.
         run: device, precision, cache and progress.
         out: folder of the index; made if absent.
         prune: folders and files whose entries are deleted where the records no longer name them.
 
     Raises:
-        UsageError: the index was made with another backbone, the folder holds other files, or a table that names pictures is to be pruned.
+        UsageError: the index was made with another backbone, the folder holds other files, or a table that names
+            pictures is to be pruned.
         DataError: nothing can be read.
     """
     start, before = time.perf_counter(), run.tally["encoded"]
@@ -133,8 +144,11 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     return Indexed(out, count, added, unchanged, removed, tuple(failed), encoded, time.perf_counter() - start)
 
 
-def unchanged(records: Records, backbone: Remembered, run: Run, out: Path, *, prune: Sequence[str] = ()) -> Indexed | None:
-    """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more to build.
+def unchanged(
+    records: Records, backbone: Remembered, run: Run, out: Path, *, prune: Sequence[str] = ()
+) -> Indexed | None:
+    """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more
+    to build.
 
     Args:
         records: as for ``index``.
@@ -184,7 +198,9 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
         for pattern in patterns:
             found = [n for p in (pattern, str(Path(pattern).absolute())) for n in (*made.stamps([p]), *made.names(p))]
             if not found:
-                raise DataError(f"No entry of {out} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'.")
+                raise DataError(
+                    f"No entry of {out} matches {pattern!r}: give a path, or a pattern such as '*/holiday/*'."
+                )
             names |= dict.fromkeys(found)
         removed = made.delete(list(names))
         if made.wasted() > WASTE:
@@ -193,7 +209,8 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
 
 
 def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False) -> dict[Modality, ann.Approximate]:
-    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's nouns as queries.
+    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's
+    nouns as queries.
 
     Args:
         out: the index.
@@ -227,7 +244,7 @@ def _outgrown(made: Index, always: bool) -> list[Modality]:
 
 def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
     from diptych.core.data import Texts
-    from diptych.data.words import WordNet
+    from diptych.data.wordnet import WordNet
     from diptych.features.embed import embed
 
     words = sorted({w for w in WordNet.load().names() if w.isalpha()})
@@ -239,7 +256,11 @@ def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
 
 def _fresh(made: Index, records: Records, rows: range) -> list[int]:
     known = made.stamps([records.names[i] for i in rows])
-    return [i for i in rows if known.get(records.names[i]) != (_stamp(records, i), records.texts[i] or "", dumped(_facts(records, i)))]
+    return [
+        i
+        for i in rows
+        if known.get(records.names[i]) != (_stamp(records, i), records.texts[i] or "", dumped(_facts(records, i)))
+    ]
 
 
 def _stamp(records: Records, i: int) -> str:
@@ -251,9 +272,13 @@ def _facts(records: Records, i: int) -> dict[str, Any]:
     return dict(records.facts[i]) if records.facts else {}
 
 
-def _add(made: Index, records: Records, rows: list[int], backbone: Backbone, run: Run) -> tuple[int, list[UnreadableItem]]:
+def _add(
+    made: Index, records: Records, rows: list[int], backbone: Backbone, run: Run
+) -> tuple[int, list[UnreadableItem]]:
     some = records.take(rows)
-    stamps = [_stamp(some, i) for i in range(len(some))]  # before reading: a file that changes meanwhile is read again next time
+    stamps = [
+        _stamp(some, i) for i in range(len(some))
+    ]  # before reading: a file that changes meanwhile is read again next time
     broken: dict[int, UnreadableItem] = {}
     vectors: dict[Modality, tuple[Any, Vectors]] = {}
     for modality in ("image", "text"):
@@ -262,15 +287,26 @@ def _add(made: Index, records: Records, rows: list[int], backbone: Backbone, run
             found = embed_readable(backbone.encoders[modality], part, run)
             bad = {e.name: e for e in found.failed}
             broken |= {i: bad[some.names[i]] for i in part.rows if some.names[i] in bad}
-            vectors[modality] = (np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64), found.values.numpy())
-    kept = [i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)]
+            vectors[modality] = (
+                np.asarray([part.rows[int(k)] for k in found.kept], dtype=np.int64),
+                found.values.numpy(),
+            )
+    kept = [
+        i for i in range(len(some)) if i not in broken and (some.places[i] is not None or some.texts[i] is not None)
+    ]
     place = {i: n for n, i in enumerate(kept)}
     whole: dict[Modality, tuple[Any, Vectors]] = {}
     for m, (positions, values) in vectors.items():
         keep = np.isin(positions, kept)
         whole[m] = (np.asarray([place[int(i)] for i in positions[keep]], dtype=np.int64), values[keep])
     keys = ["" if (p := some.places[i]) is None else some.images.key(p) for i in kept]
-    made.add([Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i)) for i, k in zip(kept, keys, strict=True)], whole)
+    made.add(
+        [
+            Entry(some.names[i], stamps[i], k, some.texts[i] or "", _facts(some, i))
+            for i, k in zip(kept, keys, strict=True)
+        ],
+        whole,
+    )
     return len(kept), [broken[i] for i in sorted(broken)]
 
 

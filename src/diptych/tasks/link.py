@@ -49,8 +49,8 @@ class Linked:
         left, right: the two tables.
         threshold: from which score on records are linked; None: all are.
         method: slug of the system.
-        labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of these whose nearest
-            record is right, and "precision", "recall" and "f1" of their links; empty without.
+        labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
+            these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
     """
 
     links: tuple[Link, ...]
@@ -73,7 +73,10 @@ class Linked:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        found = [{"left": self.left.names[k.left], "right": self.right.names[k.right], "score": round(k.score, 6)} for k in self.links]
+        found = [
+            {"left": self.left.names[k.left], "right": self.right.names[k.right], "score": round(k.score, 6)}
+            for k in self.links
+        ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
         return {"links": found, **about, "labelled": dict(self.labelled)}
 
@@ -101,13 +104,15 @@ def link(
         method: any retriever.
         backbone: for those that need one.
         run: seed, device, cache and progress.
-        pairs: labelled matches (left, right). A method that learns is fitted on about four of five, and the others, which share no record
-            with those, choose the threshold, by F1; for one that learns nothing all choose it.
+        pairs: labelled matches (left, right). A method that learns is fitted on about four of five, and the others,
+            which share no record with those, choose the threshold, by F1; for one that learns nothing all choose it.
         threshold: from which score on records are linked; None: chosen on ``pairs``, or without them all are linked.
-        one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of scores is taken.
+        one_to_one: no right record is linked twice; of all pairs among each record's nearest 16 the greatest sum of
+            scores is taken.
 
     Raises:
-        DataError: a table is empty, fewer than five pairs, or no pairs that share no record with the others, for a method that learns.
+        DataError: a table is empty, fewer than five pairs, or no pairs that share no record with the others, for a
+            method that learns.
         UsageError: a pair names a record that is not there.
     """
     if not len(left) or not len(right):
@@ -150,15 +155,25 @@ def link(
         if threshold is None:
             threshold, _ = f1_threshold(first, right_first, exists)
         made, hits = first >= threshold, float((right_first & (first >= threshold)).sum())
-        shares = {"precision": hits / max(1, int(made.sum())), "recall": hits / len(asked), "f1": 2 * hits / float(made.sum() + len(asked))}
+        shares = {
+            "precision": hits / max(1, int(made.sum())),
+            "recall": hits / len(asked),
+            "f1": 2 * hits / float(made.sum() + len(asked)),
+        }
         labelled = {"pairs": len(pairs), "val": len(asked), "nearest_right": float(right_first.mean()), **shares}
-    links = _one_to_one(values, places) if one_to_one else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
+    links = (
+        _one_to_one(values, places)
+        if one_to_one
+        else [Link(i, int(places[i, 0]), float(values[i, 0])) for i in range(len(left))]
+    )
     kept = tuple(k for k in links if threshold is None or k.score >= threshold)
     return Linked(kept, left, right, threshold, method.card.slug, labelled)
 
 
 def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:
-    """Return (N + M,) numbers: records that pairs join are one entity, as are those of one name, of a table that is linked to itself."""
+    """Return (N + M,) numbers: records that pairs join are one entity, as are those of one name, of a table that is
+    linked to itself.
+    """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -170,7 +185,8 @@ def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> N
 
 
 def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
-    """Return the positions of about a fifth of the pairs, given by entity: of an entity all or none, so that no record is on both sides.
+    """Return the positions of about a fifth of the pairs, given by entity: of an entity all or none, so that no record
+    is on both sides.
 
     Raises:
         DataError: all are one entity.
@@ -180,7 +196,8 @@ def _held_out(entities: Sequence[int], rng: np.random.Generator) -> set[int]:
         groups.setdefault(entity, []).append(k)
     if len(groups) < 2:
         raise DataError(
-            "All labelled pairs hang together by records that they share, so none can choose the threshold of what the others taught: give"
+            "All labelled pairs hang together by records that they share, so none can choose the threshold of what "
+            "the others taught: give"
             " pairs of further records, or a --variant that learns nothing."
         )
     drawn = [list(groups.values())[g] for g in rng.permutation(len(groups))]

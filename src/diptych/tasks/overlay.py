@@ -72,7 +72,9 @@ def overlay(
     border[1:] |= labels[1:] != labels[:-1]
     painted = seen + share[..., None] * (np.asarray(colours, dtype=np.float32)[labels] - seen)
     painted[border] = 255
-    return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), [(colours[k], text) for k, text in legend.items()])
+    return _with_legend(
+        Image.fromarray(painted.round().astype(np.uint8)), [(colours[k], text) for k, text in legend.items()]
+    )
 
 
 def _with_legend(image: Image.Image, lines: Sequence[tuple[Colour, str]]) -> Image.Image:

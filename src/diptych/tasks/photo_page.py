@@ -46,7 +46,9 @@ def html(found: Classified, photos: Samples[Any]) -> str:
 
 def meaning(found: Classified) -> str:
     """Return what the bars and the reasons stand for."""
-    text = "Bars are probabilities, " + ("a softmax over all names." if found.score == "softmax" else "each name for itself.")
+    text = "Bars are probabilities, " + (
+        "a softmax over all names." if found.score == "softmax" else "each name for itself."
+    )
     if any(p.reasons is not None for p in found.predictions):
         text += " Below a photo stands what decided for its first class, each reason with its share in that score."
     return text

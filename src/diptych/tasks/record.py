@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
-import math
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -16,14 +13,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
+from diptych.data.files import plain, write_bytes
 
 if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run, Runner
     from diptych.core.spec import Spec
 
-PACKAGES = ("diptych", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnxruntime", "numpy", "scikit-learn")
+PACKAGES = (
+    "diptych",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "onnxruntime",
+    "numpy",
+    "scikit-learn",
+)
 ZERO_SHOT = "zeroshot_classification"
 FEW_SHOT = "fewshot_classification"
 
@@ -42,12 +50,14 @@ class Record:
         backbone: canonical name of the backbone; ``fingerprint``: of its weights, tokenizer and pixel recipe.
         template_hash: of the templates.
         texts: source of the pool that the system read, "" if none; ``texts_hash``: of what it held.
-        unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it held.
+        unlabelled: source of images without labels that were given apart, "" if none; ``unlabelled_hash``: of what it
+            held.
         items: number of test items.
         images, extra_texts: how many images (train, val, unlabelled) and texts of the pool fit was given.
-        held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what choices between rows read.
-        acting: what probabilities came to on test after calibration on the held items, see ``Calibration.report``, and "risk80": the share
-            of wrong answers among the surest 80 %.
+        held: metrics on labelled items apart from test ("acc1", "nll", "items", "seen": fit had seen them); what
+            choices between rows read.
+        acting: what probabilities came to on test after calibration on the held items, see ``Calibration.report``, and
+            "risk80": the share of wrong answers among the surest 80 %.
         seconds: "fit", "predict", "encode" wall seconds, apart.
         peak_memory_mib: largest resident memory of the process so far.
         device, threads, versions, machine, command, date: where, how and when.
@@ -120,7 +130,9 @@ class Record:
         flat = self.as_dict()
         metrics = flat.pop("metrics")
         intervals = {
-            f"{name}_{end}": value for name, pair in flat.pop("ci95").items() for end, value in zip(("low", "high"), pair, strict=True)
+            f"{name}_{end}": value
+            for name, pair in flat.pop("ci95").items()
+            for end, value in zip(("low", "high"), pair, strict=True)
         }
         seconds = {f"seconds_{name}": value for name, value in flat.pop("seconds").items()}
         for long in ("classnames", "templates", "versions"):
@@ -129,42 +141,6 @@ class Record:
             flat |= {f"{part}_{name}": value for name, value in flat.pop(part).items()}
         flat["skipped"] = len(self.skipped)
         return {**metrics, **intervals, **flat, **seconds, "model_fullname": f"{self.model} {self.pretrained}"}
-
-
-def plain(value: Any) -> Any:
-    """Return ``value`` as JSON data: tuples become lists, NaN and infinities null, paths strings."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
-
-
-def write_bytes(path: Path, content: bytes, *, overwrite: bool = False) -> None:
-    """Write a file in one step: readers see the old file or the whole new one.
-
-    Raises:
-        UsageError: the file exists and ``overwrite`` is False.
-    """
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: give another --out or --overwrite.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
-    """Write plain data as indented JSON, atomically; see ``write_bytes``."""
-    write_bytes(path, (json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
 
 
 def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False) -> None:
@@ -180,23 +156,10 @@ def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False)
     write_bytes(path, text.getvalue().encode(), overwrite=overwrite)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: the file is absent or holds no JSON object.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a result ({type(error).__name__}): give a JSON file that diptych wrote.") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path} holds no JSON object: give a JSON file that diptych wrote.")
-    return data
-
-
 def model_names(spec: Spec) -> tuple[str, str]:
-    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai"); others name their weights."""
+    """Return CLIP_benchmark's (model, pretrained): "openclip:ViT-B-32/openai" gives ("ViT-B-32", "openai"); others name
+    their weights.
+    """
     model, slash, tag = spec.name.removeprefix("openclip:").partition("/")
     if spec.family == "openclip" and slash:
         return model, tag
@@ -233,12 +196,18 @@ def threads() -> int:
 
 
 def engine_of(backbone: Backbone, run: Run) -> str:
-    """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality where they differ."""
-    return _named({m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()})
+    """Return what makes a backbone's vectors: "torch", or a runtime by its name in the store; each with its modality
+    where they differ.
+    """
+    return _named(
+        {m: runner.facts.get("engine", "torch") if runner else "torch" for m, runner in _runners(backbone, run).items()}
+    )
 
 
 def precision_of(backbone: Backbone, run: Run) -> str:
-    """Return the precision that a backbone's encoders run in, which an engine may have raised; each with its modality where they differ."""
+    """Return the precision that a backbone's encoders run in, which an engine may have raised; each with its modality
+    where they differ.
+    """
     return _named({m: runner.precision if runner else run.precision for m, runner in _runners(backbone, run).items()})
 
 
@@ -247,11 +216,17 @@ def _runners(backbone: Backbone, run: Run) -> dict[str, Runner | None]:
 
 
 def _named(parts: Mapping[str, str]) -> str:
-    return next(iter(parts.values())) if len(set(parts.values())) == 1 else ", ".join(f"{name} ({m})" for m, name in sorted(parts.items()))
+    return (
+        next(iter(parts.values()))
+        if len(set(parts.values())) == 1
+        else ", ".join(f"{name} ({m})" for m, name in sorted(parts.items()))
+    )
 
 
 def circumstances(backbone: Backbone, run: Run, command: str) -> dict[str, Any]:
-    """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine, command, date."""
+    """Return what a result says of how it came about, beside its numbers: backbone, device, threads, versions, machine,
+    command, date.
+    """
     return {
         "backbone": backbone.spec.name,
         "fingerprint": backbone.fingerprint,

@@ -23,13 +23,13 @@ from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageEr
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, open_image
-from diptych.features import ann
 from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
-from diptych.features.index import Index, Vectors
-from diptych.features.index_rows import Found, Modality
-from diptych.features.nearest import nearest
-from diptych.features.where import Condition
+from diptych.index import ann
+from diptych.index.index import Index, Vectors
+from diptych.index.nearest import nearest
+from diptych.index.rows import Found, Modality
+from diptych.index.where import Condition
 from diptych.tasks.index import fingerprint
 from diptych.tasks.photo_page import thumbnail
 
@@ -58,7 +58,9 @@ class Term:
         match = _WEIGHT.fullmatch(text.strip())
         weight, value = (float(match[1]), match[2].strip()) if match else (1.0, text.strip())
         if not value or weight == 0:
-            raise UsageError(f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.')
+            raise UsageError(
+                f'A query is words or a picture, maybe with a weight such as "2:golden retriever", not {text!r}.'
+            )
         term = cls(value, sign * weight)
         if Path(value).suffix.lower() in SUFFIXES and not term.is_picture:
             raise UsageError(f"There is no picture {value}: check the spelling.")
@@ -96,12 +98,19 @@ class Answer:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         shown = [
-            {"path": f.entry.name, "score": round(f.score, 6), "caption": f.entry.caption, "metadata": dict(f.entry.facts)}
+            {
+                "path": f.entry.name,
+                "score": round(f.score, 6),
+                "caption": f.entry.caption,
+                "metadata": dict(f.entry.facts),
+            }
             for f in self.found
         ]
         return {
             "results": shown,
-            "query": [{"value": t.value, "weight": t.weight, "kind": "image" if t.is_picture else "text"} for t in self.terms],
+            "query": [
+                {"value": t.value, "weight": t.weight, "kind": "image" if t.is_picture else "text"} for t in self.terms
+            ],
             "weights": dict(self.weights),
             "where": list(self.where),
             "index": self.index,
@@ -121,7 +130,9 @@ def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors
     """
     if not terms:
         raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
-    image = backbone.image.image if isinstance(backbone.image, ClipEncoder) else backbone.image  # among clips, a picture is one frame
+    image = (
+        backbone.image.image if isinstance(backbone.image, ClipEncoder) else backbone.image
+    )  # among clips, a picture is one frame
     total = np.zeros(image.dim)
     for term in terms:
         items = ImageFiles([term.value]) if term.is_picture else Texts((term.value,))
@@ -154,7 +165,7 @@ def search(
         k: answers, at least 1.
         weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
         where: conditions such as "year>=1990", all of which must hold.
-        exact: True looks at all entries, however many; None as ``features.nearest``.
+        exact: True looks at all entries, however many; None as ``index.nearest``.
 
     Raises:
         UsageError: no such index, another backbone, a condition or query that cannot mean anything.
@@ -172,20 +183,25 @@ def search(
         recall = None
         if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
             known = [a for m in chosen if (a := ann.about(index, m))]
-            recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+            recall = (
+                {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+            )
     return Answer(tuple(found), tuple(terms), chosen, tuple(where), count, str(folder), backbone.spec.name, recall)
 
 
 def html(answer: Answer) -> str:
     """Return the answers as one page: pictures inside, nothing loaded from anywhere, no script."""
     asked = " ".join(
-        f"{'−' if t.weight < 0 else '+'} {abs(t.weight):g}:{Path(t.value).name if t.is_picture else t.value}" for t in answer.terms
+        f"{'−' if t.weight < 0 else '+'} {abs(t.weight):g}:{Path(t.value).name if t.is_picture else t.value}"
+        for t in answer.terms
     )
     title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
     style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     lead = f"{len(answer.found)} of {answer.entries:,} entries, {answer.backbone}, " + (
-        "exact search." if answer.recall is None else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
+        "exact search."
+        if answer.recall is None
+        else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
     )
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -197,7 +213,11 @@ def html(answer: Answer) -> str:
     ]
     queries = [thumbnail(ImageFiles([t.value]), 0, 240) for t in answer.terms if t.is_picture]
     if queries:
-        parts.append('<div class="few">' + "".join(f'<img src="{q}" alt="picture of the query">' for q in queries if q) + "</div>")
+        parts.append(
+            '<div class="few">'
+            + "".join(f'<img src="{q}" alt="picture of the query">' for q in queries if q)
+            + "</div>"
+        )
     if answer.where:
         parts.append(f'<p class="note">Only entries with {escape(" and ".join(answer.where))}.</p>')
     if not answer.found:
@@ -211,7 +231,9 @@ def html(answer: Answer) -> str:
         parts.append(f'<figcaption class="in"><span class="small" title="{escape(f.entry.name)}">{escape(name)}</span>')
         parts.append(f'<div class="bar first"><span>score</span><span>{f.score:.3f}</span>')
         parts.append(f'<i><b style="width:{100 * min(max(f.score, 0.0), 1.0):.1f}%"></b></i></div>')
-        parts.append("".join(f"<p>{escape(t[:300])}</p>" for t in (f.entry.caption, facts) if t) + "</figcaption></figure>")
+        parts.append(
+            "".join(f"<p>{escape(t[:300])}</p>" for t in (f.entry.caption, facts) if t) + "</figcaption></figure>"
+        )
     parts.append(
         f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from elsewhere.</p></main></html>'
     )
@@ -226,7 +248,8 @@ def _thumbnail(name: str) -> str:
 
 
 def picture(name: str) -> Image.Image:
-    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg") or from a Parquet row ("photos.parquet[7]").
+    """Return the picture of an entry, from its file, from a tar ("photos.tar!a/1.jpg") or from a Parquet row
+    ("photos.parquet[7]").
 
     Raises:
         UnreadableItem: it is gone or cannot be read.

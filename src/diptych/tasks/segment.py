@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
+from diptych.data.files import write_bytes, write_json
 from diptych.data.images import need_size
-from diptych.features.dense import label_map
+from diptych.data.templates import ENSEMBLE
 from diptych.metrics.segmentation import confusion
+from diptych.nn.dense.label_maps import label_map
 from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
-from diptych.tasks.record import write_bytes, write_json
 
 BACKGROUND = "background"
 
@@ -81,7 +83,9 @@ class Segmented:
         return {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
 
     def write(self, folder: Path, stem: str, *, overwrite: bool = False) -> list[Path]:
-        """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite`` is False."""
+        """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite``
+        is False.
+        """
         ground = self.classes[0] == BACKGROUND
         colours: list[Colour] = palette(len(self.classes), background=ground)
         legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
@@ -122,22 +126,25 @@ def segment(
         method: any segmenter; None is MaskCLIP.
         evidence: what ``method`` may see.
         parts: of the kit, beside the backbone.
-        background: words for what none of the names names, such as "sky", "wall": each asks for itself, and the answer of all is
-            "background", class 0 of the result.
+        background: words for what none of the names names, such as "sky", "wall": each asks for itself, and the answer
+            of all is "background", class 0 of the result.
         threshold: pixels whose best probability lies below it are background; None: none are.
 
     Yields:
         The label map of a photo, or why it cannot be read, in the order of the photos.
 
     Raises:
-        UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a background word too.
+        UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a
+            background word too.
         DataError: there is no photo.
     """
-    from diptych.data.templates import ENSEMBLE
     from diptych.methods.segment.maskclip import MaskCLIP
 
     if threshold is not None and (not 0 <= threshold <= 1 or not background):
-        raise UsageError("The threshold is a probability from 0 to 1, below which pixels are background: give words for background too.")
+        raise UsageError(
+            "The threshold is a probability from 0 to 1, below which pixels are background: give words for background "
+            "too."
+        )
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     named = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
@@ -146,12 +153,19 @@ def segment(
     palette(len(classes))
     groups = [max(0, k - len(background) + 1) for k in range(len(queries))] if background else None
     given = run or Run()
-    fitted = (method or MaskCLIP()).fit(Kit({**(parts or {}), "main": backbone}), queries, evidence or Evidence(), given)
+    fitted = (method or MaskCLIP()).fit(
+        Kit({**(parts or {}), "main": backbone}), queries, evidence or Evidence(), given
+    )
     return _segmented(fitted, photos, classes, groups, threshold, given)
 
 
 def _segmented(
-    fitted: FittedSegmenter, photos: Samples[Any], classes: tuple[str, ...], groups: list[int] | None, threshold: float | None, run: Run
+    fitted: FittedSegmenter,
+    photos: Samples[Any],
+    classes: tuple[str, ...],
+    groups: list[int] | None,
+    threshold: float | None,
+    run: Run,
 ) -> Iterator[Segmented | UnreadableItem]:
     with run.track("segment", len(photos)) as bar:
         for i in range(len(photos)):
@@ -206,3 +220,29 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run) -> NDArray[np.i
             found[i] = confusion(label_map(regions).cpu().numpy(), labels, len(fitted.classes))
             bar.advance()
     return found
+
+
+TEACHER = "lite"
+"""The image encoder that teaches where a system asks for one."""
+
+
+def teach(
+    system: type[Segmenter], backbone: Backbone, photos: Callable[[], Samples[Any] | None], teacher: str = TEACHER
+) -> tuple[Kit, Evidence[Any]]:
+    """Return the parts and the evidence that a segmenter's card asks for.
+
+    Args:
+        system: a segmenter.
+        backbone: the main part.
+        photos: gives photos without labels; called only for a system that learns from some.
+        teacher: name of a backbone, of which the image encoder teaches; the main part teaches itself, if that is its
+            name.
+
+    Raises:
+        NotAvailable: a part or the photos are not on this machine.
+    """
+    needs = system.card.needs
+    parts: dict[str, Any] = {"main": backbone}
+    if "Space" in needs.parts:
+        parts["teacher"] = backbone if backbone.spec.name == teacher else load(teacher)
+    return Kit(parts), Evidence(unlabelled=photos()) if "unlabelled" in needs.evidence else Evidence()

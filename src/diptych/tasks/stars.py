@@ -1,4 +1,5 @@
-"""Variable stars from their light curves: towers aligned without labels, one of them tuned on labels, kept, and asked for new stars.
+"""Variable stars from their light curves: towers aligned without labels, one of them tuned on labels, kept, and asked
+for new stars.
 
 The three modalities of a star all come from its one curve, each from measurements of its own; see ``data.halves``.
 """
@@ -19,14 +20,13 @@ from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.halves import halves
 from diptych.data.labelled import LabelledData
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
-from diptych.methods.extend.astrom3 import AstroM3, StarEncoder, StarSpace
+from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelTrainee, StarEncoder, StarSpace
 from diptych.tasks.classified import Classified, Prediction
-from diptych.tasks.proofs.stars import SMALL, LabelTrainee
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
@@ -61,7 +61,9 @@ class StarClassifier:
         trainee.module().eval()
         with torch.no_grad():
             parts = [
-                trainee.logits(trainee.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])).softmax(1)
+                trainee.logits(
+                    trainee.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])
+                ).softmax(1)
                 for i in range(0, len(stars), batch)
             ]
         return torch.cat(parts)
@@ -100,7 +102,8 @@ class StarsExtended:
 
 
 def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, method: AstroM3 = SMALL) -> StarsExtended:
-    """Align on the stars of train and those without a class, tune on the labels, and measure on test or val beside a tower from scratch.
+    """Align on the stars of train and those without a class, tune on the labels, and measure on test or val beside a
+    tower from scratch.
 
     Args:
         data: light curves with classes, see ``open_curves``.
@@ -110,7 +113,8 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
 
     Raises:
         UsageError: the folder exists.
-        DataError: there are no two classes in train, too few curves, or a star stands in train and in the split that is measured.
+        DataError: there are no two classes in train, too few curves, or a star stands in train and in the split that is
+            measured.
     """
     if out is not None and out.exists():
         raise UsageError(f"{out} exists: give another --out, nothing is overwritten.")
@@ -118,7 +122,10 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     labelled, failed = made_stars(data.split("train"), method)
     classes = data.classes
     if len(classes) < 2 or len(set(labelled.labels().tolist())) < len(classes):
-        raise DataError(f"{data.name} needs stars of two or more classes, each of them in train: name a column of classes by --label.")
+        raise DataError(
+            f"{data.name} needs stars of two or more classes, each of them in train: name a column of classes by "
+            f"--label."
+        )
     unlabelled, more = made_stars(data.splits["unlabelled"], method) if "unlabelled" in data.splits else (None, ())
     seen = _joined(labelled.items, None if unlabelled is None else unlabelled.items)
     held = next((s for s in ("test", "val") if s in data.splits), "")
@@ -129,7 +136,9 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     aligned = method.fit(Kit(), Evidence(unlabelled=seen), run)
     kept = tuned(aligned, labelled, classes, run)
     starts = (
-        {"aligned": kept} if tested is None else {"aligned": kept, "from scratch": tuned(method.fresh(seen, run), labelled, classes, run)}
+        {"aligned": kept}
+        if tested is None
+        else {"aligned": kept, "from scratch": tuned(method.fresh(seen, run), labelled, classes, run)}
     )
     for name, own in starts.items():
         if tested is not None:
@@ -154,7 +163,9 @@ def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run
     return StarClassifier(space.method, classes, len(star.metadata), state)
 
 
-def classify_stars(curves: Table[LightCurve], folder: Path, run: Run, *, top: int = 5, threshold: float | None = None) -> Classified:
+def classify_stars(
+    curves: Table[LightCurve], folder: Path, run: Run, *, top: int = 5, threshold: float | None = None
+) -> Classified:
     """Say of which class each star is.
 
     Args:
@@ -170,7 +181,10 @@ def classify_stars(curves: Table[LightCurve], folder: Path, run: Run, *, top: in
     start = time.perf_counter()
     model = load(folder, Kit())
     if not isinstance(model, StarClassifier):
-        raise DataError(f"{folder} holds a {type(model).__name__}, which knows no light curves: give a folder of 'diptych extend CURVES'.")
+        raise DataError(
+            f"{folder} holds a {type(model).__name__}, which knows no light curves: give a folder of 'diptych extend "
+            f"CURVES'."
+        )
     loaded = time.perf_counter()
     stars, failed = made_stars(curves, model.method)
     made = time.perf_counter()
@@ -182,7 +196,9 @@ def classify_stars(curves: Table[LightCurve], folder: Path, run: Run, *, top: in
         predictions.append(Prediction(stars.items.name(i), said))
     seconds = {"fit": loaded - start, "encode": made - loaded, "predict": time.perf_counter() - made}
     names = ClassNames(model.classes, ("{}",))
-    return Classified(tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars))
+    return Classified(
+        tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars)
+    )
 
 
 def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star], tuple[UnreadableItem, ...]]:
@@ -202,7 +218,10 @@ def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star],
         kept.append(i)
         names.append(name)
     if not stars:
-        raise DataError(f"None of the {len(curves)} light curves can be used; the first: {failed[0] if failed else 'there is none'}.")
+        raise DataError(
+            f"None of the {len(curves)} light curves can be used; the first: "
+            f"{failed[0] if failed else 'there is none'}."
+        )
     columns = {name: Column(c.kind, np.asarray(c.values)[kept]) for name, c in curves.columns.items()}
     return Table(Stars(tuple(names), stars), columns), tuple(failed)
 

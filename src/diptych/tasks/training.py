@@ -1,4 +1,6 @@
-"""``diptych finetune`` and ``diptych pretrain``: train a copy of a backbone, measure it before and after, refuse a collapse, write it."""
+"""``diptych finetune`` and ``diptych pretrain``: train a copy of a backbone, measure it before and after, refuse a
+collapse, write it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from diptych.backbones.save import save
+from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
 from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableItem, UsageError
@@ -25,9 +27,9 @@ from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.features.heads import text_head
-from diptych.features.small_lm import SmallLM
 from diptych.metrics.retrieval import first_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
+from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
 from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
 from diptych.train.captioning import WordIds
@@ -66,7 +68,13 @@ class Tuned:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
-        return {**self.facts, "before": self.before, "after": self.after, "skipped": skipped, "folder": str(self.folder)}
+        return {
+            **self.facts,
+            "before": self.before,
+            "after": self.after,
+            "skipped": skipped,
+            "folder": str(self.folder),
+        }
 
 
 def tune(
@@ -89,7 +97,8 @@ def tune(
     Args:
         method: of the verbs ``finetune`` or ``pretrain``.
         backbone: where training starts.
-        data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured before and after.
+        data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
+            before and after.
         fit: settings of the loop.
         run: seed, device, cache.
         out: folder for checkpoints, log, model and report.
@@ -103,8 +112,10 @@ def tune(
     Raises:
         UsageError: ``out`` holds a model already, an unknown part, or a caption that is too long.
         MissingHook: see ``need_towers``.
-        DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no caption.
-        Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is written.
+        DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
+            caption.
+        Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
+            written.
     """
     if (out / "model").exists():
         raise UsageError(f"{out / 'model'} exists: give another folder.")
@@ -121,7 +132,10 @@ def tune(
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
         data, failed = only_readable(data, data.splits, space, stored)
         others = [only_readable(by_labels(other), [measured_split(other)], space, stored) for other in elsewhere]
-        elsewhere, failed = [other for other, _ in others], (*failed, *(error for _, broken in others for error in broken))
+        elsewhere, failed = (
+            [other for other, _ in others],
+            (*failed, *(error for _, broken in others for error in broken)),
+        )
         if failed:
             say(f"{len(failed)} photos cannot be read and are left out; the first: {failed[0]}.")
         before = measured(space, data, classes, elsewhere, templates, stored)
@@ -131,14 +145,17 @@ def tune(
         evidence = Evidence(train=tables["train"], val=tables.get("val"))
         more = {**decoder_for(method, space, tables["train"], run), **(kit or {})}
         training = replace(stored, out=out)
-        made = train_space(method, Kit({"main": space, **more}), evidence, fit, training, classes=classes, learns=learnt, resume=resume)
+        made = train_space(
+            method, Kit({"main": space, **more}), evidence, fit, training, classes=classes, learns=learnt, resume=resume
+        )
         assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
         after = measured(made.space, data, classes, elsewhere, templates, stored)
     trained = made.space.whole if isinstance(made.space, Headed) else made.space
     for kind in ("image_spread", "text_spread"):
         if after[data.name][kind] < COLLAPSE * before[data.name][kind]:
             raise Collapsed(
-                f"The {kind.split('_')[0]} embeddings collapsed: their spread fell from {before[data.name][kind]:.3f} to"
+                f"The {kind.split('_')[0]} embeddings collapsed: their spread fell from {before[data.name][kind]:.3f} "
+                f"to"
                 f" {after[data.name][kind]:.3f}. Train with a lower learning rate, fewer steps or larger batches."
             )
     save(trained, out / "model")
@@ -185,7 +202,9 @@ def need_towers(method: Objective | Recipe, parts: str) -> None:
     """
     inside = [hook for hook in method.card.needs.hooks if hook.startswith("tower:")]
     if parts == "heads" and inside:
-        raise MissingHook(f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give --parts all.")
+        raise MissingHook(
+            f"{method.card.slug} works inside {', '.join(inside)}, and heads have no tower: give --parts all."
+        )
 
 
 def measured(
@@ -196,7 +215,9 @@ def measured(
     templates: Sequence[str],
     run: Run,
 ) -> dict[str, dict[str, float]]:
-    """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and spread and gap of the data's own."""
+    """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and spread and gap of
+    the data's own.
+    """
     out = {data.name: _metrics(backbone, data.split(measured_split(data)), classes, run, geometry=True)}
     for other in elsewhere:
         names = ClassNames(tuple(tidy(c) for c in other.classes), tuple(templates))
@@ -204,7 +225,9 @@ def measured(
     return out
 
 
-def _metrics(backbone: Backbone, table: Table[Any], classes: ClassNames | None, run: Run, *, geometry: bool) -> dict[str, float]:
+def _metrics(
+    backbone: Backbone, table: Table[Any], classes: ClassNames | None, run: Run, *, geometry: bool
+) -> dict[str, float]:
     if isinstance(backbone, Headed):
         table = on_trunks(backbone, table, run)  # so the towers see a photo once, before and after
     x = normalize(embed(backbone.image, table.items, run), dim=-1)
@@ -223,7 +246,9 @@ def _metrics(backbone: Backbone, table: Table[Any], classes: ClassNames | None, 
         texts = text_head(backbone, classes.prompts(), run)
         out["acc1"] = float(((x @ texts.T).argmax(1).numpy() == table.labels()).mean())
     else:
-        raise DataError("These data have neither labels nor captions: give class folders, or a table with a column 'caption'.")
+        raise DataError(
+            "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
+        )
     if geometry:
         a, b = x[:SAMPLE].numpy(), texts[:SAMPLE].numpy()
         out |= {"image_spread": spread(a), "text_spread": spread(b), "gap": modality_gap(a, b)}
@@ -235,7 +260,9 @@ def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Re
     if "captions" in table.columns or not isinstance(method, Objective) or classes is None:
         return table
     prompts = classes.prompts()
-    return Table(table.items, {**table.columns, "captions": Column("captions", tuple(tuple(prompts[k]) for k in table.labels()))})
+    return Table(
+        table.items, {**table.columns, "captions": Column("captions", tuple(tuple(prompts[k]) for k in table.labels()))}
+    )
 
 
 def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:

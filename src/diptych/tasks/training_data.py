@@ -17,7 +17,7 @@ from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, LabelledData
 from diptych.data.load import open_data
-from diptych.data.places import captions_table, located
+from diptych.data.named_sets import captions_table, located
 from diptych.data.rows import read_columns
 from diptych.features.embed import embed_readable
 from diptych.features.frozen import Headed
@@ -32,7 +32,8 @@ def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None
     """Open a data set that has labels or captions.
 
     Args:
-        spec: as ``open_data``; a table may name captions in columns, and so may captions.csv in a folder without train and test folders.
+        spec: as ``open_data``; a table may name captions in columns, and so may captions.csv in a folder without train
+            and test folders.
         captions: column or pattern such as "caption_*"; None looks for the usual names.
         keys: remembers content keys.
 
@@ -49,7 +50,9 @@ def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None
     names = list(read_columns(path))
     found = next((p for p in ([captions] if captions else CAPTION_COLUMNS) if fnmatch.filter(names, p)), None)
     if found is None and captions:
-        raise DataError(f"{path} has no column {captions!r}, only {', '.join(names)[:300]}: name the column with captions.")
+        raise DataError(
+            f"{path} has no column {captions!r}, only {', '.join(names)[:300]}: name the column with captions."
+        )
     if found is None:
         return open_data(spec, keys)
     items = next((c for c in ("path", "filepath", "image", "image_path") if c in names), "path")
@@ -66,7 +69,9 @@ def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
     order = np.random.default_rng(Run(seed=seed).integer("split")).permutation(len(table))
     cut = len(table) // 10
     splits = {"train": table.take(np.sort(order[cut:]).tolist()), "test": table.take(np.sort(order[:cut]).tolist())}
-    return replace(data, splits=splits), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
+    return replace(
+        data, splits=splits
+    ), f"{data.name} has no train split: {cut} of {len(table)} rows, drawn by the seed, are held out."
 
 
 def measured_split(data: LabelledData) -> str:
@@ -74,11 +79,13 @@ def measured_split(data: LabelledData) -> str:
     return next((s for s in ("test", "val") if len(data.splits.get(s, ()))), "train")
 
 
-def only_readable(data: LabelledData, splits: Iterable[str], space: Backbone, run: Run) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
+def only_readable(
+    data: LabelledData, splits: Iterable[str], space: Backbone, run: Run
+) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
     """Return some splits of data without the photos that cannot be read, and why they cannot.
 
-    What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in the store. The
-    photos that whole towers learn from are decoded once.
+    What is measured is embedded in any case, and so is what heads learn from: those vectors are made here, and stay in
+    the store. The photos that whole towers learn from are decoded once.
 
     Args:
         data: images.
@@ -94,12 +101,16 @@ def only_readable(data: LabelledData, splits: Iterable[str], space: Backbone, ru
     for split in splits:
         table = data.split(split)
         if isinstance(space, Headed) or split == measured_split(data):
-            found = embed_readable(space.trunks["image"] if isinstance(space, Headed) else space.image, table.items, run)
+            found = embed_readable(
+                space.trunks["image"] if isinstance(space, Headed) else space.image, table.items, run
+            )
             rows, broken = found.kept.tolist(), found.failed
         else:
             rows, broken = _decodable(table.items, run)
         if len(table) and not rows:
-            raise DataError(f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}.")
+            raise DataError(
+                f"None of the {len(table)} photos of {data.name}, {split}, can be read; the first: {broken[0]}."
+            )
         kept[split] = table.take(rows) if broken else table
         failed += broken
     return replace(data, splits=kept), tuple(failed)
@@ -127,7 +138,9 @@ def by_labels(data: LabelledData) -> LabelledData:
     """Return data without captions where there are labels: what is measured on them beside a training is their classes."""
     if not data.classes:
         return data
-    splits = {s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()}
+    splits = {
+        s: Table(t.items, {n: c for n, c in t.columns.items() if n != "captions"}) for s, t in data.splits.items()
+    }
     return replace(data, splits=splits)
 
 

@@ -1,4 +1,6 @@
-"""From rows to batches: who is in a batch, seen how, read from where. A pure function of (seed, epoch, place), so it resumes anywhere."""
+"""From rows to batches: who is in a batch, seen how, read from where. A pure function of (seed, epoch, place), so it
+resumes anywhere.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run:
 
 
 def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> Source:
-    """Return validation rows in batches of the training's size, or as large as the rows allow; the last rows that fill none stay out."""
+    """Return validation rows in batches of the training's size, or as large as the rows allow; the last rows that fill
+    none stay out.
+    """
     size = max(run.world.size, min(fit.batch, len(val) // run.world.size * run.world.size))
     return TableSource(val, trainee, Shuffle(len(val), run.seed), size, run)
 
@@ -96,7 +100,9 @@ class TableSource:
         start = 0 if last is None else last + 1
         batches = self.sampler.batches(epoch, self.size)[start:]
         views = _TableViews(self.table, self.trainee, self.run.seed, epoch)
-        yield from enumerate(_loaded(views, self.run, [[int(i) for i in _share(b, self.run.world)] for b in batches]), start)
+        yield from enumerate(
+            _loaded(views, self.run, [[int(i) for i in _share(b, self.run.world)] for b in batches]), start
+        )
 
 
 @dataclass(frozen=True)
@@ -183,14 +189,17 @@ def _batch(trainee: Trainee, rows: Sequence[Row], seed: int, epoch: int) -> Batc
 
 
 def _view(trainee: Trainee, row: Row, run: Run, purpose: str) -> Batch:
-    # torchvision's transforms draw from torch's global generator. Run.seeded seeds all devices' too, a hundred times slower.
+    # torchvision's transforms draw from torch's global generator. Run.seeded seeds all devices' too, a hundred times
+    # slower.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(run.integer(purpose))
         return trainee.views(row, run.generator(purpose))
 
 
 def _loaded(views: Any, run: Run, order: list[list[int]] | None) -> Iterator[Any]:
-    """Yield what the workers make, in order, and raise here the errors that they met: the loader itself would lose their type."""
+    """Yield what the workers make, in order, and raise here the errors that they met: the loader itself would lose
+    their type.
+    """
     if order == []:
         return
     loader = DataLoader(

@@ -55,7 +55,9 @@ class WordIds:
         rows = [[START, *(number.get(w, UNKNOWN) for w in _WORD.findall(c.lower())), END] for c in captions]
         longest = max((len(row) for row in rows), default=0)
         if longest > self.context:
-            raise UsageError(f"A caption has {longest} words and marks, and the decoder reads {self.context}: shorten it.")
+            raise UsageError(
+                f"A caption has {longest} words and marks, and the decoder reads {self.context}: shorten it."
+            )
         return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
@@ -85,7 +87,14 @@ class CaptionTrainee(PairTrainee):
     """
 
     def __init__(
-        self, space: Space, objective: Objective, run: Run, decoder: nn.Module, words: WordIds, *, learns: Learns = everything
+        self,
+        space: Space,
+        objective: Objective,
+        run: Run,
+        decoder: nn.Module,
+        words: WordIds,
+        *,
+        learns: Learns = everything,
     ) -> None:
         super().__init__(space, objective, run, learns=learns)
         self.words = words

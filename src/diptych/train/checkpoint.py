@@ -24,12 +24,15 @@ from diptych.core.errors import DataError
 SCHEMA = 1
 
 
-def save(folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int) -> Path:
+def save(
+    folder: Path, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int
+) -> Path:
     """Write one checkpoint under ``folder`` in one atomic rename, then remove all but the latest ``keep``.
 
     Args:
         folder: where the checkpoints of this training lie.
-        name: such as "step-00000120-epoch-0002": begins with "step-", later ones sort behind; one that exists is left as it is.
+        name: such as "step-00000120-epoch-0002": begins with "step-", later ones sort behind; one that exists is left
+            as it is.
         tensors: file stem -> name -> tensor, of any size and type.
         state: what else must be remembered, as JSON.
         keep: number of checkpoints kept.
@@ -70,15 +73,25 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
         state = json.loads((checkpoint / "state.json").read_text())
         tensors = {path.stem: load_file(path) for path in sorted(checkpoint.glob("*.safetensors"))}
     except (OSError, ValueError, SafetensorError) as error:
-        raise DataError(f"The checkpoint {checkpoint} is damaged ({error}): remove that folder to go on from the one before it.") from None
+        raise DataError(
+            f"The checkpoint {checkpoint} is damaged ({error}): remove that folder to go on from the one before it."
+        ) from None
     if state.get("schema") != SCHEMA:
-        raise DataError(f"The checkpoint {checkpoint} has schema {state.get('schema')}, and this version reads {SCHEMA}: update diptych.")
+        raise DataError(
+            f"The checkpoint {checkpoint} has schema {state.get('schema')}, and this version reads {SCHEMA}: update "
+            f"diptych."
+        )
     return tensors, state
 
 
 def optimizer_tensors(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
     """Return an optimiser's state as ``"moment/parameter name"`` -> tensor."""
-    return {f"{kind}/{names[p]}": torch.as_tensor(v) for p, state in optimizer.state.items() for kind, v in state.items() if v is not None}
+    return {
+        f"{kind}/{names[p]}": torch.as_tensor(v)
+        for p, state in optimizer.state.items()
+        for kind, v in state.items()
+        if v is not None
+    }
 
 
 def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]) -> None:
@@ -91,7 +104,9 @@ def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: M
 
 
 class Stop(contextlib.AbstractContextManager["Stop"]):
-    """Turns Ctrl-C and SIGTERM into a wish that the loop grants between two steps; the signal then takes its usual course."""
+    """Turns Ctrl-C and SIGTERM into a wish that the loop grants between two steps; the signal then takes its usual
+    course.
+    """
 
     def __init__(self) -> None:
         self.asked: int | None = None

@@ -16,7 +16,8 @@ from diptych.core.run import Run, World
 
 
 def join(run: Run) -> Run:
-    """Join the processes that torchrun (or ``accelerate launch``) started, and return the run that knows its place among them.
+    """Join the processes that torchrun (or ``accelerate launch``) started, and return the run that knows its place
+    among them.
 
     A process that was started alone gets the same run back. Processes on CPUs talk over gloo, on GPUs over NCCL.
     """
@@ -35,7 +36,10 @@ def check(world: World) -> None:
     """Raise UsageError where the run's place among processes is not the process group's."""
     real = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if world.size != real:
-        raise UsageError(f"The run speaks of {world.size} processes, but {real} are joined: take the run from train.distributed.join(run).")
+        raise UsageError(
+            f"The run speaks of {world.size} processes, but {real} are joined: take the run from "
+            f"train.distributed.join(run)."
+        )
 
 
 class _Gather(torch.autograd.Function):
@@ -76,8 +80,8 @@ def mean(value: float, world: World) -> float:
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
     """Replace each gradient by its mean over the processes; a gradient that no process has stays absent.
 
-    By hand and not by DistributedDataParallel: several backward passes, several optimisers, unused parameters and gradients
-    of gradients need no special case, and accumulated batches are averaged once.
+    By hand and not by DistributedDataParallel: several backward passes, several optimisers, unused parameters and
+    gradients of gradients need no special case, and accumulated batches are averaged once.
     """
     if world.size == 1:
         return

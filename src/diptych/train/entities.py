@@ -13,7 +13,8 @@ from diptych.core.run import Run
 
 @dataclass(frozen=True)
 class SomeOfEach:
-    """Batches of m records of each of batch / m entities; entities are drawn without replacement, those with one record sit out.
+    """Batches of m records of each of batch / m entities; entities are drawn without replacement, those with one record
+    sit out.
 
     Args:
         entities: (N,) of the table.
@@ -33,6 +34,9 @@ class SomeOfEach:
         per = max(2, min(size // self.each, len(order)))
         found = []
         for start in range(0, len(order) - per + 1, per):
-            rows = [np.resize(rng.permutation(np.flatnonzero(self.entities == e)), self.each) for e in order[start : start + per]]
+            rows = [
+                np.resize(rng.permutation(np.flatnonzero(self.entities == e)), self.each)
+                for e in order[start : start + per]
+            ]
             found.append([int(i) for r in rows for i in r])
         return found

@@ -1,4 +1,6 @@
-"""The one training loop. It drives any Trainee; every number that steers it stands in Fit, and every draw is fixed by (seed, step)."""
+"""The one training loop. It drives any Trainee; every number that steers it stands in Fit, and every draw is fixed by
+(seed, step).
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,15 @@ def train(
 ) -> History:
     """Train the trainee's module in place.
 
-    The result depends on the trainee, the data, ``fit`` and ``run.seed``; not on workers, and, up to rounding, not on the number of
-    processes. A training that was killed and resumed ends with the same bits (fp32, same threads).
+    The result depends on the trainee, the data, ``fit`` and ``run.seed``; not on workers, and, up to rounding, not on
+    the number of processes. A training that was killed and resumed ends with the same bits (fp32, same threads).
 
     Args:
         trainee: what to train.
         data: rows, or a stream (which needs ``fit.steps``).
         fit: the settings.
-        run: seed, device, precision ("bf16" and "fp16" are mixed), workers, and the folder ``out`` of checkpoints and log (None: none).
+        run: seed, device, precision ("bf16" and "fp16" are mixed), workers, and the folder ``out`` of checkpoints and
+            log (None: none).
         val: rows for ``Trainee.validate`` after every epoch.
         resume: go on from the newest checkpoint in ``run.out``, or start where there is none.
 
@@ -93,7 +96,9 @@ def train(
 
 
 class _Loop:
-    def __init__(self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None) -> None:
+    def __init__(
+        self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None
+    ) -> None:
         distributed.check(run.world)
         if fit.patience is not None and val is None:
             raise UsageError("Patience needs validation rows: give val, or patience=None.")
@@ -145,7 +150,9 @@ class _Loop:
             if self.fit.save_every and self.place.step % self.fit.save_every == 0:
                 self._save()
         if self.place.last is None:
-            raise DataError(f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: take a smaller batch.")
+            raise DataError(
+                f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: take a smaller batch."
+            )
         self._end_epoch(log)
 
     def _stepfuls(self) -> Iterator[tuple[int, list[Batch]]]:
@@ -174,7 +181,10 @@ class _Loop:
                 for name, value in losses.items():
                     seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + value.item() / fit.accumulate
                 if not math.isfinite(total.item()):
-                    raise Diverged(f"The losses are not finite in step {place.step} ({seen}): lower the learning rate, clip, or use fp32.")
+                    raise Diverged(
+                        f"The losses are not finite in step {place.step} ({seen}): lower the learning rate, clip, or "
+                        f"use fp32."
+                    )
                 self.accelerator.backward(total)
             if phase in self.optimizers:
                 self._update(phase)
@@ -253,10 +263,14 @@ class _Loop:
         if newest is None:
             return
         if not resume:
-            raise UsageError(f"{self.run.out} holds a training already: give resume=True to go on with it, or another folder.")
+            raise UsageError(
+                f"{self.run.out} holds a training already: give resume=True to go on with it, or another folder."
+            )
         tensors, state = checkpoint.read(newest)
         if state["settings"] != self._settings():
-            raise UsageError(f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder.")
+            raise UsageError(
+                f"{newest} was trained with another fit, seed or groups: give the same ones, or another folder."
+            )
         self.module.load_state_dict(tensors["module"])
         for name, average in self.ema.items():
             average.copy_(tensors["ema"][name])

@@ -32,7 +32,9 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
     """
     captions = row.columns.get("captions")
     if not captions:
-        raise DataError(f"Row {row.index} has no captions: give the table a column 'captions' with at least one text a row.")
+        raise DataError(
+            f"Row {row.index} has no captions: give the table a column 'captions' with at least one text a row."
+        )
     texts = (captions,) if isinstance(captions, str) else captions
     return str(texts[int(torch.randint(len(texts), (), generator=g))])
 
@@ -44,7 +46,8 @@ class PairTrainee(Trainee):
         space: any space whose ``rebuild`` works.
         objective: what to minimise; None: a subclass brings ``losses`` of its own.
         run: its seed initialises the objective's heads, its world gathers.
-        read: modality -> how its item is read from a row (and augmented). Default: the item is the image, a drawn caption the text.
+        read: modality -> how its item is read from a row (and augmented). Default: the item is the image, a drawn
+            caption the text.
         learns: whether a parameter of the space's module, given by name, is trained. Default: all are.
         scale_range: range of parameters named ``logit_scale``, kept after every step; they are logarithms.
     """
@@ -75,8 +78,14 @@ class PairTrainee(Trainee):
         return self._module
 
     def groups(self) -> list[ParamGroup]:
-        """Return matrices with weight decay, and vectors and scalars (biases, norms, scales) without; all beside the space learns."""
-        named = [(n, p) for n, p in self._module.named_parameters() if not n.startswith("space.") or self.learns(n.removeprefix("space."))]
+        """Return matrices with weight decay, and vectors and scalars (biases, norms, scales) without; all beside the
+        space learns.
+        """
+        named = [
+            (n, p)
+            for n, p in self._module.named_parameters()
+            if not n.startswith("space.") or self.learns(n.removeprefix("space."))
+        ]
         matrices = tuple(n for n, p in named if p.ndim >= 2)
         return [ParamGroup(matrices), ParamGroup(tuple(n for n, p in named if p.ndim < 2), decay=0.0)]
 

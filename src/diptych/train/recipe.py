@@ -20,7 +20,8 @@ from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
 
 DECODER, WORDS = "decoder", "words"
-"""Names of a kit's parts for objectives that write captions: a ``LanguageModel`` that is a module, and its ``WordIds``."""
+"""Names of a kit's parts for objectives that write captions: a ``LanguageModel`` that is a module, and its ``WordIds``.
+"""
 
 
 def train_space(

@@ -13,7 +13,8 @@ from diptych.core.errors import UsageError
 class Schedule:
     """Linear warm-up, then a cosine to ``floor`` or a constant.
 
-    factor(t) = (t + 1) / warmup for t < warmup, then floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup))) / 2.
+    factor(t) = (t + 1) / warmup for t < warmup, then floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup)))
+    / 2.
 
     Args:
         kind: "cosine" or "constant".
@@ -49,10 +50,12 @@ class Fit:
         betas: of Adam; the first is also the momentum of SGD.
         eps: of Adam.
         decay: weight decay.
-        accumulate: batches whose mean gradient makes a step. Their losses stay apart: negatives come from one batch only.
+        accumulate: batches whose mean gradient makes a step. Their losses stay apart: negatives come from one batch
+            only.
         clip: largest gradient norm of the groups that step together; None does not clip.
         ema: decay of averaged weights, with which training ends and validates; None keeps none.
-        patience: epochs without a better validation after which training stops and takes the best weights; None never stops.
+        patience: epochs without a better validation after which training stops and takes the best weights; None never
+            stops.
         save_every: steps between checkpoints, beside the one after every epoch; None saves after epochs only.
         keep: number of latest checkpoints kept.
         log_every: steps between log records.
@@ -81,9 +84,20 @@ class Fit:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise UsageError("Give the length of a training as either epochs or steps.")
-        counts = (self.epochs, self.steps, self.batch, self.accumulate, self.save_every, self.keep, self.log_every, self.patience)
+        counts = (
+            self.epochs,
+            self.steps,
+            self.batch,
+            self.accumulate,
+            self.save_every,
+            self.keep,
+            self.log_every,
+            self.patience,
+        )
         if any(n is not None and n < 1 for n in counts):
-            raise UsageError("Epochs, steps, batch, accumulate, patience, save_every, keep and log_every must be at least 1.")
+            raise UsageError(
+                "Epochs, steps, batch, accumulate, patience, save_every, keep and log_every must be at least 1."
+            )
         if self.ema is not None and not 0 <= self.ema < 1:
             raise UsageError(f"The decay of averaged weights must lie in [0, 1), not at {self.ema}.")
 

@@ -1,4 +1,6 @@
-"""Plain fine-tuning: images of labelled classes pick their class among the prompts of all, or captioned images their caption."""
+"""Plain fine-tuning: images of labelled classes pick their class among the prompts of all, or captioned images their
+caption.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class TuningTrainee(PairTrainee):
         read = {"image": item} if classes else {"image": item, "text": drawn_caption}
         super().__init__(space, None, run, read=read, learns=lambda n: "logit_" not in n and learns(n))
         self.classes, self.pairs, self.smoothing = classes, pairs, smoothing
-        self.prompts = self.space.encoders["text"].inputs([p for own in classes.prompts() for p in own]) if classes else None
+        self.prompts = (
+            self.space.encoders["text"].inputs([p for own in classes.prompts() for p in own]) if classes else None
+        )
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the image, and its label or a drawn caption.
@@ -60,7 +64,10 @@ class TuningTrainee(PairTrainee):
             return super().views(row, g)
         label = row.columns.get("label")
         if label is None or not 0 <= int(label) < len(self.classes):
-            raise DataError(f"Row {row.index} has no label among the {len(self.classes)} classes: give class folders, or a column 'label'.")
+            raise DataError(
+                f"Row {row.index} has no label among the {len(self.classes)} classes: give class folders, or a column "
+                f"'label'."
+            )
         return {**super().views(row, g), "label": int(label)}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -14,7 +14,12 @@ FACTORS = FactorGenerator()
 
 def one(colour: int, shape: int, **place: float) -> Styles:
     """A picture whose colour and shape stand alone, in the middle, on middle grey."""
-    f = {"place": torch.zeros(1, 3), "shape": torch.zeros(1, 12), "colour": torch.zeros(1, 10), "ground": torch.zeros(1, 3)}
+    f = {
+        "place": torch.zeros(1, 3),
+        "shape": torch.zeros(1, 12),
+        "colour": torch.zeros(1, 10),
+        "ground": torch.zeros(1, 3),
+    }
     f["shape"][0, shape], f["colour"][0, colour] = 20.0, 20.0
     for name, value in place.items():
         f["place"][0, ("across", "down", "size").index(name)] = value

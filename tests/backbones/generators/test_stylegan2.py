@@ -87,7 +87,10 @@ def reference(state: dict[str, Tensor], s: list[Array], w_plus: Array) -> Array:
             layer = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
             name = f"{layer}.conv.modulation"
             style = n[f"{name}.weight"] / math.sqrt(8) @ w_plus[i + 1] + n[f"{name}.bias"]
-            own = reference_conv(x, n[f"{layer}.conv.weight"][0], style, up=False, demodulate=False) + n[f"{layer}.bias"][0]
+            own = (
+                reference_conv(x, n[f"{layer}.conv.weight"][0], style, up=False, demodulate=False)
+                + n[f"{layer}.bias"][0]
+            )
             if rgb is not None:
                 spread = np.zeros((3, 2 * rgb.shape[1], 2 * rgb.shape[1]))
                 spread[:, ::2, ::2] = rgb
@@ -99,7 +102,9 @@ def reference(state: dict[str, Tensor], s: list[Array], w_plus: Array) -> Array:
 
 def test_the_network_against_loops() -> None:
     z = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))
-    w_plus = GENERATOR.map(z) + 0.3 * torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(4))  # unlike w in every layer
+    w_plus = GENERATOR.map(z) + 0.3 * torch.randn(
+        2, 6, 8, generator=torch.Generator().manual_seed(4)
+    )  # unlike w in every layer
     styles = GENERATOR.styles(w_plus)
     found = GENERATOR.unclipped(styles)
     for b in range(2):
@@ -158,7 +163,13 @@ def nvidia(state: dict[str, Tensor]) -> dict[str, Tensor]:
     out = {f"mapping.fc{i}.{p}": state[f"style.{i + 1}.{p}"] for i in range(3) for p in ("weight", "bias")}
     out["synthesis.b4.const"] = state["input.input"][0]
     for i, (layer, theirs) in enumerate(
-        [("conv1", "b4.conv1"), ("convs.0", "b8.conv0"), ("convs.1", "b8.conv1"), ("convs.2", "b16.conv0"), ("convs.3", "b16.conv1")]
+        [
+            ("conv1", "b4.conv1"),
+            ("convs.0", "b8.conv0"),
+            ("convs.1", "b8.conv1"),
+            ("convs.2", "b16.conv0"),
+            ("convs.3", "b16.conv1"),
+        ]
     ):
         out[f"synthesis.{theirs}.weight"] = state[f"{layer}.conv.weight"][0]
         out[f"synthesis.{theirs}.bias"] = state[f"{layer}.activate.bias"]

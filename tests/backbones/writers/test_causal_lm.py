@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.support.checkpoints import small_tokenizer
-from tests.support.language import tiny_gpt2
 
 from diptych.backbones import causal
 from diptych.backbones.writers.causal_lm import CausalLM
 from diptych.core.errors import DataError, MissingExtra, NotAvailable, UsageError
 from diptych.core.language import Ask, LanguageModel, Writer
 from diptych.core.run import Run
+from tests.support.checkpoints import small_tokenizer
+from tests.support.language import tiny_gpt2
 
 CHAT = "{% for m in messages %}a {{ m.content }}{% endfor %}{% if add_generation_prompt %} of{% endif %}"
 

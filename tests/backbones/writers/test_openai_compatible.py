@@ -110,7 +110,9 @@ def test_redirects_are_not_followed(address: str) -> None:
     assert "elsewhere" not in seen(address)
 
 
-@pytest.mark.parametrize(("model", "message"), [("page", "<html>welcome"), ("odd", "choices"), ("silent", "no text"), ("huge", "4 MiB")])
+@pytest.mark.parametrize(
+    ("model", "message"), [("page", "<html>welcome"), ("odd", "choices"), ("silent", "no text"), ("huge", "4 MiB")]
+)
 def test_answers_that_are_none(address: str, model: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         writer(address, model).write([Ask("Hi")])
@@ -135,7 +137,14 @@ def test_bad_settings_are_named(address: str, monkeypatch: pytest.MonkeyPatch) -
     for url in ("http://user:pass@host/v1", "http://host/v1?key=1"):
         with pytest.raises(UsageError, match="environment variable"):
             OpenAICompatible(url, "m")
-    for settings in ({"attempts": 0}, {"workers": 0}, {"limit": 0}, {"temperature": -1.0}, {"timeout": 0.0}, {"wait": -1.0}):
+    for settings in (
+        {"attempts": 0},
+        {"workers": 0},
+        {"limit": 0},
+        {"temperature": -1.0},
+        {"timeout": 0.0},
+        {"wait": -1.0},
+    ):
         with pytest.raises(UsageError, match="at least"):
             writer(address, **settings)
     monkeypatch.delenv("MY_KEY", raising=False)

@@ -30,7 +30,10 @@ class Counting:
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
         self.asked += [ask.about or ask.prompt for ask in asks]
-        return [[Text(f"{ask.prompt} {i} of {ask.n}", "counter", ask.prompt, "2025-01-01") for i in range(ask.n)] for ask in asks]
+        return [
+            [Text(f"{ask.prompt} {i} of {ask.n}", "counter", ask.prompt, "2025-01-01") for i in range(ask.n)]
+            for ask in asks
+        ]
 
 
 class Failing(Counting):
@@ -105,7 +108,9 @@ def test_a_larger_n_asks_afresh_and_pictures_tell_apart(tmp_path: Path) -> None:
     writer = Counting()
     recorded = Recorded(writer, tmp_path / "r.jsonl")
     red, blue = (Image.new("RGB", (2, 2), colour) for colour in ("red", "blue"))
-    recorded.write([Ask("x", n=1), Ask("x", n=1, image=red), Ask("x", n=1, image=blue), Ask("x", n=1, image=red.copy())])
+    recorded.write(
+        [Ask("x", n=1), Ask("x", n=1, image=red), Ask("x", n=1, image=blue), Ask("x", n=1, image=red.copy())]
+    )
     assert len(writer.asked) == 3
     recorded.write([Ask("x", n=2), Ask("x", n=1)])
     assert len(writer.asked) == 4
@@ -185,8 +190,12 @@ def test_written_texts_become_a_pool_file(tmp_path: Path) -> None:
     texts = write_about(Counting(), ClassNames(("cat", "dog")), "What is a {}?", 2)
     save_pool(texts, tmp_path / "new.json", "What is a {}?")
     again = StoredPool(tmp_path / "new.json").pool
-    assert {k: [t.value for t in v] for k, v in again.texts.items()} == {k: [t.value for t in v] for k, v in texts.texts.items()}
-    assert {(t.writer, t.prompt, t.date) for v in again.texts.values() for t in v} == {("counter", "What is a {}?", "2025-01-01")}
+    assert {k: [t.value for t in v] for k, v in again.texts.items()} == {
+        k: [t.value for t in v] for k, v in texts.texts.items()
+    }
+    assert {(t.writer, t.prompt, t.date) for v in again.texts.values() for t in v} == {
+        ("counter", "What is a {}?", "2025-01-01")
+    }
     with pytest.raises(UsageError, match="a new file"):
         save_pool(texts, tmp_path / "new.json", "{}")
     mixed = TextPool({"a": (Text("x", "one"), Text("y", "two"))})

@@ -1,4 +1,6 @@
-"""MetaCLIP: one pass counts, plans merge, a second pass keeps or drops, and the loop trains on what is kept, from any place."""
+"""MetaCLIP: one pass counts, plans merge, a second pass keeps or drops, and the loop trains on what is kept, from any
+place.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,9 @@ class Counting(Trainee):
 
 def corpus() -> Captions:
     rng = np.random.default_rng(0)
-    words = rng.choice(["a cat", "a dog", "a cat and a dog", "an axolotl", "IMG_0042"], size=2000, p=[0.55, 0.3, 0.05, 0.02, 0.08])
+    words = rng.choice(
+        ["a cat", "a dog", "a cat and a dog", "an axolotl", "IMG_0042"], size=2000, p=[0.55, 0.3, 0.05, 0.02, 0.08]
+    )
     return Captions(tuple(f"{w} {i:04d}" for i, w in enumerate(words)))
 
 
@@ -143,7 +147,10 @@ def test_head_is_thinned_tail_is_kept_noise_is_dropped() -> None:
         assert plan.counts[head] > 500
         assert T / 2 < kept[head] < 3 * T
     assert curator.keep("IMG_0042", plan) == 0.0
-    assert all(v.keep == bool(matched(text)) for v, (_, text) in zip(MetaClip(10**9).apply(plan, stream, RUN), stream, strict=True))
+    assert all(
+        v.keep == bool(matched(text))
+        for v, (_, text) in zip(MetaClip(10**9).apply(plan, stream, RUN), stream, strict=True)
+    )
 
 
 def test_the_loop_trains_on_the_curated_stream_and_resumes_in_its_middle(tmp_path) -> None:

@@ -1,4 +1,6 @@
-"""ViFi-CLIP and AnomalyCLIP: fresh prompts in every block of both towers; frames of a clip are averaged before normalising."""
+"""ViFi-CLIP and AnomalyCLIP: fresh prompts in every block of both towers; frames of a clip are averaged before
+normalising.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import IMAGES, TEXTS, case, close
 from torch import Tensor
 
 from diptych.backbones.towers.edits import insert, overwrite
 from diptych.core.backbone import Edit, Inputs, Stage, State, Tower
+from tests.support.towers import IMAGES, TEXTS, case, close
 
 
 def inserted(prompts: Tensor) -> Edit:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import IMAGES, case, close
 from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import external_attention, identity_attention
 from diptych.core.backbone import Tower
+from tests.support.towers import IMAGES, case, close
 
 
 def affinity(teacher: Tensor, beta: float = 1.2, gamma: float = 3.0) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import case, close
 from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.edits import fill
 from diptych.core.backbone import Edit, Stage, State, Tower
+from tests.support.towers import case, close
 
 
 def mask_prompts(prompts: Tensor, blank: Tensor) -> Edit:
@@ -31,7 +31,9 @@ def encode(tower: Tower, x: Tensor, edit: Edit) -> Tensor:
     return tower.project(tower.pooled(tower.blocks(tower.start(x, edit=edit), edit=edit)))
 
 
-@pytest.mark.parametrize("name", ["open_clip CLIP image", "HF CLIP image", "HF SigLIP image", "timm EVA-02, RoPE, SwiGLU"])
+@pytest.mark.parametrize(
+    "name", ["open_clip CLIP image", "HF CLIP image", "HF SigLIP image", "timm EVA-02, RoPE, SwiGLU"]
+)
 def test_blank_patches_have_no_say_and_prompts_learn(name: str) -> None:
     c = case(name)
     g = torch.Generator().manual_seed(0)

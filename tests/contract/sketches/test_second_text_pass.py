@@ -1,15 +1,17 @@
-"""LightCLIP: a causal tower runs again, bidirectional, on masked words, with cross-attention to the image between its blocks."""
+"""LightCLIP: a causal tower runs again, bidirectional, on masked words, with cross-attention to the image between its
+blocks.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import torch
-from tests.support.towers import PAD, close, oc_text
 from torch import Tensor, nn
 
 from diptych.backbones.towers.cut import attention_bias
 from diptych.core.backbone import Stage, State, Tower
+from tests.support.towers import PAD, close, oc_text
 
 
 class Fusion(nn.Module):

@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from tests.train.test_pair import FIT, RUN, small, squares
 from torch import Tensor, nn
 
 from diptych.core.backbone import Space
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row
-from diptych.features.teacher import Teacher, cosine_momentum
 from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
+from tests.train.test_pair import FIT, RUN, small, squares
 
 SIDES = (32, 32, 16, 16, 16)  # two global and three local crops; 16 is the patch
 

@@ -1,4 +1,6 @@
-"""CLIP4DM: signed attributions of words = gradient of the cosine to the attention probabilities of the last text blocks."""
+"""CLIP4DM: signed attributions of words = gradient of the cosine to the attention probabilities of the last text
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import TEXTS, case, close
 from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import recording_attention
 from diptych.core.backbone import Inputs, Tower
+from tests.support.towers import TEXTS, case, close
 
 
 def attributions(tower: Tower, x: Inputs, image: Tensor, last: int = 2) -> Tensor:
-    """(B, T): r = p R, R = mean over layers and heads of dc/dA * A; p are the pooling weights, so end token, CLS and mean all serve."""
+    """(B, T): r = p R, R = mean over layers and heads of dc/dA * A; p are the pooling weights, so end token, CLS and
+    mean all serve.
+    """
     record: dict[int, Tensor] = {}
     s = tower.blocks(tower.start(x), stop=tower.depth - last)
     s = tower.blocks(s, tower.depth - last, kernel=recording_attention(record))

@@ -19,7 +19,7 @@ from diptych.core.data import Column, Table, Texts
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
@@ -73,7 +73,9 @@ class Stars(Space):
 
 def stars() -> Stars:
     with RUN.seeded("stars"):
-        parts: dict[str, nn.Module] = {m: nn.Sequential(nn.Linear(n, 32), nn.GELU(), nn.Linear(32, 8)) for m, n in SIZES.items()}
+        parts: dict[str, nn.Module] = {
+            m: nn.Sequential(nn.Linear(n, 32), nn.GELU(), nn.Linear(32, 8)) for m, n in SIZES.items()
+        }
     for a, b in PAIRS:
         parts["-".join(sorted((a, b)))] = holder = nn.Module()
         holder.logit_scale = nn.Parameter(torch.tensor(math.log(10.0)))
@@ -84,7 +86,9 @@ def stars() -> Stars:
 class ThreePairs(Objective):
     """L = sum over pairs of CE(Z) + CE(Z^T): twice CLIP's mean of both directions."""
 
-    card: ClassVar[Card] = Card("astrom3", "AstroM3", "", "https://arxiv.org/abs/2411.08842", 2024, "extend", "", Needs(hooks=()), "towers")
+    card: ClassVar[Card] = Card(
+        "astrom3", "AstroM3", "", "https://arxiv.org/abs/2411.08842", 2024, "extend", "", Needs(hooks=()), "towers"
+    )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         return {"-".join(pair): 2 * contrastive(e, pair) for pair in PAIRS}
@@ -109,7 +113,10 @@ def fitted(data: Table[str]) -> tuple[Space, list[dict[str, Any]]]:
 def recall(space: Space, a: str, b: str) -> float:
     columns = table().columns
     with torch.no_grad():
-        x, y = (normalize(space.encoders[m].encode(space.encoders[m].inputs(list(columns[m].values))), dim=-1) for m in (a, b))
+        x, y = (
+            normalize(space.encoders[m].encode(space.encoders[m].inputs(list(columns[m].values))), dim=-1)
+            for m in (a, b)
+        )
     return float((x @ y.T).argmax(1).eq(torch.arange(64)).float().mean())
 
 

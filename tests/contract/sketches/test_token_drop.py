@@ -1,4 +1,6 @@
-"""A-CLIP: the CLS attention of a slow copy of the tower, over all blocks and heads, says which patches the online tower keeps."""
+"""A-CLIP: the CLS attention of a slow copy of the tower, over all blocks and heads, says which patches the online tower
+keeps.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.towers import case, close, spec
 from torch import Tensor
 
 from diptych.backbones.towers.edits import keep_patches
 from diptych.backbones.towers.kernels import recording_attention
 from diptych.backbones.towers.of import tower_of
 from diptych.core.backbone import Stage, State, Tower
+from tests.support.towers import case, close, spec
 
 CLS = ["open_clip CLIP image", "timm ViT, registers, qk-norm, LayerScale", "timm EVA-02, RoPE, SwiGLU", "HF CLIP image"]
 
@@ -39,7 +41,9 @@ def test_half_the_patches_train_the_tower_and_the_slow_copy_stays(name: str) -> 
     slow = copy.deepcopy(c.module).requires_grad_(False)
     keep = attended(tower_of(slow, "image", spec(name)), c.x).topk(8).indices
     out = encode_kept(c.tower, c.x, keep)
-    grads = torch.autograd.grad(out.square().sum(), [p for n, p in c.module.named_parameters() if "proj" in n], allow_unused=True)
+    grads = torch.autograd.grad(
+        out.square().sum(), [p for n, p in c.module.named_parameters() if "proj" in n], allow_unused=True
+    )
     assert any(g is not None and g.abs().sum() > 0 for g in grads)
     everything = torch.arange(16).expand(3, -1)
     with torch.no_grad():

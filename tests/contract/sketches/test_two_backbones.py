@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 import torch
-from tests.support.towers import case, resnet, spec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.dense import dense_of
 from diptych.backbones.towers.of import tower_of
 from diptych.core.backbone import Dense
+from tests.support.towers import case, resnet, spec
 
 
 def distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -40,7 +40,9 @@ def test_a_vit_learns_a_resnets_map_and_a_text_tower_another() -> None:
         bridge, up = nn.Linear(48, 256), nn.Linear(16, 48)
     with torch.no_grad():
         wanted = teacher_text.forward(teacher_text.x)  # other ids for the same sentences
-    optimiser = torch.optim.Adam([*net.parameters(), *bridge.parameters(), *text_net.parameters(), *up.parameters()], 1e-3)
+    optimiser = torch.optim.Adam(
+        [*net.parameters(), *bridge.parameters(), *text_net.parameters(), *up.parameters()], 1e-3
+    )
     losses = []
     for _ in range(12):
         cells = distance(*dense_pair(student, teacher, x, bridge))

@@ -17,7 +17,9 @@ from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
 RUN = Run(workers=0)
-FIT = Fit(lr=1e-3, batch=16, epochs=40, optimizer="adam", betas=(0.0, 0.9), eps=1e-8, decay=0.0, schedule=Schedule("constant"))
+FIT = Fit(
+    lr=1e-3, batch=16, epochs=40, optimizer="adam", betas=(0.0, 0.9), eps=1e-8, decay=0.0, schedule=Schedule("constant")
+)
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, mismatched: Tensor) -> Tensor:
@@ -68,7 +70,9 @@ class Gan(Trainee):
 def table() -> Table[str]:
     rng = np.random.default_rng(0)
     t = rng.normal(size=(64, 2)).astype(np.float32)
-    x = (t @ np.array([[1, -1, 0, 2], [0, 1, 1, -1]], dtype=np.float32)) + 0.05 * rng.normal(size=(64, 4)).astype(np.float32)
+    x = (t @ np.array([[1, -1, 0, 2], [0, 1, 1, -1]], dtype=np.float32)) + 0.05 * rng.normal(size=(64, 4)).astype(
+        np.float32
+    )
     return Table(Texts(tuple(map(str, range(64)))), {"x": Column("vector", x), "t": Column("vector", t)})
 
 
@@ -78,7 +82,9 @@ def test_equals_two_optimisers_by_hand() -> None:
     losses = gan.losses
     gan.losses = lambda b, p, c: (batches.append(b) if p == "d" else None, losses(b, p, c))[1]  # type: ignore[method-assign, func-returns-value]
     train(gan, table(), FIT, RUN)
-    adams = {k: torch.optim.Adam(hand.net[k].parameters(), lr=lr, betas=(0.0, 0.9)) for k, lr in (("d", 4e-3), ("g", 1e-3))}
+    adams = {
+        k: torch.optim.Adam(hand.net[k].parameters(), lr=lr, betas=(0.0, 0.9)) for k, lr in (("d", 4e-3), ("g", 1e-3))
+    }
     clock = Clock(0, 1, 0, torch.Generator())
     for batch in batches:
         fresh = {k: v.detach().clone() for k, v in batch.items()}
@@ -104,7 +110,9 @@ def test_the_generator_learns_what_the_text_asks_for() -> None:
         t = torch.as_tensor(table().columns["t"].values)
         noise = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            return float((gan.fake({"t": t, "noise": noise}) - torch.as_tensor(table().columns["x"].values)).pow(2).mean())
+            return float(
+                (gan.fake({"t": t, "noise": noise}) - torch.as_tensor(table().columns["x"].values)).pow(2).mean()
+            )
 
     gan = Gan()
     before = error(gan)

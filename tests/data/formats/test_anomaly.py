@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.image_files import photo
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats.anomaly import read_anomaly_parts, read_mvtec
 from diptych.data.load import open_data
+from tests.support.image_files import photo
 
 
 def mask(path: Path) -> None:
@@ -22,7 +22,9 @@ def mask(path: Path) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("train/good/0", "train/good/1", "test/good/0", "test/crack/0", "test/crack/1", "test/cut/0")):
+    for seed, name in enumerate(
+        ("train/good/0", "train/good/1", "test/good/0", "test/crack/0", "test/crack/1", "test/cut/0")
+    ):
         photo(tmp_path / f"bottle/{name}.png", seed)
     for name in ("crack/0_mask", "crack/1_mask", "cut/0"):
         mask(tmp_path / f"bottle/ground_truth/{name}.png")
@@ -56,7 +58,9 @@ def test_normal_may_have_another_name_and_no_masks(root: Path) -> None:
 
 
 def test_anomalib_parts_say_the_same(root: Path) -> None:
-    data = read_anomaly_parts(root, "train/good", ["test/crack", "test/cut"], "test/good", ["ground_truth/crack", "ground_truth/cut"])
+    data = read_anomaly_parts(
+        root, "train/good", ["test/crack", "test/cut"], "test/good", ["ground_truth/crack", "ground_truth/cut"]
+    )
     assert data.hash == read_mvtec(root).hash
     assert sorted(rows(data.splits["test"])) == sorted(rows(read_mvtec(root).splits["test"]))
     assert "mask" not in read_anomaly_parts(root, "train/good", "test/cut", "test/good").splits["test"].columns

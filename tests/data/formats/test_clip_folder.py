@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.image_files import photo
-from tests.support.moving import video
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.formats.clip_folder import ClipFiles, holds_clips, is_clip, open_clips
+from tests.support.image_files import photo
+from tests.support.moving import video
 
 
 def frames(folder: Path, count: int = 3) -> Path:

@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tests.support.image_files import not_a_picture, photo
 
 from diptych.core.data import Samples
 from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
 from diptych.data.formats import clips
 from diptych.data.formats.clips import FrameFolders, Videos, frame_folders, middles, read_video, videos
 from diptych.data.formats.typed import Typed, read_typed
+from tests.support.image_files import not_a_picture, photo
 
 
 def video(path: Path, frames: int = 20, size: tuple[int, int] = (64, 48)) -> Path:
@@ -22,7 +22,9 @@ def video(path: Path, frames: int = 20, size: tuple[int, int] = (64, 48)) -> Pat
         stream = out.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for n in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.full((size[1], size[0], 3), 10 * n % 250, dtype=np.uint8), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                np.full((size[1], size[0], 3), 10 * n % 250, dtype=np.uint8), format="rgb24"
+            )
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
@@ -61,7 +63,11 @@ def test_frame_folders(tmp_path: Path) -> None:
     items = FrameFolders([tmp_path / "a", tmp_path / "b"], frames=2)
     assert isinstance(items, Samples)
     assert [f.size[0] for f in items[0]] == [21, 23]
-    assert items.key(0) == FrameFolders([tmp_path / "a"], frames=2).key(0) != FrameFolders([tmp_path / "a"], frames=3).key(0)
+    assert (
+        items.key(0)
+        == FrameFolders([tmp_path / "a"], frames=2).key(0)
+        != FrameFolders([tmp_path / "a"], frames=3).key(0)
+    )
     with pytest.raises(UnreadableItem, match="no such folder"):
         items[1]
     (tmp_path / "b").mkdir()

@@ -7,18 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats import coco
 from diptych.data.formats.coco import read_coco
 from diptych.data.formats.regions import Masks, boxes
+from tests.support.image_files import photo
 
-IMAGES = [{"id": 9, "file_name": "b.png", "height": 30, "width": 40}, {"id": 4, "file_name": "a.png", "height": 30, "width": 40}]
+IMAGES = [
+    {"id": 9, "file_name": "b.png", "height": 30, "width": 40},
+    {"id": 4, "file_name": "a.png", "height": 30, "width": 40},
+]
 SQUARE = [[5, 5, 15, 5, 15, 12, 5, 12]]
 
 
-def written(folder: Path, name: str, annotations: list[dict[str, Any]], categories: bool = True, images: Any = IMAGES) -> Path:
+def written(
+    folder: Path, name: str, annotations: list[dict[str, Any]], categories: bool = True, images: Any = IMAGES
+) -> Path:
     value: dict[str, Any] = {"images": images, "annotations": annotations}
     if categories:
         value["categories"] = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
@@ -34,7 +39,15 @@ def root(tmp_path: Path) -> Path:
         tmp_path,
         "instances.json",
         [
-            {"id": 1, "image_id": 4, "category_id": 18, "bbox": [5, 5, 10, 7], "segmentation": SQUARE, "iscrowd": 0, "area": 70},
+            {
+                "id": 1,
+                "image_id": 4,
+                "category_id": 18,
+                "bbox": [5, 5, 10, 7],
+                "segmentation": SQUARE,
+                "iscrowd": 0,
+                "area": 70,
+            },
             {
                 "id": 2,
                 "image_id": 4,
@@ -46,7 +59,9 @@ def root(tmp_path: Path) -> Path:
             },
         ],
     )
-    captions = [{"id": i, "image_id": k, "caption": t} for i, (k, t) in enumerate([(9, " one "), (4, "two"), (9, "three")])]
+    captions = [
+        {"id": i, "image_id": k, "caption": t} for i, (k, t) in enumerate([(9, " one "), (4, "two"), (9, "three")])
+    ]
     written(tmp_path, "captions.json", captions, categories=False)
     return tmp_path
 

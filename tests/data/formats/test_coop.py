@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats.coop import convert_coop_shots, read_coop_shots, read_coop_split, read_shots_pickle
 from diptych.data.load import open_data
+from tests.support.image_files import photo
 
 ENTRIES = {
     "train": [["cat/0.png", 1, "sea_cat"], ["dog/1.png", 0, "dog"]],
@@ -48,7 +48,9 @@ def datum(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def pickled(root: Path, datum: Any, front: str, protocol: int = pickle.HIGHEST_PROTOCOL) -> Path:
-    shots = {s: [datum(front + place, label, classname=name) for place, label, name in ENTRIES[s]] for s in ("train", "val")}
+    shots = {
+        s: [datum(front + place, label, classname=name) for place, label, name in ENTRIES[s]] for s in ("train", "val")
+    }
     (root / "shot_1-seed_1.pkl").write_bytes(pickle.dumps(shots, protocol=protocol))
     return root / "shot_1-seed_1.pkl"
 
@@ -118,7 +120,9 @@ def raw(text: bytes) -> bytes:
         (b"words", "not loaded"),
     ],
 )
-def test_pickles_that_hold_anything_else(tmp_path: Path, data: bytes, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_that_hold_anything_else(
+    tmp_path: Path, data: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pkl").write_bytes(data)
     with pytest.raises(DataError) as caught:

@@ -27,11 +27,15 @@ def column(path: Path, name: str) -> list[str]:
 
 def test_coco_mini(data_root: Path) -> None:
     root = data_root / "coco_mini"
-    table = read_typed(root / "captions.csv", {"captions": Typed("captions", "caption_*"), "mask": Typed("mask", "mask")}).splits["test"]
+    table = read_typed(
+        root / "captions.csv", {"captions": Typed("captions", "caption_*"), "mask": Typed("mask", "mask")}
+    ).splits["test"]
     boxes, classes = read_boxes(root / "instances.csv", "xywh", column(root / "captions.csv", "path"))
     assert (len(table), {len(c) for c in table.columns["captions"].values}) == (110, {5})
     assert sum(len(b.corners) for b in boxes.values) == 970
-    values = dict(zip(column(root / "classes.csv", "name"), map(int, column(root / "classes.csv", "value")), strict=True))
+    values = dict(
+        zip(column(root / "classes.csv", "name"), map(int, column(root / "classes.csv", "value")), strict=True)
+    )
     for i in (0, 50, 109):
         mask, held = table.columns["mask"].values[i], boxes.values[i]
         width, height = table.items[i].size
@@ -52,7 +56,9 @@ def test_segmentation_sets(data_root: Path, name: str, rows: int, classes: int) 
 
 
 def test_msrc_multilabel(data_root: Path) -> None:
-    data = read_typed(data_root / "msrc_small/labels.csv", {"classes": Typed("multilabel", "classes"), "mask": Typed("mask", "mask")})
+    data = read_typed(
+        data_root / "msrc_small/labels.csv", {"classes": Typed("multilabel", "classes"), "mask": Typed("mask", "mask")}
+    )
     names = dict(
         zip(
             map(int, column(data_root / "msrc_small/classes.csv", "value")),
@@ -91,10 +97,16 @@ def test_flickr8k(data_root: Path) -> None:
 
 def test_clips(data_root: Path) -> None:
     root = data_root / "short_videos"
-    kinds = {"label": Typed("label", "action"), "captions": Typed("captions", "caption"), "group": Typed("group", "group")}
+    kinds = {
+        "label": Typed("label", "action"),
+        "captions": Typed("captions", "caption"),
+        "group": Typed("group", "group"),
+    }
     frames = read_typed(root / "clips.csv", kinds, "frames", frame_folders)
     assert (len(frames.classes), len(frames.splits["test"]), len(frames.splits["test"].items[0])) == (26, 29, 8)
-    pairs = read_typed(data_root / "exercise_pairs/exercises.csv", {"label": Typed("label", "action")}, "frames", frame_folders)
+    pairs = read_typed(
+        data_root / "exercise_pairs/exercises.csv", {"label": Typed("label", "action")}, "frames", frame_folders
+    )
     assert {s: len(t) for s, t in pairs.splits.items()} == {"train": 89, "val": 41}
     pytest.importorskip("av")
     moving: Any = read_typed(root / "clips.csv", kinds, "clip", videos).splits["test"].items
@@ -126,14 +138,21 @@ def test_furniture3d(data_root: Path) -> None:
 def test_light_curves(data_root: Path) -> None:
     root = data_root / "asas_variables"
     curves = read_light_curves(root / "light_curves.parquet", "star_id", "time", "mag", "mag_err")
-    data = read_typed(root / "stars.csv", {"label": Typed("label", "class_name"), "meta": Typed("vector", "meta*")}, "star_id", curves.rows)
+    data = read_typed(
+        root / "stars.csv",
+        {"label": Typed("label", "class_name"), "meta": Typed("vector", "meta*")},
+        "star_id",
+        curves.rows,
+    )
     assert {s: len(t) for s, t in data.splits.items()} == {"train": 398, "val": 145}
     assert (len(data.classes), data.splits["train"].columns["meta"].values.shape) == (20, (398, 3))
     items: Any = data.splits["train"].items
     place = column(root / "stars.csv", "star_id").index(items.name(7))
     assert len(items[7].time) == int(column(root / "stars.csv", "n_obs")[place])
     assert items[7].value.mean() == pytest.approx(float(column(root / "stars.csv", "mean_mag")[place]), abs=1e-3)
-    bands = read_light_curves(data_root / "rrlyrae_snia/light_curves.parquet", "object_id", "time", "value", "error", "band")
+    bands = read_light_curves(
+        data_root / "rrlyrae_snia/light_curves.parquet", "object_id", "time", "value", "error", "band"
+    )
     assert (len(bands), set(bands[0].band.tolist()) <= set("ugrizR")) == (327, True)  # type: ignore[union-attr]
     supernovae = data_root / "sn_photometry_spectra"
     photometry = read_light_curves(supernovae / "photometry.parquet", "name", "time_mjd", "mag", "mag_err", "band")
@@ -154,6 +173,7 @@ def test_records(data_root: Path) -> None:
         "iconic_image",
     )
     photos = read_typed(
-        data_root / "grocery_packages/photos.csv", {"entity": Typed("entity", "class_name"), "group": Typed("group", "coarse_class")}
+        data_root / "grocery_packages/photos.csv",
+        {"entity": Typed("entity", "class_name"), "group": Typed("group", "coarse_class")},
     )
     assert set(photos.splits["val"].columns["entity"].values) <= set(catalogue.splits["test"].columns["entity"].values)

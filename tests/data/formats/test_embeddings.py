@@ -114,7 +114,15 @@ def forged(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"words", forged((10**14,)), forged((-1, 3)), forged((2, 2)) + b"abc", forged((2,), "|O") + b"cos\nsystem\n."]
+    "data",
+    [
+        b"",
+        b"words",
+        forged((10**14,)),
+        forged((-1, 3)),
+        forged((2, 2)) + b"abc",
+        forged((2,), "|O") + b"cos\nsystem\n.",
+    ],
 )
 def test_npy_files_that_are_not_loaded(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.npy").write_bytes(data)

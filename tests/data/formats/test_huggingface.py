@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.support.image_files import photo
 
 from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.huggingface import read_metadata_folder, read_parquet_folder
 from diptych.data.load import open_data
+from tests.support.image_files import photo
 
 
 def encoded(n: int) -> bytes:
@@ -27,10 +27,15 @@ def encoded(n: int) -> bytes:
 
 def parquet(place: Path, first: int, rows: int, names: bool = True, **more: list[Any]) -> Path:
     """As the data sets library writes it: structs of bytes and path, and the features beside the schema."""
-    features: dict[str, Any] = {"image": {"_type": "Image"}, "label": {"names": ["sea cat", "dog"], "_type": "ClassLabel"}}
+    features: dict[str, Any] = {
+        "image": {"_type": "Image"},
+        "label": {"names": ["sea cat", "dog"], "_type": "ClassLabel"},
+    }
     numbers = range(first, first + rows)
     images = [{"bytes": encoded(n), "path": f"{n}.png"} for n in numbers]
-    table = pa.table({"image": images, "label": [n % 2 for n in numbers], "text": [f"text {n}" for n in numbers], **more})
+    table = pa.table(
+        {"image": images, "label": [n % 2 for n in numbers], "text": [f"text {n}" for n in numbers], **more}
+    )
     if names:
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +100,10 @@ def test_broken_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_metadata_folder(tmp_path: Path, kind: str) -> None:
     rows: dict[str, list[dict[str, Any]]] = {
-        "train": [{"file_name": "x/0.png", "label": "dog", "text": "one"}, {"file_name": "1.png", "label": "cat", "text": "two"}],
+        "train": [
+            {"file_name": "x/0.png", "label": "dog", "text": "one"},
+            {"file_name": "1.png", "label": "cat", "text": "two"},
+        ],
         "test": [{"file_name": "2.png", "label": "cat", "text": "three"}],
     }
     for split, entries in rows.items():
@@ -120,7 +128,11 @@ def test_metadata_with_boxes_at_the_top(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
     data = read_metadata_folder(tmp_path)
     held = data.splits["test"].columns["boxes"].values[0]
-    assert (held.corners.tolist(), held.labels.tolist(), data.classes) == ([[1, 2, 4, 6], [0, 0, 5, 5]], [1, 0], ("0", "1"))
+    assert (held.corners.tolist(), held.labels.tolist(), data.classes) == (
+        [[1, 2, 4, 6], [0, 0, 5, 5]],
+        [1, 0],
+        ("0", "1"),
+    )
     for objects in ("words", {"bbox": [[1]], "categories": [1]}, [1]):
         (tmp_path / "metadata.jsonl").write_text(json.dumps({**row, "objects": objects}))
         with pytest.raises(DataError):

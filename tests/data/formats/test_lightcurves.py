@@ -40,9 +40,9 @@ def test_long_tables_by_a_plain_loop(tmp_path: Path, suffix: str) -> None:
         curve = curves[i]
         assert curve.error is not None
         assert curve.band is not None
-        assert list(zip(curve.time.tolist(), curve.value.tolist(), curve.error.tolist(), curve.band.tolist(), strict=True)) == [
-            r[1:] for r in rows
-        ]
+        assert list(
+            zip(curve.time.tolist(), curve.value.tolist(), curve.error.tolist(), curve.band.tolist(), strict=True)
+        ) == [r[1:] for r in rows]
     assert len({curves.key(i) for i in range(5)}) == 5
 
 
@@ -92,7 +92,8 @@ def test_a_curve_with_a_hole_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("n,t\na,1\n", "no column 'v'"), ("n,t,v\n,1,1\n", "Row 1 .* has no n"), ("n,t,v\na,1,x\n", "cannot be read")]
+    ("text", "message"),
+    [("n,t\na,1\n", "no column 'v'"), ("n,t,v\n,1,1\n", "Row 1 .* has no n"), ("n,t,v\na,1,x\n", "cannot be read")],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(text)

@@ -3,15 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.formats.pairs import open_pairs
+from tests.support.image_files import photo
 
 
 def table(folder: Path, suffix: str = ".csv", rows: int = 5) -> Path:
     mark = "," if suffix == ".csv" else "\t"
-    lines = [mark.join(("id", "filepath", "title"))] + [mark.join((str(i), f"pictures/{i}.png", f"text {i}")) for i in range(rows)]
+    lines = [mark.join(("id", "filepath", "title"))] + [
+        mark.join((str(i), f"pictures/{i}.png", f"text {i}")) for i in range(rows)
+    ]
     (folder / f"t{suffix}").write_text("\n".join(lines), encoding="utf-8-sig")
     return folder / f"t{suffix}"
 
@@ -36,10 +38,16 @@ def test_other_columns(tmp_path: Path) -> None:
 
 def test_broken_rows_are_named_and_passed_over(tmp_path: Path) -> None:
     place = table(tmp_path, rows=1)
-    place.write_text(place.read_text(encoding="utf-8-sig") + "\n1,../../secret.png,b\n2\n3,,d\n4,e.png,e", encoding="utf-8")
+    place.write_text(
+        place.read_text(encoding="utf-8-sig") + "\n1,../../secret.png,b\n2\n3,,d\n4,e.png,e", encoding="utf-8"
+    )
     met: list[UnreadableItem] = []
     assert [p for p, _ in open_pairs(place, broken=met.append)] == [0, 4]
-    assert [(e.name.split(" of ")[0], e.reason.split()[0]) for e in met] == [("Row 2", "leads"), ("Row 3", "has"), ("Row 4", "has")]
+    assert [(e.name.split(" of ")[0], e.reason.split()[0]) for e in met] == [
+        ("Row 2", "leads"),
+        ("Row 3", "has"),
+        ("Row 4", "has"),
+    ]
     with pytest.raises(UnreadableItem, match=r"Row 2 .* leads outside"):
         list(open_pairs(place))
     allowed = next(i for p, i in open_pairs(place, broken=met.append, allow_outside=True) if p == 1)

@@ -74,7 +74,11 @@ def test_unit_sphere() -> None:
         ("a.xyz", b"\xff\xfe", "damaged .xyz"),
         ("a.npy", b"words", "read safely"),
         ("a.ply", b"words", "damaged .ply"),
-        ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 99999999\nproperty float x\nend_header\n", "damaged .ply"),
+        (
+            "a.ply",
+            b"ply\nformat binary_little_endian 1.0\nelement vertex 99999999\nproperty float x\nend_header\n",
+            "damaged .ply",
+        ),
         ("a.off", b"OFF\n3 1 0\n", "damaged .off"),
         ("a.obj", b"words", "holds no points"),
         ("a.pcd", b"words", "no point cloud of a known format"),

@@ -27,7 +27,9 @@ def test_numbers_become_positions_and_the_rest_does_not_count(folder: Path) -> N
     assert read_semantic(folder).classes == ("void", "cow", "sky")
 
 
-@pytest.mark.parametrize("text", ["value,name\nx,sky\n", "number,name\n1,sky\n", "value,name\n1,sky\n1,cow\n", "value,name\n"])
+@pytest.mark.parametrize(
+    "text", ["value,name\nx,sky\n", "number,name\n1,sky\n", "value,name\n1,sky\n1,cow\n", "value,name\n"]
+)
 def test_class_tables_that_cannot_be_used_are_refused(folder: Path, text: str) -> None:
     (folder / "classes.csv").write_text(text)
     with pytest.raises(DataError, match="mend it"):
@@ -45,7 +47,9 @@ def test_missing_tables_and_paths_outside_are_named(folder: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "void", "classes", "items"), [("msrc_small", (0, 5, 8), 21, 70), ("camvid_small", (11,), 11, 36)])
+@pytest.mark.parametrize(
+    ("name", "void", "classes", "items"), [("msrc_small", (0, 5, 8), 21, 70), ("camvid_small", (11,), 11, 36)]
+)
 def test_development_sets(data_root: Path, name: str, void: tuple[int, ...], classes: int, items: int) -> None:
     data = read_semantic(data_root / name, void)
     table = data.split("val")

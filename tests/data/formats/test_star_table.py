@@ -25,7 +25,11 @@ def folder(place: Path, stars: list[str] | None = None) -> Path:
 
 def test_curves_stand_in_splits_and_those_without_class_apart(tmp_path: Path) -> None:
     data = open_curves(folder(tmp_path / "sky", STARS))
-    assert (data.name, data.classes, list(data.splits)) == ("sky", ("eclipsing", "pulsating"), ["train", "val", "test", "unlabelled"])
+    assert (data.name, data.classes, list(data.splits)) == (
+        "sky",
+        ("eclipsing", "pulsating"),
+        ["train", "val", "test", "unlabelled"],
+    )
     train = data.split("train")
     assert train.items.name(0) == "a"
     assert train.items[0].time.tolist() == [1, 2]
@@ -72,5 +76,7 @@ def test_wrong_tables_of_stars_are_named(tmp_path: Path, stars: list[str] | None
 
 def test_a_table_without_times_is_named(tmp_path: Path) -> None:
     (tmp_path / "light_curves.csv").write_text("star_id,mag\na,1\n")
-    with pytest.raises(DataError, match="no column for the time of a measurement, only star_id, mag: call it one of time, mjd"):
+    with pytest.raises(
+        DataError, match="no column for the time of a measurement, only star_id, mag: call it one of time, mjd"
+    ):
         open_curves(tmp_path)

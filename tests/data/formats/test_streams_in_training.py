@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from tests.support.image_files import gradient, photo
 from torch import Tensor, nn
 
 from diptych.core.data import Stream
@@ -21,6 +20,7 @@ from diptych.data.formats.pairs import open_pairs
 from diptych.data.formats.tars import open_tars
 from diptych.train.batches import open_source
 from diptych.train.schedule import Fit
+from tests.support.image_files import gradient, photo
 
 
 class Pairs(Trainee):
@@ -50,7 +50,9 @@ def streams(root: Path) -> dict[str, Stream[Any]]:
     return {"tars": open_tars(root / "{0..1}.tar"), "pairs": open_pairs(root / "t.csv")}
 
 
-def texts(stream: Stream[Any], workers: int, last: int | None = None) -> list[tuple[int, list[str], list[float], list[float]]]:
+def texts(
+    stream: Stream[Any], workers: int, last: int | None = None
+) -> list[tuple[int, list[str], list[float], list[float]]]:
     source = open_source(stream, Pairs(), Fit(lr=1.0, steps=4, batch=4), Run(workers=workers))
     return [(place, b["text"], b["image"].tolist(), b["draw"].tolist()) for place, b in source.epoch(0, last)]
 

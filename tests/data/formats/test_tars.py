@@ -10,12 +10,12 @@ from pathlib import Path
 import braceexpand
 import pytest
 import webdataset
-from tests.support.image_files import gradient
-from tests.support.tars import by_webdataset
 
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.formats import tars
 from diptych.data.formats.tars import TarItem, TarStream, expand_braces, open_tars, shard_items
+from tests.support.image_files import gradient
+from tests.support.tars import by_webdataset
 
 
 def tar_bytes(members: list[tuple[str, bytes]]) -> bytes:
@@ -157,9 +157,20 @@ def test_broken_members_are_named_and_passed_over(tmp_path: Path, data: bytes, m
         list(TarStream(shards, max_member=1000))
 
 
-def test_outcomes_keep_the_place_of_what_is_broken_and_only_asked_members_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outcomes_keep_the_place_of_what_is_broken_and_only_asked_members_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = b"x" * 50_000
-    good = tar_bytes([("a.jpg", picture), ("a.txt", b"a"), ("b.jpg", picture), ("c.txt", b"c"), ("c.jpg", picture), ("../d.txt", b"d")])
+    good = tar_bytes(
+        [
+            ("a.jpg", picture),
+            ("a.txt", b"a"),
+            ("b.jpg", picture),
+            ("c.txt", b"c"),
+            ("c.jpg", picture),
+            ("../d.txt", b"d"),
+        ]
+    )
     (tmp_path / "0.tar").write_bytes(good)
     (tmp_path / "1.tar").write_bytes(tar_bytes([("e.txt", b"e"), ("f.jpg", picture), ("f.txt", b"f")])[:30_000])
     (tmp_path / "2.tar").write_bytes(tar_bytes([("g.txt", b"g")]))
@@ -177,8 +188,17 @@ def test_outcomes_keep_the_place_of_what_is_broken_and_only_asked_members_are_re
     found = [(p, str(item) if isinstance(item, UnreadableItem) else item.members) for p, item in stream.outcomes()]
     assert read < 20_000
     assert [p for p, _ in found] == [p for p, _ in whole.outcomes()] == [0, 1, 2, 3, 2**32, 2**32 + 1, 2**33]
-    assert [m for _, m in found if not isinstance(m, str)] == [{"txt": b"a"}, {}, {"txt": b"c"}, {"txt": b"e"}, {"txt": b"g"}]
-    assert [m.partition(": ")[2][:20] for _, m in found if isinstance(m, str)] == ["its name leads outsi", "damaged or truncated"]
+    assert [m for _, m in found if not isinstance(m, str)] == [
+        {"txt": b"a"},
+        {},
+        {"txt": b"c"},
+        {"txt": b"e"},
+        {"txt": b"g"},
+    ]
+    assert [m.partition(": ")[2][:20] for _, m in found if isinstance(m, str)] == [
+        "its name leads outsi",
+        "damaged or truncated",
+    ]
     for position in (1, 3, 2**32 + 1):
         assert [p for p, _ in stream.seek(position).outcomes()] == [p for p, _ in found if p >= position]
     with pytest.raises(UnreadableItem, match=r"b: has no \.txt$"):

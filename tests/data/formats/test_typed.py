@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.support.image_files import photo
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.formats.typed import Typed, read_boxes, read_typed
 from diptych.data.images import open_mask
+from tests.support.image_files import photo
 
 HEAD = ("path", "split", "kind", "tags", "mask", "domain", "buyer", "firm", "caption_0", "caption_1", "m1", "m2")
 ROWS = [
@@ -66,7 +66,11 @@ def test_every_kind_from_every_file(root: Path, suffix: str) -> None:
     assert train.columns["captions"].values == (("one", "two"), ("four",))
     assert train.columns["mask"].values[0].tolist() == [[3] * 40] * 30
     assert test.columns["mask"].values[0].max() == 250
-    assert [train.columns[c].values.tolist() for c in ("domain", "firm", "buyer")] == [["photo", "art"], ["f1", "f2"], ["u1", "u1"]]
+    assert [train.columns[c].values.tolist() for c in ("domain", "firm", "buyer")] == [
+        ["photo", "art"],
+        ["f1", "f2"],
+        ["u1", "u1"],
+    ]
     assert train.columns["meta"].values.tolist() == [[1, 2.5], [3, 4]]
     assert np.isnan(test.columns["meta"].values[0, 0])
     assert train.take([1]).columns["captions"].values == (("four",),)
@@ -75,12 +79,22 @@ def test_every_kind_from_every_file(root: Path, suffix: str) -> None:
 
 def test_lists_in_cells(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
-    (tmp_path / "t.jsonl").write_text('{"path": "a.png", "v": [1, 2, 3], "c": ["x", "", "y"], "t": ["b", "a"], "late": 1}\n')
-    kinds = {"v": Typed("vector", "v"), "c": Typed("captions", "c"), "t": Typed("multilabel", "t", classes=("b", "z", "a"))}
+    (tmp_path / "t.jsonl").write_text(
+        '{"path": "a.png", "v": [1, 2, 3], "c": ["x", "", "y"], "t": ["b", "a"], "late": 1}\n'
+    )
+    kinds = {
+        "v": Typed("vector", "v"),
+        "c": Typed("captions", "c"),
+        "t": Typed("multilabel", "t", classes=("b", "z", "a")),
+    }
     data = read_typed(tmp_path / "t.jsonl", kinds)
     row = data.splits["test"].columns
     assert data.classes == ("b", "z", "a")
-    assert (row["v"].values.tolist(), row["c"].values, row["t"].values.tolist()) == ([[1, 2, 3]], (("x", "y"),), [[True, False, True]])
+    assert (row["v"].values.tolist(), row["c"].values, row["t"].values.tolist()) == (
+        [[1, 2, 3]],
+        (("x", "y"),),
+        [[True, False, True]],
+    )
 
 
 def test_the_order_of_classes_can_be_given(root: Path) -> None:
@@ -112,7 +126,9 @@ def test_tables_that_cannot_be_used(tmp_path: Path, cells: str, spec: Typed, ite
 
 
 def test_boxes_are_a_table_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "b.csv").write_text("image,category,x,y,w,h,iscrowd\na,dog,1,2,3,4,0\nb,cat,0,0,5,5,1\na,cat,1,1,1,1,0\n")
+    (tmp_path / "b.csv").write_text(
+        "image,category,x,y,w,h,iscrowd\na,dog,1,2,3,4,0\nb,cat,0,0,5,5,1\na,cat,1,1,1,1,0\n"
+    )
     column, classes = read_boxes(tmp_path / "b.csv", "xywh", ["b", "c", "a"])
     assert (column.kind, classes) == ("boxes", ("cat", "dog"))
     b, c, a = column.values
@@ -126,7 +142,9 @@ def test_boxes_are_a_table_of_their_own(tmp_path: Path) -> None:
         read_typed(tmp_path / "b.csv", {"x": Typed("boxes", "x")}, "image")
 
 
-@pytest.mark.parametrize(("line", "message"), [("[1]", "no JSON object"), ("{", "cannot be read"), ("[" * 90_000, "cannot be read")])
+@pytest.mark.parametrize(
+    ("line", "message"), [("[1]", "no JSON object"), ("{", "cannot be read"), ("[" * 90_000, "cannot be read")]
+)
 def test_damaged_json_lines(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"path": "a.png"}\n\n' + line + "\n")
     with pytest.raises(DataError, match=message):

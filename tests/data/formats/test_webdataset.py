@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import webdataset
 from PIL import Image
-from tests.support.tars import by_webdataset
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.webdataset import TarImages, read_tar_folder
 from diptych.data.load import open_data
 from diptych.data.templates import read_templates
+from tests.support.tars import by_webdataset
 
 
 def encoded(colour: tuple[int, int, int]) -> bytes:
@@ -97,7 +97,8 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "message"), [({"png": b"x"}, r"has no \.cls"), ({"cls": "1"}, "no picture"), ({"png": b"x", "cls": "cat"}, "label 'cat'")]
+    ("members", "message"),
+    [({"png": b"x"}, r"has no \.cls"), ({"cls": "1"}, "no picture"), ({"png": b"x", "cls": "cat"}, "label 'cat'")],
 )
 def test_items_that_lack_something(tmp_path: Path, members: dict[str, bytes | str], message: str) -> None:
     (tmp_path / "test").mkdir()

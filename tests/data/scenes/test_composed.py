@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.support.pictures import Pictures
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.scenes.composed import IGNORE, Mosaics, Pasted, largest_square, mosaic_data, pasted_data
+from tests.support.pictures import Pictures
 
 COLOURS = tuple((20 * k + 10, 255 - 20 * k, 7 * k) for k in range(12))
 
@@ -61,7 +61,9 @@ def test_mosaics_are_fixed_by_seed_number_and_photos(twelve: Pictures) -> None:
         ({"grids": (4,)}, DataError, "takes 16 photos"),
     ],
 )
-def test_mosaics_that_cannot_be_are_refused(twelve: Pictures, more: dict[str, tuple[int, ...]], error: type[Exception], says: str) -> None:
+def test_mosaics_that_cannot_be_are_refused(
+    twelve: Pictures, more: dict[str, tuple[int, ...]], error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=says):
         Mosaics(twelve, np.arange(12), 3, side=24, **more)
     with pytest.raises(DataError, match="255"):
@@ -108,7 +110,9 @@ def test_what_is_pasted_is_where_the_mask_says(boxes: Scenes) -> None:
             assert 0 <= x <= 50 - w
             assert 0 <= y <= 50 - h
         x, y, w, h = things[-1][1:]
-        assert (mask[y : y + h, x : x + w] == 1 + made.present.index(things[-1][0].label)).all()  # what comes last hides what came first
+        assert (
+            mask[y : y + h, x : x + w] == 1 + made.present.index(things[-1][0].label)
+        ).all()  # what comes last hides what came first
     assert seen == {1, 2, 3, 4}
 
 
@@ -148,8 +152,12 @@ def test_as_data_they_have_a_test_split_with_masks(twelve: Pictures, boxes: Scen
     pasted = pasted_data("p", Table(boxes.photos, {"mask": Column("mask", boxes.masks)}), names, 3)
     assert mosaic.classes == names
     assert pasted.classes == ("background", "class 0", "class 2", "class 4", "class 6")
-    kept = tuple(np.where(m == IGNORE, 1, m).astype(np.uint8) for m in boxes.masks)  # class 1 is "background": the same places
-    named = pasted_data("p", Table(boxes.photos, {"mask": Column("mask", kept)}), (names[0], "background", *names[2:]), 3)
+    kept = tuple(
+        np.where(m == IGNORE, 1, m).astype(np.uint8) for m in boxes.masks
+    )  # class 1 is "background": the same places
+    named = pasted_data(
+        "p", Table(boxes.photos, {"mask": Column("mask", kept)}), (names[0], "background", *names[2:]), 3
+    )
     assert named.classes == pasted.classes
     assert named.hash == pasted.hash
     for data in (mosaic, pasted):
@@ -165,6 +173,12 @@ def test_the_largest_square_by_hand() -> None:
     rng = np.random.default_rng(0)
     for share in (0.0, 0.05, 0.2, 0.5, 1.0):
         free = rng.random((13, 17)) >= share
-        squares = [(-s, y, x) for s in range(1, 14) for y in range(14 - s) for x in range(18 - s) if free[y : y + s, x : x + s].all()]
+        squares = [
+            (-s, y, x)
+            for s in range(1, 14)
+            for y in range(14 - s)
+            for x in range(18 - s)
+            if free[y : y + s, x : x + s].all()
+        ]
         size, top, left = min(squares, default=(0, 0, 0))
         assert largest_square(free) == (left, top, -size)

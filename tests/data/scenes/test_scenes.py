@@ -19,7 +19,17 @@ from diptych.data.scenes.compose import (
     relation_of,
     scene,
 )
-from diptych.data.scenes.sprites import COLOURS, SHAPES, TEXTURES, Picture, SpriteBank, cut_out, read_emoji, shape_mask, texture
+from diptych.data.scenes.sprites import (
+    COLOURS,
+    SHAPES,
+    TEXTURES,
+    Picture,
+    SpriteBank,
+    cut_out,
+    read_emoji,
+    shape_mask,
+    texture,
+)
 
 RECIPE = SceneRecipe(SpriteBank(textures=TEXTURES), objects=(1, 2, 3), same=0.3, languages=("de", "fr", "es"))
 
@@ -62,7 +72,9 @@ def test_a_plain_object_has_its_colour_where_its_mask_is(number):
     s = scene(replace(RECIPE, bank=SpriteBank(), objects=(1,)), 5, number)
     (thing,) = s.objects
     seen = s.image[s.masks[0]].astype(float).mean(0)
-    distances = {name: np.abs(seen / max(seen.max(), 1) - np.array(rgb) / max(rgb)).sum() for name, rgb in COLOURS.items()}
+    distances = {
+        name: np.abs(seen / max(seen.max(), 1) - np.array(rgb) / max(rgb)).sum() for name, rgb in COLOURS.items()
+    }
     assert min(distances, key=distances.get) == thing.colour
 
 
@@ -180,7 +192,13 @@ def test_bad_input_is_named():
 
 
 def test_words():
-    assert [plural(w) for w in ("cross", "star", "berry", "key", "box")] == ["crosses", "stars", "berries", "keys", "boxes"]
+    assert [plural(w) for w in ("cross", "star", "berry", "key", "box")] == [
+        "crosses",
+        "stars",
+        "berries",
+        "keys",
+        "boxes",
+    ]
     assert article("orange ring") == "an orange ring"
 
 

@@ -5,18 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.deep_backbone import DeepBackbone
-from tests.support.pictures import Pictures, picture
-from tests.support.towers import case
 from torch.nn.functional import cosine_similarity
 
 from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.word_spans import token_spans, words
 from diptych.methods.audit.clip4dm import CLIP4DM, attributions, chosen, f_clipscore
+from diptych.nn.text.word_spans import token_spans, words
+from tests.support.backbone import SmallBackbone
+from tests.support.deep_backbone import DeepBackbone
+from tests.support.pictures import Pictures, picture
+from tests.support.towers import case
 
 TEXTS = ("a red fox asleep.", "two tea cups on an oak table", "dog")
 
@@ -94,9 +94,13 @@ def test_choices_and_the_score() -> None:
     assert chosen([0.1, 0.3], ["a", "b"], "most-negative", -1.0) == [0]
     assert chosen([-0.1, -0.2, -0.3], ["a", "b", "."], "threshold", -0.05) == [0, 1]
     assert chosen([0.1], ["a"], "threshold", -0.05) == []
-    assert torch.equal(f_clipscore(torch.tensor([-2.0, -2.0, 0.0]), torch.tensor([0.25, -1.0, 0.5])), torch.tensor([-1.5, -2.0, 0.0]))
+    assert torch.equal(
+        f_clipscore(torch.tensor([-2.0, -2.0, 0.0]), torch.tensor([0.25, -1.0, 0.5])), torch.tensor([-1.5, -2.0, 0.0])
+    )
     scores = fitted(threshold=1.0).score(pairs(), Run())
-    for value, neg, cosine, own in zip(scores.values, scores.columns["neg"], scores.columns["cosine"], scores.parts, strict=True):
+    for value, neg, cosine, own in zip(
+        scores.values, scores.columns["neg"], scores.columns["cosine"], scores.parts, strict=True
+    ):
         assert float(neg) == pytest.approx(sum(p.weight for p in own if p.text not in ".,"), rel=1e-4)
         assert float(value) == pytest.approx(float(neg) * (1 - max(float(cosine), 0)), rel=1e-4)
     assert torch.equal(fitted(threshold=-1.0).score(pairs(), Run()).values, torch.zeros(3))

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import NAMES, Pictures, picture
 
 from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, MissingPart, UsageError
@@ -15,6 +13,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.audit import counteranimal as c
 from diptych.methods.audit.counteranimal import CounterAnimal
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import NAMES, Pictures, picture
 
 K, A, N = 4, 3, 480
 
@@ -35,7 +35,9 @@ def test_accuracies_and_drop_against_loops() -> None:
             assert found[y, a] == pytest.approx(hits[(labels == y) & (groups == a)].mean())
     every = np.ones(N, dtype=bool)
     pairs = c.select(hits, labels, groups, (K, A), every, every, 0.05, 1)
-    assert [(p.common, p.counter) for p in pairs] == [(int(found[p.label].argmax()), int(found[p.label].argmin())) for p in pairs]
+    assert [(p.common, p.counter) for p in pairs] == [
+        (int(found[p.label].argmax()), int(found[p.label].argmin())) for p in pairs
+    ]
     common, counter = c.drop(hits, pairs)
     for value, side in ((common, "common_items"), (counter, "counter_items")):
         items = np.concatenate([getattr(p, side) for p in pairs])

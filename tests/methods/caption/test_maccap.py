@@ -5,23 +5,34 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, picture
-from tests.support.small_clip import small_clip
 
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features import image_regions, portable
-from diptych.features.prefix import PrefixAligner
-from diptych.features.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
+from diptych.features import portable
 from diptych.methods.caption import maccap as m
 from diptych.methods.caption.maccap import MacCap
+from diptych.nn.dense import image_regions
+from diptych.nn.text.prefix import PrefixAligner
+from diptych.nn.text.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, picture
+from tests.support.small_clip import small_clip
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
 EVIDENCE: Evidence[Any] = Evidence(texts=TextPool({"a": tuple(map(Text, TEXTS[:2])), "b": tuple(map(Text, TEXTS[2:]))}))
-SMALL = {"queries": 2, "width": 16, "lm_width": 16, "layers": 1, "epochs": 2, "batch": 2, "copies": 3, "tries": 2, "limit": 8}
+SMALL = {
+    "queries": 2,
+    "width": 16,
+    "lm_width": 16,
+    "layers": 1,
+    "epochs": 2,
+    "batch": 2,
+    "copies": 3,
+    "tries": 2,
+    "limit": 8,
+}
 IMAGES = Pictures(tuple(picture(i, i) for i in range(3)))
 
 

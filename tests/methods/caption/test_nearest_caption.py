@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.dense_colours import DenseColours
-from tests.support.pictures import Pictures, picture
 
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.caption.nearest_caption import NearestCaption
+from tests.support.dense_colours import DenseColours
+from tests.support.pictures import Pictures, picture
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
 EVIDENCE: Evidence[Any] = Evidence(texts=TextPool({"a": tuple(map(Text, TEXTS[:2])), "b": tuple(map(Text, TEXTS[2:]))}))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.backbone import SmallBackbone
 
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from tests.support.backbone import SmallBackbone
 
 
 @pytest.fixture

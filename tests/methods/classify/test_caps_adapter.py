@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone, TextEncoder
-from tests.support.pictures import Pictures, task
 
 from diptych.backbones.tokens import padded
 from diptych.core.data import Column, Subset, Table, Text
@@ -17,9 +15,21 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.captions import captions, colour_phrase
-from diptych.features.cache_model import cache_logits
-from diptych.methods.classify.caps_adapter import ALPHAS, ASK, BETAS, DELTAS, GAMMAS, CapSAdapter, divergences, prompts, rescaled
+from diptych.methods.classify.caps_adapter import (
+    ALPHAS,
+    ASK,
+    BETAS,
+    DELTAS,
+    GAMMAS,
+    CapSAdapter,
+    divergences,
+    prompts,
+    rescaled,
+)
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.nn.cache_model import cache_logits
+from tests.support.backbone import SmallBackbone, TextEncoder
+from tests.support.pictures import Pictures, task
 
 FIXED = CapSAdapter(alpha=2.0, beta=5.0, gamma=3.0, delta=0.4)
 
@@ -127,7 +137,10 @@ def test_the_choice_is_made_on_val_and_ties_take_no_captions(kit: Kit, run: Run)
     plain = CapSAdapter(delta=0.0).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted().numpy()
     labels = evidence.val.labels()
     assert (values == labels).sum() >= (plain == labels).sum()
-    same = replace(evidence, train=Table(evidence.train.items, {**evidence.train.columns, "captions": Column("captions", ((),) * 12)}))
+    same = replace(
+        evidence,
+        train=Table(evidence.train.items, {**evidence.train.columns, "captions": Column("captions", ((),) * 12)}),
+    )
     blind = CapSAdapter(prefix="a photo", alpha=0.0, gamma=0.0).fit(kit, names, same, run)
     assert blind.delta == 0.0
 
@@ -177,7 +190,9 @@ def test_colour_phrases() -> None:
 
 
 def test_prompts_are_cut_after_so_many_words() -> None:
-    assert prompts(("red fox",), (0,), ("in the snow",), "A photo of {}. ", None) == ("A photo of red fox. in the snow",)
+    assert prompts(("red fox",), (0,), ("in the snow",), "A photo of {}. ", None) == (
+        "A photo of red fox. in the snow",
+    )
     assert prompts(("red fox",), (0,), ("in the snow",), "A photo of {}. ", 6) == ("A photo of red fox. in",)
 
 
@@ -212,7 +227,7 @@ def test_a_prompt_beyond_the_context_is_an_error_and_words_cut_it(run: Run) -> N
 
 
 def test_the_control_swaps_captions_between_classes(run: Run) -> None:
-    from diptych.tasks.proofs.classify import OTHER_CAPTIONS
+    from diptych.evaluation.proofs.classify import OTHER_CAPTIONS
 
     names, evidence, _ = task(3)
     assert OTHER_CAPTIONS.spoil is not None
@@ -233,7 +248,9 @@ def test_sizes(classes: int, shots: int, kit: Kit, run: Run) -> None:
     assert fitted.scores(test.items, run).values.shape == (len(test), classes)
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"beta": -0.1}, {"gamma": -2.0}, {"delta": 1.1}, {"temperature": 0.0}, {"words": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"alpha": -1.0}, {"beta": -0.1}, {"gamma": -2.0}, {"delta": 1.1}, {"temperature": 0.0}, {"words": 0}]
+)
 def test_bad_input(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=r"M-Adapter takes .* or leave them out"):
         CapSAdapter(**wrong)  # type: ignore[arg-type]

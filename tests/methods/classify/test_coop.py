@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.deep_backbone import DeepBackbone
-from tests.support.pictures import task
 from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.data import ClassNames
@@ -16,10 +13,13 @@ from diptych.core.run import Run
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
-from diptych.features.prompts import encode_prompts, slots, word_vectors
 from diptych.methods.classify.coop import CoOp, FittedCoOp, epochs_for
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.nn.prompts.soft import encode_prompts, slots, word_vectors
 from diptych.train.schedule import Schedule
+from tests.support.backbone import SmallBackbone
+from tests.support.deep_backbone import DeepBackbone
+from tests.support.pictures import task
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def test_training_equals_a_plain_loop(deep: Kit, run: Run, specific: bool) -> No
     velocity = torch.zeros_like(context)
     for step in range(5):
         context.requires_grad_()
-        loss = cross_entropy(logits(backbone, z, normalize(encode_prompts(backbone.tower("text"), where, context), dim=1)), y)
+        loss = cross_entropy(
+            logits(backbone, z, normalize(encode_prompts(backbone.tower("text"), where, context), dim=1)), y
+        )
         (grad,) = torch.autograd.grad(loss, context)
         velocity = 0.9 * velocity + grad + 5e-4 * context.detach()
         context = context.detach() - 0.1 * Schedule(warmup=1).factor(step, 5) * velocity

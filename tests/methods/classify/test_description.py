@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import FEATURES, NAMES, table, task, texts
 
 from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingHook, UsageError
@@ -16,6 +14,8 @@ from diptych.data.sentences import joined
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.description import Description, FittedDescription, aggregated
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import FEATURES, NAMES, table, task, texts
 
 
 def pool(**lists: tuple[str, ...]) -> TextPool:
@@ -69,7 +69,9 @@ def test_without_features_it_is_zero_shot(kit: Kit, run: Run) -> None:
     empty = Evidence(texts=TextPool(dict.fromkeys(NAMES, ())))
     fitted = Description("a photo of a ", ".").fit(kit, names, empty, run)
     plain = ZeroShot(SINGLE).fit(kit, names, Evidence(), run)
-    torch.testing.assert_close(20 * fitted.scores(test.items, run).values, plain.scores(test.items, run).values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        20 * fitted.scores(test.items, run).values, plain.scores(test.items, run).values, rtol=1e-4, atol=1e-4
+    )
     assert fitted.classes == plain.classes
 
 

@@ -5,9 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import FEATURES, NAMES, table, task, texts
-from tests.support.second_look import check_ceiling
 
 from diptych.core.data import Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
@@ -15,8 +12,16 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.features.embed import embed
-from diptych.methods.classify.discriminative_descriptions import WEIGHTS, DiscriminativeDescriptions, responses, selected
+from diptych.methods.classify.discriminative_descriptions import (
+    WEIGHTS,
+    DiscriminativeDescriptions,
+    responses,
+    selected,
+)
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import FEATURES, NAMES, table, task, texts
+from tests.support.second_look import check_ceiling
 
 SEED = 12
 """Of the backbone: one whose first look gives every class to some picture."""
@@ -42,7 +47,9 @@ def test_equals_a_numpy_loop(k: int, m: int, weight: float, run: Run) -> None:
     captions = unit(backbone.text, [f"a photo of a {n}." for n in names])
     train, labels = evidence.train, evidence.train.labels()
     z_ref = unit(backbone.image, [train.items[i] for i in range(len(train))])
-    s = np.array([[np.mean([z @ t for z, y in zip(z_ref, labels, strict=True) if y == c]) for c in range(4)] for t in e])
+    s = np.array(
+        [[np.mean([z @ t for z, y in zip(z_ref, labels, strict=True) if y == c]) for c in range(4)] for t in e]
+    )
 
     fitted = DiscriminativeDescriptions(k, m, weight).fit(Kit({"main": backbone}), names, evidence, run)
     np.testing.assert_allclose(fitted.response.T.numpy(), s, rtol=1e-4, atol=1e-5)
@@ -67,11 +74,15 @@ def test_equals_a_numpy_loop(k: int, m: int, weight: float, run: Run) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.5])
-def test_reasons_are_the_caption_and_the_selected_texts_and_add_up_to_the_score(weight: float, kit: Kit, run: Run) -> None:
+def test_reasons_are_the_caption_and_the_selected_texts_and_add_up_to_the_score(
+    weight: float, kit: Kit, run: Run
+) -> None:
     names, evidence, test = task(4)
     fitted = DiscriminativeDescriptions(3, 2, weight).fit(kit, names, evidence, run)
     scores = fitted.scores(test.items, run)
-    for values, best, reasons in zip(scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True):
+    for values, best, reasons in zip(
+        scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True
+    ):
         assert sum(r.weight for r in reasons) == pytest.approx(float(values[best]), abs=1e-5)
         assert [r.weight for r in reasons] == sorted((r.weight for r in reasons), reverse=True)
         (caption,) = (r for r in reasons if r.text == f"a photo of a {names.names[best]}.")
@@ -82,7 +93,9 @@ def test_reasons_are_the_caption_and_the_selected_texts_and_add_up_to_the_score(
     response[0] = 1.0  # no text is admissible for the others, which have none of their own
     silent = replace(fitted, response=response, fallback=torch.full_like(fitted.fallback, -1))
     z = torch.nn.functional.normalize(embed(fitted.backbone.image, test.items, run), dim=-1)
-    for own, best, reasons in zip(z, silent.scores(test.items, run).predicted().tolist(), silent.explain(test.items, run), strict=True):
+    for own, best, reasons in zip(
+        z, silent.scores(test.items, run).predicted().tolist(), silent.explain(test.items, run), strict=True
+    ):
         if best:
             assert [r.text for r in reasons] == [f"a photo of a {names.names[best]}."]
             assert reasons[0].weight == pytest.approx(float(own @ fitted.captions[best]), abs=1e-6)
@@ -107,7 +120,9 @@ def test_reference_labels_need_be_neither_sorted_nor_of_equal_count() -> None:
 
 
 def test_all_reference_images_count() -> None:
-    """The authors drop what a class has beyond the smallest one, and beyond 1,000; the card says that nothing is dropped here."""
+    """The authors drop what a class has beyond the smallest one, and beyond 1,000; the card says that nothing is
+    dropped here.
+    """
     z, y = torch.eye(3), torch.tensor([0, 0, 1])
     torch.testing.assert_close(responses(z, y, torch.eye(3), 2), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
     assert any("All reference images count" in line for line in DiscriminativeDescriptions.card.differs)
@@ -115,7 +130,9 @@ def test_all_reference_images_count() -> None:
 
 @pytest.mark.parametrize("given", [torch.float16, torch.float32])
 def test_responses_and_their_gaps_are_no_half_precision(given: torch.dtype) -> None:
-    """The pitfall: all in fp16, where 0.3 and 0.3001 are one number, so that rivals tie and each admits the other's text."""
+    """The pitfall: all in fp16, where 0.3 and 0.3001 are one number, so that rivals tie and each admits the other's
+    text.
+    """
     z = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=given)
     e = torch.tensor([[0.3, 0.3001], [0.3001, 0.3]])
     assert e[0, 0].half() == e[0, 1].half(), "the pitfall must be one"
@@ -133,7 +150,9 @@ def test_a_fitted_system_holds_no_half_precision(kit: Kit, run: Run) -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_no_choice_of_texts_lifts_the_accuracy_above_the_captions_top_k(k: int, kit: Kit, run: Run) -> None:
-    """The pitfall: accuracy is capped by the first look, so the cap is reported; a choice that is always right reaches just it."""
+    """The pitfall: accuracy is capped by the first look, so the cap is reported; a choice that is always right reaches
+    just it.
+    """
     names, evidence, test = task(4)
     fitted = DiscriminativeDescriptions(k, weight=0.0).fit(kit, names, evidence, run)
     check_ceiling(fitted, names, evidence, test, k, kit, run)
@@ -152,7 +171,12 @@ def test_the_weight_is_the_best_on_val_and_the_smallest_of_ties(kit: Kit, run: R
     assert evidence.val is not None
 
     def right(weight: float) -> int:
-        predicted = DiscriminativeDescriptions(weight=weight).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        predicted = (
+            DiscriminativeDescriptions(weight=weight)
+            .fit(kit, names, evidence, run)
+            .scores(evidence.val.items, run)
+            .predicted()
+        )
         return int((predicted.numpy() == evidence.val.labels()).sum())
 
     counts = [right(w) for w in WEIGHTS]
@@ -167,7 +191,9 @@ def test_an_empty_list_borrows_from_the_pool_or_speaks_by_its_caption(kit: Kit, 
     half = replace(evidence, texts=TextPool({"red fox": (Text("bushy tail"),), "oak tree": ()}))
     fitted = DiscriminativeDescriptions(weight=0.0).fit(kit, names, half, run)
     assert fitted.fallback.tolist() == [[0, -1, -1, -1, -1], [-1] * 5]
-    borrowed = replace(fitted, response=torch.tensor([[0.0], [1.0]]))  # the pictures of the class without texts respond more
+    borrowed = replace(
+        fitted, response=torch.tensor([[0.0], [1.0]])
+    )  # the pictures of the class without texts respond more
     torch.testing.assert_close(borrowed._heads((0, 1)), torch.stack([fitted.texts[0]] * 2))
     silent = replace(fitted, response=torch.tensor([[1.0], [0.0]]), weight=1.5)
     torch.testing.assert_close(silent._heads((0, 1))[1], fitted.captions[1])
@@ -180,7 +206,10 @@ def test_swapped_lists_change_nothing_where_all_are_selected(kit: Kit, run: Run)
     names, evidence, test = task(2)
     own = texts().texts
     swapped = replace(evidence, texts=TextPool({"red fox": own["oak tree"], "oak tree": own["red fox"]}))
-    one, two = (DiscriminativeDescriptions(weight=1.0).fit(kit, names, e, run).scores(test.items, run) for e in (evidence, swapped))
+    one, two = (
+        DiscriminativeDescriptions(weight=1.0).fit(kit, names, e, run).scores(test.items, run)
+        for e in (evidence, swapped)
+    )
     torch.testing.assert_close(one.values, two.values)
 
 
@@ -189,7 +218,11 @@ def test_sizes(classes: int, shots: int, m: int, kit: Kit, run: Run) -> None:
     names, evidence, _ = task(classes, shots)
     fitted = DiscriminativeDescriptions(texts=m).fit(kit, names, evidence, run)
     pool = sum(len(FEATURES[name]) for name in names)
-    assert (fitted.captions.shape, fitted.texts.shape, fitted.response.shape) == ((classes, 16), (pool, 16), (classes, pool))
+    assert (fitted.captions.shape, fitted.texts.shape, fitted.response.shape) == (
+        (classes, 16),
+        (pool, 16),
+        (classes, pool),
+    )
     assert fitted.fallback.shape == (classes, m)
     assert fitted.candidates == min(3, classes)
     for items in (0, 1, 5):

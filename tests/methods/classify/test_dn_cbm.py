@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, task
 from torch.nn.functional import normalize
 
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.words import WordNet
+from diptych.data.wordnet import WordNet
 from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, named, needed, probe
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, task
 
 WORDS = ("fox", "tree", "cup", "horse", "sea")
 QUICK = DNCBM(2.0, 1e-4, 20, 5e-3, (0.1, 0.01), 40, WORDS)
@@ -39,7 +39,9 @@ def test_probe_without_penalty_nears_scikit_learns() -> None:
     f = (torch.randn(300, 6, generator=g) + torch.eye(6)[y]).relu()
     w = probe(f, y, 3, 0.05, 0.0, 400, Run())
     oracle = LogisticRegression(C=1e6, fit_intercept=False, max_iter=2000).fit(f.numpy(), y.numpy())
-    torch.testing.assert_close((f @ w.T).softmax(1), torch.tensor(oracle.predict_proba(f.numpy())).float(), rtol=0.05, atol=0.02)
+    torch.testing.assert_close(
+        (f @ w.T).softmax(1), torch.tensor(oracle.predict_proba(f.numpy())).float(), rtol=0.05, atol=0.02
+    )
 
 
 def test_a_penalty_makes_the_layer_sparse() -> None:
@@ -176,7 +178,14 @@ def test_general_words() -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task(2)
-    for wrong in ({"expansion": 0.0}, {"sparsity": -1.0}, {"epochs": -1}, {"rate": 0.0}, {"probe": (0.0, 1.0)}, {"probe": (1.0, -1.0)}):
+    for wrong in (
+        {"expansion": 0.0},
+        {"sparsity": -1.0},
+        {"epochs": -1},
+        {"rate": 0.0},
+        {"probe": (0.0, 1.0)},
+        {"probe": (1.0, -1.0)},
+    ):
         with pytest.raises(UsageError, match=r"DN-CBM takes .* or leave them out"):
             DNCBM(**wrong)  # type: ignore[arg-type]
     with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):

@@ -7,9 +7,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import NAMES, table, task, texts
-from tests.support.second_look import check_ceiling
 
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingPart, UsageError
@@ -19,6 +16,9 @@ from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import NAMES, table, task, texts
+from tests.support.second_look import check_ceiling
 
 SEED = 12
 """Of the backbone: one whose first look gives every class to some picture."""
@@ -38,9 +38,17 @@ def unit(encoder, items) -> np.ndarray:
 def test_equals_a_numpy_loop(k: int, run: Run) -> None:
     names, evidence, test = task(4)
     assert evidence.texts is not None
-    pool = {key: values for key, values in evidence.texts.texts.items() if key not in ("red fox | tea cup", "tea cup | red fox")}
+    pool = {
+        key: values
+        for key, values in evidence.texts.texts.items()
+        if key not in ("red fox | tea cup", "tea cup | red fox")
+    }
     backbone = SmallBackbone(SEED)
-    scores = FuDD(candidates=k).fit(Kit({"main": backbone}), names, Evidence(texts=TextPool(pool)), run).scores(test.items, run)
+    scores = (
+        FuDD(candidates=k)
+        .fit(Kit({"main": backbone}), names, Evidence(texts=TextPool(pool)), run)
+        .scores(test.items, run)
+    )
     assert scores.candidates is not None
     for i in range(len(test)):
         (z,) = unit(backbone.image, [test.items[i]])
@@ -67,10 +75,14 @@ def test_reasons_are_the_texts_of_the_top_class_and_add_up_to_its_score(k: int |
     assert evidence.texts is not None
     fitted = FuDD(candidates=k).fit(kit, names, evidence, run)
     scores = fitted.scores(test.items, run)
-    for values, best, reasons in zip(scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True):
+    for values, best, reasons in zip(
+        scores.values, scores.predicted().tolist(), fitted.explain(test.items, run), strict=True
+    ):
         assert sum(r.weight for r in reasons) == pytest.approx(float(values[best]), abs=1e-5)
         assert [r.weight for r in reasons] == sorted((r.weight for r in reasons), reverse=True)
-        own = {t.value for key, ts in evidence.texts.texts.items() if key.startswith(f"{names.names[best]} | ") for t in ts}
+        own = {
+            t.value for key, ts in evidence.texts.texts.items() if key.startswith(f"{names.names[best]} | ") for t in ts
+        }
         assert {r.text for r in reasons} <= own | {f"a photo of a {names.names[best]}."}
         assert k != 1 or [r.text for r in reasons] == [f"a photo of a {names.names[best]}."]
 
@@ -97,11 +109,15 @@ def test_all_classes_are_one_classifier_for_every_image(kit: Kit, run: Run) -> N
 
 
 def test_texts_are_encoded_as_written(run: Run) -> None:
-    """Pitfall: ``capitalize()`` lower-cases the rest of a sentence, which a tokenizer that knows cases notices: names are lost."""
+    """Pitfall: ``capitalize()`` lower-cases the rest of a sentence, which a tokenizer that knows cases notices: names
+    are lost.
+    """
     names, _, test = task(2)
     backbone = SmallBackbone(SEED)
     fox, oak = "a Red Fox in Yellowstone.", "an Oak in the UK."
-    assert not np.allclose(unit(backbone.text, [fox]), unit(backbone.text, [fox.capitalize()])), "the pitfall must be one"
+    assert not np.allclose(unit(backbone.text, [fox]), unit(backbone.text, [fox.capitalize()])), (
+        "the pitfall must be one"
+    )
     pool = TextPool({"red fox | oak tree": (Text(fox),), "oak tree | red fox": (Text(oak),)})
     fitted = FuDD().fit(Kit({"main": backbone}), names, Evidence(texts=pool), run)
     expected = unit(backbone.image, list(test.items)) @ unit(backbone.text, [fox, oak]).T
@@ -111,7 +127,9 @@ def test_texts_are_encoded_as_written(run: Run) -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_no_follow_up_lifts_the_accuracy_above_the_first_looks_top_k(k: int, kit: Kit, run: Run) -> None:
-    """Pitfall: accuracy is capped by the first look, so the cap is reported; a follow-up that is always right reaches just it."""
+    """Pitfall: accuracy is capped by the first look, so the cap is reported; a follow-up that is always right reaches
+    just it.
+    """
     names, evidence, test = task(4)
     fitted = FuDD(candidates=k).fit(kit, names, evidence, run)
     check_ceiling(fitted, names, evidence, test, k, kit, run)
@@ -127,7 +145,9 @@ def test_candidates_outrank_all_others(kit: Kit, run: Run) -> None:
 
 
 def test_the_text_of_a_pair_is_of_the_class_that_stands_first(kit: Kit, run: Run) -> None:
-    """The pitfall: partners swapped. Pairs that repeat the template are zero-shot; swapped, each image gets its rival's name."""
+    """The pitfall: partners swapped. Pairs that repeat the template are zero-shot; swapped, each image gets its rival's
+    name.
+    """
     names, _, test = task(2)
 
     def pool(swap: bool) -> Evidence:
@@ -141,7 +161,9 @@ def test_the_text_of_a_pair_is_of_the_class_that_stands_first(kit: Kit, run: Run
 
 
 def test_the_mean_is_normalised_again() -> None:
-    """Unlike ``description``: agreement among the texts of a class must not count. Two texts of one class almost cancel."""
+    """Unlike ``description``: agreement among the texts of a class must not count. Two texts of one class almost
+    cancel.
+    """
     names, _, test = task(2)
     backbone = SmallBackbone(SEED)
     fitted = FuDD().fit(Kit({"main": backbone}), names, Evidence(texts=texts(NAMES[:2])), Run())

@@ -9,8 +9,6 @@ import pytest
 import torch
 from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import table, task
 from torch.nn.functional import normalize
 
 from diptych.core.data import ClassNames, Subset
@@ -33,13 +31,17 @@ from diptych.methods.classify.gda import (
     shrunk_precision,
 )
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import table, task
 
 NEW = ClassNames(("sea horse", "blue whale"), ("a photo of a {}.", "a drawing of a {}."))
 
 
 def sample(n: int = 60, classes: int = 4, dim: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     y = torch.arange(n) % classes
-    return normalize(torch.randn(n, dim, generator=torch.Generator().manual_seed(0)) + torch.eye(classes, dim)[y], dim=1), y
+    return normalize(
+        torch.randn(n, dim, generator=torch.Generator().manual_seed(0)) + torch.eye(classes, dim)[y], dim=1
+    ), y
 
 
 def numpy_gda(x: np.ndarray, y: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +95,9 @@ def test_the_precision_is_shrinkage_by_d_over_d_plus_n_minus_1(n: int) -> None:
 
 
 def test_ranks_as_scikit_learns_lda_on_balanced_classes() -> None:
-    """With equal class sizes LDA's pooled covariance is scatter / n: the shrinkage that makes it ours is tr/(n-1) over it."""
+    """With equal class sizes LDA's pooled covariance is scatter / n: the shrinkage that makes it ours is tr/(n-1) over
+    it.
+    """
     n, classes = 60, 4
     x, y = sample(n, classes)
     scatter = pooled_scatter(x, y, class_means(x, y, classes)).numpy()
@@ -124,10 +128,14 @@ def test_means_by_hand_are_not_normalised_again() -> None:
 
 
 def test_a_scatter_of_nothing_gives_a_precision_of_zero() -> None:
-    assert torch.equal(shrunk_precision(torch.zeros(3, 3, dtype=torch.float64), 4), torch.zeros(3, 3, dtype=torch.float64))
+    assert torch.equal(
+        shrunk_precision(torch.zeros(3, 3, dtype=torch.float64), 4), torch.zeros(3, 3, dtype=torch.float64)
+    )
     x = normalize(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), dim=1).repeat_interleave(7, 0)
     y = torch.arange(3).repeat_interleave(7)
-    assert shrunk_precision(pooled_scatter(x, y, class_means(x, y, 3)), 21).abs().max() == 0, "rounding of equal views is not variance"
+    assert shrunk_precision(pooled_scatter(x, y, class_means(x, y, 3)), 21).abs().max() == 0, (
+        "rounding of equal views is not variance"
+    )
 
 
 def test_equals_a_numpy_restatement_end_to_end(run: Run) -> None:
@@ -173,7 +181,9 @@ def test_shuffled_labels_lose_the_gain(kit: Kit, run: Run) -> None:
     wrong = replace(table([int(k) for k in (evidence.train.labels() + 1) % 4], 1), items=evidence.train.items)
 
     def accuracy(method, e) -> float:
-        return float((method.fit(kit, names, e, run).scores(test.items, run).predicted().numpy() == test.labels()).mean())
+        return float(
+            (method.fit(kit, names, e, run).scores(test.items, run).predicted().numpy() == test.labels()).mean()
+        )
 
     zero_shot = accuracy(ZeroShot(), evidence)
     assert accuracy(GDA(), evidence) > zero_shot + 0.2
@@ -285,7 +295,11 @@ def test_base_to_new_equals_a_numpy_restatement_end_to_end(run: Run) -> None:
     z = normalize(embed(backbone.image, test.items, run), dim=1).double().numpy()
     new = ZeroShot(NEW.templates).fit(kit, NEW, evidence, run)
     for found, plain, (w, b) in (
-        (fitted, ZeroShot(names.templates).fit(kit, names, evidence, run), numpy_base(x, np.repeat(evidence.train.labels(), 10), 3)),
+        (
+            fitted,
+            ZeroShot(names.templates).fit(kit, names, evidence, run),
+            numpy_base(x, np.repeat(evidence.train.labels(), 10), 3),
+        ),
         (fitted.for_classes(NEW), new, numpy_new(x, new.head.double().numpy())),
     ):
         expected = plain.scores(test.items, run).values.numpy() + 0.01 * (z @ w.T + b)
@@ -297,7 +311,12 @@ def test_alpha_of_new_classes_is_the_best_on_val_of_the_base_classes(kit: Kit, r
     assert evidence.val is not None
 
     def right(alpha: float) -> int:
-        predicted = GDA(alpha=alpha, base_to_new=True).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        predicted = (
+            GDA(alpha=alpha, base_to_new=True)
+            .fit(kit, names, evidence, run)
+            .scores(evidence.val.items, run)
+            .predicted()
+        )
         return int((predicted.numpy() == evidence.val.labels()).sum())
 
     fitted = GDA(base_to_new=True).fit(kit, names, evidence, run)
@@ -334,7 +353,9 @@ def test_new_classes_have_the_manners_of_a_fitted_classifier(kit: Kit, run: Run,
         portable.save(kept, tmp_path / str(number))
         again = portable.load(tmp_path / str(number), kit)
         assert torch.equal(again.scores(test.items, run).values, kept.scores(test.items, run).values)
-    assert torch.equal(portable.load(tmp_path / "0", kit).for_classes(NEW).scores(test.items, run).values, scores.values)
+    assert torch.equal(
+        portable.load(tmp_path / "0", kit).for_classes(NEW).scores(test.items, run).values, scores.values
+    )
     turned = fitted.for_classes(ClassNames(NEW.names[::-1], NEW.templates)).scores(test.items, run).values
     torch.testing.assert_close(turned, scores.values.flip(1), rtol=1e-4, atol=1e-4)
     alone = new.scores(Subset(test.items, (1,)), run).values[0]

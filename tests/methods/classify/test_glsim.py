@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import table, task
-from tests.support.towers import BUILDERS
-from tests.support.visual_backbone import SIDE, VisualBackbone
 from torch import nn
 from torch.nn import functional as F
 
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.tuned_image import TunedImage
 from diptych.methods.classify import glsim
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
+from diptych.nn.tuned_image import TunedImage
 from diptych.train.loop import History, train
 from diptych.train.schedule import Fit
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import table, task
+from tests.support.towers import BUILDERS
+from tests.support.visual_backbone import SIDE, VisualBackbone
 
 QUICK = GLSim(epochs=2)
 
@@ -115,7 +115,9 @@ class Bare(nn.Module):
 
 @pytest.mark.parametrize("name", ["timm ViT, mean, fc_norm", "timm ViT, SigLIP pool"])
 def test_a_tower_without_a_cls_token_is_summed_up_by_its_own_pooling(name: str) -> None:
-    """Pitfall: the released mode without CLS compares B x D with B x N x D; and a first patch must not pass for the summary."""
+    """Pitfall: the released mode without CLS compares B x D with B x N x D; and a first patch must not pass for the
+    summary.
+    """
     case = BUILDERS[name](name)
     trunk: Any = case.module
     assert trunk.cls_token is None
@@ -129,8 +131,12 @@ def test_a_tower_without_a_cls_token_is_summed_up_by_its_own_pooling(name: str) 
         assert grid == (4, 4)
         torch.testing.assert_close(found, g, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(patches, trunk.fc_norm(tokens), rtol=1e-4, atol=1e-5)
-        similarity = torch.stack([torch.stack([F.cosine_similarity(a, b, dim=0) for b in own]) for a, own in zip(g, patches, strict=True)])
-        again = trunk.forward_head(trunk.forward_features(zoomed(case.x, boxes(similarity, grid, 2), grid)), pre_logits=True)
+        similarity = torch.stack(
+            [torch.stack([F.cosine_similarity(a, b, dim=0) for b in own]) for a, own in zip(g, patches, strict=True)]
+        )
+        again = trunk.forward_head(
+            trunk.forward_features(zoomed(case.x, boxes(similarity, grid, 2), grid)), pre_logits=True
+        )
         expected = net.head(net.norm(net.block(torch.stack([g, again], dim=1))[:, 0]))
         torch.testing.assert_close(net(case.x), expected, rtol=1e-4, atol=1e-4)
 
@@ -173,7 +179,9 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     last: list[dict[str, torch.Tensor]] = []
 
     def watched(trainee: Any, data: Any, fit: Fit, run: Run, **options: Any) -> History:
-        assert (options.get("val"), fit.patience, fit.ema) == (None, None, None), "nothing is judged between epochs, or averaged"
+        assert (options.get("val"), fit.patience, fit.ema) == (None, None, None), (
+            "nothing is judged between epochs, or averaged"
+        )
         history = train(trainee, data, fit, run, **options)
         assert (history.place.epoch, history.place.step) == (5, 5), "all epochs are passed"
         last.append({n: p.detach().clone() for n, p in trainee.module().named_parameters()})

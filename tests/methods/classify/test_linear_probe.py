@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from tests.support.pictures import table, task
 from torch.nn.functional import normalize
 
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.classify.linear_probe import GRID, LinearProbe, logistic_path
+from tests.support.pictures import table, task
 
 
 def sample(n: int = 60, classes: int = 4, dim: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,8 +25,11 @@ def sample(n: int = 60, classes: int = 4, dim: int = 5) -> tuple[torch.Tensor, t
 def test_the_path_equals_scikit_learn(classes: int) -> None:
     z, y = sample(classes=classes)
     for c, (w, b) in zip((0.01, 1.0, 100.0), logistic_path(z, y, classes, (0.01, 1.0, 100.0)), strict=True):
-        # A softmax over two classes in full, where scikit-learn would fit one sigmoid: the penalty of two rows w/2 and -w/2 is half of w's.
-        oracle = LogisticRegression(C=c if classes > 2 else 2 * c, tol=1e-10, max_iter=10000).fit(z.double().numpy(), y.numpy())
+        # A softmax over two classes in full, where scikit-learn would fit one sigmoid: the penalty of two rows w/2 and
+        # -w/2 is half of w's.
+        oracle = LogisticRegression(C=c if classes > 2 else 2 * c, tol=1e-10, max_iter=10000).fit(
+            z.double().numpy(), y.numpy()
+        )
         ours = torch.softmax(z.double() @ w.T + b, dim=1).numpy()
         np.testing.assert_allclose(ours, oracle.predict_proba(z.double().numpy()), atol=2e-5)
 

@@ -4,10 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.deep_backbone import DeepBackbone
-from tests.support.pictures import task
-from tests.support.visual_backbone import VisualBackbone
 from torch.nn import functional as F
 
 from diptych.core.data import ClassNames, Evidence
@@ -15,10 +11,14 @@ from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.heads import text_head
-from diptych.features.prompt_mixture import gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
-from diptych.features.prompts import slots
 from diptych.methods.classify.mocoop import GROUPS, MoCoOp
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.nn.prompts.mixture import gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
+from diptych.nn.prompts.soft import slots
+from tests.support.backbone import SmallBackbone
+from tests.support.deep_backbone import DeepBackbone
+from tests.support.pictures import task
+from tests.support.visual_backbone import VisualBackbone
 
 TWO = (("a photo of a {}.",), ("a pixelated photo of a {}.", "a bad photo of a {}."))
 QUICK = MoCoOp(TWO, norms=False, epochs=2)
@@ -49,7 +49,9 @@ def test_losses_equal_loops() -> None:
         torch.testing.assert_close(target[i], u.softmax(0))
         assert target[i].topk(2).values.min() > 0.2
     pi = gate(unit(5, 3, seed=3))
-    expected = torch.stack([20 * torch.stack([sum(pi[i, g] * soft[g, k] for g in range(3)) @ z[i] for k in range(4)]) for i in range(5)])
+    expected = torch.stack(
+        [20 * torch.stack([sum(pi[i, g] * soft[g, k] for g in range(3)) @ z[i] for k in range(4)]) for i in range(5)]
+    )
     torch.testing.assert_close(mixed_logits(SmallBackbone(), z, soft, pi), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -74,7 +76,9 @@ def test_the_text_loss_holds_the_prompts_near_their_templates(run: Run) -> None:
     """Without it they name their own class worse among the templates of their group."""
     names, evidence, _ = task(3)
     backbone = DeepBackbone()
-    hard = torch.stack([text_head(backbone, [[t.replace("{}", n) for t in group] for n in names], run) for group in TWO])
+    hard = torch.stack(
+        [text_head(backbone, [[t.replace("{}", n) for t in group] for n in names], run) for group in TWO]
+    )
     loss = {}
     for weight in (0.0, 50.0):
         fitted = replace(QUICK, epochs=15, text=weight).fit(Kit({"main": backbone}), names, evidence, run)
@@ -142,7 +146,12 @@ def test_bad_input(run: Run) -> None:
     for wrong in ({"text": -1.0}, {"gating": -1.0}, {"epochs": -1}, {"rate": 0.0}, {"batch": 0}):
         with pytest.raises(UsageError, match="MoCoOp takes"):
             MoCoOp(**wrong)  # type: ignore[arg-type]
-    for groups in ((("a photo of a {}.",),), (("a {} in a photo.",), ("a {}.",)), ((), ("a {}.",)), (("{}.",), ("a {}.",))):
+    for groups in (
+        (("a photo of a {}.",),),
+        (("a {} in a photo.",), ("a {}.",)),
+        ((), ("a {}.",)),
+        (("{}.",), ("a {}.",)),
+    ):
         with pytest.raises(UsageError, match=r"groups? of templates"):
             MoCoOp(groups)
     with pytest.raises(MissingHook, match="small"):

@@ -5,9 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, table, task
-from tests.support.visual_backbone import SIDE, VisualBackbone
 from torch.nn.functional import normalize
 
 from diptych.core.data import Column, Evidence, Table
@@ -16,10 +13,13 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
-from diptych.features.tuned_image import TunedEncoder, TunedImage
 from diptych.features.visual import Unprojected
 from diptych.methods.classify.nola import NoLA, Student, StudentTrainee, described, labeller, sure_images
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.nn.tuned_image import TunedEncoder, TunedImage
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, table, task
+from tests.support.visual_backbone import SIDE, VisualBackbone
 
 HEAD = NoLA(prompts=0, norms=False, epochs=5, views=2)
 WHOLE = NoLA(prompts=2, epochs=2, views=2)
@@ -40,7 +40,8 @@ def test_no_label_is_ever_seen(method: NoLA, run: Run) -> None:
         labels = np.random.default_rng(0).permutation(part.labels())
         shuffled[name] = Table(part.items, {"label": Column("label", labels)})
     one, two, three = (
-        method.fit(visual(), names, e, run) for e in (evidence, replace(evidence, **shuffled), replace(evidence, train=None, val=None))
+        method.fit(visual(), names, e, run)
+        for e in (evidence, replace(evidence, **shuffled), replace(evidence, train=None, val=None))
     )
     for other in (two, three):
         assert torch.equal(one.head, other.head)
@@ -56,7 +57,9 @@ def test_without_epochs_it_is_the_described_zero_shot_classifier(run: Run) -> No
     zero = ZeroShot().fit(kit, names, Evidence(), run).scores(test.items, run)
     assert plain.scores(test.items, run).predicted().tolist() == zero.predicted().tolist()
     z = kit.parts["main"].image.encode(kit.parts["main"].image.inputs(list(test.items)))
-    torch.testing.assert_close(20 * plain.scores(test.items, run).values / z.norm(dim=1, keepdim=True), zero.values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        20 * plain.scores(test.items, run).values / z.norm(dim=1, keepdim=True), zero.values, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_sure_images_equal_a_loop() -> None:
@@ -69,8 +72,12 @@ def test_sure_images_equal_a_loop() -> None:
         own = [(-float(p[i, c]), i) for i in range(60) if int(p[i].argmax()) == c]
         expected |= {i: c for _, i in sorted(own)[:5]}
     assert 3 not in expected.values()
-    second = [(-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[1]) == 3 and i not in expected]
-    third = [(-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[2]) == 3 and i not in expected]
+    second = [
+        (-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[1]) == 3 and i not in expected
+    ]
+    third = [
+        (-float(p[i, 3]), i) for i in range(60) if int(p[i].argsort(descending=True)[2]) == 3 and i not in expected
+    ]
     expected |= {i: 3 for _, i in sorted(second or third)[:5]}
     assert dict(zip(rows.tolist(), y.tolist(), strict=True)) == dict(sorted(expected.items()))
 
@@ -127,18 +134,28 @@ def test_with_nothing_to_train_the_tower_is_the_backbones(run: Run) -> None:
 
 def test_norms_are_those_of_the_image_tower() -> None:
     names = TunedImage(VisualBackbone()).norms()
-    blocks = {f"twin.image.transformer.resblocks.{i}.ln_{j}.{p}" for i in (0, 1) for j in (1, 2) for p in ("weight", "bias")}
-    assert set(names) == blocks | {f"twin.image.ln_{where}.{p}" for where in ("pre", "post") for p in ("weight", "bias")}
+    blocks = {
+        f"twin.image.transformer.resblocks.{i}.ln_{j}.{p}" for i in (0, 1) for j in (1, 2) for p in ("weight", "bias")
+    }
+    assert set(names) == blocks | {
+        f"twin.image.ln_{where}.{p}" for where in ("pre", "post") for p in ("weight", "bias")
+    }
     assert set(TunedImage(VisualBackbone()).norms(blocks_only=True)) == blocks
 
 
 def test_head_and_prompts_decay_and_norms_do_not() -> None:
-    """Pitfall: the released code spares "LayerNorm.weight", and CLIP's norms are called "ln_1.weight", so that they decay."""
+    """Pitfall: the released code spares "LayerNorm.weight", and CLIP's norms are called "ln_1.weight", so that they
+    decay.
+    """
     backbone = VisualBackbone()
     tuned = TunedImage(backbone, 2)
     norms = tuple(f"tuned.{name}" for name in tuned.norms())
     groups = StudentTrainee(Student(torch.eye(2, 16), tuned), ("head", "tuned.prompts", *norms), backbone, 1).groups()
-    assert {name: g.decay for g in groups for name in g.names} == {"head": 1.0, "tuned.prompts": 1.0, **dict.fromkeys(norms, 0.0)}
+    assert {name: g.decay for g in groups for name in g.names} == {
+        "head": 1.0,
+        "tuned.prompts": 1.0,
+        **dict.fromkeys(norms, 0.0),
+    }
     assert any(".ln_1.weight" in name for name in norms), "the pitfall must be one"
 
 
@@ -200,7 +217,7 @@ def test_strong_views_are_fixed_by_key_and_draw() -> None:
 
 
 def test_the_control_shuffles_pixels(run: Run) -> None:
-    from diptych.tasks.proofs.classify import shuffled_pixels
+    from diptych.evaluation.proofs.classify import shuffled_pixels
 
     names, evidence, _ = task(2)
     _, spoiled = shuffled_pixels(names, evidence, run)

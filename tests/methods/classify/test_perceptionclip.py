@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import task
 
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, UsageError
@@ -17,6 +15,8 @@ from diptych.core.run import Run
 from diptych.data.contexts import Contexts, read_contexts
 from diptych.methods.classify.perceptionclip import PerceptionCLIP, context_posterior, joint
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import task
 
 TABLE = Contexts(
     "test",
@@ -48,7 +48,9 @@ def test_equals_a_numpy_loop(infer: str, tau: float, run: Run) -> None:
     }
 
     def vector(name: str, z: tuple[str, str]) -> np.ndarray:
-        mean = unit(backbone.text, [f"a photo of a {name}, {t}." if t else f"a photo of a {name}." for t in texts[z]]).mean(axis=0)
+        mean = unit(
+            backbone.text, [f"a photo of a {name}, {t}." if t else f"a photo of a {name}." for t in texts[z]]
+        ).mean(axis=0)
         return mean / np.linalg.norm(mean)
 
     expected = np.zeros((len(test), 3))
@@ -73,7 +75,9 @@ def test_one_unspoken_context_is_zero_shot(kit: Kit, run: Run) -> None:
     plain = ZeroShot(("a photo of a {}.",)).fit(kit, names, Evidence(), run).scores(test.items, run)
     for infer in ("with class", "without class"):
         fitted = PerceptionCLIP(("none",), one, infer).fit(kit, names, Evidence(), run)  # type: ignore[arg-type]
-        torch.testing.assert_close(fitted.scores(test.items, run).values, plain.values.log_softmax(dim=1), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            fitted.scores(test.items, run).values, plain.values.log_softmax(dim=1), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_a_high_temperature_weighs_all_contexts_alike_and_a_low_one_chooses() -> None:
@@ -121,7 +125,7 @@ def test_contexts_are_probabilities(kit: Kit, run: Run) -> None:
 
 
 def test_random_letters_change_the_scores(kit: Kit, run: Run) -> None:
-    from diptych.tasks.proofs.classify import RANDOM_LETTERS
+    from diptych.evaluation.proofs.classify import RANDOM_LETTERS
 
     names, evidence, test = task(3)
     spoiled = RANDOM_LETTERS.change(BOTH, run)
@@ -135,7 +139,9 @@ def test_random_letters_change_the_scores(kit: Kit, run: Run) -> None:
     assert not torch.allclose(one, two, atol=1e-3)
 
 
-@pytest.mark.parametrize(("classes", "factors", "count"), [(1, ("size",), 2), (2, ("background",), 3), (4, ("background", "size"), 6)])
+@pytest.mark.parametrize(
+    ("classes", "factors", "count"), [(1, ("size",), 2), (2, ("background",), 3), (4, ("background", "size"), 6)]
+)
 def test_sizes(classes: int, factors: tuple[str, ...], count: int, kit: Kit, run: Run) -> None:
     names, evidence, test = task(classes)
     fitted = PerceptionCLIP(factors, TABLE).fit(kit, names, evidence, run)

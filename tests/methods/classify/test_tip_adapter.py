@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import table, task
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, MissingEvidence, UsageError
@@ -16,6 +14,8 @@ from diptych.core.run import Run
 from diptych.data.views import TIP_VIEWS
 from diptych.methods.classify.tip_adapter import PUBLISHED_SEARCH, TipAdapter
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import table, task
 
 
 def test_equals_a_numpy_restatement(run: Run) -> None:
@@ -23,7 +23,9 @@ def test_equals_a_numpy_restatement(run: Run) -> None:
     backbone = SmallBackbone()
     assert evidence.train is not None
     fitted = TipAdapter(alpha=1.17, beta=5.5).fit(Kit({"main": backbone}), names, evidence, run)
-    zero_shot = ZeroShot().fit(Kit({"main": backbone}), names, evidence, run).scores(test.items, run).values.double().numpy()
+    zero_shot = (
+        ZeroShot().fit(Kit({"main": backbone}), names, evidence, run).scores(test.items, run).values.double().numpy()
+    )
 
     def encode(items: list) -> np.ndarray:
         return backbone.image.encode(backbone.image.inputs(items)).detach().double().numpy()
@@ -65,12 +67,20 @@ def test_the_choice_is_the_best_on_val_and_the_first_of_ties(kit: Kit, run: Run)
     fitted = TipAdapter().fit(kit, names, evidence, run)
 
     def right(alpha: float, beta: float) -> int:
-        predicted = TipAdapter(alpha=alpha, beta=beta).fit(kit, names, evidence, run).scores(evidence.val.items, run).predicted()
+        predicted = (
+            TipAdapter(alpha=alpha, beta=beta)
+            .fit(kit, names, evidence, run)
+            .scores(evidence.val.items, run)
+            .predicted()
+        )
         return int((predicted.numpy() == evidence.val.labels()).sum())
 
     best = right(fitted.alpha, fitted.beta)
     grid = [(0.1 + i * 6.9 / 200, 0.1 + j * 2.9 / 20) for i in range(0, 200, 50) for j in range(0, 20, 5)]
-    assert all(right(a, b) < best if (b, a) < (fitted.beta - 1e-5, fitted.alpha - 1e-5) else right(a, b) <= best for b, a in grid)
+    assert all(
+        right(a, b) < best if (b, a) < (fitted.beta - 1e-5, fitted.alpha - 1e-5) else right(a, b) <= best
+        for b, a in grid
+    )
 
 
 def test_shuffled_cache_labels_lose_the_gain(kit: Kit, run: Run) -> None:
@@ -81,9 +91,13 @@ def test_shuffled_cache_labels_lose_the_gain(kit: Kit, run: Run) -> None:
     wrong = replace(wrong, items=evidence.train.items)
 
     def accuracy(e) -> float:
-        return float((TipAdapter().fit(kit, names, e, run).scores(test.items, run).predicted().numpy() == test.labels()).mean())
+        return float(
+            (TipAdapter().fit(kit, names, e, run).scores(test.items, run).predicted().numpy() == test.labels()).mean()
+        )
 
-    zero_shot = float((ZeroShot().fit(kit, names, evidence, run).scores(test.items, run).predicted().numpy() == test.labels()).mean())
+    zero_shot = float(
+        (ZeroShot().fit(kit, names, evidence, run).scores(test.items, run).predicted().numpy() == test.labels()).mean()
+    )
     assert accuracy(evidence) > zero_shot + 0.2
     assert accuracy(replace(evidence, train=wrong)) <= zero_shot + 0.1
 
@@ -106,7 +120,9 @@ def test_bad_input(kit: Kit, run: Run) -> None:
     with pytest.raises(DataError, match="'oak tree', 'tea cup'"):
         TipAdapter().fit(kit, names, replace(evidence, train=table([0, 0], 1)), run)
     with pytest.raises(DataError, match="label -1"):
-        TipAdapter().fit(kit, names, replace(evidence, train=Table(table([0], 1).items, {"label": Column("label", [-1])})), run)
+        TipAdapter().fit(
+            kit, names, replace(evidence, train=Table(table([0], 1).items, {"label": Column("label", [-1])})), run
+        )
 
 
 @pytest.mark.parametrize(("classes", "shots", "views"), [(1, 1, 1), (2, 1, 10), (4, 3, 2)])

@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import table, task
 
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
@@ -17,6 +15,8 @@ from diptych.features.embed import embed
 from diptych.methods.classify.tip_adapter import TipAdapter
 from diptych.methods.classify.tip_adapter_f import TipAdapterF
 from diptych.methods.classify.zero_shot import ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import table, task
 
 
 def test_no_epochs_is_tip_adapter_exactly(kit: Kit, run: Run) -> None:
@@ -29,7 +29,9 @@ def test_no_epochs_is_tip_adapter_exactly(kit: Kit, run: Run) -> None:
 def test_alpha_zero_is_zero_shot_exactly(kit: Kit, run: Run) -> None:
     names, evidence, test = task()
     fitted = TipAdapterF(alpha=0.0, beta=1.0).fit(kit, names, evidence, run)
-    assert torch.equal(fitted.scores(test.items, run).values, ZeroShot().fit(kit, names, evidence, run).scores(test.items, run).values)
+    assert torch.equal(
+        fitted.scores(test.items, run).values, ZeroShot().fit(kit, names, evidence, run).scores(test.items, run).values
+    )
 
 
 def test_training_equals_a_numpy_adamw(run: Run) -> None:

@@ -3,8 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import table, task
 
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingPart, UsageError
@@ -12,6 +10,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.templates import SINGLE
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import table, task
 
 TEMPLATES = ("a photo of a {}.", "art of the {}.", "a small {}.")
 
@@ -41,7 +41,10 @@ def test_equals_a_numpy_restatement(score: str, own: tuple[str, ...] | None, run
 
 def test_variants_are_one_template_and_the_ensemble(kit: Kit, run: Run) -> None:
     names = ClassNames(task()[0].names, TEMPLATES)
-    head = {label: ZeroShot(**kwargs).fit(kit, names, Evidence(), run).head for label, kwargs in ZeroShot.card.variants.items()}
+    head = {
+        label: ZeroShot(**kwargs).fit(kit, names, Evidence(), run).head
+        for label, kwargs in ZeroShot.card.variants.items()
+    }
     fitted = ZeroShot(**ZeroShot.card.variants["single"]).fit(kit, names, Evidence(), run)
     assert fitted.classes.templates == SINGLE, "results carry the hash of the templates that were used"
     alone = ZeroShot().fit(kit, ClassNames(names.names, TEMPLATES[:1]), Evidence(), run).head

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone, TextEncoder
-from tests.support.pictures import picture
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.curate.clip_score import BINS, CLIPScoreFilter, ScoreCounts
+from tests.support.backbone import SmallBackbone, TextEncoder
+from tests.support.pictures import picture
 
 KIT = Kit({"main": SmallBackbone()})
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.substrings import Matcher, normalised
 from diptych.methods.curate import metaclip as m
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.nn.text.substrings import Matcher, normalised
 
 ENTRIES = ("cat", "dog", "hot dog", "New York", "York", "axolotl", "u.s.", "é")
 
@@ -50,7 +50,9 @@ def naive(texts: tuple[str, ...], entries: tuple[str, ...]) -> list[tuple[int, i
 def corpus(n: int = 3000) -> Listed:
     rng = np.random.default_rng(0)
     words = rng.choice(
-        ["a cat", "a dog", "a cat, a dog.", "an axolotl", "IMG_0042", "hot dog in New York"], size=n, p=[0.51, 0.3, 0.1, 0.01, 0.05, 0.03]
+        ["a cat", "a dog", "a cat, a dog.", "an axolotl", "IMG_0042", "hot dog in New York"],
+        size=n,
+        p=[0.51, 0.3, 0.1, 0.01, 0.05, 0.03],
     )
     return Listed(tuple(map(str, words)))
 
@@ -108,7 +110,10 @@ def test_probabilities_against_the_closed_form_and_the_papers_draws() -> None:
     kept = m.keep_probabilities(rows[1:], found[1:], p, 4)
     assert kept == pytest.approx([0.1, 0.1, 1.0, 0.0])
     two = m.keep_probabilities(np.array([0, 0]), np.array([0, 1]), np.array([0.3, 0.5]), 1)[0]
-    draws = np.random.default_rng(0).random((20000, 2)) < [0.3, 0.5]  # the paper's: one draw an entry, kept if any says so
+    draws = np.random.default_rng(0).random((20000, 2)) < [
+        0.3,
+        0.5,
+    ]  # the paper's: one draw an entry, kept if any says so
     assert two == pytest.approx(0.65)
     assert draws.any(1).mean() == pytest.approx(two, abs=0.01)
 
@@ -128,7 +133,11 @@ def test_plans_merge_in_any_order(curator: MetaCLIP) -> None:
         a, b, c = (parts[i] for i in order)
         merged = a.merge(b).merge(c)
         assert (merged.counts == whole.counts).all()
-        assert (merged.texts, merged.matched) == (whole.texts, whole.matched) == (3000, sum("IMG" not in t for t in corpus().texts))
+        assert (
+            (merged.texts, merged.matched)
+            == (whole.texts, whole.matched)
+            == (3000, sum("IMG" not in t for t in corpus().texts))
+        )
     with pytest.raises(UsageError, match="different metadata"):
         whole.merge(EntryCounts(("x",), np.zeros(1, dtype=np.uint64)))
 

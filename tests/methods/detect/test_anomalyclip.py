@@ -7,9 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.dense_colours import DenseColours
-from tests.support.scratches import scratched
-from tests.support.small_clip import small_clip
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,9 +16,6 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
-from diptych.features.deep_prompts import refreshed
-from diptych.features.mask_losses import dice_loss, focal_loss
-from diptych.features.prompts import encode_prompts, slots
 from diptych.methods.detect import anomalyclip
 from diptych.methods.detect.anomalyclip import (
     NAMES,
@@ -32,6 +26,12 @@ from diptych.methods.detect.anomalyclip import (
     patch_streams,
     state_head,
 )
+from diptych.nn.dense.mask_losses import dice_loss, focal_loss
+from diptych.nn.prompts.deep import refreshed
+from diptych.nn.prompts.soft import encode_prompts, slots
+from tests.support.dense_colours import DenseColours
+from tests.support.scratches import scratched
+from tests.support.small_clip import small_clip
 
 AUXILIARY = scratched(6, 6, seed=2)
 SHORT = AnomalyCLIP(epochs=2)
@@ -140,14 +140,16 @@ def test_the_loss_equals_its_equation(vit: Backbone) -> None:
         for layer in (1, 2):
             s = ((b["z"][:, layer] @ head.T) / 0.07).softmax(-1).transpose(1, 2).reshape(3, 2, 2, 2)
             s = F.interpolate(s, (8, 8), mode="bilinear")
-            total += (focal_loss(s, b["mask"]) + dice_loss(s[:, 1], b["mask"]) + dice_loss(s[:, 0], 1 - b["mask"])).item()
+            total += (
+                focal_loss(s, b["mask"]) + dice_loss(s[:, 1], b["mask"]) + dice_loss(s[:, 0], 1 - b["mask"])
+            ).item()
         assert found["pixels"].item() == pytest.approx(4 * total, rel=1e-5)
         assert set(own.losses(batch(masks=False), "main", clock)) == {"image"}
 
 
 def test_learnt_prompts_tell_scratches_apart_and_swapped_labels_turn_them_round(vit: Backbone) -> None:
+    from diptych.evaluation.proofs.detect import swapped_labels
     from diptych.metrics.detection import auroc
-    from diptych.tasks.proofs.detect import swapped_labels
 
     # The image loss alone: on a random tower of four patches the pixel losses drown it.
     method, test = AnomalyCLIP(epochs=30, rate=1e-2, local_weight=0.0), scratched(8, 8, seed=9)

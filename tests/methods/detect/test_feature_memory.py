@@ -3,9 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.dense_colours import DenseColours
-from tests.support.scratches import scratched
 from torch.nn import functional as F
 
 from diptych.core.data import Evidence, Table
@@ -13,6 +10,9 @@ from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.detect.feature_memory import FeatureMemory, FittedFeatureMemory, cell_features, nearest_distance
+from tests.support.backbone import SmallBackbone
+from tests.support.dense_colours import DenseColours
+from tests.support.scratches import scratched
 
 
 class TwoMaps:
@@ -49,7 +49,9 @@ def test_features_are_unit_and_chosen_by_stride() -> None:
     assert both.shape == (4, 6, 6)
     torch.testing.assert_close(both.norm(dim=-1), torch.ones(4, 6))
     assert cell_features(TwoMaps(), x, (8,)).shape == (2, 3, 3)
-    assert torch.equal(cell_features(TwoMaps(), x, (16,)), cell_features(TwoMaps(), x, (8,)))  # none of them: the last map
+    assert torch.equal(
+        cell_features(TwoMaps(), x, (16,)), cell_features(TwoMaps(), x, (8,))
+    )  # none of them: the last map
     corner = F.avg_pool2d(x, 8)[0, :, :2, :2].mean((1, 2))  # a corner has four cells in its 3 x 3
     torch.testing.assert_close(cell_features(TwoMaps(), x, (8,))[0, 0], F.normalize(corner, dim=0))
 
@@ -82,7 +84,10 @@ def test_memory_is_bounded_and_drawn_by_the_seed() -> None:
 def test_anomalous_train_photos_are_not_remembered() -> None:
     mixed = scratched(4, 4, seed=8)
     only = mixed.take(range(4))
-    a, b = (FeatureMemory(side=40).fit(Kit({"main": DenseColours()}), Evidence(train=t), Run()).memory for t in (mixed, only))
+    a, b = (
+        FeatureMemory(side=40).fit(Kit({"main": DenseColours()}), Evidence(train=t), Run()).memory
+        for t in (mixed, only)
+    )
     assert torch.equal(a, b)
 
 

@@ -5,9 +5,6 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.covariance import LedoitWolf
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures
-from tests.support.scratches import scratched
 from torch.nn.functional import normalize
 
 from diptych.core.data import Evidence, Table
@@ -16,6 +13,9 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.methods.detect.gaussian import Gaussian
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched
 
 
 @pytest.mark.parametrize("count", [8, 60])  # fewer photos than dimensions (16), and more

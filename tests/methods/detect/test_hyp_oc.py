@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures
-from tests.support.scratches import scratched
 
 from diptych.core.data import Evidence, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
-from diptych.features.hyperbolic import distance, exponential
 from diptych.methods.detect.hyp_oc import FittedHypOC, Head, HypOC, OneClass, pair_distance
+from diptych.nn.hyperbolic import distance, exponential
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched
 
 SMALL = HypOC(widths=(32, 16), rate=3e-3, epochs=60)
 
@@ -93,7 +93,9 @@ def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> 
     def ranks(method: HypOC) -> list[float]:
         from diptych.metrics.detection import auroc
 
-        return [auroc(np.array([a.score for a in fit(method, s).detect(test.items, Run())]), test.labels()) for s in (1, 2)]
+        return [
+            auroc(np.array([a.score for a in fit(method, s).detect(test.items, Run())]), test.labels()) for s in (1, 2)
+        ]
 
     assert min(ranks(SMALL)) > 0.9
     spoiled: Any = replace(SMALL, negatives="resampled")

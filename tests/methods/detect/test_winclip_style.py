@@ -4,10 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.dense_colours import DenseColours
-from tests.support.pictures import Pictures
-from tests.support.scratches import scratched
-from tests.support.small_clip import small_clip
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,7 +12,6 @@ from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.dense import squashed
 from diptych.methods.detect.winclip_style import (
     STATES,
     TEMPLATES,
@@ -27,6 +22,11 @@ from diptych.methods.detect.winclip_style import (
     window_cells,
     windows_of,
 )
+from diptych.nn.dense.label_maps import squashed
+from tests.support.dense_colours import DenseColours
+from tests.support.pictures import Pictures
+from tests.support.scratches import scratched
+from tests.support.small_clip import small_clip
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,10 @@ class Scratched(DenseColours):
         class Words(type(text)):  # type: ignore[misc]
             def inputs(self, items: list[str], size: int | None = None) -> Tensor:
                 bad = ("damage", "broken", "defect", "flaw")
-                named = ["red" if any(w in t for w in bad) and "without" not in t and "flawless" not in t else "blue" for t in items]
+                named = [
+                    "red" if any(w in t for w in bad) and "without" not in t and "flawless" not in t else "blue"
+                    for t in items
+                ]
                 return super().inputs(named, size)
 
         return {**held, "text": Words("text", None, fingerprint="scratch")}

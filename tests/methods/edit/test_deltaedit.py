@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.pictures import Pictures, picture
 from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
@@ -17,9 +15,11 @@ from diptych.core.edit import EditAsk, Styles
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.delta_mapper import DeltaMapper
 from diptych.methods.edit import deltaedit as m
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, MapperTrainee, direction, kept, terms
+from diptych.nn.delta_mapper import DeltaMapper
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures, picture
 
 BACKBONE, GENERATOR = SmallBackbone(), FactorGenerator(8, ("red", "blue"), ("circle", "square"))
 SHORT = {"bank": 24, "passes": 2, "batch": 8, "width": 8, "probes": 3, "rate": 0.1}
@@ -77,7 +77,9 @@ def test_an_edit_against_its_steps_one_by_one(fitted: FittedDeltaEdit) -> None:
     found = some.edit(EditAsk("a red circle", "a blue circle", styles=STYLES), Run(batch=3))
 
     def said(words: str) -> Any:
-        rows = [BACKBONE.text.encode(BACKBONE.text.inputs([f.replace("{}", words)]))[0].double().numpy() for f in m.FRAMES]
+        rows = [
+            BACKBONE.text.encode(BACKBONE.text.inputs([f.replace("{}", words)]))[0].double().numpy() for f in m.FRAMES
+        ]
         mean = np.mean([r / np.linalg.norm(r) for r in rows], axis=0)
         return mean / np.linalg.norm(mean)
 
@@ -107,7 +109,9 @@ def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedD
         assert torch.equal(found.after, found.before)
         assert found.change is not None
         assert not found.change.any()
-    assert not torch.equal(*(getattr(fitted.edit(EditAsk("red", "blue", styles=STYLES), Run()), n) for n in ("before", "after")))
+    assert not torch.equal(
+        *(getattr(fitted.edit(EditAsk("red", "blue", styles=STYLES), Run()), n) for n in ("before", "after"))
+    )
 
 
 def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
@@ -122,7 +126,9 @@ def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
 def test_training_learns_a_change_that_vectors_tell() -> None:
     g = torch.Generator().manual_seed(0)
     s = torch.randn(64, 10, generator=g)
-    i = torch.nn.functional.normalize(torch.cat([s, torch.ones(64, 6)], dim=1), dim=1)  # vectors that hold the whole style
+    i = torch.nn.functional.normalize(
+        torch.cat([s, torch.ones(64, 6)], dim=1), dim=1
+    )  # vectors that hold the whole style
     method = DeltaEdit(**{**SHORT, "passes": 30, "batch": 16, "width": 32})  # type: ignore[arg-type]
     with Run(seed=0).seeded("test"):
         mapper = method.mapper(GENERATOR, BACKBONE)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.stars import GRID, star, stars
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -18,8 +17,9 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded
 from diptych.data.stars import Stars, paired_anew
 from diptych.features.embed import embed
-from diptych.features.summed_pairs import SummedPairs
 from diptych.methods.extend.astrom3 import MODALITIES, PAIRS, AstroM3, StarSpace
+from diptych.nn.summed_pairs import SummedPairs
+from tests.support.stars import GRID, star, stars
 
 SMALL = AstroM3(
     length=24,
@@ -52,7 +52,9 @@ def test_the_loss_is_the_sum_of_six_cross_entropies() -> None:
     g = torch.Generator().manual_seed(0)
     x = {m: torch.randn(6, 8, generator=g) for m in MODALITIES}
     scales = {pair: torch.tensor(3.0 + i) for i, pair in enumerate(PAIRS)}
-    terms = SummedPairs(PAIRS).terms(Embedded(x, lambda a, b: (scales[a, b], torch.zeros(())), lambda t: t), nn.Identity(), CLOCK)
+    terms = SummedPairs(PAIRS).terms(
+        Embedded(x, lambda a, b: (scales[a, b], torch.zeros(())), lambda t: t), nn.Identity(), CLOCK
+    )
     for (a, b), scale in scales.items():
         z = scale * normalize(x[a], dim=-1) @ normalize(x[b], dim=-1).T
         by_hand = cross_entropy(z, torch.arange(6)) + cross_entropy(z.T, torch.arange(6))
@@ -68,7 +70,9 @@ def test_where_all_is_alike_a_pair_costs_two_ln_b() -> None:
 
 def test_sizes_are_those_of_the_paper() -> None:
     paper = AstroM3()
-    space = paper.fresh(Stars(("a", "b"), [dataclasses.replace(star(i), metadata=np.arange(34.0) + i) for i in range(2)]), RUN)
+    space = paper.fresh(
+        Stars(("a", "b"), [dataclasses.replace(star(i), metadata=np.arange(34.0) + i) for i in range(2)]), RUN
+    )
     module = space.module()
 
     def count(part: nn.Module) -> float:
@@ -107,7 +111,9 @@ def test_two_passes_agree_and_padding_does_not_count() -> None:
     x = encoder.inputs([short])
     assert isinstance(x, torch.Tensor)
     spoiled = x.clone()
-    spoiled[:, 11:23, :3] = 7.0  # rows of padding; those next to measurements are seen by the convolution, round the end too
+    spoiled[:, 11:23, :3] = (
+        7.0  # rows of padding; those next to measurements are seen by the convolution, round the end too
+    )
     features = space.encoders["photometry"].features  # type: ignore[attr-defined]
     torch.testing.assert_close(features(spoiled), features(x))
     assert not features(x)[:, 16 * 10 :].any()

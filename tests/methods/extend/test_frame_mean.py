@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.support.moving import Clips, clip
-from tests.support.pictures import picture
-from tests.support.visual_backbone import VisualBackbone
 
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook, MissingPart, UsageError
@@ -16,6 +13,9 @@ from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean
+from tests.support.moving import Clips, clip
+from tests.support.pictures import picture
+from tests.support.visual_backbone import VisualBackbone
 
 RUN = Run(workers=1)
 
@@ -30,7 +30,9 @@ def test_a_clip_is_the_mean_over_its_middle_frames() -> None:
     found = embed(space(base, 3).image, clips, RUN).numpy()
     with torch.no_grad():
         for row, frames in zip(found, clips.clips, strict=True):
-            own = [base.image.encode(base.image.inputs([frames[i]])).numpy()[0] for i in (1, 3, 5)]  # middles of 7 frames in three parts
+            own = [
+                base.image.encode(base.image.inputs([frames[i]])).numpy()[0] for i in (1, 3, 5)
+            ]  # middles of 7 frames in three parts
             np.testing.assert_allclose(row, np.mean(own, axis=0), rtol=1e-4, atol=1e-5)
     assert not np.allclose(found[0], found[1])
 

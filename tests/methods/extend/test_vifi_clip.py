@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.moving import clip_task, moving
-from tests.support.small_clip import small_clip
 from timm.data.mixup import mixup_target
 
-from diptych.backbones.load import load
-from diptych.backbones.save import save
+from diptych.backbones.sources.load import load
+from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, NotAvailable, UsageError
@@ -23,6 +20,9 @@ from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import Tunes, ViFiCLIP, mixed, soft_targets
+from tests.support.backbone import SmallBackbone
+from tests.support.moving import clip_task, moving
+from tests.support.small_clip import small_clip
 
 RUN = Run(workers=1)
 
@@ -33,7 +33,9 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 def fit(method: ViFiCLIP, backbone: Backbone, evidence: Evidence[Any] | None = None, seed: int = 0) -> ClipSpace:
-    return method.fit(Kit({"main": backbone}), evidence or Evidence(train=clip_task()[0].train), Run(seed=seed, workers=1))
+    return method.fit(
+        Kit({"main": backbone}), evidence or Evidence(train=clip_task()[0].train), Run(seed=seed, workers=1)
+    )
 
 
 def quick(tunes: Tunes = "full", **more: Any) -> ViFiCLIP:
@@ -76,9 +78,13 @@ def test_what_is_not_tuned_stays_and_the_backbone_too(tunes: Tunes, vit: Backbon
         assert not moved
         assert space.image.fingerprint != FrameMean(4).fit(Kit({"main": vit}), Evidence(), RUN).image.fingerprint
     if tunes == "heads":
-        assert moved == {"visual.ln_post.weight", "visual.ln_post.bias", "visual.proj", "text_projection", "logit_scale"} - (
-            {"visual.ln_post.weight", "visual.ln_post.bias"} - moved
-        )
+        assert moved == {
+            "visual.ln_post.weight",
+            "visual.ln_post.bias",
+            "visual.proj",
+            "text_projection",
+            "logit_scale",
+        } - ({"visual.ln_post.weight", "visual.ln_post.bias"} - moved)
     if tunes == "full":
         assert "token_embedding.weight" not in moved
         assert {"visual.conv1.weight", "positional_embedding", "logit_scale", "text_projection"} <= moved
@@ -138,7 +144,9 @@ def test_the_bridge_is_tuned_before_the_prompts(vit: Backbone) -> None:
 
 def test_words_start_the_prompts(vit: Backbone) -> None:
     evidence = Evidence(train=clip_task()[0].train)
-    plain, worded = (fit(quick("prompts", epochs=1, rate=0.0, length=4, words=w), vit, evidence) for w in ("", "a photo of a"))
+    plain, worded = (
+        fit(quick("prompts", epochs=1, rate=0.0, length=4, words=w), vit, evidence) for w in ("", "a photo of a")
+    )
     texts = plain.text.inputs(["cat."])
     with torch.no_grad():
         assert not torch.equal(plain.text.encode(texts), worded.text.encode(texts))

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.tuning_work import SHORT, labelled, run, state
-from tests.train.test_pair import RUN, accuracy, small, squares
 
 from diptych.core.errors import DataError
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.finetune.wise_ft import WiseFT
+from tests.support.tuning_work import SHORT, labelled, run, state
+from tests.train.test_pair import RUN, accuracy, small, squares
 
 
 def test_full_learns_labels_and_captions() -> None:

@@ -46,7 +46,9 @@ def test_vectors_that_are_equal_or_opposite_give_no_nan() -> None:
 
 
 def test_near_vectors_are_mixed_on_a_straight_line() -> None:
-    """To the bit, so that the angle, which has no digits there, plays no part; and vectors that are farther apart are not."""
+    """To the bit, so that the angle, which has no digits there, plays no part; and vectors that are farther apart are
+    not.
+    """
     a = normalize(torch.randn(200, 64, generator=G), dim=-1)
     for b in (a, normalize(a + 1e-4 * normalize(torch.randn(200, 64, generator=G), dim=-1), dim=-1)):
         assert torch.equal(geodesic(a, b, 0.3), normalize(0.3 * a + (1 - 0.3) * b, dim=-1))
@@ -113,7 +115,9 @@ def test_two_processes_make_the_loss_of_one() -> None:
         def gather(t: torch.Tensor, rows=rows) -> torch.Tensor:
             return x if torch.allclose(t, x[rows]) else y
 
-        e = Embedded({"image": x[rows], "text": y[rows]}, lambda a, b: (torch.tensor(1.0), torch.tensor(0.0)), gather, rank)
+        e = Embedded(
+            {"image": x[rows], "text": y[rows]}, lambda a, b: (torch.tensor(1.0), torch.tensor(0.0)), gather, rank
+        )
         shares.append(m3.terms(e, nn.Identity(), clock()))
     for name, value in whole.items():
         torch.testing.assert_close((shares[0][name] + shares[1][name]) / 2, value, rtol=1e-4, atol=1e-5)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.tuning_work import SHORT, run, state
-from tests.train.test_pair import accuracy, small
 
 from diptych.core.errors import MissingHook
 from diptych.methods.finetune.lora import LoRA, targets
+from tests.support.tuning_work import SHORT, run, state
+from tests.train.test_pair import accuracy, small
 
 
 def test_lora_changes_weights_by_a_low_rank_and_gives_the_model_back() -> None:

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.support.tuning_work import SHORT, labelled, run, state
-from tests.train.test_pair import small, squares
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF, distilled, random_sentences
+from tests.support.tuning_work import SHORT, labelled, run, state
+from tests.train.test_pair import small, squares
 
 
 def test_distillation_against_a_loop_and_its_floor() -> None:
@@ -44,7 +44,10 @@ def test_vr_lwf_keeps_similarities_that_plain_fine_tuning_loses(method: VRLwF) -
             return x @ normalize(space.text.encode(space.text.inputs(others)), dim=-1).T
 
     before = similar(space)
-    moved = {m.card.slug: (similar(run(m).space) - before).abs().mean() for m in (Full(smoothing=0.2), replace(method, weight=20.0))}
+    moved = {
+        m.card.slug: (similar(run(m).space) - before).abs().mean()
+        for m in (Full(smoothing=0.2), replace(method, weight=20.0))
+    }
     assert moved["vr-lwf"] < 0.8 * moved["full"]
 
 

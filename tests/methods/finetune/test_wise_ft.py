@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.tuning_work import SHORT, run, state
-from tests.train.test_pair import small
 
 from diptych.core.errors import UsageError
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.wise_ft import WiseFT, interpolated
+from tests.support.tuning_work import SHORT, run, state
+from tests.train.test_pair import small
 
 
 def test_wise_ft_lies_between() -> None:

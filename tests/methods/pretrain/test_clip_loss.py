@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from open_clip.loss import ClipLoss as Theirs
-from tests.methods.pretrain.oracle import CLOCK, assert_same, embedded, leaves
 from torch import nn
 from torch.nn.functional import normalize
 
 from diptych.core.train import Embedded
 from diptych.methods.pretrain.clip_loss import ClipLoss
+from tests.methods.pretrain.oracle import CLOCK, assert_same, embedded, leaves
 
 
 @pytest.mark.parametrize("chunk", [None, 2])

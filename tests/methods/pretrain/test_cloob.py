@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.methods.pretrain.oracle import CLOCK
 from torch import nn
 from torch.nn.functional import normalize
 
 from diptych.core.errors import UsageError
 from diptych.core.train import Embedded
 from diptych.methods.pretrain.cloob import Cloob, info_loob, retrieve
+from tests.methods.pretrain.oracle import CLOCK
 
 
 def unit(n: int, seed: int, d: int = 6) -> torch.Tensor:
@@ -38,7 +38,10 @@ def by_loops(x: np.ndarray, y: np.ndarray, beta: float, inverse: float) -> float
     def bound(a, b):
         n, total = len(a), 0.0
         for i in range(n):
-            total += -float(a[i] @ b[i]) + math.log(sum(math.exp(inverse * float(a[i] @ b[j])) for j in range(n) if j != i)) / inverse
+            total += (
+                -float(a[i] @ b[i])
+                + math.log(sum(math.exp(inverse * float(a[i] @ b[j])) for j in range(n) if j != i)) / inverse
+            )
         return total / n
 
     return bound(look(x, x), look(y, x)) + bound(look(y, y), look(x, y))

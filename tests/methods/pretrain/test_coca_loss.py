@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from open_clip.loss import CoCaLoss as Theirs
-from tests.methods.pretrain.oracle import CLOCK, WORDS, assert_same, embedded, leaves
 from torch import nn
 from torch.nn.functional import normalize
 
 from diptych.methods.pretrain.coca_loss import CoCaLoss
+from tests.methods.pretrain.oracle import CLOCK, WORDS, assert_same, embedded, leaves
 
 
 @pytest.mark.parametrize("chunk", [None, 3])

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 from diptych.core.data import Column, Evidence, Table, Text
 from diptych.core.errors import DataError, MissingPart, UsageError
@@ -18,6 +17,7 @@ from diptych.core.train import Row
 from diptych.methods.pretrain.laclip import LaClip, first_line, prompt
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space
+from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 
 class Thesaurus:
@@ -47,12 +47,21 @@ def drawn(t: PairTrainee, n: int = 2000) -> Counter:
 
 def test_every_wording_is_as_likely() -> None:
     counts = drawn(trainee(LaClip(), Thesaurus("see {}", "look, {}", "one {}", "here is {}"), captioned()))
-    assert set(counts) == {"a red square", "see a red square", "look, a red square", "one a red square", "here is a red square"}
+    assert set(counts) == {
+        "a red square",
+        "see a red square",
+        "look, a red square",
+        "one a red square",
+        "here is a red square",
+    }
     assert all(abs(n / 2000 - 0.2) < 0.04 for n in counts.values())
 
 
 def test_a_rewrite_of_one_word_falls_back_on_the_original() -> None:
-    assert drawn(trainee(LaClip(), Thesaurus("red", "{} again"), captioned())).keys() == {"a red square", "a red square again"}
+    assert drawn(trainee(LaClip(), Thesaurus("red", "{} again"), captioned())).keys() == {
+        "a red square",
+        "a red square again",
+    }
 
 
 def test_no_rewrites_is_plain_clip_and_asks_nobody() -> None:
@@ -67,7 +76,9 @@ def test_no_rewrites_is_plain_clip_and_asks_nobody() -> None:
 def test_it_learns() -> None:
     table = squares()
     first = Table(table.items, {"captions": Column("captions", [c[:1] for c in table.columns["captions"].values])})
-    made = train_space(LaClip(), Kit({"main": small(), "writer": Thesaurus("there is {} here")}), Evidence(train=first), FIT, RUN)
+    made = train_space(
+        LaClip(), Kit({"main": small(), "writer": Thesaurus("there is {} here")}), Evidence(train=first), FIT, RUN
+    )
     assert accuracy(made.space) > 0.9
 
 
@@ -83,7 +94,9 @@ def test_the_prompt_shows_examples_and_asks_once_a_caption() -> None:
     assert one != two
 
 
-@pytest.mark.parametrize(("reply", "line"), [("\n a dog\nx => y", "a dog"), ("c => a dog", "a dog"), ("", ""), ("c =>", "")])
+@pytest.mark.parametrize(
+    ("reply", "line"), [("\n a dog\nx => y", "a dog"), ("c => a dog", "a dog"), ("", ""), ("c =>", "")]
+)
 def test_replies_are_cut_to_their_first_line(reply: str, line: str) -> None:
     assert first_line(reply) == line
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook, UsageError
@@ -14,6 +13,7 @@ from diptych.core.train import Clock, Row
 from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _pooled, _SelfDistilled, entropy, self_distillation
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
+from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 TINY = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
 ROWS = Evidence(train=squares())

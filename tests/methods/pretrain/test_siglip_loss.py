@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from open_clip.loss import SigLipLoss as Theirs
-from tests.methods.pretrain.oracle import CLOCK, assert_same, embedded, leaves
 from torch import nn
 from torch.nn.functional import normalize
 
 from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from tests.methods.pretrain.oracle import CLOCK, assert_same, embedded, leaves
 
 
 @pytest.mark.parametrize("chunk", [None, 2])

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.backbone import SmallBackbone
-from tests.support.record_work import records, table
-from tests.support.small_clip import small_clip
 from torch.nn.functional import normalize
 
 from diptych.core.data import Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.contrastive import supervised_contrastive
 from diptych.features.embed import embed
 from diptych.features.records import pooled
 from diptych.methods.retrieve.clippings import Clippings
+from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.entities import SomeOfEach
+from tests.support.backbone import SmallBackbone
+from tests.support.record_work import records, table
+from tests.support.small_clip import small_clip
 
 KIT = Kit({"main": SmallBackbone()})
 
@@ -46,7 +46,9 @@ def test_the_loss_is_what_a_loop_says_and_has_its_limits() -> None:
 def test_the_pool_is_the_weighted_mean_and_a_lone_modality_stays_itself() -> None:
     x, t = torch.tensor([[2.0, 0.0], [0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 5.0], [0.0, 2.0], [0.0, 0.0]])
     z = pooled(x, t, 0.25)
-    torch.testing.assert_close(z, torch.tensor([[0.25, 0.75], [0.0, 1.0], [1.0, 0.0]]) / torch.tensor([[0.625**0.5], [1.0], [1.0]]))
+    torch.testing.assert_close(
+        z, torch.tensor([[0.25, 0.75], [0.0, 1.0], [1.0, 0.0]]) / torch.tensor([[0.625**0.5], [1.0], [1.0]])
+    )
     torch.testing.assert_close(pooled(x, t, 1.0), torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
 
 

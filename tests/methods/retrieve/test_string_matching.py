@@ -4,13 +4,13 @@ import sys
 
 import numpy as np
 import pytest
-from tests.support.record_work import records, table
 
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingExtra, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.retrieve.string_matching import StringMatching, jaccard, levenshtein, tidy
+from tests.support.record_work import records, table
 
 TEXTS = ["kitten", "sitting", "", "a", "kitchen"]
 

@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.dense_colours import DenseColours
-from tests.support.pictures import Pictures
-from tests.support.small_clip import small_clip
-from tests.support.towers import case
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,11 +17,22 @@ from diptych.core.errors import DataError, MissingEvidence, MissingPart, UsageEr
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features import portable
-from diptych.features.dense import Windows, dense_map, label_map
-from diptych.features.patch_teacher import objects, teacher_patches, together
-from diptych.features.patches import embed_patches, tapped_patches
-from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser, affinity, cropped, objectness, pooled
+from diptych.methods.segment.clip_dinoiser import (
+    CLIPDINOiser,
+    FittedCLIPDINOiser,
+    affinity,
+    cropped,
+    objectness,
+    pooled,
+)
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from diptych.nn.dense.patch_teacher import objects, teacher_patches, together
+from diptych.nn.dense.patches import embed_patches, tapped_patches
+from tests.support.dense_colours import DenseColours
+from tests.support.pictures import Pictures
+from tests.support.small_clip import small_clip
+from tests.support.towers import case
 
 NAMES = ClassNames(("red", "green", "blue"))
 SMALL = Windows(32, 32, 16)
@@ -104,7 +111,9 @@ def test_when_every_patch_belongs_to_itself_alone_it_is_maskclip(
         return torch.eye(g.shape[2] * g.shape[3]).expand(len(g), -1, -1)
 
     monkeypatch.setattr("diptych.methods.segment.clip_dinoiser.affinity", alone)
-    square = Pictures((photos.images[0].resize((32, 32)),))  # one window: the mean of probabilities is not that of logits
+    square = Pictures(
+        (photos.images[0].resize((32, 32)),)
+    )  # one window: the mean of probabilities is not that of logits
     (own,) = fitted.regions(square, Run())
     plain = MaskCLIP(windows=SMALL).fit(Kit({"main": vit}), NAMES, Evidence(), Run())
     z = vit.image.inputs([square.images[0]])
@@ -163,7 +172,9 @@ def test_what_the_teacher_says_by_loops() -> None:
 
 
 def test_training_brings_the_affinity_to_the_teachers(photos: Pictures) -> None:
-    """On colours: the trained convolution finds more of the teacher's pairs (F1) than an untrained one, and than one taught by others."""
+    """On colours: the trained convolution finds more of the teacher's pairs (F1) than an untrained one, and than one
+    taught by others.
+    """
     backbone = DenseColours()
     kit, given = Kit({"main": backbone, "teacher": backbone}), Evidence(unlabelled=photos)
     method = CLIPDINOiser(windows=SMALL, photos=6, steps=60, batch=3, rate=5e-3)
@@ -184,7 +195,9 @@ def test_training_brings_the_affinity_to_the_teachers(photos: Pictures) -> None:
 
 def test_the_control_gets_every_targets_from_another_crop(photos: Pictures) -> None:
     backbone = DenseColours()
-    own, other = (replace(QUICK, spoiled=s)._lesson(backbone, backbone, photos, Run(seed=3)) for s in ("nothing", "targets"))  # type: ignore[arg-type]
+    own, other = (
+        replace(QUICK, spoiled=s)._lesson(backbone, backbone, photos, Run(seed=3)) for s in ("nothing", "targets")
+    )  # type: ignore[arg-type]
     a, b = own.columns["together"].values, other.columns["together"].values
     assert all(torch.equal(b[i], a[(i + 1) % 6]) for i in range(6))
     assert torch.equal(own.items[0], other.items[0])
@@ -204,7 +217,11 @@ def test_the_other_control_pools_as_many_patches_that_are_others(vit: Backbone, 
     for i in range(n):
         weights = [float(a[dealt[i], dealt[j]]) if a[dealt[i], dealt[j]] >= 0.2 else 0.0 for j in range(n)]
         mixed[:, i] = sum(w * flat[:, j] for j, w in enumerate(weights)) / (sum(weights) + 1e-6)
-    want = (vit.scale("image", "text")[0].detach() * (F.normalize(mixed, dim=0).T @ fitted.head.T)).softmax(-1).T.reshape(got.shape)
+    want = (
+        (vit.scale("image", "text")[0].detach() * (F.normalize(mixed, dim=0).T @ fitted.head.T))
+        .softmax(-1)
+        .T.reshape(got.shape)
+    )
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(got, own, atol=1e-3)
 
@@ -228,7 +245,9 @@ def test_background_takes_patches_that_are_neither_sure_nor_objects(vit: Backbon
     assert torch.equal(off, plain)
 
 
-def test_save_and_load_and_other_names(vit: Backbone, fitted: FittedCLIPDINOiser, photos: Pictures, tmp_path: Path) -> None:
+def test_save_and_load_and_other_names(
+    vit: Backbone, fitted: FittedCLIPDINOiser, photos: Pictures, tmp_path: Path
+) -> None:
     portable.save(fitted, tmp_path / "fitted")
     again = portable.load(tmp_path / "fitted", Kit({"main": vit}))
     for a, b in zip(fitted.regions(photos, Run()), again.regions(photos, Run()), strict=True):

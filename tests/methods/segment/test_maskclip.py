@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.dense_colours import ColourDense
-from tests.support.pictures import Pictures
-from tests.support.small_clip import small_clip
-from tests.support.towers import IMAGES, case, close, pixels, resnet, spec
 from torch.nn import functional as F
 
 from diptych.backbones.dense import dense_of
@@ -19,10 +15,14 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.features.dense import Windows, dense_map, label_map
 from diptych.features.heads import text_head
-from diptych.features.patches import cell_embeddings, patch_embeddings
 from diptych.methods.segment.maskclip import MaskCLIP, denoised
+from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from diptych.nn.dense.patches import cell_embeddings, patch_embeddings
+from tests.support.dense_colours import ColourDense
+from tests.support.pictures import Pictures
+from tests.support.small_clip import small_clip
+from tests.support.towers import IMAGES, case, close, pixels, resnet, spec
 
 NAMES = ClassNames(("cat", "dog", "red barn"))
 SMALL = Windows(side=40, window=32, stride=16)
@@ -69,7 +69,9 @@ def test_a_resnets_cell_is_its_value() -> None:
     dense, x = dense_of(v, spec("resnet")), pixels(64, 2)
     m = dense.maps(x)[-1]
     value, out = (layer.weight[:, :, None, None] for layer in (v.attnpool.v_proj, v.attnpool.c_proj))
-    assert close(cell_embeddings(dense, m), F.conv2d(F.conv2d(m, value, v.attnpool.v_proj.bias), out, v.attnpool.c_proj.bias))
+    assert close(
+        cell_embeddings(dense, m), F.conv2d(F.conv2d(m, value, v.attnpool.v_proj.bias), out, v.attnpool.c_proj.bias)
+    )
 
 
 def test_cells_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +79,7 @@ def test_cells_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = cell_embeddings(dense, m)
     assert torch.equal(whole, dense.project(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
     for block in (3, 35 * 4, 35 * 35):
-        monkeypatch.setattr("diptych.features.patches.BLOCK", block)
+        monkeypatch.setattr("diptych.nn.dense.patches.BLOCK", block)
         assert torch.equal(cell_embeddings(dense, m), whole)
 
 
@@ -93,7 +95,9 @@ def test_every_tower_gives_a_map_in_the_joint_space(name: str) -> None:
 
 @torch.no_grad()
 def test_a_mean_pooled_towers_tokens_average_to_its_vector() -> None:
-    """Where tokens are normed before the mean and the head is linear, the embedding is the mean of the patch embeddings."""
+    """Where tokens are normed before the mean and the head is linear, the embedding is the mean of the patch
+    embeddings.
+    """
     c = case("timm ViT, mean, fc_norm")
     c.module.fc_norm, norm = torch.nn.Identity(), c.module.fc_norm
     try:
@@ -123,7 +127,9 @@ def test_other_families_have_maps_too(family: str, tmp_path: Path) -> None:
     side = 2 * backbone.spec.pixels.size
     windows = Windows(side // 2, side // 2, side // 4)
     picture = Pictures((Image.fromarray(np.random.default_rng(2).integers(0, 256, (40, 50, 3), dtype=np.uint8)),))
-    (regions,) = MaskCLIP(windows=windows).fit(Kit({"main": backbone}), NAMES, Evidence(), Run()).regions(picture, Run())
+    (regions,) = (
+        MaskCLIP(windows=windows).fit(Kit({"main": backbone}), NAMES, Evidence(), Run()).regions(picture, Run())
+    )
     assert label_map(regions).shape == (40, 50)
     assert torch.isfinite(regions.scores.values).all()
 

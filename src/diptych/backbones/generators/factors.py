@@ -55,7 +55,8 @@ class FactorGenerator:
         size: side of the pictures in pixels.
         colours: names of its colours, each a channel.
         shapes: names of its shapes, each a channel.
-        rotation: None: a channel is a factor. A seed: channels are a random rotation of the factors, and none means anything alone.
+        rotation: None: a channel is a factor. A seed: channels are a random rotation of the factors, and none means
+            anything alone.
 
     Raises:
         UsageError: fewer than 8 pixels, no colours or no shapes, or an unknown colour.
@@ -68,7 +69,10 @@ class FactorGenerator:
 
     def __post_init__(self) -> None:
         if self.size < 8 or not self.colours or not self.shapes or not set(self.colours) <= set(COLOURS):
-            raise UsageError(f"A factor generator draws at least 8 pixels, a shape, and colours among {', '.join(COLOURS)}: change {self}.")
+            raise UsageError(
+                f"A factor generator draws at least 8 pixels, a shape, and colours among {', '.join(COLOURS)}: change "
+                f"{self}."
+            )
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -85,9 +89,13 @@ class FactorGenerator:
         return Styles(torch.randn(n, sum(self.channels), generator=g), torch.zeros(n, 0))
 
     def factors(self, styles: Styles) -> Mapping[str, Tensor]:
-        """Return "place" (B, 3), "shape" (B, shapes), "colour" (B, colours) and "ground" (B, 3): the truth behind the styles."""
+        """Return "place" (B, 3), "shape" (B, shapes), "colour" (B, colours) and "ground" (B, 3): the truth behind the
+        styles.
+        """
         f = styles.s if self.rotation is None else styles.s @ self._turn().T.to(styles.s)
-        return dict(zip(("place", "shape", "colour", "ground"), torch.split(f, list(self.channels), dim=1), strict=True))
+        return dict(
+            zip(("place", "shape", "colour", "ground"), torch.split(f, list(self.channels), dim=1), strict=True)
+        )
 
     def styles(self, factors: Mapping[str, Tensor]) -> Styles:
         """Return the styles of factors, as ``factors`` names them."""
@@ -109,7 +117,9 @@ class FactorGenerator:
         pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), dim=-1)
         own = (pixels - centre[:, None, None]) / side[:, None, None, None]  # [-1/2, 1/2] in the thing's square
         fields = _distances(self.shapes).to(own).expand(len(own), -1, -1, -1)
-        sampled = grid_sample(fields, own * (2 / (1 + 2 * _MARGIN)), mode="bilinear", padding_mode="border", align_corners=False)
+        sampled = grid_sample(
+            fields, own * (2 / (1 + 2 * _MARGIN)), mode="bilinear", padding_mode="border", align_corners=False
+        )
         distance = torch.einsum("bk,bkhw->bhw", torch.softmax(f["shape"] / TEMPERATURE, dim=1), sampled)
         cover = torch.sigmoid(4 * self.size * side[:, None, None] * distance)[:, None]
         palette = torch.tensor([COLOURS[c] for c in self.colours]).to(side) / 255

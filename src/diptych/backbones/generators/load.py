@@ -18,7 +18,9 @@ from diptych.core.edit import Inverter, StyleGenerator
 from diptych.core.errors import DataError, NotAvailable, UsageError
 
 SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
-SMALL_DRAWS = FactorGenerator(32, ("red", "yellow", "green", "blue", "purple"), ("circle", "square", "triangle", "star"))
+SMALL_DRAWS = FactorGenerator(
+    32, ("red", "yellow", "green", "blue", "purple"), ("circle", "square", "triangle", "star")
+)
 """Whose pictures the generator small was taught to draw."""
 SMALL_PLACED = 0.3
 """How much of that generator's variation of place and size it was taught."""
@@ -45,11 +47,13 @@ def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
         return load_small(SMALL)
     if name.startswith("local:") and len(name) > 6:
         return load_stylegan2(Path(name[6:]).expanduser()), None
-    raise UsageError(f"{name!r} names no generator: use factors, small, or local:FILE with StyleGAN2 weights in safetensors.")
+    raise UsageError(
+        f"{name!r} names no generator: use factors, small, or local:FILE with StyleGAN2 weights in safetensors."
+    )
 
 
 def load_small(path: Path) -> tuple[StyleGAN2, ConvInverter]:
-    """Read a generator and its encoder, as ``tasks.small_generator`` writes them."""
+    """Read a generator and its encoder, as ``recipes.small_generator`` writes them."""
     state = {name: t.float() for name, t in read_state(path).items()}
     generator = StyleGAN2({name: t for name, t in state.items() if not name.startswith("encoder.")})
     return generator, ConvInverter({name[8:]: t for name, t in state.items() if name.startswith("encoder.")}, generator)
@@ -59,8 +63,8 @@ def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
     """Read StyleGAN2 weights, 2 or 2-ada, from a safetensors file.
 
     Args:
-        path: tensors named as in rosinality's port (its dict "g_ema"; "latent_avg" beside it is used where there), or as in NVIDIA's
-            stylegan2-ada-pytorch ("mapping.fc0.weight", "synthesis.b4.const").
+        path: tensors named as in rosinality's port (its dict "g_ema"; "latent_avg" beside it is used where there), or
+            as in NVIDIA's stylegan2-ada-pytorch ("mapping.fc0.weight", "synthesis.b4.const").
         truncation: see ``StyleGAN2``.
 
     Raises:
@@ -70,12 +74,15 @@ def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:
     """
     if path.suffix != ".safetensors":
         raise UsageError(
-            f"{path} is no .safetensors, and .pt and .pkl files can run code: convert it once with safetensors.torch.save_file."
+            f"{path} is no .safetensors, and .pt and .pkl files can run code: convert it once with "
+            f"safetensors.torch.save_file."
         )
     state = {name.removeprefix("g_ema."): t.float() for name, t in read_state(path).items()}
     if any(name.startswith("synthesis.") for name in state):
         state = from_nvidia(state, path)
-    weights = {name: t for name, t in state.items() if not name.endswith(".kernel")}  # the blur, which is the same everywhere
+    weights = {
+        name: t for name, t in state.items() if not name.endswith(".kernel")
+    }  # the blur, which is the same everywhere
     check(weights, path)
     generator = StyleGAN2(weights)
     if "latent_avg" not in weights:
@@ -104,7 +111,10 @@ def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         elif found := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
             out |= _nvidia_layer(int(math.log2(int(found[1]))) - 3, found[2], found[3], t, f"{path}: {name}")
         else:
-            raise DataError(f"{path} holds the tensor {name}, which no unconditional StyleGAN2 generator has: give mapping and synthesis.")
+            raise DataError(
+                f"{path} holds the tensor {name}, which no unconditional StyleGAN2 generator has: give mapping and "
+                f"synthesis."
+            )
     return out
 
 
@@ -136,7 +146,9 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
     """
     first = [name for name in ("conv1.conv.modulation.weight", "input.input", "style.1.weight") if name not in weights]
     if first:
-        raise DataError(f"{path} holds no StyleGAN2 generator, it lacks {', '.join(first)}: save the state dict of g_ema or G_ema.")
+        raise DataError(
+            f"{path} holds no StyleGAN2 generator, it lacks {', '.join(first)}: save the state dict of g_ema or G_ema."
+        )
     generator = StyleGAN2(weights)
     style, wide = generator.style_dim, weights["input.input"].shape[1]
     wanted: dict[str, tuple[int, ...]] = {"input.input": (1, wide, 4, 4)}
@@ -160,6 +172,10 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
         wanted["latent_avg"] = (style,)
     wrong = sorted(n for n, shape in wanted.items() if n not in weights or tuple(weights[n].shape) != shape)
     if wrong:
-        raise DataError(f"{path} lacks tensors of StyleGAN2, or has them in other sizes: {', '.join(wrong[:3])}; convert it again.")
+        raise DataError(
+            f"{path} lacks tensors of StyleGAN2, or has them in other sizes: {', '.join(wrong[:3])}; convert it again."
+        )
     if strange := sorted(weights.keys() - wanted.keys()):
-        raise DataError(f"{path} holds tensors that StyleGAN2 has not: {', '.join(strange[:3])}; save the generator alone.")
+        raise DataError(
+            f"{path} holds tensors that StyleGAN2 has not: {', '.join(strange[:3])}; save the generator alone."
+        )

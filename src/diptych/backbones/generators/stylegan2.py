@@ -25,7 +25,9 @@ LR_MULTIPLIER = 0.01
 
 
 def blur_kernel() -> Tensor:
-    """Return the (4, 4) outer product of (1, 3, 3, 1) with itself, of sum 4: what keeps the mean when zeros were put between pixels."""
+    """Return the (4, 4) outer product of (1, 3, 3, 1) with itself, of sum 4: what keeps the mean when zeros were put
+    between pixels.
+    """
     row = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return 4 * row[:, None] * row / row.sum() ** 2
 
@@ -40,7 +42,8 @@ def modulated(x: Tensor, weight: Tensor, s: Tensor, *, up: bool = False, demodul
         up: twice the size: a transposed convolution of stride 2, then the blur.
         demodulate: bring each output channel's weights to unit norm.
 
-    Source: Karras et al. 2020 (StyleGAN2), section 2.2; the channels are scaled instead of the weights, which is the same.
+    Source: Karras et al. 2020 (StyleGAN2), section 2.2; the channels are scaled instead of the weights, which is the
+        same.
     """
     weight = weight / math.sqrt(weight[0].numel())
     y = x * s[:, :, None, None]
@@ -75,8 +78,8 @@ class StyleGAN2:
     """Draws pictures by StyleGAN2's generator, 2 or 2-ada.
 
     Args:
-        weights: float32 tensors under the names of the PyTorch port by rosinality (``convs.0.conv.weight``); "latent_avg" is the mean of w.
-            Layers without "noise.weight" have no noise. See ``generators.load``.
+        weights: float32 tensors under the names of the PyTorch port by rosinality (``convs.0.conv.weight``);
+            "latent_avg" is the mean of w. Layers without "noise.weight" have no noise. See ``generators.load``.
         truncation: w is drawn as mean + truncation (w - mean).
     """
 
@@ -86,7 +89,14 @@ class StyleGAN2:
     @property
     def size(self) -> int:
         """Side of the pictures."""
-        return int(4 << sum(1 for name in self.weights if name.startswith("to_rgbs.") and name.endswith(".bias") and name.count(".") == 2))
+        return int(
+            4
+            << sum(
+                1
+                for name in self.weights
+                if name.startswith("to_rgbs.") and name.endswith(".bias") and name.count(".") == 2
+            )
+        )
 
     @property
     def style_dim(self) -> int:
@@ -145,7 +155,12 @@ class StyleGAN2:
             x = self._convolve(layer, i, x, s[i])
             if i % 2 == 0:  # conv1, and the second convolution of every size after 4
                 layer = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
-                own = modulated(x, self._weight(f"{layer}.conv.weight", x)[0], self._affine(layer, w_plus[:, i + 1]), demodulate=False)
+                own = modulated(
+                    x,
+                    self._weight(f"{layer}.conv.weight", x)[0],
+                    self._affine(layer, w_plus[:, i + 1]),
+                    demodulate=False,
+                )
                 own = own + self._weight(f"{layer}.bias", x)
                 rgb = own if rgb is None else doubled(rgb) + own
         assert rgb is not None
@@ -173,7 +188,9 @@ class StyleGAN2:
         return sum(1 for name in self.weights if name.startswith("style.") and name.endswith(".weight"))
 
 
-def fresh_weights(size: int, style_dim: int, widths: Mapping[int, int], depth: int, g: torch.Generator) -> dict[str, Tensor]:
+def fresh_weights(
+    size: int, style_dim: int, widths: Mapping[int, int], depth: int, g: torch.Generator
+) -> dict[str, Tensor]:
     """Return weights as they stand before a training, without noise.
 
     Args:

@@ -55,7 +55,9 @@ class BertTower(TextTower):
         MissingHook: a decoder.
     """
 
-    def __init__(self, model: Any, pooling: Literal["mean", "cls"], head: nn.Module | None, pooler: Any | None, name: str) -> None:
+    def __init__(
+        self, model: Any, pooling: Literal["mean", "cls"], head: nn.Module | None, pooler: Any | None, name: str
+    ) -> None:
         self.model, config = model, model.config
         if getattr(config, "is_decoder", False):
             raise MissingHook(f"The text model of {name} is a decoder: use an encoder checkpoint.")

@@ -1,7 +1,7 @@
 """What all towers share: the loop over blocks, attention bias, position tables.
 
-A tower keeps no training trick of its library: patch dropout and dropout on attention probabilities are not applied; dropout
-modules on the residual branches are, in train mode.
+A tower keeps no training trick of its library: patch dropout and dropout on attention probabilities are not applied;
+dropout modules on the residual branches are, in train mode.
 """
 
 from __future__ import annotations
@@ -54,7 +54,17 @@ class CutTower(ABC):
         head: map (..., C) to (..., D).
     """
 
-    def __init__(self, name: str, layers: Sequence[Block], width: int, heads: int, *, token_norm: Map, pooled_norm: Map, head: Map) -> None:
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[Block],
+        width: int,
+        heads: int,
+        *,
+        token_norm: Map,
+        pooled_norm: Map,
+        head: Map,
+    ) -> None:
         self.name, self.layers, self.width, self.heads = name, tuple(layers), width, heads
         self.token_norm, self.pooled_norm, self.head = token_norm, pooled_norm, head
 
@@ -102,7 +112,8 @@ class CutTower(ABC):
         stop = self.depth if stop is None else stop
         if not 0 <= first <= stop <= self.depth:
             raise UsageError(
-                f"Blocks {first} to {stop} lie outside the {self.depth} blocks of {self.name}: give 0 <= first <= stop <= {self.depth}."
+                f"Blocks {first} to {stop} lie outside the {self.depth} blocks of {self.name}: give 0 <= first <= "
+                f"stop <= {self.depth}."
             )
         for i in range(first, stop):
             if edit is not None:
@@ -139,14 +150,18 @@ class CutTower(ABC):
     def pooled(self, s: State, /) -> Tensor:
         """Return (B, C), normed and pooled by ``s.pool``, before the projection."""
         h = self.token_norm(s.h)
-        return self.pooled_norm(self._attention_pooled(s, h) if s.pool is None else torch.einsum("bt,btc->bc", s.pool.to(h.dtype), h))
+        return self.pooled_norm(
+            self._attention_pooled(s, h) if s.pool is None else torch.einsum("bt,btc->bc", s.pool.to(h.dtype), h)
+        )
 
     def _turn(self, s: State, i: int, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Rotate queries and keys; towers without rotary positions return them as they are."""
         return q, k
 
     def _attention_pooled(self, s: State, h: Tensor) -> Tensor:
-        raise UsageError(f"This state has no pooling weights, and {self.name} has no attention pool: keep State.pool when you edit.")
+        raise UsageError(
+            f"This state has no pooling weights, and {self.name} has no attention pool: keep State.pool when you edit."
+        )
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -181,7 +196,9 @@ def attention_bias(valid: Tensor | None, causal: bool, length: int, like: Tensor
     return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill(~seen, float("-inf"))
 
 
-def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int], *, antialias: bool, mode: str = "bicubic") -> Tensor:
+def resize_positions(
+    table: Tensor, old: tuple[int, int], new: tuple[int, int], *, antialias: bool, mode: str = "bicubic"
+) -> Tensor:
     """Resample an (h*w, C) position table from one grid to another; the table itself where they are equal."""
     if old == new:
         return table

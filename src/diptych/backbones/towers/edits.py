@@ -33,7 +33,8 @@ def patch_count(s: State) -> int:
 
 
 def insert(s: State, tokens: Tensor, at: int) -> State:
-    """Insert tokens before position ``at`` (``at = T`` appends); all may see them, or only later tokens where the tower is causal.
+    """Insert tokens before position ``at`` (``at = T`` appends); all may see them, or only later tokens where the tower
+    is causal.
 
     Args:
         s: any state.
@@ -48,10 +49,14 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
     """
     length = s.h.shape[1]
     if not 0 <= at <= length or (s.grid is not None and s.prefix < at < s.prefix + patch_count(s)):
-        raise UsageError(f"Tokens cannot be inserted at {at}: give a place in [0, {length}] that does not part the patches.")
+        raise UsageError(
+            f"Tokens cannot be inserted at {at}: give a place in [0, {length}] that does not part the patches."
+        )
     rows = (tokens if tokens.dim() == 3 else tokens[None]).to(s.h.dtype).expand(s.h.shape[0], -1, -1)
     count = rows.shape[1]
-    source = torch.cat([torch.arange(at), torch.zeros(count, dtype=torch.long), torch.arange(at, length)]).to(s.h.device)
+    source = torch.cat([torch.arange(at), torch.zeros(count, dtype=torch.long), torch.arange(at, length)]).to(
+        s.h.device
+    )
     new = torch.zeros(length + count, dtype=torch.bool, device=s.h.device)
     new[at : at + count] = True
     return replace(
@@ -64,14 +69,18 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
 
 
 def remove(s: State, at: int, count: int) -> State:
-    """Remove ``count`` tokens from position ``at``, such as prompts of the block before; patches go by ``keep_patches``.
+    """Remove ``count`` tokens from position ``at``, such as prompts of the block before; patches go by
+    ``keep_patches``.
 
     Raises:
         UsageError: the tokens do not exist, are patches, or hold all pooling weight.
     """
     length, stop = s.h.shape[1], at + count
     if not 0 <= at <= stop <= length or (s.grid is not None and at < s.prefix + patch_count(s) and stop > s.prefix):
-        raise UsageError(f"Tokens {at} to {stop} cannot be removed: they are patches (use keep_patches) or outside the {length} tokens.")
+        raise UsageError(
+            f"Tokens {at} to {stop} cannot be removed: they are patches (use keep_patches) or outside the {length} "
+            f"tokens."
+        )
     left = torch.cat([torch.arange(at), torch.arange(stop, length)]).to(s.h.device)
     fewer = _taken(s, left[None].expand(s.h.shape[0], -1))
     return replace(fewer, prefix=s.prefix - (count if s.grid is not None and at < s.prefix else 0))
@@ -116,7 +125,9 @@ def fill(s: State, where: Tensor, tokens: Tensor) -> State:
 
 
 def _grown_bias(bias: Tensor, source: Tensor, new: Tensor) -> Tensor:
-    """Old pairs keep their bias; a pair with a new token is open, unless its key is padding or comes later in a causal tower."""
+    """Old pairs keep their bias; a pair with a new token is open, unless its key is padding or comes later in a causal
+    tower.
+    """
     length = bias.shape[-1]
     later = torch.ones(length, length, dtype=torch.bool, device=bias.device).triu(1)
     causal = length > 1 and bool(torch.isneginf(bias[..., later]).all())

@@ -58,7 +58,9 @@ class HFImageTower(ImageTower):
         self.vision, config = vision, vision.config
         siglip = not hasattr(vision.embeddings, "class_embedding")
         if siglip and not hasattr(vision, "head"):
-            raise MissingHook(f"{name} has no pooling head, so no image vector: use a SigLIP checkpoint with vision_use_head.")
+            raise MissingHook(
+                f"{name} has no pooling head, so no image vector: use a SigLIP checkpoint with vision_use_head."
+            )
         super().__init__(
             name,
             [EncoderLayer(b) for b in vision.encoder.layers],
@@ -82,7 +84,10 @@ class HFImageTower(ImageTower):
         return None if cls is None else cls[None]
 
     def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
-        table, count = self.vision.embeddings.position_embedding.weight, int(hasattr(self.vision.embeddings, "class_embedding"))
+        table, count = (
+            self.vision.embeddings.position_embedding.weight,
+            int(hasattr(self.vision.embeddings, "class_embedding")),
+        )
         side = self.vision.config.image_size // self.vision.config.patch_size
         return table[:count] if count else None, resize_positions(table[count:], (side, side), grid, antialias=False)
 

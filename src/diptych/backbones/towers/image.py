@@ -29,7 +29,8 @@ class ImageTower(CutTower):
     Args:
         name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
         patch: (height, width) of a patch in pixels.
-        pooling: "cls", "mean" of the patches, "mean_all" of all tokens, "attention" over the patches, "attention_all" over all tokens.
+        pooling: "cls", "mean" of the patches, "mean_all" of all tokens, "attention" over the patches, "attention_all"
+            over all tokens.
         pool: the attention pool, where pooling is by attention.
     """
 
@@ -53,7 +54,8 @@ class ImageTower(CutTower):
     def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
         """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}.
 
-        ``edit`` is called at "patches" (patch tokens alone), "positioned" (prefix and positions added, pooling weights made), "ready".
+        ``edit`` is called at "patches" (patch tokens alone), "positioned" (prefix and positions added, pooling weights
+        made), "ready".
 
         Raises:
             UsageError: sides that the patch does not divide, or an edit that lost patches without saying which.
@@ -61,7 +63,10 @@ class ImageTower(CutTower):
         pixels = x["pixels"] if isinstance(x, Mapping) else x
         height, width = pixels.shape[-2:]
         if height % self.patch[0] or width % self.patch[1]:
-            raise UsageError(f"{self.name} takes images whose sides are multiples of {self.patch}, not {height} x {width}: resize them.")
+            raise UsageError(
+                f"{self.name} takes images whose sides are multiples of {self.patch}, not {height} x {width}: resize "
+                f"them."
+            )
         patches = self._patches(pixels)
         s = State(patches.flatten(2).transpose(1, 2), grid=(patches.shape[2], patches.shape[3]))
         if edit is not None:
@@ -77,7 +82,9 @@ class ImageTower(CutTower):
         return self.token_norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
 
     def norm(self, h: Tensor, /) -> Tensor:
-        """Apply the norms between the last block and the projection; where tokens are pooled by attention, those before the pool."""
+        """Apply the norms between the last block and the projection; where tokens are pooled by attention, those before
+        the pool.
+        """
         return super().norm(h) if self.pool is None else self.token_norm(h)
 
     @abstractmethod
@@ -102,7 +109,9 @@ class ImageTower(CutTower):
             s = insert(s, prefix, 0)
         count, length = patch_count(s), s.h.shape[1]
         if s.prefix + count > length:
-            raise UsageError("The edit at 'patches' lost patch tokens without saying which: drop them with keep_patches.")
+            raise UsageError(
+                "The edit at 'patches' lost patch tokens without saying which: drop them with keep_patches."
+            )
         h = s.h
         if of_patches is not None:
             rows = of_patches[None] if s.kept is None else of_patches[s.kept]

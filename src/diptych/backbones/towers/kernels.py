@@ -1,7 +1,8 @@
-"""Attention kernels: functions (i, q, k, v, bias) -> mixed values that a method hands to ``Tower.attend`` or ``Tower.blocks``.
+"""Attention kernels: functions (i, q, k, v, bias) -> mixed values that a method hands to ``Tower.attend`` or
+``Tower.blocks``.
 
-q, k, v are (B, heads, T, d), already normed and rotated by the tower; bias is (B or 1, 1 or heads, T, T) or None, added to the logits.
-Every kernel scales by 1/sqrt(d) itself.
+q, k, v are (B, heads, T, d), already normed and rotated by the tower; bias is (B or 1, 1 or heads, T, T) or None, added
+to the logits. Every kernel scales by 1/sqrt(d) itself.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
 
     Args:
         affinity: (B or 1, n, n) weights, used as they are; row = the patch that receives.
-        prefix: tokens before the patches (``State.prefix``); they keep their own values, as do tokens after the patches.
+        prefix: tokens before the patches (``State.prefix``); they keep their own values, as do tokens after the
+            patches.
 
     Raises:
         UsageError: the affinity does not fit in the sequence.
@@ -70,7 +72,10 @@ def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
     def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         end = prefix + affinity.shape[-1]
         if end > v.shape[2]:
-            raise UsageError(f"An affinity over {affinity.shape[-1]} patches does not fit {v.shape[2]} tokens: give one row a patch token.")
+            raise UsageError(
+                f"An affinity over {affinity.shape[-1]} patches does not fit {v.shape[2]} tokens: give one row a "
+                f"patch token."
+            )
         mixed = affinity.to(v.dtype)[:, None] @ v[:, :, prefix:end]
         return torch.cat([v[:, :, :prefix], mixed, v[:, :, end:]], dim=2)
 

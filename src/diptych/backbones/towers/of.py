@@ -1,4 +1,6 @@
-"""Which tower cuts which module. Modules are known by the names of their classes, so no library is imported to find out."""
+"""Which tower cuts which module. Modules are known by the names of their classes, so no library is imported to find
+out.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ def tower_of(module: nn.Module, modality: str, spec: Spec) -> Tower:
     """Cut the tower of a modality out of a module.
 
     Args:
-        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers' CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, and the text of ALIGN and
-            SigLIP 2; a bare open_clip tower, timm ViT or Eva, or BERT-like encoder.
+        module: open_clip CLIP, CoCa or CustomTextCLIP; transformers' CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, and the
+            text of ALIGN and SigLIP 2; a bare open_clip tower, timm ViT or Eva, or BERT-like encoder.
         modality: "image" or "text".
         spec: gives the name for messages and, for a bare BERT, the pooling ("mean" or "cls").
 
@@ -73,10 +75,14 @@ def _text_tower_of(module: Any, spec: Spec) -> OpenClipTextTower | HFTextTower |
             raise _missing(module.transformer if pooler in _POOLERS else module.pooler, "text", spec)
         pooling, dense = _POOLERS[pooler]
         dense = dense and getattr(module.pooler, "use_pooler_output", False)
-        return BertTower(module.transformer, pooling, module.proj, module.transformer.pooler if dense else None, spec.name)
+        return BertTower(
+            module.transformer, pooling, module.proj, module.transformer.pooler if dense else None, spec.name
+        )
     if kinds & _BERT:
         if spec.pooling not in ("mean", "cls"):
-            raise UsageError(f"{spec.name} pools by {spec.pooling!r}, but a BERT tower pools by 'mean' or 'cls': mend the spec.")
+            raise UsageError(
+                f"{spec.name} pools by {spec.pooling!r}, but a BERT tower pools by 'mean' or 'cls': mend the spec."
+            )
         return BertTower(module, cast("Literal['mean', 'cls']", spec.pooling), None, None, spec.name)
     if hasattr(module, "text"):
         return _text_tower_of(module.text, spec)

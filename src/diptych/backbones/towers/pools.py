@@ -1,7 +1,7 @@
 """Attention pools: one query gathers a set of tokens. With weights, the same query gathers each of Q regions.
 
-Weights act as a prior on the attention: logits + log(weight / largest weight). A binary mask is thus a key mask, and equal weights
-change nothing.
+Weights act as a prior on the attention: logits + log(weight / largest weight). A binary mask is thus a key mask, and
+equal weights change nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ class AttentionPool(Protocol):
 
 
 def log_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (B, Q, n) logs of the weights over their largest, finite everywhere, and a (B, Q, 1) bool of the regions that are empty."""
+    """Return (B, Q, n) logs of the weights over their largest, finite everywhere, and a (B, Q, 1) bool of the regions
+    that are empty.
+    """
     largest = weights.amax(-1, keepdim=True)
     empty = largest == 0
-    return (torch.where(empty, 1.0, weights) / torch.where(empty, 1.0, largest)).clamp_min(torch.finfo(weights.dtype).tiny).log(), empty
+    return (torch.where(empty, 1.0, weights) / torch.where(empty, 1.0, largest)).clamp_min(
+        torch.finfo(weights.dtype).tiny
+    ).log(), empty
 
 
 def gather(q: Tensor, k: Tensor, v: Tensor, weights: Tensor | None) -> Tensor:

@@ -29,7 +29,10 @@ class ResidualBlock:
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Return the attention branch."""
         block, attn = self.module, self.module.attn
-        q, k, v = (split_heads(t, attn.num_heads) for t in F.linear(block.ln_1(h), attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1))
+        q, k, v = (
+            split_heads(t, attn.num_heads)
+            for t in F.linear(block.ln_1(h), attn.in_proj_weight, attn.in_proj_bias).chunk(3, -1)
+        )
         if isinstance(attn, nn.MultiheadAttention):
             out = attn.out_proj(merge_heads(mix(q, k, v)))
         else:
@@ -53,13 +56,20 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
     """Return the blocks of an open_clip Transformer.
 
     Raises:
-        MissingHook: cosine attention, whose temperature no kernel of ours knows, or a wrapper (LoRA) round fused attention.
+        MissingHook: cosine attention, whose temperature no kernel of ours knows, or a wrapper (LoRA) round fused
+            attention.
     """
     if not all(isinstance(b.attn, nn.MultiheadAttention) or hasattr(b.attn, "ln_q") for b in transformer.resblocks):
         wrapper = type(transformer.resblocks[0].attn).__name__
-        raise MissingHook(f"{name} has adapters ({wrapper}) round its fused attention, which would be lost in the tower: merge them first.")
+        raise MissingHook(
+            f"{name} has adapters ({wrapper}) round its fused attention, which would be lost in the tower: merge them "
+            f"first."
+        )
     if any(getattr(b.attn, "logit_scale", None) is not None for b in transformer.resblocks):
-        raise MissingHook(f"{name} attends by scaled cosines, which kernels cannot replace: use a backbone with dot-product attention.")
+        raise MissingHook(
+            f"{name} attends by scaled cosines, which kernels cannot replace: use a backbone with dot-product "
+            f"attention."
+        )
     return [ResidualBlock(b) for b in transformer.resblocks]
 
 
@@ -80,14 +90,16 @@ class OpenClipImageTower(ImageTower):
         if visual.attn_pool is not None:
             if visual.attn_pool_contrastive is not None or visual.pool_type != "tok":
                 raise MissingHook(
-                    f"{name} pools by two attention pools, which no tower here knows: use a backbone that pools by CLS or mean."
+                    f"{name} pools by two attention pools, which no tower here knows: use a backbone that pools by "
+                    f"CLS or mean."
                 )
             pooling, after = "attention_all", True
         elif visual.pool_type in ("tok", "avg"):
             pooling, after = "cls" if visual.pool_type == "tok" else "mean", visual.final_ln_after_pool
         else:
             raise MissingHook(
-                f"{name} pools by {visual.pool_type!r}, so no vector comes out of it: use a backbone that pools by CLS or mean."
+                f"{name} pools by {visual.pool_type!r}, so no vector comes out of it: use a backbone that pools by "
+                f"CLS or mean."
             )
         super().__init__(
             name,
@@ -121,7 +133,8 @@ class OpenClipImageTower(ImageTower):
 
 
 class OpenClipTextTower(TextTower):
-    """Text of open_clip's CLIP (attributes on the model itself) or its TextTransformer (CustomTextCLIP, CoCa, MobileCLIP).
+    """Text of open_clip's CLIP (attributes on the model itself) or its TextTransformer (CustomTextCLIP, CoCa,
+    MobileCLIP).
 
     Args:
         text: CLIP or TextTransformer.
@@ -168,7 +181,9 @@ class OpenClipTextTower(TextTower):
             own = valid.new_ones(len(valid), 1)
             valid = torch.cat([valid, own] if self.text.correct_cls_mask else [own, valid], dim=1)
         bias = attention_bias(valid, self.causal, h.shape[1], h)
-        return State(h, bias=bias, pool=F.one_hot(pool.new_full((len(h),), h.shape[1] - 1).long(), h.shape[1]).to(h.dtype))
+        return State(
+            h, bias=bias, pool=F.one_hot(pool.new_full((len(h),), h.shape[1] - 1).long(), h.shape[1]).to(h.dtype)
+        )
 
     def _positioned(self, s: State) -> Tensor:
         table: Tensor = self.text.positional_embedding

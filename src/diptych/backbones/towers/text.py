@@ -1,4 +1,6 @@
-"""The stem and the pooling that all text towers share: ids or soft prompts, padding and causal bias, the place that is pooled."""
+"""The stem and the pooling that all text towers share: ids or soft prompts, padding and causal bias, the place that is
+pooled.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class TextTower(CutTower):
 
     Args:
         name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
-        pooling: which tokens are pooled: of the largest id, the first end id, the first, the last place, or the mean of real tokens.
+        pooling: which tokens are pooled: of the largest id, the first end id, the first, the last place, or the mean of
+            real tokens.
         causal: whether a token sees earlier ones only.
         context: longest sequence, in tokens.
         padding: id whose tokens are hidden from bare ids; None: padding is seen, as the model was trained.
@@ -58,9 +61,9 @@ class TextTower(CutTower):
         """Run the stem.
 
         Args:
-            x: (B, T) ids, or a mapping with "ids" and/or "embeds" (B, T, C), and perhaps "mask" (B, T), True for tokens that may be seen.
-                Embeds come from ``embed``, edited; beside them, ids (of a placeholder text) say where the end token and the padding are,
-                else the mask says so.
+            x: (B, T) ids, or a mapping with "ids" and/or "embeds" (B, T, C), and perhaps "mask" (B, T), True for tokens
+                that may be seen. Embeds come from ``embed``, edited; beside them, ids (of a placeholder text) say where
+                the end token and the padding are, else the mask says so.
             edit: called at "patches" (token embeddings), "positioned", "ready" (after the stem's norm).
 
         Raises:
@@ -71,7 +74,9 @@ class TextTower(CutTower):
         if not fields.keys() <= _FIELDS or (ids is None and embeds is None):
             raise UsageError(f"A text tower takes 'ids' and/or 'embeds', and 'mask', not {sorted(fields)}.")
         if len({t.shape[:2] for t in (ids, embeds, mask) if t is not None}) > 1:
-            raise UsageError("'ids', 'embeds' and 'mask' must agree in batch and length: give placeholder ids for soft prompts.")
+            raise UsageError(
+                "'ids', 'embeds' and 'mask' must agree in batch and length: give placeholder ids for soft prompts."
+            )
         valid = mask.bool() if mask is not None else None
         if valid is None and ids is not None and self.padding is not None:
             valid = ids != self.padding
@@ -80,7 +85,10 @@ class TextTower(CutTower):
         if edit is not None:
             s = edit("patches", 0, s)
         if s.h.shape[1] > self.context:
-            raise UsageError(f"{s.h.shape[1]} tokens are more than the {self.context} of {self.name}: shorten the text or the prompt.")
+            raise UsageError(
+                f"{s.h.shape[1]} tokens are more than the {self.context} of {self.name}: shorten the text or the "
+                f"prompt."
+            )
         s = replace(s, h=self._positioned(s))
         if edit is not None:
             s = edit("positioned", 0, s)
@@ -116,9 +124,16 @@ class TextTower(CutTower):
         elif self.pooling == "last":
             place = torch.full((batch,), length - 1, device=known.device)
         elif ids is not None:
-            place = ids.argmax(1) if self.pooling == "argmax" else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
+            place = (
+                ids.argmax(1)
+                if self.pooling == "argmax"
+                else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
+            )
         elif valid is not None:
             place = length - 1 - valid.int().flip(1).argmax(1)
         else:
-            raise UsageError("Soft prompts alone do not say where the text ends: give the placeholder 'ids' or a 'mask' beside 'embeds'.")
+            raise UsageError(
+                "Soft prompts alone do not say where the text ends: give the placeholder 'ids' or a 'mask' beside "
+                "'embeds'."
+            )
         return F.one_hot(place, length).float()

@@ -1,4 +1,6 @@
-"""Towers of timm's VisionTransformer and Eva (EVA-02, PE, DINOv3): registers, LayerScale, qk-norm, rotary positions, attention pools."""
+"""Towers of timm's VisionTransformer and Eva (EVA-02, PE, DINOv3): registers, LayerScale, qk-norm, rotary positions,
+attention pools.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,11 @@ class TimmBlock:
         block, attn = self.module, self.module.attn
         x = h if self.post else block.norm1(h)
         q, k, v = _queries_keys_values(attn, x)
-        out = attn.norm(merge_heads(mix(attn.q_norm(q), attn.k_norm(k), v))) if hasattr(attn, "norm") else merge_heads(mix(q, k, v))
+        out = (
+            attn.norm(merge_heads(mix(attn.q_norm(q), attn.k_norm(k), v)))
+            if hasattr(attn, "norm")
+            else merge_heads(mix(q, k, v))
+        )
         if getattr(attn, "gate", None) is not None:
             out = out * attn.gate(x).sigmoid()
         out = attn.proj_drop(attn.proj(out))
@@ -69,9 +75,14 @@ class TimmTower(ImageTower):
     def __init__(self, trunk: Any, head: nn.Module | None, name: str) -> None:
         self.trunk = trunk
         pool = getattr(trunk, "attn_pool", None)
-        kinds = {type(b).__name__ for b in trunk.blocks} | {type(b.attn).__name__ for b in trunk.blocks if hasattr(b, "attn")}
+        kinds = {type(b).__name__ for b in trunk.blocks} | {
+            type(b.attn).__name__ for b in trunk.blocks if hasattr(b, "attn")
+        }
         if not kinds <= _PRE | _POST | _ATTENTION:
-            raise MissingHook(f"{name} is built of {', '.join(sorted(kinds))}, which this tower cannot cut: use a plain timm ViT or EVA.")
+            raise MissingHook(
+                f"{name} is built of {', '.join(sorted(kinds))}, which this tower cannot cut: use a plain timm ViT or "
+                f"EVA."
+            )
         embed = trunk.patch_embed
         if hasattr(embed, "backbone"):
             ratio = embed.feature_ratio
@@ -125,10 +136,15 @@ class TimmTower(ImageTower):
             angles = angles[i]
         if s.kept is not None:  # (n, d) -> (B, 1, t, d); a mixed table (heads, n, d) -> (B, heads, t, d)
             angles = angles[s.kept][:, None] if angles.dim() == 2 else angles[:, s.kept].transpose(0, 1)
-        span, half = slice(s.prefix, s.prefix + patch_count(s)), getattr(self.trunk.blocks[i].attn, "rotate_half", False)
+        span, half = (
+            slice(s.prefix, s.prefix + patch_count(s)),
+            getattr(self.trunk.blocks[i].attn, "rotate_half", False),
+        )
 
         def turned(x: Tensor) -> Tensor:
-            spun = apply_rot_embed_cat(x[:, :, span], angles, half) if half else apply_rot_embed_cat(x[:, :, span], angles)
+            spun = (
+                apply_rot_embed_cat(x[:, :, span], angles, half) if half else apply_rot_embed_cat(x[:, :, span], angles)
+            )
             return torch.cat([x[:, :, : span.start], spun.to(x.dtype), x[:, :, span.stop :]], dim=2)
 
         return turned(q), turned(k)
@@ -139,7 +155,8 @@ def _pooling(trunk: Any, name: str) -> ImagePooling:
     if pool is not None:
         if type(pool).__name__ != "AttentionPoolLatent" or getattr(pool, "latent_len", 1) != 1:
             raise MissingHook(
-                f"{name} pools by {type(pool).__name__}, which this tower cannot cut: use a ViT that pools by CLS, mean or one latent."
+                f"{name} pools by {type(pool).__name__}, which this tower cannot cut: use a ViT that pools by CLS, "
+                f"mean or one latent."
             )
         return "attention_all" if eva or getattr(trunk, "pool_include_prefix", False) else "attention"
     if trunk.global_pool == "token":
@@ -147,7 +164,8 @@ def _pooling(trunk: Any, name: str) -> ImagePooling:
     if trunk.global_pool == "avg":
         return "mean_all" if getattr(trunk, "pool_include_prefix", False) else "mean"
     raise MissingHook(
-        f"{name} pools by {trunk.global_pool!r}, which is no weighted sum of tokens: use a ViT that pools by CLS, mean or attention."
+        f"{name} pools by {trunk.global_pool!r}, which is no weighted sum of tokens: use a ViT that pools by CLS, "
+        f"mean or attention."
     )
 
 
@@ -155,7 +173,10 @@ def _queries_keys_values(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if attn.qkv is None:
         q = split_heads(attn.q_proj(x), attn.num_heads)
         groups = getattr(attn, "num_kv_groups", 1)
-        k, v = (split_heads(proj(x), attn.num_heads // groups).repeat_interleave(groups, dim=1) for proj in (attn.k_proj, attn.v_proj))
+        k, v = (
+            split_heads(proj(x), attn.num_heads // groups).repeat_interleave(groups, dim=1)
+            for proj in (attn.k_proj, attn.v_proj)
+        )
         return q, k, v
     fused = attn.qkv(x)
     if getattr(attn, "q_bias", None) is not None:
@@ -178,5 +199,7 @@ def _angles(rope: Any, grid: tuple[int, int], native: tuple[int, int]) -> Tensor
     if getattr(rope, "feat_shape", None) is not None and grid != native:
         rope = copy.deepcopy(rope)
         rope.update_feat_shape(list(grid))
-    table: Tensor = rope.get_embed() if getattr(rope, "feat_shape", None) is not None else rope.get_embed(shape=list(grid))
+    table: Tensor = (
+        rope.get_embed() if getattr(rope, "feat_shape", None) is not None else rope.get_embed(shape=list(grid))
+    )
     return table

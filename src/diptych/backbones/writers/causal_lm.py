@@ -20,8 +20,8 @@ from diptych.core.run import Run
 class CausalLM:
     """Continues each prompt, by the model's own chat template where it has one.
 
-    Draws are fixed by (run.seed, prompt), so an answer depends on its ask alone. SmolLM2 with its 135 M weights proves the path, not
-    the quality: record a better model's replies, and share the record.
+    Draws are fixed by (run.seed, prompt), so an answer depends on its ask alone. SmolLM2 with its 135 M weights proves
+    the path, not the quality: record a better model's replies, and share the record.
 
     Args:
         model: in eval mode.
@@ -33,11 +33,20 @@ class CausalLM:
         top_p: in (0, 1]; cuts the least likely tokens.
 
     Raises:
-        UsageError: a setting is out of its range; on writing: an ask with an image, an empty prompt, or one too long for the model.
+        UsageError: a setting is out of its range; on writing: an ask with an image, an empty prompt, or one too long
+            for the model.
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, name: str, run: Run, *, limit: int = 64, temperature: float = 0.7, top_p: float = 0.95
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        name: str,
+        run: Run,
+        *,
+        limit: int = 64,
+        temperature: float = 0.7,
+        top_p: float = 0.95,
     ) -> None:
         if limit < 1 or temperature < 0 or not 0 < top_p <= 1:
             raise UsageError("A writer needs limit >= 1, temperature >= 0 and 0 < top_p <= 1.")
@@ -77,7 +86,9 @@ class CausalLM:
             do_sample=sampled,
             num_return_sequences=ask.n if sampled else 1,
             eos_token_id=self.model.generation_config.eos_token_id,
-            pad_token_id=self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id
+            if self.tokenizer.pad_token_id is not None
+            else self.tokenizer.eos_token_id,
             **({"temperature": self.temperature, "top_p": self.top_p, "top_k": 0} if sampled else {}),
         )
         with self.run.seeded(f"write/{ask.prompt}"):
@@ -90,14 +101,19 @@ class CausalLM:
         if ask.image is not None:
             raise UsageError(f"{self.name} cannot see: ask without an image, or use a captioner.")
         if not ask.prompt.strip():
-            raise UsageError(f"{self.name} continues a prompt, and the one about {ask.about!r} is empty: say what it should write.")
+            raise UsageError(
+                f"{self.name} continues a prompt, and the one about {ask.about!r} is empty: say what it should write."
+            )
         text = ask.prompt
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False)
+            text = self.tokenizer.apply_chat_template(
+                [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+            )
         ids = self.tokenizer(text, add_special_tokens=not self.tokenizer.chat_template)["input_ids"]
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and len(ids) + self.limit > room:
             raise UsageError(
-                f"A prompt of {len(ids)} tokens and {self.limit} more do not fit in {self.name}'s {room}: shorten it, or the limit."
+                f"A prompt of {len(ids)} tokens and {self.limit} more do not fit in {self.name}'s {room}: shorten it, "
+                f"or the limit."
             )
         return torch.tensor([ids], device=torch.device(self.run.device))

@@ -31,7 +31,8 @@ _BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 class OpenAICompatible:
     """Asks a server for each text, once a text, since many servers ignore a wish for several.
 
-    Wrap it in ``Recorded``: the same prompt gives another text the next time, and a recorded run never needs the network.
+    Wrap it in ``Recorded``: the same prompt gives another text the next time, and a recorded run never needs the
+    network.
 
     Args:
         base_url: up to and without "/chat/completions", such as "http://localhost:8000/v1".
@@ -42,12 +43,13 @@ class OpenAICompatible:
         temperature: >= 0.
         timeout: seconds that a server may be silent.
         attempts: how often a request is sent before it is given up, where the server is busy or the line breaks.
-        wait: seconds before the second attempt, doubled before each further one; a server's Retry-After goes before it, up to a minute.
+        wait: seconds before the second attempt, doubled before each further one; a server's Retry-After goes before it,
+            up to a minute.
         workers: requests under way at once.
 
     Raises:
-        UsageError: the address is not http(s) or holds a password, or a number is out of its range; on writing: no such environment
-            variable, or the server refuses the request.
+        UsageError: the address is not http(s) or holds a password, or a number is out of its range; on writing: no such
+            environment variable, or the server refuses the request.
         NotAvailable: on writing, the server cannot be reached, or stays busy.
         DataError: on writing, the reply is not one.
     """
@@ -68,9 +70,17 @@ class OpenAICompatible:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise UsageError(f"{self.base_url!r} is no address: give one such as http://localhost:8000/v1.")
         if address.username or address.password or address.query or address.fragment:
-            raise UsageError("The address holds more than host and path: put the API key in an environment variable and name it.")
-        if min(self.limit, self.attempts, self.workers) < 1 or min(self.temperature, self.wait) < 0 or self.timeout <= 0:
-            raise UsageError("limit, attempts and workers must be at least 1, temperature and wait at least 0, and timeout above 0.")
+            raise UsageError(
+                "The address holds more than host and path: put the API key in an environment variable and name it."
+            )
+        if (
+            min(self.limit, self.attempts, self.workers) < 1
+            or min(self.temperature, self.wait) < 0
+            or self.timeout <= 0
+        ):
+            raise UsageError(
+                "limit, attempts and workers must be at least 1, temperature and wait at least 0, and timeout above 0."
+            )
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
         """Return n texts for each ask; images are sent as PNG."""
@@ -81,7 +91,9 @@ class OpenAICompatible:
 
     def _body(self, ask: Ask) -> bytes:
         if not ask.prompt.strip():
-            raise UsageError(f"{self.model} answers a prompt, and the one about {ask.about!r} is empty: say what it should write.")
+            raise UsageError(
+                f"{self.model} answers a prompt, and the one about {ask.about!r} is empty: say what it should write."
+            )
         content: Any = ask.prompt
         if ask.image is not None:
             png = io.BytesIO()
@@ -102,7 +114,9 @@ class OpenAICompatible:
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             value = model = None
         if not isinstance(value, str) or not value.strip() or not isinstance(model, str):
-            raise DataError(f"{self._host} answered with no text ({_excerpt(raw)}): check that the address is a chat server's.")
+            raise DataError(
+                f"{self._host} answered with no text ({_excerpt(raw)}): check that the address is a chat server's."
+            )
         return value.strip(), f"{model} at {self._host}"
 
     def _sent(self, body: bytes) -> bytes:
@@ -114,21 +128,27 @@ class OpenAICompatible:
                 with build_opener(_NoRedirect).open(self._request(body), timeout=self.timeout) as answer:
                     raw: bytes = answer.read(MAX_REPLY + 1)
                 if len(raw) > MAX_REPLY:
-                    raise DataError(f"{self._host} answered with more than {MAX_REPLY // 2**20} MiB: check that it is a chat server.")
+                    raise DataError(
+                        f"{self._host} answered with more than {MAX_REPLY // 2**20} MiB: check that it is a chat "
+                        f"server."
+                    )
                 return raw
             except HTTPError as error:
                 with error:
                     failure = f"status {error.code}, {_excerpt(error.read(MAX_REPLY))}"
                 if error.code not in _BUSY:
                     raise UsageError(
-                        f"{self._host} refused the request ({failure}): check the address, the model's name and the key."
+                        f"{self._host} refused the request ({failure}): check the address, the model's name and the "
+                        f"key."
                     ) from None
                 pause = _retry_after(error.headers, pause)
             except (OSError, HTTPException) as error:
                 failure = str(getattr(error, "reason", error)) or type(error).__name__
             if attempt < self.attempts - 1:
                 time.sleep(min(pause, MAX_WAIT))
-        raise NotAvailable(f"{self._host} gave no answer in {self.attempts} attempts ({failure}): is the server up, and the network?")
+        raise NotAvailable(
+            f"{self._host} gave no answer in {self.attempts} attempts ({failure}): is the server up, and the network?"
+        )
 
     def _request(self, body: bytes) -> Request:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "diptych"}
@@ -147,7 +167,9 @@ class OpenAICompatible:
 class _NoRedirect(HTTPRedirectHandler):
     """Follows no redirect: urllib would hand the API key to wherever it leads."""
 
-    def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str) -> None:
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
         return None
 
 

@@ -1,4 +1,6 @@
-"""Texts on disk: pools that a person or a paper made, and the recorded replies of any writer, so that nothing is asked twice."""
+"""Texts on disk: pools that a person or a paper made, and the recorded replies of any writer, so that nothing is asked
+twice.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class StoredPool:
     """Answers by class name from a file, whatever the prompt; the texts keep the prompt that they were written to.
 
     Args:
-        source: what ``data.pools.read_pool`` reads (a pool that ships, or a ``.json`` file), or the ``.jsonl`` that ``Recorded`` writes.
+        source: what ``data.pools.read_pool`` reads (a pool that ships, or a ``.json`` file), or the ``.jsonl`` that
+            ``Recorded`` writes.
 
     Raises:
         UsageError: there is no such file.
@@ -64,7 +67,9 @@ class StoredPool:
         self.pool = TextPool({name: tuple(found) for name, found in texts.items()})
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return the first n texts about each ask's ``about`` (its prompt, where that is empty); [] where the pool has none."""
+        """Return the first n texts about each ask's ``about`` (its prompt, where that is empty); [] where the pool has
+        none.
+        """
         return [list(self.pool.texts.get(ask.about or ask.prompt, ())[: ask.n]) for ask in asks]
 
 
@@ -75,7 +80,8 @@ class Recorded:
 
     Args:
         writer: whom to ask; None: nobody, so that a run can't leave the record.
-        path: ``.jsonl`` file, one reply a line, made when the first reply comes. A line that a kill left unfinished is asked again.
+        path: ``.jsonl`` file, one reply a line, made when the first reply comes. A line that a kill left unfinished is
+            asked again.
 
     Raises:
         UsageError: the file has another suffix, or there is neither a file nor a writer.
@@ -105,7 +111,8 @@ class Recorded:
         if missing and self.writer is None:
             first = next(iter(missing.values()))
             raise NotAvailable(
-                f"{self.path} holds no reply to {len(missing)} of these requests (the first: {first.about or first.prompt!r}):"
+                f"{self.path} holds no reply to {len(missing)} of these requests (the first: "
+                f"{first.about or first.prompt!r}):"
                 " give a writer once, and the replies are kept."
             )
         wanted = list(missing.values())
@@ -144,13 +151,16 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
         DataError: the writer knows nothing about a class.
     """
     if prompt.count("{}") != 1 or n < 1:
-        raise UsageError(f"Ask for n >= 1 texts (not {n}) by a prompt with one '{{}}' where the class name goes (not {prompt!r}).")
+        raise UsageError(
+            f"Ask for n >= 1 texts (not {n}) by a prompt with one '{{}}' where the class name goes (not {prompt!r})."
+        )
     answers = writer.write([Ask(prompt.replace("{}", name), name, n) for name in classes])
     unknown = [name for name, texts in zip(classes, answers, strict=True) if not texts]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise DataError(
-            f"{type(writer).__name__} has no text about {', '.join(map(repr, unknown[:5]))}{more}: use other names, or another writer."
+            f"{type(writer).__name__} has no text about {', '.join(map(repr, unknown[:5]))}{more}: use other names, "
+            f"or another writer."
         )
     return TextPool({name: tuple(texts) for name, texts in zip(classes, answers, strict=True)})
 
@@ -170,11 +180,16 @@ def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
     every = [text for found in texts.texts.values() for text in found]
     writers = sorted({text.writer for text in every})
     if path.exists() or len(writers) != 1:
-        raise UsageError(f"{path} must be a new file, and its texts of one writer, not of {', '.join(writers) or 'none'}.")
+        raise UsageError(
+            f"{path} must be a new file, and its texts of one writer, not of {', '.join(writers) or 'none'}."
+        )
     if any(len(text.value) > LONGEST for text in every):
         raise DataError(f"A text has more than {LONGEST} characters, too many for a pool: ask for shorter ones.")
     about = {"writer": writers[0], "prompt": prompt, "date": max(text.date for text in every)}
-    value = {"schema": 1, "descriptions": about | {"texts": {name: [t.value for t in found] for name, found in texts.texts.items()}}}
+    value = {
+        "schema": 1,
+        "descriptions": about | {"texts": {name: [t.value for t in found] for name, found in texts.texts.items()}},
+    }
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -196,7 +211,9 @@ def read_replies(path: Path) -> Iterator[Reply]:
             where = f"line {number} of {path}"
             if not line.endswith(b"\n"):
                 if len(line) > MAX_LINE:
-                    raise DataError(f"{where} has more than {MAX_LINE // 2**20} MiB, too much for a reply: is it the right file?")
+                    raise DataError(
+                        f"{where} has more than {MAX_LINE // 2**20} MiB, too much for a reply: is it the right file?"
+                    )
                 return
             try:
                 row = json.loads(line)
@@ -242,13 +259,17 @@ def _reply(row: Any, where: str) -> Reply:
     about, prompt, picture = (_string(row, key, where) for key in ("about", "prompt", "picture"))
     n, texts = row.get("n"), row.get("texts")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1 or not isinstance(texts, list):
-        raise DataError(f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is asked again.")
+        raise DataError(
+            f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is asked again."
+        )
     return Reply(about, prompt, picture, n, tuple(_text(_string(t, "value", where), t, where) for t in texts))
 
 
 def _text(value: str, provenance: Any, where: str) -> Text:
     if not value.strip() or len(value) > MAX_CHARACTERS:
-        raise DataError(f"{where} holds a text that is empty or longer than {MAX_CHARACTERS:,} characters: correct or delete it.")
+        raise DataError(
+            f"{where} holds a text that is empty or longer than {MAX_CHARACTERS:,} characters: correct or delete it."
+        )
     writer, prompt, date = (_string(provenance, key, where) for key in _PROVENANCE)
     if not writer:
         raise DataError(f"{where} does not say who wrote a text: fill in 'writer'.")

@@ -8,7 +8,7 @@ from itertools import islice
 
 from diptych.core.data import Text
 from diptych.core.language import Ask
-from diptych.data.words import Synset, WordNet
+from diptych.data.wordnet import Synset, WordNet
 
 WRITER, DATE = "wordnet-3.0", "2006"
 
@@ -19,8 +19,8 @@ class WordNetWriter:
 
     Args:
         words: the noun table.
-        senses: class name -> offset of the synset that is meant. Other names take their most frequent sense that is a kind of thing and
-            no proper name; that may be another than you mean ("crane"): read the definitions.
+        senses: class name -> offset of the synset that is meant. Other names take their most frequent sense that is a
+            kind of thing and no proper name; that may be another than you mean ("crane"): read the definitions.
 
     Raises:
         UsageError: on writing, WordNet has no synset of a stated offset.
@@ -28,15 +28,21 @@ class WordNetWriter:
     Example:
         >>> writer = WordNetWriter(WordNet.load())
         >>> [text.value for text in writer.write([Ask(about="sparrow", n=2)])[0]]
-        ['sparrow, any of several small dull-colored singing birds feeding on seeds or insects', 'sparrow, a kind of passerine']
+        ['sparrow, any of several small dull-colored singing birds feeding on seeds or insects', 'sparrow, a kind of
+        passerine']
     """
 
     words: WordNet
     senses: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return up to n texts about each ask's ``about`` (its prompt, where that is empty); [] where WordNet lacks the noun."""
-        return [[Text(t, WRITER, ask.prompt, DATE) for t in islice(self._texts(ask.about or ask.prompt), ask.n)] for ask in asks]
+        """Return up to n texts about each ask's ``about`` (its prompt, where that is empty); [] where WordNet lacks the
+        noun.
+        """
+        return [
+            [Text(t, WRITER, ask.prompt, DATE) for t in islice(self._texts(ask.about or ask.prompt), ask.n)]
+            for ask in asks
+        ]
 
     def _texts(self, name: str) -> Iterator[str]:
         synset = self._synset(name)

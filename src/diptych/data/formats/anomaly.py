@@ -28,16 +28,17 @@ def is_mvtec(root: Path) -> bool:
 def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
     """Read ``root/train/good``, ``root/test/good``, ``root/test/<defect>`` and ``root/ground_truth/<defect>``.
 
-    Masks are called as their picture, or as it with "_mask" added. A folder of another name in train, such as "nominal", is normal too, in
-    test as well. Without ground_truth there are no masks.
+    Masks are called as their picture, or as it with "_mask" added. A folder of another name in train, such as
+    "nominal", is normal too, in test as well. Without ground_truth there are no masks.
 
     Args:
         root: folder of one category.
         keys: remembers content keys.
 
     Returns:
-        Splits "train" and "test" with the classes "normal" (0) and "anomalous" (1) in "label", the kind of defect in "group", and, where
-        there is ground truth, the defect's pixels in "mask" ((H, W) bool, read when asked for; all False for a normal picture).
+        Splits "train" and "test" with the classes "normal" (0) and "anomalous" (1) in "label", the kind of defect in
+        "group", and, where there is ground truth, the defect's pixels in "mask" ((H, W) bool, read when asked for; all
+        False for a normal picture).
 
     Raises:
         UsageError: ``root`` has no train or no test folder.
@@ -45,7 +46,9 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
     """
     base = Path(root)
     if not ((base / "train").is_dir() and (base / "test").is_dir()):
-        raise UsageError(f"{base} has no folders train and test: give a folder of MVTec's layout, or use read_anomaly_parts.")
+        raise UsageError(
+            f"{base} has no folders train and test: give a folder of MVTec's layout, or use read_anomaly_parts."
+        )
     normal = {f.name for f in _folders(base / "train")}
     truth = base / "ground_truth"
     found: dict[str, Found] = {}
@@ -74,8 +77,8 @@ def read_anomaly_parts(
         root: folder from which the others start.
         normal: folders of normal pictures for train (anomalib: normal_dir).
         abnormal: folders of anomalous pictures for test (abnormal_dir); a folder's name is the kind of its defects.
-        normal_test: folders of normal pictures for test (normal_test_dir). anomalib splits some off ``normal`` where there are none; here
-            test data are named, never drawn.
+        normal_test: folders of normal pictures for test (normal_test_dir). anomalib splits some off ``normal`` where
+            there are none; here test data are named, never drawn.
         masks: one folder for each of ``abnormal``, or () for none (mask_dir).
         keys: remembers content keys.
 
@@ -87,13 +90,20 @@ def read_anomaly_parts(
         DataError: a folder holds no picture, or a picture of a defect has no mask.
     """
     base = Path(root)
-    parts = [[base / n for n in ([group] if isinstance(group, str) else group)] for group in (normal, abnormal, normal_test, masks)]
+    parts = [
+        [base / n for n in ([group] if isinstance(group, str) else group)]
+        for group in (normal, abnormal, normal_test, masks)
+    ]
     if parts[3] and len(parts[3]) != len(parts[1]):
-        raise UsageError(f"There are {len(parts[3])} mask folders for {len(parts[1])} abnormal ones: give one each, or none.")
+        raise UsageError(
+            f"There are {len(parts[3])} mask folders for {len(parts[1])} abnormal ones: give one each, or none."
+        )
     train: Found = [(p, "good", None) for f in parts[0] for p in image_paths(f)]
     test: Found = [(p, "good", None) for f in parts[2] for p in image_paths(f)]
     for number, folder in enumerate(parts[1]):
-        test += [(p, folder.name, _mask(parts[3][number], p, folder) if parts[3] else None) for p in image_paths(folder)]
+        test += [
+            (p, folder.name, _mask(parts[3][number], p, folder) if parts[3] else None) for p in image_paths(folder)
+        ]
     if not train or not test:
         raise DataError(f"{base} has no pictures for {'test' if train else 'train'}: check the folders' names.")
     return _data(base.resolve().name, {"train": train, "test": test}, {"good"}, bool(parts[3]), keys)

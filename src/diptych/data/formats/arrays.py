@@ -67,7 +67,9 @@ def open_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
         if isinstance(values, np.ndarray) and values.ndim >= 1:
             return values
     except (ValueError, OSError, EOFError, OverflowError, SyntaxError, TypeError, KeyError, MemoryError) as error:
-        raise DataError(f"{path} is no .npy array that can be read safely ({str(error)[:80]}): write it again with numpy.save.") from None
+        raise DataError(
+            f"{path} is no .npy array that can be read safely ({str(error)[:80]}): write it again with numpy.save."
+        ) from None
     raise DataError(f"{path} is no array with rows: write it again with numpy.save.")
 
 
@@ -76,7 +78,8 @@ def open_npz(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
 
     Raises:
         UsageError: no such file.
-        DataError: no array of this name, damaged, larger unpacked than 8 GiB, or it holds objects, which would run code.
+        DataError: no array of this name, damaged, larger unpacked than 8 GiB, or it holds objects, which would run
+            code.
     """
     _exists(path)
     try:
@@ -86,7 +89,10 @@ def open_npz(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
                 raise DataError(f"{path} has no array {name!r}, only {held}: choose one of these.")
             size = archive.getinfo(f"{name}.npy").file_size
             if size > MAX_BYTES:
-                raise DataError(f"{path} holds {size:,} bytes in {name!r}, more than the limit of {MAX_BYTES:,}: is it the right file?")
+                raise DataError(
+                    f"{path} holds {size:,} bytes in {name!r}, more than the limit of {MAX_BYTES:,}: is it the right "
+                    f"file?"
+                )
             with archive.open(f"{name}.npy") as file:
                 _check_header(file, size, path)
         with np.load(path, allow_pickle=False) as arrays:
@@ -104,7 +110,9 @@ def open_npz(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
         RuntimeError,
         MemoryError,
     ) as error:
-        raise DataError(f"{path} is no .npz file that can be read safely ({str(error)[:80]}): write it again with numpy.savez.") from None
+        raise DataError(
+            f"{path} is no .npz file that can be read safely ({str(error)[:80]}): write it again with numpy.savez."
+        ) from None
     raise DataError(f"{path} holds a single number in {name!r}, not an array with rows.")
 
 

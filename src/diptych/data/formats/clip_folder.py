@@ -13,7 +13,7 @@ from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
-from diptych.data.places import located
+from diptych.data.named_sets import located
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 """Suffixes of files that are taken for videos."""
@@ -39,7 +39,9 @@ class ClipFiles:
         object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
         object.__setattr__(self, "_parts", (FrameFolders(self.paths, self.frames, self.keys),))
         if any(is_video(p) for p in self.paths):
-            object.__setattr__(self, "_parts", (*self.__dict__["_parts"], Videos(self.paths, self.frames, keys=self.keys)))
+            object.__setattr__(
+                self, "_parts", (*self.__dict__["_parts"], Videos(self.paths, self.frames, keys=self.keys))
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -66,7 +68,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def holds_clips(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a video, or a folder whose first file of any kind we know is one: pictures may be photos or frames."""
+    """Return whether a path is a video, or a folder whose first file of any kind we know is one: pictures may be photos
+    or frames.
+    """
     if is_video(path):
         return True
     for here, folders, files in os.walk(located(path)):
@@ -81,8 +85,9 @@ def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None
     """Open clips.
 
     Args:
-        paths: videos and folders of frames, which form the split "test"; or one folder of them, laid out as ``class_folder`` has photos:
-            ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``. A CLIP is a video, or a folder with pictures directly in it.
+        paths: videos and folders of frames, which form the split "test"; or one folder of them, laid out as
+            ``class_folder`` has photos: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``. A CLIP is a
+            video, or a folder with pictures directly in it.
         frames: pictures an item, T.
         keys: remembers content keys.
 
@@ -103,14 +108,22 @@ def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None
         return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(p) for p in places], frames, keys))})
     if not root.is_dir():
         raise UsageError(f"{root} is neither a video nor a folder of clips: clips end in {', '.join(sorted(VIDEOS))}.")
-    parts = {SPLIT_NAMES[p.name.lower()]: p for p in _visible(root) if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)}
+    parts = {
+        SPLIT_NAMES[p.name.lower()]: p
+        for p in _visible(root)
+        if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)
+    }
     found = {split: _by_class(place) for split, place in (parts or {"test": root}).items()}
     classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
     if not any(clips for by_class in found.values() for clips in by_class.values()):
-        raise DataError(f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each.")
+        raise DataError(
+            f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each."
+        )
     splits = {}
     for split in (s for s in SPLITS if s in found):
-        pairs = [(clip, c) for c, clips in sorted(found[split].items(), key=lambda pair: pair[0] or "") for clip in clips]
+        pairs = [
+            (clip, c) for c, clips in sorted(found[split].items(), key=lambda pair: pair[0] or "") for clip in clips
+        ]
         labels = [c for _, c in pairs if c is not None]
         items = ClipFiles([clip for clip, _ in pairs], frames, keys)
         splits[split] = Table(items, {"label": label_column(labels, classes)} if labels else {})

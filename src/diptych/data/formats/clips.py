@@ -41,7 +41,8 @@ def middles(count: int, frames: int) -> list[int]:
 
 @dataclass(frozen=True)
 class FrameFolders:
-    """Folders of pictures as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles of the files sorted by name.
+    """Folders of pictures as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles of the
+    files sorted by name.
 
     Args:
         folders: N folders.
@@ -87,7 +88,8 @@ class FrameFolders:
 
 @dataclass(frozen=True)
 class Videos:
-    """Video files as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles. Needs the extra "video".
+    """Video files as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles. Needs the extra
+    "video".
 
     Args:
         paths: N files.
@@ -127,7 +129,8 @@ class Videos:
 
 
 def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = MAX_PIXELS) -> Clip:
-    """Return the segment middles of a video. It is decoded twice, to count and to read: what headers say of the length is often wrong.
+    """Return the segment middles of a video. It is decoded twice, to count and to read: what headers say of the length
+    is often wrong.
 
     Args:
         path: any container and codec that FFmpeg reads; only local files.
@@ -153,13 +156,16 @@ def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = 
 def _decoded(name: str, max_pixels: int) -> Iterator[Any]:
     av = _av()
     try:
-        # Opened by us: FFmpeg would take a name such as "concat:..." or a playlist for leave to open other files and addresses.
+        # Opened by us: FFmpeg would take a name such as "concat:..." or a playlist for leave to open other files and
+        # addresses.
         with open(name, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
             if not container.streams.video:
                 raise UnreadableItem(name, "no picture track in it")
             for number, frame in enumerate(container.decode(video=0)):
                 if frame.width * frame.height > max_pixels:
-                    raise UnreadableItem(name, f"{frame.width:,} x {frame.height:,} pixels, more than the limit of {max_pixels:,}")
+                    raise UnreadableItem(
+                        name, f"{frame.width:,} x {frame.height:,} pixels, more than the limit of {max_pixels:,}"
+                    )
                 if number >= MAX_FRAMES:
                     raise UnreadableItem(name, f"more than {MAX_FRAMES:,} frames: cut it")
                 yield frame

@@ -39,9 +39,10 @@ def read_coco(
         keys: remembers content keys.
 
     Returns:
-        One split, the pictures in the order of the first file. Columns, where the files have them: "captions" (texts of each picture),
-        "boxes" (``Boxes``: corners x0 y0 x1 y1 in pixels, made from COCO's x y w h; classes by name in ascending order of their id, so with
-        the gaps of COCO's ids closed) and "mask" ((n, H, W) bool, one mask a box, read when asked for). A picture may have none of either.
+        One split, the pictures in the order of the first file. Columns, where the files have them: "captions" (texts of
+        each picture), "boxes" (``Boxes``: corners x0 y0 x1 y1 in pixels, made from COCO's x y w h; classes by name in
+        ascending order of their id, so with the gaps of COCO's ids closed) and "mask" ((n, H, W) bool, one mask a box,
+        read when asked for). A picture may have none of either.
 
     Raises:
         UsageError: no such file or folder, or an unknown split.
@@ -65,15 +66,20 @@ def read_coco(
             for entry in part["annotations"]:
                 if int(entry["image_id"]) not in held:
                     raise DataError(
-                        f"{name} has an annotation of picture {entry['image_id']}, which {files[0]} does not list: leave it out."
+                        f"{name} has an annotation of picture {entry['image_id']}, which {files[0]} does not list: "
+                        f"leave it out."
                     )
                 held[int(entry["image_id"])].append(entry)
             if part.get("categories"):
                 classes = _instances(name, part["categories"], held, order, columns)
             else:
-                columns["captions"] = Column("captions", tuple(tuple(str(a["caption"]).strip() for a in held[i]) for i in order))
+                columns["captions"] = Column(
+                    "captions", tuple(tuple(str(a["caption"]).strip() for a in held[i]) for i in order)
+                )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{files[0]} is no COCO annotation file ({type(error).__name__}: {str(error)[:80]}): check its fields.") from None
+        raise DataError(
+            f"{files[0]} is no COCO annotation file ({type(error).__name__}: {str(error)[:80]}): check its fields."
+        ) from None
     return LabelledData(Path(files[0]).stem, classes, {split: Table(ImageFiles(paths, keys), columns)})
 
 
@@ -87,19 +93,28 @@ def _instances(
     """Add the columns "boxes" and, where all are given, "mask"; return the classes."""
     by_id = sorted((int(c["id"]), str(c["name"])) for c in categories)
     position = {i: k for k, (i, _) in enumerate(by_id)}
-    if unknown := next((a for entries in held.values() for a in entries if int(a["category_id"]) not in position), None):
-        raise DataError(f"{name} has an annotation of category {unknown['category_id']}, which it does not list: add the category.")
+    if unknown := next(
+        (a for entries in held.values() for a in entries if int(a["category_id"]) not in position), None
+    ):
+        raise DataError(
+            f"{name} has an annotation of category {unknown['category_id']}, which it does not list: add the category."
+        )
     columns["boxes"] = Column("boxes", tuple(_boxes(held[i], position) for i in order))
     if all(a.get("segmentation") is not None for entries in held.values() for a in entries):
         sizes = [(int(e["height"]), int(e["width"])) for e in order.values()]
-        sources = tuple((h, w, tuple(a["segmentation"] for a in held[i])) for i, (h, w) in zip(order, sizes, strict=True))
+        sources = tuple(
+            (h, w, tuple(a["segmentation"] for a in held[i])) for i, (h, w) in zip(order, sizes, strict=True)
+        )
         columns["mask"] = Column("mask", Masks(sources, _instance_masks))
     return tuple(c for _, c in by_id)
 
 
 def _boxes(entries: list[dict[str, Any]], position: dict[int, int]) -> Boxes:
     return boxes(
-        [a["bbox"] for a in entries], "xywh", [position[int(a["category_id"])] for a in entries], [bool(a.get("iscrowd")) for a in entries]
+        [a["bbox"] for a in entries],
+        "xywh",
+        [position[int(a["category_id"])] for a in entries],
+        [bool(a.get("iscrowd")) for a in entries],
     )
 
 
@@ -114,7 +129,9 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise UsageError(f"There is no file {file} with COCO annotations: check the spelling.")
     if file.stat().st_size > MAX_BYTES:
-        raise DataError(f"{file} has more than {MAX_BYTES // 2**30} GiB, too much for annotations: is it the right file?")
+        raise DataError(
+            f"{file} has more than {MAX_BYTES // 2**30} GiB, too much for annotations: is it the right file?"
+        )
     try:
         value = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

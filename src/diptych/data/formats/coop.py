@@ -21,11 +21,48 @@ from diptych.data.textfiles import MAX_BYTES, read_json
 
 Entry = tuple[str, int, str]  # path of the picture, class position, class name
 
-# Plain values, their containers, and the making of one object: nothing that calls, imports by extension code or reads outside the file.
+# Plain values, their containers, and the making of one object: nothing that calls, imports by extension code or reads
+# outside the file.
 _OPCODES = frozenset(
-    {"PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "NONE", "NEWTRUE", "NEWFALSE", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET"}
-    | {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "LONG_BINGET"}
-    | {"EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_DICT", "SETITEM", "SETITEMS"}
+    {
+        "PROTO",
+        "FRAME",
+        "STOP",
+        "MARK",
+        "POP",
+        "POP_MARK",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "BINPUT",
+        "LONG_BINPUT",
+        "MEMOIZE",
+        "BINGET",
+    }
+    | {
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG1",
+        "BINFLOAT",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+        "LONG_BINGET",
+    }
+    | {
+        "EMPTY_LIST",
+        "APPEND",
+        "APPENDS",
+        "EMPTY_TUPLE",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "EMPTY_DICT",
+        "SETITEM",
+        "SETITEMS",
+    }
     | {"GLOBAL", "STACK_GLOBAL", "NEWOBJ", "BUILD"}
 )
 
@@ -37,8 +74,8 @@ def read_coop_split(
 
     Args:
         path: the file; files that ``convert_coop_shots`` wrote have the same form.
-        images: folder from which the pictures' paths start; None (default) takes the file's folder, or the one folder directly below it
-            where the first picture lies.
+        images: folder from which the pictures' paths start; None (default) takes the file's folder, or the one folder
+            directly below it where the first picture lies.
         keys: remembers content keys.
 
     Returns:
@@ -46,7 +83,8 @@ def read_coop_split(
 
     Raises:
         UsageError: no such file or folder.
-        DataError: the file is not of this form, a label has two names or none, a path leads outside, or the pictures are not found.
+        DataError: the file is not of this form, a label has two names or none, a path leads outside, or the pictures
+            are not found.
     """
     entries = _checked(read_json(path, "a CoOp split"), path)
     base = _images(Path(path), entries) if images is None else Path(images)
@@ -55,10 +93,13 @@ def read_coop_split(
     return _data(Path(path).stem, entries, base, path, keys)
 
 
-def read_coop_shots(path: str | os.PathLike[str], images: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
+def read_coop_shots(
+    path: str | os.PathLike[str], images: str | os.PathLike[str], keys: FileKeys | None = None
+) -> LabelledData:
     """Read a few-shot pickle ``shot_<k>-seed_<s>.pkl`` of CoOp or Dassl, running nothing that it holds.
 
-    The paths in it start on the author's disk; they are cut at the front until the first picture is found below ``images``, and all alike.
+    The paths in it start on the author's disk; they are cut at the front until the first picture is found below
+    ``images``, and all alike.
 
     Args:
         path: pickle of {"train": [Datum, ...], "val": [Datum, ...]}.
@@ -77,8 +118,11 @@ def read_coop_shots(path: str | os.PathLike[str], images: str | os.PathLike[str]
     return _data(Path(path).stem, _relocated(read_shots_pickle(path), Path(images), path), Path(images), path, keys)
 
 
-def convert_coop_shots(path: str | os.PathLike[str], images: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
-    """Write a few-shot pickle as JSON of the form of ``split_zhou_*.json``, with paths relative to ``images``; once is enough.
+def convert_coop_shots(
+    path: str | os.PathLike[str], images: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> None:
+    """Write a few-shot pickle as JSON of the form of ``split_zhou_*.json``, with paths relative to ``images``; once is
+    enough.
 
     Raises:
         UsageError: no such pickle, or ``out`` exists.
@@ -95,7 +139,8 @@ def convert_coop_shots(path: str | os.PathLike[str], images: str | os.PathLike[s
 def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
     """Return the entries of a few-shot pickle, paths as written.
 
-    The file's operations are listed first, and any outside a small set refuses it; then only a stand-in for Dassl's Datum can be made.
+    The file's operations are listed first, and any outside a small set refuses it; then only a stand-in for Dassl's
+    Datum can be made.
 
     Raises:
         UsageError: no such file.
@@ -105,7 +150,9 @@ def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
     if not file.is_file():
         raise UsageError(f"There is no pickle {file}: check the spelling.")
     if file.stat().st_size > MAX_BYTES:
-        raise DataError(f"{file} has more than {MAX_BYTES // 2**20} MiB, too much for few-shot lists: is it the right file?")
+        raise DataError(
+            f"{file} has more than {MAX_BYTES // 2**20} MiB, too much for few-shot lists: is it the right file?"
+        )
     data = file.read_bytes()
     try:
         for operation, argument, _ in pickletools.genops(data):
@@ -116,9 +163,8 @@ def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
         if not isinstance(value, dict):
             raise pickle.UnpicklingError("it holds no lists by split")
         found = {split: [d.entry() for d in rows] for split, rows in value.items()}
-    except (
-        Exception
-    ) as error:  # a damaged pickle fails in whatever way comes up: UnpicklingError, EOFError, IndexError, AttributeError, ...
+    # a damaged pickle fails in whatever way comes up: UnpicklingError, EOFError, IndexError, AttributeError, ...
+    except Exception as error:
         raise DataError(
             f"{file} is no few-shot pickle of CoOp and is not loaded ({str(error)[:100]}): give the JSON split instead."
         ) from None
@@ -160,15 +206,21 @@ def _checked(value: Any, path: str | os.PathLike[str]) -> dict[str, list[Entry]]
         entries[split] = []
         for row in value[split] if isinstance(value[split], list) else [None]:
             match row:
-                case (str(place), int(label), str(name)) if place and 0 <= label < 2**31 and not isinstance(label, bool):
+                case (str(place), int(label), str(name)) if (
+                    place and 0 <= label < 2**31 and not isinstance(label, bool)
+                ):
                     if names.setdefault(label, name) != name:
                         raise DataError(f"{path} calls class {label} both {names[label]!r} and {name!r}: correct it.")
                     entries[split].append((place, label, name))
                 case _:
-                    raise DataError(f"{path} has an entry in {split} that is not [path, label, class name]: {str(row)[:80]}.")
+                    raise DataError(
+                        f"{path} has an entry in {split} that is not [path, label, class name]: {str(row)[:80]}."
+                    )
     missing = next((k for k in range(max(names) + 1) if k not in names), None)
     if missing is not None:
-        raise DataError(f"{path} has no picture of class {missing}, and labels up to {max(names)}: number the classes from 0.")
+        raise DataError(
+            f"{path} has no picture of class {missing}, and labels up to {max(names)}: number the classes from 0."
+        )
     return entries
 
 
@@ -188,9 +240,15 @@ def _data(
 
 def _images(path: Path, entries: Mapping[str, Sequence[Entry]]) -> Path:
     first = next(place for rows in entries.values() for place, _, _ in rows)
-    found = [f for f in [path.parent, *sorted(path.parent.iterdir())] if f.is_dir() and Path(inside(f, first, str(path))).is_file()]
+    found = [
+        f
+        for f in [path.parent, *sorted(path.parent.iterdir())]
+        if f.is_dir() and Path(inside(f, first, str(path))).is_file()
+    ]
     if len(found) != 1:
-        raise DataError(f"{first} of {path} is found in {len(found)} folders here: give the folder from which its paths start.")
+        raise DataError(
+            f"{first} of {path} is found in {len(found)} folders here: give the folder from which its paths start."
+        )
     return found[0]
 
 
@@ -202,5 +260,10 @@ def _relocated(entries: dict[str, list[Entry]], images: Path, path: str | os.Pat
             front = rows[0][:cut]
             if any(parts[:cut] != front for parts in rows):
                 raise DataError(f"The pictures in {path} start in several folders: give the JSON split instead.")
-            return {s: [("/".join(p.replace("\\", "/").split("/")[cut:]), k, c) for p, k, c in group] for s, group in entries.items()}
-    raise DataError(f"{'/'.join(rows[0])[:200]} of {path} is not found below {images}: give the folder that holds the pictures.")
+            return {
+                s: [("/".join(p.replace("\\", "/").split("/")[cut:]), k, c) for p, k, c in group]
+                for s, group in entries.items()
+            }
+    raise DataError(
+        f"{'/'.join(rows[0])[:200]} of {path} is not found below {images}: give the folder that holds the pictures."
+    )

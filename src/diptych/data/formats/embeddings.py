@@ -37,7 +37,9 @@ class Vectors(Sequence[NDArray[Any]]):
 
     def __post_init__(self) -> None:
         if len({p.shape[1:] for p in self.parts}) > 1 or any(p.ndim != 2 for p in self.parts):
-            raise DataError(f"{self.labels[0]} and its neighbours hold no vectors of one width: remove what does not belong there.")
+            raise DataError(
+                f"{self.labels[0]} and its neighbours hold no vectors of one width: remove what does not belong there."
+            )
         object.__setattr__(self, "_ends", list(accumulate(len(p) for p in self.parts)))
 
     def __len__(self) -> int:
@@ -71,15 +73,16 @@ class Vectors(Sequence[NDArray[Any]]):
 
 
 def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") -> Table[NDArray[Any]]:
-    """Read a folder that clip-retrieval wrote: img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy, metadata/metadata_<n>.parquet.
+    """Read a folder that clip-retrieval wrote: img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy,
+    metadata/metadata_<n>.parquet.
 
     Args:
         folder: holds at least one of the two embedding folders.
         items: "img_emb" or "text_emb": which vectors are the items; the others become a "vector" column.
 
     Returns:
-        A table of vectors, in the order of the file numbers, memory-mapped. Columns, where the metadata have them: "captions" from
-        caption, "entity" from image_path.
+        A table of vectors, in the order of the file numbers, memory-mapped. Columns, where the metadata have them:
+        "captions" from caption, "entity" from image_path.
 
     Raises:
         UsageError: no such vectors.
@@ -122,7 +125,8 @@ def read_datacomp(folder: str | os.PathLike[str], vectors: str = "l14_img") -> T
         vectors: array of each .npz: "b32_img", "b32_txt", "l14_img" or "l14_txt".
 
     Returns:
-        A table of vectors, in the order of the file names, held in memory. Columns: "entity", the uids, and "captions" where there is text.
+        A table of vectors, in the order of the file names, held in memory. Columns: "entity", the uids, and "captions"
+        where there is text.
 
     Raises:
         UsageError: no .parquet there.
@@ -136,7 +140,9 @@ def read_datacomp(folder: str | os.PathLike[str], vectors: str = "l14_img") -> T
         cells = read_columns(file, ("uid", "text").__contains__)
         part = open_npz(file.with_suffix(".npz"), vectors)
         if "uid" not in cells or len(cells["uid"]) != len(part):
-            raise DataError(f"{file} has {len(cells.get('uid', ()))} uids for {len(part)} vectors: fetch both files again.")
+            raise DataError(
+                f"{file} has {len(cells.get('uid', ()))} uids for {len(part)} vectors: fetch both files again."
+            )
         parts.append(part)
         uids += [str(u) for u in cells["uid"]]
         texts += cells.get("text", [None] * len(part))

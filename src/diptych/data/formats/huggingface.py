@@ -37,7 +37,8 @@ def is_parquet_folder(root: Path) -> bool:
 def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
     """Read pictures that a metadata.csv or metadata.jsonl describes: below ``root`` itself, or below its split folders.
 
-    Columns: file_name, where relative paths start at the metadata's folder; and, where they are there, label, one of captions | caption |
+    Columns: file_name, where relative paths start at the metadata's folder; and, where they are there, label, one of
+        captions | caption |
     text | sentences | sentence | prompt, and objects ({"bbox": x y w h in pixels, "categories"}).
 
     Args:
@@ -45,7 +46,8 @@ def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = N
         keys: remembers content keys.
 
     Returns:
-        Splits with the columns "label", "captions" and "boxes" that the metadata allow; without split folders all is "test".
+        Splits with the columns "label", "captions" and "boxes" that the metadata allow; without split folders all is
+        "test".
 
     Raises:
         UsageError: there is no metadata file.
@@ -53,7 +55,10 @@ def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = N
     """
     files = _metadata_files(Path(root))
     if not files:
-        raise UsageError(f"{root} holds no metadata.csv or metadata.jsonl with a column file_name: add one, or give a folder of classes.")
+        raise UsageError(
+            f"{root} holds no metadata.csv or metadata.jsonl with a column file_name: add one, or give a folder of "
+            f"classes."
+        )
     parts: dict[str, tuple[Samples[Any], dict[str, list[Any]]]] = {}
     for split, file in files.items():
         cells = read_columns(file)
@@ -67,8 +72,9 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
 
     The column is called image, img, jpg or png, or is the only one of its kind.
 
-    Splits come from the names "train-00000-of-00002.parquet" and the like, or from split folders; other files are "test". Class names come
-    from the schema that the data sets library writes. Other columns are read as in ``read_metadata_folder``.
+    Splits come from the names "train-00000-of-00002.parquet" and the like, or from split folders; other files are
+    "test". Class names come from the schema that the data sets library writes. Other columns are read as in
+    ``read_metadata_folder``.
 
     Args:
         root: a .parquet file, a folder of them, or a folder that holds them in "data".
@@ -100,7 +106,10 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
                 schema = pq.read_schema(file)
                 column = image_column(schema)
                 if column is None:
-                    raise DataError(f"{file} has no column of pictures, only {', '.join(schema.names)[:200]}: use read_table for paths.")
+                    raise DataError(
+                        f"{file} has no column of pictures, only {', '.join(schema.names)[:200]}: use read_table for "
+                        f"paths."
+                    )
                 sources.append((str(file), column))
                 names |= class_names(schema)
             except (OSError, ValueError) as error:
@@ -112,30 +121,47 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
     return _data(base.resolve().stem, parts, names)
 
 
-def _data(name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]]]], names: Mapping[str, tuple[str, ...]]) -> LabelledData:
+def _data(
+    name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]]]], names: Mapping[str, tuple[str, ...]]
+) -> LabelledData:
     """Make typed columns of what the metadata hold; one class order for all splits."""
     labels = {text_of(v) for _, cells in parts.values() for v in cells.get("label", ())}
     classes = names.get("label") or in_order(labels)
-    objects = {split: [_objects(o, name) for o in cells["objects"]] for split, (_, cells) in parts.items() if "objects" in cells}
+    objects = {
+        split: [_objects(o, name) for o in cells["objects"]]
+        for split, (_, cells) in parts.items()
+        if "objects" in cells
+    }
     categories = in_order({text_of(c) for held in objects.values() for _, named in held for c in named})
     splits = {}
     for split in (s for s in SPLITS if s in parts):
         items, cells = parts[split]
         columns: dict[str, Column] = {}
         if "label" in cells:
-            columns["label"] = Column("label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64))
+            columns["label"] = Column(
+                "label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64)
+            )
         caption = next((c for c in CAPTION_COLUMNS if c in cells), None)
         if caption is not None:
             columns["captions"] = Column("captions", tuple(texts_of(v) for v in cells[caption]))
         if split in objects:
-            columns["boxes"] = Column("boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split]))
+            columns["boxes"] = Column(
+                "boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split])
+            )
         splits[split] = Table(items, columns)
     return LabelledData(name, classes or categories, splits)
 
 
 def _position(value: Any, classes: Sequence[str], name: str) -> int:
-    """Return the class position of a label: a number where the file writes numbers for named classes, else the name's place."""
-    if isinstance(value, int) and not isinstance(value, bool) and str(value) not in classes and 0 <= value < len(classes):
+    """Return the class position of a label: a number where the file writes numbers for named classes, else the name's
+    place.
+    """
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and str(value) not in classes
+        and 0 <= value < len(classes)
+    ):
         return value
     if text_of(value) == "" or text_of(value) not in classes:
         raise DataError(f"{name} holds the label {value!r}, which is none of its {len(classes)} classes: correct it.")
@@ -154,7 +180,9 @@ def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
         cell = json.loads(value) if isinstance(value, str) and value else value or {}
         return list(cell.get("bbox") or ()), list(cell.get("categories") or cell.get("category") or ())
     except (AttributeError, TypeError, ValueError, RecursionError):
-        raise DataError(f'{name} holds objects that are not {{"bbox": [[x, y, w, h], ...], "categories": [...]}}: correct them.') from None
+        raise DataError(
+            f'{name} holds objects that are not {{"bbox": [[x, y, w, h], ...], "categories": [...]}}: correct them.'
+        ) from None
 
 
 def _metadata_files(root: Path) -> dict[str, Path]:
@@ -187,4 +215,8 @@ def _parquet_files(root: Path) -> list[Path]:
 
 
 def _split_of(file: Path) -> str:
-    return SPLIT_NAMES.get(file.name.split("-")[0].split(".")[0].lower()) or SPLIT_NAMES.get(file.parent.name.lower()) or "test"
+    return (
+        SPLIT_NAMES.get(file.name.split("-")[0].split(".")[0].lower())
+        or SPLIT_NAMES.get(file.parent.name.lower())
+        or "test"
+    )

@@ -87,13 +87,18 @@ class LightCurves:
 
 
 def read_light_curves(
-    path: str | os.PathLike[str], identity: str, time: str, value: str, error: str | None = None, band: str | None = None
+    path: str | os.PathLike[str],
+    identity: str,
+    time: str,
+    value: str,
+    error: str | None = None,
+    band: str | None = None,
 ) -> LightCurves:
     """Read light curves.
 
     Args:
-        path: .csv, .tsv, .jsonl or .parquet with one measurement a row, in any order; or .jsonl or .parquet whose time, value and error
-            are lists, with one curve a row.
+        path: .csv, .tsv, .jsonl or .parquet with one measurement a row, in any order; or .jsonl or .parquet whose time,
+            value and error are lists, with one curve a row.
         identity: column that names the object.
         time: column of times.
         value: column of magnitudes or fluxes.
@@ -101,15 +106,19 @@ def read_light_curves(
         band: column of the passbands, if any.
 
     Returns:
-        One curve an object, in the order in which objects first occur, each ascending in time; measurements at one time keep their order.
-        With lists: one curve a row.
+        One curve an object, in the order in which objects first occur, each ascending in time; measurements at one time
+        keep their order. With lists: one curve a row.
 
     Raises:
         UsageError: no such file, or not a table.
         DataError: a column is missing, a time or value is no number, an object has no name, or lists differ in length.
     """
     table = Path(path)
-    wanted = {"id": identity, "time": time, "value": value} | ({"error": error} if error else {}) | ({"band": band} if band else {})
+    wanted = (
+        {"id": identity, "time": time, "value": value}
+        | ({"error": error} if error else {})
+        | ({"band": band} if band else {})
+    )
     cells = read_columns(table, set(wanted.values()).__contains__)
     if missing := [c for c in wanted.values() if c not in cells]:
         raise DataError(f"{table} has no column {missing[0]!r}, only {', '.join(cells)}: name the columns.")

@@ -17,8 +17,8 @@ def usable(
     """Yield (position, item) of the items that can be used.
 
     Args:
-        outcomes: positions with items, or with why they cannot be used. Closed in the end, not when the garbage is collected: an error that
-            is raised here would keep the file open.
+        outcomes: positions with items, or with why they cannot be used. Closed in the end, not when the garbage is
+            collected: an error that is raised here would keep the file open.
         broken: takes the errors; None: the first is raised.
 
     Raises:

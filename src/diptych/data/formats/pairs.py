@@ -72,14 +72,17 @@ class PairStream:
                 heading = next(reader, [])
                 if missing := [c for c in (self.images, self.texts) if c not in heading]:
                     raise DataError(
-                        f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: name the columns to read."
+                        f"{self.path} has no column {' and no column '.join(missing)}, only {', '.join(heading)}: "
+                        f"name the columns to read."
                     )
                 at, text = heading.index(self.images), heading.index(self.texts)
                 for number, row in enumerate(reader):
                     if number >= self.start:
                         yield number, self._item(number, row, at, text)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8.") from None
+            raise DataError(
+                f"{self.path} is damaged after row {self.start} ({str(error)[:80]}): save it again as UTF-8."
+            ) from None
 
     def seek(self, position: int) -> PairStream:
         """Return the stream that starts at row ``position``."""

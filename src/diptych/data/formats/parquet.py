@@ -99,7 +99,10 @@ def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
             for number in range(file.num_row_groups):
                 group = file.metadata.row_group(number)
                 if group.total_byte_size > _MAX_GROUP:
-                    raise DataError(f"{path} has a row group of {group.total_byte_size:,} bytes, too much to hold: write smaller ones.")
+                    raise DataError(
+                        f"{path} has a row group of {group.total_byte_size:,} bytes, too much to hold: write smaller "
+                        f"ones."
+                    )
                 groups.append((path, column, number, group.num_rows))
     return ParquetImages(tuple(groups))
 

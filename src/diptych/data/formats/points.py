@@ -28,8 +28,10 @@ class Clouds:
     """Files of points as samples: an item is (P, 3) float32, as stored (see ``unit_sphere``).
 
     Args:
-        paths: N files that end in .npy, .xyz, .txt, .pts, .ply, .off, .obj or .stl; all but the first four need the extra "points".
-        points: points drawn on a mesh's surface, evenly by area; a draw is fixed by the file's content. Clouds give all they have.
+        paths: N files that end in .npy, .xyz, .txt, .pts, .ply, .off, .obj or .stl; all but the first four need the
+            extra "points".
+        points: points drawn on a mesh's surface, evenly by area; a draw is fixed by the file's content. Clouds give all
+            they have.
         keys: remembers content keys.
     """
 
@@ -64,7 +66,8 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
     """Return (P, 3) points of a cloud, or (points, 3) drawn on a mesh.
 
     Args:
-        path: see ``Clouds``. Text holds x y z in each row, parted by spaces or commas; further numbers (colour, normal) are passed over.
+        path: see ``Clouds``. Text holds x y z in each row, parted by spaces or commas; further numbers (colour, normal)
+            are passed over.
         points: points drawn on a mesh.
         seed: of the draw, from 0.
 
@@ -101,7 +104,8 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
 
 
 def unit_sphere(cloud: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (P, 3) points moved to their mean and scaled so that the farthest lies at distance 1; one point stays at 0.
+    """Return (P, 3) points moved to their mean and scaled so that the farthest lies at distance 1; one point stays at
+    0.
 
     Source: PointNet (CVPR 2017), section 5.1.
     """
@@ -140,11 +144,15 @@ def _on_surface(triangles: NDArray[np.float64], points: int, seed: int) -> NDArr
     area = np.sqrt((np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]) ** 2).sum(axis=1))
     if not (np.isfinite(area).all() and area.sum() > 0):
         raise ValueError("no surface")
-    uniform = np.random.Generator(np.random.Philox(key=seed)).random((3, points))  # raw doubles only: the stream that NumPy keeps stable
+    uniform = np.random.Generator(np.random.Philox(key=seed)).random(
+        (3, points)
+    )  # raw doubles only: the stream that NumPy keeps stable
     ends = np.cumsum(area / area.sum())
     chosen = triangles[np.minimum(np.searchsorted(ends, uniform[0], side="right"), len(triangles) - 1)]
     root, other = np.sqrt(uniform[1])[:, None], uniform[2][:, None]
-    drawn: NDArray[np.float64] = (1 - root) * chosen[:, 0] + root * (1 - other) * chosen[:, 1] + root * other * chosen[:, 2]
+    drawn: NDArray[np.float64] = (
+        (1 - root) * chosen[:, 0] + root * (1 - other) * chosen[:, 1] + root * other * chosen[:, 2]
+    )
     return drawn
 
 

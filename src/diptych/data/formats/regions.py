@@ -52,7 +52,9 @@ def boxes(values: Sequence[Sequence[float]], form: BoxForm, labels: Sequence[int
     if form == "xywh":
         corners[:, 2:] += corners[:, :2]
     if not np.isfinite(corners).all() or (corners[:, 2:] < corners[:, :2]).any():
-        raise DataError(f"A box ends before it begins, or is not finite ({str(values)[:80]}): check that the boxes are {form}.")
+        raise DataError(
+            f"A box ends before it begins, or is not finite ({str(values)[:80]}): check that the boxes are {form}."
+        )
     marks = np.array(crowd, dtype=bool) if len(crowd) else np.zeros(len(values), dtype=bool)
     return Boxes(corners.astype(np.float32), np.array(labels, dtype=np.int64).reshape(len(values)), marks)
 
@@ -86,7 +88,9 @@ def class_masks(paths: Sequence[str]) -> Column:
 
 
 def defect_masks(pairs: Sequence[tuple[str, str | None]]) -> Column:
-    """Return the "mask" column of N (picture, mask file or None): (H, W) bool, True where the file is not 0; without a file all False."""
+    """Return the "mask" column of N (picture, mask file or None): (H, W) bool, True where the file is not 0; without a
+    file all False.
+    """
     return Column("mask", Masks(tuple(pairs), _defect))
 
 

@@ -15,8 +15,9 @@ from diptych.data.images import MAX_PIXELS
 def run_lengths(text: str | bytes) -> list[int]:
     """Return the run lengths of COCO's compressed text.
 
-    Each number is written in groups of 5 bits, the lowest first, as characters from "0" on; bit 6 says that more follow, the top bit of the
-    last group is the sign; from the fourth number on the difference to the one two before is written.
+    Each number is written in groups of 5 bits, the lowest first, as characters from "0" on; bit 6 says that more
+    follow, the top bit of the last group is the sign; from the fourth number on the difference to the one two before is
+    written.
 
     Args:
         text: the field "counts".
@@ -60,8 +61,8 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
     """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels.
 
-    A pixel counts where its centre, at the halves, lies in one of them by the even-odd rule. pycocotools rounds the outline to fifths of
-    a pixel first, so that the two differ in pixels on the outline.
+    A pixel counts where its centre, at the halves, lies in one of them by the even-odd rule. pycocotools rounds the
+    outline to fifths of a pixel first, so that the two differ in pixels on the outline.
 
     Raises:
         DataError: a polygon has fewer than three points, an odd number of values, or values that are not finite.
@@ -72,7 +73,9 @@ def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) 
         if values.ndim != 1 or values.size < 6 or values.size % 2 or not np.isfinite(values).all():
             raise DataError("A mask's polygon needs three points or more, x and y each: write the annotations again.")
         points = values.reshape(-1, 2)
-        toggles = np.zeros((height, width + 1), dtype=bool)  # where a row's pixels change from outside to inside, or back
+        toggles = np.zeros(
+            (height, width + 1), dtype=bool
+        )  # where a row's pixels change from outside to inside, or back
         for (xa, ya), (xb, yb) in zip(points, np.roll(points, -1, axis=0), strict=True):
             first, stop = np.ceil(np.clip([min(ya, yb), max(ya, yb)], 0, height) - 0.5).astype(int)
             rows = np.arange(first, stop)
@@ -89,11 +92,16 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> NDArray[np.
         DataError: it is none of the three, is damaged, or its size is not the picture's.
     """
     if height * width > MAX_PIXELS:
-        raise DataError(f"A mask of {width:,} x {height:,} pixels is more than the limit of {MAX_PIXELS:,}: check the annotations.")
+        raise DataError(
+            f"A mask of {width:,} x {height:,} pixels is more than the limit of {MAX_PIXELS:,}: check the annotations."
+        )
     try:
         if isinstance(segmentation, Mapping):
             if list(segmentation["size"]) != [height, width]:
-                raise DataError(f"A mask has the size {segmentation['size']}, and its picture {[height, width]}: check the annotations.")
+                raise DataError(
+                    f"A mask has the size {segmentation['size']}, and its picture {[height, width]}: check the "
+                    f"annotations."
+                )
             counts = segmentation["counts"]
             return from_runs(run_lengths(counts) if isinstance(counts, (str, bytes)) else counts, height, width)
         return from_polygons(segmentation, height, width)

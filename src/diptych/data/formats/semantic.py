@@ -31,8 +31,8 @@ def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str =
         listing: file name of the first table.
 
     Returns:
-        Data whose classes are the other names, in the order of their values, and whose column "mask" holds (H, W) uint8 positions among
-        them, 255 where a pixel does not count.
+        Data whose classes are the other names, in the order of their values, and whose column "mask" holds (H, W) uint8
+        positions among them, 255 where a pixel does not count.
 
     Raises:
         UsageError: a table is missing.
@@ -47,7 +47,10 @@ def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str =
         raise DataError(f"{root / 'classes.csv'} needs the columns value (a whole number) and name: mend it.") from None
     numbers = tuple(sorted(set(names) - set(void)))
     if len(names) < len(named["value"]) or not 0 < len(numbers) <= IGNORE:
-        raise DataError(f"{root / 'classes.csv'} must give 1 to {IGNORE} classes, each value once, and gives {len(numbers)}: mend it.")
+        raise DataError(
+            f"{root / 'classes.csv'} must give 1 to {IGNORE} classes, each value once, and gives {len(numbers)}: mend "
+            f"it."
+        )
     splits = {}
     for split, table in data.splits.items():
         files = table.columns["mask"].values

@@ -11,7 +11,7 @@ from diptych.core.data import Subset, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
-from diptych.data.places import located
+from diptych.data.named_sets import located
 from diptych.data.rows import read_columns
 
 CURVES, STARS = "light_curves", ("stars.csv", "objects.csv")
@@ -29,7 +29,9 @@ COLUMNS = {
 
 
 def holds_curves(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a folder with a table of measurements, or such a table: one that names objects, times and values."""
+    """Return whether a path is a folder with a table of measurements, or such a table: one that names objects, times
+    and values.
+    """
     path = located(path)
     table = _table(path)
     if table is None:
@@ -42,13 +44,14 @@ def open_curves(path: str | os.PathLike[str], label: str | None = None) -> Label
     """Open light curves.
 
     Args:
-        path: a table with one measurement a row, whose columns are found by name, see ``COLUMNS``; or a folder that holds one as
-            light_curves.csv, .tsv or .parquet, and perhaps stars.csv with a row for each star: its name, and perhaps class and split.
+        path: a table with one measurement a row, whose columns are found by name, see ``COLUMNS``; or a folder that
+            holds one as light_curves.csv, .tsv or .parquet, and perhaps stars.csv with a row for each star: its name,
+            and perhaps class and split.
         label: column of the class in stars.csv; None: found by name.
 
     Returns:
-        Curves by split; all are "test" where nothing is labelled, and "train" where no split is named. A star without a class stands in
-        "unlabelled".
+        Curves by split; all are "test" where nothing is labelled, and "train" where no split is named. A star without a
+        class stands in "unlabelled".
 
     Raises:
         UsageError: no such file or folder.
@@ -57,13 +60,20 @@ def open_curves(path: str | os.PathLike[str], label: str | None = None) -> Label
     path = located(path)
     table = _table(path)
     if table is None:
-        raise UsageError(f"{path} holds no light curves: give a table of measurements, or a folder with {CURVES}.csv or .parquet.")
+        raise UsageError(
+            f"{path} holds no light curves: give a table of measurements, or a folder with {CURVES}.csv or .parquet."
+        )
     held = _header(table)
     roles = {role: _found(role, held) for role in ("id", "time", "value", "error", "band")}
     if missing := [role for role in ("id", "time", "value") if roles[role] is None]:
         asked = ", ".join(COLUMNS[missing[0]])
-        raise DataError(f"{table} has no column for the {missing[0]} of a measurement, only {', '.join(held)}: call it one of {asked}.")
-    curves = read_light_curves(table, str(roles["id"]), str(roles["time"]), str(roles["value"]), roles["error"], roles["band"])
+        raise DataError(
+            f"{table} has no column for the {missing[0]} of a measurement, only {', '.join(held)}: call it one of "
+            f"{asked}."
+        )
+    curves = read_light_curves(
+        table, str(roles["id"]), str(roles["time"]), str(roles["value"]), roles["error"], roles["band"]
+    )
     name = path.resolve().stem
     stars = next((p for p in (table.with_name(s) for s in STARS) if table != path and p.is_file()), None)
     if stars is None:
@@ -114,7 +124,9 @@ def _header(table: Path) -> tuple[str, ...]:
             return ()
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            return tuple(c.strip() for c in next(csv.reader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ","), []))
+            return tuple(
+                c.strip() for c in next(csv.reader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ","), [])
+            )
     except (UnicodeDecodeError, csv.Error, OSError):
         return ()
 

@@ -52,7 +52,9 @@ class TarItem:
     members: Mapping[str, bytes] = field(repr=False)
 
     def image(self) -> Image.Image:
-        """Return the picture, of the first member that is one; raises UnreadableItem where there is none or it is broken."""
+        """Return the picture, of the first member that is one; raises UnreadableItem where there is none or it is
+        broken.
+        """
         ending = next((e for e in self.members if f".{e}" in SUFFIXES), None)
         if ending is None:
             raise UnreadableItem(self.name, f"has no picture, only {', '.join(self.members)}")
@@ -63,7 +65,9 @@ class TarItem:
         try:
             return self.members[ending].decode("utf-8-sig").strip()
         except KeyError:
-            raise UnreadableItem(self.name, f"has no .{ending}" + (f", only {', '.join(self.members)}" if self.members else "")) from None
+            raise UnreadableItem(
+                self.name, f"has no .{ending}" + (f", only {', '.join(self.members)}" if self.members else "")
+            ) from None
         except UnicodeDecodeError:
             raise UnreadableItem(f"{self.name}.{ending}", "is not UTF-8 text") from None
 
@@ -81,10 +85,11 @@ class TarStream:
 
     Args:
         shards: .tar, .tar.gz or .tgz files, in reading order; see ``open_tars``.
-        broken: called with each item or shard that cannot be read, which is then passed over, up to the next item or shard. None
-            (default): it is raised.
+        broken: called with each item or shard that cannot be read, which is then passed over, up to the next item or
+            shard. None (default): it is raised.
         max_member: bytes above which a member is refused.
-        start: position of the first item; a position counts shards and items in the shard, and depends on no other shard.
+        start: position of the first item; a position counts shards and items in the shard, and depends on no other
+            shard.
         stop: position at which a part of the stream ends, the first of a shard. None: the end of the last shard.
         endings: of the members that are read ("txt"); items have no others. None: all.
     """
@@ -100,7 +105,9 @@ class TarStream:
         return usable(self.outcomes(), self.broken)
 
     def outcomes(self) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-        """Yield (position, item, or why it or the rest of its shard cannot be read); the cause of the latter is what reading raised."""
+        """Yield (position, item, or why it or the rest of its shard cannot be read); the cause of the latter is what
+        reading raised.
+        """
         first, skip = divmod(self.start, _SHARD)
         for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
             items = shard_items(self.shards[number], skip if number == first else 0, self.max_member, self.endings)
@@ -111,7 +118,9 @@ class TarStream:
     def seek(self, position: int) -> TarStream:
         """Return the stream that starts at ``position``; raises UsageError where no shard has it."""
         if not 0 <= position < max(1, len(self.shards)) * _SHARD:
-            raise UsageError(f"These {len(self.shards)} tars have no position {position}: give one that this stream counted.")
+            raise UsageError(
+                f"These {len(self.shards)} tars have no position {position}: give one that this stream counted."
+            )
         return replace(self, start=position)
 
     def parts(self, count: int) -> list[TarStream]:
@@ -121,12 +130,14 @@ class TarStream:
 
 
 def open_tars(
-    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], broken: Callable[[UnreadableItem], None] | None = None
+    spec: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    broken: Callable[[UnreadableItem], None] | None = None,
 ) -> TarStream:
     """Open WebDataset tars as a stream.
 
     Args:
-        spec: a tar, a brace range such as "shards/{00000..00329}.tar", several of them joined by "::", a list of them, or a folder of tars.
+        spec: a tar, a brace range such as "shards/{00000..00329}.tar", several of them joined by "::", a list of them,
+            or a folder of tars.
         broken: see ``TarStream``.
 
     Raises:
@@ -135,7 +146,10 @@ def open_tars(
     specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
     shards = tuple(itertools.chain.from_iterable(_shards(os.fspath(s)) for s in specs))
     if not shards:
-        raise UsageError(f"There are no tars in {spec}: give a folder that holds .tar files, or a range such as 'shards/{{0..9}}.tar'.")
+        raise UsageError(
+            f"There are no tars in {spec}: give a folder that holds .tar files, or a range such as "
+            f"'shards/{{0..9}}.tar'."
+        )
     missing = next((s for s in shards if not Path(s).is_file()), None)
     if missing is not None:
         raise UsageError(f"There is no tar {missing}: check the range {spec}, or fetch what is missing.")
@@ -150,7 +164,9 @@ def expand_braces(pattern: str) -> list[str]:
     """
     pieces = _BRACES.split(pattern)  # text, inner, text, inner, ..., text
     if any("{" in text or "}" in text for text in pieces[::2]):
-        raise UsageError(f"The braces in {pattern!r} do not match, or stand in one another: write {{00..12}} or {{a,b}}.")
+        raise UsageError(
+            f"The braces in {pattern!r} do not match, or stand in one another: write {{00..12}} or {{a,b}}."
+        )
     parts = [[text] if i % 2 == 0 else _choices(text) for i, text in enumerate(pieces)]
     if math.prod(map(len, parts)) > _MAX_SHARDS:
         raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
@@ -181,7 +197,9 @@ def _shards(spec: str) -> list[str]:
 def shard_items(
     shard: str, skip: int = 0, max_member: int = MAX_MEMBER, endings: frozenset[str] | None = None
 ) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items, and members of other endings, are not read."""
+    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items, and members of other
+    endings, are not read.
+    """
     number, common, members, sizes = -1, None, dict[str, bytes](), dict[str, int]()
     trouble: UnreadableItem | None = None
     try:
@@ -230,7 +248,9 @@ def refusal(shard: str, info: tarfile.TarInfo, max_member: int) -> UnreadableIte
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return (common name, ending in lower case) of a member: the name is cut at the first dot after the last "/", as webdataset does."""
+    """Return (common name, ending in lower case) of a member: the name is cut at the first dot after the last "/", as
+    webdataset does.
+    """
     folder, _, last = name.rpartition("/")
     stem, _, ending = last.partition(".")
     return (f"{folder}/{stem}" if folder else stem, ending.lower()) if stem else (name, "")
@@ -242,7 +262,8 @@ def opened(shard: str, max_member: int = MAX_MEMBER) -> Iterator[OpenTar]:
     with open(shard, "rb") as plain, gzip.GzipFile(fileobj=plain) as unpacked:
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
-        tar = OpenTar(fileobj=_Bounded(shard, unpacked if compressed else plain, max_member + tarfile.BLOCKSIZE), mode="r")  # type: ignore[arg-type]
+        bounded = _Bounded(shard, unpacked if compressed else plain, max_member + tarfile.BLOCKSIZE)
+        tar = OpenTar(fileobj=bounded, mode="r")  # type: ignore[arg-type]
         tar.compressed = compressed
         yield tar
 
@@ -251,7 +272,8 @@ def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield files and links in order, and keep none of them.
 
     Raises:
-        tarfile.ReadError: the tar is damaged, or ends without its end mark; the standard library takes both for the end.
+        tarfile.ReadError: the tar is damaged, or ends without its end mark; the standard library takes both for the
+            end.
     """
     while (info := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]

@@ -31,8 +31,8 @@ class Typed:
         separator: between the names in a cell; for "multilabel".
         classes: order of classes; () takes the values found, sorted. For "label" and "multilabel".
 
-    The result, a value a row: "label" () int64; "multilabel" (K,) bool; "captions" tuple of texts, empty cells left out; "mask" (H, W)
-    int32, from a path; "group", "entity" and "user" text; "vector" (D,) float64, empty cells NaN.
+    The result, a value a row: "label" () int64; "multilabel" (K,) bool; "captions" tuple of texts, empty cells left
+    out; "mask" (H, W) int32, from a path; "group", "entity" and "user" text; "vector" (D,) float64, empty cells NaN.
     """
 
     kind: ColumnKind
@@ -46,15 +46,18 @@ def pictures(folder: str, cells: Sequence[str]) -> Samples[Any]:
     return ImageFiles(all_inside(folder, cells))
 
 
-def read_typed(path: str | os.PathLike[str], columns: Mapping[str, Typed], items: str = "path", opens: Open = pictures) -> LabelledData:
-    """Read a table with typed columns; a column "split", where there is one, makes splits, and rows without it are "test".
+def read_typed(
+    path: str | os.PathLike[str], columns: Mapping[str, Typed], items: str = "path", opens: Open = pictures
+) -> LabelledData:
+    """Read a table with typed columns; a column "split", where there is one, makes splits, and rows without it are
+    "test".
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet.
         columns: name in the result -> what it is made of.
         items: column of the file that names the items.
-        opens: makes the items from (the table's folder, M cells): ``pictures`` (default), ``clips.frame_folders``, ``clips.videos``,
-            ``points.clouds``, or a function that looks ids up, such as ``LightCurves.rows``.
+        opens: makes the items from (the table's folder, M cells): ``pictures`` (default), ``clips.frame_folders``,
+            ``clips.videos``, ``points.clouds``, or a function that looks ids up, such as ``LightCurves.rows``.
 
     Returns:
         Data whose classes are those of the column "label", or else of the first multilabel column, or ().
@@ -66,7 +69,9 @@ def read_typed(path: str | os.PathLike[str], columns: Mapping[str, Typed], items
     cells = read_columns(path)
     folder = os.path.dirname(os.path.abspath(path))
     if items not in cells:
-        raise DataError(f"{path} has no column {items!r}, only {', '.join(cells)[:300]}: name the column with the items.")
+        raise DataError(
+            f"{path} has no column {items!r}, only {', '.join(cells)[:300]}: name the column with the items."
+        )
     typed = {name: _Reader(Path(path), folder, cells, spec) for name, spec in columns.items()}
     rows: dict[str, list[int]] = {}
     for number, value in enumerate(cells.get("split", ["test"] * len(cells[items]))):
@@ -79,7 +84,9 @@ def read_typed(path: str | os.PathLike[str], columns: Mapping[str, Typed], items
         if split in rows:
             made = {name: reader.column(rows[split]) for name, reader in typed.items()}
             splits[split] = Table(opens(folder, [_text(cells[items][i]) for i in rows[split]]), made)
-    labels = [r for r in typed.values() if r.spec.kind == "label"] or [r for r in typed.values() if r.spec.kind == "multilabel"]
+    labels = [r for r in typed.values() if r.spec.kind == "label"] or [
+        r for r in typed.values() if r.spec.kind == "multilabel"
+    ]
     return LabelledData(Path(path).stem, labels[0].classes if labels else (), splits)
 
 
@@ -91,10 +98,15 @@ class _Reader:
         self.names = [c for c in cells if fnmatch.fnmatchcase(c, spec.source)]
         if not self.names or (len(self.names) > 1 and spec.kind not in ("captions", "vector")):
             raise DataError(
-                f"{path} has {len(self.names)} columns {spec.source!r} for {spec.kind}, among {', '.join(cells)[:300]}: name one."
+                f"{path} has {len(self.names)} columns {spec.source!r} for {spec.kind}, among "
+                f"{', '.join(cells)[:300]}: name one."
             )
         self.cells = [cells[c] for c in self.names]
-        found = {name for value in self.cells[0] for name in self._parts(value)} if spec.kind in ("label", "multilabel") else set()
+        found = (
+            {name for value in self.cells[0] for name in self._parts(value)}
+            if spec.kind in ("label", "multilabel")
+            else set()
+        )
         if spec.classes and (unknown := found - set(spec.classes)):
             raise DataError(f"{path} holds {sorted(unknown)[0]!r}, which is none of the classes given: add it.")
         self.classes = spec.classes or in_order(found)
@@ -110,7 +122,9 @@ class _Reader:
 
     def column(self, rows: Sequence[int]) -> Column:
         kind, first = self.spec.kind, self.cells[0]
-        if kind in ("label", "group", "entity", "user", "mask") and (empty := [i for i in rows if _text(first[i]) == ""]):
+        if kind in ("label", "group", "entity", "user", "mask") and (
+            empty := [i for i in rows if _text(first[i]) == ""]
+        ):
             raise DataError(f"Row {empty[0] + 1} of {self.path} has no {self.names[0]}: fill it, or remove the row.")
         if kind == "label":
             return label_column([_text(first[i]) for i in rows], self.classes)
@@ -132,9 +146,13 @@ class _Reader:
         try:
             if len(self.cells) == 1 and isinstance(self.cells[0][rows[0]], list):
                 return np.array([self.cells[0][i] for i in rows], dtype=np.float64).reshape(len(rows), -1)
-            return np.array([[np.nan if _text(c[i]) == "" else float(c[i]) for c in self.cells] for i in rows], dtype=np.float64)
+            return np.array(
+                [[np.nan if _text(c[i]) == "" else float(c[i]) for c in self.cells] for i in rows], dtype=np.float64
+            )
         except (TypeError, ValueError) as error:
-            raise DataError(f"{self.path} holds a value in {self.spec.source} that is no number ({error}): correct it.") from None
+            raise DataError(
+                f"{self.path} holds a value in {self.spec.source} that is no number ({error}): correct it."
+            ) from None
 
 
 def _text(value: Any) -> str:
@@ -148,7 +166,8 @@ def _texts(value: Any) -> list[str]:
 def read_boxes(
     path: str | os.PathLike[str], form: BoxForm, items: Sequence[str], classes: Sequence[str] = ()
 ) -> tuple[Column, tuple[str, ...]]:
-    """Read a table with one box a row: image | path, x, y, w, h (or x0, y0, x1, y1), and perhaps category | label | class and iscrowd.
+    """Read a table with one box a row: image | path, x, y, w, h (or x0, y0, x1, y1), and perhaps category | label |
+    class and iscrowd.
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet.
@@ -166,7 +185,10 @@ def read_boxes(
     at = next((c for c in ("image", "path") if c in cells), None)
     numbers = ("x", "y", "w", "h") if form == "xywh" else ("x0", "y0", "x1", "y1")
     if at is None or any(n not in cells for n in numbers):
-        raise DataError(f"{path} needs a column image or path and the columns {', '.join(numbers)}, and has {', '.join(cells)[:200]}.")
+        raise DataError(
+            f"{path} needs a column image or path and the columns {', '.join(numbers)}, and has "
+            f"{', '.join(cells)[:200]}."
+        )
     named = next((c for c in ("category", "label", "class") if c in cells), None)
     values = [_text(v) for v in cells[named]] if named else [""] * len(cells[at])
     order = tuple(classes) or in_order(set(values) - {""})
@@ -174,7 +196,10 @@ def read_boxes(
     rows: dict[str, list[int]] = {name: [] for name in items}
     for i, name in enumerate(cells[at]):
         if name not in rows or values[i] not in position:
-            raise DataError(f"Row {i + 1} of {path} names {name!r}, {values[i]!r}, which is no item or no class of these: leave it out.")
+            raise DataError(
+                f"Row {i + 1} of {path} names {name!r}, {values[i]!r}, which is no item or no class of these: leave "
+                f"it out."
+            )
         rows[name].append(i)
     crowd = [_text(v) in ("1", "True", "true") for v in cells.get("iscrowd", [0] * len(values))]
 

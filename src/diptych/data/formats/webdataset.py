@@ -12,7 +12,17 @@ from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.classnames import read_names
 from diptych.data.formats.encoded import EncodedImages
-from diptych.data.formats.tars import DAMAGE, ENDINGS, MAX_MEMBER, damage, headers, open_tars, opened, refusal, split_name
+from diptych.data.formats.tars import (
+    DAMAGE,
+    ENDINGS,
+    MAX_MEMBER,
+    damage,
+    headers,
+    open_tars,
+    opened,
+    refusal,
+    split_name,
+)
 from diptych.data.images import SUFFIXES
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
 from diptych.data.textfiles import read_text
@@ -59,16 +69,16 @@ def is_tar_folder(root: Path) -> bool:
 def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     """Read CLIP_benchmark's layout.
 
-    ``root/{train,test}/nshards.txt`` holds the number of shards, 0.tar, 1.tar, ... beside it hold the items: a picture and .cls (class
-    position), or .txt (one caption a line). ``root/classnames.txt`` names the classes. Templates, if any, are in
-    ``root/zeroshot_classification_templates.txt``: give that file to ``read_templates``.
+    ``root/{train,test}/nshards.txt`` holds the number of shards, 0.tar, 1.tar, ... beside it hold the items: a picture
+    and .cls (class position), or .txt (one caption a line). ``root/classnames.txt`` names the classes. Templates, if
+    any, are in ``root/zeroshot_classification_templates.txt``: give that file to ``read_templates``.
 
     Args:
         root: folder with the split folders.
 
     Returns:
-        Splits with a "label" column, or with a "captions" column where ``root/dataset_type.txt`` says "retrieval". Without
-        classnames.txt the classes are "0", "1", ...
+        Splits with a "label" column, or with a "captions" column where ``root/dataset_type.txt`` says "retrieval".
+        Without classnames.txt the classes are "0", "1", ...
 
     Raises:
         UsageError: no split folder with an nshards.txt.
@@ -76,24 +86,33 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     """
     base = Path(root)
     if not is_tar_folder(base):
-        raise UsageError(f"{base} has no train or test folder with an nshards.txt: give a CLIP_benchmark folder, or open_tars a range.")
+        raise UsageError(
+            f"{base} has no train or test folder with an nshards.txt: give a CLIP_benchmark folder, or open_tars a "
+            f"range."
+        )
     kind = base / "dataset_type.txt"
     retrieval = kind.is_file() and read_text(kind, "the data set's type").strip().lower() == "retrieval"
     ending = "txt" if retrieval else "cls"
     found = {
-        SPLIT_NAMES[f.name]: _index(f, ending) for f in sorted(base.iterdir()) if f.name in SPLIT_NAMES and (f / "nshards.txt").is_file()
+        SPLIT_NAMES[f.name]: _index(f, ending)
+        for f in sorted(base.iterdir())
+        if f.name in SPLIT_NAMES and (f / "nshards.txt").is_file()
     }
     splits: dict[str, Table[object]] = {}
     classes: tuple[str, ...] = ()
     if retrieval:
-        columns = {s: Column("captions", tuple(tuple(t.splitlines()) for t in texts)) for s, (_, texts) in found.items()}
+        columns = {
+            s: Column("captions", tuple(tuple(t.splitlines()) for t in texts)) for s, (_, texts) in found.items()
+        }
     else:
         labels = {s: _labels(images, texts) for s, (images, texts) in found.items()}
         count = 1 + max((int(v.max()) for v in labels.values() if v.size), default=-1)
         names = base / "classnames.txt"
         classes = read_names(names) if names.is_file() else tuple(map(str, range(count)))
         if count > len(classes):
-            raise DataError(f"{base} holds label {count - 1}, and classnames.txt has {len(classes)} names: name every class.")
+            raise DataError(
+                f"{base} holds label {count - 1}, and classnames.txt has {len(classes)} names: name every class."
+            )
         columns = {s: Column("label", v) for s, v in labels.items()}
     for split in SPLITS:
         if split in found:
@@ -131,7 +150,9 @@ def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
 def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     for i, text in enumerate(texts):
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise DataError(f"{images.name(i)} has the label {text[:40]!r} in its .cls: write the position of its class, from 0.")
+            raise DataError(
+                f"{images.name(i)} has the label {text[:40]!r} in its .cls: write the position of its class, from 0."
+            )
     return np.array([int(t) for t in texts], dtype=np.int64)
 
 
@@ -148,7 +169,10 @@ def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
             raise DataError(f"{folder} should hold {count} shards, and {number}.tar is missing: fetch it again.")
         for common, (place, text) in _items(shard, ending).items():
             if place is None or text is None:
-                raise DataError(f"{shard}!{common} has no {'picture' if place is None else '.' + ending}: write both for every item.")
+                raise DataError(
+                    f"{shard}!{common} has no {'picture' if place is None else '.' + ending}: write both for every "
+                    f"item."
+                )
             places.append(place)
             texts.append(text)
     return TarImages(tuple(places)), texts
@@ -159,7 +183,9 @@ def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, in
     try:
         with opened(shard) as tar:
             if tar.compressed:
-                raise DataError(f"{shard} is compressed, so its items cannot be found one by one: unpack the .gz, or use open_tars.")
+                raise DataError(
+                    f"{shard} is compressed, so its items cannot be found one by one: unpack the .gz, or use open_tars."
+                )
             for info in headers(tar):
                 common, end = split_name(info.name)
                 if f".{end}" not in SUFFIXES and end != ending:

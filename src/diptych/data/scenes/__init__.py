@@ -1,1 +1,3 @@
-"""Composed pictures with full ground truth: sprites, composition, captions, clips of moving objects. Torch-free, seeded, streaming."""
+"""Composed pictures with full ground truth: sprites, composition, captions, clips of moving objects. Torch-free,
+seeded, streaming.
+"""

@@ -54,7 +54,12 @@ def plural(noun: str) -> str:
 
 def phrase(thing: Described, *, with_size: bool = False) -> str:
     """Return "large red striped square": the attributes in a fixed order, the noun last."""
-    words = [thing.size if with_size else None, thing.colour, thing.texture if thing.texture != "plain" else None, thing.noun]
+    words = [
+        thing.size if with_size else None,
+        thing.colour,
+        thing.texture if thing.texture != "plain" else None,
+        thing.noun,
+    ]
     return " ".join(w for w in words if w)
 
 

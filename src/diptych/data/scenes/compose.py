@@ -83,7 +83,9 @@ class SceneRecipe:
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Return the (colour, shape) pairs that may occur."""
-        return tuple(p for p in self.bank.combinations() if p not in self.held_out and (not self.only or p in self.only))
+        return tuple(
+            p for p in self.bank.combinations() if p not in self.held_out and (not self.only or p in self.only)
+        )
 
 
 def hold_out(bank: SpriteBank, share: float, seed: int) -> frozenset[tuple[str, str]]:
@@ -95,7 +97,11 @@ def hold_out(bank: SpriteBank, share: float, seed: int) -> frozenset[tuple[str, 
     for i in order:
         pair = pairs[i]
         rest = [p for p in kept if p != pair]
-        if len(held) < round(share * len(pairs)) and any(c == pair[0] for c, _ in rest) and any(s == pair[1] for _, s in rest):
+        if (
+            len(held) < round(share * len(pairs))
+            and any(c == pair[0] for c, _ in rest)
+            and any(s == pair[1] for _, s in rest)
+        ):
             held.add(pair)
             kept = rest
     return frozenset(held)
@@ -157,7 +163,9 @@ def render(
     g: np.random.Generator,
     backdrop: NDArray[np.uint8] | None = None,
 ) -> Scene:
-    """Paint given objects on a given kind of background, or over the (S, S, 3) pixels of a photo, and write the captions."""
+    """Paint given objects on a given kind of background, or over the (S, S, 3) pixels of a photo, and write the
+    captions.
+    """
     canvas = canvas_of(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
     masks = np.zeros((len(things), recipe.size, recipe.size), bool)
     for i, thing in enumerate(things):
@@ -218,7 +226,12 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
         x = 0.5 + 0.6 * dx * t if dx else thing.centre[0]
         y = 0.5 + 0.6 * dy * t if dy else thing.centre[1]
         scenes.append(
-            render(recipe, (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),), background, g)
+            render(
+                recipe,
+                (replace(thing, centre=(float(x), float(y)), side=float(thing.side * (1 + grow * t))),),
+                background,
+                g,
+            )
         )
     return scenes, f"{scenes[0].captions['short']} {verb}"
 
@@ -251,7 +264,9 @@ class Scenes:
     def _told(self) -> str:
         """The recipe in words that are the same in every process: its sets in order, its pictures by their pixels too."""
         plain = repr(replace(self.recipe, held_out=frozenset(), only=frozenset()))
-        pixels = [hashlib.sha256(f"{p.rgba.shape}".encode() + p.rgba.tobytes()).hexdigest() for p in self.recipe.bank.pictures]
+        pixels = [
+            hashlib.sha256(f"{p.rgba.shape}".encode() + p.rgba.tobytes()).hexdigest() for p in self.recipe.bank.pictures
+        ]
         rest = (sorted(self.recipe.held_out), sorted(self.recipe.only), pixels)
         return f"{plain}{rest}" if any(rest) else plain
 

@@ -1,4 +1,5 @@
-"""Photos composed into label maps that are exact: tiles of labelled photos (Mosaic-seg), and cut-outs pasted on others (Paste-seg).
+"""Photos composed into label maps that are exact: tiles of labelled photos (Mosaic-seg), and cut-outs pasted on others
+(Paste-seg).
 
 The pixels are photographed, what stands where is drawn. A picture is fixed by (photos, recipe, seed, number) alone.
 """
@@ -53,7 +54,8 @@ class Mosaics:
             raise UsageError(f"The grids {self.grids} must divide the side of {self.side} pixels: change one of them.")
         if len(self.photos) < max(self.grids) ** 2 or max(self.labels.tolist(), default=IGNORE) >= IGNORE:
             raise DataError(
-                f"A mosaic takes {max(self.grids) ** 2} photos of at most {IGNORE} classes, and there are {len(self.photos)}: give others."
+                f"A mosaic takes {max(self.grids) ** 2} photos of at most {IGNORE} classes, and there are "
+                f"{len(self.photos)}: give others."
             )
 
     def __len__(self) -> int:
@@ -69,7 +71,9 @@ class Mosaics:
         tiles, canvas = self.tiles(index), Image.new("RGB", (self.side, self.side))
         size = self.side // len(tiles)
         for (row, column), n in np.ndenumerate(tiles):
-            canvas.paste(_square(self.photos[int(n)]).resize((size, size), Image.Resampling.BICUBIC), (column * size, row * size))
+            canvas.paste(
+                _square(self.photos[int(n)]).resize((size, size), Image.Resampling.BICUBIC), (column * size, row * size)
+            )
         return canvas
 
     def mask(self, index: int) -> NDArray[np.uint8]:
@@ -107,8 +111,9 @@ class CutOut:
 class Pasted:
     """Cut-outs of photos, pasted on squares of other photos where no class is.
 
-    A cut-out is what a photo shows of one class, if that is a twentieth of the photo and half of the box round it. A square is the largest
-    of a photo without any pixel of a class, if its side is a third of the photo's shorter side; it is as clean as the masks are.
+    A cut-out is what a photo shows of one class, if that is a twentieth of the photo and half of the box round it. A
+    square is the largest of a photo without any pixel of a class, if its side is a third of the photo's shorter side;
+    it is as clean as the masks are.
 
     Args:
         photos: to draw from.
@@ -120,7 +125,8 @@ class Pasted:
         sizes: least and greatest longer side of a cut-out, as a share of the picture's side.
 
     Raises:
-        DataError: no photo has a cut-out, or none has a square; or a mask has another size than its photo (when it is read).
+        DataError: no photo has a cut-out, or none has a square; or a mask has another size than its photo (when it is
+            read).
     """
 
     photos: Samples[Any]
@@ -147,7 +153,8 @@ class Pasted:
                 squares.append((n, left, top, size))
         if not cuts or not squares:
             raise DataError(
-                f"{len(self.photos)} photos give {len(cuts)} cut-outs and {len(squares)} empty squares: pasting needs both, give others."
+                f"{len(self.photos)} photos give {len(cuts)} cut-outs and {len(squares)} empty squares: pasting needs "
+                f"both, give others."
             )
         return tuple(cuts), tuple(squares)
 
@@ -160,7 +167,9 @@ class Pasted:
         return self.count
 
     def placed(self, index: int) -> tuple[tuple[int, int, int, int], list[tuple[CutOut, int, int, int, int]]]:
-        """Return the square below, and each cut-out with left, top, width, height, in painting order. Classes are equally likely."""
+        """Return the square below, and each cut-out with left, top, width, height, in painting order. Classes are
+        equally likely.
+        """
         rng = _generator(self.seed, range(self.count)[index])
         cuts, squares = self.found
         below = squares[int(rng.integers(len(squares)))]
@@ -178,7 +187,12 @@ class Pasted:
     def both(self, index: int) -> Placed:
         """Return a picture and its (S, S) uint8 mask."""
         (n, left, top, size), things = self.placed(index)
-        canvas = self.photos[n].convert("RGB").crop((left, top, left + size, top + size)).resize((self.side,) * 2, Image.Resampling.BICUBIC)
+        canvas = (
+            self.photos[n]
+            .convert("RGB")
+            .crop((left, top, left + size, top + size))
+            .resize((self.side,) * 2, Image.Resampling.BICUBIC)
+        )
         labels = np.zeros((self.side, self.side), dtype=np.uint8)
         for cut, x, y, w, h in things:
             photo, mask = self.photos[cut.photo].convert("RGB"), np.asarray(self.masks[cut.photo])
@@ -187,7 +201,11 @@ class Pasted:
                     f"The mask of {self.photos.name(cut.photo)} has {mask.shape} pixels and the photo"
                     f" {(photo.height, photo.width)}: give one of its size."
                 )
-            shown = Image.fromarray((mask == cut.label).astype(np.uint8) * 255).crop(cut.box).resize((w, h), Image.Resampling.NEAREST)
+            shown = (
+                Image.fromarray((mask == cut.label).astype(np.uint8) * 255)
+                .crop(cut.box)
+                .resize((w, h), Image.Resampling.NEAREST)
+            )
             canvas.paste(photo.crop(cut.box).resize((w, h), Image.Resampling.BICUBIC), (x, y), shown)
             labels[y : y + h, x : x + w][np.asarray(shown) > 0] = 1 + self.present.index(cut.label)
         return canvas, labels
@@ -217,7 +235,8 @@ def mosaic_data(name: str, table: Table[Any], classes: tuple[str, ...], count: i
 
 
 def pasted_data(name: str, table: Table[Any], classes: tuple[str, ...], count: int, seed: int = 0) -> LabelledData:
-    """Return pasted cut-outs as a test split with masks; class 0 is "background", the others are those that have a cut-out.
+    """Return pasted cut-outs as a test split with masks; class 0 is "background", the others are those that have a
+    cut-out.
 
     What is "background" in the photos is nothing to cut out, but a place to paste on.
 
@@ -226,15 +245,21 @@ def pasted_data(name: str, table: Table[Any], classes: tuple[str, ...], count: i
     """
     column = table.columns.get("mask")
     if column is None:
-        raise DataError(f"The photos of {name} have no masks, along which things are cut out: give photos with label maps.")
+        raise DataError(
+            f"The photos of {name} have no masks, along which things are cut out: give photos with label maps."
+        )
     free = classes.index(BACKGROUND) if BACKGROUND in classes else IGNORE
     masks = Masks(tuple(range(len(table))), partial(_freed, column.values, free))
     made = Pasted(table.items, masks, count, seed)
-    return LabelledData(name, (BACKGROUND, *(classes[k] for k in made.present)), {"test": Table(made, {"mask": _masks(made)})})
+    return LabelledData(
+        name, (BACKGROUND, *(classes[k] for k in made.present)), {"test": Table(made, {"mask": _masks(made)})}
+    )
 
 
 def largest_square(free: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Return (left, top, side) of the largest square of True pixels, topmost, then leftmost of equals; side 0 where there is none."""
+    """Return (left, top, side) of the largest square of True pixels, topmost, then leftmost of equals; side 0 where
+    there is none.
+    """
     height, width = free.shape
     sums = np.zeros((height + 1, width + 1), dtype=np.int64)
     sums[1:, 1:] = (~free).cumsum(0).cumsum(1)

@@ -17,7 +17,14 @@ from diptych.data.scenes.paint import SceneObject
 from diptych.data.scenes.sprites import Picture, SpriteBank
 
 MOTIONS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
-    {"right": (1, 0, 0), "left": (-1, 0, 0), "down": (0, 1, 0), "up": (0, -1, 0), "grows": (0, 0, 1), "shrinks": (0, 0, -1)}
+    {
+        "right": (1, 0, 0),
+        "left": (-1, 0, 0),
+        "down": (0, 1, 0),
+        "up": (0, -1, 0),
+        "grows": (0, 0, 1),
+        "shrinks": (0, 0, -1),
+    }
 )
 """Name -> direction in x and y, and growth."""
 BACKWARDS: Mapping[str, str] = MappingProxyType(
@@ -49,7 +56,8 @@ class Moving:
 
 @dataclass(frozen=True)
 class MovingClips:
-    """Composed clips: an item is a tuple of ``frames`` pictures; the thing crosses 0.8 of the frame, or changes its side by a factor of 2.
+    """Composed clips: an item is a tuple of ``frames`` pictures; the thing crosses 0.8 of the frame, or changes its
+    side by a factor of 2.
 
     Args:
         sprites: cut-outs, squares.
@@ -101,7 +109,9 @@ class MovingClips:
         return f"clip {index}: {self.sprites[p.sprite].name} {p.motion}{' (backwards)' if p.backwards else ''}"
 
 
-def drawn_plan(sprites: Sequence[int], backdrops: Sequence[int], each: int, rng: np.random.Generator) -> tuple[Moving, ...]:
+def drawn_plan(
+    sprites: Sequence[int], backdrops: Sequence[int], each: int, rng: np.random.Generator
+) -> tuple[Moving, ...]:
     """Return ``each`` clips of every cut-out in turn: photo, motion, size and lane drawn evenly.
 
     Args:

@@ -1,4 +1,6 @@
-"""Paint on a canvas: a background, then one object after another, a shape in its colour and texture or a picture that was cut out."""
+"""Paint on a canvas: a background, then one object after another, a shape in its colour and texture or a picture that
+was cut out.
+"""
 
 from __future__ import annotations
 
@@ -51,15 +53,21 @@ def canvas_of(kind: Background, size: int, g: np.random.Generator) -> NDArray[np
     if kind == "gradient":
         ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None, None]
         ramp = ramp if g.random() < 0.5 else ramp.transpose(1, 0, 2)
-        return np.broadcast_to(first * (1 - ramp) + g.uniform(low, high, 3).astype(np.float32) * ramp, (size, size, 3)).copy()
+        return np.broadcast_to(
+            first * (1 - ramp) + g.uniform(low, high, 3).astype(np.float32) * ramp, (size, size, 3)
+        ).copy()
     canvas = np.broadcast_to(first, (size, size, 3)).astype(np.float32)
     if kind == "noise":
-        coarse = Image.fromarray(g.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        coarse = Image.fromarray(g.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
         canvas = 0.65 * canvas + 0.35 * np.asarray(coarse, np.float32)
     return canvas
 
 
-def paint(canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float) -> NDArray[np.bool_]:
+def paint(
+    canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float
+) -> NDArray[np.bool_]:
     """Paint one object over the canvas in place; return its (S, S) mask.
 
     Args:

@@ -67,7 +67,20 @@ _POLYGONS: Mapping[str, list[tuple[float, float]]] = {
     ],
     "arrow": [(0.02, 0.36), (0.52, 0.36), (0.52, 0.1), (0.98, 0.5), (0.52, 0.9), (0.52, 0.64), (0.02, 0.64)],
 }
-SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "diamond", "pentagon", "hexagon", "crescent", "ring", "arrow")
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "heart",
+    "cross",
+    "diamond",
+    "pentagon",
+    "hexagon",
+    "crescent",
+    "ring",
+    "arrow",
+)
 
 
 @cache
@@ -188,7 +201,11 @@ def read_emoji(path: Path, style: str = "google", groups: frozenset[str] | None 
             continue
         with Image.open(io.BytesIO(row[f"png_{style}"])) as image:
             rgba = np.asarray(image.convert("RGBA"))
-        pictures.append(Picture(row["name_en"].lower(), rgba, {code: row[f"name_{code}"] for code in languages if row[f"name_{code}"]}))
+        pictures.append(
+            Picture(
+                row["name_en"].lower(), rgba, {code: row[f"name_{code}"] for code in languages if row[f"name_{code}"]}
+            )
+        )
     return tuple(pictures)
 
 

@@ -26,13 +26,14 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed
-from diptych.features.word_spans import PUNCTUATION, token_spans, words
+from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
 
 Choice = Literal["most-negative", "threshold"]
 
 
 def attributions(tower: Tower, x: Inputs, image: Tensor, layers: int = 3) -> tuple[Tensor, Tensor]:
-    """Return the cosines (B,) of texts and images, and the attributions (B, T) of the tokens, signed, in units of the cosine.
+    """Return the cosines (B,) of texts and images, and the attributions (B, T) of the tokens, signed, in units of the
+    cosine.
 
     Args:
         tower: of texts.
@@ -50,7 +51,8 @@ def attributions(tower: Tower, x: Inputs, image: Tensor, layers: int = 3) -> tup
     maps = torch.stack([(g * a.detach()).mean(1) for g, a in zip(grads, record.values(), strict=True)]).mean(0)
     if s.pool is None:
         raise MissingHook(
-            "This text tower pools by attention, so no row of its attention says what is read: use a CLIP text tower or lite."
+            "This text tower pools by attention, so no row of its attention says what is read: use a CLIP text tower "
+            "or lite."
         )
     return cosine.detach(), torch.einsum("bt,btu->bu", s.pool.to(maps), maps)
 
@@ -61,7 +63,8 @@ def _rooted(s: State) -> State:
 
 
 def f_clipscore(neg: Tensor, cosine: Tensor) -> Tensor:
-    """Return F-CLIPScore, neg (1 - max(c, 0)): 0 is best where neg cannot be positive, more negative is worse. Any size.
+    """Return F-CLIPScore, neg (1 - max(c, 0)): 0 is best where neg cannot be positive, more negative is worse. Any
+    size.
 
     Source: the authors' code, which writes it with CLIPScore = 2.5 max(c, 0).
     """
@@ -71,8 +74,8 @@ def f_clipscore(neg: Tensor, cosine: Tensor) -> Tensor:
 def chosen(scores: Sequence[float], texts: Sequence[str], choice: Choice, threshold: float) -> list[int]:
     """Return the positions of the words that are held for wrong.
 
-    "most-negative": the word with the smallest score, always one, even if that is positive. "threshold": all below ``threshold`` but
-    punctuation.
+    "most-negative": the word with the smallest score, always one, even if that is positive. "threshold": all below
+    ``threshold`` but punctuation.
     """
     if choice == "most-negative":
         return [min(range(len(scores)), key=scores.__getitem__)] if len(scores) else []
@@ -84,7 +87,8 @@ class CLIP4DM(PairScorer):
     """Attribute the cosine of image and caption to the words of the caption.
 
     Args:
-        choice: "threshold": every word below ``threshold`` is wrong, perhaps none; "most-negative": the lowest one is, always.
+        choice: "threshold": every word below ``threshold`` is wrong, perhaps none; "most-negative": the lowest one is,
+            always.
         threshold: eps, in units of the cosine (-5e-5: of CLIP ViT-B/32's cosines; choose another for another backbone).
         layers: k, last text blocks (3).
         template: stands before the caption ("A photo depicts "); its words are not judged.
@@ -113,8 +117,10 @@ class CLIP4DM(PairScorer):
         trains="nothing",
         reference=Reference("https://github.com/naver-ai/clip4dm", "", "Apache-2.0"),
         differs=(
-            "The row of R that is read is weighted by the tower's pooling, so towers that pool by the mean (MiniLM) serve too.",
-            "Words are found among the tokens as they stand in the sentence; the authors tokenise every word alone, which can shift all"
+            "The row of R that is read is weighted by the tower's pooling, so towers that pool by the mean (MiniLM) "
+            "serve too.",
+            "Words are found among the tokens as they stand in the sentence; the authors tokenise every word alone, "
+            "which can shift all"
             " later words.",
             "A caption that is too long is an error; the authors cut it without a word.",
             "fp32 throughout: attributions of 1e-5 come near the smallest numbers of the authors' fp16.",
@@ -132,7 +138,8 @@ class CLIP4DM(PairScorer):
     def __post_init__(self) -> None:
         if self.choice not in ("most-negative", "threshold") or self.layers < 1:
             raise UsageError(
-                f"CLIP4DM takes a choice of threshold or most-negative and layers >= 1, not {self.choice!r} and {self.layers}."
+                f"CLIP4DM takes a choice of threshold or most-negative and layers >= 1, not {self.choice!r} and "
+                f"{self.layers}."
             )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCLIP4DM:
@@ -166,7 +173,8 @@ class FittedCLIP4DM(FittedPairScorer):
     template: str
 
     def score(self, pairs: Table[Any], run: Run) -> PairScores:
-        """Return F-CLIPScore (N,), the words with their attributions, and the columns "cosine", "clipscore" (2.5 max(c, 0)) and "neg".
+        """Return F-CLIPScore (N,), the words with their attributions, and the columns "cosine", "clipscore" (2.5 max(c,
+        0)) and "neg".
 
         Raises:
             UnreadableItem: an image cannot be read.
@@ -194,12 +202,14 @@ class FittedCLIP4DM(FittedPairScorer):
         places = words(text)
         shift = len(self.template)
         before = words(self.template)
-        spans = token_spans(self.backbone.text, self.template + text, [*before, *((a + shift, b + shift) for a, b in places)])[
-            len(before) :
-        ]
+        spans = token_spans(
+            self.backbone.text, self.template + text, [*before, *((a + shift, b + shift) for a, b in places)]
+        )[len(before) :]
         scores = [float(r[a:b].mean()) if b > a else 0.0 for a, b in spans]
         wrong = chosen(scores, [text[a:b] for a, b in places], self.choice, self.threshold)
-        return tuple(Part(text[a:b], a, b, w, i in wrong) for i, ((a, b), w) in enumerate(zip(places, scores, strict=True)))
+        return tuple(
+            Part(text[a:b], a, b, w, i in wrong) for i, ((a, b), w) in enumerate(zip(places, scores, strict=True))
+        )
 
 
 def captions(pairs: Table[Any]) -> list[str]:

@@ -4,8 +4,8 @@ acc(y, a)  = share of items of class y and group a that the reference model gets
 common(y)  = argmax_a acc(y, a),  counter(y) = argmin_a acc(y, a);   y is kept where acc(common) - acc(counter) > gap
 drop       = mean over kept y of [ acc_subject(y, common(y)) - acc_subject(y, counter(y)) ], on the measured items
 
-Selecting and measuring on the same items makes a drop out of noise alone, so each half selects for the other, and the whole is repeated
-with the groups drawn at random among the items of a class: that drop must be 0.
+Selecting and measuring on the same items makes a drop out of noise alone, so each half selects for the other, and the
+whole is repeated with the groups drawn at random among the items of a class: that drop must be 0.
 """
 
 from __future__ import annotations
@@ -73,9 +73,17 @@ def halves(labels: Ints, groups: Ints, rng: np.random.Generator) -> Bools:
 
 
 def select(
-    hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], selecting: Bools, measured: Bools, gap: float, least: int
+    hits: Bools,
+    labels: Ints,
+    groups: Ints,
+    shape: tuple[int, int],
+    selecting: Bools,
+    measured: Bools,
+    gap: float,
+    least: int,
 ) -> tuple[Pair, ...]:
-    """Choose the two groups of each class on some of the items, and return them with the items that they are measured on.
+    """Choose the two groups of each class on some of the items, and return them with the items that they are measured
+    on.
 
     Args:
         hits: (N,) of the reference model.
@@ -105,13 +113,16 @@ def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: Floats | None = Non
     Args:
         hits: (N,) of a subject.
         pairs: at least one.
-        weights: (R, N) how often each item counts in each of R resamples; None: once, and numbers are returned instead of (R,) arrays.
+        weights: (R, N) how often each item counts in each of R resamples; None: once, and numbers are returned instead
+            of (R,) arrays.
     """
     w, h = np.ones((1, len(hits))) if weights is None else weights, hits.astype(np.float64)
 
     def mean(items: Ints) -> Floats:
         total = w[:, items].sum(1)
-        means: Floats = np.where(total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean())  # an empty cell: as it is
+        means: Floats = np.where(
+            total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean()
+        )  # an empty cell: as it is
         return means
 
     def balanced(sides: list[Ints]) -> Floats:
@@ -141,7 +152,9 @@ def relabelled(labels: Ints, groups: Ints, rng: np.random.Generator) -> Ints:
 
 
 def predictions(kit: Kit, classes: ClassNames, items: Samples[Any], run: Run) -> Ints:
-    """Return (N,) top-1 classes: of the kit's part "classifier" where it holds a fitted one, else zero-shot of its backbone."""
+    """Return (N,) top-1 classes: of the kit's part "classifier" where it holds a fitted one, else zero-shot of its
+    backbone.
+    """
     if "classifier" in kit.parts:
         fitted = kit.need(FittedClassifier, "classifier")
         return fitted.scores(items, run).predicted().numpy()
@@ -152,13 +165,15 @@ def predictions(kit: Kit, classes: ClassNames, items: Samples[Any], run: Run) ->
 
 @dataclass(frozen=True)
 class CounterAnimal(Auditor):
-    """Find the two groups between which a reference model differs most, class by class, and measure every model between them.
+    """Find the two groups between which a reference model differs most, class by class, and measure every model between
+    them.
 
     Args:
-        reference: name of the subject that selects; "": the first. Its own numbers are optimistic where ``selection`` is "all".
+        reference: name of the subject that selects; "": the first. Its own numbers are optimistic where ``selection``
+            is "all".
         gap: accuracies of the two groups must differ by more than this, a fraction in [0, 1) (0.05).
-        selection: "half": each half of the items selects for the other half, and both results are averaged; "all": as in the paper,
-            select and measure on the same items.
+        selection: "half": each half of the items selects for the other half, and both results are averaged; "all": as
+            in the paper, select and measure on the same items.
         least: items that a class must have in a group, in each half (5).
 
     Raises:
@@ -184,15 +199,40 @@ class CounterAnimal(Auditor):
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         headlines=(
-            Headline("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 LAION-400M", "drop", 30.18, "common 67.13, counter 36.95", "paper"),
-            Headline("CounterAnimal, 1 vs 1000", "CLIP ViT-B/32 OpenAI", "drop", 23.51, "common 69.13, counter 45.62", "paper"),
-            Headline("CounterAnimal, 1 vs 1000", "CLIP ViT-L/14 DataComp-1B", "drop", 9.39, "common 89.29, counter 79.90", "paper"),
-            Headline("CounterAnimal, 1 vs 1000", "ImageNet-1K ViT-B/16", "drop", 9.99, "common 84.97, counter 74.98", "paper"),
+            Headline(
+                "CounterAnimal, 1 vs 1000",
+                "CLIP ViT-B/32 LAION-400M",
+                "drop",
+                30.18,
+                "common 67.13, counter 36.95",
+                "paper",
+            ),
+            Headline(
+                "CounterAnimal, 1 vs 1000",
+                "CLIP ViT-B/32 OpenAI",
+                "drop",
+                23.51,
+                "common 69.13, counter 45.62",
+                "paper",
+            ),
+            Headline(
+                "CounterAnimal, 1 vs 1000",
+                "CLIP ViT-L/14 DataComp-1B",
+                "drop",
+                9.39,
+                "common 89.29, counter 79.90",
+                "paper",
+            ),
+            Headline(
+                "CounterAnimal, 1 vs 1000", "ImageNet-1K ViT-B/16", "drop", 9.99, "common 84.97, counter 74.98", "paper"
+            ),
         ),
         reference=Reference("https://github.com/counteranimal/counteranimal.github.io", "", "none found"),
         differs=(
-            "The paper selects and measures on the same photos; here each half selects for the other, so chance alone gives no drop.",
-            "Any class and any group column, over the label space of the data at hand; the paper has 45 animals and 1,000 names.",
+            "The paper selects and measures on the same photos; here each half selects for the other, so chance alone "
+            "gives no drop.",
+            "Any class and any group column, over the label space of the data at hand; the paper has 45 animals and "
+            "1,000 names.",
             "A class needs a stated number of items in each group; the paper cleans its photos by hand.",
         ),
         proof=ProofPlan(
@@ -210,14 +250,15 @@ class CounterAnimal(Auditor):
         """Measure every subject between the groups that the reference selects.
 
         Args:
-            subjects: name -> kit with a backbone, or with a fitted classifier of the same classes as the part "classifier".
+            subjects: name -> kit with a backbone, or with a fitted classifier of the same classes as the part
+                "classifier".
             classes: K names.
             table: N items with a "label" column, and a "group" column.
             run: device, cache, and the seed of halves and controls.
 
         Returns:
-            For each subject "drop" with its interval, the same for random groups ("drop, random groups"), "common" and "counter", the
-            accuracies per item, and one "drop" a class.
+            For each subject "drop" with its interval, the same for random groups ("drop, random groups"), "common" and
+            "counter", the accuracies per item, and one "drop" a class.
 
         Raises:
             UsageError: there is no subject, or none of the reference's name.
@@ -228,12 +269,16 @@ class CounterAnimal(Auditor):
         shape = (len(classes), len(names))
         reference = self.reference or next(iter(subjects), "")
         if reference not in subjects:
-            raise UsageError(f"The reference {reference!r} is none of the subjects ({', '.join(subjects) or 'there are none'}): name one.")
+            raise UsageError(
+                f"The reference {reference!r} is none of the subjects ({', '.join(subjects) or 'there are none'}): "
+                f"name one."
+            )
         hits = {name: predictions(kit, classes, table.items, run) == labels for name, kit in subjects.items()}
         pairs = self.pairs(hits[reference], labels, groups, shape, run, "halves")
         if not pairs:
             raise DataError(
-                f"No class has two groups of {self.least} items or more between which {reference} differs by over {self.gap:g}:"
+                f"No class has two groups of {self.least} items or more between which {reference} differs by over "
+                f"{self.gap:g}:"
                 " give more items, or a smaller gap."
             )
         shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
@@ -246,19 +291,25 @@ class CounterAnimal(Auditor):
             found.append(_control(name, own, control, dealt))
         return found
 
-    def pairs(self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str) -> list[Pair]:
+    def pairs(
+        self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str
+    ) -> list[Pair]:
         """Return the chosen groups of both directions of one random halving, or of all items."""
         first = halves(labels, groups, np.random.default_rng(run.integer(purpose)))
         every = np.ones(len(labels), dtype=bool)
         sides = [(every, every)] if self.selection == "all" else [(first, ~first), (~first, first)]
-        return [p for side, other in sides for p in select(hits, labels, groups, shape, side, other, self.gap, self.least)]
+        return [
+            p for side, other in sides for p in select(hits, labels, groups, shape, side, other, self.gap, self.least)
+        ]
 
 
 def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
     """Return labels, group positions, and the group names in order; raises DataError where there is no group column."""
     column = table.columns.get("group")
     if column is None or column.kind != "group":
-        raise DataError("This table has no group column: name the column that holds the background, domain or other nuisance.")
+        raise DataError(
+            "This table has no group column: name the column that holds the background, domain or other nuisance."
+        )
     names, groups = np.unique(np.asarray(column.values, dtype=np.str_), return_inverse=True)
     if len(names) < 2:
         raise DataError(f"All items are of one group ({', '.join(names)}): an audit compares at least two.")
@@ -266,16 +317,29 @@ def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
 
 
 def _findings(
-    name: str, hits: Bools, pairs: Sequence[Pair], weights: Floats, classes: ClassNames, names: Sequence[str], details: Mapping[str, Any]
+    name: str,
+    hits: Bools,
+    pairs: Sequence[Pair],
+    weights: Floats,
+    classes: ClassNames,
+    names: Sequence[str],
+    details: Mapping[str, Any],
 ) -> list[Finding]:
     (common, counter), drawn = drop(hits, pairs), drop(hits, pairs, weights)
     kept = sorted({p.label for p in pairs})
     sides = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
     found = [
-        Finding(name, "drop", common - counter, _between(drawn[0] - drawn[1]), details={**details, "classes": len(kept)}),
+        Finding(
+            name, "drop", common - counter, _between(drawn[0] - drawn[1]), details={**details, "classes": len(kept)}
+        ),
         Finding(name, "common", common, _between(drawn[0])),
         Finding(name, "counter", counter, _between(drawn[1])),
-        Finding(name, "drop per item", float(hits[sides[0]].mean() - hits[sides[1]].mean()), details={"items": sum(map(len, sides))}),
+        Finding(
+            name,
+            "drop per item",
+            float(hits[sides[0]].mean() - hits[sides[1]].mean()),
+            details={"items": sum(map(len, sides))},
+        ),
     ]
     for y in kept:
         own = [p for p in pairs if p.label == y]

@@ -26,14 +26,14 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.captions import sentences
-from diptych.features.beams import beam
-from diptych.features.decode import Prefix
 from diptych.features.embed import embed
-from diptych.features.image_regions import Weighting, regions, tokens_and_attention
-from diptych.features.prefix import PrefixAligner
-from diptych.features.small_lm import SmallLM
 from diptych.features.vectors import Vectors
-from diptych.features.vocabulary import BEGIN, END, PAD, Vocabulary, split
+from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attention
+from diptych.nn.text.beams import beam
+from diptych.nn.text.decode import Prefix
+from diptych.nn.text.prefix import PrefixAligner
+from diptych.nn.text.small_lm import SmallLM
+from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary, split
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -59,9 +59,22 @@ class WriterTrainee(Trainee):
     """
 
     def __init__(
-        self, lm: SmallLM, vocabulary: Vocabulary, limit: int, aligner: PrefixAligner | None = None, copies: int = 1, noise: float = 0.0
+        self,
+        lm: SmallLM,
+        vocabulary: Vocabulary,
+        limit: int,
+        aligner: PrefixAligner | None = None,
+        copies: int = 1,
+        noise: float = 0.0,
     ) -> None:
-        self.lm, self.vocabulary, self.limit, self.aligner, self.copies, self.noise = lm, vocabulary, limit, aligner, copies, noise
+        self.lm, self.vocabulary, self.limit, self.aligner, self.copies, self.noise = (
+            lm,
+            vocabulary,
+            limit,
+            aligner,
+            copies,
+            noise,
+        )
 
     def module(self) -> nn.Module:
         """Return what is trained; the frozen language model is none of it."""
@@ -78,7 +91,9 @@ class WriterTrainee(Trainee):
         return {"ids": padded, "c": noisy(row.item.expand(self.copies, -1), self.noise, g)}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for nothing."""
+        """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for
+        nothing.
+        """
         ids = batch["ids"]
         ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding counts for nothing, so the longest sentence is enough
         embeds, real = self.lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
@@ -102,8 +117,8 @@ class MacCap(Captioner):
         width: W of the aligner (512); it divides by 8.
         layers: blocks of the language model, and its width.
         lm_width: C of the language model, a multiple of 4.
-        limit: most words of a caption (25 in training, 16 when writing). Of longer sentences the beginning is learnt, without an end;
-            ``run.tally["cut"]`` counts them.
+        limit: most words of a caption (25 in training, 16 when writing). Of longer sentences the beginning is learnt,
+            without an end; ``run.tally["cut"]`` counts them.
         epochs: passes over the sentences, of the language model and of the aligner (10 each).
         batch: sentences a step (128).
         rate: learning rate of AdamW for the aligner (1e-4).
@@ -146,14 +161,18 @@ class MacCap(Captioner):
         trains="a small language model and a prefix",
         reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),
         differs=(
-            "The language model is a small one of our own, trained on the same sentences and then frozen; the authors take OPT.",
+            "The language model is a small one of our own, trained on the same sentences and then frozen; the authors "
+            "take OPT.",
             "The noise is given as s2 D = 8.2, so that spaces of any width are blurred alike; theirs is 0.016 at 512.",
             "Embeddings wider than the aligner pass a linear map first.",
-            "Without an image tower (lite) the regions are those of the dense map, chosen by likeness instead of attention.",
+            "Without an image tower (lite) the regions are those of the dense map, chosen by likeness instead of "
+            "attention.",
             "The loss does not count padding; the authors' also learns to write it.",
             "Captions are ranked as they stand; the authors cut them at 80 characters first.",
-            "The limit of 25 counts words, the authors' their model's tokens; how many sentences it cuts is counted and said.",
-            "The rate falls along a cosine in every step, after 200 steps of warm-up or a tenth of a shorter training; theirs falls once an"
+            "The limit of 25 counts words, the authors' their model's tokens; how many sentences it cuts is counted "
+            "and said.",
+            "The rate falls along a cosine in every step, after 200 steps of warm-up or a tenth of a shorter "
+            "training; theirs falls once an"
             " epoch, after 200 steps.",
         ),
         proof=ProofPlan(
@@ -171,8 +190,17 @@ class MacCap(Captioner):
 
     def __post_init__(self) -> None:
         counts = (self.copies, self.queries, self.layers, self.limit, self.epochs, self.batch, self.beams, self.tries)
-        if min(counts) < 1 or self.width % 8 or self.lm_width % 4 or (self.noise or 0.0) < 0 or min(self.rate, self.lm_rate) <= 0:
-            raise UsageError(f"MacCap takes counts of at least 1, a width by 8, lm_width by 4, noise >= 0 and rates > 0: change {self}.")
+        if (
+            min(counts) < 1
+            or self.width % 8
+            or self.lm_width % 4
+            or (self.noise or 0.0) < 0
+            or min(self.rate, self.lm_rate) <= 0
+        ):
+            raise UsageError(
+                f"MacCap takes counts of at least 1, a width by 8, lm_width by 4, noise >= 0 and rates > 0: change "
+                f"{self}."
+            )
         if self.weighting not in ("reference", "raw", "renormalise"):
             raise UsageError(f"MacCap weights regions by reference, raw or renormalise, not {self.weighting!r}.")
 
@@ -211,7 +239,12 @@ class MacCap(Captioner):
         with torch.enable_grad():
             train(WriterTrainee(lm, vocabulary, self.limit), data, settings, quiet)
             lm.to(run.device).eval().requires_grad_(False)
-            train(WriterTrainee(lm, vocabulary, self.limit, aligner, self.copies, noise), data, replace(settings, lr=self.rate), quiet)
+            train(
+                WriterTrainee(lm, vocabulary, self.limit, aligner, self.copies, noise),
+                data,
+                replace(settings, lr=self.rate),
+                quiet,
+            )
         return FittedMacCap(backbone, self, noise, vocabulary.words, _weights(lm), _weights(aligner))
 
 
@@ -252,7 +285,9 @@ class FittedMacCap(FittedCaptioner):
     aligner: Mapping[str, Tensor]
 
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
-        """Return at most ``n`` different captions of ``tries``, those most like the image first; see ``FittedCaptioner``."""
+        """Return at most ``n`` different captions of ``tries``, those most like the image first; see
+        ``FittedCaptioner``.
+        """
         lm, aligner = self.models(run)
         out = []
         with run.track("caption", len(images)) as bar, torch.no_grad():
@@ -260,7 +295,11 @@ class FittedMacCap(FittedCaptioner):
                 x = self.backbone.image.inputs([images[i]])
                 pixels = (x if isinstance(x, Tensor) else x["pixels"]).to(run.device)
                 whole, tokens, attention = tokens_and_attention(self.backbone, pixels)
-                v = regions(whole, tokens, attention, self.method.copies, self.method.region, self.method.weighting).float().cpu()
+                v = (
+                    regions(whole, tokens, attention, self.method.copies, self.method.region, self.method.weighting)
+                    .float()
+                    .cpu()
+                )
                 written = self.write(v[0], run, images.key(i), lm, aligner)
                 out.append(self._ranked(whole.float().cpu(), written, n, run))
                 bar.advance()

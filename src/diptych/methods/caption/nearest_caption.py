@@ -39,7 +39,10 @@ class NearestCaption(Captioner):
         claim="A sentence that somebody wrote about a similar image describes this one too.",
         needs=Needs(hooks=("image", "text"), evidence=("texts",)),
         trains="nothing",
-        differs=("The sentence nearest to the image itself, in a joint space; the paper takes a consensus of those of near images.",),
+        differs=(
+            "The sentence nearest to the image itself, in a joint space; the paper takes a consensus of those of near "
+            "images.",
+        ),
         proof=ProofPlan(
             claim="The nearest of other photos' sentences describes a photo better than one of them at random (CIDEr-D).",
             control="With the photos permuted it is no better.",

@@ -1,12 +1,13 @@
-"""M-Adapter of CapS-Adapter: a cache whose keys are support images and their captions, and a vote of classes that look alike.
+"""M-Adapter of CapS-Adapter: a cache whose keys are support images and their captions, and a vote of classes that look
+alike.
 
 F      = normalise(image(x_i)),  C = normalise(text(prefix + caption_i))         (M, D) each; L: (M, K) one-hot labels
 a      = (1 - delta) z F^T + delta z C^T
 q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)                            class distributions of a test and a support image
 logits = s z T^T + b  +  alpha exp(-beta (1 - a)) L  -  gamma psi(KL(q || p_i)) L
 
-psi maps the range of the KL divergences to that of a; both ranges are those of the val images, so no prediction hangs on its batch.
-delta = 0 is TIP-X (SuS-X), and with gamma = 0 Tip-Adapter.
+psi maps the range of the KL divergences to that of a; both ranges are those of the val images, so no prediction hangs
+on its batch. delta = 0 is TIP-X (SuS-X), and with gamma = 0 Tip-Adapter.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.evidence import held_out, shots
-from diptych.features.cache_model import affinity
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.mixing import CELLS, first_best, hits
+from diptych.nn.cache_model import affinity
+from diptych.nn.mixing import CELLS, first_best, hits
 
 ASK = "Describe this photo in one short sentence that names its key elements."
 """What a captioner is asked, our own wording."""
@@ -63,12 +64,18 @@ def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
 
 
 def rescaled(values: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
-    """Return psi: the line that takes the range ``old`` to ``new``, also outside of it; an empty range goes to the low end."""
+    """Return psi: the line that takes the range ``old`` to ``new``, also outside of it; an empty range goes to the low
+    end.
+    """
     return new[0] + (values - old[0]) * ((new[1] - new[0]) / (old[1] - old[0]) if old[1] > old[0] else 0.0)
 
 
-def prompts(names: Sequence[str], labels: Sequence[int], said: Sequence[str], prefix: str, words: int | None) -> tuple[str, ...]:
-    """Return what is encoded for each support image: the prefix with the name of its class, then the caption, cut after ``words``."""
+def prompts(
+    names: Sequence[str], labels: Sequence[int], said: Sequence[str], prefix: str, words: int | None
+) -> tuple[str, ...]:
+    """Return what is encoded for each support image: the prefix with the name of its class, then the caption, cut after
+    ``words``.
+    """
     full = [f"{prefix.replace('{}', names[k])}{text}".split() for k, text in zip(labels, said, strict=True)]
     return tuple(" ".join(text[:words]) for text in full)
 
@@ -77,8 +84,8 @@ def prompts(names: Sequence[str], labels: Sequence[int], said: Sequence[str], pr
 class CapSAdapter(Classifier):
     """Add votes of captioned support images to the zero-shot classifier.
 
-    Captions are the train table's column "captions"; else a part "captioner" (a ``Writer`` that sees) of the kit writes them; else they
-    are a few words about the colours of the picture.
+    Captions are the train table's column "captions"; else a part "captioner" (a ``Writer`` that sees) of the kit writes
+    them; else they are a few words about the colours of the picture.
 
     Args:
         alpha: weight of the vote by similarity, >= 0; None: chosen on val.
@@ -113,16 +120,23 @@ class CapSAdapter(Classifier):
         claim="Support images with captions, both compared with the test image, beat a cache that holds images alone.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
-        headlines=(Headline("mean of 19 data sets", "CLIP, average not specified", "gain in top-1", 2.19, "SuS-X", "abstract"),),
+        headlines=(
+            Headline("mean of 19 data sets", "CLIP, average not specified", "gain in top-1", 2.19, "SuS-X", "abstract"),
+        ),
         reference=Reference("https://github.com/WLuLi/CapS-Adapter", "bb2182a", "none found"),
         differs=(
-            "The divergence compares class distributions, as the text and SuS-X say; the released code compares embedding coordinates.",
-            "The range of the rescaling is that of val, stored; the released code takes that of the block being predicted.",
+            "The divergence compares class distributions, as the text and SuS-X say; the released code compares "
+            "embedding coordinates.",
+            "The range of the rescaling is that of val, stored; the released code takes that of the block being "
+            "predicted.",
             "Every test image has its divergences; the released code leaves zeros for the last N mod 10.",
             "The search tries 6 x 10 x 6 x 10 values over the authors' ranges, where they try 2.2 million.",
-            "Support images are the given shots with their own captions; generating images from captions is left to other tools.",
-            "The class texts are the templates alone; the authors add descriptions of a language model. The scale is the backbone's own.",
-            "A prompt that is longer than the text tower reads is an error; the authors cut it. words, or a backbone that cuts, help.",
+            "Support images are the given shots with their own captions; generating images from captions is left to "
+            "other tools.",
+            "The class texts are the templates alone; the authors add descriptions of a language model. The scale is "
+            "the backbone's own.",
+            "A prompt that is longer than the text tower reads is an error; the authors cut it. words, or a backbone "
+            "that cuts, help.",
         ),
         proof=ProofPlan(
             claim="At 16 shots, captions that name the class and its colours beat the same search without captions (TIP-X), and zero-shot.",
@@ -134,14 +148,21 @@ class CapSAdapter(Classifier):
 
     def __post_init__(self) -> None:
         numbers = (self.alpha or 0, self.beta or 0, self.gamma or 0, self.delta or 0)
-        if min(numbers) < 0 or numbers[3] > 1 or not self.temperature > 0 or (self.words is not None and self.words < 1):
+        if (
+            min(numbers) < 0
+            or numbers[3] > 1
+            or not self.temperature > 0
+            or (self.words is not None and self.words < 1)
+        ):
             raise UsageError(
-                f"M-Adapter takes alpha, beta, gamma >= 0, delta in [0, 1], temperature > 0 and words >= 1: change {self},"
+                f"M-Adapter takes alpha, beta, gamma >= 0, delta in [0, 1], temperature > 0 and words >= 1: change "
+                f"{self},"
                 " or leave them out."
             )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCapSAdapter:
-        """Embed the support; choose what is None by val accuracy: ties keep the smallest delta, then beta, gamma and alpha.
+        """Embed the support; choose what is None by val accuracy: ties keep the smallest delta, then beta, gamma and
+        alpha.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -151,7 +172,9 @@ class CapSAdapter(Classifier):
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)
-        val, val_labels = held_out(evidence, classes, choosing="alpha, beta, gamma, delta and the range of the divergences")
+        val, val_labels = held_out(
+            evidence, classes, choosing="alpha, beta, gamma, delta and the range of the divergences"
+        )
         said = captions(train)
         if "captions" not in train.columns and "captioner" in kit.parts:
             said = written(kit.need(Writer, "captioner"), train)
@@ -164,7 +187,19 @@ class CapSAdapter(Classifier):
         kl = divergences(z, images, head, self.temperature)
         span = (float(kl.min()), float(kl.max()))
         start = FittedCapSAdapter(
-            classes, backbone, head, images, texts, torch.tensor(labels), self.temperature, span, (0.0, 0.0), 0.0, 0.0, 0.0, 0.0
+            classes,
+            backbone,
+            head,
+            images,
+            texts,
+            torch.tensor(labels),
+            self.temperature,
+            span,
+            (0.0, 0.0),
+            0.0,
+            0.0,
+            0.0,
+            0.0,
         )
         return self._searched(start, z, y, kl)
 

@@ -1,4 +1,5 @@
-"""CoOp: the words round the class names become free vectors, learnt from a few labelled images; CoCoOp shifts them by the image.
+"""CoOp: the words round the class names become free vectors, learnt from a few labelled images; CoCoOp shifts them by
+the image.
 
 t_k    = normalise(text([v1] ... [vM] name_k .))          v: (M, C), in the space of the token embeddings
 logits = s z t_k + b                                       z: unit image embedding; minimise cross-entropy over v
@@ -27,8 +28,8 @@ from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
-from diptych.features.prompts import Position, Slots, encode_prompts, frozen, slots, word_vectors
 from diptych.features.vectors import Vectors
+from diptych.nn.prompts.soft import Position, Slots, encode_prompts, frozen, slots, word_vectors
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -45,7 +46,11 @@ class Prompt(nn.Module):
         super().__init__()
         self.context = nn.Parameter(context.clone())
         hidden = max(1, (dim or 16) // 16)
-        self.net = None if dim is None else nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[-1]))
+        self.net = (
+            None
+            if dim is None
+            else nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[-1]))
+        )
 
 
 class PromptTrainee(Trainee):
@@ -75,12 +80,15 @@ class PromptTrainee(Trainee):
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the cross-entropy of the shots."""
         return {
-            "classes": cross_entropy(prompt_logits(self.backbone, self.where, dict(self.prompt.named_parameters()), batch["z"]), batch["y"])
+            "classes": cross_entropy(
+                prompt_logits(self.backbone, self.where, dict(self.prompt.named_parameters()), batch["z"]), batch["y"]
+            )
         }
 
 
 def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor], z: Tensor) -> Tensor:
-    """Return the (B, K) logits of (B, D) unit image embeddings; CoCoOp encodes K texts for every image, one image at a time.
+    """Return the (B, K) logits of (B, D) unit image embeddings; CoCoOp encodes K texts for every image, one image at a
+    time.
 
     Args:
         backbone: with a text tower.
@@ -94,7 +102,9 @@ def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor]
 
     if "net.0.weight" not in prompt:
         return scored(z, prompt["context"])
-    shifts = linear(linear(z, prompt["net.0.weight"], prompt["net.0.bias"]).relu(), prompt["net.2.weight"], prompt["net.2.bias"])
+    shifts = linear(
+        linear(z, prompt["net.0.weight"], prompt["net.0.bias"]).relu(), prompt["net.2.weight"], prompt["net.2.bias"]
+    )
     return torch.cat([scored(x[None], prompt["context"] + shift) for x, shift in zip(z, shifts, strict=True)])
 
 
@@ -147,15 +157,30 @@ class CoOp(Classifier):
         needs=Needs(hooks=("image", "text", "tower:text"), extras=("train",), evidence=("train",)),
         trains="context vectors",
         headlines=(
-            Headline("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 82.69, "zero-shot 69.34", "MaPLe repository"),
-            Headline("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 63.22, "zero-shot 74.22", "MaPLe repository"),
+            Headline(
+                "base classes of 11 data sets, 16 shots",
+                "CLIP ViT-B/16",
+                "top-1",
+                82.69,
+                "zero-shot 69.34",
+                "MaPLe repository",
+            ),
+            Headline(
+                "new classes of 11 data sets, 16 shots",
+                "CLIP ViT-B/16",
+                "top-1",
+                63.22,
+                "zero-shot 74.22",
+                "MaPLe repository",
+            ),
             Headline("Caltech101, 16 shots, M = 16", "CLIP RN50", "top-1", 92.00, "", "authors' repository, 3 seeds"),
         ),
         reference=Reference("https://github.com/KaiyangZhou/CoOp", "ff61507", "MIT"),
         differs=(
             "Views of the shots are embedded once and drawn from; the authors augment anew in every epoch.",
             "The first epoch warms up linearly to the rate; the authors hold it at 1e-5.",
-            "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny sets.",
+            "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
+            "sets.",
             "fp32 everywhere, where the authors train in fp16.",
         ),
         proof=ProofPlan(
@@ -171,9 +196,14 @@ class CoOp(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.length, self.batch, self.views) < 1 or (self.epochs or 0) < 0 or self.position not in ("end", "middle", "front"):
+        if (
+            min(self.length, self.batch, self.views) < 1
+            or (self.epochs or 0) < 0
+            or self.position not in ("end", "middle", "front")
+        ):
             raise UsageError(
-                f"CoOp takes length, batch, views >= 1, epochs >= 0 and position end, middle or front: change {self}, or leave them out."
+                f"CoOp takes length, batch, views >= 1, epochs >= 0 and position end, middle or front: change {self}, "
+                f"or leave them out."
             )
         if self.conditional and self.specific:
             raise UsageError("CoCoOp shifts one context for all classes: take either conditional or specific.")
@@ -204,7 +234,9 @@ class CoOp(Classifier):
         if epochs is None:
             epochs = 10 if self.conditional else epochs_for(round(len(labels) / len(classes)))
         if epochs:
-            views = normalize(embed(backbone.image, table.items, run, views=replace(TIP_VIEWS, draws=self.views)), dim=-1)
+            views = normalize(
+                embed(backbone.image, table.items, run, views=replace(TIP_VIEWS, draws=self.views)), dim=-1
+            )
             data = Table(Vectors(views, table.items), {"label": Column("label", labels)})
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=len(labels) // batch)

@@ -31,7 +31,9 @@ Aggregate = Literal["mean", "max", "sum"]
 
 
 def aggregated(cosines: Tensor, owner: Tensor, classes: int, aggregate: Aggregate) -> Tensor:
-    """Return the (N, K) class scores of (N, P) cosines with P sentences whose classes are (P,) ``owner``; every class must occur."""
+    """Return the (N, K) class scores of (N, P) cosines with P sentences whose classes are (P,) ``owner``; every class
+    must occur.
+    """
     reduce = "amax" if aggregate == "max" else aggregate
     start = cosines.new_zeros(len(cosines), classes)
     return start.scatter_reduce(1, owner.expand_as(cosines), cosines, reduce=reduce, include_self=False)
@@ -67,24 +69,102 @@ class Description(Classifier):
         needs=Needs(evidence=("texts",)),
         trains="nothing",
         headlines=(
-            Headline("ImageNet", "CLIP ViT-B/32", "top-1", 63.12, '"A photo of a" 62.00', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.77, '"A photo of a" 54.74', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("CUB", "CLIP ViT-B/32", "top-1", 52.47, '"A photo of a" 51.28', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("EuroSAT", "CLIP ViT-B/32", "top-1", 43.30, '"A photo of a" 40.76', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("Places365", "CLIP ViT-B/32", "top-1", 40.45, '"A photo of a" 39.12', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("Food101", "CLIP ViT-B/32", "top-1", 82.79, '"A photo of a" 82.59', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("Pets", "CLIP ViT-B/32", "top-1", 86.54, '"A photo of a" 85.06', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("DTD", "CLIP ViT-B/32", "top-1", 43.99, '"A photo of a" 43.14', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("ImageNet", "CLIP ViT-L/14", "top-1", 75.26, '"A photo of a" 73.37', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("EuroSAT", "CLIP ViT-L/14", "top-1", 58.72, '"A photo of a" 56.03', "re-run by WaffleCLIP's authors, result CSVs"),
-            Headline("DTD", "CLIP ViT-L/14", "top-1", 56.60, '"A photo of a" 52.87', "re-run by WaffleCLIP's authors, result CSVs"),
+            Headline(
+                "ImageNet",
+                "CLIP ViT-B/32",
+                "top-1",
+                63.12,
+                '"A photo of a" 62.00',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "ImageNetV2",
+                "CLIP ViT-B/32",
+                "top-1",
+                55.77,
+                '"A photo of a" 54.74',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "CUB",
+                "CLIP ViT-B/32",
+                "top-1",
+                52.47,
+                '"A photo of a" 51.28',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "EuroSAT",
+                "CLIP ViT-B/32",
+                "top-1",
+                43.30,
+                '"A photo of a" 40.76',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "Places365",
+                "CLIP ViT-B/32",
+                "top-1",
+                40.45,
+                '"A photo of a" 39.12',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "Food101",
+                "CLIP ViT-B/32",
+                "top-1",
+                82.79,
+                '"A photo of a" 82.59',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "Pets",
+                "CLIP ViT-B/32",
+                "top-1",
+                86.54,
+                '"A photo of a" 85.06',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "DTD",
+                "CLIP ViT-B/32",
+                "top-1",
+                43.99,
+                '"A photo of a" 43.14',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "ImageNet",
+                "CLIP ViT-L/14",
+                "top-1",
+                75.26,
+                '"A photo of a" 73.37',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "EuroSAT",
+                "CLIP ViT-L/14",
+                "top-1",
+                58.72,
+                '"A photo of a" 56.03',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
+            Headline(
+                "DTD",
+                "CLIP ViT-L/14",
+                "top-1",
+                56.60,
+                '"A photo of a" 52.87',
+                "re-run by WaffleCLIP's authors, result CSVs",
+            ),
         ),
         reference=Reference("https://github.com/sachit-menon/classify_by_description_release", "", "none found"),
         differs=(
             'Joining looks at whole words; the released code at first letters, so that "antennae" gives "which is antennae".',
             "A class without features is scored by its bare sentence; the released code appends an empty clause.",
             "Lists are found by class name; the released code goes by their order in the file.",
-            "The paper compares with the bare name; the proof compares with the same prefix on both sides, where the gain is smaller.",
+            "The paper compares with the bare name; the proof compares with the same prefix on both sides, where the "
+            "gain is smaller.",
         ),
         proof=ProofPlan(
             claim='Written features beat the class name alone, both after "a photo of a".',
@@ -96,7 +176,9 @@ class Description(Classifier):
 
     def __post_init__(self) -> None:
         if self.aggregate not in ("mean", "max", "sum"):
-            raise UsageError(f"Description aggregates by mean, max or sum, not {self.aggregate!r}: choose one of these.")
+            raise UsageError(
+                f"Description aggregates by mean, max or sum, not {self.aggregate!r}: choose one of these."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDescription:
         """Embed the sentences. The result's ``classes`` hold the frame of the sentences as their template.
@@ -138,13 +220,17 @@ class FittedDescription(FittedClassifier):
     def scores(self, items: Samples[Any], run: Run) -> Scores:
         """Return (N, K) means of cosines (maxima, sums); sums exceed 1 and are logits without a scale."""
         z = normalize(embed(self.backbone.image, items, run), dim=-1)
-        parts = [aggregated(part @ self.embeddings.T, self.owner, len(self.classes), self.aggregate) for part in torch.split(z, 4096)]
+        parts = [
+            aggregated(part @ self.embeddings.T, self.owner, len(self.classes), self.aggregate)
+            for part in torch.split(z, 4096)
+        ]
         return Scores(torch.cat(parts), "logit" if self.aggregate == "sum" else "cosine")
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the features of each item's top class, strongest first.
 
-        A weight is the feature's share in the class score: cosine / n_c for "mean", the cosine for "sum"; for "max" only the first has any.
+        A weight is the feature's share in the class score: cosine / n_c for "mean", the cosine for "sum"; for "max"
+        only the first has any.
         """
         found = []
         for z in normalize(embed(self.backbone.image, items, run), dim=-1):

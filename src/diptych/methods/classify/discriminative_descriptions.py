@@ -1,4 +1,5 @@
-"""Discriminative descriptions: for each image, keep of a pool what tells its likely classes apart on a few labelled images.
+"""Discriminative descriptions: for each image, keep of a pool what tells its likely classes apart on a few labelled
+images.
 
 S_dj   = mean over reference images x of class j of  z_x . e(d)           d: a name-free text of the pool P, of any class
 A(x)   = the k classes of highest z . e(caption_c)                        caption: the class name in one template
@@ -27,10 +28,10 @@ from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.pools import class_texts
 from diptych.data.templates import SINGLE
-from diptych.features.candidates import candidates, ceiling
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
-from diptych.features.mixing import first_best, hits
+from diptych.nn.candidates import candidates, ceiling
+from diptych.nn.mixing import first_best, hits
 
 WEIGHTS = tuple(i / 4 for i in range(160))
 """0, 0.25 .. 39.75: the weights of the caption that the paper sweeps."""
@@ -99,19 +100,71 @@ class DiscriminativeDescriptions(Classifier):
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
         headlines=(
-            Headline("ImageNet", "CLIP ViT-B/32", "top-1", 62.57, "same pool, unselected 61.99", "tables of the repository, best w_cls"),
-            Headline("ImageNetV2", "CLIP ViT-B/32", "top-1", 55.48, "same pool, unselected 55.09", "tables of the repository, best w_cls"),
-            Headline("CUB", "CLIP ViT-B/32", "top-1", 53.80, "same pool, unselected 51.79", "tables of the repository, best w_cls"),
-            Headline("EuroSAT", "CLIP ViT-B/32", "top-1", 49.89, "same pool, unselected 43.31", "tables of the repository, best w_cls"),
-            Headline("Places365", "CLIP ViT-B/32", "top-1", 42.64, "same pool, unselected 39.91", "tables of the repository, best w_cls"),
-            Headline("DTD", "CLIP ViT-B/32", "top-1", 47.23, "same pool, unselected 43.09", "tables of the repository, best w_cls"),
-            Headline("Flowers", "CLIP ViT-B/32", "top-1", 66.37, "same pool, unselected 62.97", "tables of the repository, best w_cls"),
+            Headline(
+                "ImageNet",
+                "CLIP ViT-B/32",
+                "top-1",
+                62.57,
+                "same pool, unselected 61.99",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "ImageNetV2",
+                "CLIP ViT-B/32",
+                "top-1",
+                55.48,
+                "same pool, unselected 55.09",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "CUB",
+                "CLIP ViT-B/32",
+                "top-1",
+                53.80,
+                "same pool, unselected 51.79",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "EuroSAT",
+                "CLIP ViT-B/32",
+                "top-1",
+                49.89,
+                "same pool, unselected 43.31",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "Places365",
+                "CLIP ViT-B/32",
+                "top-1",
+                42.64,
+                "same pool, unselected 39.91",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "DTD",
+                "CLIP ViT-B/32",
+                "top-1",
+                47.23,
+                "same pool, unselected 43.09",
+                "tables of the repository, best w_cls",
+            ),
+            Headline(
+                "Flowers",
+                "CLIP ViT-B/32",
+                "top-1",
+                66.37,
+                "same pool, unselected 62.97",
+                "tables of the repository, best w_cls",
+            ),
         ),
         reference=Reference("https://github.com/CompVis/DisCLIP", "", "none found"),
         differs=(
-            "The weight of the caption is chosen on val; the released code sweeps it on the test set and quotes the best.",
-            "Class means are index sums in float64: reference labels need be neither sorted nor of equal count; no half precision.",
-            "All reference images count; the authors take as many of each class as the smallest has, and at most 1,000.",
+            "The weight of the caption is chosen on val; the released code sweeps it on the test set and quotes the "
+            "best.",
+            "Class means are index sums in float64: reference labels need be neither sorted nor of equal count; no "
+            "half precision.",
+            "All reference images count; the authors take as many of each class as the smallest has, and at most "
+            "1,000.",
             "Scores are divided by w + 1, so that they stay cosines; ranks are the same.",
             "A class without any text of its own, and none admissible, is scored by its caption alone.",
             "Only the classname-free score: the one with names inside the texts and the global baselines are not here.",
@@ -126,16 +179,19 @@ class DiscriminativeDescriptions(Classifier):
     def __post_init__(self) -> None:
         if self.candidates < 1 or self.texts < 1 or (self.weight is not None and self.weight < 0):
             raise UsageError(
-                f"DisCLIP takes candidates >= 1, texts >= 1 and weight >= 0, not {self.candidates}, {self.texts} and {self.weight}:"
+                f"DisCLIP takes candidates >= 1, texts >= 1 and weight >= 0, not {self.candidates}, {self.texts} and "
+                f"{self.weight}:"
                 " change them, or leave them out."
             )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDiscriminativeDescriptions:
-        """Measure what each class of the train images responds to; choose the weight by val accuracy, ties keep the smallest.
+        """Measure what each class of the train images responds to; choose the weight by val accuracy, ties keep the
+        smallest.
 
         Raises:
             MissingPart: the kit has no backbone.
-            MissingEvidence: train or texts are missing, texts lack a class, or val is missing and the weight was not given.
+            MissingEvidence: train or texts are missing, texts lack a class, or val is missing and the weight was not
+                given.
             DataError: a class has no train item, or a label lies outside the class list.
             UsageError: every list of texts is empty.
         """
@@ -145,7 +201,9 @@ class DiscriminativeDescriptions(Classifier):
         val = held_out(evidence, classes, choosing="weight") if self.weight is None else None
         pool = {text: i for i, text in enumerate(dict.fromkeys(text for own in lists for text in own))}
         if not pool:
-            raise UsageError("Every list of evidence.texts is empty, so there is nothing to select from: give a pool with texts.")
+            raise UsageError(
+                "Every list of evidence.texts is empty, so there is nothing to select from: give a pool with texts."
+            )
 
         named = replace(classes, templates=SINGLE)
         texts = normalize(embed(backbone.text, Texts(tuple(pool)), run), dim=-1)
@@ -158,11 +216,15 @@ class DiscriminativeDescriptions(Classifier):
         k = min(self.candidates, len(named))
         captions = text_head(backbone, named.prompts(), run)
         written, weight = tuple(pool), self.weight or 0.0
-        fitted = FittedDiscriminativeDescriptions(named, backbone, captions, texts, written, response, fallback, k, weight)
+        fitted = FittedDiscriminativeDescriptions(
+            named, backbone, captions, texts, written, response, fallback, k, weight
+        )
         if val is None:
             return fitted
         caption, described, chosen = fitted.parts(normalize(embed(backbone.image, val[0].items, run), dim=-1))
-        counts = hits(described.masked_fill(~chosen, float("-inf")), caption, torch.tensor(val[1]), torch.tensor(WEIGHTS))
+        counts = hits(
+            described.masked_fill(~chosen, float("-inf")), caption, torch.tensor(val[1]), torch.tensor(WEIGHTS)
+        )
         return replace(fitted, weight=WEIGHTS[first_best(counts)[0]])
 
 
@@ -199,7 +261,9 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
         return Scores(torch.where(chosen, mixed, caption), "cosine", chosen)
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the caption and the selected descriptions of each item's top class, strongest first; the weights sum to its score."""
+        """Return the caption and the selected descriptions of each item's top class, strongest first; the weights sum
+        to its score.
+        """
         z = normalize(embed(self.backbone.image, items, run), dim=-1)
         best = self.scores(items, run).predicted().tolist()
         caption = z @ self.captions.T
@@ -209,19 +273,28 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
             for i in rows:
                 k, own = best[i], chosen[best[i]]
                 share = self.weight / (self.weight + 1) if len(own) else 1.0
-                reasons = [Reason(self.classes.templates[0].replace("{}", self.classes.names[k]), float(caption[i, k]) * share)]
+                reasons = [
+                    Reason(self.classes.templates[0].replace("{}", self.classes.names[k]), float(caption[i, k]) * share)
+                ]
                 cosines = (self.texts[own] @ z[i]).tolist()
-                reasons += [Reason(self.written[d], c * (1 - share) / len(own)) for d, c in zip(own.tolist(), cosines, strict=True)]
+                reasons += [
+                    Reason(self.written[d], c * (1 - share) / len(own))
+                    for d, c in zip(own.tolist(), cosines, strict=True)
+                ]
                 found[i] = sorted(reasons, key=lambda reason: -reason.weight)
         return found
 
     def ceiling(self, table: Table[Any], run: Run) -> float:
-        """Return the share of labelled items whose class is among their candidates: no choice of texts is right more often."""
+        """Return the share of labelled items whose class is among their candidates: no choice of texts is right more
+        often.
+        """
         z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
         return ceiling(z @ self.captions.T, table.labels(), self.candidates)
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (N, K) cosines of the caption, mean cosines of the descriptions (0 outside the candidates), and the candidates (bool)."""
+        """Return (N, K) cosines of the caption, mean cosines of the descriptions (0 outside the candidates), and the
+        candidates (bool).
+        """
         caption = z @ self.captions.T
         chosen, sets = candidates(caption, self.candidates)
         described = torch.zeros_like(caption)
@@ -230,11 +303,17 @@ class FittedDiscriminativeDescriptions(FittedClassifier):
         return caption, described, chosen
 
     def _heads(self, classes: Sequence[int]) -> Tensor:
-        """Return (k, D) means of the unit texts kept for each of these candidates; not normalised, so that they give means of cosines."""
+        """Return (k, D) means of the unit texts kept for each of these candidates; not normalised, so that they give
+        means of cosines.
+        """
         chosen = zip(classes, self._chosen(classes), strict=True)
         return torch.stack([self.texts[own].mean(dim=0) if len(own) else self.captions[k] for k, own in chosen])
 
     def _chosen(self, classes: Sequence[int]) -> list[Tensor]:
-        """Return the positions of each candidate's texts: those selected, else its own first ones; none where it has none."""
+        """Return the positions of each candidate's texts: those selected, else its own first ones; none where it has
+        none.
+        """
         kept = selected(self.response[list(classes)], self.fallback.shape[1])
-        return [own if len(own) else self.fallback[k][self.fallback[k] >= 0] for k, own in zip(classes, kept, strict=True)]
+        return [
+            own if len(own) else self.fallback[k][self.fallback[k] >= 0] for k, own in zip(classes, kept, strict=True)
+        ]

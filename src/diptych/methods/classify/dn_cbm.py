@@ -1,4 +1,5 @@
-"""DN-CBM, discover then name: directions that sparsely rebuild CLIP's embeddings are concepts, and words near them their names.
+"""DN-CBM, discover then name: directions that sparsely rebuild CLIP's embeddings are concepts, and words near them
+their names.
 
 f      = relu( W_e (x - b) + b_e )               a sparse autoencoder on image embeddings, not normalised, without labels
 name_k = argmax over words w of cos( text(w), column k of W_d )
@@ -23,10 +24,10 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
-from diptych.data.words import WordNet
+from diptych.data.wordnet import WordNet
 from diptych.features.embed import embed
-from diptych.features.mixing import first_best
-from diptych.features.sparse_autoencoder import Dictionary, SparseAutoencoder, fit_dictionary
+from diptych.nn.mixing import first_best
+from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, fit_dictionary
 
 PROBES = ((1e-3, 1.0), (1e-2, 1.0), (1e-2, 0.1), (0.1, 10.0))
 """(learning rate, lambda) of the linear layer, as published for the authors' data sets."""
@@ -89,8 +90,9 @@ class DNCBM(Classifier):
 
     Args:
         expansion: dictionary units a dimension, > 0 (default 8, the authors'; 4 is their parser's).
-        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5); None: the least of 18 values, half a power of
-            ten apart, whose dictionary shows at most 50 concepts an image after 20 epochs. No label is read for it.
+        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5); None: the least of 18 values, half a
+            power of ten apart, whose dictionary shows at most 50 concepts an image after 20 epochs. No label is read
+            for it.
         epochs: of the autoencoder, >= 0; 0 leaves its random start.
         rate: of its Adam.
         probe: (learning rate, lambda) of the linear layer; None: chosen on val among the authors' four pairs.
@@ -124,8 +126,10 @@ class DNCBM(Classifier):
         reference=Reference("https://github.com/neuroexplicit-saar/discover-then-name", "", "MIT"),
         differs=(
             "Names come from WordNet's common nouns, not from a list of 20,000 web words.",
-            "The sparsity is chosen by the number of concepts an image shows, as it hangs on width and length of the embeddings.",
-            "The row of the board has a tenth of a unit a dimension and 40 epochs, for thousands of images on a small machine.",
+            "The sparsity is chosen by the number of concepts an image shows, as it hangs on width and length of the "
+            "embeddings.",
+            "The row of the board has a tenth of a unit a dimension and 40 epochs, for thousands of images on a small "
+            "machine.",
             "Few images are cut into 16 steps an epoch; the authors have three million images and batches of 4,096.",
             "Rows of the encoder start by their own fan-in; a spare axis makes the released start much smaller.",
             "Resampling draws from as many images as there are; the released code needs 819,200.",
@@ -142,9 +146,16 @@ class DNCBM(Classifier):
 
     def __post_init__(self) -> None:
         rate, weight = self.probe or (1.0, 0.0)
-        ok = self.expansion > 0 and (self.sparsity is None or self.sparsity >= 0) and min(self.epochs, self.probe_epochs) >= 0
+        ok = (
+            self.expansion > 0
+            and (self.sparsity is None or self.sparsity >= 0)
+            and min(self.epochs, self.probe_epochs) >= 0
+        )
         if not ok or not self.rate > 0 or not rate > 0 or weight < 0:
-            raise UsageError(f"DN-CBM takes expansion, rates > 0, and sparsity, lambda and epochs >= 0: change {self}, or leave them out.")
+            raise UsageError(
+                f"DN-CBM takes expansion, rates > 0, and sparsity, lambda and epochs >= 0: change {self}, or leave "
+                f"them out."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDNCBM:
         """Learn concepts on the unlabelled images, name them, and learn the layer on train; choose it by val accuracy.
@@ -156,7 +167,9 @@ class DNCBM(Classifier):
         """
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or len(evidence.unlabelled) == 0:
-            raise MissingEvidence("DN-CBM finds concepts in images, and evidence.unlabelled is missing or empty: give some.")
+            raise MissingEvidence(
+                "DN-CBM finds concepts in images, and evidence.unlabelled is missing or empty: give some."
+            )
         train, labels = shots(evidence, classes)
         val = held_out(evidence, classes, choosing="probe") if self.probe is None else None
 
@@ -219,7 +232,9 @@ class FittedDNCBM(FittedClassifier):
         return self.dictionary.codes(embed(self.backbone.image, items, run))
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the concepts that speak for or against each item's top class, the strongest for it first; they sum to its logit."""
+        """Return the concepts that speak for or against each item's top class, the strongest for it first; they sum to
+        its logit.
+        """
         return [self._reasons(share) for share in self.shares(items, run)]
 
     def shares(self, items: Samples[Any], run: Run) -> Tensor:
@@ -228,7 +243,8 @@ class FittedDNCBM(FittedClassifier):
         return self.weight[(f @ self.weight.T).argmax(dim=1)] * f
 
     def explain_class(self, k: int, items: Samples[Any], run: Run) -> list[Reason]:
-        """Return the concepts that speak for class k on items of it, strongest first: each one's positive shares, summed over the items.
+        """Return the concepts that speak for class k on items of it, strongest first: each one's positive shares,
+        summed over the items.
 
         Raises:
             UsageError: there is no such class.
@@ -266,7 +282,9 @@ class FittedDNCBM(FittedClassifier):
             UsageError: there is no such concept.
         """
         if any(not 0 <= k < len(self.names) for k in concepts):
-            raise UsageError(f"Concepts are numbered from 0 to {len(self.names) - 1}: give some of these, not {concepts}.")
+            raise UsageError(
+                f"Concepts are numbered from 0 to {len(self.names) - 1}: give some of these, not {concepts}."
+            )
         weight = self.weight.clone()
         weight[:, list(concepts)] = 0.0
         return replace(self, weight=weight)

@@ -1,4 +1,5 @@
-r"""FuDD: find the classes that an image is torn between, then compare them by sentences written to tell exactly these apart.
+r"""FuDD: find the classes that an image is torn between, then compare them by sentences written to tell exactly these
+apart.
 
 p_c  = normalise( text(template(name_c)) )                              step one: name alone
 A(x) = the k classes of highest z . p_c
@@ -28,9 +29,9 @@ from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.pools import VERSUS, pair_texts
 from diptych.data.templates import SINGLE
-from diptych.features.candidates import candidates, ceiling
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.nn.candidates import candidates, ceiling
 
 
 def follow_ups(names: Sequence[str], pairs: Mapping[str, tuple[str, ...]], template: str) -> list[tuple[str, ...]]:
@@ -48,7 +49,8 @@ def follow_ups(names: Sequence[str], pairs: Mapping[str, tuple[str, ...]], templ
 
 
 QUESTION = (
-    "A photo shows either {a} or {b}. Write one short caption of a photo of {a} that names something to be seen in it, and not in a photo"
+    "A photo shows either {a} or {b}. Write one short caption of a photo of {a} that names something to be seen in "
+    "it, and not in a photo"
     " of {b}. Begin with: A photo of"
 )
 """What a writer is asked for one side of a pair, our own wording: the authors' prompt is not published."""
@@ -63,25 +65,30 @@ def asked(writer: Writer, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for key in keys:
         a, b = key.split(VERSUS)
         asks.append(Ask(QUESTION.replace("{a}", a).replace("{b}", b), about=key, n=CAPTIONS))
-    return {ask.about: tuple(text.value for text in reply) for ask, reply in zip(asks, writer.write(asks), strict=True) if reply}
+    return {
+        ask.about: tuple(text.value for text in reply)
+        for ask, reply in zip(asks, writer.write(asks), strict=True)
+        if reply
+    }
 
 
 @dataclass(frozen=True)
 class FuDD(Classifier):
     """Ask again, with differential descriptions, about the classes that a first look leaves in doubt.
 
-    A part "writer" (a ``Writer``) in the kit writes the pairs that the pool lacks: all of them, or, where unlabelled images are given,
-    only those that occur among the candidates of these.
+    A part "writer" (a ``Writer``) in the kit writes the pairs that the pool lacks: all of them, or, where unlabelled
+    images are given, only those that occur among the candidates of these.
 
     Args:
-        candidates: k, classes an image is asked again about, >= 1 (default 10, the paper's); 1 is no follow-up, and None asks about all
-            classes, which is one classifier for every image.
+        candidates: k, classes an image is asked again about, >= 1 (default 10, the paper's); 1 is no follow-up, and
+            None asks about all classes, which is one classifier for every image.
         template: of step one, with one "{}" for the name.
 
     Raises:
         UsageError: fewer than one candidate.
 
-    Source: arXiv 2311.07593: ambiguous classes, differential descriptions and the follow-up; steps as in the authors' code.
+    Source: arXiv 2311.07593: ambiguous classes, differential descriptions and the follow-up; steps as in the authors'
+        code.
     """
 
     candidates: int | None = 10
@@ -98,25 +105,80 @@ class FuDD(Classifier):
         needs=Needs(evidence=("texts",), optional=("unlabelled",)),
         trains="nothing",
         headlines=(
-            Headline("CUB", "CLIP ViT-L/14@336", "top-1", 65.90, "single template 63.48", "paper, as quoted by a third-party re-run"),
             Headline(
-                "ImageNet", "CLIP ViT-B/32", "top-1", 64.19, '"A photo of a" 61.87', "discriminative-descriptions paper, comparison table"
+                "CUB",
+                "CLIP ViT-L/14@336",
+                "top-1",
+                65.90,
+                "single template 63.48",
+                "paper, as quoted by a third-party re-run",
             ),
             Headline(
-                "ImageNetV2", "CLIP ViT-B/32", "top-1", 56.75, '"A photo of a" 54.74', "discriminative-descriptions paper, comparison"
+                "ImageNet",
+                "CLIP ViT-B/32",
+                "top-1",
+                64.19,
+                '"A photo of a" 61.87',
+                "discriminative-descriptions paper, comparison table",
             ),
-            Headline("CUB", "CLIP ViT-B/32", "top-1", 54.30, '"A photo of a" 51.69', "discriminative-descriptions paper, comparison table"),
-            Headline("EuroSAT", "CLIP ViT-B/32", "top-1", 45.18, '"A photo of a" 40.92', "discriminative-descriptions paper, comparison"),
-            Headline("Places365", "CLIP ViT-B/32", "top-1", 42.17, '"A photo of a" 39.01', "discriminative-descriptions paper, comparison"),
-            Headline("DTD", "CLIP ViT-B/32", "top-1", 44.84, '"A photo of a" 43.09', "discriminative-descriptions paper, comparison table"),
-            Headline("Flowers", "CLIP ViT-B/32", "top-1", 67.62, '"A photo of a" 62.81', "discriminative-descriptions paper, comparison"),
+            Headline(
+                "ImageNetV2",
+                "CLIP ViT-B/32",
+                "top-1",
+                56.75,
+                '"A photo of a" 54.74',
+                "discriminative-descriptions paper, comparison",
+            ),
+            Headline(
+                "CUB",
+                "CLIP ViT-B/32",
+                "top-1",
+                54.30,
+                '"A photo of a" 51.69',
+                "discriminative-descriptions paper, comparison table",
+            ),
+            Headline(
+                "EuroSAT",
+                "CLIP ViT-B/32",
+                "top-1",
+                45.18,
+                '"A photo of a" 40.92',
+                "discriminative-descriptions paper, comparison",
+            ),
+            Headline(
+                "Places365",
+                "CLIP ViT-B/32",
+                "top-1",
+                42.17,
+                '"A photo of a" 39.01',
+                "discriminative-descriptions paper, comparison",
+            ),
+            Headline(
+                "DTD",
+                "CLIP ViT-B/32",
+                "top-1",
+                44.84,
+                '"A photo of a" 43.09',
+                "discriminative-descriptions paper, comparison table",
+            ),
+            Headline(
+                "Flowers",
+                "CLIP ViT-B/32",
+                "top-1",
+                67.62,
+                '"A photo of a" 62.81',
+                "discriminative-descriptions paper, comparison",
+            ),
         ),
         reference=Reference("https://github.com/BatsResearch/fudd", "3226423", "none found"),
         differs=(
-            "Texts are encoded as written; the released code lower-cases all but the first letter, which only cased tokenizers notice.",
-            "One candidate means no follow-up; the released code then returns the texts of the first class, whatever the candidate.",
+            "Texts are encoded as written; the released code lower-cases all but the first letter, which only cased "
+            "tokenizers notice.",
+            "One candidate means no follow-up; the released code then returns the texts of the first class, whatever "
+            "the candidate.",
             "A pair file names whose text it is by the class, not by a place in a list.",
-            "A writer answers each side of a pair by itself; the authors' prompt, which asks for both at once, is not published.",
+            "A writer answers each side of a pair by itself; the authors' prompt, which asks for both at once, is not "
+            "published.",
             "The voting variants of the paper's analysis are not here.",
         ),
         proof=ProofPlan(
@@ -129,10 +191,13 @@ class FuDD(Classifier):
 
     def __post_init__(self) -> None:
         if self.candidates is not None and self.candidates < 1:
-            raise UsageError(f"FuDD takes at least 1 candidate, not {self.candidates}: give more, or None for all classes.")
+            raise UsageError(
+                f"FuDD takes at least 1 candidate, not {self.candidates}: give more, or None for all classes."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedFuDD:
-        """Embed the class names; the pairs are encoded when images make them occur. The result's ``classes`` hold the template.
+        """Embed the class names; the pairs are encoded when images make them occur. The result's ``classes`` hold the
+        template.
 
         Texts may be missing, wholly or of some pairs, where the kit holds a writer.
 
@@ -201,7 +266,8 @@ class FittedFuDD(FittedClassifier):
         return ceiling(z @ self.head.T, table.labels(), self.candidates)
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the sentences that told each item's top class from its rivals, strongest first; the weights sum to its score.
+        """Return the sentences that told each item's top class from its rivals, strongest first; the weights sum to its
+        score.
 
         A weight is the sentence's cosine over the number of sentences and the length of their mean.
         """
@@ -210,12 +276,18 @@ class FittedFuDD(FittedClassifier):
         names, template = self.classes.names, self.classes.templates[0]
         found: list[list[Reason]] = [[] for _ in best]
         for ks, rows in candidates(z @ self.head.T, self.candidates)[1].items():
-            told = follow_ups([names[k] for k in ks], self.pairs, template) if len(ks) > 1 else [(template.replace("{}", names[ks[0]]),)]
+            told = (
+                follow_ups([names[k] for k in ks], self.pairs, template)
+                if len(ks) > 1
+                else [(template.replace("{}", names[ks[0]]),)]
+            )
             for k, own in zip(ks, told, strict=True):
                 mine = [i for i in rows if best[i] == k]
                 if mine:
                     unit = normalize(embed(self.backbone.text, Texts(own), run), dim=-1)
                     shares = z[mine] @ unit.T / (len(own) * unit.mean(dim=0).norm())
                     for i, share in zip(mine, shares.tolist(), strict=True):
-                        found[i] = sorted((Reason(t, w) for t, w in zip(own, share, strict=True)), key=lambda reason: -reason.weight)
+                        found[i] = sorted(
+                            (Reason(t, w) for t, w in zip(own, share, strict=True)), key=lambda reason: -reason.weight
+                        )
         return found

@@ -7,7 +7,8 @@ P      = D pinv( (n-1) S + tr(S) I )                  shrunk precision
 W, b   = mu P,  log(1/K) - 1/2 mu_k P mu_k^T
 logits = s z head^T + c  +  alpha (z W^T + b)         c: the backbone's bias, 0 for softmax backbones
 
-Base to new: the shots are of base classes, and a new class j is known by its text vector t_j alone. W, b, logits as above.
+Base to new: the shots are of base classes, and a new class j is known by its text vector t_j alone. W, b, logits as
+above.
 
 base   P    = pinv( mean over k of S_k )                    S_k = 1/(n_k-1) sum over k's x of (x - mu_k)^T (x - mu_k); not shrunk
 new    X_j  = the 64 x with the highest x t_j^T
@@ -37,12 +38,14 @@ from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.mixing import first_best, hits
-from diptych.features.ridge import ridge_inverse
+from diptych.nn.mixing import first_best, hits
+from diptych.nn.ridge import ridge_inverse
 
 ALPHAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 NEAREST, COPIES, ROUNDING = 64, 16, 1e-14
-"""Views and copies of the text vector that stand for a new class; variance that is rounding of the means, whose inverse is noise."""
+"""Views and copies of the text vector that stand for a new class; variance that is rounding of the means, whose inverse
+is noise.
+"""
 
 
 def class_means(x: Tensor, y: Tensor, classes: int) -> Tensor:
@@ -63,15 +66,16 @@ def pooled_scatter(x: Tensor, y: Tensor, means: Tensor, rows: int = 8192) -> Ten
 def shrunk_precision(scatter: Tensor, n: int) -> Tensor:
     """Return the precision ``D ((n-1) S + tr(S) I)^-1`` of Kubokawa and Srivastava's empirical Bayes estimate.
 
-    It equals D / (D+n-1) times the inverse of ``(1-r) S + r tr(S)/D I`` with r = D / (D+n-1): shrinkage whose weight falls with n. The
-    matrix is positive definite as soon as S is not 0, so the pseudo-inverse is a Cholesky solve.
+    It equals D / (D+n-1) times the inverse of ``(1-r) S + r tr(S)/D I`` with r = D / (D+n-1): shrinkage whose weight
+    falls with n. The matrix is positive definite as soon as S is not 0, so the pseudo-inverse is a Cholesky solve.
 
     Args:
         scatter: (D, D) float64, (n-1) S.
         n: number of samples.
 
     Returns:
-        (D, D) float64; 0 where the samples do not vary within their class (one view of one shot), as the pseudo-inverse says.
+        (D, D) float64; 0 where the samples do not vary within their class (one view of one shot), as the pseudo-inverse
+        says.
     """
     size = len(scatter)
     trace = scatter.diagonal().sum() / max(1, n - 1)
@@ -99,10 +103,13 @@ def mean_covariance(x: Tensor, y: Tensor, means: Tensor) -> Tensor:
 def plain_precision(covariance: Tensor) -> Tensor:
     """Return the (D, D) pseudo-inverse of a (D, D) float64 covariance; 0 where there is no variance.
 
-    Variances below D times float32's epsilon of the largest count as 0, as in the authors' fp32 pseudo-inverse: views of few shots hardly
-    vary in most directions (those of 20 classes, 4 shots each, in all but 677 of 2,664), and float64 would invert what it finds there.
+    Variances below D times float32's epsilon of the largest count as 0, as in the authors' fp32 pseudo-inverse: views
+    of few shots hardly vary in most directions (those of 20 classes, 4 shots each, in all but 677 of 2,664), and
+    float64 would invert what it finds there.
     """
-    found: Tensor = torch.linalg.pinv(covariance, atol=ROUNDING, rtol=len(covariance) * torch.finfo(torch.float32).eps, hermitian=True)
+    found: Tensor = torch.linalg.pinv(
+        covariance, atol=ROUNDING, rtol=len(covariance) * torch.finfo(torch.float32).eps, hermitian=True
+    )
     return found
 
 
@@ -117,7 +124,9 @@ def named_discriminant(x: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
         UsageError: there is no sample.
     """
     if not len(x):
-        raise UsageError("GDA knows a new class by the views nearest to its name, and there are none: fit it on at least one photo.")
+        raise UsageError(
+            "GDA knows a new class by the views nearest to its name, and there are none: fit it on at least one photo."
+        )
     k, size = min(NEAREST, len(x)), x.shape[1]
     means, precision = [], torch.zeros(size, size, dtype=torch.float64, device=x.device)
     for t in head:
@@ -134,15 +143,17 @@ class GDA(Classifier):
     """Add a Gaussian discriminant of the shots to the zero-shot classifier.
 
     Args:
-        alpha: weight of the discriminant, >= 0 (the paper's default without a search is 0.1); None: chosen on val from 1e-4 .. 100.
+        alpha: weight of the discriminant, >= 0 (the paper's default without a search is 0.1); None: chosen on val from
+            1e-4 .. 100.
         views: augmented views of every shot, >= 1, each a sample of its own.
-        base_to_new: fit the paper's variant for base and new classes. What is fitted keeps all views (n x D floats, in an export too), and
-            its ``for_classes`` takes names of classes without any photo.
+        base_to_new: fit the paper's variant for base and new classes. What is fitted keeps all views (n x D floats, in
+            an export too), and its ``for_classes`` takes names of classes without any photo.
 
     Raises:
         UsageError: alpha is below 0, or views below 1.
 
-    Source: Wang et al. 2024, section 3 (discriminant, ensemble with the zero-shot classifier, new classes); 64 and 16 as in its code.
+    Source: Wang et al. 2024, section 3 (discriminant, ensemble with the zero-shot classifier, new classes); 64 and 16
+        as in its code.
     """
 
     alpha: float | None = None
@@ -160,28 +171,77 @@ class GDA(Classifier):
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         headlines=(
-            Headline("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.19, "Tip-Adapter 62.33", "authors' logs, our average"),
-            Headline("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.77, "Tip-Adapter 66.54", "authors' logs, our average"),
-            Headline("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 76.05, "Tip-Adapter 70.32", "authors' logs, our average"),
+            Headline(
+                "mean of 11 data sets, 1 shot",
+                "CLIP RN50",
+                "top-1",
+                62.19,
+                "Tip-Adapter 62.33",
+                "authors' logs, our average",
+            ),
+            Headline(
+                "mean of 11 data sets, 4 shots",
+                "CLIP RN50",
+                "top-1",
+                69.77,
+                "Tip-Adapter 66.54",
+                "authors' logs, our average",
+            ),
+            Headline(
+                "mean of 11 data sets, 16 shots",
+                "CLIP RN50",
+                "top-1",
+                76.05,
+                "Tip-Adapter 70.32",
+                "authors' logs, our average",
+            ),
             Headline("mean of 11 data sets, 16 shots", "CLIP RN101", "top-1", 78.06, "", "authors' logs, our average"),
-            Headline("mean of 11 data sets, 16 shots", "CLIP ViT-B/32", "top-1", 78.06, "", "authors' logs, our average"),
-            Headline("mean of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 81.85, "", "authors' logs, our average"),
+            Headline(
+                "mean of 11 data sets, 16 shots", "CLIP ViT-B/32", "top-1", 78.06, "", "authors' logs, our average"
+            ),
+            Headline(
+                "mean of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 81.85, "", "authors' logs, our average"
+            ),
             Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 63.82, "", "authors' logs"),
             Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 86.12, "", "authors' logs"),
             Headline("DTD, 16 shots", "CLIP RN50", "top-1", 66.51, "", "authors' logs"),
             Headline("FGVCAircraft, 16 shots", "CLIP RN50", "top-1", 40.61, "", "authors' logs"),
             Headline("Flowers102, 16 shots", "CLIP RN50", "top-1", 95.72, "", "authors' logs"),
-            Headline("base classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 83.96, "", "authors' logs, our average"),
-            Headline("new classes of 11 data sets, 16 shots", "CLIP ViT-B/16", "top-1", 74.53, "", "authors' logs, our average"),
-            Headline("base to new, 16 shots", "CLIP ViT-B/16", "harmonic mean", 78.97, "", "of our two averages; the paper's may differ"),
+            Headline(
+                "base classes of 11 data sets, 16 shots",
+                "CLIP ViT-B/16",
+                "top-1",
+                83.96,
+                "",
+                "authors' logs, our average",
+            ),
+            Headline(
+                "new classes of 11 data sets, 16 shots",
+                "CLIP ViT-B/16",
+                "top-1",
+                74.53,
+                "",
+                "authors' logs, our average",
+            ),
+            Headline(
+                "base to new, 16 shots",
+                "CLIP ViT-B/16",
+                "harmonic mean",
+                78.97,
+                "",
+                "of our two averages; the paper's may differ",
+            ),
         ),
         reference=Reference("https://github.com/mrflogs/ICLR24", "560fe21", "none found"),
         differs=(
             "alpha is chosen on val only; the authors' code uses the test set as val for ImageNet.",
             "The zero-shot scale is the backbone's own, where the authors write 100.",
-            "Means and covariance are float64, the inverse a Cholesky solve; the authors pseudo-invert the same matrix in fp32.",
-            "Base to new is a variant (base_to_new): it has another covariance, and keeps all views, which the default does not.",
-            "There D is the backbone's, not 512; fewer than 64 views are all nearest; float64 keeps the cut of an fp32 pseudo-inverse.",
+            "Means and covariance are float64, the inverse a Cholesky solve; the authors pseudo-invert the same "
+            "matrix in fp32.",
+            "Base to new is a variant (base_to_new): it has another covariance, and keeps all views, which the "
+            "default does not.",
+            "There D is the backbone's, not 512; fewer than 64 views are all nearest; float64 keeps the cut of an "
+            "fp32 pseudo-inverse.",
             "Imbalanced and unsupervised learning of the paper are not here: no code of them was released.",
         ),
         proof=ProofPlan(
@@ -194,7 +254,8 @@ class GDA(Classifier):
     def __post_init__(self) -> None:
         if self.views < 1 or (self.alpha is not None and self.alpha < 0):
             raise UsageError(
-                f"GDA takes alpha >= 0 and views >= 1, not alpha={self.alpha}, views={self.views}: change them, or leave them out."
+                f"GDA takes alpha >= 0 and views >= 1, not alpha={self.alpha}, views={self.views}: change them, or "
+                f"leave them out."
             )
 
     def transferable(self) -> GDA:
@@ -218,14 +279,20 @@ class GDA(Classifier):
         x, y = normalize(views, dim=-1).flatten(0, 1), torch.tensor(labels).repeat_interleave(views.shape[1])
         means = class_means(x, y, len(classes))
         shrunk = not self.base_to_new
-        precision = shrunk_precision(pooled_scatter(x, y, means), len(x)) if shrunk else plain_precision(mean_covariance(x, y, means))
+        precision = (
+            shrunk_precision(pooled_scatter(x, y, means), len(x))
+            if shrunk
+            else plain_precision(mean_covariance(x, y, means))
+        )
         weight, bias = (t.float() for t in discriminant(means, precision))
 
         alphas = ALPHAS if self.alpha is None else (self.alpha,)
         best = 0
         if val is not None:
             z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-            (best,) = first_best(hits(logits(backbone, z, head), z @ weight.T + bias, torch.tensor(val[1]), torch.tensor(alphas)))
+            (best,) = first_best(
+                hits(logits(backbone, z, head), z @ weight.T + bias, torch.tensor(val[1]), torch.tensor(alphas))
+            )
         found = FittedGDA(classes, backbone, head, weight, bias, alphas[best])
         return BaseGDA(**vars(found), views=x) if self.base_to_new else found
 

@@ -28,10 +28,10 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
-from diptych.features.tuned_image import TunedImage
 from diptych.features.visual import SameInputs
+from diptych.nn.drawn_view import drawn_view
+from diptych.nn.tuned_image import TunedImage
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -39,14 +39,18 @@ Pick = Literal["most", "least"]
 
 
 def two_looks(tower: Tower, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Return (B, C) the summary, (B, n, C) the normed patch tokens, and the (h, w) grid of (B, 3, S, S) normalised pixels."""
+    """Return (B, C) the summary, (B, n, C) the normed patch tokens, and the (h, w) grid of (B, 3, S, S) normalised
+    pixels.
+    """
     s = tower.blocks(tower.start(x))
     assert s.grid is not None
     patches = tower.norm(s.h[:, s.prefix : s.prefix + s.grid[0] * s.grid[1]])
     return tower.pooled(s), patches, s.grid
 
 
-def boxes(similarity: Tensor, grid: tuple[int, int], top: int, pick: Pick = "most", *, inclusive: bool = False) -> Tensor:
+def boxes(
+    similarity: Tensor, grid: tuple[int, int], top: int, pick: Pick = "most", *, inclusive: bool = False
+) -> Tensor:
     """Return the boxes that the chosen patches span, in patches.
 
     Args:
@@ -54,7 +58,8 @@ def boxes(similarity: Tensor, grid: tuple[int, int], top: int, pick: Pick = "mos
         grid: (h, w), n = h * w, row by row.
         top: o, patches that are chosen, at most n.
         pick: the "most" similar ones, or the "least", which shows what the choice is worth.
-        inclusive: whether the last row and column belong to the box; the paper's code leaves them out, unless the box had no size.
+        inclusive: whether the last row and column belong to the box; the paper's code leaves them out, unless the box
+            had no size.
 
     Returns:
         (B, 4) int64: first row, end row, first column, end column; ends are exclusive.
@@ -102,7 +107,9 @@ class GLSimNet(nn.Module):
         tower = self.tuned.space.tower("image")
         g, patches, grid = two_looks(tower, x)
         with torch.no_grad():
-            box = boxes(cosine_similarity(g[:, None], patches, dim=2), grid, self.top, self.pick, inclusive=self.inclusive)
+            box = boxes(
+                cosine_similarity(g[:, None], patches, dim=2), grid, self.top, self.pick, inclusive=self.inclusive
+            )
             closer = zoomed(x, box, grid)
         g2 = tower.pooled(tower.blocks(tower.start(closer)))
         out: Tensor = self.head(self.norm(self.block(torch.stack([g, g2], dim=1))[:, 0]))
@@ -183,11 +190,14 @@ class GLSim(Classifier):
             Headline("Stanford Dogs", "ViT-B/16, ImageNet-21k", "top-1", 92.01, "ViT 91.36", "paper's table, 3 seeds"),
             Headline("iNat17", "ViT-B/16, ImageNet-21k", "top-1", 73.50, "ViT 69.38", "paper's table, 3 seeds"),
             Headline("Pets", "ViT-B/16, ImageNet-21k", "top-1", 95.01, "ViT 94.10", "paper's table, 3 seeds"),
-            Headline("mean of 10 data sets", "ViT-B/16, ImageNet-21k", "top-1", 91.92, "ViT 90.84", "paper's table, 3 seeds"),
+            Headline(
+                "mean of 10 data sets", "ViT-B/16, ImageNet-21k", "top-1", 91.92, "ViT 90.84", "paper's table, 3 seeds"
+            ),
         ),
         reference=Reference("https://github.com/arkel23/GLSim", "", "none found"),
         differs=(
-            "The tower is the backbone's image tower with its own pixels and size; the authors start from ViT-B/16 of ImageNet-21k.",
+            "The tower is the backbone's image tower with its own pixels and size; the authors start from ViT-B/16 of "
+            "ImageNet-21k.",
             "Tokens are those before the projection, after the last norm.",
             "The last epoch counts; by default the released code keeps the epoch that is best on test.",
             "Training views are the ten stored crops of Tip-Adapter; theirs are crops of a 1.34 times larger square.",
@@ -206,7 +216,8 @@ class GLSim(Classifier):
         ok = min(self.top, self.batch) >= 1 and self.epochs >= 0 and self.rate > 0 and 0 <= self.smoothing < 1
         if not ok or self.pick not in ("most", "least"):
             raise UsageError(
-                f"GLSim takes top, batch >= 1, epochs >= 0, rate > 0, smoothing in [0, 1) and picks most or least: change {self}."
+                f"GLSim takes top, batch >= 1, epochs >= 0, rate > 0, smoothing in [0, 1) and picks most or least: "
+                f"change {self}."
             )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedGLSim:
@@ -231,15 +242,24 @@ class GLSim(Classifier):
             batch = min(self.batch, len(labels))
             steps = self.epochs * (len(labels) // batch)
             warm = Schedule(warmup=min(500, steps // 10), floor=min(1.0, 1e-5 / self.rate))
-            settings = Fit(self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=0.0, clip=1.0)
+            settings = Fit(
+                self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=0.0, clip=1.0
+            )
             data = Table(table.items, {"label": Column("label", labels)})
             with torch.enable_grad():
-                train(GLSimTrainee(net, names, backbone, self.smoothing), data, settings, replace(run, out=None, workers=0))
+                train(
+                    GLSimTrainee(net, names, backbone, self.smoothing),
+                    data,
+                    settings,
+                    replace(run, out=None, workers=0),
+                )
         own = dict(net.named_parameters())
         return FittedGLSim(classes, backbone, self, {name: own[name].detach().cpu().clone() for name in names})
 
     def _net(self, backbone: Backbone, classes: int) -> GLSimNet:
-        return GLSimNet(TunedImage(backbone), backbone.tower("image").width, classes, self.top, self.pick, self.inclusive)
+        return GLSimNet(
+            TunedImage(backbone), backbone.tower("image").width, classes, self.top, self.pick, self.inclusive
+        )
 
 
 @dataclass(frozen=True)

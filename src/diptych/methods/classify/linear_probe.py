@@ -24,12 +24,14 @@ from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
-from diptych.features.mixing import first_best
+from diptych.nn.mixing import first_best
 
 GRID = tuple(10.0**e for e in range(-4, 7))
 
 
-def logistic_path(z: Tensor, y: Tensor, classes: int, grid: Sequence[float], steps: int = 1000) -> Iterator[tuple[Tensor, Tensor]]:
+def logistic_path(
+    z: Tensor, y: Tensor, classes: int, grid: Sequence[float], steps: int = 1000
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the minimiser for every C, each started from the last one's (W and b are 0 before the first).
 
     Args:
@@ -51,7 +53,9 @@ def logistic_path(z: Tensor, y: Tensor, classes: int, grid: Sequence[float], ste
 
 def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
     theta = start.clone().requires_grad_()
-    solver = torch.optim.LBFGS([theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS(
+        [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> Tensor:
         solver.zero_grad()
@@ -93,7 +97,8 @@ class LinearProbe(Classifier):
         differs=(
             "The penalty is chosen among 11 powers of ten; the paper sweeps a finer grid.",
             "Features are unit vectors, and W starts at 0, not at the text head: a stronger start is another method.",
-            "CLIP_benchmark's probe is another: AdamW, lr 0.1, 10 epochs, weight decay among 97 values, retrained on train + val.",
+            "CLIP_benchmark's probe is another: AdamW, lr 0.1, 10 epochs, weight decay among 97 values, retrained on "
+            "train + val.",
         ),
         proof=ProofPlan(
             claim="With 16 shots the probe beats zero-shot.",
@@ -106,7 +111,9 @@ class LinearProbe(Classifier):
 
     def __post_init__(self) -> None:
         if self.c is not None and not self.c > 0:
-            raise UsageError(f"c must be above 0, and is {self.c}: give a positive number, or leave it out to choose it on val.")
+            raise UsageError(
+                f"c must be above 0, and is {self.c}: give a positive number, or leave it out to choose it on val."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedLinearProbe:
         """Fit W and b on train; choose C by val accuracy, ties keep the smallest.

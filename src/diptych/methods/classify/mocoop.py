@@ -27,23 +27,38 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
-from diptych.features.prompt_mixture import Mixture, gate, gate_target, mixed_logits, soft_prompt_starts, soft_vectors, text_loss
-from diptych.features.prompts import Slots, frozen, slots, word_vectors
-from diptych.features.tuned_image import TunedEncoder, TunedImage
 from diptych.features.vectors import Vectors
+from diptych.nn.drawn_view import drawn_view
+from diptych.nn.prompts.mixture import (
+    Mixture,
+    gate,
+    gate_target,
+    mixed_logits,
+    soft_prompt_starts,
+    soft_vectors,
+    text_loss,
+)
+from diptych.nn.prompts.soft import Slots, frozen, slots, word_vectors
+from diptych.nn.tuned_image import TunedEncoder, TunedImage
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
 GROUPS = (
     ("a photo of a {}.",),
     ("a photo of many {}.",),
-    ("a low resolution photo of a {}.", "a pixelated photo of a {}.", "a blurry photo of a {}.", "a bad photo of a {}."),
+    (
+        "a low resolution photo of a {}.",
+        "a pixelated photo of a {}.",
+        "a blurry photo of a {}.",
+        "a bad photo of a {}.",
+    ),
     ("a good photo of a {}.", "a bright photo of a {}."),
 )
-"""Groups of like templates; the first of each starts a soft prompt. Group sizes follow the authors' [1, 1, 4, 2] for SUN397."""
+"""Groups of like templates; the first of each starts a soft prompt. Group sizes follow the authors' [1, 1, 4, 2] for
+SUN397.
+"""
 
 
 class MixtureTrainee(Trainee):
@@ -104,8 +119,10 @@ class MoCoOp(Classifier):
     """Learn a soft prompt a group of templates and route each image to two of them.
 
     Args:
-        groups: templates in groups of like kind; the first of a group starts its soft prompt, and has the name at its end.
-        norms: whether the LayerNorms in the blocks of the image tower learn, at a tenth of the rate; without, any image encoder will do.
+        groups: templates in groups of like kind; the first of a group starts its soft prompt, and has the name at its
+            end.
+        norms: whether the LayerNorms in the blocks of the image tower learn, at a tenth of the rate; without, any image
+            encoder will do.
         text: weight of the text loss, >= 0.
         gating: weight of the gate loss, >= 0.
         epochs: passes over the shots, >= 0.
@@ -115,7 +132,8 @@ class MoCoOp(Classifier):
     Raises:
         UsageError: a number out of its range, or groups that start no soft prompt.
 
-    Source: arXiv 2409.12011: router, hard prompt guided gating, semantically grouped text supervision; numbers as in its code.
+    Source: arXiv 2409.12011: router, hard prompt guided gating, semantically grouped text supervision; numbers as in
+        its code.
     """
 
     groups: tuple[tuple[str, ...], ...] = GROUPS
@@ -145,12 +163,15 @@ class MoCoOp(Classifier):
         differs=(
             "One set of template groups for all data; the authors write one for each data set.",
             "Soft prompts stand before the name; the authors' may also follow it.",
-            "The gate's target takes no gradient, and its prototypes no noise; the released noise has no effect, and drifts.",
-            "The shift w has the joint width D; the released code takes the width of the text tower, which fits some models only.",
+            "The gate's target takes no gradient, and its prototypes no noise; the released noise has no effect, and "
+            "drifts.",
+            "The shift w has the joint width D; the released code takes the width of the text tower, which fits some "
+            "models only.",
             "The first tenth of the epochs warms up linearly; the authors hold the rate at 1e-5.",
             "Views of the shots are ten stored crops, drawn anew each epoch.",
             "fp32 everywhere, where the authors train in mixed precision.",
-            "The row with a frozen image encoder, which the proof measures, has the authors' shorter schedule of 25 epochs.",
+            "The row with a frozen image encoder, which the proof measures, has the authors' shorter schedule of 25 "
+            "epochs.",
         ),
         proof=ProofPlan(
             claim="Routed soft prompts, with a frozen image encoder, beat zero-shot at 16 shots.",
@@ -162,7 +183,10 @@ class MoCoOp(Classifier):
 
     def __post_init__(self) -> None:
         if min(self.text, self.gating, self.epochs) < 0 or self.batch < 1 or not self.rate > 0:
-            raise UsageError(f"MoCoOp takes text, gating, epochs >= 0, batch >= 1 and a rate above 0: change {self}, or leave them out.")
+            raise UsageError(
+                f"MoCoOp takes text, gating, epochs >= 0, batch >= 1 and a rate above 0: change {self}, or leave them "
+                f"out."
+            )
         soft_prompt_starts(self.groups)
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMoCoOp:
@@ -170,7 +194,8 @@ class MoCoOp(Classifier):
 
         Raises:
             MissingPart: the kit has no backbone.
-            MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be rebuilt.
+            MissingHook: the backbone has no text tower, or norms should learn and it has no image tower that can be
+                rebuilt.
             MissingEvidence: train is missing.
             MissingExtra: accelerate is not installed.
             UsageError: a class name and a context do not fit in the tower.
@@ -182,7 +207,9 @@ class MoCoOp(Classifier):
         starts = [word_vectors(backbone, words) for words in soft_prompt_starts(self.groups)]
         virtual = tuple(name for name in evidence.other_classes or () if name not in classes.names)
         names = (*classes.names, *virtual)
-        hard = torch.stack([text_head(backbone, [[t.replace("{}", n) for t in group] for n in names], run) for group in self.groups])
+        hard = torch.stack(
+            [text_head(backbone, [[t.replace("{}", n) for t in group] for n in names], run) for group in self.groups]
+        )
         where = [slots(backbone, names, len(start)) for start in starts]
         with run.seeded("mocoop"):
             mixture = Mixture(starts, backbone.image.dim, TunedImage(backbone) if self.norms else None)
@@ -190,8 +217,14 @@ class MoCoOp(Classifier):
         if self.epochs:
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=self.epochs * (len(labels) // batch) // 10)
-            settings = Fit(self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=5e-4, clip=1.0)
-            items = table.items if self.norms else Vectors(embed(backbone.image, table.items, run, views=TIP_VIEWS), table.items)
+            settings = Fit(
+                self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=5e-4, clip=1.0
+            )
+            items = (
+                table.items
+                if self.norms
+                else Vectors(embed(backbone.image, table.items, run, views=TIP_VIEWS), table.items)
+            )
             data: Table[Any] = Table(items, {"label": Column("label", labels)})
             weights = (self.text, self.gating)
             trainee = MixtureTrainee(backbone, where, hard, mixture, tuned, len(classes), weights)
@@ -199,7 +232,13 @@ class MoCoOp(Classifier):
                 train(trainee, data, settings, replace(run, out=None, workers=0))
         own = {name: t.detach().cpu().clone() for name, t in mixture.named_parameters()}
         learnt = {name: t for name, t in own.items() if not name.startswith("tuned.")}
-        return FittedMoCoOp(classes, backbone, learnt, {n.removeprefix("tuned."): own[n] for n in tuned}, tuple(g[0] for g in self.groups))
+        return FittedMoCoOp(
+            classes,
+            backbone,
+            learnt,
+            {n.removeprefix("tuned."): own[n] for n in tuned},
+            tuple(g[0] for g in self.groups),
+        )
 
 
 @dataclass(frozen=True)
@@ -234,14 +273,19 @@ class FittedMoCoOp(FittedClassifier):
         return gate(z @ self.mixture["router.weight"].T + self.mixture["router.bias"])
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the two groups of templates that spoke for each item's top class, by what they add to its logit (without bias)."""
+        """Return the two groups of templates that spoke for each item's top class, by what they add to its logit
+        (without bias).
+        """
         z, soft = self._embedded(items, run)
         pi = self.routed(z)
         best = mixed_logits(self.backbone, z, soft, pi).argmax(dim=1)
         scale = float(self.backbone.scale("image", "text")[0].detach())
         shares = scale * pi * torch.einsum("gnd,nd->ng", soft[:, best], z)
         return [
-            [Reason(self.starts[g], float(share[g])) for g in sorted(row.nonzero()[:, 0].tolist(), key=lambda g: -float(share[g]))]
+            [
+                Reason(self.starts[g], float(share[g]))
+                for g in sorted(row.nonzero()[:, 0].tolist(), key=lambda g: -float(share[g]))
+            ]
             for row, share in zip(pi, shares, strict=True)
         ]
 
@@ -256,5 +300,7 @@ class FittedMoCoOp(FittedClassifier):
         where = [slots(self.backbone, self.classes.names, len(c)) for c in contexts]
         device = where[0].embeds.device
         with torch.no_grad():
-            soft = soft_vectors(self.backbone, where, [c.to(device) for c in contexts], self.mixture["shift"].to(device))
+            soft = soft_vectors(
+                self.backbone, where, [c.to(device) for c in contexts], self.mixture["shift"].to(device)
+            )
         return normalize(z, dim=-1), soft.cpu()

@@ -1,4 +1,5 @@
-"""NoLA, no labels attached: described classes label the sure images, a second encoder learns from these, and teaches CLIP's own tower.
+"""NoLA, no labels attached: described classes label the sure images, a second encoder learns from these, and teaches
+CLIP's own tower.
 
 t_c     = normalise( mean of normalise(text(t)) )            t: the templates, and one sentence for each description of c
 p(x)    = softmax(s z t + b);   S_c = the k images of argmax c with the highest p_c,  k = max(16, floor(N / 5K))
@@ -28,23 +29,26 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.pools import class_texts
 from diptych.data.sentences import sentence
 from diptych.data.strong_views import STRONG_VIEWS
-from diptych.features.drawn_view import drawn_view
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.tuned_image import TunedEncoder, TunedImage
 from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
+from diptych.nn.drawn_view import drawn_view
+from diptych.nn.tuned_image import TunedEncoder, TunedImage
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
 LEAST, SHARE, GUESSES = 16, 0.2, 3
-"""Images a class at least, share of an even class, and how many guesses of an image may bring it to a class without any."""
+"""Images a class at least, share of an even class, and how many guesses of an image may bring it to a class without
+any.
+"""
 
 
 def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Choose the images that label themselves.
 
-    A class that is nobody's first guess takes the surest of those whose second, else third guess it is, unless another class has them.
+    A class that is nobody's first guess takes the surest of those whose second, else third guess it is, unless another
+    class has them.
 
     Args:
         p: (N, K) class probabilities.
@@ -135,7 +139,10 @@ class StudentTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return one of the strong views."""
-        return {"x": drawn_view(row, replace(STRONG_VIEWS, draws=self.draws), self.backbone.image, g), "y": int(row.columns["label"])}
+        return {
+            "x": drawn_view(row, replace(STRONG_VIEWS, draws=self.draws), self.backbone.image, g),
+            "y": int(row.columns["label"]),
+        }
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the smoothed cross-entropy with the teacher's labels."""
@@ -146,12 +153,13 @@ class StudentTrainee(Trainee):
 class NoLA(Classifier):
     """Adapt to unlabelled images: no label is read, not even to stop, and the last epoch counts.
 
-    The second encoder is a part "teacher" (an image ``Encoder``, such as DINO) of the kit; without it, the backbone's own features before
-    the projection.
+    The second encoder is a part "teacher" (an image ``Encoder``, such as DINO) of the kit; without it, the backbone's
+    own features before the projection.
 
     Args:
         prompts: P, tokens that the image tower learns, >= 0 (default 16, the authors').
-        norms: whether the LayerNorms of the image tower learn; with no prompts and no norms only the head does, on any backbone.
+        norms: whether the LayerNorms of the image tower learn; with no prompts and no norms only the head does, on any
+            backbone.
         epochs: passes over the images, >= 0; 0 is the described zero-shot classifier.
         rate: learning rate of AdamW, constant.
         batch: images a step, >= 1; fewer images are one batch.
@@ -160,7 +168,8 @@ class NoLA(Classifier):
     Raises:
         UsageError: a number out of its range.
 
-    Source: arXiv 2411.19346: class description embeddings, DINO-based labelling, DINO-assisted prompt learning; sizes as in its code.
+    Source: arXiv 2411.19346: class description embeddings, DINO-based labelling, DINO-assisted prompt learning; sizes
+        as in its code.
     """
 
     prompts: int = 16
@@ -178,7 +187,12 @@ class NoLA(Classifier):
         year=2025,
         verb="classify",
         claim="A head on a vision encoder, taught by the images that described classes label surely, teaches CLIP without any label.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("unlabelled",), optional=("texts",)),
+        needs=Needs(
+            hooks=("image", "text", "tower:image", "rebuild"),
+            extras=("train",),
+            evidence=("unlabelled",),
+            optional=("texts",),
+        ),
         trains="visual prompts, norms of the image tower, the head",
         headlines=(Headline("mean of 11 data sets", "CLIP ViT-B/32", "gain in top-1", 3.6, "LaFTer", "abstract"),),
         reference=Reference("https://github.com/fazliimam/NoLA", "ffd99ac", "none found"),
@@ -186,10 +200,13 @@ class NoLA(Classifier):
             "The last epoch counts; the released code chooses epoch and end on a labelled validation list.",
             "Each encoder has its own pixel recipe; the released code gives DINO the pixels of CLIP.",
             "Without a second encoder the backbone's own unprojected features teach.",
-            "The last layer of the labelling head starts at 0, so that the order of the classes decides nothing; theirs is random.",
-            "Norms do not decay; the released code spares what is called LayerNorm, as CLIP's norms are not, so it spares biases alone.",
+            "The last layer of the labelling head starts at 0, so that the order of the classes decides nothing; "
+            "theirs is random.",
+            "Norms do not decay; the released code spares what is called LayerNorm, as CLIP's norms are not, so it "
+            "spares biases alone.",
             "Strong views are drawn from ten of each image, which also lets a frozen tower embed them once.",
-            "Descriptions are written features joined to the name, of whoever wrote the pool; theirs come from GPT-3.5.",
+            "Descriptions are written features joined to the name, of whoever wrote the pool; theirs come from "
+            "GPT-3.5.",
             "Widths are the backbone's; the released code fixes those of ViT-B.",
         ),
         proof=ProofPlan(
@@ -206,7 +223,10 @@ class NoLA(Classifier):
 
     def __post_init__(self) -> None:
         if min(self.prompts, self.epochs) < 0 or min(self.batch, self.views) < 1 or not self.rate > 0:
-            raise UsageError(f"NoLA takes prompts, epochs >= 0, batch, views >= 1 and a rate above 0: change {self}, or leave them out.")
+            raise UsageError(
+                f"NoLA takes prompts, epochs >= 0, batch, views >= 1 and a rate above 0: change {self}, or leave them "
+                f"out."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedNoLA:
         """Label, teach, distil. Of the evidence, only the unlabelled images and the texts are read.
@@ -219,7 +239,9 @@ class NoLA(Classifier):
         """
         backbone = kit.need(Backbone)
         if evidence.unlabelled is None or len(evidence.unlabelled) == 0:
-            raise MissingEvidence("NoLA learns from images without labels, and evidence.unlabelled is missing or empty: give some.")
+            raise MissingEvidence(
+                "NoLA learns from images without labels, and evidence.unlabelled is missing or empty: give some."
+            )
         images = evidence.unlabelled
         tuned = None
         if self.prompts or self.norms:
@@ -245,7 +267,12 @@ class NoLA(Classifier):
                 decay=0.01,
             )
             with torch.enable_grad():
-                train(StudentTrainee(student, names, backbone, self.views), data, settings, replace(run, out=None, workers=0))
+                train(
+                    StudentTrainee(student, names, backbone, self.views),
+                    data,
+                    settings,
+                    replace(run, out=None, workers=0),
+                )
         own = dict(student.named_parameters())
         learnt = {name.removeprefix("tuned."): own[name].detach().cpu().clone() for name in names if name != "head"}
         return FittedNoLA(classes, backbone, student.head.detach().cpu().clone(), learnt)
@@ -267,7 +294,9 @@ def described(classes: ClassNames, evidence: Evidence[Any]) -> list[list[str]]:
 
 
 def second_encoder(kit: Kit, backbone: Backbone) -> Encoder[Any]:
-    """Return the kit's teacher, or what the backbone sees before its projection, or, where that cannot be had, its embedding."""
+    """Return the kit's teacher, or what the backbone sees before its projection, or, where that cannot be had, its
+    embedding.
+    """
     if "teacher" in kit.parts:
         return kit.need(Encoder, "teacher")
     try:

@@ -1,4 +1,5 @@
-"""PerceptionCLIP: guess the setting of a photo first (background, quality, ...), then classify it as seen in that setting.
+"""PerceptionCLIP: guess the setting of a photo first (background, quality, ...), then classify it as seen in that
+setting.
 
 prompt(y, t) = main(y) + ", " + t + "."                       t: a phrasing of context z; an unspoken context ends after main(y)
 u_yz         = normalise( mean over t of normalise(text(prompt(y, t))) )
@@ -27,7 +28,7 @@ from diptych.core.run import Run
 from diptych.data.contexts import Composite, Contexts, read_contexts
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
-from diptych.features.mixing import CELLS
+from diptych.nn.mixing import CELLS
 
 Infer = Literal["with class", "without class"]
 
@@ -67,7 +68,8 @@ class PerceptionCLIP(Classifier):
         generic: word that stands for the class in "without class".
 
     Raises:
-        UsageError: another way to infer, a temperature that is not positive, or a main sentence without one "{}" or with a full stop.
+        UsageError: another way to infer, a temperature that is not positive, or a main sentence without one "{}" or
+            with a full stop.
 
     Source: arXiv 2308.01313: two-step inference of contextual attributes and class, in its two forms.
     """
@@ -95,11 +97,13 @@ class PerceptionCLIP(Classifier):
         ),
         reference=Reference("https://github.com/umd-huang-lab/perceptionCLIP", "", "MIT"),
         differs=(
-            "Names of factors and most values follow the paper; the phrasings are ours, in a file with their provenance.",
+            "Names of factors and most values follow the paper; the phrasings are ours, in a file with their "
+            "provenance.",
             "An unknown factor is an error; the released code drops it and runs the plain prompt.",
             "Sums are taken in the logarithm; the released code exponentiates raw logits.",
             "A main sentence with a full stop is refused; the released CelebA script puts the context behind one.",
-            "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the training split.",
+            "The pixel recipe is the backbone's own; the released group scripts normalise otherwise, and report the "
+            "training split.",
         ),
         proof=ProofPlan(
             claim="Two-step inference over quality and condition beats the single template.",
@@ -112,10 +116,13 @@ class PerceptionCLIP(Classifier):
     def __post_init__(self) -> None:
         if self.infer not in ("with class", "without class") or not self.temperature > 0:
             raise UsageError(
-                f"PerceptionCLIP infers 'with class' or 'without class' at a temperature above 0, not {self.infer!r} at {self.temperature}."
+                f"PerceptionCLIP infers 'with class' or 'without class' at a temperature above 0, not {self.infer!r} "
+                f"at {self.temperature}."
             )
         if self.main.count("{}") != 1 or self.main.rstrip().endswith("."):
-            raise UsageError(f"The context follows the main sentence, so {self.main!r} needs one '{{}}' and no full stop: change it.")
+            raise UsageError(
+                f"The context follows the main sentence, so {self.main!r} needs one '{{}}' and no full stop: change it."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedPerceptionCLIP:
         """Embed every class in every context. The result's ``classes`` hold the main sentence as their template.
@@ -168,7 +175,8 @@ class FittedPerceptionCLIP(FittedClassifier):
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
         """Return the attributes of each item's top class, strongest first.
 
-        The weight of "background: urban" is what the contexts with that value bring to P(y | x); the values of a factor sum to it.
+        The weight of "background: urban" is what the contexts with that value bring to P(y | x); the values of a factor
+        sum to it.
         """
         found = []
         for z in normalize(embed(self.backbone.image, items, run), dim=-1):

@@ -23,9 +23,9 @@ from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.cache_model import FittedCache, cache_keys, fit_cache, search_grids
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.nn.cache_model import FittedCache, cache_keys, fit_cache, search_grids
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -80,7 +80,14 @@ class TipAdapter(Classifier):
         headlines=(
             Headline("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 62.33, "", "authors' log, our average"),
             Headline("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 66.54, "", "authors' log, our average"),
-            Headline("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 70.32, "CLIP-Adapter 74.44", "authors' log, our average"),
+            Headline(
+                "mean of 11 data sets, 16 shots",
+                "CLIP RN50",
+                "top-1",
+                70.32,
+                "CLIP-Adapter 74.44",
+                "authors' log, our average",
+            ),
             Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 62.01, "zero-shot 60.32", "authors' log"),
             Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 70.54, "zero-shot 37.52", "authors' log"),
             Headline("DTD, 16 shots", "CLIP RN50", "top-1", 60.93, "zero-shot 42.20", "authors' log"),
@@ -105,7 +112,8 @@ class TipAdapter(Classifier):
             raise UsageError(f"Tip-Adapter takes alpha, beta >= 0 and views >= 1: change {self}, or leave them out.")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
-        """Build the cache from train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest alpha.
+        """Build the cache from train; choose what is None by val accuracy: ties keep the smallest beta, then the
+        smallest alpha.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -114,7 +122,9 @@ class TipAdapter(Classifier):
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)
-        val = held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        val = (
+            held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        )
 
         head = text_head(backbone, classes.prompts(), run)
         keys = cache_keys(embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views)))

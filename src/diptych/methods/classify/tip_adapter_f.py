@@ -22,9 +22,9 @@ from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
-from diptych.features.cache_model import FittedCache, affinity, cache_keys, fit_cache, search_grids
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
+from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache, search_grids
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,41 @@ class TipAdapterF(Classifier):
         needs=Needs(evidence=("train", "val")),
         trains="cache keys",
         headlines=(
-            Headline("mean of 11 data sets, 1 shot", "CLIP RN50", "top-1", 64.60, "Tip-Adapter 62.33", "authors' log, our average"),
-            Headline("mean of 11 data sets, 4 shots", "CLIP RN50", "top-1", 69.67, "Tip-Adapter 66.54", "authors' log, our average"),
-            Headline("mean of 11 data sets, 16 shots", "CLIP RN50", "top-1", 75.83, "Tip-Adapter 70.32", "authors' log, our average"),
+            Headline(
+                "mean of 11 data sets, 1 shot",
+                "CLIP RN50",
+                "top-1",
+                64.60,
+                "Tip-Adapter 62.33",
+                "authors' log, our average",
+            ),
+            Headline(
+                "mean of 11 data sets, 4 shots",
+                "CLIP RN50",
+                "top-1",
+                69.67,
+                "Tip-Adapter 66.54",
+                "authors' log, our average",
+            ),
+            Headline(
+                "mean of 11 data sets, 16 shots",
+                "CLIP RN50",
+                "top-1",
+                75.83,
+                "Tip-Adapter 70.32",
+                "authors' log, our average",
+            ),
             Headline("ImageNet, 16 shots", "CLIP RN50", "top-1", 65.51, "Tip-Adapter 62.01", "authors' log"),
             Headline("EuroSAT, 16 shots", "CLIP RN50", "top-1", 84.54, "Tip-Adapter 70.54", "authors' log"),
             Headline("DTD, 16 shots", "CLIP RN50", "top-1", 66.55, "Tip-Adapter 60.93", "authors' log"),
         ),
         reference=Reference("https://github.com/gaopengcuhk/Tip-Adapter", "d0e2d6f", "none found"),
         differs=(
-            "The last epoch is kept and alpha, beta are chosen on val; the authors' code keeps the epoch that is best on test.",
+            "The last epoch is kept and alpha, beta are chosen on val; the authors' code keeps the epoch that is best "
+            "on test.",
             "Epochs take turns through the stored views; the authors draw fresh ones every epoch.",
-            "The zero-shot scale is the backbone's own, where the authors write 100; keys are fp32, where theirs are fp16.",
+            "The zero-shot scale is the backbone's own, where the authors write 100; keys are fp32, where theirs are "
+            "fp16.",
             "One start and one search range for all data; the authors set them per data set.",
         ),
         proof=ProofPlan(
@@ -91,10 +114,13 @@ class TipAdapterF(Classifier):
 
     def __post_init__(self) -> None:
         if min(self.views, self.batch) < 1 or min(self.alpha or 0, self.beta or 0, self.epochs) < 0:
-            raise UsageError(f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out.")
+            raise UsageError(
+                f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
-        """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest alpha.
+        """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest
+        alpha.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -103,7 +129,9 @@ class TipAdapterF(Classifier):
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)
-        val = held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        val = (
+            held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        )
 
         head = text_head(backbone, classes.prompts(), run)
         views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))

@@ -54,7 +54,8 @@ class ZeroShot(Classifier):
         ),
         reference=Reference("https://github.com/openai/CLIP", "", "MIT"),
         differs=(
-            "Scale and bias are the backbone's own; CLIP_benchmark multiplies by 100 whatever the model: same ranks, other probabilities.",
+            "Scale and bias are the backbone's own; CLIP_benchmark multiplies by 100 whatever the model: same ranks, "
+            "other probabilities.",
         ),
         proof=ProofPlan(
             claim="Class names alone beat chance on photos that the backbone was not fitted to.",

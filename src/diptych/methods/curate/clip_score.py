@@ -64,7 +64,8 @@ class Images:
 
 
 def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
-    """Yield position, cosine of image and text (NaN where there is none), and why not: one is broken, or the text too long.
+    """Yield position, cosine of image and text (NaN where there is none), and why not: one is broken, or the text too
+    long.
 
     Raises:
         UsageError: the stream is of texts alone.
@@ -73,7 +74,10 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
     while some := list(islice(source, CHUNK)):
         positions, items = [p for p, _ in some], [item for _, item in some]
         if any(isinstance(item, str) for item in items):
-            raise UsageError("clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use metaclip.")
+            raise UsageError(
+                "clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use "
+                "metaclip."
+            )
         found = embed_readable(backbone.image, Images(items, positions), run)
         kept: list[int] = found.kept.tolist()
         texts, refused = _texts(backbone, [items[i] for i in kept], run)
@@ -136,7 +140,9 @@ class ScoreCounts(Plan):
         return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken)
 
     def lowest(self, share: float) -> int:
-        """Return the lowest cell that stays when the best ``share`` of all pairs, broken ones counted, is kept, or a little less."""
+        """Return the lowest cell that stays when the best ``share`` of all pairs, broken ones counted, is kept, or a
+        little less.
+        """
         above = np.cumsum(self.counts[::-1].astype(np.float64))
         return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
 
@@ -150,7 +156,12 @@ class ScoreCounts(Plan):
 
     def write(self, path: Path) -> None:
         """Write JSON."""
-        data = {"diptych": "clip-score", "backbone": self.backbone, "counts": self.counts.tolist(), "broken": self.broken}
+        data = {
+            "diptych": "clip-score",
+            "backbone": self.backbone,
+            "counts": self.counts.tolist(),
+            "broken": self.broken,
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         part.write_text(json.dumps(data), encoding="utf-8")
@@ -196,7 +207,9 @@ class CLIPScoreFilter(Curator):
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or not -1 <= (self.threshold or 0) <= 1:
-            raise UsageError(f"The filter takes a share in (0, 1] or a threshold in [-1, 1], not {self.share} and {self.threshold}.")
+            raise UsageError(
+                f"The filter takes a share in (0, 1] or a threshold in [-1, 1], not {self.share} and {self.threshold}."
+            )
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
         """Score every pair once. Memory: ``CHUNK`` pairs.
@@ -217,7 +230,8 @@ class CLIPScoreFilter(Curator):
         return ScoreCounts(backbone.fingerprint, counts, broken)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
-        """Yield a verdict a pair, its score the cosine; pairs whose image or text cannot be read are dropped and say why.
+        """Yield a verdict a pair, its score the cosine; pairs whose image or text cannot be read are dropped and say
+        why.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -240,7 +254,9 @@ class CLIPScoreFilter(Curator):
                 raise ValueError("another plan")
             return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]))
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise DataError(f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan.") from None
+            raise DataError(
+                f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan."
+            ) from None
 
 
 def _cell(cosine: float) -> int:

@@ -27,8 +27,8 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.metadata import WORDNET, entries
-from diptych.features.substrings import Matcher
+from diptych.data.metaclip_entries import WORDNET, entries
+from diptych.nn.text.substrings import Matcher
 
 CHUNK = 4096
 """Texts matched in one call."""
@@ -43,8 +43,12 @@ def entry_probabilities(counts: Counts, t: float) -> NDArray[np.float64]:
     return t / np.maximum(counts.astype(np.float64), t)
 
 
-def keep_probabilities(rows: NDArray[np.int64], found: NDArray[np.int64], p: NDArray[np.float64], texts: int) -> NDArray[np.float64]:
-    """Return (texts,) 1 - prod (1 - p_e) over the entries of each text, given as pairs of text and entry; 0 without entry."""
+def keep_probabilities(
+    rows: NDArray[np.int64], found: NDArray[np.int64], p: NDArray[np.float64], texts: int
+) -> NDArray[np.float64]:
+    """Return (texts,) 1 - prod (1 - p_e) over the entries of each text, given as pairs of text and entry; 0 without
+    entry.
+    """
     dropped = np.ones(texts)
     np.multiply.at(dropped, rows, 1 - p[found])
     return 1 - dropped
@@ -57,7 +61,8 @@ def tail_share(counts: Counts, t: float) -> float:
 
 
 def threshold_for(counts: Counts, share: float) -> int:
-    """Return the count at which the cumulative share of the sorted counts comes closest to ``share``: t of another language or pool.
+    """Return the count at which the cumulative share of the sorted counts comes closest to ``share``: t of another
+    language or pool.
 
     Not the inverse of ``tail_share``, which leaves out entries of exactly t.
     """
@@ -93,10 +98,14 @@ class EntryCounts(Plan):
         """Add the counts; raises UsageError where the entries differ."""
         if self.entries != other.entries:
             raise UsageError("Two plans over different metadata cannot be merged: count both with the same entries.")
-        return EntryCounts(self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched)
+        return EntryCounts(
+            self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched
+        )
 
     def report(self) -> dict[str, Any]:
-        """Return texts, those that match, entries, those met, the mean number of entries a matching text, and the commonest entries."""
+        """Return texts, those that match, entries, those met, the mean number of entries a matching text, and the
+        commonest entries.
+        """
         top = np.argsort(-self.counts.astype(np.int64), kind="stable")[:5]
         return {
             "texts": self.texts,
@@ -126,13 +135,14 @@ class MetaCLIP(Curator):
 
     Args:
         metadata: "wordnet" (the nouns that ship), a JSON list, or a text file with one entry a line.
-        t: texts an entry may keep by itself, >= 1 (20,000, for a pool of 1.6 G pairs); infinity keeps all that match. Choose it so that
-            3 to 6 % of the entries met are above it.
+        t: texts an entry may keep by itself, >= 1 (20,000, for a pool of 1.6 G pairs); infinity keeps all that match.
+            Choose it so that 3 to 6 % of the entries met are above it.
 
     Raises:
         UsageError: t below 1.
 
-    Source: Xu et al. 2024, section 3, algorithm 1. Written from the paper: the authors' code was not read for this file.
+    Source: Xu et al. 2024, section 3, algorithm 1. Written from the paper: the authors' code was not read for this
+        file.
     Differs: see the card.
     """
 
@@ -152,13 +162,22 @@ class MetaCLIP(Curator):
         headlines=(
             Headline("ImageNet zero-shot, 400M pairs", "ViT-B/32", "top-1", 65.5, "", "paper"),
             Headline("ImageNet zero-shot, 400M pairs", "ViT-B/16", "top-1", 70.8, "OpenAI's data 68.3", "paper"),
-            Headline("ImageNet zero-shot, 400M pairs", "ViT-L/14", "top-1", 76.2, "OpenAI's data 75.5, LAION-400M 72.77", "paper"),
+            Headline(
+                "ImageNet zero-shot, 400M pairs",
+                "ViT-L/14",
+                "top-1",
+                76.2,
+                "OpenAI's data 75.5, LAION-400M 72.77",
+                "paper",
+            ),
         ),
         reference=Reference("https://github.com/facebookresearch/MetaCLIP", "", "CC BY-NC 4.0"),
         differs=(
-            "One draw a text with 1 - prod (1 - p_e); the paper draws for every entry and keeps the text if one says so: the same law.",
+            "One draw a text with 1 - prod (1 - p_e); the paper draws for every entry and keeps the text if one says "
+            "so: the same law.",
             "Draws are fixed by seed and position, so shards, resumed runs and machines agree.",
-            "The metadata that ship are WordNet's 82,115 nouns and 0 to 99; the paper has 500,000 entries, most from Wikipedia: give"
+            "The metadata that ship are WordNet's 82,115 nouns and 0 to 99; the paper has 500,000 entries, most from "
+            "Wikipedia: give"
             " them as a file.",
             "Nothing is fetched, and language, addresses and duplicates are not looked at.",
         ),
@@ -230,9 +249,13 @@ class MetaCLIP(Curator):
             if facts.get("diptych") != "metaclip":
                 raise ValueError("another table")
             counts = table.column("count").to_numpy().astype(np.uint64)
-            return EntryCounts(tuple(table.column("entry").to_pylist()), counts, int(facts["texts"]), int(facts["matched"]))
+            return EntryCounts(
+                tuple(table.column("entry").to_pylist()), counts, int(facts["texts"]), int(facts["matched"])
+            )
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise DataError(f"{path} is no plan of metaclip ({str(error)[:80]}): write one with diptych curate plan.") from None
+            raise DataError(
+                f"{path} is no plan of metaclip ({str(error)[:80]}): write one with diptych curate plan."
+            ) from None
 
 
 def _matched(

@@ -29,11 +29,11 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
-from diptych.features.deep_prompts import refreshed
-from diptych.features.dense import squashed
-from diptych.features.mask_losses import dice_loss, focal_loss
-from diptych.features.prompts import Slots, encode_prompts, frozen, slots
 from diptych.features.vectors import Vectors
+from diptych.nn.dense.label_maps import squashed
+from diptych.nn.dense.mask_losses import dice_loss, focal_loss
+from diptych.nn.prompts.deep import refreshed
+from diptych.nn.prompts.soft import Slots, encode_prompts, frozen, slots
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -44,8 +44,11 @@ LOCAL_SHARE = 19 / 24
 _MOST = 4 * 2**30  # bytes of patch embeddings held while training
 
 
-def patch_streams(tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value") -> tuple[Tensor, Tensor]:
-    """Return the global (B, D) and the local (B, L, n, D) embeddings, not normalised, of (B, 3, H, W) normalised pixels.
+def patch_streams(
+    tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value"
+) -> tuple[Tensor, Tensor]:
+    """Return the global (B, D) and the local (B, L, n, D) embeddings, not normalised, of (B, 3, H, W) normalised
+    pixels.
 
     Args:
         tower: of the image.
@@ -68,7 +71,9 @@ def patch_streams(tower: Tower, x: Tensor, layers: Sequence[int], first: int, st
 
 
 def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
-    """Return the (2, D) unit embeddings, normal and anomalous, of learnt "context" (2, E, C) and "deep" tokens (blocks, M, C)."""
+    """Return the (2, D) unit embeddings, normal and anomalous, of learnt "context" (2, E, C) and "deep" tokens (blocks,
+    M, C).
+    """
     return F.normalize(encode_prompts(tower, where, prompts["context"], edit=refreshed(prompts["deep"], at=1)), dim=-1)
 
 
@@ -168,7 +173,9 @@ class AnomalyCLIP(Detector):
         year=2024,
         verb="detect",
         claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where they are.",
-        needs=Needs(hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)),
+        needs=Needs(
+            hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)
+        ),
         trains="two soft prompts and deep text tokens",
         headlines=(
             Headline("MVTec AD, trained on VisA", "CLIP ViT-L/14@336, 518 px", "pixel AUROC", 91.1, "", "authors' log"),
@@ -180,12 +187,15 @@ class AnomalyCLIP(Detector):
         reference=Reference("https://github.com/zqhang/AnomalyCLIP", "45ed4dd", "MIT"),
         differs=(
             "The class token goes through the last norm like every pooled token; the code skips it.",
-            "The last 19 of 24 blocks become the same share of another depth; text towers of fewer than 9 blocks have fewer deep tokens.",
+            "The last 19 of 24 blocks become the same share of another depth; text towers of fewer than 9 blocks have "
+            "fewer deep tokens.",
             "Embeddings of the auxiliary photos are computed once; the code runs the image tower in every epoch.",
             "Auxiliary photos without masks train the image loss alone.",
             "Patches are compared after the last block, as the released scripts do; the variant takes four depths.",
-            "The square has the backbone's own side unless `side` is given; the authors' has 518 pixels, their tower's own is 336.",
-            "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were one.",
+            "The square has the backbone's own side unless `side` is given; the authors' has 518 pixels, their "
+            "tower's own is 336.",
+            "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were "
+            "one.",
         ),
         proof=ProofPlan(
             claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing (image AUROC).",
@@ -198,18 +208,28 @@ class AnomalyCLIP(Detector):
 
     def __post_init__(self) -> None:
         counts = (self.length, self.batch, self.epochs, 1 if self.side is None else self.side)
-        if min(counts) < 1 or not 0 <= self.deep <= self.length or self.depth < 1 or self.stream not in ("value", "query-key"):
+        if (
+            min(counts) < 1
+            or not 0 <= self.deep <= self.length
+            or self.depth < 1
+            or self.stream not in ("value", "query-key")
+        ):
             raise UsageError(
-                "AnomalyCLIP takes length, depth, batch, epochs and side from 1, deep from 0 to the length, and a stream of value or"
+                "AnomalyCLIP takes length, depth, batch, epochs and side from 1, deep from 0 to the length, and a "
+                "stream of value or"
                 f" query-key: change {self}."
             )
         if min(self.temperature, self.rate) <= 0 or min(self.local_weight, self.blur) < 0:
-            raise UsageError(f"AnomalyCLIP takes temperature and rate above 0, local_weight and blur from 0: change {self}.")
+            raise UsageError(
+                f"AnomalyCLIP takes temperature and rate above 0, local_weight and blur from 0: change {self}."
+            )
         if not self.layers or not all(0 < share <= 1 for share in self.layers):
             raise UsageError(f"Layers are shares of the depth in (0, 1], such as (0.5, 1.0), not {self.layers}.")
 
     def places(self, tower: Tower) -> tuple[tuple[int, ...], int]:
-        """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream begins."""
+        """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream
+        begins.
+        """
         first = tower.depth - max(1, round(LOCAL_SHARE * tower.depth))
         return tuple(max(first, round(share * tower.depth), 1) for share in self.layers), first
 
@@ -221,8 +241,8 @@ class AnomalyCLIP(Detector):
             MissingHook: the backbone has no image or no text tower.
             MissingEvidence: auxiliary is missing.
             MissingExtra: accelerate is not installed.
-            DataError: auxiliary lacks one of the two kinds, a mask of it has another size than its photo, or its embeddings would fill
-                more than 4 GiB.
+            DataError: auxiliary lacks one of the two kinds, a mask of it has another size than its photo, or its
+                embeddings would fill more than 4 GiB.
             UnreadableItem: an auxiliary photo or mask cannot be read.
         """
         backbone = kit.need(Backbone)
@@ -244,7 +264,9 @@ class AnomalyCLIP(Detector):
         trainee = PromptTrainee(tower, where, prompts, self, self.side or backbone.spec.pixels.size)
         with torch.enable_grad(), frozen(backbone.module()):
             train(trainee, Table(Vectors(z, table.items), columns), settings, replace(run, out=None, workers=0))
-        return FittedAnomalyCLIP(backbone, {name: t.detach().cpu().clone() for name, t in prompts.named_parameters()}, self)
+        return FittedAnomalyCLIP(
+            backbone, {name: t.detach().cpu().clone() for name, t in prompts.named_parameters()}, self
+        )
 
     def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
         """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
@@ -253,12 +275,15 @@ class AnomalyCLIP(Detector):
         with run.track("patches", len(table)) as bar:
             for i in range(len(table)):
                 image = table.items[i]
-                if masks is not None:  # both become squares, so one of another size would mark the wrong pixels without a word
+                if (
+                    masks is not None
+                ):  # both become squares, so one of another size would mark the wrong pixels without a word
                     need_size(table.items.name(i), np.shape(masks.values[i]), (image.height, image.width))
                 found.append(self.embed_one(backbone, image, run)[0].cpu())
                 if found[0].numel() * 4 * len(table) > _MOST:
                     raise DataError(
-                        f"Patch embeddings of {len(table)} auxiliary photos fill more than 4 GiB: give fewer, or a smaller side."
+                        f"Patch embeddings of {len(table)} auxiliary photos fill more than 4 GiB: give fewer, or a "
+                        f"smaller side."
                     )
                 bar.advance()
         return found
@@ -292,7 +317,9 @@ class FittedAnomalyCLIP(FittedDetector):
         """Yield P_a of each image, in [0, 1], and its blurred map at the square's own pixels."""
         where = slots(self.backbone, NAMES, self.method.length)
         with torch.no_grad():
-            head = state_head(self.backbone.tower("text"), where, {n: t.to(where.embeds.device) for n, t in self.prompts.items()})
+            head = state_head(
+                self.backbone.tower("text"), where, {n: t.to(where.embeds.device) for n, t in self.prompts.items()}
+            )
         from scipy import ndimage  # its import adds a warning filter
 
         side = self.method.side or self.backbone.spec.pixels.size
@@ -302,6 +329,8 @@ class FittedAnomalyCLIP(FittedDetector):
             score = (z[0, 0] @ head.to(z).T / self.method.temperature).softmax(-1)[1]
             s = local_maps(z[1:], head.to(z), grid, self.method.temperature)
             local = ((s[:, 1] + 1 - s[:, 0]) / 2).sum(0)
-            at_pixels = F.interpolate(local[None, None], (side, side), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+            at_pixels = (
+                F.interpolate(local[None, None], (side, side), mode="bilinear", align_corners=False)[0, 0].cpu().numpy()
+            )
             blurred = ndimage.gaussian_filter(at_pixels, self.method.blur)
             yield Anomaly(float(score), torch.from_numpy(np.ascontiguousarray(blurred)), (image.height, image.width))

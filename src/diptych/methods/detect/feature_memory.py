@@ -23,7 +23,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
-from diptych.features.dense import squashed
+from diptych.nn.dense.label_maps import squashed
 
 
 def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
@@ -43,7 +43,9 @@ def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
 
 
 def nearest_distance(z: Tensor, memory: Tensor) -> Tensor:
-    """Return (n,) values (1 - largest cosine) / 2, in [0, 1], of (n, C) unit rows to the (M, C) unit rows of the memory."""
+    """Return (n,) values (1 - largest cosine) / 2, in [0, 1], of (n, C) unit rows to the (M, C) unit rows of the
+    memory.
+    """
     return (1 - (z @ memory.T).amax(1)) / 2
 
 
@@ -91,7 +93,10 @@ class FeatureMemory(Detector):
 
     def __post_init__(self) -> None:
         if min((self.cells, 1 if self.side is None else self.side, *self.strides)) < 1 or not self.strides:
-            raise UsageError(f"Feature memory takes cells, strides and side of at least 1, not {self.cells}, {self.strides}, {self.side}.")
+            raise UsageError(
+                f"Feature memory takes cells, strides and side of at least 1, not {self.cells}, {self.strides}, "
+                f"{self.side}."
+            )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedFeatureMemory:
         """Remember cells of the normal photos of train.

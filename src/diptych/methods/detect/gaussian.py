@@ -2,7 +2,8 @@
 
 score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - s) S + s tr(S)/D I          m, S: mean and covariance of normal unit embeddings
 
-With N photos in D dimensions S has rank r < N, so C^-1 needs its r directions only: the rest has the variance s tr(S)/D.
+With N photos in D dimensions S has rank r < N, so C^-1 needs its r directions only: the rest has the variance s
+tr(S)/D.
 """
 
 from __future__ import annotations
@@ -82,13 +83,16 @@ class Gaussian(Detector):
         centred = z - mean
         total = float((centred**2).sum()) / len(z)
         if total < 1e-12:
-            raise DataError("All normal photos have one embedding, so they have no spread to measure with: give two or more.")
+            raise DataError(
+                "All normal photos have one embedding, so they have no spread to measure with: give two or more."
+            )
         from sklearn.covariance import ledoit_wolf_shrinkage  # its import writes to the environment
 
         share = float(ledoit_wolf_shrinkage(z.numpy()))
         _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
         kept = sizes > 1e-9 * sizes[0]
-        # Photos that are fewer than enough may shrink to nothing outside their span, or not at all: a floor keeps distances finite.
+        # Photos that are fewer than enough may shrink to nothing outside their span, or not at all: a floor keeps
+        # distances finite.
         rest = max(share, 1e-6) * total / z.shape[1]
         variances = (1 - share) * sizes[kept] ** 2 / len(z) + rest
         return FittedGaussian(backbone, mean, directions[kept], variances, rest)

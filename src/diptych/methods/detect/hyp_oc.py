@@ -28,8 +28,8 @@ from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
-from diptych.features.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
 from diptych.features.vectors import Vectors
+from diptych.nn.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -50,7 +50,9 @@ class Head(nn.Module):
     def __init__(self, dim: int, widths: tuple[int, ...], method: HypOC) -> None:
         super().__init__()
         sizes = (dim, *widths)
-        self.net = nn.Sequential(*(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU())))
+        self.net = nn.Sequential(
+            *(part for a, b in zip(sizes, widths, strict=False) for part in (nn.Linear(a, b), nn.ReLU()))
+        )
         self.base = nn.Parameter(torch.zeros(widths[-1]))
         self.points, self.normals = (nn.Parameter(torch.empty(2, widths[-1])) for _ in range(2))
         for plane in (self.points, self.normals):
@@ -126,7 +128,9 @@ class OneClass(Trainee):
 
 
 def pair_distance(x: Tensor, y: Tensor, method: HypOC) -> Tensor:
-    """Return the (B,) distances of pairs in the geometry of a method; "atan" is the authors' slip: bounded, and weaker far apart."""
+    """Return the (B,) distances of pairs in the geometry of a method; "atan" is the authors' slip: bounded, and weaker
+    far apart.
+    """
     if method.geometry == "euclidean":
         return (x - y).square().sum(-1).clamp_min(1e-12).sqrt()
     d, root = distance(x, y, method.curvature), math.sqrt(method.curvature)
@@ -139,7 +143,8 @@ class HypOC(Detector):
 
     Args:
         widths: of the layers, each >= 1.
-        sigma: standard deviation of the pseudo-negatives, > 0; features are centred and scaled to one of 1 in the mean over D.
+        sigma: standard deviation of the pseudo-negatives, > 0; features are centred and scaled to one of 1 in the mean
+            over D.
         alpha: share of the old mean, in [0, 1].
         curvature: c > 0.
         radius: r, norm to which vectors are clipped before the ball, > 0.
@@ -185,12 +190,16 @@ class HypOC(Detector):
         reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
         differs=(
             "The embedding is frozen; the paper also trains the last convolutions of VGG-Face.",
-            "Features are centred and scaled so that sigma = 1 is their own spread; the paper takes VGG's fc6 as it is.",
-            "Three layers where the paper's four (8192, 1000, 512, 128) fit its 4096 features, and a rate of 1e-4 where it"
+            "Features are centred and scaled so that sigma = 1 is their own spread; the paper takes VGG's fc6 as it "
+            "is.",
+            "Three layers where the paper's four (8192, 1000, 512, 128) fit its 4096 features, and a rate of 1e-4 "
+            "where it"
             " fine-tunes at 1e-6.",
-            "The running mean is carried on, as the paper writes it; the code forgets it after a batch and at every epoch.",
+            "The running mean is carried on, as the paper writes it; the code forgets it after a batch and at every "
+            "epoch.",
             "Pairs are pulled by the true distance, artanh; the code's atan is the variant.",
-            "The last epoch counts, since one class has no attacks to validate on; the code keeps the epoch that is best on the test list.",
+            "The last epoch counts, since one class has no attacks to validate on; the code keeps the epoch that is "
+            "best on the test list.",
             "The gradient of all parts is clipped; the paper clips that of the planes.",
         ),
         proof=ProofPlan(
@@ -206,7 +215,8 @@ class HypOC(Detector):
         positive = (self.sigma, self.curvature, self.radius, self.rate, self.clip)
         if min(positive) <= 0 or not 0 <= self.alpha <= 1 or self.decay < 0 or self.batch < 2 or self.batch % 2:
             raise UsageError(
-                "Hyp-OC takes sigma, curvature, radius, rate and clip above 0, alpha in [0, 1], decay from 0 and an even batch from 2:"
+                "Hyp-OC takes sigma, curvature, radius, rate and clip above 0, alpha in [0, 1], decay from 0 and an "
+                "even batch from 2:"
                 f" change {self}."
             )
         if not self.widths or min((*self.widths, self.epochs)) < 1:
@@ -231,7 +241,10 @@ class HypOC(Detector):
         centre = z.mean(0)
         spread = float((z - centre).square().mean().sqrt())
         if len(z) < 2 or spread < 1e-7:
-            raise DataError(f"{len(z)} normal photos without any spread are too few to learn from: give two different ones, better fifty.")
+            raise DataError(
+                f"{len(z)} normal photos without any spread are too few to learn from: give two different ones, "
+                f"better fifty."
+            )
         f = (z - centre) / spread
         with run.seeded("hyp-oc"):
             head = Head(f.shape[1], self.widths, self)
@@ -268,7 +281,10 @@ class FittedHypOC(FittedDetector):
         if not len(images):
             return
         f = (normalize(embed(self.backbone.image, images, run), dim=-1) - self.centre) / self.spread
-        with torch.random.fork_rng(devices=[]), torch.no_grad():  # layers draw their first weights from the global generator
+        with (
+            torch.random.fork_rng(devices=[]),
+            torch.no_grad(),
+        ):  # layers draw their first weights from the global generator
             head = Head(f.shape[1], self.method.widths, self.method)
             head.load_state_dict(dict(self.state))
             real, fake = head.logits(head(f)).unbind(1)

@@ -1,4 +1,5 @@
-"""WinCLIP-style detection: ask windows of an image, in fixed words, whether the thing is normal or damaged. Nothing is trained.
+"""WinCLIP-style detection: ask windows of an image, in fixed words, whether the thing is normal or damaged. Nothing is
+trained.
 
 n, a    = normalise(mean over states x templates of unit text embeddings)        normal and anomalous states: (2, D)
 p(w)    = softmax(scale f_w [n, a]^T + bias)_a                                    f_w: unit embedding of window w
@@ -24,8 +25,8 @@ from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
 from diptych.core.run import Run
-from diptych.features.dense import squashed
 from diptych.features.heads import logits, text_head
+from diptych.nn.dense.label_maps import squashed
 
 Words = Literal["ensemble", "pair"]
 STATES = (
@@ -54,14 +55,18 @@ def state_prompts(thing: str, words: Words = "ensemble") -> list[list[str]]:
 
 
 def window_cells(grid: tuple[int, int], side: int) -> Tensor:
-    """Return the (W, side^2) cells, row by row, of all windows of ``side`` x ``side`` in a grid; a smaller grid is one window."""
+    """Return the (W, side^2) cells, row by row, of all windows of ``side`` x ``side`` in a grid; a smaller grid is one
+    window.
+    """
     rows, columns = min(side, grid[0]), min(side, grid[1])
     numbers = torch.arange(grid[0] * grid[1], dtype=torch.float32).reshape(1, 1, *grid)
     return F.unfold(numbers, (rows, columns))[0].T.long()
 
 
 def tower_windows(tower: Tower, x: Tensor, cells: Tensor) -> Tensor:
-    """Return the (W, D) embeddings of windows of (1, 3, H, W) pixels: the tower sees only their patches, at their own positions."""
+    """Return the (W, D) embeddings of windows of (1, 3, H, W) pixels: the tower sees only their patches, at their own
+    positions.
+    """
     found = []
     for part in torch.split(cells, _WINDOWS):
 
@@ -81,7 +86,8 @@ def dense_windows(dense: Dense, m: Tensor, cells: Tensor) -> Tensor:
 
 
 def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, Callable[[Tensor], Tensor]]:
-    """Return the grid of (1, 3, H, W) pixels, the (1, D) of the whole image, and what embeds windows: tower or, without one, dense map.
+    """Return the grid of (1, 3, H, W) pixels, the (1, D) of the whole image, and what embeds windows: tower or, without
+    one, dense map.
 
     Raises:
         MissingHook: the backbone has neither.
@@ -145,7 +151,8 @@ class WinCLIPStyle(Detector):
         trains="nothing",
         differs=(
             "States and templates are our own, in the paper's scheme; the paper's lists were not read.",
-            "Towers see the patches of a window only, as the paper has it; backbones without a tower pool the window from their last map.",
+            "Towers see the patches of a window only, as the paper has it; backbones without a tower pool the window "
+            "from their last map.",
             "Few normal photos are not used here: feature-memory is the baseline that does.",
         ),
         proof=ProofPlan(
@@ -164,7 +171,8 @@ class WinCLIPStyle(Detector):
             or min((*self.scales, 1 if self.side is None else self.side)) < 1
         ):
             raise UsageError(
-                f"WinCLIP-style takes a thing, words of ensemble or pair, and scales and side of at least 1, not {self.thing!r},"
+                f"WinCLIP-style takes a thing, words of ensemble or pair, and scales and side of at least 1, not "
+                f"{self.thing!r},"
                 f" {self.words!r}, {self.scales}, {self.side}."
             )
 

@@ -2,7 +2,8 @@
 
 i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds), ds = s_2 - s_1
 d   = e(target) - e(source);  dt = d / |d|;  keep channel c where |F_c d| >= beta;  G(s + keep * M(s, [i; dt]))
-F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures and sees no word.
+F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures
+    and sees no word.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
-from diptych.features.delta_mapper import DeltaMapper, Norm
 from diptych.features.heads import text_head
-from diptych.features.style_space import drawn, pictures_of, relevance, seen
 from diptych.features.vectors import Vectors
+from diptych.nn.delta_mapper import DeltaMapper, Norm
+from diptych.nn.style_space import drawn, pictures_of, relevance, seen
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -41,7 +42,8 @@ def direction(first: Tensor, second: Tensor) -> Tensor:
 
 
 def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
-    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta. A difference of nothing moves none.
+    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta. A difference of nothing moves
+    none.
 
     Args:
         relevance: F, (S, D).
@@ -66,7 +68,9 @@ class MapperTrainee(Trainee):
         change: what the mapper is told of the second vector, from both: the direction between them.
     """
 
-    def __init__(self, mapper: DeltaMapper, s: Tensor, i: Tensor, change: Callable[[Tensor, Tensor], Tensor] = direction) -> None:
+    def __init__(
+        self, mapper: DeltaMapper, s: Tensor, i: Tensor, change: Callable[[Tensor, Tensor], Tensor] = direction
+    ) -> None:
         self.mapper, self.s, self.i, self.change = mapper, s, i, change
 
     def module(self) -> nn.Module:
@@ -86,14 +90,16 @@ class MapperTrainee(Trainee):
         """Return ``terms`` of the pairs."""
         a, b = batch["first"].cpu(), batch["second"].cpu()
         s, i, wanted, change = (
-            t.to(batch["first"].device) for t in (self.s[a], self.i[a], self.s[b] - self.s[a], self.change(self.i[a], self.i[b]))
+            t.to(batch["first"].device)
+            for t in (self.s[a], self.i[a], self.s[b] - self.s[a], self.change(self.i[a], self.i[b]))
         )
         return terms(self.mapper(s, i, change), wanted)
 
 
 @dataclass(frozen=True)
 class DeltaEdit(Editor):
-    """Train a mapper from differences of image vectors to differences of styles, and give it differences of text vectors.
+    """Train a mapper from differences of image vectors to differences of styles, and give it differences of text
+    vectors.
 
     Args:
         beta: threshold of the relevance mask (0.03), >= 0; 0 moves every channel, infinity none.
@@ -103,7 +109,8 @@ class DeltaEdit(Editor):
         rate: learning rate of Adam (0.5; the mapper's layers multiply it by 0.01).
         levels: style layers of the coarse and of the medium level (3, 4); the rest is the fine level.
         width: of the mapper's inner layers; None: that of the level.
-        norm: "reference" normalises over the layers of a level, as the authors' code does, "channels" over the channels.
+        norm: "reference" normalises over the layers of a level, as the authors' code does, "channels" over the
+            channels.
         probes: pictures on which each channel's relevance is measured (100).
         sigmas: how far a channel moves for that, to either side, in standard deviations of the bank (5).
         frames: prompts that source and target are put in; their unit vectors are averaged.
@@ -139,10 +146,13 @@ class DeltaEdit(Editor):
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
         differs=(
-            "Levels follow from the generator's own layers; the authors' sizes (6048, 512) are written into their code.",
+            "Levels follow from the generator's own layers; the authors' sizes (6048, 512) are written into their "
+            "code.",
             "Pictures enter the image tower by its own pixel recipe; the authors' are pooled by 32 and not normalised.",
-            "Source and target are phrases, put in four frames of ours; the authors' 79 ImageNet templates take single words.",
-            "Relevance is the plain mean of unit changes between both sides of a step; how the authors made theirs is not stated.",
+            "Source and target are phrases, put in four frames of ours; the authors' 79 ImageNet templates take "
+            "single words.",
+            "Relevance is the plain mean of unit changes between both sides of a step; how the authors made theirs is "
+            "not stated.",
             "Any number of pictures is edited at once; theirs takes one, and its threshold flag cannot be given.",
             "A source and target that the backbone cannot tell apart change nothing, whatever the threshold.",
             "Only the StyleGAN version is here; sizes of the diffusion version were not found.",
@@ -160,7 +170,9 @@ class DeltaEdit(Editor):
     def __post_init__(self) -> None:
         counts = (self.bank - 1, self.passes, self.batch, self.probes, 1 if self.width is None else self.width)
         if min(counts) < 1 or min(self.levels) < 0 or not self.beta >= 0 or min(self.rate, self.sigmas) <= 0:
-            raise UsageError(f"DeltaEdit takes counts of at least 1, a bank of 2, beta >= 0, rate and sigmas > 0: change {self}.")
+            raise UsageError(
+                f"DeltaEdit takes counts of at least 1, a bank of 2, beta >= 0, rate and sigmas > 0: change {self}."
+            )
         if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
             raise UsageError("DeltaEdit needs frames, each with exactly one '{}' where the words go.")
 
@@ -203,7 +215,16 @@ class DeltaEdit(Editor):
     def learn(self, trainee: MapperTrainee, run: Run) -> None:
         """Train a mapper by the settings."""
         size = min(self.batch, len(trainee.s))
-        fit = Fit(self.rate, size, self.passes, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8, decay=0.0)
+        fit = Fit(
+            self.rate,
+            size,
+            self.passes,
+            schedule=Schedule("constant"),
+            optimizer="adam",
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            decay=0.0,
+        )
         numbers = Texts(tuple(map(str, range(len(trainee.s)))))  # a picture of the bank has no other name
         with torch.enable_grad():
             train(trainee, Table(Vectors(trainee.s, numbers)), fit, replace(run, out=None, workers=0))
@@ -252,11 +273,15 @@ class FittedDeltaEdit(FittedEditor):
 
     def difference(self, source: str, target: str, run: Run) -> Tensor:
         """Return d, (D,): unit vector of the target less that of the source, each a mean over the frames."""
-        ends = text_head(self.backbone, [[f.replace("{}", words) for f in self.method.frames] for words in (source, target)], run)
+        ends = text_head(
+            self.backbone, [[f.replace("{}", words) for f in self.method.frames] for words in (source, target)], run
+        )
         return ends[1] - ends[0]
 
     def moved(self, styles: Styles, change: Tensor, d: Tensor, run: Run) -> Edited:
-        """Move B styles as the mapper answers to ``change`` where the mask of ``d`` lets it; both (D,) for all, or (B, D)."""
+        """Move B styles as the mapper answers to ``change`` where the mask of ``d`` lets it; both (D,) for all, or (B,
+        D).
+        """
         with run.seeded("deltaedit"):
             mapper = self.method.mapper(self.generator, self.backbone)
         mapper.load_state_dict(dict(self.mapper))
@@ -274,5 +299,7 @@ class FittedDeltaEdit(FittedEditor):
             return ask.styles
         assert ask.images is not None
         if self.inverter is None:
-            raise MissingPart("Photos are edited by a generator that an inverter belongs to, and the fit was given none: use 'small'.")
+            raise MissingPart(
+                "Photos are edited by a generator that an inverter belongs to, and the fit was given none: use 'small'."
+            )
         return self.inverter.invert(pictures_of(ask.images, self.generator.size))

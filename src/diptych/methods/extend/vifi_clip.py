@@ -1,10 +1,12 @@
-"""ViFi-CLIP: fine-tune CLIP on clips with nothing added but a mean over the frames; where clips are few, learn prompts instead.
+"""ViFi-CLIP: fine-tune CLIP on clips with nothing added but a mean over the frames; where clips are few, learn prompts
+instead.
 
 f_bt   = image(x_bt)                       (B, T, D) projected, NOT normalised
 v_b    = normalise( 1/T sum_t f_bt )       mean first, then one norm: the order of the frames cannot matter
 w_k    = normalise( text(t_k) )            the K different texts of the clips
 loss   = - sum_k q_bk log softmax_k( s v_b w_k )       q: labels, smoothed and mixed
-Prompts: [CLS] [patches] [u_1 .. u_n] and [start] [c_1 .. c_n] text, fresh ones before each of the first d blocks of both towers
+Prompts: [CLS] [patches] [u_1 .. u_n] and [start] [c_1 .. c_n] text, fresh ones before each of the first d blocks of
+    both towers
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed
-from diptych.features.prompted import PromptedImage, PromptedText, Prompts
-from diptych.features.prompts import frozen
-from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
+from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
+from diptych.nn.prompts.soft import frozen
+from diptych.nn.reach import reached
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -95,7 +97,14 @@ class ClipTrainee(Trainee):
         smoothing: float,
         mix: bool,
     ) -> None:
-        self.view, self.frames, self.texts, self.scale, self.smoothing, self.mix = view, frames, texts, scale, smoothing, mix
+        self.view, self.frames, self.texts, self.scale, self.smoothing, self.mix = (
+            view,
+            frames,
+            texts,
+            scale,
+            smoothing,
+            mix,
+        )
         self._module = nn.ParameterDict({name.replace(".", "/"): p for name, p in parameters.items()})
 
     def module(self) -> nn.Module:
@@ -131,8 +140,9 @@ class ViFiCLIP(Extender):
     """Tune a CLIP on clips with a text each; the result takes clips where the backbone took photos.
 
     Args:
-        tunes: "full", the towers; "prompts", tokens in both towers, all else frozen, after full tuning on ``evidence.auxiliary`` where that
-            is given (bridge, then adapt); "heads", what stands behind the pooling of each tower, on frames that are encoded once.
+        tunes: "full", the towers; "prompts", tokens in both towers, all else frozen, after full tuning on
+            ``evidence.auxiliary`` where that is given (bridge, then adapt); "heads", what stands behind the pooling of
+            each tower, on frames that are encoded once.
         towers: whose parameters learn: "both", "image" or "text".
         frames: T; the authors take 16 or 32 (default ours).
         length: n, prompts a block and tower.
@@ -173,15 +183,45 @@ class ViFiCLIP(Extender):
         needs=Needs(extras=("train",), evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=(
-            Headline("HMDB-51, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 51.3, "X-CLIP 44.6", "authors' README"),
-            Headline("UCF-101, zero-shot after Kinetics-400", "CLIP ViT-B/16", "top-1", 76.8, "X-CLIP 72.0", "authors' README"),
-            Headline("HMDB-51, base to novel, harmonic mean", "CLIP ViT-B/16", "top-1", 61.9, "bridge and prompt 64.1", "authors' README"),
-            Headline("Kinetics-400, fully supervised", "CLIP ViT-B/16", "top-1", 83.9, "image tower only 82.8", "authors' README"),
+            Headline(
+                "HMDB-51, zero-shot after Kinetics-400",
+                "CLIP ViT-B/16",
+                "top-1",
+                51.3,
+                "X-CLIP 44.6",
+                "authors' README",
+            ),
+            Headline(
+                "UCF-101, zero-shot after Kinetics-400",
+                "CLIP ViT-B/16",
+                "top-1",
+                76.8,
+                "X-CLIP 72.0",
+                "authors' README",
+            ),
+            Headline(
+                "HMDB-51, base to novel, harmonic mean",
+                "CLIP ViT-B/16",
+                "top-1",
+                61.9,
+                "bridge and prompt 64.1",
+                "authors' README",
+            ),
+            Headline(
+                "Kinetics-400, fully supervised",
+                "CLIP ViT-B/16",
+                "top-1",
+                83.9,
+                "image tower only 82.8",
+                "authors' README",
+            ),
         ),
         reference=Reference("https://github.com/muzairkhattak/ViFi-CLIP", "", "none found"),
         differs=(
-            "Classes are the different texts of the clips, whole prompts; learnt text tokens stand before the whole text.",
-            "One view a clip at test, the segment middles; the authors sum 4 x 3 views, whose frames they draw at random.",
+            "Classes are the different texts of the clips, whole prompts; learnt text tokens stand before the whole "
+            "text.",
+            "One view a clip at test, the segment middles; the authors sum 4 x 3 views, whose frames they draw at "
+            "random.",
             "The last epoch counts; the authors' code picks the best one on the test list.",
             "Prompts are fp32; the authors' code casts them to fp16 in an fp32 model too.",
             "Heads instead of towers are ours, for backbones whose towers are too dear to train.",
@@ -198,8 +238,15 @@ class ViFiCLIP(Extender):
 
     def __post_init__(self) -> None:
         counts = (self.frames, self.length, self.depth, self.epochs, self.batch)
-        if min(counts) < 1 or not 0 <= self.smoothing < 1 or self.tunes not in RATES or self.towers not in ("both", "image", "text"):
-            raise UsageError(f"ViFi-CLIP takes counts >= 1, smoothing in [0, 1), and tunes and towers by name: change {self}.")
+        if (
+            min(counts) < 1
+            or not 0 <= self.smoothing < 1
+            or self.tunes not in RATES
+            or self.towers not in ("both", "image", "text")
+        ):
+            raise UsageError(
+                f"ViFi-CLIP takes counts >= 1, smoothing in [0, 1), and tunes and towers by name: change {self}."
+            )
         if self.rate is not None and self.rate < 0:
             raise UsageError(f"ViFi-CLIP takes a rate from 0 on, and not {self.rate}: change rate, or leave it out.")
 
@@ -231,7 +278,9 @@ class ViFiCLIP(Extender):
     def _full(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
         seen, read = partial(each_frame, twin.image.encode), partial(twin.text.encode, twin.text.inputs(list(texts)))
         blank = ClipEncoder(twin.image, 1).inputs([(torch.zeros(3, twin.image.size or 0, twin.image.size or 0),)])
-        names = self._learning(twin, lambda: seen(blank), read) - (set() if self.towers == "image" else _word_table(twin))
+        names = self._learning(twin, lambda: seen(blank), read) - (
+            set() if self.towers == "image" else _word_table(twin)
+        )
         self._train(twin, twin.module(), names, data, self._view(twin), seen, read, run)
 
     def _heads(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
@@ -250,7 +299,16 @@ class ViFiCLIP(Extender):
             return project(x).float()
 
         names = self._learning(twin, lambda: seen(blank), read)
-        self._train(twin, twin.module(), names, Table(Vectors(vectors, data.items), data.columns), lambda x, g: x, seen, read, run)
+        self._train(
+            twin,
+            twin.module(),
+            names,
+            Table(Vectors(vectors, data.items), data.columns),
+            lambda x, g: x,
+            seen,
+            read,
+            run,
+        )
 
     def _prompted(self, backbone: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> ClipSpace:
         with run.seeded("vifi-clip"):
@@ -261,8 +319,16 @@ class ViFiCLIP(Extender):
         names = {n for n, _ in prompts.named_parameters() if self.towers in ("both", n.split("_")[0])}
         self._train(backbone, prompts, names, data, self._view(backbone), seen, read, run)
         prompts.requires_grad_(False)
-        digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())).hexdigest()[:16]
-        return ClipSpace(backbone, self.frames, replace(image, digest=digest), replace(text, digest=digest), f"prompts-{digest[:6]}-frames")
+        digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())).hexdigest()[
+            :16
+        ]
+        return ClipSpace(
+            backbone,
+            self.frames,
+            replace(image, digest=digest),
+            replace(text, digest=digest),
+            f"prompts-{digest[:6]}-frames",
+        )
 
     def _learning(self, twin: Backbone, seen: Callable[[], Tensor], read: Callable[[], Tensor]) -> set[str]:
         """Return the names of the parameters behind the chosen towers, and of the scale where both are."""
@@ -274,11 +340,21 @@ class ViFiCLIP(Extender):
         return lambda clip, g: encoder.inputs([tuple(drawn(clip, self.frames, encoder.size or 0, g))])[0]
 
     def _train(
-        self, space: Backbone, module: nn.Module, names: set[str], data: Table[Any], view: Any, seen: Any, read: Any, run: Run
+        self,
+        space: Backbone,
+        module: nn.Module,
+        names: set[str],
+        data: Table[Any],
+        view: Any,
+        seen: Any,
+        read: Any,
+        run: Run,
     ) -> None:
         """Train the named parameters of a module, the space's own or prompts; what else the space holds stays."""
         own = {n: p for n, p in module.named_parameters() if n in names}
-        trainee = ClipTrainee(own, view, seen, read, lambda: space.scale()[0], self.smoothing, self.mix and self.tunes != "heads")
+        trainee = ClipTrainee(
+            own, view, seen, read, lambda: space.scale()[0], self.smoothing, self.mix and self.tunes != "heads"
+        )
         batch = min(self.batch, len(data))
         settings = Fit(
             RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8, optimizer="adamw",

@@ -12,7 +12,7 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Recipe, Trainee, everything
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
 
@@ -38,7 +38,10 @@ class Full(Recipe):
         claim="Training all parameters on a task fits it best, and costs what the model knew of other tasks.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
-        differs=("Fine-tuning usually trains the image tower under a linear head; here class prompts are the head, and names still work.",),
+        differs=(
+            "Fine-tuning usually trains the image tower under a linear head; here class prompts are the head, and "
+            "names still work.",
+        ),
         proof=ProofPlan(
             claim="The heads of lite, trained on a task, classify its unseen photos above zero-shot.",
             control="Trained on permuted labels they do not.",
@@ -53,4 +56,6 @@ class Full(Recipe):
     ) -> Iterator[Trainee]:
         """Yield the one trainee."""
         space = kit.need(Backbone)
-        yield TuningTrainee(space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=self.smoothing)
+        yield TuningTrainee(
+            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=self.smoothing
+        )

@@ -1,4 +1,5 @@
-"""Geodesic multi-modal mixup: points on the great circle between an image and its caption are hard negatives for all other pairs.
+"""Geodesic multi-modal mixup: points on the great circle between an image and its caption are hard negatives for all
+other pairs.
 
     m_l(a, b) = sin(l w) / sin(w) a + sin((1 - l) w) / sin(w) b,   w = arccos(a . b)            unit for unit a, b
 
@@ -8,7 +9,8 @@
 
     L = CLIP's loss at tau  +  1 / (epoch + 1)  sum of weight x term
 
-Pushing real pairs away from what lies between others fills the empty zone between the modalities. All l = 0 makes every mixture a text.
+Pushing real pairs away from what lies between others fills the empty zone between the modalities. All l = 0 makes every
+mixture a text.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from diptych.core.errors import UsageError
 from diptych.core.train import Clock, Embedded, Objective
 
 _EDGE = 1e-6
-"""Distance of a cosine from 1 or -1 within which its angle has no digits in float32; near 1 the great circle is a straight line there."""
+"""Distance of a cosine from 1 or -1 within which its angle has no digits in float32; near 1 the great circle is a
+straight line there.
+"""
 
 
 def geodesic(a: Tensor, b: Tensor, share: float) -> Tensor:
@@ -126,9 +130,12 @@ class GeodesicMixup(Objective):
         trains="both towers, or heads on frozen ones; temperatures are fixed",
         reference=Reference("https://github.com/changdaeoh/multimodal-mixup", "f8e05fc", "none found"),
         differs=(
-            "The example for OpenCLIP in the authors' README multiplies by the temperature of the mixtures; we divide, as the paper does.",
-            "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors are mixed linearly.",
-            "The direction of the one-modality terms could not be read: here the mixed side picks among the other side.",
+            "The example for OpenCLIP in the authors' README multiplies by the temperature of the mixtures; we "
+            "divide, as the paper does.",
+            "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors "
+            "are mixed linearly.",
+            "The direction of the one-modality terms could not be read: here the mixed side picks among the other "
+            "side.",
             "VL is the mean over its two directions, half their sum; whether the authors halve it could not be read.",
             "Parameters are in training mode like every training here; the released code keeps the model in eval mode.",
         ),
@@ -163,7 +170,9 @@ class GeodesicMixup(Objective):
         shares = [float(draw.beta(b, b)) if self.share is None else self.share for b in (self.beta, 0.5, 0.5, 0.5)]
         if self.m2:
             mixed = geodesic(every_x, every_y, shares[0])
-            both = m2_rows(x, y, mixed, self.mixed_temperature, first) + m2_rows(y, x, mixed, self.mixed_temperature, first)
+            both = m2_rows(x, y, mixed, self.mixed_temperature, first) + m2_rows(
+                y, x, mixed, self.mixed_temperature, first
+            )
             out["m2"] = fade * self.m2 * both
         rows = slice(first, first + len(x))
         if self.single:
@@ -172,5 +181,10 @@ class GeodesicMixup(Objective):
             out["l"] = fade * self.single * soft_rows(t, every_x, first, shares[2], 1 - shares[2], tau)
         if self.joint:
             v, t = (geodesic(a, a.flip(0), shares[3]) for a in (every_x, every_y))
-            out["vl"] = fade * self.joint * (soft_rows(v[rows], t, first, 1, 1, tau) + soft_rows(t[rows], v, first, 1, 1, tau)) / 2
+            out["vl"] = (
+                fade
+                * self.joint
+                * (soft_rows(v[rows], t, first, 1, 1, tau) + soft_rows(t[rows], v, first, 1, 1, tau))
+                / 2
+            )
         return out

@@ -1,4 +1,5 @@
-"""LoRA: the weights stay, and a product of two thin matrices beside each of them learns; merged in the end, it costs nothing.
+"""LoRA: the weights stay, and a product of two thin matrices beside each of them learns; merged in the end, it costs
+nothing.
 
 W' = W + (alpha / r) B A,   A (r, in) drawn, B (out, r) zero at the start
 """
@@ -19,15 +20,23 @@ from diptych.core.errors import MissingExtra, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, ParamGroup, Recipe, Trainee, everything
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
 
 def targets(module: nn.Module, learns: Learns) -> list[str]:
-    """Return the names of the layers that get adapters: linear ones, and multi-head attention as a whole, whose weight may learn."""
-    attention = [n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention) and learns(f"{n}.in_proj_weight")]
+    """Return the names of the layers that get adapters: linear ones, and multi-head attention as a whole, whose weight
+    may learn.
+    """
+    attention = [
+        n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention) and learns(f"{n}.in_proj_weight")
+    ]
     inside = tuple(f"{n}." for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention))
-    linear = [n for n, m in module.named_modules() if isinstance(m, nn.Linear) and learns(f"{n}.weight") and not n.startswith(inside)]
+    linear = [
+        n
+        for n, m in module.named_modules()
+        if isinstance(m, nn.Linear) and learns(f"{n}.weight") and not n.startswith(inside)
+    ]
     return attention + linear
 
 
@@ -37,7 +46,9 @@ FASTER = 10.0
 
 class _Adapted(TuningTrainee):
     def __init__(self, recipe: LoRA, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
-        super().__init__(space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing)
+        super().__init__(
+            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+        )
         try:
             from peft import LoraConfig
             from peft.tuners.lora import LoraModel
@@ -46,7 +57,9 @@ class _Adapted(TuningTrainee):
         self.origin = space
         names = targets(self.space.module(), self.learns)
         if not names:
-            raise MissingHook(f"{space.spec.name} has no linear layer that may learn: let more of it learn, or use full.")
+            raise MissingHook(
+                f"{space.spec.name} has no linear layer that may learn: let more of it learn, or use full."
+            )
         config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=names, lora_dropout=0.0, bias="none")
         with run.seeded("lora"):
             self.adapted = LoraModel(self.space.module(), {"default": config}, "default")
@@ -86,10 +99,13 @@ class LoRA(Recipe):
         year=2022,
         verb="finetune",
         claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the parameters.",
-        needs=Needs(hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)),
+        needs=Needs(
+            hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
+        ),
         trains="two thin matrices beside every linear layer that may learn",
         differs=(
-            "The paper adapts attention only; here all linear layers are adapted, as later practice does, and the learning rate of a"
+            "The paper adapts attention only; here all linear layers are adapted, as later practice does, and the "
+            "learning rate of a"
             " fine-tuning is multiplied by 10 for them.",
         ),
         proof=ProofPlan(

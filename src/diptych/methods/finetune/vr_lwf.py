@@ -5,8 +5,8 @@
     L_txt = the same over the images of the batch for each sentence
     L = task + w (L_img + L_txt)
 
-The vocabulary stands in for classes that are not known: old and new model agree on it, so the open vocabulary keeps its geometry, and
-neither old data nor real captions are needed. A vocabulary of one sentence without L_txt binds nothing.
+The vocabulary stands in for classes that are not known: old and new model agree on it, so the open vocabulary keeps its
+geometry, and neither old data nor real captions are needed. A vocabulary of one sentence without L_txt binds nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from diptych.core.errors import MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
-from diptych.features.contrastive import contrastive
 from diptych.features.frozen import Headed
+from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
 _AT_ONCE = 64
@@ -74,7 +74,10 @@ def random_sentences(space: Backbone, number: int, length: int, g: torch.Generat
     start, end = ids[:at], ids[at + 1]
     allowed = torch.tensor([i for i in range(max(tables)) if i not in {*start, end, space.spec.pad}])
     words = allowed[torch.randint(len(allowed), (number, length), generator=g)]
-    made = torch.cat([torch.tensor([start] * number, dtype=torch.long).reshape(number, -1), words, torch.full((number, 1), end)], dim=1)
+    made = torch.cat(
+        [torch.tensor([start] * number, dtype=torch.long).reshape(number, -1), words, torch.full((number, 1), end)],
+        dim=1,
+    )
     if isinstance(real, Tensor):  # encoders that insist on their full context have padded "a" to it
         return nn.functional.pad(made, (0, max(0, len(ids) - made.shape[1])), value=space.spec.pad)
     return {"ids": made, "mask": torch.ones_like(made)}
@@ -82,9 +85,18 @@ def random_sentences(space: Backbone, number: int, length: int, g: torch.Generat
 
 class _Remembering(TuningTrainee):
     def __init__(
-        self, recipe: VRLwF, space: Backbone, teacher: Backbone, sentences: Tensor, run: Run, classes: ClassNames | None, learns: Learns
+        self,
+        recipe: VRLwF,
+        space: Backbone,
+        teacher: Backbone,
+        sentences: Tensor,
+        run: Run,
+        classes: ClassNames | None,
+        learns: Learns,
     ) -> None:
-        super().__init__(space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing)
+        super().__init__(
+            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+        )
         self.recipe, self.teacher, self.sentences = recipe, teacher, sentences
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
@@ -120,7 +132,8 @@ class VRLwF(Recipe):
     Raises:
         UsageError: no sentences, no tokens, or a temperature that is not positive.
 
-    Source: Ding et al. 2022, in the form of Zheng et al. 2023 (ZSCL, "LwF-VR"), which gives the numbers that the abstract does not.
+    Source: Ding et al. 2022, in the form of Zheng et al. 2023 (ZSCL, "LwF-VR"), which gives the numbers that the
+        abstract does not.
 
     Example:
         >>> VRLwF(vocabulary="classes").temperature
@@ -146,7 +159,8 @@ class VRLwF(Recipe):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
-            "The paper's vocabulary, temperature and weights could not be read: the values are those of ZSCL's re-implementation.",
+            "The paper's vocabulary, temperature and weights could not be read: the values are those of ZSCL's "
+            "re-implementation.",
             "Uniform token ids can hit the end token, at which CLIP pools: start, end and padding are left out.",
             "Distillation is written as KL instead of cross-entropy: same gradient, and it ends at 0.",
             "ZSCL distils on a second loader over the same images; here on the batch itself.",
@@ -183,7 +197,9 @@ class VRLwF(Recipe):
         if self.vocabulary == "random":
             inputs = random_sentences(whole, self.size, self.length, run.generator("vocabulary"))
         elif classes is None:
-            raise MissingEvidence("The vocabulary of the classes needs class names: give labelled photos, or vocabulary='random'.")
+            raise MissingEvidence(
+                "The vocabulary of the classes needs class names: give labelled photos, or vocabulary='random'."
+            )
         else:
             inputs = whole.text.inputs([p for own in classes.prompts() for p in own])
         with torch.no_grad():

@@ -22,7 +22,7 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Recipe, Trainee, everything
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
 
@@ -33,7 +33,9 @@ def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: 
 
 class _Interpolated(TuningTrainee):
     def __init__(self, recipe: WiseFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
-        super().__init__(space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing)
+        super().__init__(
+            space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
+        )
         self.start, self.alpha = space.module().state_dict(), recipe.alpha
 
     def trained(self) -> Space:
@@ -71,7 +73,8 @@ class WiseFT(Recipe):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="as full fine-tuning; then all weights are interpolated",
         differs=(
-            "The paper interpolates the image tower and a classifier made from prompts; here both towers, since prompts stay the head.",
+            "The paper interpolates the image tower and a classifier made from prompts; here both towers, since "
+            "prompts stay the head.",
         ),
         proof=ProofPlan(
             claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above the tuned weights,"

@@ -2,8 +2,8 @@
 
     L = 1/2 ( CE(s x y^T) + CE(s y x^T) )
 
-with x, y the (N, D) unit embeddings of N pairs, s the learnt scale, and CE the mean cross-entropy of rows whose partner stands
-on the diagonal. Separated orthonormal pairs reach ln(1 + (N - 1) e^-s); a collapsed model stays at ln N.
+with x, y the (N, D) unit embeddings of N pairs, s the learnt scale, and CE the mean cross-entropy of rows whose partner
+stands on the diagonal. Separated orthonormal pairs reach ln(1 + (N - 1) e^-s); a collapsed model stays at ln N.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 
 
 @dataclass(frozen=True)
 class ClipLoss(Objective):
     """Match pairs by softmax over the batch. The plain choice; SigLipLoss suits small batches better.
 
-    Each process scores its own B rows against the gathered N columns, with gradient through the gather: the one form whose
-    gradients are exact and whose logits stay B x N.
+    Each process scores its own B rows against the gathered N columns, with gradient through the gather: the one form
+    whose gradients are exact and whose logits stay B x N.
 
     Args:
         pair: the two modalities.
@@ -50,12 +50,18 @@ class ClipLoss(Objective):
         claim="Matching images with their captions among the other pairs of a batch teaches both towers one space.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers and the scale",
-        headlines=(Headline("ImageNet", "CLIP RN50", "zero-shot top-1", 60.32, "", "log of Tip-Adapter's authors, 7 templates"),),
+        headlines=(
+            Headline(
+                "ImageNet", "CLIP RN50", "zero-shot top-1", 60.32, "", "log of Tip-Adapter's authors, 7 templates"
+            ),
+        ),
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "open_clip offers four forms of gathering; two of them give other gradients (towers divided by the number of processes, or a"
+            "open_clip offers four forms of gathering; two of them give other gradients (towers divided by the number "
+            "of processes, or a"
             " wrong direction), so only the exact one exists here.",
-            "open_clip adds a bias to the logits where a model has one; it changes neither value nor gradient, so it is left out.",
+            "open_clip adds a bias to the logits where a model has one; it changes neither value nor gradient, so it "
+            "is left out.",
             "In mixed precision the logits are computed in float32; open_clip leaves them in half precision.",
         ),
         proof=ProofPlan(

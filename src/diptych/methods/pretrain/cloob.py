@@ -1,12 +1,13 @@
-"""CLOOB: every embedding is first looked up in a memory of the batch; what is found is compared, without the positive below the line.
+"""CLOOB: every embedding is first looked up in a memory of the batch; what is found is compared, without the positive
+below the line.
 
     R(q; M) = unit( softmax(beta q M^T) M )                                     one step of a modern Hopfield network
     U_x = R(X; X),  U_y = R(Y; X)      both from the images;      V_y = R(Y; Y),  V_x = R(X; Y)      both from the texts
     LOOB(a, b) = -1/N sum_i a_i . b_i + tau 1/N sum_i ln sum_{j != i} exp(a_i . b_j / tau)
     L = LOOB(U_x, U_y) + LOOB(V_y, V_x)
 
-X, Y are the (N, D) unit embeddings of the whole batch, which is the memory: the value depends on N. Negative values are normal. With
-beta = 0 every look-up is the same vector, the loss is the constant 2 tau ln(N - 1), and nothing learns.
+X, Y are the (N, D) unit embeddings of the whole batch, which is the memory: the value depends on N. Negative values are
+normal. With beta = 0 every look-up is the same vector, the loss is the constant 2 tau ln(N - 1), and nothing learns.
 """
 
 from __future__ import annotations
@@ -91,7 +92,14 @@ class Cloob(Objective):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
-            Headline("ImageNet", "ViT-B/16, LAION-400M, 16 epochs", "zero-shot top-1", 61.24, "", "readme of crowsonkb/cloob-training"),
+            Headline(
+                "ImageNet",
+                "ViT-B/16, LAION-400M, 16 epochs",
+                "zero-shot top-1",
+                61.24,
+                "",
+                "readme of crowsonkb/cloob-training",
+            ),
         ),
         reference=Reference("https://github.com/ml-jku/cloob", "", "MIT"),
         differs=(
@@ -132,7 +140,13 @@ class Cloob(Objective):
                 raise UsageError("CLOOB needs at least two pairs in a batch: one pair has no negatives.")
             tau = 1 / self.inverse_temperature
             if self.beta is None:
-                return {"images": info_loob(x, every_y, tau, rows.start), "texts": info_loob(y, every_x, tau, rows.start)}
+                return {
+                    "images": info_loob(x, every_y, tau, rows.start),
+                    "texts": info_loob(y, every_x, tau, rows.start),
+                }
             u_x, u_y = retrieve(every_x, every_x, self.beta), retrieve(every_y, every_x, self.beta)
             v_y, v_x = retrieve(every_y, every_y, self.beta), retrieve(every_x, every_y, self.beta)
-            return {"images": info_loob(u_x[rows], u_y, tau, rows.start), "texts": info_loob(v_y[rows], v_x, tau, rows.start)}
+            return {
+                "images": info_loob(u_x[rows], u_y, tau, rows.start),
+                "texts": info_loob(v_y[rows], v_x, tau, rows.start),
+            }

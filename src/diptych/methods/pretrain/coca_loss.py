@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.features.contrastive import contrastive, next_token
+from diptych.nn.contrastive import contrastive, next_token
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class CoCaLoss(Objective):
     """Match pairs and predict the next word. For models that must retrieve and caption; it needs a decoder.
 
     The trainee brings ``tokens["caption"].h``, (B, L, C) states of the decoder where state l predicts word l of
-    ``targets["caption"]``, (B, L) ids: the shift by one word is done there, once. ``heads`` is the output layer (C to V);
-    the default, the identity, takes states that are logits already.
+    ``targets["caption"]``, (B, L) ids: the shift by one word is done there, once. ``heads`` is the output layer (C to
+    V); the default, the identity, takes states that are logits already.
 
     Args:
         pair: the two modalities of the contrastive term.
@@ -55,12 +55,17 @@ class CoCaLoss(Objective):
         verb="pretrain",
         claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and captions.",
         needs=Needs(
-            hooks=("image", "text", "rebuild"), parts=("LanguageModel",), extras=("train",), evidence=("train",), optional=("val",)
+            hooks=("image", "text", "rebuild"),
+            parts=("LanguageModel",),
+            extras=("train",),
+            evidence=("train",),
+            optional=("val",),
         ),
         trains="both towers, the decoder and the scale",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "The mean runs over the words of all processes; open_clip averages each process's own mean, which weighs words of short"
+            "The mean runs over the words of all processes; open_clip averages each process's own mean, which weighs "
+            "words of short"
             " captions more and depends on how the batch was split.",
         ),
         proof=ProofPlan(
@@ -81,6 +86,11 @@ class CoCaLoss(Objective):
             clock: not used.
         """
         total, words = next_token(e.tokens["caption"].h, heads, e.targets["caption"], self.pad, self.chunk)
-        everywhere = e.gather(words[None])  # one count a process, so that the mean of the terms is the mean over all words
+        everywhere = e.gather(
+            words[None]
+        )  # one count a process, so that the mean of the terms is the mean over all words
         caption = total * len(everywhere) / everywhere.sum().clamp(min=1)
-        return {"contrastive": self.contrastive_weight * contrastive(e, self.pair, self.chunk), "caption": self.caption_weight * caption}
+        return {
+            "contrastive": self.contrastive_weight * contrastive(e, self.pair, self.chunk),
+            "caption": self.caption_weight * caption,
+        }

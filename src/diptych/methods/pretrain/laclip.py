@@ -1,4 +1,5 @@
-"""LaCLIP: each time an image is seen, its caption is one of several wordings, and a language model wrote all but the first.
+"""LaCLIP: each time an image is seen, its caption is one of several wordings, and a language model wrote all but the
+first.
 
     c ~ U{ original, rewrite_1 ... rewrite_M };  fewer than two words: the original;  then CLIP's loss on (image, c)
 
@@ -21,7 +22,7 @@ from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
-from diptych.features.contrastive import contrastive
+from diptych.nn.contrastive import contrastive
 from diptych.train.pair import PairTrainee, item
 
 EXAMPLES: tuple[tuple[str, str], ...] = (
@@ -36,7 +37,9 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 
 
 def prompt(caption: str, examples: Sequence[tuple[str, str]]) -> str:
-    """Return the request for another wording: an instruction, the examples as "source => target", and the caption with an open end."""
+    """Return the request for another wording: an instruction, the examples as "source => target", and the caption with
+    an open end.
+    """
     shown = "\n\n".join(f"{source} => {target}" for source, target in examples)
     return f"Say each caption of a picture in other words, and keep what it says.\n\n{shown}\n\n{caption} =>"
 
@@ -68,7 +71,11 @@ class Rewording:
         prompted = [Ask(prompt(a.about, self._drawn(a.about)), a.about, a.n) for a in asks]
         found = self.writer.write(prompted)
         return [
-            [Text(line, t.writer, t.prompt, t.date) for t in texts if (line := first_line(t.value)) and line != ask.about]
+            [
+                Text(line, t.writer, t.prompt, t.date)
+                for t in texts
+                if (line := first_line(t.value)) and line != ask.about
+            ]
             for ask, texts in zip(asks, found, strict=True)
         ]
 
@@ -96,7 +103,8 @@ class _Drawing(PairTrainee):
 
 @dataclass(frozen=True)
 class LaClip(Recipe, Rewriter):
-    """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a stored pool, or a language model.
+    """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a stored pool, or a
+    language model.
 
     Rewrites are found by the caption's own words, never by row number, so a file of rewrites can't slip out of line.
 
@@ -125,7 +133,13 @@ class LaClip(Recipe, Rewriter):
         year=2023,
         verb="pretrain",
         claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions over and over.",
-        needs=Needs(hooks=("image", "text", "rebuild"), parts=("Writer",), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(
+            hooks=("image", "text", "rebuild"),
+            parts=("Writer",),
+            extras=("train",),
+            evidence=("train",),
+            optional=("val",),
+        ),
         trains="both towers and the scale",
         headlines=(
             Headline("ImageNet", "ViT-B/16, CC3M", "zero-shot top-1", 21.5, "CLIP 15.8", "readme of the authors"),
@@ -134,9 +148,11 @@ class LaClip(Recipe, Rewriter):
         ),
         reference=Reference("https://github.com/LijieFan/LaCLIP", "", "BSD-2-Clause"),
         differs=(
-            "The released loader matches rewrites to rows by line, and wraps around where a file is shorter; here a caption finds its own.",
+            "The released loader matches rewrites to rows by line, and wraps around where a file is shorter; here a "
+            "caption finds its own.",
             "The released draw takes Python's unseeded generator; here it is fixed by (seed, epoch, row).",
-            "The four pools of example pairs (two chat models, people, COCO) are one of our own, shipped with this file.",
+            "The four pools of example pairs (two chat models, people, COCO) are one of our own, shipped with this "
+            "file.",
             "A wording equal to the original, which only adds to its weight, is left out.",
         ),
         proof=ProofPlan(
@@ -172,7 +188,13 @@ class LaClip(Recipe, Rewriter):
         found: list[list[Text]] = [[] for _ in originals]
         if self.rewrites:
             asked = list(dict.fromkeys(originals))
-            answers = dict(zip(asked, self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in asked]), strict=True))
+            answers = dict(
+                zip(
+                    asked,
+                    self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in asked]),
+                    strict=True,
+                )
+            )
             found = [answers[t] for t in originals]
         wordings = [(t, *(r.value for r in own)) for t, own in zip(originals, found, strict=True)]
         yield _Drawing(kit.need(Space), run, wordings, self.words, learns)

@@ -1,13 +1,15 @@
-"""RS-M-CLIP: captions in many languages, and an image tower that also learns from its own average, small crops from large ones.
+"""RS-M-CLIP: captions in many languages, and an image tower that also learns from its own average, small crops from
+large ones.
 
     L_clip = CLIP's loss of the whole image and one of its captions, whatever the language
     L_ssl  = mean over (g, v != g) of  -sum_c softmax((t_g - C) / tau_t)_c  log softmax(s_v / tau_s)_c
     L = L_clip + lambda L_ssl
     after the step:   C <- 0.9 C + 0.1 mean of the teacher's outputs,   teacher <- m teacher + (1 - m) student
 
-s_v are the student's prototype scores of view v (2 large crops, n small ones), t_g the teacher's of the large ones. m rises to 1 along a
-cosine. Without the centre C, one prototype takes all: the teacher's entropy falls to 0; without sharpening it stays at ln K. So L_ssl is
-logged as its two parts, the teacher's entropy H(p) and the divergence KL(p | q): their sum has the gradient of the second.
+s_v are the student's prototype scores of view v (2 large crops, n small ones), t_g the teacher's of the large ones. m
+rises to 1 along a cosine. Without the centre C, one prototype takes all: the teacher's entropy falls to 0; without
+sharpening it stays at ln K. So L_ssl is logged as its two parts, the teacher's entropy H(p) and the divergence KL(p |
+q): their sum has the gradient of the second.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
 from diptych.data.pixels import normalise
-from diptych.features.contrastive import contrastive
-from diptych.features.teacher import Teacher, cosine_momentum
+from diptych.nn.contrastive import contrastive
+from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
 
 
-def self_distillation(students: Sequence[Tensor], teachers: Sequence[Tensor], centre: Tensor, sharp: float, soft: float) -> Tensor:
+def self_distillation(
+    students: Sequence[Tensor], teachers: Sequence[Tensor], centre: Tensor, sharp: float, soft: float
+) -> Tensor:
     """Return the mean cross-entropy of every student view to every teacher view that is not the same crop.
 
     Args:
@@ -53,7 +57,8 @@ def self_distillation(students: Sequence[Tensor], teachers: Sequence[Tensor], ce
 
 
 def entropy(teachers: Sequence[Tensor], centre: Tensor, sharp: float) -> Tensor:
-    """Return the mean entropy of the teacher's targets: 0 where one prototype takes all of an image, ln K where none stands out.
+    """Return the mean entropy of the teacher's targets: 0 where one prototype takes all of an image, ln K where none
+    stands out.
 
     Args:
         teachers: G tensors (B, K).
@@ -94,7 +99,8 @@ class _SelfDistilled(PairTrainee):
         self.recipe, size = recipe, space.image.size
         if size is None:
             raise MissingHook(
-                "RS-M-CLIP crops photos, and this backbone takes vectors for images: give one whose image tower reads pixels."
+                "RS-M-CLIP crops photos, and this backbone takes vectors for images: give one whose image tower reads "
+                "pixels."
             )
         tower = space.tower("image")
         patch = size // round(tower.start(torch.zeros(1, 3, size, size)).grid[0])  # type: ignore[index]
@@ -111,7 +117,10 @@ class _SelfDistilled(PairTrainee):
 
     def groups(self) -> list[ParamGroup]:
         """Return all but the teacher."""
-        return [ParamGroup(tuple(n for n in g.names if not n.startswith("teacher.")), g.lr, g.decay) for g in super().groups()]
+        return [
+            ParamGroup(tuple(n for n in g.names if not n.startswith("teacher.")), g.lr, g.decay)
+            for g in super().groups()
+        ]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the image, a drawn caption, and the crops, in [0, 1]; without a weight on the crops there are none."""
@@ -128,7 +137,9 @@ class _SelfDistilled(PairTrainee):
         return {**super().collate(views), **crops}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive", "distilled", "entropy"}; the last two sum up to lambda L_ssl, and are absent where lambda is 0."""
+        """Return {"contrastive", "distilled", "entropy"}; the last two sum up to lambda L_ssl, and are absent where
+        lambda is 0.
+        """
         aligned = {"contrastive": contrastive(self.embed(batch), ("image", "text"))}
         if self.recipe.weight == 0:
             return aligned
@@ -166,7 +177,9 @@ def _pooled(space: Space, pixels: Any) -> Tensor:
 
 
 def _crops(side: int, scale: tuple[float, float]) -> Any:
-    """Return DINO's view of an image: (3, side, side) in [0, 1]. It draws from torch's generator, which the loop seeds for each row."""
+    """Return DINO's view of an image: (3, side, side) in [0, 1]. It draws from torch's generator, which the loop seeds
+    for each row.
+    """
     from torchvision import transforms as T
 
     blur = 2 * (side // 20) + 1
@@ -184,10 +197,11 @@ def _crops(side: int, scale: tuple[float, float]) -> Any:
 
 @dataclass(frozen=True)
 class RSMClip(Recipe):
-    """Train pairs in any number of languages (one caption is drawn, so translations are further captions), and distil crops.
+    """Train pairs in any number of languages (one caption is drawn, so translations are further captions), and distil
+    crops.
 
-    Needs an image tower cut in blocks (a ViT), whose positions stretch to small crops. For languages beyond English, a backbone with a
-    multilingual text tower, such as xlm-roberta-base-ViT-B-32.
+    Needs an image tower cut in blocks (a ViT), whose positions stretch to small crops. For languages beyond English, a
+    backbone with a multilingual text tower, such as xlm-roberta-base-ViT-B-32.
 
     Args:
         weight: lambda; 1.0 (ours: the paper's was not found); 0 draws no crops and is CLIP's loss alone.
@@ -228,11 +242,14 @@ class RSMClip(Recipe):
         year=2024,
         verb="pretrain",
         claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has little text.",
-        needs=Needs(hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
+        needs=Needs(
+            hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
+        ),
         trains="both towers, the scale and a head of prototypes that is thrown away",
         reference=Reference("https://github.com/DannielSilva/RS-M-CLIP", "", "none found"),
         differs=(
-            "The authors published weights and no code; hyper-parameters that could not be read are DINO's, or ours where so marked.",
+            "The authors published weights and no code; hyper-parameters that could not be read are DINO's, or ours "
+            "where so marked.",
             "Prototypes are unit vectors, which is DINO's weight normalisation with its gain fixed at one.",
             "The student is what training returns; whether the paper ships student or teacher was not found.",
             "Pixels of crops keep the backbone's own mean and deviation, not ImageNet's as in DINO.",
@@ -255,7 +272,10 @@ class RSMClip(Recipe):
             or not 0 <= self.momentum <= 1
             or not 0 < self.small <= 1
         ):
-            raise UsageError("RS-M-CLIP takes crops from 0, 2 prototypes or more, temperatures above 0, momentum and small in [0, 1].")
+            raise UsageError(
+                "RS-M-CLIP takes crops from 0, 2 prototypes or more, temperatures above 0, momentum and small in [0, "
+                "1]."
+            )
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -1,9 +1,11 @@
-"""SigLIP's loss: every image and every caption of the batch decide on their own, yes or no, whether they belong together.
+"""SigLIP's loss: every image and every caption of the batch decide on their own, yes or no, whether they belong
+together.
 
     L = 1/N sum_ij softplus(-z_ij k_ij),   k = s x y^T + b,   z_ij = +1 on the diagonal, else -1
 
-with x, y the (N, D) unit embeddings of N pairs, s the learnt scale and b the learnt bias. Training starts at s = 10, b = -10, so
-that the N^2 - N negatives do not swamp the first steps; empty embeddings then give softplus(10) + (N - 1) softplus(-10).
+with x, y the (N, D) unit embeddings of N pairs, s the learnt scale and b the learnt bias. Training starts at s = 10, b
+= -10, so that the N^2 - N negatives do not swamp the first steps; empty embeddings then give softplus(10) + (N - 1)
+softplus(-10).
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
-from diptych.features.contrastive import sigmoid_pairs
+from diptych.nn.contrastive import sigmoid_pairs
 
 
 @dataclass(frozen=True)
 class SigLipLoss(Objective):
-    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than ClipLoss in small batches.
+    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than ClipLoss in small
+    batches.
 
     Args:
         pair: the two modalities.
@@ -50,7 +53,8 @@ class SigLipLoss(Objective):
         trains="both towers, the scale and the bias",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "Captions of the other processes are gathered at once instead of passed round a ring; loss and gradients are equal, and each"
+            "Captions of the other processes are gathered at once instead of passed round a ring; loss and gradients "
+            "are equal, and each"
             " process holds N x D embeddings, while chunk bounds the logits.",
         ),
         proof=ProofPlan(

@@ -1,9 +1,11 @@
-"""CLIPPINGS: a record is a picture and its text; the mean of both embeddings is trained so that records of one thing meet.
+"""CLIPPINGS: a record is a picture and its text; the mean of both embeddings is trained so that records of one thing
+meet.
 
     z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|                 x picture, t text; a record with one of them is that one
     l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
 
-P(i): the other records of i's entity in the batch. Records are linked to the nearest one, from a threshold on that was chosen on val.
+P(i): the other records of i's entity in the batch. Records are linked to the nearest one, from a threshold on that was
+chosen on val.
 """
 
 from __future__ import annotations
@@ -26,17 +28,19 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
-from diptych.features.contrastive import supervised_contrastive
 from diptych.features.pipeline import joined
 from diptych.features.records import EmbeddedRecords, modality_embeddings, pooled
 from diptych.metrics.retrieval import chosen_threshold
+from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.distributed import gather
 from diptych.train.entities import SomeOfEach
 from diptych.train.loop import train
 from diptych.train.schedule import Fit
 
 Learns = Literal["towers", "maps", "nothing"]
-"""What is trained: both towers (the paper), a low-rank map after each frozen tower (ours), or nothing (the mean as it is)."""
+"""What is trained: both towers (the paper), a low-rank map after each frozen tower (ours), or nothing (the mean as it
+is).
+"""
 
 
 class LowRank(nn.Module):
@@ -92,7 +96,9 @@ class MapTrainee(Trainee):
         z, labels = pooled(*self.both(batch), self.method.weight), batch["entity"]
         every = gather(self.run.world)
         first = self.run.world.rank * len(z)
-        return {"supervised": supervised_contrastive(z, labels, self.method.temperature, every(z), every(labels), first)}
+        return {
+            "supervised": supervised_contrastive(z, labels, self.method.temperature, every(z), every(labels), first)
+        }
 
 
 class TowerTrainee(MapTrainee):
@@ -148,13 +154,16 @@ def entities_of(table: Table[Any]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Clippings(Retriever):
-    """Link records by the mean of their picture's and their text's embedding, trained on labelled matches where there are some.
+    """Link records by the mean of their picture's and their text's embedding, trained on labelled matches where there
+    are some.
 
     Args:
-        learns: "towers" (the paper), "maps" (a low-rank map after each frozen tower, for small data and machines), or "nothing".
+        learns: "towers" (the paper), "maps" (a low-rank map after each frozen tower, for small data and machines), or
+            "nothing".
         weight: a, of the picture; 1.0 leaves texts out, 0.0 pictures.
         temperature: tau.
-        rate: learning rate; None: 5e-6 for towers (the authors' 5e-7 and 5e-9 take thousands of epochs), 1e-3 for maps (ours).
+        rate: learning rate; None: 5e-6 for towers (the authors' 5e-7 and 5e-9 take thousands of epochs), 1e-3 for maps
+            (ours).
         epochs: passes over the entities, >= 1.
         batch: records a step, the authors' 126 or 153.
         each: m, records of an entity in a batch, >= 2.
@@ -186,19 +195,52 @@ class Clippings(Retriever):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), optional=("train", "val")),
         trains="both towers",
         headlines=(
-            Headline("Japanese firms, noisy OCR", "japanese-clip ViT-B/16", "accuracy", 93.7, "Levenshtein 63.0, visual 92.4", "paper"),
-            Headline("Japanese firms, clean OCR", "japanese-clip ViT-B/16", "accuracy", 94.5, "Levenshtein 73.1, visual 92.4", "paper"),
-            Headline("Japanese firms, noisy OCR, no labels", "japanese-clip ViT-B/16", "accuracy", 84.5, "visual 76.9, text 74.0", "paper"),
-            Headline("US newspaper photo captions", "CLIP ViT-B/32", "ARI x 100", 61.5, "Jaccard 40.3, visual 59.7, text 38.9", "paper"),
+            Headline(
+                "Japanese firms, noisy OCR",
+                "japanese-clip ViT-B/16",
+                "accuracy",
+                93.7,
+                "Levenshtein 63.0, visual 92.4",
+                "paper",
+            ),
+            Headline(
+                "Japanese firms, clean OCR",
+                "japanese-clip ViT-B/16",
+                "accuracy",
+                94.5,
+                "Levenshtein 73.1, visual 92.4",
+                "paper",
+            ),
+            Headline(
+                "Japanese firms, noisy OCR, no labels",
+                "japanese-clip ViT-B/16",
+                "accuracy",
+                84.5,
+                "visual 76.9, text 74.0",
+                "paper",
+            ),
+            Headline(
+                "US newspaper photo captions",
+                "CLIP ViT-B/32",
+                "ARI x 100",
+                61.5,
+                "Jaccard 40.3, visual 59.7, text 38.9",
+                "paper",
+            ),
         ),
         reference=Reference("https://github.com/dell-research-harvard/clippings", "", "none found"),
         differs=(
-            "Stage A, CLIP's own loss on the records' pairs without labels, is clip-loss; fit begins with the labelled stage C.",
-            "The threshold is chosen on val alone; the authors' code tunes on train and val together, which hold the scored part.",
-            "Entities are drawn without hard negatives, the authors' form without mining; theirs are mined once and laid in one order.",
+            "Stage A, CLIP's own loss on the records' pairs without labels, is clip-loss; fit begins with the "
+            "labelled stage C.",
+            "The threshold is chosen on val alone; the authors' code tunes on train and val together, which hold the "
+            "scored part.",
+            "Entities are drawn without hard negatives, the authors' form without mining; theirs are mined once and "
+            "laid in one order.",
             "Constant learning rate; the authors restart a cosine, stepped a batch.",
-            "Pictures are cut as the backbone's recipe says, a CLIP's to their middle; the authors pad those of text to a white square.",
-            "Records are linked to their nearest; the authors' clusters, whatever a distance threshold joins, are not made.",
+            "Pictures are cut as the backbone's recipe says, a CLIP's to their middle; the authors pad those of text "
+            "to a white square.",
+            "Records are linked to their nearest; the authors' clusters, whatever a distance threshold joins, are not "
+            "made.",
             "The proof trains maps on frozen towers, in seconds, instead of both towers.",
         ),
         proof=ProofPlan(
@@ -219,10 +261,16 @@ class Clippings(Retriever):
 
     def __post_init__(self) -> None:
         if self.learns not in ("towers", "maps", "nothing") or not 0 <= self.weight <= 1 or self.temperature <= 0:
-            raise UsageError(f"CLIPPINGS learns towers, maps or nothing, with weight in [0, 1] and temperature above 0: change {self}.")
+            raise UsageError(
+                f"CLIPPINGS learns towers, maps or nothing, with weight in [0, 1] and temperature above 0: change "
+                f"{self}."
+            )
         rate = 1.0 if self.rate is None else self.rate
         if min(self.epochs, self.rank) < 1 or self.each < 2 or self.batch < 2 * self.each or rate <= 0:
-            raise UsageError(f"CLIPPINGS takes epochs, rank >= 1, each >= 2, a batch of two entities, a positive rate: change {self}.")
+            raise UsageError(
+                f"CLIPPINGS takes epochs, rank >= 1, each >= 2, a batch of two entities, a positive rate: change "
+                f"{self}."
+            )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
         """Train on train, if there is one, and choose the threshold on val, if there is one.

@@ -45,7 +45,8 @@ def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[n
         raise MissingExtra("rapidfuzz", "index", "String matching") from None
     found = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
     return np.asarray(
-        np.where(np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None], found, 0.0), np.float32
+        np.where(np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None], found, 0.0),
+        np.float32,
     )
 
 
@@ -107,7 +108,9 @@ class StringMatching(Retriever):
 
     def __post_init__(self) -> None:
         if self.measure not in ("levenshtein", "jaccard") or self.n < 1:
-            raise UsageError(f"String matching takes levenshtein or jaccard and n >= 1, not {self.measure!r} and {self.n}.")
+            raise UsageError(
+                f"String matching takes levenshtein or jaccard and n >= 1, not {self.measure!r} and {self.n}."
+            )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
         """Choose the threshold on val, if there is one."""
@@ -117,7 +120,9 @@ class StringMatching(Retriever):
         scores = fitted.against(evidence.val.items, run)(evidence.val.items).numpy()
         side = evidence.val.columns.get("group")
         entities = np.asarray(evidence.val.columns["entity"].values)
-        return replace(fitted, threshold=chosen_threshold(scores, entities, None if side is None else np.asarray(side.values)))
+        return replace(
+            fitted, threshold=chosen_threshold(scores, entities, None if side is None else np.asarray(side.values))
+        )
 
 
 @dataclass(frozen=True)
@@ -139,11 +144,16 @@ class FittedStringMatching(FittedRetriever):
 
         def score(queries: Samples[Any]) -> Tensor:
             left = texts_of(queries)
-            return torch.from_numpy(levenshtein(left, right) if self.measure == "levenshtein" else jaccard(left, right, self.n))
+            return torch.from_numpy(
+                levenshtein(left, right) if self.measure == "levenshtein" else jaccard(left, right, self.n)
+            )
 
         return score
 
 
 def texts_of(records: Samples[Any]) -> list[str]:
     """Return the tidied texts of records, "" without one."""
-    return [tidy(t) for t in (records.texts if isinstance(records, Records) else [records[i].text for i in range(len(records))])]
+    return [
+        tidy(t)
+        for t in (records.texts if isinstance(records, Records) else [records[i].text for i in range(len(records))])
+    ]

@@ -1,4 +1,5 @@
-"""CLIP-DINOiser: average MaskCLIP's patches over those that belong together, as two convolutions on CLIP itself have learnt to tell.
+"""CLIP-DINOiser: average MaskCLIP's patches over those that belong together, as two convolutions on CLIP itself have
+learnt to tell.
 
 E  = normalise(Conv3x3(G))                        G: an earlier layer of the same pass, (C, h, w)
 A  = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]       (n, n), n = h w
@@ -30,11 +31,11 @@ from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.pixels import normalise
-from diptych.features.dense import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.features.heads import logits, text_head
-from diptych.features.patch_teacher import centred, objects, teacher_patches, together
-from diptych.features.patches import check_patches, tapped_patches
 from diptych.features.vectors import Vectors
+from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
+from diptych.nn.dense.patch_teacher import centred, objects, teacher_patches, together
+from diptych.nn.dense.patches import check_patches, tapped_patches
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -44,18 +45,23 @@ _WIDTH, _TAU = 256, 0.3  # E, and the cosine above which a patch is background t
 
 
 def affinity(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (B, n, n) cosines in [-1, 1] of the cells of (B, C, h, w), convolved by (E, C, 3, 3) with the border repeated."""
+    """Return (B, n, n) cosines in [-1, 1] of the cells of (B, C, h, w), convolved by (E, C, 3, 3) with the border
+    repeated.
+    """
     e = F.normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
     return e.mT @ e
 
 
 def objectness(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (B, h, w) logits that a cell of (B, C, h, w) belongs to an object, by a (1, C, 1, 1) convolution of the unit cells."""
+    """Return (B, h, w) logits that a cell of (B, C, h, w) belongs to an object, by a (1, C, 1, 1) convolution of the
+    unit cells.
+    """
     return F.conv2d(F.normalize(g, dim=1), weight, bias)[:, 0]
 
 
 def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
-    """Return (B, D, h, w): each patch the mean of all, weighted by affinities from ``gamma`` on; zeros where none reaches it.
+    """Return (B, D, h, w): each patch the mean of all, weighted by affinities from ``gamma`` on; zeros where none
+    reaches it.
 
     Args:
         f: (B, D, h, w) patches.
@@ -84,14 +90,19 @@ class PatchTrainee(Trainee):
 
     def groups(self) -> list[ParamGroup]:
         """Return one group a convolution."""
-        return [ParamGroup(("affinity.weight", "affinity.bias")), ParamGroup(("background.weight", "background.bias"), lr=self.factor)]
+        return [
+            ParamGroup(("affinity.weight", "affinity.bias")),
+            ParamGroup(("background.weight", "background.bias"), lr=self.factor),
+        ]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the layer of one crop with its targets."""
         return {"g": row.item, **row.columns}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the authors have it."""
+        """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the
+        authors have it.
+        """
         g, p = batch["g"], dict(self.heads.named_parameters())
         a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
         b = objectness(g, p["background.weight"], p["background.bias"])
@@ -114,8 +125,8 @@ class CLIPDINOiser(Segmenter):
         batch: crops a step, >= 1; fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
-        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop what the teacher
-            says of another one.
+        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop
+            what the teacher says of another one.
 
     Raises:
         UsageError: a number or word out of its range.
@@ -148,21 +159,33 @@ class CLIPDINOiser(Segmenter):
             Headline("PASCAL Context, 59 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 35.9, "", "Trident's README"),
             Headline("COCO-Stuff, 171 classes", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 24.6, "", "Trident's README"),
             Headline(
-                "mean of 8 data sets", "OpenCLIP ViT-B/16, LAION-2B", "mIoU", 40.3, "MaskCLIP on other weights 30.3", "Trident's README"
+                "mean of 8 data sets",
+                "OpenCLIP ViT-B/16, LAION-2B",
+                "mIoU",
+                40.3,
+                "MaskCLIP on other weights 30.3",
+                "Trident's README",
             ),
         ),
         reference=Reference("https://github.com/wysoczanska/clip_dinoiser", "", "Apache-2.0"),
         differs=(
-            "The teacher is any image encoder: of a ViT the values of the last attention, as in the paper; of a convolutional one the cells"
-            " of its last map, less their mean over all crops. Without DINO's weights at hand, the proof is taught by Lite0, which was"
+            "The teacher is any image encoder: of a ViT the values of the last attention, as in the paper; of a "
+            "convolutional one the cells"
+            " of its last map, less their mean over all crops. Without DINO's weights at hand, the proof is taught by "
+            "Lite0, which was"
             " trained on ImageNet's labels.",
-            "Objects are FOUND's coarse rule on the teacher's own patches (heads count alike), where the paper takes FOUND's trained head.",
-            "Without an image tower, the map before the last is tapped, and the last one's cells are brought to its finer grid.",
+            "Objects are FOUND's coarse rule on the teacher's own patches (heads count alike), where the paper takes "
+            "FOUND's trained head.",
+            "Without an image tower, the map before the last is tapped, and the last one's cells are brought to its "
+            "finer grid.",
             "The scale of the checkpoint stands before the softmax; the authors write 100, which is CLIP's own.",
-            "Crops are drawn once and seen again in every epoch, and no step lowers the rate; the paper crops anew and divides it by 10"
+            "Crops are drawn once and seen again in every epoch, and no step lowers the rate; the paper crops anew "
+            "and divides it by 10"
             " at step 5000. Photos are drawn without replacement.",
-            "By default 48 crops, 120 steps of 4 and a rate of 1e-3, for one core; the paper has 1000, 6300 of 16 and 5e-5.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take ImageNet's 80.",
+            "By default 48 crops, 120 steps of 4 and a rate of 1e-3, for one core; the paper has 1000, 6300 of 16 and "
+            "5e-5.",
+            "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
+            "ImageNet's 80.",
         ),
         proof=ProofPlan(
             claim="Pooling by the learnt affinity beats MaskCLIP (mIoU), whose patches it pools.",
@@ -174,9 +197,13 @@ class CLIPDINOiser(Segmenter):
 
     def __post_init__(self) -> None:
         if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.spoiled not in get_args(Spoiled):
-            raise UsageError(f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}.")
+            raise UsageError(
+                f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}."
+            )
         if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
-            raise UsageError(f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}.")
+            raise UsageError(
+                f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}."
+            )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
         """Train on photos without labels; the last step counts. Memory: n^2 + 4 n C bytes a crop (3 MB for ViT-B/16).
@@ -192,9 +219,13 @@ class CLIPDINOiser(Segmenter):
         backbone, teacher = kit.need(Backbone), kit.need(Space, "teacher")
         check_patches(backbone)
         if evidence.unlabelled is None:
-            raise MissingEvidence("CLIP-DINOiser learns from photos without labels, and evidence.unlabelled is missing: give some.")
+            raise MissingEvidence(
+                "CLIP-DINOiser learns from photos without labels, and evidence.unlabelled is missing: give some."
+            )
         if len(evidence.unlabelled) < 2:
-            raise DataError(f"{len(evidence.unlabelled)} photos are too few to learn from: give two at least, better a hundred.")
+            raise DataError(
+                f"{len(evidence.unlabelled)} photos are too few to learn from: give two at least, better a hundred."
+            )
         table = self._lesson(backbone, teacher, evidence.unlabelled, run)
         with run.seeded("clip-dinoiser"):
             width = int(table.items[0].shape[0])
@@ -204,7 +235,12 @@ class CLIPDINOiser(Segmenter):
             decay=0.01,
         )  # fmt: skip
         with torch.enable_grad():
-            train(PatchTrainee(heads, self.background_rate / self.rate), table, settings, replace(run, out=None, workers=0))
+            train(
+                PatchTrainee(heads, self.background_rate / self.rate),
+                table,
+                settings,
+                replace(run, out=None, workers=0),
+            )
         learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
         head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
         return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
@@ -217,7 +253,9 @@ class CLIPDINOiser(Segmenter):
         layers, vectors, looks = list[Tensor](), list[Tensor](), list[Tensor]()
         with run.track("teach", len(order)) as bar, torch.no_grad():
             for n in order:
-                x = cropped(photos[n], side, np.random.default_rng([run.integer("clip-dinoiser crops"), n]))[None].to(run.device)
+                x = cropped(photos[n], side, np.random.default_rng([run.integer("clip-dinoiser crops"), n]))[None].to(
+                    run.device
+                )
                 _, g = tapped_patches(backbone, normalise(x, backbone.spec.pixels))
                 v, looked = teacher_patches(teacher, normalise(x, teacher.spec.pixels))
                 for held, m in ((layers, g), (vectors, v), (looks, looked[:, None])):
@@ -236,7 +274,9 @@ class CLIPDINOiser(Segmenter):
 
 
 def cropped(photo: Image.Image, side: int, rng: np.random.Generator) -> Tensor:
-    """Return a (3, S, S) crop in [0, 1] of a photo whose shorter side became S, mirrored half of the time, its brightness within a half."""
+    """Return a (3, S, S) crop in [0, 1] of a photo whose shorter side became S, mirrored half of the time, its
+    brightness within a half.
+    """
     x = resized(part_of_strip(photo, side, rng), side)
     top, left = (int(rng.integers(max(1, length - side + 1))) for length in x.shape[1:])
     x = x[:, top : top + side, left : left + side]

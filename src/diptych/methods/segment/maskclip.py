@@ -22,13 +22,15 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
-from diptych.features.dense import WINDOWS, Windows, cells, resized, slide
 from diptych.features.heads import logits, text_head
-from diptych.features.patches import Block, check_patches, embed_patches
+from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
+from diptych.nn.dense.patches import Block, check_patches, embed_patches
 
 
 def denoised(maps: Tensor, threshold: float) -> Tensor:
-    """Return (K, h, w) logits without the classes whose probability reaches ``threshold`` nowhere on the image; the best one stays."""
+    """Return (K, h, w) logits without the classes whose probability reaches ``threshold`` nowhere on the image; the
+    best one stays.
+    """
     most = maps.softmax(0).flatten(1).amax(1)
     absent = (most < threshold) & (most < most.max())
     return maps.masked_fill(absent[:, None, None], float(maps.min()) - 100.0)
@@ -39,9 +41,11 @@ class MaskCLIP(Segmenter):
     """Compare the value of every patch in the last block with the class texts.
 
     Args:
-        block: "value" (the paper), "value-only" (without residual and MLP), or "tokens" (the block as it is: the baseline).
+        block: "value" (the paper), "value-only" (without residual and MLP), or "tokens" (the block as it is: the
+            baseline).
         windows: shorter side of the resize, window and stride; the default is CLIP-DINOiser's.
-        denoise: a class whose probability stays below it on the whole image is dropped, in [0, 1); 0 drops none, 0.5 is the authors'.
+        denoise: a class whose probability stays below it on the whole image is dropped, in [0, 1); 0 drops none, 0.5 is
+            the authors'.
 
     Raises:
         UsageError: an unknown block, or denoise outside [0, 1).
@@ -68,16 +72,24 @@ class MaskCLIP(Segmenter):
             Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 21.7, "", "authors' README"),
             Headline("COCO-Stuff, 171 classes", "CLIP ViT-B/16", "mIoU", 12.5, "", "authors' README"),
             Headline(
-                "mean of 8 data sets", "CLIP ViT-B/16", "mIoU", 30.3, "plain patch tokens 11.7", "Trident's README, a re-implementation"
+                "mean of 8 data sets",
+                "CLIP ViT-B/16",
+                "mIoU",
+                30.3,
+                "plain patch tokens 11.7",
+                "Trident's README, a re-implementation",
             ),
         ),
         reference=Reference("https://github.com/chongzhou96/MaskCLIP", "", "Apache-2.0"),
         differs=(
-            "Pixel recipe, activation and norms are the checkpoint's own; the authors' code takes ImageNet's mean and another GELU.",
+            "Pixel recipe, activation and norms are the checkpoint's own; the authors' code takes ImageNet's mean and "
+            "another GELU.",
             "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
-            "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of CLIP's ResNets.",
+            "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of "
+            "CLIP's ResNets.",
             "Key smoothing and the trained MaskCLIP+ are not here.",
-            "Class names stand in the seven templates of the ensemble unless others are given; the authors take ImageNet's 80.",
+            "Class names stand in the seven templates of the ensemble unless others are given; the authors take "
+            "ImageNet's 80.",
         ),
         proof=ProofPlan(
             claim="Class names alone label the pixels of photos better than chance, which draws a class for each.",
@@ -91,7 +103,8 @@ class MaskCLIP(Segmenter):
     def __post_init__(self) -> None:
         if self.block not in ("value", "value-only", "tokens") or not 0 <= self.denoise < 1:
             raise UsageError(
-                f"MaskCLIP takes a block of value, value-only or tokens and denoise in [0, 1), not {self.block!r} and {self.denoise}."
+                f"MaskCLIP takes a block of value, value-only or tokens and denoise in [0, 1), not {self.block!r} and "
+                f"{self.denoise}."
             )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMaskCLIP:

@@ -1,0 +1,1 @@
+"""What runs an encoder on the CPU: exports, runtimes, parity, int8."""

@@ -1,0 +1,147 @@
+"""How near a runtime's vectors stay to torch's float32 ones, and how fast they come."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from diptych.backbones.sources.selftest import SENTENCE, picture
+from diptych.core.backbone import Encoder, Inputs
+
+LEAST, MOST, LONG = 3, 9, 12.0
+"""Timed turns of all forwards, and the seconds after which no further one starts."""
+TIMED = 16
+"""Items of a turn."""
+TEXTS = (
+    SENTENCE,
+    "cat",
+    "a photo of a dog.",
+    "two small boats on a calm lake, seen from a bridge in the morning",
+    "a close-up photo of the handwritten label on a dark green glass bottle, which stands beside three lemons on a "
+    "wooden table",
+    *(
+        " ".join(parts)
+        for parts in itertools.product(
+            (
+                "A man in a red jacket",
+                "Two young girls",
+                "A brown dog with a ball in its mouth",
+                "Several people in uniform",
+            ),
+            ("runs across", "is sitting on", "jump over", "looks at something beyond"),
+            ("a snowy field .", "the steps of an old building .", "a wooden bench beside the water"),
+        )
+    ),
+)
+"""Of all lengths; captions of people lose most in bfloat16, so that a few easy sentences would let through what real
+captions do not.
+"""
+
+
+def rows(encoder: Encoder[Any], x: Inputs) -> NDArray[np.float32]:
+    """Return (B, D) float32 vectors without gradients; the caller's grad mode comes back whatever happens."""
+    with torch.no_grad():
+        out: NDArray[np.float32] = encoder.encode(x).float().cpu().numpy()
+    return out
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Cosines of N items.
+
+    Args:
+        together, alone: (N,) float64, of an engine's vectors to torch's float32 ones, all in one batch and each in its
+            own.
+        mates: (N,) of the engine's two vectors to each other.
+    """
+
+    together: NDArray[np.float64]
+    alone: NDArray[np.float64]
+    mates: NDArray[np.float64]
+
+    @property
+    def least(self) -> float:
+        """The least cosine to torch."""
+        return float(min(self.together.min(), self.alone.min()))
+
+    @property
+    def mean(self) -> float:
+        """The mean cosine to torch."""
+        return float(np.mean([self.together, self.alone]))
+
+
+def compared(
+    encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Sequence[Any] | None = None
+) -> Compared:
+    """Compare an engine's vectors with torch's.
+
+    Args:
+        encoder: float32.
+        forward: the engine.
+        items: N pictures or texts; None: fixed ones.
+    """
+    chosen = list(fixed_items(encoder)) if items is None else list(items)
+    exact = rows(encoder, encoder.inputs(chosen))
+    together = forward(encoder.inputs(chosen))
+    alone = np.concatenate([forward(encoder.inputs([item])) for item in chosen])
+    return Compared(_cosine(exact, together), _cosine(exact, alone), _cosine(together, alone))
+
+
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    if a.shape != b.shape:
+        raise ValueError(f"vectors of size {b.shape} instead of {a.shape}")
+    u, v = a.astype(np.float64), b.astype(np.float64)
+    found: NDArray[np.float64] = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    return np.where(np.isfinite(found), found, -1.0)
+
+
+def fixed_items(encoder: Encoder[Any]) -> Sequence[Any]:
+    """Return fixed items that the engine is measured on: the self-test picture in several crops and lights, or
+    sentences of all lengths.
+    """
+    if encoder.size is None:
+        return TEXTS
+    wide = picture()
+    return [
+        wide,
+        wide.rotate(180),
+        wide.crop((0, 0, 40, 40)),
+        wide.point([v // 3 for v in range(256)] * 3),
+        wide.convert("L").convert("RGB"),
+    ]
+
+
+def measured_speeds(encoder: Encoder[Any], forwards: Sequence[Callable[[Any], Any]]) -> list[float]:
+    """Return how many times as fast as torch's float32 each forward is: the best of interleaved turns of them all, on
+    16 fixed items.
+    """
+    items = fixed_items(encoder)
+    x = encoder.inputs([items[n % len(items)] for n in range(TIMED)])
+    clock = _clock()
+    turns: list[list[float]] = [[] for _ in range(len(forwards) + 1)]
+    for turn in range(MOST):
+        for seconds, run in zip(turns, [lambda y: rows(encoder, y), *forwards], strict=True):
+            start = clock()
+            run(x)
+            seconds.append(clock() - start)
+        if turn + 1 >= LEAST and sum(map(sum, turns)) > LONG:
+            break
+    plain, *ours = map(min, turns)
+    return [plain / seconds for seconds in ours]
+
+
+def _clock() -> Callable[[], float]:
+    """Return the clock on the wall, or CPU seconds where others have the cores: there the wall measures them."""
+    try:
+        busy = os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows
+        busy = False
+    return time.process_time if busy else time.perf_counter

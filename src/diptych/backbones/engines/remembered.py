@@ -1,0 +1,165 @@
+"""What a backbone is, remembered beside its exports: enough to answer from cached heads without loading torch or any
+weights.
+
+    folder/<hash of the name>.json    spec, fingerprints, scale and bias, and size and date of every weight file they were read from
+
+A memory counts only while all of those files are unchanged and the versions of diptych and torch are the same. Only
+backbones whose files are known without the network are remembered: ``lite``, ``tiny`` and local paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.backbones import lite_files
+from diptych.backbones.engines.runtimes.made import torch_version
+from diptych.backbones.names import parse
+from diptych.core.backbone import Backbone
+from diptych.core.errors import DiptychError
+from diptych.core.spec import PixelRecipe
+from diptych.data.pixels import prepare
+
+
+@dataclass(frozen=True)
+class RememberedEncoder:
+    """An encoder by name only: a runtime holds its weights.
+
+    Args:
+        modality: "image" or "text".
+        fingerprint: of the encoder.
+        dim: joint width D.
+        pixels: recipe of the images; None for texts.
+    """
+
+    modality: str
+    fingerprint: str
+    dim: int
+    pixels: PixelRecipe | None = None
+
+    @property
+    def size(self) -> int | None:
+        """Side of the square input in pixels."""
+        return self.pixels.size if self.pixels else None
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Any:
+        """Return (B, 3, S, S) normalised pixels, the same bits as the encoder itself gives."""
+        if self.pixels is None:
+            raise DiptychError("A remembered text encoder reads no new texts: load the backbone.")
+        batch: NDArray[np.float32] = np.stack([prepare(item, self.pixels) for item in items])
+        return batch
+
+    def encode(self, x: Any, /) -> Any:
+        """Refuse: a runtime encodes."""
+        raise DiptychError("A remembered encoder runs in ONNX Runtime only: load the backbone.")
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A backbone by name.
+
+    Args:
+        name: canonical.
+        image, text: its encoders.
+        scale, bias: of image and text.
+        score: "softmax" or "sigmoid".
+        device: what "auto" meant.
+    """
+
+    name: str
+    image: RememberedEncoder
+    text: RememberedEncoder
+    scale: float
+    bias: float
+    score: str
+    device: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of both encoders' fingerprints, as the backbone's own."""
+        parts = f"image:{self.image.fingerprint}/text:{self.text.fingerprint}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
+    """Write the memory of a backbone; nothing happens for one whose files are not known, or where nothing may be
+    written.
+
+    Args:
+        name: as the user gave it.
+        backbone: loaded by that name, with no statement of the user's.
+        folder: of the exports.
+        device: what "auto" meant.
+    """
+    stamp = _stamp(name)
+    if stamp is None or (_place(name, folder).exists() and recall(name, folder) is not None):
+        return
+    scale, bias = (t.detach() for t in backbone.scale("image", "text"))
+    spec = backbone.spec
+    facts = {
+        "stamp": stamp, "name": spec.name, "score": backbone.score, "device": device, "scale": float(scale), "bias": float(bias),
+        "dim": spec.dim, "pixels": spec.as_dict()["pixels"], "image": backbone.image.fingerprint, "text": backbone.text.fingerprint,
+    }  # fmt: skip
+    place = _place(name, folder)
+    draft = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        draft.replace(place)
+    except OSError:  # a cache that is only read: the next process loads torch as this one did
+        draft.unlink(missing_ok=True)
+
+
+def recall(name: str, folder: Path) -> Remembered | None:
+    """Return the memory of a backbone; None where there is none, it is damaged, or a file or version has changed since."""
+    try:
+        facts = json.loads(_place(name, folder).read_bytes())
+        if facts["stamp"] != _stamp(name):
+            return None
+        pixels = PixelRecipe(
+            **{**facts["pixels"], "mean": tuple(facts["pixels"]["mean"]), "std": tuple(facts["pixels"]["std"])}
+        )
+        dim = int(facts["dim"])
+        image = RememberedEncoder("image", str(facts["image"]), dim, pixels)
+        text = RememberedEncoder("text", str(facts["text"]), dim)
+        return Remembered(
+            facts["name"], image, text, float(facts["scale"]), float(facts["bias"]), facts["score"], facts["device"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _place(name: str, folder: Path) -> Path:
+    return folder / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.json"
+
+
+def _stamp(name: str) -> Mapping[str, Any] | None:
+    """Return versions, and path -> [size, mtime in ns] of all files behind a name; None where they are not known."""
+    try:
+        files = _files(name)
+        states = {str(f): [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
+    except (OSError, DiptychError):
+        return None
+    return {"diptych": version("diptych"), "torch": torch_version(), "files": states} if states else None
+
+
+def _files(name: str) -> list[Path]:
+    parsed = parse(name)
+    if parsed.kind == "embedded" and parsed.architecture == "lite":
+        image, text = (lite_files.packaged(*where) for where in (lite_files.IMAGE, lite_files.TEXT))
+        return [image, text, text.with_name("tokenizer.json"), text.with_name("config.json"), lite_files.HEADS]
+    root = Path(__file__).parents[2] / "assets" / "tiny" if parsed.kind == "embedded" else parsed.path
+    if root is None:
+        return []
+    root = root.absolute()
+    return [root] if root.is_file() else sorted(f for f in root.rglob("*") if f.is_file())

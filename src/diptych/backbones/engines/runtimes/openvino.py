@@ -1,0 +1,117 @@
+"""A graph in OpenVINO, in float32, bfloat16 or with int8 matrix products. Nothing is ever sent to anyone."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.backbones.engines.runtimes.made import Made
+from diptych.backbones.engines.runtimes.onnx import arrays, threads_asked
+from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
+from diptych.core.errors import MissingExtra
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+"""What OpenVINO computes in; of an int8 graph, what is not quantised."""
+
+
+class OpenVinoRunner:
+    """A graph in OpenVINO; opened when first needed.
+
+    Args:
+        made: a supported export.
+        precision: "fp32", "bf16" or "int8".
+        threads: of one call; 0: OMP_NUM_THREADS, else OpenVINO's own choice.
+    """
+
+    needs_torch = False
+
+    def __init__(self, made: Made, precision: str = "fp32", threads: int = 0) -> None:
+        self.made, self.precision, self.threads = made, precision, threads
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the store must tell apart: an int8 graph's vectors follow what it was calibrated on."""
+        return {"engine": "openvino", **({"graph": self.made.sha256} if self.precision == "int8" else {})}
+
+    @property
+    def name(self) -> str:
+        """What a user reads."""
+        return f"openvino {openvino_version()}, {self.precision}"
+
+    @cached_property
+    def _request(self) -> Any:
+        core = openvino().Core()
+        with own_signal_stack():
+            return core.compile_model(
+                str(self.made.path), "CPU", options(self.precision, self.threads)
+            ).create_infer_request()
+
+    def __call__(self, x: Any, /) -> NDArray[np.float32]:
+        """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
+        with self._one_at_a_time:  # a request holds the tensors of one call
+            found = self._request.infer(arrays(x, self.made.inputs), share_inputs=True)
+            rows: NDArray[np.float32] = np.array(found[0], dtype=np.float32)
+        return rows
+
+
+def options(precision: str, threads: int = 0) -> dict[str, Any]:
+    """Return OpenVINO's options: one call at a time on all threads, which no other process finds nailed to the same
+    cores.
+    """
+    chosen: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
+    threads = threads or threads_asked()
+    return {**chosen, "INFERENCE_NUM_THREADS": threads} if threads else chosen
+
+
+def openvino() -> Any:
+    """Import OpenVINO without its telemetry, which would write an identifier into the home folder and report to a
+    server.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        with without("openvino_telemetry"):
+            return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtra("openvino", "openvino", "OpenVINO") from error
+
+
+@contextlib.contextmanager
+def without(name: str) -> Iterator[None]:
+    """Let a package look absent to those that are imported meanwhile: OpenVINO then takes the stub that it has for this
+    case.
+    """
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+
+
+def openvino_version() -> str:
+    """Return the version of OpenVINO without importing it; "" where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""Where backbones come from: names, hubs, files, open_clip, transformers."""

@@ -1,0 +1,193 @@
+"""The one door to every backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diptych.backbones.hub import is_offline, repository
+from diptych.backbones.names import Name, nearest, parse
+from diptych.backbones.sources.asked import Asked, Weights, split_name
+from diptych.backbones.spec import NOTHING_STATED, Stated
+from diptych.core.backbone import Backbone
+from diptych.core.errors import NotAvailable, UsageError
+
+
+def load(
+    name: str = "lite",
+    *,
+    offline: bool | None = None,
+    weights: Weights = "required",
+    seed: int = 0,
+    device: str = "cpu",
+    stated: Stated = NOTHING_STATED,
+    truncate: bool = False,
+    allow_pickle: bool = False,
+) -> Backbone:
+    """Load a backbone, in eval mode and float32.
+
+    Args:
+        name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
+            "local:PATH"; see ``names.parse``. After a "?" it may say the facts below itself:
+            "local:w.safetensors?architecture=ViT-B-32"; see ``asked.split_name``.
+        offline: never touch the network; None: as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE say.
+        weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
+        seed: of random weights.
+        device: torch device of the module.
+        stated: facts that the source does not state, or states wrongly.
+        truncate: cut texts that are longer than the tower reads, instead of raising.
+        allow_pickle: run pickles and TorchScript archives; only for files that you trust.
+
+    Returns:
+        The backbone. Its vectors and fingerprint depend on the checkpoint and ``truncate`` only.
+
+    Raises:
+        UsageError: the name is unknown or incomplete, facts are missing or contradict each other, or a file would run
+            code.
+        NotAvailable: something is not on this machine, and may not or cannot be fetched.
+        DataError: a file is damaged, of another format, or lacks tensors.
+
+    Example:
+        >>> load("openclip:RN50", weights="random").spec.dim
+        1024
+    """
+    name, asked = split_name(name, Asked(stated, truncate, allow_pickle, weights, seed))
+    parsed = parse(name)
+    if asked.weights == "random" and parsed.kind != "openclip":
+        raise UsageError(
+            f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use openclip:ViT-B-32."
+        )
+    random_seed = asked.seed if asked.weights == "random" else None
+    backbone = _load(parsed, is_offline(offline), random_seed, asked.stated, asked.truncate, asked.allow_pickle)
+    backbone.module().to(device)
+    return backbone
+
+
+def _load(
+    name: Name, offline: bool, random_seed: int | None, stated: Stated, truncate: bool, allow_pickle: bool
+) -> Backbone:
+    from diptych.backbones.sources import openclip_sources
+
+    if name.kind == "embedded":
+        return _embedded(name.architecture, truncate)
+    if name.kind == "openclip":
+        if not name.tag and random_seed is None:
+            raise UsageError(
+                f"{name.canonical} names no weights: add a tag (near are {', '.join(nearest(name.architecture))}), or "
+                f"say weights='random'."
+            )
+        return openclip_sources.by_name(
+            name.architecture,
+            name.tag,
+            offline=offline,
+            random_seed=random_seed,
+            stated=stated,
+            truncate=truncate,
+            allow_pickle=allow_pickle,
+        )
+    if name.kind == "local":
+        assert name.path is not None
+        if name.architecture:
+            stated = Stated(stated.architecture or name.architecture, stated.activation, stated.pixels, stated.override)
+        return _local(name.path, name.canonical, offline, stated, truncate, allow_pickle)
+    return _local(
+        _fetched(name, offline),
+        name.canonical,
+        offline,
+        stated,
+        truncate,
+        allow_pickle,
+        prefer_openclip=name.kind == "hf-hub",
+    )
+
+
+def _embedded(name: str, truncate: bool) -> Backbone:
+    if name == "lite":
+        from diptych.backbones.lite import load_lite
+
+        return load_lite(truncate=truncate)
+    folder = Path(__file__).parents[2] / "assets" / "tiny"
+    if not folder.is_dir():
+        raise NotAvailable(
+            "The weights of tiny are not part of this installation: use lite, or openclip:ViT-B-32 with "
+            "weights='random' for its hooks."
+        )
+    from diptych.backbones.sources.openclip_sources import from_folder
+
+    return from_folder(folder, "tiny", offline=True, truncate=truncate, licence="Apache-2.0")
+
+
+def _fetched(name: Name, offline: bool) -> Path:
+    """Return the folder of a hub repository with one format's files; pickled weights are fetched only where nothing
+    safer is there.
+    """
+    from diptych.backbones.sources import huggingface_sources, openclip_sources
+
+    formats = [
+        (openclip_sources.CONFIG, openclip_sources.HUB_FILES),
+        (huggingface_sources.CONFIG, huggingface_sources.HUB_FILES),
+    ]
+    for config, files in formats if name.kind == "hf-hub" else reversed(formats):
+        folder = repository(name.repository, [config], offline=offline, revision=name.revision)
+        if not (folder / config).is_file():
+            continue
+        folder = repository(name.repository, files, offline=offline, revision=name.revision)
+        if not any(folder.glob("*.safetensors")):
+            folder = repository(
+                name.repository, [*files, "*pytorch_model*.bin*"], offline=offline, revision=name.revision
+            )
+        return folder
+    raise NotAvailable(
+        f"The hub repository {name.repository} holds neither {openclip_sources.CONFIG} nor "
+        f"{huggingface_sources.CONFIG}."
+    )
+
+
+def _local(
+    path: Path,
+    name: str,
+    offline: bool,
+    stated: Stated,
+    truncate: bool,
+    allow_pickle: bool,
+    prefer_openclip: bool = True,
+) -> Backbone:
+    from diptych.backbones.sources import selftest
+    from diptych.backbones.spec import read_json
+
+    backbone = _by_content(path, name, offline, stated, truncate, allow_pickle, prefer_openclip)
+    if (path / selftest.FILE).is_file() and not stated.override:
+        selftest.check(backbone, read_json(path / selftest.FILE))
+    return backbone
+
+
+def _by_content(
+    path: Path, name: str, offline: bool, stated: Stated, truncate: bool, allow_pickle: bool, prefer_openclip: bool
+) -> Backbone:
+    """Load a folder or file by what lies in it; a repository may hold both formats side by side."""
+    from diptych.backbones import weights
+    from diptych.backbones.sources import huggingface_sources, openclip_sources, save
+
+    if path.is_file():
+        return openclip_sources.from_file(
+            path, offline=offline, stated=stated, truncate=truncate, allow_pickle=allow_pickle
+        )
+    if not path.is_dir():
+        raise NotAvailable(f"There is no folder or file {path}: check the path.")
+    if (path / save.SPACE).is_file():
+        return save.load_space(path, lambda base: load(base, offline=offline))
+    openclip = (path / openclip_sources.CONFIG).is_file()
+    transformers = (path / huggingface_sources.CONFIG).is_file()
+    if openclip and transformers:
+        own_file = any((path / f).is_file() for f in weights.OPENCLIP_FILES)
+        shared_file = any((path / f).is_file() for f in weights.SHARED_FILES)
+        openclip = own_file if not (own_file and shared_file) else prefer_openclip
+    if openclip:
+        return openclip_sources.from_folder(
+            path, name, offline=offline, stated=stated, truncate=truncate, allow_pickle=allow_pickle
+        )
+    if transformers:
+        return huggingface_sources.from_folder(path, name, stated=stated, truncate=truncate, allow_pickle=allow_pickle)
+    raise NotAvailable(
+        f"{path} holds neither {openclip_sources.CONFIG} nor {huggingface_sources.CONFIG}: name a folder in one of "
+        f"the two formats."
+    )

@@ -1,0 +1,162 @@
+"""Backbones on disk: open_clip's own format, transformers' own format, and a Space folder for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from diptych.backbones.sources import openclip_sources, selftest
+from diptych.backbones.sources.huggingface import HuggingFace
+from diptych.backbones.sources.openclip import OpenClip
+from diptych.backbones.spec import read_json, recipe_from
+from diptych.backbones.tokens import HubTokens
+from diptych.backbones.weights import OPENCLIP_FILES, read_state
+from diptych.core.backbone import Backbone, Space
+from diptych.core.errors import DataError, UsageError
+from diptych.core.spec import Spec
+
+SPACE = "space.json"
+SCHEMA = 1
+
+
+def save(space: Space, folder: Path) -> None:
+    """Write a space so that ``load("local:FOLDER")`` gives the same vectors.
+
+    open_clip models become a folder that open_clip itself loads with ``local-dir:FOLDER``; transformers models one that
+    ``from_pretrained`` loads; any other space that ``load`` knows by name becomes space.json with its tensors.
+    The vectors of a fixed picture and sentence lie beside them, and ``load`` compares.
+
+    Args:
+        space: what to write.
+        folder: new or empty.
+
+    Raises:
+        UsageError: the folder holds something, or the space can't be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
+    config = _openclip_config(space) if isinstance(space, OpenClip) else None
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(space, Backbone):
+        _json(folder / selftest.FILE, selftest.probe(space))
+    if isinstance(space, OpenClip):
+        assert config is not None
+        _save_text_tower(space, config["model_cfg"], folder)
+        if isinstance(space.tokens, HubTokens):
+            space.tokens.tokenizer.save_pretrained(str(folder))
+        _tensors(space.module(), folder / OPENCLIP_FILES[0])
+        _json(folder / openclip_sources.CONFIG, config)
+    elif isinstance(space, HuggingFace):
+        _save_transformers(space, folder)
+    else:
+        _tensors(space.module(), folder / "model.safetensors")
+        _json(folder / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
+
+
+def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
+    """Load a Space folder: its base by name, rebuilt round the folder's tensors.
+
+    Args:
+        folder: as ``save`` wrote it.
+        load: gives the base by its name.
+
+    Raises:
+        NotAvailable: the folder holds no tensors, or its base is not on this machine.
+        DataError: the folder is damaged, of a newer schema, or its tensors do not fit the base.
+    """
+    facts = read_json(folder / SPACE)
+    if facts.get("schema") != SCHEMA:
+        raise DataError(
+            f"{folder / SPACE} has schema {facts.get('schema')!r}, and this version reads {SCHEMA}: update diptych."
+        )
+    try:
+        spec = Spec(**{**facts["spec"], "pixels": recipe_from(facts["spec"]["pixels"])})
+        base = load(str(facts["base"]))
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{folder / SPACE} lacks facts ({error}): save the space again.") from error
+    module = base.module()
+    state = read_state(folder / "model.safetensors")
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(
+            f"{folder / 'model.safetensors'} does not fit {facts['base']}: save the space again."
+        ) from error
+    rebuilt = base.rebuild(module, spec)
+    assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
+    return rebuilt
+
+
+def _openclip_config(backbone: OpenClip) -> dict[str, Any]:
+    """Return the open_clip_config.json of a backbone.
+
+    Raises:
+        UsageError: the backbone does not know its model_cfg, or its pixel recipe has a crop that the format cannot say.
+    """
+    if backbone.config is None:
+        raise UsageError(
+            "This backbone was wrapped without its model_cfg: pass config=... to from_model, so that open_clip can "
+            "rebuild it."
+        )
+    recipe = backbone.spec.pixels
+    if recipe.crop != 1.0:
+        raise UsageError(f"open_clip's format cannot say a crop of {recipe.crop}: use a recipe with crop 1.0.")
+    facts = asdict(recipe)
+    facts["resize_mode"], facts["fill_color"] = facts.pop("resize"), facts.pop("fill")
+    del facts["crop"]
+    return {"model_cfg": dict(backbone.config), "preprocess_cfg": {**facts, "mode": "RGB"}}
+
+
+def _tensors(module: nn.Module, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    # Tied tensors are written twice: every name stands for itself, as strict loading wants it.
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}, path)
+
+
+def _json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _save_text_tower(space: OpenClip, config: dict[str, Any], folder: Path) -> None:
+    """Give a transformers text tower its configuration inside the folder, so that loading never asks the hub."""
+    source = config["text_cfg"].get("hf_model_name")
+    if source:
+        text: Any = space.module().text
+        text.config.save_pretrained(str(folder))
+        config["text_cfg"] = {**config["text_cfg"], "hf_model_name": str(folder.absolute())}
+
+
+def _save_transformers(space: HuggingFace, folder: Path) -> None:
+    recipe = space.spec.pixels
+    if recipe.resize == "longest" or (recipe.resize == "squash" and recipe.crop != 1.0):
+        raise UsageError(
+            "transformers' processors cannot say this pixel recipe: use 'shortest', or 'squash' without crop."
+        )
+    side = round(recipe.size / recipe.crop)
+    squash = recipe.resize == "squash"
+    model: Any = space.module()
+    model.save_pretrained(str(folder), safe_serialization=True)
+    assert isinstance(space.tokens, HubTokens)
+    space.tokens.tokenizer.save_pretrained(str(folder))
+    processor = {"siglip": "SiglipImageProcessor"}.get(space.spec.architecture, "CLIPImageProcessor")
+    facts = {
+        "image_processor_type": processor,
+        "do_resize": True,
+        "size": {"height": side, "width": side} if squash else {"shortest_edge": side},
+        "do_center_crop": not squash,
+        "crop_size": {"height": recipe.size, "width": recipe.size},
+        "resample": {"bilinear": 2, "bicubic": 3}[recipe.interpolation],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(recipe.mean),
+        "image_std": list(recipe.std),
+        "do_convert_rgb": True,
+    }
+    _json(folder / "preprocessor_config.json", facts)

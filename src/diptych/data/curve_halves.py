@@ -1,0 +1,61 @@
+"""A star of one light curve: even measurements are the curve, odd ones give the spectrum, its power over frequency, and
+the metadata.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.stars import Star
+
+BIN = 0.02
+"""Days: times are rounded to it for the Fourier transform, so frequencies up to 10 a day lose little."""
+
+
+def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
+    """Return the periodogram of a curve: the greatest amplitude in each bin of log10 of the frequency in cycles a day.
+
+    Args:
+        curve: times in days.
+        grid: (W,) centres of the bins, evenly spaced.
+    """
+    place = np.round((curve.time - curve.time[0]) / BIN).astype(np.int64)
+    slots = np.zeros(1 << int(place[-1] + 1).bit_length())
+    np.add.at(slots, place, curve.value - curve.value.mean())
+    amplitude = np.abs(np.fft.rfft(slots))[1:] / len(curve.value)
+    frequency = np.log10(np.fft.rfftfreq(len(slots), BIN)[1:])
+    step = grid[1] - grid[0]
+    bins = np.round((frequency - grid[0]) / step).astype(np.int64)
+    inside = (bins >= 0) & (bins < len(grid))
+    best = np.zeros(len(grid))
+    np.maximum.at(best, bins[inside], amplitude[inside])
+    return LightCurve(grid, best)
+
+
+def moments(curve: LightCurve, spectrum: LightCurve) -> NDArray[np.float64]:
+    """Return eleven facts of a curve: where it lies, how it spreads, and the frequency and strength of its best period."""
+    from scipy.stats import kurtosis, skew  # its import is slow and adds warning filters
+
+    v = curve.value
+    low, lower, middle, upper, high = np.percentile(v, [5, 25, 50, 75, 95])
+    steps = np.diff(v)
+    best = int(spectrum.value.argmax())
+    return np.array(
+        [
+            v.mean(), v.std(), skew(v), kurtosis(v), high - low, upper - lower, (high - middle) / (middle - low + 1e-9),
+            np.abs(v - v.mean()).mean(), (steps @ steps) / (len(v) * v.var() + 1e-9), spectrum.time[best],
+            spectrum.value[best] / (v.std() + 1e-9),
+        ]
+    )  # fmt: skip
+
+
+def halves(curve: LightCurve, grid: NDArray[np.float64]) -> Star:
+    """Return a star of one light curve: even measurements are its curve, odd ones its spectrum and its metadata."""
+    even, odd = (
+        LightCurve(*(None if a is None else a[s::2] for a in (curve.time, curve.value, curve.error)))  # type: ignore[arg-type]
+        for s in (0, 1)
+    )
+    spectrum = power(odd, grid)
+    return Star(even, spectrum, moments(odd, spectrum))

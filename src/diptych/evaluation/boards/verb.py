@@ -1,0 +1,218 @@
+"""A board of any verb: every fitting system on the same items with the same seeds, and what each gains over one row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych import catalog
+from diptych.core.errors import DiptychError, UnreadableItem, UsageError
+from diptych.data.files import plain, write_bytes, write_json
+from diptych.evaluation.boards.bench import UNFIT, Bench, Job, Measured
+from diptych.evaluation.deadline import OutOfTime, deadline
+from diptych.metrics.interval import Interval
+from diptych.tasks.record import circumstances
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system over all seeds.
+
+    Args:
+        job: slug and row of its card.
+        value: the metric, with its 95 % interval over items and seeds.
+        gain: over the base row, paired by seed and item; None for that row, or where it could not run.
+        others: further numbers.
+        seeds: that were run.
+        seconds: mean wall seconds of fitting and measuring, a seed.
+    """
+
+    job: Job
+    value: Interval
+    gain: Interval | None
+    others: Mapping[str, float]
+    seeds: tuple[int, ...]
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """What ``--methods`` takes."""
+        return called(self.job)
+
+    def as_dict(self, metric: str) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        gain = None if self.gain is None else {metric: self.gain.value, "ci95": [self.gain.low, self.gain.high]}
+        own = {metric: self.value.value, "ci95": [self.value.low, self.value.high], "gain": gain, **self.others}
+        return {
+            "method": self.job[0],
+            "variant": self.job[1],
+            **own,
+            "seeds": self.seeds,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class VerbBoard:
+    """A finished or interrupted board.
+
+    Args:
+        verb: what the systems do.
+        metric: of the rows.
+        rows: best first.
+        missing: system -> why it could not run.
+        late: system -> what the budget left out.
+        interrupted: whether Ctrl-C ended it.
+        failed: items that cannot be read.
+        facts: data, seeds, backbone, device, versions, command, date.
+    """
+
+    verb: str
+    metric: str
+    rows: tuple[Row, ...]
+    missing: Mapping[str, str]
+    late: Mapping[str, str]
+    interrupted: bool
+    failed: tuple[UnreadableItem, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the further numbers that rows have."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.others))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
+        rows = [row.as_dict(self.metric) for row in self.rows]
+        found: dict[str, Any] = plain(
+            {
+                "kind": "board",
+                "verb": self.verb,
+                **self.facts,
+                **ended,
+                "skipped": [str(e) for e in self.failed],
+                "rows": rows,
+            }
+        )
+        return found
+
+    def write(self, out: Path, *, overwrite: bool = False) -> None:
+        """Write board.json, and its rows as board.csv; raises UsageError where one exists and ``overwrite`` is False."""
+        text = io.StringIO(newline="")
+        ends = ("low", "high", "gain", "gain_low", "gain_high")
+        writer = csv.writer(text)
+        writer.writerow(
+            ["method", "variant", self.metric, *(f"{self.metric}_{end}" for end in ends), *self.others, "seconds"]
+        )
+        for r in self.rows:
+            gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
+            own = (r.value.value, r.value.low, r.value.high, *gain)
+            writer.writerow([*r.job, *own, *(r.others.get(name, "") for name in self.others), round(r.seconds, 3)])
+        write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
+        write_bytes(out / "board.csv", text.getvalue().encode(), overwrite=overwrite)
+
+
+def called(job: Job) -> str:
+    """Return "slug" or "slug:variant"."""
+    return ":".join(filter(None, job))
+
+
+def jobs_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Job] = ()) -> list[Job]:
+    """Return what is to be run.
+
+    Args:
+        verb: what the systems do.
+        methods: "slug" for its default row, or "slug:variant"; None: all systems of the verb.
+        every: whether all systems come with every row of their cards, not only with the default one.
+        without: rows that run only where they are asked for.
+
+    Raises:
+        UsageError: there is no such system, it is of another verb, or has no such row.
+    """
+    if methods is None:
+        slugs = [card["slug"] for card in catalog.cards() if card["verb"] == verb]
+        jobs = [(slug, variant) for slug in slugs for variant in (catalog.find(slug).card.variants if every else ("",))]
+        return [job for job in jobs if job not in without]
+    jobs = []
+    for name in methods:
+        slug, _, variant = name.partition(":")
+        card = catalog.find(slug).card
+        if card.verb != verb:
+            raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
+        if variant not in card.variants:
+            held = ", ".join(v or "(none)" for v in card.variants)
+            raise UsageError(f"{slug} has no variant {variant!r}, only {held}.")
+        jobs.append((slug, variant))
+    return jobs
+
+
+def verb_board(
+    verb: str, bench: Bench, jobs: Sequence[Job], *, budget: float | None = None, command: str = ""
+) -> VerbBoard:
+    """Run every job, after the rows that are always run.
+
+    What stops the base row stops the board, unless it only does not fit: the data are then at fault. What stops another
+    row is named in its place. Ctrl-C and the budget leave a board of the rows that were finished.
+
+    Args:
+        verb: what the systems do.
+        bench: measures them.
+        jobs: what to run.
+        budget: seconds for all rows; those of ``bench.always`` run in any case. None: no end.
+        command: the command line that repeats the run.
+
+    Raises:
+        UsageError: there are no seeds, or no seconds.
+        KeyboardInterrupt: before any row was finished.
+    """
+    if not bench.seeds:
+        raise UsageError("A board takes at least one seed: give --seeds 1,2,3.")
+    if budget is not None and not budget > 0:
+        raise UsageError(f"The budget is a number of seconds above 0, not {budget:g}.")
+    base, began = bench.always[0], time.monotonic()
+    found: dict[Job, tuple[Measured, float]] = {}
+    missing: dict[str, str] = {}
+    late: dict[str, str] = {}
+    every = list(dict.fromkeys([*bench.always, *jobs]))
+    interrupted = False
+    try:
+        with bench.run.track("rows", len(every)) as bar:
+            for job in every:
+                start = time.monotonic()
+                left = None if budget is None or job in bench.always else budget - (start - began)
+                try:
+                    with deadline(left):
+                        own = bench.measure(*job)
+                    found[job] = own, (time.monotonic() - start) / max(len(own.seeds), 1)
+                except OutOfTime:
+                    late[called(job)] = f"the budget of {budget:g} s was spent."
+                except UNFIT as error:
+                    missing[called(job)] = str(error)
+                except Exception as error:  # one system's fault must not cost the user the other rows
+                    if job == base:
+                        raise
+                    ours = isinstance(error, DiptychError)
+                    missing[called(job)] = (
+                        str(error) if ours else f"It failed, please report it: {type(error).__name__}: {error}"
+                    )
+                bar.advance()
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        interrupted = True
+    seed = bench.run.integer("bootstrap")
+    plainly = found[base][0].values if base in found else None
+    rows = []
+    for job, (own, seconds) in found.items():
+        gain = None if plainly is None or job == base else bench.statistic.gain(own.values, plainly, seed)
+        rows.append(Row(job, bench.statistic.of(own.values, seed), gain, own.others, own.seeds, seconds))
+    about = {"metric": bench.metric, "base": called(base), "seeds": list(bench.seeds), "budget": budget}
+    facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
+    ordered = tuple(sorted(rows, key=lambda r: -r.value.value))
+    return VerbBoard(verb, bench.metric, ordered, missing, late, interrupted, tuple(bench.failed), facts)

@@ -1,0 +1,1 @@
+"""The few-shot board of classifiers: draws, rows, comparison."""

@@ -1,0 +1,74 @@
+"""What a board runs: systems, shots, seeds and limits, and one run of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diptych.core.errors import UsageError
+from diptych.core.method import Classifier
+from diptych.data.splits import ValRule
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a board runs.
+
+    Args:
+        methods: slugs; None: all systems of the verb "classify".
+        shots: shots a class.
+        seeds: of the draws and of everything a system draws.
+        val: "coop" chooses on min(shots, 4) val items a class, "full" on all of them.
+        budget: seconds for the whole board, encoding included: then no run begins and the running one is stopped. None:
+            no end. The zero-shot rows, which all others are measured against, are always run.
+        timeout: seconds that all runs of one system with one set of parameters may take together; None: no end.
+    """
+
+    methods: tuple[str, ...] | None = None
+    shots: tuple[int, ...] = (1, 4, 16)
+    seeds: tuple[int, ...] = (1, 2, 3)
+    val: ValRule = "coop"
+    budget: float | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.val not in ("coop", "full"):
+            raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
+        for name, seconds in (("budget", self.budget), ("timeout", self.timeout)):
+            if seconds is not None and not seconds > 0:  # nan is no number of seconds either
+                raise UsageError(f"The {name} is a number of seconds above 0, not {seconds}.")
+        if not self.shots or min(self.shots) < 1:
+            raise UsageError("Shots are whole numbers from 1: give some, such as 1,4,16.")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UsageError("Give at least one seed, and each only once, such as 1,2,3.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one system.
+
+    Args:
+        method: the system with its parameters.
+        variant: its row on the board.
+        shots: 0 where it sees no labels.
+        seed: 0 where it draws nothing.
+    """
+
+    method: Classifier
+    variant: str
+    shots: int
+    seed: int
+
+    @property
+    def draws(self) -> bool:
+        """Whether its seed decides what it sees."""
+        return self.shots > 0 or self.pooled
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it learns from images without labels."""
+        return "unlabelled" in self.method.card.needs.evidence
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return f"{self.method.card.name}, {self.variant}" if self.variant else self.method.card.name

@@ -1,0 +1,267 @@
+"""One row of a board: one system at one number of shots with one seed, from draw to written result."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
+from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import FittedClassifier
+from diptych.core.run import Run
+from diptych.data.classnames import tidy
+from diptych.data.files import read_json, write_json
+from diptych.data.labelled import LabelledData
+from diptych.data.pools import Pool, pool_of
+from diptych.data.templates import ENSEMBLE
+from diptych.data.views import TIP_VIEWS
+from diptych.evaluation.few_shot.episodes import Episode, episode, measured, readable
+from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserved
+from diptych.evaluation.few_shot.inputs import code_of, readable_hash
+from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
+from diptych.evaluation.measure import About, evaluate
+from diptych.evaluation.outcome import Outcome
+from diptych.features.embed import embed_readable
+from diptych.features.heads import text_head
+from diptych.tasks.record import Record, engine_of, versions
+
+
+@dataclass
+class Desk:
+    """Where the rows of one board are worked: what all share, the draws made so far, and the broken items met."""
+
+    data: LabelledData
+    test: Table[Any]
+    classes: ClassNames
+    backbone: Backbone
+    plan: Plan
+    run: Run
+    data_hash: str
+    source: str
+    command: str
+    encode: dict[str, float]
+    failed: dict[str, UnreadableItem]
+    texts: Pool | None = None
+    unlabelled: Unlabelled | None = None
+    shots: tuple[int, ...] = ()
+    pooled: bool = False
+    episodes: dict[tuple[int, int], Episode] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        data: LabelledData,
+        backbone: Backbone,
+        plan: Plan,
+        run: Run,
+        *,
+        classes: ClassNames | None = None,
+        texts: Pool | None = None,
+        unlabelled: Unlabelled | None = None,
+        jobs: Sequence[Job] = (),
+        source: str = "",
+        command: str = "",
+    ) -> Desk:
+        """Encode what is measured and the class texts; see ``evaluation.few_shot.board.board``, and what its jobs
+        decide about the held items.
+
+        Raises:
+            UsageError: another number of names than classes.
+            DataError: nothing can be measured.
+        """
+        names = classes or ClassNames(tuple(tidy(c) for c in data.classes) or ("",), tuple(ENSEMBLE))
+        if len(names) != len(data.classes):
+            raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name a class.")
+        start = time.perf_counter()
+        test, failed = readable(data.splits[measured(data)], backbone, run)
+        encode = {"images": float(run.tally["encoded"]), "image_seconds": time.perf_counter() - start}
+        start = time.perf_counter()
+        text_head(backbone, names.prompts(), run)
+        encode["text_seconds"] = time.perf_counter() - start
+        return cls(
+            data, test, names, backbone, plan, run, readable_hash(data), source or data.name, command, encode, {e.name: e for e in failed},
+            texts or pool_of(data.name), unlabelled, tuple(sorted({j.shots for j in jobs} - {0})), any(j.pooled for j in jobs),
+        )  # fmt: skip
+
+    def path(self, job: Job) -> Path | None:
+        """Return the file of a job's result, whose name holds the hash of its inputs; None where nothing is kept."""
+        if self.run.out is None:
+            return None
+        stem = "-".join(
+            p
+            for p in (job.method.card.slug, job.variant, f"{job.shots}shot", f"seed{job.seed}", self._inputs(job)[:12])
+            if p
+        )
+        return self.run.out / "rows" / f"{stem}.json"
+
+    def row(self, job: Job) -> tuple[Record, Outcome]:
+        """Return the result of a job, from its file where that has the same inputs."""
+        path = self.path(job)
+        if path and path.exists():
+            try:
+                kept = Record.from_dict(read_json(path))
+                for name in kept.skipped:
+                    item, _, reason = name.rpartition(": ")
+                    self.failed.setdefault(item, UnreadableItem(item, reason))
+                return kept, Outcome.load(path.with_suffix(".npz"))
+            except (DataError, DamagedStore):
+                pass  # a damaged row is run again
+        run = replace(self.run, seed=job.seed)
+        drawn = self.drawn(job, run) if job.shots else None
+        evidence = self.evidence(job, drawn)
+        texts, start = run.tally["text_us"], time.perf_counter()
+        fitted = self.fit(job, evidence, run)
+        told = (run.tally["text_us"] - texts) / 1e6
+        seconds = {
+            "encode": drawn.seconds if drawn else self.encode["image_seconds"],
+            "fit": time.perf_counter() - start - told,
+        }
+        held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
+        less, seen = apart(job.method, evidence, held[0])
+        record, outcome = evaluate(
+            fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn), seconds={**seconds, "texts": told},
+            held=[part for part in held if part is not None], seen=seen, by=None if less is evidence else self.fit(job, less, run),
+        )  # fmt: skip
+        if path:
+            outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
+            write_json(path, record.as_dict(), overwrite=True)
+        return record, outcome
+
+    def fit(self, job: Job, evidence: Evidence[Any], run: Run) -> FittedClassifier:
+        """Fit the system of a job."""
+        return job.method.fit(Kit({"main": self.backbone}), self.classes, evidence, run)
+
+    def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
+        """Return what the record of a job says besides its numbers."""
+        pool = self._pool(job)
+        given = self.unlabelled if job.pooled else None
+        return About(
+            dataset=self.data.name,
+            source=self.source,
+            data_hash=self.data_hash,
+            method=job.method.card.slug,
+            variant=job.variant,
+            shots=job.shots,
+            seed=job.seed,
+            val=self.plan.val if job.shots else "",
+            texts=pool.source if pool else "",
+            texts_hash=pool.hash if pool else "",
+            unlabelled=given.source if given else "",
+            unlabelled_hash=given.hash if given else "",
+            images=sum(len(part) for part in (evidence.train, evidence.val, evidence.unlabelled) if part is not None),
+            extra_texts=sum(len(texts) for texts in evidence.texts.texts.values()) if evidence.texts else 0,
+            command=self.command,
+            skipped=tuple(str(e) for e in (drawn.failed if drawn else self.failed.values())),
+        )
+
+    def evidence(self, job: Job, drawn: Episode | None) -> Evidence[Any]:
+        """Return all that a job may see."""
+        pool = self._pool(job)
+        return Evidence(
+            train=drawn.train if drawn else None,
+            val=drawn.val if drawn else None,
+            unlabelled=self.images if job.pooled else None,
+            texts=pool.texts if pool else None,
+        )
+
+    @cached_property
+    def held(self) -> Held:
+        """The labelled items apart from test, by seed."""
+        return Held(self.data, self.shots, self._draw, self.backbone, self.run, self._broken, self.reserved)
+
+    @cached_property
+    def reserved(self) -> frozenset[str] | None:
+        """Content keys among which held items lie, and which no label-free system is given; None: it is given none of
+        that split.
+        """
+        given = self._given if self.pooled else None
+        return None if given is None else reserved(self.data, given)
+
+    @property
+    def _given(self) -> Samples[Any] | None:
+        """The images of train, or those that were given apart."""
+        if self.unlabelled:
+            return self.unlabelled.items
+        return self.data.splits["train"].items if "train" in self.data.splits else None
+
+    @cached_property
+    def images(self) -> Samples[Any] | None:
+        """What label-free systems learn from: images without their labels, none of which is measured or held."""
+        if self._given is None:
+            return None
+        few = smallest(self._given, without=keys_of(self.test.items) | (self.reserved or frozenset()))
+        with self._encoding():
+            found = embed_readable(self.backbone.image, few, self.run)
+        self._broken(found.failed)
+        return Subset(few, tuple(int(i) for i in found.kept)) if len(found.kept) else None
+
+    def _broken(self, failed: Sequence[UnreadableItem]) -> None:
+        self.failed |= {e.name: e for e in failed}
+
+    def _pool(self, job: Job) -> Pool | None:
+        """Return the text pool for systems that read one."""
+        needs = job.method.card.needs
+        return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
+
+    def drawn(self, job: Job, run: Run) -> Episode:
+        """Return the draw of a job, all of it encoded."""
+        start = time.perf_counter()
+        drawn = self._draw(job.shots, run)
+        views = getattr(job.method, "views", 0)
+        if views:  # encoded before the clock of fit starts, and only for the shots
+            with self._encoding():
+                embed_readable(self.backbone.image, drawn.train.items, run, views=replace(TIP_VIEWS, draws=views))
+        self._broken(drawn.failed)
+        return replace(drawn, seconds=time.perf_counter() - start)
+
+    @contextlib.contextmanager
+    def _encoding(self) -> Iterator[None]:
+        """Count what is encoded, and its seconds."""
+        start, before = time.perf_counter(), self.run.tally["encoded"]
+        yield
+        self.encode["images"] += self.run.tally["encoded"] - before
+        self.encode["image_seconds"] += time.perf_counter() - start
+
+    def _draw(self, shots: int, run: Run) -> Episode:
+        place = (shots, run.seed)
+        if place not in self.episodes:
+            seed, within = run.integer("shots"), self.reserved
+            with self._encoding():
+                drawn = episode(self.data, shots, seed, self.plan.val, self.backbone, run, held=HELD, within=within)
+            self.episodes[place] = drawn
+        return self.episodes[place]
+
+    def _inputs(self, job: Job) -> str:
+        """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
+        pool = self._pool(job)
+        facts = {
+            "method": job.method.card.slug,
+            "parameters": repr(job.method),
+            "code": code_of(type(job.method)),
+            "versions": {name: version for name, version in versions().items() if name in ("diptych", "torch")},
+            "classes": [self.classes.names, self.classes.templates],
+            "data": self.data_hash,
+            "texts": pool.hash if pool else "",
+            "backbone": self.backbone.fingerprint,
+            "unlabelled": self.unlabelled.hash if self.unlabelled and job.pooled else "",
+            "held": [HELD, self.shots, self.pooled, () if job.draws else self.plan.seeds],
+            "run": [
+                job.shots,
+                job.seed,
+                self.plan.val if job.shots else "",
+                self.run.precision,
+                self.run.device,
+                engine_of(self.backbone, self.run),
+            ],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

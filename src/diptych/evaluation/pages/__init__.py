@@ -1,0 +1,1 @@
+"""Script-free HTML pages of results."""

@@ -1,0 +1,280 @@
+"""A board as one HTML file: pictures, plots and numbers inside, nothing loaded from anywhere, no script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych import __version__
+from diptych.core.data import Samples
+from diptych.data.files import write_bytes
+from diptych.evaluation.few_shot.board import Board
+from diptych.evaluation.few_shot.gains import Row
+from diptych.evaluation.pages import plots, trust
+from diptych.evaluation.pages.trust import called, percent
+from diptych.tasks import photo_page
+from diptych.tasks.classified import Classified
+from diptych.tasks.photo_page import thumbnail
+
+EXAMPLES = 8
+"""Photos shown as right, and as wrong."""
+
+
+def write(
+    board: Board, path: Path, *, classified: Classified | None = None, photos: Samples[Any] | None = None
+) -> None:
+    """Write the report over an older one.
+
+    Args:
+        board: finished or interrupted.
+        path: file to write.
+        classified: predictions to show above the board.
+        photos: the photos of ``classified``, in the order in which they were classified; None shows no pictures of
+            them.
+    """
+    write_bytes(path, html(board, classified, photos).encode(), overwrite=True)
+
+
+def html(board: Board, classified: Classified | None = None, photos: Samples[Any] | None = None) -> str:
+    """Return the page."""
+    parts = [
+        *_head(board),
+        *(_photos(classified, photos) if classified else ()),
+        *_table(board),
+        *trust.acting(board),
+        *_curves(board),
+        *_examples(board),
+        *trust.reliability(board),
+        *_protocol(board),
+        *_repeat(board),
+        *_skipped(board, classified),
+        f'<p class="note">Written by diptych {__version__}, {escape(board.date)}. No script, nothing loaded from elsewhere.</p>',
+        "</main></html>",
+    ]
+    return "\n".join(parts)
+
+
+def _head(board: Board) -> Iterator[str]:
+    title = f"{board.data.name}: classification with {board.spec['name']}"
+    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+    yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    yield f"<style>{style}</style><main><header><h1>{escape(title)}</h1>"
+    base = board.base()
+    words = f"{len(board.test)} {board.measured} photos, {len(board.classes)} classes, {len(board.rows)} rows."
+    if base is not None:
+        words += f" Class names alone reach {percent(base.metrics['acc1'])} % top-1."
+    best = board.best
+    if best is not None:
+        seen = "that fit had seen too" if best.held["seen"] else "that no system saw"
+        words += f" Recommended, by {best.held['items']:.0f} photos apart from test {seen}: {called(best)}, "
+        words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on test."
+    yield f'<p class="lead">{escape(words)}</p></header>'
+    if board.interrupted:
+        yield '<p class="warn">Interrupted: this board holds only the rows that were finished. The same command goes on from here.</p>'
+    for label, reason in board.late.items():
+        yield f'<p class="warn"><b>{escape(label)}</b>: {escape(reason)}</p>'
+
+
+def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
+    yield f'<section><h2>What is on these photos?</h2><p class="note">Zero-shot: {len(found.classes)} class names, no training. '
+    yield f"{photo_page.meaning(found)}</p>"
+    yield from photo_page.cards(found, photos)
+    yield "</section>"
+
+
+def _table(board: Board) -> Iterator[str]:
+    five = len(board.classes) >= 5
+    top5 = ["top-5"] if five else []
+    last = ("ECE", "NLL", "fit,<br>predict, s", "photos,<br>texts", "peak MiB")
+    heads = ["shots", "top-1", "gain over<br>zero-shot", *top5, "mean per<br>class", *last]
+    yield '<section><h2>Board</h2><div class="scroll"><table>'
+    yield "<caption>Percent, mean over seeds; small figures are 95 % intervals. NLL in nats. "
+    yield "p: paired test against zero-shot, corrected by Holm.</caption><thead><tr>"
+    yield (
+        '<th scope="col" class="left">system</th>'
+        + "".join(f'<th scope="col">{h}</th>' for h in heads)
+        + "</tr></thead><tbody>"
+    )
+    shots: int | None = None
+    for row in board.rows:
+        kind = "base" if row is board.base() else "new" if shots is not None and row.shots != shots else ""
+        shots = row.shots
+        yield f'<tr class="{kind}"><th scope="row">{escape(row.label)}</th>'
+        yield f"<td>{row.shots or '–'}</td><td>{_with_interval(row, 'acc1')}</td><td>{_gain(row)}</td>"
+        if five:
+            yield f"<td>{percent(row.metrics['acc5'])}</td>"
+        yield f"<td>{_with_interval(row, 'mean_per_class_recall')}</td><td>{_with_interval(row, 'ece')}</td>"
+        low, high = row.ci95["nll"]
+        yield f'<td>{row.metrics["nll"]:.2f}<span class="i">{low:.2f}–{high:.2f}</span></td>'
+        yield f"<td>{row.seconds('fit'):.2f}<span class='i'>{row.seconds('predict'):.2f}</span></td>"
+        yield f"<td>{row.records[0].images or '–'}<span class='i'>{row.records[0].extra_texts or ''}</span></td>"
+        yield f"<td>{max(r.peak_memory_mib for r in row.records):.0f}</td></tr>"
+    yield "</tbody></table></div>"
+    n, seconds = board.encode["images"], board.encode["image_seconds"]
+    rate = (
+        f"{n:.0f} pictures and views in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} a second"
+        if n
+        else "all pictures came from the cache"
+    )
+    yield f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} s. '
+    yield "Peak is the largest memory of the whole process up to that row. "
+    yield "Photos and texts are what fit was given besides the class names.</p>"
+    for label, reason in board.missing.items():
+        yield f'<p class="note"><b>{escape(label)}</b> is not on the board: {escape(reason)}</p>'
+    yield "</section>"
+
+
+def _curves(board: Board) -> Iterator[str]:
+    labels = list(dict.fromkeys(row.label for row in board.rows if row.shots))
+    if not labels:
+        return
+    series = [
+        plots.Series(label, tuple(_point(r) for r in board.rows if r.label == label and r.shots)) for label in labels
+    ]
+    base = board.base()
+    title = f"Top-1 accuracy against shots a class for {', '.join(labels)}"
+    yield "<section><h2>Accuracy against shots</h2><figure>"
+    yield plots.curves(
+        series, _point(base) if base else None, title=title, x_label="labelled photos a class", y_label="top-1, %"
+    )
+    yield plots.legend(labels, "zero-shot, ensemble" if base else None)
+    yield "<figcaption>Whiskers and the grey band are 95 % intervals over items and seeds. Points stand side by side only to be seen."
+    yield "</figcaption></figure></section>"
+
+
+def _examples(board: Board) -> Iterator[str]:
+    row = _shown(board)
+    if row is None:
+        return
+    outcome, names = row.outcomes[0], board.classes.names
+    order = np.argsort(-outcome.confidence, kind="stable")
+    wrong = [int(i) for i in order if not outcome.correct[i]][:EXAMPLES]
+    right = _one_a_class([int(i) for i in order if outcome.correct[i]], outcome.labels)[:EXAMPLES]
+    yield f"<section><h2>Right and wrong</h2><p class='note'>{escape(called(row))}, seed {row.records[0].seed}. "
+    yield "Wrong ones are those it was surest of; right ones are the surest of each class.</p>"
+    for heading, chosen in (("Right", right), ("Wrong", wrong)):
+        if not chosen:
+            continue
+        yield f'<h3>{heading}</h3><div class="few">'
+        for i in chosen:
+            said, true = names[outcome.predicted[i]], names[outcome.labels[i]]
+            words = f"{said} {percent(outcome.confidence[i], 0)} %" + ("" if said == true else f", is {true}")
+            alt = escape(f"{true}, classified as {said}")
+            yield f'<figure><img src="{thumbnail(board.test.items, i, 240)}" alt="{alt}">'
+            yield f"<figcaption>{escape(words)}</figcaption></figure>"
+        yield "</div>"
+    pairs = _confusions(row, names)
+    if pairs:
+        yield f'<p class="note">Most frequent confusions over all seeds: {escape("; ".join(pairs))}.</p>'
+    yield "</section>"
+
+
+def _protocol(board: Board) -> Iterator[str]:
+    rule = (
+        "min(shots, 4) val items a class, as CoOp does"
+        if board.plan.val == "coop"
+        else "all val items, as Tip-Adapter and GDA publish"
+    )
+    seeds = ", ".join(str(s) for s in board.plan.seeds)
+    paragraphs = (
+        f"Each system saw the class names and, at S shots, S labelled train photos a class, drawn with seeds {seeds}; "
+        f"the 4-shot draw "
+        f"holds the 1-shot draw. Whatever it chooses, it chooses on {rule}. The {len(board.test)} {board.measured} "
+        f"photos were seen "
+        "only to score. Draws pass over files that cannot be read.",
+        "Intervals are 95 % percentile bootstraps over test items and seeds together: how far a number would move "
+        "with other photos of "
+        "this kind and other draws. With few seeds they are somewhat too narrow. The gain is paired: the same items "
+        "on both sides, so "
+        "its interval is narrower than a comparison of two rows by eye; where it holds 0, the difference may be "
+        "chance. The p-value comes "
+        "from the same resamples, and is corrected for the number of rows. The recommended row was chosen on photos "
+        "apart from these.",
+        "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. Probabilities are a softmax "
+        "over the classes.",
+    )
+    yield "<section><h2>How this was measured</h2>" + "".join(f"<p>{escape(p)}</p>" for p in paragraphs) + "</section>"
+
+
+def _repeat(board: Board) -> Iterator[str]:
+    spec = board.spec
+    versions = ", ".join(f"{name} {version}" for name, version in board.versions.items())
+    facts = {
+        "data": f"{board.source}, SHA-256 {board.data_hash[:16]}…",
+        "backbone": f"{spec['name']} ({spec['architecture']}), fingerprint {board.fingerprint}",
+        "weights": f"{spec['weights'][:16]}…" + (f", licence {spec['licence']}" if spec.get("licence") else ""),
+        "machine": f"{board.machine}; {board.threads} threads, {board.device}, {board.precision}",
+        "versions": versions,
+        "templates": f"{len(board.classes.templates)}, hash {board.classes.template_hash}",
+        "date": board.date,
+    }
+    yield f"<section><h2>Repeat it</h2><pre>{escape(board.command or 'diptych board classify ' + board.source)}</pre><dl>"
+    for name, value in facts.items():
+        yield f"<dt>{name}</dt><dd>{escape(value)}</dd>"
+    yield "</dl><details><summary>Class names and templates</summary>"
+    for texts in (board.classes.names, board.classes.templates):
+        yield f'<p class="small">{escape(" | ".join(texts))}</p>'
+    yield "</details></section>"
+
+
+def _skipped(board: Board, found: Classified | None) -> Iterator[str]:
+    names = [*board.skipped, *(str(e) for e in (found.failed if found else ()))]
+    yield f"<section><h2>Skipped files</h2><p>{'None: every file could be read.' if not names else f'{len(names)} could not be read:'}</p>"
+    if names:
+        yield "<ul>" + "".join(f"<li><code>{escape(n)}</code></li>" for n in names[:200]) + "</ul>"
+        if len(names) > 200:
+            yield f"<p>and {len(names) - 200} more; board.json names all.</p>"
+    yield "</section>"
+
+
+def _shown(board: Board) -> Row | None:
+    """Return the row whose photos are shown: the highest at most shots, else the baseline."""
+    return max(board.rows, key=lambda r: (r.shots, r.metrics["acc1"]), default=None)
+
+
+def _one_a_class(order: Sequence[int], labels: Any) -> list[int]:
+    """Put the first item of each class in front of the second ones."""
+    seen: dict[int, int] = {}
+    turns = []
+    for i in order:
+        turns.append((seen.get(int(labels[i]), 0), i))
+        seen[int(labels[i])] = turns[-1][0] + 1
+    return [i for _, i in sorted(turns, key=lambda turn: turn[0])]
+
+
+def _confusions(row: Row, names: Sequence[str]) -> list[str]:
+    counts: dict[tuple[int, int], int] = {}
+    for outcome in row.outcomes:
+        for true, said in zip(outcome.labels.tolist(), outcome.predicted.tolist(), strict=True):
+            if true != said:
+                counts[true, said] = counts.get((true, said), 0) + 1
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
+    return [f"{names[true]} taken for {names[said]} ({n})" for (true, said), n in ranked]
+
+
+def _point(row: Row) -> plots.Point:
+    low, high = row.ci95["acc1"]
+    return plots.Point(row.shots, row.metrics["acc1"], low, high)
+
+
+def _with_interval(row: Row, name: str) -> str:
+    low, high = row.ci95[name]
+    return f'{percent(row.metrics[name])}<span class="i">{percent(low)}–{percent(high)}</span>'
+
+
+def _gain(row: Row) -> str:
+    if row.gain is None:
+        return "baseline"
+    gain = row.gain
+    kind = "up" if gain.low > 0 else "down" if gain.high < 0 else ""
+    p = "" if row.p is None else "p &lt; .001" if row.p < 0.001 else f"p {row.p:.3f}".replace("0.", ".")
+    interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    return f'<span class="{kind}">{100 * gain.value:+.1f}</span><span class="i">{interval}</span><span class="i">{p}</span>'

@@ -1,0 +1,118 @@
+"""The few-shot protocol as one HTML page: curves with intervals, base to new, other data sets and shifted test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from diptych.data.files import write_bytes
+from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT
+from diptych.evaluation.few_shot.protocol import Protocol, Reach
+from diptych.evaluation.pages import plots
+from diptych.evaluation.pages.trust import percent
+
+
+def write(made: Protocol, path: Path) -> None:
+    """Write the page over an older one."""
+    write_bytes(path, html(made).encode(), overwrite=True)
+
+
+def html(made: Protocol) -> str:
+    """Return the page."""
+    board = made.board
+    title = f"{board.data.name}: few-shot protocol with {board.spec['name']}"
+    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    seeds = ", ".join(map(str, board.plan.seeds))
+    shots = ", ".join(map(str, board.plan.shots))
+    lead = f"{shots} labelled photos a class, seeds {seeds}; choices on val only, by the rule {board.plan.val}."
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f'<style>{style}</style><main><header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>',
+        *([] if made.complete else ['<p class="warn">Not complete: the same command goes on from here.</p>']),
+        *_curves(made),
+        *_base_to_new(made),
+        *_table(made, CROSS, "Other data sets", "Fitted on this data set, asked for the classes of others."),
+        *_table(
+            made, SHIFT, "Shifted test sets", "Fitted on this data set, asked for the same classes in other pictures."
+        ),
+        *_missing(made),
+        f"<section><h2>Repeat it</h2><pre>{escape(made.command)}</pre></section></main></html>",
+    ]
+    return "\n".join(parts)
+
+
+def _curves(made: Protocol) -> Iterator[str]:
+    board = made.board
+    labels = list(dict.fromkeys(row.label for row in board.rows if row.shots))
+    if not labels:
+        return
+    points = {(r.label, r.shots): plots.Point(r.shots, r.metrics["acc1"], *r.ci95["acc1"]) for r in board.rows}
+    series = [
+        plots.Series(name, tuple(p for (label, shots), p in points.items() if label == name and shots))
+        for name in labels
+    ]
+    base = board.base()
+    reference = points[base.label, 0] if base else None
+    yield "<section><h2>Accuracy against shots</h2><figure>"
+    yield plots.curves(
+        series, reference, title="Top-1 against shots", x_label="labelled photos a class", y_label="top-1, %"
+    )
+    yield plots.legend(labels, "zero-shot, ensemble" if base else None)
+    yield "<figcaption>Whiskers and the grey band are 95 % intervals over photos and seeds.</figcaption></figure></section>"
+
+
+def _base_to_new(made: Protocol) -> Iterator[str]:
+    table = made.harmonic()
+    if not table:
+        return
+    yield "<section><h2>Base to new classes</h2><div class='scroll'><table><thead><tr><th scope='col' class='left'>system</th>"
+    yield "<th scope='col'>base</th><th scope='col'>new</th><th scope='col'>harmonic mean</th></tr></thead><tbody>"
+    found = {(r.label, r.kind): r for r in made.reaches}
+    for label, (_, _, mean) in sorted(table.items(), key=lambda pair: -pair[1][2]):
+        yield f'<tr><th scope="row">{escape(label)}</th>{_cell(found[label, BASE])}{_cell(found[label, NEW])}<td>{percent(mean)}</td></tr>'
+    yield "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. The names of new classes"
+    yield " are told in training only to systems whose card lists other_classes. Percent, 95 % intervals.</p></section>"
+
+
+def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
+    there = [r for r in made.reaches if r.kind == kind]
+    if not there:
+        return
+    names = list(dict.fromkeys(r.name for r in there))
+    yield f"<section><h2>{heading}</h2><div class='scroll'><table><thead><tr><th scope='col' class='left'>system</th>"
+    yield (
+        "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
+        + "<th scope='col'>mean</th></tr></thead><tbody>"
+    )
+    for label in dict.fromkeys(r.label for r in there):
+        own = {r.name: r for r in there if r.label == label}
+        cells = "".join(_cell(own[name]) if name in own else "<td>–</td>" for name in names)
+        yield f'<tr><th scope="row">{escape(label)}</th>{cells}<td>{percent(_mean([r.accuracy.value for r in own.values()]))}</td></tr>'
+    yield f"</tbody></table></div><p class='note'>{note} Percent, 95 % intervals.</p></section>"
+
+
+def _missing(made: Protocol) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for label, reason in (*made.board.missing.items(), *made.board.late.items(), *made.missing.items()):
+        reasons.setdefault(reason, []).append(label)
+    if reasons:
+        yield "<section><h2>Left out</h2>"
+        yield from (
+            f"<p class='note'><b>{escape('; '.join(dict.fromkeys(labels)))}</b>: {escape(why)}</p>"
+            for why, labels in reasons.items()
+        )
+        yield "</section>"
+
+
+def _cell(r: Reach) -> str:
+    low, high = percent(r.accuracy.low), percent(r.accuracy.high)
+    return f'<td>{percent(r.accuracy.value)}<span class="i">{low}–{high}</span></td>'
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,85 @@
+"""The parts of a report that say whether probabilities can be trusted, and what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from diptych.evaluation.few_shot.board import Board
+from diptych.evaluation.few_shot.gains import Row
+from diptych.evaluation.pages import plots
+from diptych.tasks.calibrate import SETS, UNKNOWN
+
+
+def acting(board: Board) -> Iterator[str]:
+    """Yield the table of what calibrated probabilities came to."""
+    rows = [row for row in board.rows if "temperature" in row.acting]
+    if not rows:
+        return
+    yield '<section><h2>Probabilities to act on</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>'
+    heads = (
+        "shots",
+        "ECE",
+        "ECE, cali-<br>brated",
+        "tempera-<br>ture",
+        "sets hold<br>the truth",
+        "classes<br>a set",
+        "called<br>unknown",
+    )
+    yield (
+        "".join(f'<th scope="col">{h}</th>' for h in (*heads, "wrong in all", "wrong in the<br>surest 80 %"))
+        + "</tr></thead><tbody>"
+    )
+    for row in rows:
+        a = row.acting
+        unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
+        cells = (
+            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.3g}", percent(a["coverage"]),
+            f"{a['set_size']:.1f}", unknown, percent(1 - row.metrics["acc1"]), percent(a["risk80"]),
+        )  # fmt: skip
+        kind = "base" if row is board.base() else ""
+        yield (
+            f'<tr class="{kind}"><th scope="row">{escape(row.label)}</th>'
+            + "".join(f"<td>{c}</td>" for c in cells)
+            + "</tr>"
+        )
+    yield "</tbody></table></div>"
+    bold = (
+        " Some of them fit had seen too, so promises are too bold."
+        if any(row.acting.get("seen") for row in rows)
+        else ""
+    )
+    yield f'<p class="note">Calibrated on photos apart from test.{bold} Sets are made to hold the true class in {100 * SETS:.0f} % of '
+    yield f"photos; at most {100 * UNKNOWN:.0f} % of photos of these classes should be called unknown. A dash: too few photos to promise "
+    yield "that.</p></section>"
+
+
+def reliability(board: Board) -> Iterator[str]:
+    """Yield a diagram of accuracy against confidence for the baseline and the rows with most shots."""
+    most = max((row.shots for row in board.rows), default=0)
+    chosen = [row for row in board.rows if row is board.base() or (row.shots == most and most)]
+    if not chosen:
+        return
+    yield "<section><h2>Can the probabilities be trusted?</h2>"
+    yield '<p class="note">Dots below the diagonal: surer than right. A dot is a bin of confidence, its area the number of items.</p>'
+    yield '<div class="many">'
+    for row in chosen:
+        title = f"Accuracy against confidence of {called(row)}, ECE {percent(row.metrics['ece'])} %"
+        yield f"<figure>{plots.reliability(row.outcomes[0].reliability(), title=title)}"
+        yield f"<figcaption>{escape(called(row))}: ECE {percent(row.metrics['ece'])} %</figcaption></figure>"
+    yield "</div></section>"
+
+
+def called(row: Row) -> str:
+    """Return a row's label with its shots."""
+    return f"{row.label}, {shots_of(row.shots)}" if row.shots else row.label
+
+
+def shots_of(shots: int) -> str:
+    """Return "1 shot" or "4 shots"."""
+    return f"{shots} shot{'' if shots == 1 else 's'}"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Return a fraction as a percentage without its sign."""
+    return f"{100 * value:.{digits}f}"

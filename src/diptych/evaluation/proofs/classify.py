@@ -1,0 +1,307 @@
+"""Proofs of classifiers: gains over a baseline on labelled photos, and the same system with the one thing spoiled that
+it lives on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Text, TextPool
+from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.method import Classifier
+from diptych.core.run import Run
+from diptych.data.captions import captions
+from diptych.data.contexts import Contexts, read_contexts
+from diptych.data.pools import VERSUS
+from diptych.evaluation.proofs.texts import shuffled_names, swapped_texts
+
+CHANCE = "chance"
+"""The baseline that draws a class at random: 1/K expected hits an item."""
+
+
+SpoilEvidence: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]]
+
+
+@dataclass(frozen=True)
+class Altered:
+    """A control that changes the system itself, where what is spoiled is neither name nor evidence.
+
+    Args:
+        change: makes the control's system from the honest one.
+        spoil: makes its names and evidence, where these change too.
+    """
+
+    change: Callable[[Any, Run], Classifier]
+    spoil: SpoilEvidence | None = None
+
+
+Spoil: TypeAlias = SpoilEvidence | Altered
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One gain that must show.
+
+    Args:
+        over: slug of the baseline, or ``CHANCE``.
+        shots: train items a class; 0 for systems that see none.
+        variant: row of the baseline's card; None: its default.
+    """
+
+    over: str
+    shots: int
+    variant: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The proof of one classifier.
+
+    Args:
+        claims: all must show.
+        spoil: makes the control's names and evidence, or its system, from the honest ones.
+        control_over: what the control must not beat, at the shots of each claim.
+        variant: row of the card that is proved; "" is the default.
+        control_variant: row of the card of ``control_over``; None: its default.
+        beside: name -> a twin that is measured and reported, but need not fail.
+        times_chance: a set on which zero-shot is below so many times chance proves nothing, and is refused.
+    """
+
+    claims: tuple[Claim, ...]
+    spoil: Spoil
+    control_over: str
+    variant: str = ""
+    control_variant: str | None = None
+    beside: Mapping[str, Spoil] = field(default_factory=dict)
+    times_chance: float = 0.0
+
+
+def shuffled_labels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Permute the labels of train among its items; val keeps its own, so that choices can only help the control."""
+    if evidence.train is None:
+        raise UsageError("There are no train labels to shuffle: this control needs shots.")
+    labels = np.random.default_rng(run.integer("shuffled labels")).permutation(evidence.train.labels())
+    train: Table[Any] = Table(evidence.train.items, {**evidence.train.columns, "label": Column("label", labels)})
+    return classes, replace(evidence, train=train)
+
+
+def all_labels_shuffled(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Permute the labels of train and, apart from them, those of val, so that no choice sees a true label either.
+
+    By symmetry a system that reads nothing but labelled images then hits as often as chance does, on average over
+    permutations. With the true labels of val it need not: the best of several fits to shuffled labels on true labels is
+    a lucky one, and luck on val is luck on test.
+    """
+    classes, evidence = shuffled_labels(classes, evidence, run)
+    if evidence.val is None:
+        return classes, evidence
+    labels = np.random.default_rng(run.integer("shuffled labels of val")).permutation(evidence.val.labels())
+    val: Table[Any] = Table(evidence.val.items, {**evidence.val.columns, "label": Column("label", labels)})
+    return classes, replace(evidence, val=val)
+
+
+def swapped_lists(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Give every class the whole list of another one, along one random cycle."""
+    names, _ = shuffled_names(classes, evidence, run)
+    held = _texts(evidence)
+    lists = {name: held[other] for name, other in zip(classes, names, strict=True)}
+    return classes, replace(evidence, texts=TextPool({**held, **lists}))
+
+
+def swapped_sides(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Give both classes of every pair the texts of the other side."""
+    sides = {
+        VERSUS.join(reversed(key.split(VERSUS))): texts for key, texts in _texts(evidence).items() if VERSUS in key
+    }
+    return classes, replace(evidence, texts=TextPool({**_texts(evidence), **sides}))
+
+
+def swapped_descriptions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Exchange what is said of the two classes of every pair, and leave their names where they are."""
+    return classes, replace(evidence, texts=swapped_texts(classes, TextPool(_texts(evidence)), run))
+
+
+def other_rivals(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Replace the texts of every pair by as many of the same class that were written for its other rivals."""
+    rng = np.random.default_rng(run.integer("other rivals"))
+    held = _texts(evidence)
+    drawn = {}
+    for key, texts in held.items():
+        own = key.split(VERSUS)[0]
+        others = [t for k, ts in held.items() if k != key and k.startswith(own + VERSUS) for t in ts if t not in texts]
+        if VERSUS in key and others:
+            drawn[key] = tuple(others[i] for i in rng.permutation(len(others))[: len(texts)])
+    return classes, replace(evidence, texts=TextPool({**held, **drawn}))
+
+
+def random_words(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Replace every description by as many words, drawn from all descriptions of the pool."""
+    rng = np.random.default_rng(run.integer("random words"))
+    held = {key: texts for key, texts in _texts(evidence).items() if VERSUS not in key}
+    words = sorted({word for texts in held.values() for text in texts for word in text.value.split()})
+
+    def drawn(text: Text) -> Text:
+        return Text(" ".join(words[i] for i in rng.integers(len(words), size=len(text.value.split()))))
+
+    return classes, replace(evidence, texts=TextPool({key: tuple(map(drawn, texts)) for key, texts in held.items()}))
+
+
+def _random_letters(system: Any, run: Run) -> Classifier:
+    rng = np.random.default_rng(run.integer("random letters"))
+    table = read_contexts(system.contexts) if isinstance(system.contexts, str) else system.contexts
+
+    def drawn(text: str) -> str:
+        return "".join(chr(ord("a") + int(rng.integers(26))) if c.isalpha() else c for c in text)
+
+    factors = {f: {v: tuple(map(drawn, said)) for v, said in values.items()} for f, values in table.factors.items()}
+    changed: Classifier = replace(system, contexts=Contexts("random letters", factors))
+    return changed
+
+
+RANDOM_LETTERS = Altered(_random_letters)
+"""Every letter of a context's phrasings is drawn anew; lengths, spaces and unspoken phrasings stay."""
+LEAST_SIMILAR = Altered(lambda system, run: replace(system, pick="least"))
+"""The box of the patches that resemble the image least."""
+UNTRAINED = Altered(lambda system, run: replace(system, epochs=0))
+"""No epoch is trained."""
+UNIFORM_CONTEXTS = Altered(lambda system, run: replace(system, temperature=math.inf))
+"""All contexts weigh alike."""
+
+
+def _other_captions(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    if evidence.train is None:
+        raise UsageError("There are no captions to swap: this control needs shots.")
+    train, labels = evidence.train, evidence.train.labels()
+    said = [f"A photo of {classes.names[k]}. {text}" for k, text in zip(labels, captions(train), strict=True)]
+    order = np.random.default_rng(run.integer("other captions")).permutation(len(classes))
+    other = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    rows = [np.flatnonzero(labels == k) for k in range(len(classes))]
+    place = {int(i): n for own in rows for n, i in enumerate(own)}
+    moved = tuple((said[rows[other[int(k)]][place[i] % len(rows[other[int(k)]])]],) for i, k in enumerate(labels))
+    return classes, replace(
+        evidence, train=Table(train.items, {**train.columns, "captions": Column("captions", moved)})
+    )
+
+
+OTHER_CAPTIONS = Altered(lambda system, run: replace(system, prefix=""), _other_captions)
+"""Every support image has the whole caption, class name included, of an image of another class."""
+
+
+@dataclass(frozen=True)
+class _ShuffledPixels:
+    """Pictures whose pixels change places: colours stay, and nothing is to be seen."""
+
+    images: Samples[Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        pixels = np.asarray(self.images[index].convert("RGB"))
+        seed = int(self.images.key(index)[:16], 16)
+        order = np.random.default_rng(seed).permutation(pixels.shape[0] * pixels.shape[1])
+        return Image.fromarray(np.ascontiguousarray(pixels.reshape(-1, 3)[order].reshape(pixels.shape)))
+
+    def key(self, index: int, /) -> str:
+        return hashlib.sha256(f"shuffled/{self.images.key(index)}".encode()).hexdigest()
+
+    def name(self, index: int, /) -> str:
+        return self.images.name(index)
+
+
+def shuffled_pixels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    """Shuffle the pixels of every unlabelled image, each in one way for all seeds."""
+    if evidence.unlabelled is None:
+        raise UsageError("There are no unlabelled images to spoil: this control needs some.")
+    return classes, replace(evidence, unlabelled=_ShuffledPixels(evidence.unlabelled))
+
+
+def _texts(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
+    if evidence.texts is None:
+        raise MissingEvidence("There are no texts to spoil: this proof needs a pool of descriptions for its data set.")
+    return evidence.texts.texts
+
+
+TRIALS: Mapping[str, Trial] = MappingProxyType(
+    {
+        "zero-shot": Trial((Claim(CHANCE, 0),), shuffled_names, CHANCE, variant="ensemble"),
+        "linear-probe": Trial(
+            (Claim("zero-shot", 16),),
+            all_labels_shuffled,
+            CHANCE,
+            beside={"labels of train alone shuffled": shuffled_labels},
+        ),
+        "tip-adapter": Trial(tuple(Claim("zero-shot", s) for s in (1, 4, 16)), shuffled_labels, "zero-shot"),
+        "tip-adapter-f": Trial(
+            (Claim("tip-adapter", 16),),
+            shuffled_labels,
+            "zero-shot",
+            beside={"labels of val shuffled too": all_labels_shuffled},
+        ),
+        "coop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot"),
+        "gda": Trial(
+            (Claim("tip-adapter", 16), Claim("zero-shot", 4), Claim("zero-shot", 16)), shuffled_labels, "zero-shot"
+        ),
+        "description": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            swapped_lists,
+            "zero-shot",
+            variant="a photo of a",
+            control_variant="single",
+            beside={"random words": random_words},
+        ),
+        "fudd": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            swapped_sides,
+            "zero-shot",
+            variant="top 3",
+            control_variant="single",
+            beside={"swapped descriptions, names kept": swapped_descriptions, "texts for other rivals": other_rivals},
+        ),
+        "discriminative-descriptions": Trial(
+            (Claim("zero-shot", 16, "single"),),
+            shuffled_labels,
+            "zero-shot",
+            control_variant="single",
+            beside={"random words": random_words},
+        ),
+        "perceptionclip": Trial(
+            (Claim("zero-shot", 0, "single"),),
+            RANDOM_LETTERS,
+            "zero-shot",
+            control_variant="single",
+            beside={"uniform weights": UNIFORM_CONTEXTS},
+        ),
+        "caps-adapter": Trial(
+            (Claim("caps-adapter", 16, "TIP-X"), Claim("zero-shot", 16)),
+            OTHER_CAPTIONS,
+            "caps-adapter",
+            control_variant="TIP-X",
+            beside={"shuffled labels": shuffled_labels},
+        ),
+        "nola": Trial(
+            (Claim("zero-shot", 0), Claim("nola", 0, "texts alone")),
+            shuffled_pixels,
+            "zero-shot",
+            variant="head",
+            times_chance=3.0,
+        ),
+        "glsim": Trial((Claim("linear-probe", 16),), LEAST_SIMILAR, "linear-probe", variant="frozen"),
+        "mocoop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot", variant="frozen image"),
+        "dn-cbm": Trial(
+            (Claim("zero-shot", 16),),
+            shuffled_labels,
+            "zero-shot",
+            variant="small",
+            beside={"untrained dictionary": UNTRAINED},
+        ),
+    }
+)

@@ -1,0 +1,229 @@
+"""Proofs of editors: of pictures whose factors are known, is what was named changed, and nothing else?
+
+Pictures and asks are the same for all seeds; the seeds draw banks, trainings and shuffles. Thresholds, and the
+strengths of the twins that have one, are chosen on val asks for each twin apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.backbones.generators.factors import FactorGenerator
+from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence
+from diptych.core.errors import NotAvailable
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
+from diptych.evaluation.proofs.own import OwnTrial
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, MapperTrainee, direction, embedded, kept
+from diptych.metrics.interval import one_sided_lower
+
+BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
+CLAIMED = ("absolute", "no mask")
+SPOILT, FRESH = "words of others", "other asks"
+Told = Callable[[Tensor, Tensor], Tensor]
+Edits = Callable[[Asks, float], Tensor]
+
+
+@dataclass(frozen=True)
+class EditTrial:
+    """On "factors" claims, control and twins; on "small" what one seed comes to, without claims and without other
+    trainings.
+
+    Args:
+        items: pictures and asks, for val and for test.
+        bank, passes, probes: of the method, which else is the card's variant "small": sixteen trainings are to end in
+            minutes.
+    """
+
+    metric: str = "clean_edits"
+    items: int = 240
+    bank: int = 2048
+    passes: int = 30
+    probes: int = 16
+
+    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return claims, control and twins; see ``OwnTrial``."""
+        if name not in ("factors", "small"):
+            raise NotAvailable(
+                f"{name} is no generator on which edits can be read: the proof of {slug} takes factors and small."
+            )
+        method = DeltaEdit(
+            **{**DeltaEdit.card.variants["small"], "bank": self.bank, "passes": self.passes, "probes": self.probes}
+        )
+        bench: Bench = Factors(FactorGenerator()) if name == "factors" else Pictures.small()
+        words = Words.of(bench.truth, method.frames, backbone, run)
+        val, test = (asks(bench, self.items, part) for part in ("val", "test"))
+        about: dict[str, Any] = {}
+        if name == "factors":
+            about["space"] = space(bench.truth, words, backbone, run)
+            about["rotated_channels"] = self._rotated(method, words, backbone, replace(run, seed=seeds[0]))
+        else:
+            seeds = seeds[:1]
+        found = [
+            _seed(method, bench, words, backbone, replace(run, seed=seed), val, test, trained=name == "factors")
+            for seed in seeds
+        ]
+        m = {kind: np.stack([one.hits[kind] for one in found]) for kind in found[0].hits}
+        mean = {kind: {self.metric: float(rows.mean())} for kind, rows in m.items()}
+
+        def against(kind: str, base: str) -> dict[str, Any]:
+            gain = one_sided_lower(m[kind], m[base], run.integer("bootstrap"))
+            return {"variant": None, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
+
+        claimed = CLAIMED if name == "factors" else ()
+        control = {"over": FRESH, **against(SPOILT, FRESH), "control": mean[SPOILT]}
+        claims = [
+            {"over": base, **against("own", base), "method": mean["own"], "baseline": mean[base]} for base in claimed
+        ]
+        hidden = {"own", *claimed, *((SPOILT, FRESH) if claimed else ())}
+        return {
+            "data_hash": hashlib.sha256(test.styles.s.numpy().tobytes() + test.target.numpy().tobytes()).hexdigest(),
+            "items": len(test.target),
+            "measured_seeds": list(seeds),
+            "bank": self.bank,
+            "method": {
+                **mean["own"],
+                **{key: float(np.mean([one.details[key] for one in found])) for key in found[0].details},
+            },
+            "chosen": {kind: [one.chosen[kind] for one in found] for kind in found[0].chosen},
+            **about,
+            "claims": [{**claim, "shown": claim["gain_lower95"] > 0} for claim in claims],
+            "controls": [{**control, "failed": control["gain_lower95"] <= 0}] if claimed else [],
+            "beside": [{"name": twin, "twin": mean[twin], **against("own", twin)} for twin in m if twin not in hidden],
+        }
+
+    @torch.no_grad()
+    def _rotated(self, method: DeltaEdit, words: Words, backbone: Backbone, run: Run) -> dict[str, float]:
+        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on to."""
+        bench, measured = Factors(FactorGenerator(rotation=1)), _Measured()
+        val, test = (asks(bench, self.items, part) for part in ("val", "test"))
+        fitted = method.fit(Kit({"main": backbone, "generator": bench.generator}), Evidence(), run)
+        change = measured.choose("own", bench, val, test, _edits(fitted, words, direction, run))
+        return {self.metric: float(measured.hits["own"].mean()), **details(bench, test, change)}
+
+
+@dataclass
+class _Measured:
+    """What one seed measured: twin -> (N,) clean edits on test, and the threshold and strength that val chose."""
+
+    hits: dict[str, Floats] = field(default_factory=dict)
+    chosen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    details: dict[str, float] = field(default_factory=dict)
+
+    def choose(
+        self, name: str, bench: Bench, val: Asks, test: Asks, edits: Edits, strengths: Sequence[float] = (1.0,)
+    ) -> Tensor:
+        """Choose on val, keep what that comes to on test, and return the changes there."""
+
+        def on_val(choice: tuple[float, float]) -> float:
+            return float(clean(bench, val, choice[1] * edits(val, choice[0])).mean())
+
+        beta, strength = max(((b, s) for b in BETAS for s in strengths), key=on_val)
+        change = strength * edits(test, beta)
+        self.hits[name], self.chosen[name] = clean(bench, test, change), (beta, strength)
+        return change
+
+
+@torch.no_grad()
+def _seed(
+    method: DeltaEdit, bench: Bench, words: Words, backbone: Backbone, run: Run, val: Asks, test: Asks, *, trained: bool
+) -> _Measured:
+    """Measure the method, its twins (those that are trained too, if wanted) and its control with one seed."""
+    out = _Measured()
+    kit = Kit({"main": backbone, "generator": bench.generator})
+    bank, vectors = method.pictures(kit, Evidence(), run)
+    fitted = method.learnt(kit, bank, vectors, run)
+    own = _edits(fitted, words, direction, run)
+    out.details = details(bench, test, out.choose("own", bench, val, test, own))
+    for name, beta in (("no mask", 0.0), ("threshold 0.03", 0.03), ("threshold 1", 1.0)):
+        out.hits[name] = clean(bench, test, own(test, beta))
+    middle, middle_text = vectors.mean(0), words.unit.flatten(0, 1).mean(0)
+    absolute: dict[str, tuple[Told, Told]] = {
+        "absolute": (lambda a, b: b, lambda a, b: b),
+        "absolute, centred": (lambda a, b: direction(middle, b), lambda a, b: direction(middle_text, b)),
+    }
+    for name, (seen, told) in absolute.items() if trained else ():
+        with run.seeded("deltaedit"):
+            mapper = method.mapper(fitted.generator, backbone)
+        method.learn(MapperTrainee(mapper, bank.s, vectors, seen), run)
+        twin = replace(fitted, mapper={n: t.detach().clone() for n, t in mapper.state_dict().items()})
+        out.choose(name, bench, val, test, _edits(twin, words, told, run))
+    if trained:
+        out.choose("own, strength chosen", bench, val, test, own, STRENGTHS)
+    out.choose("global direction", bench, val, test, _along(fitted.relevance, bank.s.std(0), words), STRENGTHS)
+
+    g = run.generator(SPOILT)
+    order = torch.randperm(len(test.target), generator=g)
+    spoilt = own(
+        replace(test, start=test.start[order], kind=test.kind[order], target=test.target[order]), out.chosen["own"][0]
+    )
+    sizes = words.unit.shape[0], words.unit.shape[1]
+    out.hits[SPOILT] = clean(bench, test, spoilt)
+    out.hits[FRESH] = clean(bench, Asks.draw(test.styles, test.start, sizes, g), spoilt)
+    return out
+
+
+def _edits(fitted: FittedDeltaEdit, words: Words, told: Told, run: Run) -> Edits:
+    """Return what changes the styles of asks at a threshold; the mapper answers once for all thresholds."""
+    known: dict[int, tuple[Asks, Tensor, Tensor]] = {}
+    free = replace(fitted, method=replace(fitted.method, beta=0.0))
+
+    def edit(asked: Asks, beta: float) -> Tensor:
+        if id(asked) not in known:
+            source, target = words.at(asked.start), words.at(asked.wanted())
+            change = free.moved(asked.styles, told(source, target), target - source, run).change
+            assert change is not None
+            known[id(asked)] = asked, change, target - source
+        _, change, d = known[id(asked)]
+        return torch.where(kept(fitted.relevance, d, beta), change, 0.0)
+
+    return edit
+
+
+def _along(relevance: Tensor, spread: Tensor, words: Words) -> Edits:
+    """Return StyleCLIP's global direction: each channel moves by its relevance, in standard deviations, where it passes
+    the threshold.
+    """
+
+    def edit(asked: Asks, beta: float) -> Tensor:
+        d = words.at(asked.wanted()) - words.at(asked.start)
+        return torch.where(kept(relevance, d, beta), (d @ relevance.T) * spread, 0.0)
+
+    return edit
+
+
+def space(
+    generator: FactorGenerator, words: Words, backbone: Backbone, run: Run, count: int = 1024
+) -> dict[str, dict[str, float]]:
+    """Return how far the two modalities' centroids lie apart, and the mean cosine of a picture and its caption, by kind
+    of vector.
+    """
+    with torch.no_grad():
+        styles = generator.sample(count, Run().generator("edit space"))
+        i, t = embedded(generator, backbone, styles, run), words.at(Factors(generator).read(styles))
+    j, u = i.roll(1, 0), t.roll(1, 0)
+    kinds = {
+        "raw": (i, t),
+        "difference": (direction(i, j), direction(t, u)),
+        "centred": (normalize(i - i.mean(0), dim=1), normalize(t - t.mean(0), dim=1)),
+        "sum": (normalize(i + j, dim=1), normalize(t + u, dim=1)),
+    }
+    return {
+        name: {"centroids": float((a.mean(0) - b.mean(0)).norm()), "cosine": float((a * b).sum(1).mean())}
+        for name, (a, b) in kinds.items()
+    }
+
+
+TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"deltaedit": EditTrial()})

@@ -1,0 +1,154 @@
+"""Several labels a photo: from which score on a class is there, chosen on one half of the photos and measured on the
+other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence, Table
+from diptych.core.errors import DataError
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier, FittedClassifier
+from diptych.core.run import Run
+from diptych.data.files import plain
+from diptych.evaluation.few_shot.episodes import readable
+from diptych.features.heads import logits_of
+from diptych.metrics.classification import mean_average_precision
+from diptych.metrics.interval import Interval
+from diptych.metrics.multilabel import class_thresholds, f1
+from diptych.tasks.classify import with_store
+from diptych.tasks.record import now
+
+DRAWS = 500
+
+
+@dataclass(frozen=True)
+class SeveralLabels:
+    """Classes with thresholds, and what they reach.
+
+    Args:
+        names: (K,) classes.
+        thresholds: (K,) scores from which on a class counts as there; infinity: never.
+        chosen_on, items: photos on which they were chosen, and on which they were measured.
+        average_precision: mean over the classes that occur, without thresholds.
+        micro, macro: F1 at the thresholds; micro with its interval over photos.
+        top1: micro F1 of naming the one best class, as plain ``classify`` does.
+        facts: backbone, system, date.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    chosen_on: int
+    items: int
+    average_precision: float
+    micro: Interval
+    macro: float
+    top1: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; a threshold of infinity is null."""
+        found: dict[str, Any] = plain(
+            {
+                "kind": "several labels",
+                **self.facts,
+                "chosen_on": self.chosen_on,
+                "items": self.items,
+                "mean_average_precision": self.average_precision,
+                "f1_micro": {"value": self.micro.value, "ci95": [self.micro.low, self.micro.high]},
+                "f1_macro": self.macro,
+                "f1_micro_of_top1": self.top1,
+                "thresholds": dict(zip(self.names, self.thresholds, strict=True)),
+            }
+        )
+        return found
+
+
+def several_labels(
+    table: Table[Any],
+    classes: ClassNames,
+    method: Classifier,
+    backbone: Backbone,
+    run: Run,
+    *,
+    evidence: Evidence[Any] | None = None,
+) -> SeveralLabels:
+    """Choose a threshold for each class on half of the photos, and measure on the other half.
+
+    Scores are cosines or logits less the photo's own mean: a photo that lies near every text would else seem to show
+    everything.
+
+    Args:
+        table: N photos with one column of kind "multilabel", (N, K) bool.
+        classes: K names.
+        method: that sees no labels of train.
+        backbone: for the method.
+        run: device, cache and the seed of the halves.
+        evidence: what the method may see.
+
+    Raises:
+        DataError: there is no such column, it has another number of classes, or fewer than 4 photos can be read.
+    """
+    with with_store(run) as stored:
+        seen, failed = readable(table, backbone, stored)
+        targets = _targets(seen, classes)
+        if len(targets) < 4:
+            raise DataError(
+                f"{len(targets)} photos are too few to choose thresholds on and to measure: give 4 or more."
+            )
+        fitted = method.fit(Kit({"main": backbone}), classes, evidence or Evidence(), stored)
+        scores = _scores(fitted, seen, backbone, stored)
+    order = np.random.default_rng(run.integer("halves")).permutation(len(targets))
+    val, test = order[: len(order) // 2], order[len(order) // 2 :]
+    thresholds = class_thresholds(scores[val], targets[val])
+    predicted, truth = scores[test] >= thresholds, targets[test]
+    there = truth.any(axis=0)
+    best = np.zeros_like(predicted)
+    best[np.arange(len(test)), scores[test].argmax(axis=1)] = True
+    return SeveralLabels(
+        classes.names,
+        tuple(thresholds.tolist()),
+        len(val),
+        len(test),
+        mean_average_precision(scores[test][:, there], truth[:, there]),
+        _interval(predicted, truth, run.integer("bootstrap")),
+        f1(predicted, truth, "macro"),
+        f1(best, truth),
+        {"method": method.card.slug, "backbone": backbone.spec.name, "fingerprint": backbone.fingerprint, "date": now(),
+         "skipped": [str(e) for e in failed]},
+    )  # fmt: skip
+
+
+def _targets(table: Table[Any], classes: ClassNames) -> NDArray[np.bool_]:
+    columns = [c for c in table.columns.values() if c.kind == "multilabel"]
+    if not columns:
+        raise DataError(
+            "This table has no column of several labels: name one whose cells hold classes, such as dog;cat."
+        )
+    found = np.asarray(columns[0].values, dtype=bool)
+    if found.shape != (len(table), len(classes)):
+        raise DataError(
+            f"The labels are of size {found.shape}, and there are {len(table)} photos and {len(classes)} names."
+        )
+    return found
+
+
+def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run: Run) -> NDArray[np.float64]:
+    values = logits_of(fitted.scores(table.items, run), backbone).double()
+    found: NDArray[np.float64] = (values - values.mean(dim=1, keepdim=True)).numpy()
+    return found
+
+
+def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:
+    """Return micro F1 with its 95 % bootstrap interval over photos."""
+    hits, sizes = (predicted & truth).sum(axis=1), predicted.sum(axis=1) + truth.sum(axis=1)
+    counts = np.random.default_rng(seed).multinomial(len(hits), np.full(len(hits), 1 / len(hits)), size=DRAWS)
+    drawn = 2 * (counts @ hits) / np.maximum(counts @ sizes, 1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(f1(predicted, truth), float(low), float(high))

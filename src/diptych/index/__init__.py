@@ -1,0 +1,1 @@
+"""The search index: rows, exact and approximate neighbours, filters."""

@@ -1,0 +1,268 @@
+"""A search index: vectors that memory maps, rows that SQLite keeps. NumPy only; ``index.ann`` adds approximate search.
+
+    folder/index.json          {"schema": 1, "facts": ...}: backbone, width, what was indexed
+    folder/rows.sqlite         a row an item: name, stamp, key, caption, facts, and its slots in the files of vectors
+    folder/image-3.f32         (n, D) little-endian float32 unit vectors by slot, text-3.f32 those of the captions
+
+**Nothing committed is lost.** ``add`` holds SQLite's write lock, appends vectors, forces them to the disk, and only
+then commits rows and their number. A process that is killed before the commit leaves bytes that no row names and the
+next writer overwrites; after it, all is there. ``compact`` writes a new file and switches to it in one commit. Readers
+need no lock: they take number and file in one look.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, dumped
+
+Vectors = NDArray[np.float32]
+CHUNK = 32 * 2**20
+"""Bytes of vectors that are looked at at once."""
+_SCHEMA = 1
+_DATABASE = tuple(f"rows.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
+
+
+class Index(Rows):
+    """An open index; one object is for one thread, any number of processes may read and write.
+
+    Args:
+        folder: made by ``Index.create``.
+
+    Raises:
+        UsageError: there is no index, or it has another schema.
+        DamagedStore: its files do not hold what they say.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            content = json.loads((folder / "index.json").read_bytes())
+        except OSError:
+            raise UsageError(
+                f"There is no index at {folder}: make one with 'diptych index PHOTOS --out {folder}'."
+            ) from None
+        except ValueError:
+            raise DamagedStore(f"{folder / 'index.json'} is damaged: remove the folder and index again.") from None
+        if content.get("schema") != _SCHEMA:
+            raise UsageError(
+                f"{folder} has schema {content.get('schema')}, and this version reads {_SCHEMA}: index again."
+            )
+        self.facts: Mapping[str, Any] = content["facts"]
+        self.dim = int(self.facts["dim"])
+        if not (folder / "rows.sqlite").is_file():
+            raise DamagedStore(f"{folder} has lost its rows.sqlite: remove the folder and index again.")
+        super().__init__(folder / "rows.sqlite")
+        self._maps: dict[Modality, tuple[int, Vectors]] = {}
+
+    @classmethod
+    def create(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
+        """Make an empty index; where one exists, open it.
+
+        Args:
+            folder: its place.
+            facts: plain data; "dim", and "fingerprint" of what embeds, which must be those of the index that exists.
+
+        Raises:
+            UsageError: the index that exists was made by another backbone, or the folder holds other files.
+        """
+        if (folder / "index.json").exists():
+            made = cls(folder)
+            made.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
+            return made
+        left = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
+        if folder.is_file() or any(p.name not in _DATABASE and p.suffix != ".tmp" for p in left):
+            raise UsageError(f"{folder} holds other files: give a new folder for the index.")
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _DATABASE:  # a log that outlived its database would be played into the new one
+            (folder / name).unlink(missing_ok=True)
+        with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.executescript(TABLES)
+        draft = folder / "index.json.tmp"
+        draft.write_text(json.dumps({"schema": _SCHEMA, "facts": dict(facts)}, indent=2), encoding="utf-8")
+        os.replace(draft, folder / "index.json")
+        return cls(folder)
+
+    def expect(self, fingerprint: str, name: str) -> None:
+        """Refuse another backbone: its vectors mean something else.
+
+        Raises:
+            UsageError: the index was made by another one.
+        """
+        if fingerprint != self.facts["fingerprint"]:
+            there = self.facts.get("backbone")
+            if name == there:
+                raise UsageError(
+                    f"{self.folder} was indexed with other weights, --precision or decode of {there} (asked for"
+                    f" {self.facts.get('precision_asked', self.facts.get('precision'))}, {self.facts.get('decode')}): "
+                    f"ask for the same, or"
+                    " index again in a new folder."
+                )
+            raise UsageError(
+                f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: search with "
+                f"--backbone {there},"
+                " or index again in a new folder."
+            )
+
+    def close(self) -> None:
+        """Close the files."""
+        self._maps.clear()
+        self._database.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def chunk(self) -> int:
+        """Vectors that are looked at at once."""
+        return max(1, CHUNK // (4 * self.dim))
+
+    def add(self, entries: Sequence[Entry], vectors: Mapping[Modality, tuple[NDArray[np.int64], Vectors]]) -> None:
+        """Add or replace entries, all or none; when this returns they are on the disk.
+
+        Args:
+            entries: n items; one of a known name replaces it.
+            vectors: modality -> (positions in ``entries`` that have a vector, (m, D) vectors, which are normalised).
+
+        Raises:
+            DataError: sizes differ, or a vector is zero or not finite.
+        """
+        for positions, values in vectors.values():
+            if values.shape != (len(positions), self.dim):
+                raise DataError(
+                    f"The index {self.folder} takes ({len(positions)}, {self.dim}) vectors, not {values.shape}."
+                )
+            if not np.isfinite(values).all() or not np.linalg.norm(values, axis=1).all():
+                raise DataError("A vector is zero or not finite: look for a broken backbone.")
+        with self._writing():
+            slots: dict[Modality, dict[int, int]] = {m: {} for m in MODALITIES}
+            for modality, (positions, values) in vectors.items():
+                number, count = self._file(modality)
+                unit = values.astype(np.float64)
+                unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+                _append(self._path(modality, number), count * self.dim * 4, unit.astype("<f4"))
+                slots[modality] = {int(p): count + i for i, p in enumerate(positions)}
+                self._database.execute(
+                    "UPDATE files SET slots = ? WHERE modality = ?", (count + len(positions), modality)
+                )
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(e.name,) for e in entries])
+            self._database.executemany(
+                "INSERT INTO rows (name, stamp, key, caption, facts, image, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (e.name, e.stamp, e.key, e.caption, dumped(e.facts), slots["image"].get(i), slots["text"].get(i))
+                    for i, e in enumerate(entries)
+                ],
+            )
+
+    def delete(self, names: Sequence[str]) -> int:
+        """Delete entries by name, all or none, and return how many there were; their vectors go with the next
+        ``compact``.
+        """
+        with self._writing():
+            before = self._database.total_changes
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(name,) for name in names])
+            return self._database.total_changes - before
+
+    def wasted(self) -> float:
+        """Return the share of slots that no row names any more, in [0, 1]."""
+        slots = sum(self._file(m)[1] for m in MODALITIES)
+        used = int(self._one("SELECT count(image) + count(text) FROM rows"))
+        return 1 - used / slots if slots else 0.0
+
+    def compact(self) -> None:
+        """Write the vectors that are still named to new files; a kill leaves the old or the new ones, whole."""
+        old: list[Path] = []
+        with self._writing():
+            for modality in MODALITIES:
+                number, _ = self._file(modality)
+                stored, path = self.vectors(modality), self._path(modality, number + 1)
+                path.write_bytes(b"")
+                start, column = 0, 1 + MODALITIES.index(modality)
+                for part in self.places(modality, size=self.chunk):
+                    _append(path, start * self.dim * 4, np.asarray(stored[part[:, column]]))
+                    start += len(part)
+                # Moved below zero first: the column is unique at every moment.
+                ranked = (
+                    f"SELECT id, row_number() OVER (ORDER BY {modality}) AS n FROM rows WHERE {modality} IS NOT NULL"
+                )
+                self._database.execute(f"UPDATE rows SET {modality} = -r.n FROM ({ranked}) AS r WHERE rows.id = r.id")
+                self._database.execute(f"UPDATE rows SET {modality} = -{modality} - 1 WHERE {modality} IS NOT NULL")
+                self._database.execute(
+                    "UPDATE files SET number = ?, slots = ? WHERE modality = ?", (number + 1, start, modality)
+                )
+                old.append(self._path(modality, number))
+        self._maps.clear()
+        for path in old:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".faiss").unlink(missing_ok=True)
+
+    def vectors(self, modality: Modality) -> Vectors:
+        """Return (slots, D) unit vectors, mapped and not read; rows of deleted entries are among them.
+
+        Raises:
+            DamagedStore: the file is shorter than the rows say.
+        """
+        number, count = self._file(modality)
+        held = self._maps.get(modality)
+        if held is None or held[0] != number or len(held[1]) != count:
+            path = self._path(modality, number)
+            if count and (not path.is_file() or path.stat().st_size < count * self.dim * 4):
+                raise DamagedStore(
+                    f"{path} is shorter than its rows say: remove the folder {self.folder} and index again."
+                )
+            mapped = (
+                np.memmap(path, "<f4", "r", shape=(count, self.dim)) if count else np.zeros((0, self.dim), np.float32)
+            )
+            held = self._maps[modality] = (number, mapped)
+        return held[1]
+
+    def path(self, modality: Modality) -> Path:
+        """Return the file of vectors that holds now."""
+        return self._path(modality, self._file(modality)[0])
+
+    def _path(self, modality: Modality, number: int) -> Path:
+        return self.folder / f"{modality}-{number}.f32"
+
+    def _file(self, modality: Modality) -> tuple[int, int]:
+        number, slots = self._database.execute(
+            "SELECT number, slots FROM files WHERE modality = ?", (modality,)
+        ).fetchone()
+        return int(number), int(slots)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise UsageError(
+                f"Cannot write the index {self.folder} ({error}): wait for the other writer, or check the folder."
+            ) from None
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def _append(path: Path, start: int, values: Vectors) -> None:
+    with open(path, "r+b" if path.exists() else "xb") as file:
+        file.truncate(start)  # what a killed writer left
+        file.seek(start)
+        file.write(np.ascontiguousarray(values).tobytes())
+        file.flush()
+        os.fsync(file.fileno())

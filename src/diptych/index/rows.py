@@ -1,0 +1,166 @@
+"""What an index says of its items: entries as rows of SQLite, found by name, by slot and by conditions on their facts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.index.where import Condition, clause
+
+Modality = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = ("image", "text")
+_DUMPED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+_PATIENCE = 60.0  # seconds that a writer waits for another one
+TABLES = """
+CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT, facts TEXT NOT NULL,
+                   image INTEGER, text INTEGER);
+CREATE UNIQUE INDEX by_image ON rows (image);
+CREATE UNIQUE INDEX by_text ON rows (text);
+CREATE TABLE files (modality TEXT PRIMARY KEY, number INTEGER NOT NULL, slots INTEGER NOT NULL);
+INSERT INTO files VALUES ('image', 0, 0), ('text', 0, 0);
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item of an index.
+
+    Args:
+        name: what the user calls it: the path of a photo, a row of a table; unique.
+        stamp: changes when the item does: size and time of its file.
+        key: content key of its picture, "" without one.
+        caption: its text, "" without one.
+        facts: metadata, name -> text or number, for filters and for show.
+    """
+
+    name: str
+    stamp: str = ""
+    key: str = ""
+    caption: str = ""
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer.
+
+    Args:
+        entry: the item.
+        score: weighted cosine, higher is nearer.
+    """
+
+    entry: Entry
+    score: float
+
+
+class Rows:
+    """The rows of an index.
+
+    Args:
+        path: of the database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+        self._database.execute("PRAGMA synchronous = FULL")  # a commit must outlive a power cut
+
+    def __len__(self) -> int:
+        return int(self._one("SELECT count(*) FROM rows"))
+
+    def stamps(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """Return name -> (stamp, caption, facts as JSON) of those names that the index holds."""
+        found: dict[str, tuple[str, str, str]] = {}
+        for part in _parts(names, 500):
+            marks = ",".join("?" * len(part))
+            rows = self._database.execute(f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})", part)
+            found.update((name, (stamp, caption, facts)) for name, stamp, caption, facts in rows)
+        return found
+
+    def names(self, pattern: str = "*") -> Iterator[str]:
+        """Yield the names that a shell pattern matches (``*`` also crosses folders)."""
+        yield from (
+            row[0]
+            for row in self._database.execute("SELECT name FROM rows WHERE name GLOB ? ORDER BY name", (pattern,))
+        )
+
+    def count(self, where: Sequence[Condition] = ()) -> int:
+        """Return how many entries meet all conditions."""
+        text, values = clause(where)
+        return int(self._one(f"SELECT count(*) FROM rows WHERE 1{text}", values))
+
+    def columns(self) -> tuple[str, ...]:
+        """Return what conditions may ask for: "name", "caption", and every fact that an entry has."""
+        rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
+        return ("name", "caption", *sorted(str(key) for (key,) in rows))
+
+    def places(
+        self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096
+    ) -> Iterator[NDArray[np.int64]]:
+        """Yield (n, 3) rows of (id, image slot, text slot), -1 for none, of the entries that meet all conditions, by
+        slot.
+
+        Args:
+            modality: whose slots order them; entries without one are left out.
+            where: conditions.
+            first: lowest slot.
+            size: most rows at once.
+        """
+        text, values = clause(where)
+        query = (
+            f"SELECT id, ifnull(image, -1), ifnull(text, -1) FROM rows WHERE {modality} >= ?{text} ORDER BY {modality}"
+        )
+        rows = self._database.execute(query, (first, *values))
+        while part := rows.fetchmany(size):
+            yield np.asarray(part, dtype=np.int64)
+
+    def located(self, modality: Modality, slots: Sequence[int], where: Sequence[Condition] = ()) -> NDArray[np.int64]:
+        """Return (n, 3) rows as ``places`` of those entries at the given slots that still exist and meet all
+        conditions.
+        """
+        text, values = clause(where)
+        found: list[tuple[int, int, int]] = []
+        for part in _parts(list(map(int, slots)), 500):
+            marks = ",".join("?" * len(part))
+            query = f"SELECT id, ifnull(image, -1), ifnull(text, -1) FROM rows WHERE {modality} IN ({marks}){text}"
+            found += self._database.execute(query, (*part, *values)).fetchall()
+        return np.asarray(found, dtype=np.int64).reshape(-1, 3)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state of the index, whatever others write meanwhile."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")
+
+    def entries(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """Return id -> entry."""
+        found: dict[int, Entry] = {}
+        for part in _parts(list(map(int, ids)), 500):
+            marks = ",".join("?" * len(part))
+            for row in self._database.execute(
+                f"SELECT id, name, stamp, key, caption, facts FROM rows WHERE id IN ({marks})", part
+            ):
+                found[row[0]] = Entry(row[1], row[2], row[3], row[4], json.loads(row[5]))
+        return found
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        return self._database.execute(query, tuple(values)).fetchone()[0]
+
+
+def dumped(facts: Mapping[str, str | int | float]) -> str:
+    """Return facts as the rows hold them."""
+    return _DUMPED(dict(facts))
+
+
+def _parts(values: Any, size: int) -> Iterator[Any]:
+    yield from (values[i : i + size] for i in range(0, len(values), size))

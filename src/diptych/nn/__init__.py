@@ -1,0 +1,1 @@
+"""Networks, losses, prompts and closed forms that systems share."""

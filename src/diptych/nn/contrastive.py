@@ -1,0 +1,180 @@
+"""Losses over pairs and next tokens, whole or in blocks that never hold all logits at once; both are exact in value and
+gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.functional import normalize
+from torch.utils.checkpoint import checkpoint
+
+from diptych.core.train import Embedded
+
+
+def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: int | None = None) -> Tensor:
+    """Return the mean cross-entropy of B rows that must each pick their partner among N columns.
+
+    l = mean_b [ logsumexp_j(scale x_b . y_j) - scale x_b . y_(first + b) ], in nats.
+
+    A bias added to all logits would change nothing, so there is none.
+
+    Args:
+        x: (B, D) unit embeddings of this process.
+        y: (N, D) unit embeddings of all processes, N >= first + B.
+        scale: scalar, inverse temperature.
+        first: column of the first row's partner.
+        chunk: rows a block: memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
+            block.
+
+    Returns:
+        Scalar in float32 or float64.
+
+    Source:
+        Radford et al. 2021, figure 3 (one direction).
+    """
+    x, y, scale = _wide(x), _wide(y), _wide(scale)
+    partner = torch.arange(first, first + len(x), device=x.device)
+
+    def block(rows: Tensor, columns: Tensor, s: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(s * (rows @ columns.T), target, reduction="sum")
+
+    with torch.autocast(x.device.type, enabled=False):
+        blocks = zip(_parts(x, chunk), _parts(partner, chunk), strict=True)
+        return _summed(block, [(rows, y, scale, target) for rows, target in blocks], chunk) / len(x)
+
+
+def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) -> Tensor:
+    """Return CLIP's loss of a pair of modalities: the mean of ``softmax_pairs`` in both directions, over all processes'
+    columns.
+
+    Args:
+        e: (B, D) vectors of both modalities, and their scale.
+        pair: the two modalities.
+        chunk: rows a block, as in ``softmax_pairs``.
+
+    Returns:
+        Scalar in nats; ln N for a model that tells nothing apart.
+    """
+    x, y = (normalize(e.vectors[m], dim=-1) for m in pair)
+    scale, first = e.scale(*pair)[0], e.rank * len(x)
+    columns = e.gather(y)
+    if chunk is None and len(columns) == len(
+        x
+    ):  # one process: the logits of one direction are those of the other, transposed
+        return _both_ways(_wide(x), _wide(y), _wide(scale))
+    return (softmax_pairs(x, columns, scale, first, chunk) + softmax_pairs(y, e.gather(x), scale, first, chunk)) / 2
+
+
+def _both_ways(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """Return the mean of ``softmax_pairs`` in both directions of (B, D) and (B, D) unit embeddings, by one product."""
+    partner = torch.arange(len(x), device=x.device)
+    with torch.autocast(x.device.type, enabled=False):
+        logits = scale * (x @ y.T)
+        return (F.cross_entropy(logits, partner) + F.cross_entropy(logits.T, partner)) / 2
+
+
+def sigmoid_pairs(
+    x: Tensor, y: Tensor, scale: Tensor, bias: Tensor, first: int = 0, chunk: int | None = None
+) -> Tensor:
+    """Return the sum of B x N yes/no losses, divided by the number of rows.
+
+    l = 1/B sum_b [ sum_j softplus(k_bj) - k_b(first + b) ],  k = scale x . y + bias; softplus(-k) = softplus(k) - k.
+
+    Args:
+        x: (B, D) unit embeddings of this process.
+        y: (N, D) unit embeddings of all processes, N >= first + B.
+        scale: scalar.
+        bias: scalar.
+        first: column of the first row's partner.
+        chunk: rows a block, as in ``softmax_pairs``.
+
+    Returns:
+        Scalar in float32 or float64.
+
+    Source:
+        Zhai et al. 2023, in the form of open_clip's SigLipLoss.
+    """
+    x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
+
+    def block(rows: Tensor, partners: Tensor, columns: Tensor, s: Tensor, b: Tensor) -> Tensor:
+        return F.softplus(s * (rows @ columns.T) + b).sum() - (s * (rows * partners).sum(1) + b).sum()
+
+    with torch.autocast(x.device.type, enabled=False):
+        blocks = zip(_parts(x, chunk), _parts(y[first : first + len(x)], chunk), strict=True)
+        return _summed(block, [(rows, partners, y, scale, bias) for rows, partners in blocks], chunk) / len(x)
+
+
+def next_token(
+    h: Tensor, output: Callable[[Tensor], Tensor], targets: Tensor, pad: int, chunk: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy of the tokens that are not padding, and their number.
+
+    Args:
+        h: (B, L, C) states of a decoder, already shifted: state l predicts target l.
+        output: (M, C) -> (M, V), the output layer; the identity where ``h`` holds logits.
+        targets: (B, L) int64 token ids.
+        pad: id that is not predicted.
+        chunk: tokens a block: V is large, and only chunk x V logits exist at once. None: one block.
+
+    Returns:
+        Two scalars: sum in nats, and count in its type.
+
+    Source:
+        Yu et al. 2022 (captioning loss), in the form of open_clip's CoCaLoss.
+    """
+
+    def block(states: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(_wide(output(states)), target, ignore_index=pad, reduction="sum")
+
+    blocks = zip(_parts(h.flatten(0, 1), chunk), _parts(targets.flatten(), chunk), strict=True)
+    total = _summed(block, list(blocks), chunk)
+    return total, (targets != pad).sum().to(total)
+
+
+def _parts(x: Tensor, chunk: int | None) -> tuple[Tensor, ...]:
+    return torch.split(x, chunk) if chunk else (x,)
+
+
+def _summed(block: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], chunk: int | None) -> Tensor:
+    """Return the sum of the blocks; with a chunk, each is computed again in the backward pass instead of being kept."""
+    if not chunk:
+        return block(*inputs[0])
+    parts: list[Tensor] = [checkpoint(block, *i, use_reentrant=False, preserve_rng_state=False) for i in inputs]
+    return torch.stack(parts).sum()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return half precision as float32: exponentials of scaled logits overflow or lose their digits in less."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def supervised_contrastive(
+    z: Tensor, labels: Tensor, temperature: float, columns: Tensor, column_labels: Tensor, first: int = 0
+) -> Tensor:
+    """Return SupCon's loss, the mean of l_i over the rows that have a positive, in nats; 0 where none has.
+
+    l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
+
+    Args:
+        z: (B, D) unit embeddings of this process.
+        labels: (B,) entities.
+        temperature: tau > 0.
+        columns: (N, D) of all processes.
+        column_labels: (N,) theirs.
+        first: column of the first row.
+
+    Source: Khosla et al. 2020, equation 2 (L_out).
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        own = torch.zeros(len(z), len(columns), dtype=torch.bool, device=z.device)
+        own[torch.arange(len(z)), torch.arange(first, first + len(z))] = True
+        logits = (z.float() @ columns.float().T / temperature).masked_fill(own, -torch.inf)
+        positive = (labels[:, None] == column_labels[None]) & ~own
+        log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
+        count = positive.sum(1)
+        each = -log_p.sum(1) / count.clamp(min=1)
+        return each.sum() / (count > 0).sum().clamp(min=1)

@@ -1,0 +1,1 @@
+"""Maps of patches and masks: teachers, losses, label maps."""

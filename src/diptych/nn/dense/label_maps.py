@@ -1,0 +1,219 @@
+"""From an image to a label map: resize, windows, upsampling and the background rule, as the open-vocabulary papers
+evaluate.
+
+Resize the shorter side, keep the ratio; run windows that slide back at the border; add their K maps and divide by the
+visits; upsample to the image; take the best class. What is averaged is what the model returns: logits or probabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.core.errors import UsageError
+from diptych.core.method import Regions, ScoreKind, Scores
+from diptych.data.pixels import normalise, prepare
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from diptych.core.spec import PixelRecipe
+
+LONG = 2048
+CELLS = 1 << 24
+"""Upsampled scores held at once (64 MiB)."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How an image is cut.
+
+    Args:
+        side: the shorter side after the resize, in pixels.
+        window: side of a window, in pixels; an image that is smaller is run whole.
+        stride: pixels between windows.
+
+    Raises:
+        UsageError: a number below 1.
+
+    Source: ``EncoderDecoder.slide_inference`` of mmsegmentation, by its documented behaviour.
+    """
+
+    side: int = 448
+    window: int = 448
+    stride: int = 224
+
+    def __post_init__(self) -> None:
+        if min(self.side, self.window, self.stride) < 1:
+            raise UsageError(
+                f"Side, window and stride are pixels, at least 1, not {self.side}, {self.window}, {self.stride}: "
+                f"change them."
+            )
+
+    def spans(self, length: int) -> list[tuple[int, int]]:
+        """Return the (start, end) of the windows along a side: n = max(L - c + s - 1, 0) // s + 1; the last one slides
+        back.
+        """
+        count = max(length - self.window + self.stride - 1, 0) // self.stride + 1
+        ends = [min(i * self.stride + self.window, length) for i in range(count)]
+        return [(max(end - self.window, 0), end) for end in ends]
+
+
+WINDOWS = Windows()
+"""CLIP-DINOiser's windows, for all of its data sets."""
+
+
+def bounded_size(height: int, width: int, short: int, long: int = LONG) -> tuple[int, int]:
+    """Return the (height, width) of the largest resize within (long, short) that keeps the ratio: floor(side r + 1/2),
+    at least 1.
+    """
+    ratio = min(long / max(height, width), short / min(height, width))
+    return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
+
+
+def resized(image: Image.Image, short: int) -> Tensor:
+    """Return (3, h, w) pixels in [0, 1]: bilinear without antialias, rounded to bytes as OpenCV does (which may differ
+    by one of 255).
+    """
+    pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    size = bounded_size(image.height, image.width, short)
+    if size != tuple(pixels.shape[1:]):
+        # Bounded memory: a large picture is read as bytes, and only the resized one as floats.
+        pixels = F.interpolate(pixels[None], size, mode="bilinear", align_corners=False)[0]
+    return pixels.float() / 255
+
+
+def part_of_strip(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
+    """Return the photo; of one so long that ``resized`` would leave its shorter side below ``side``, a drawn part that
+    is not.
+    """
+    short = min(photo.size)
+    most = max(short, short * LONG // side)
+    left, top = (int(rng.integers(length - most + 1)) if length > most else 0 for length in photo.size)
+    right, bottom = (start + min(length, most) for start, length in zip((left, top), photo.size, strict=True))
+    return photo.crop((left, top, right, bottom)) if (right - left, bottom - top) != photo.size else photo
+
+
+def slide(
+    image: Tensor, windows: Windows, recipe: PixelRecipe, stride: int, scores: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Average the score maps of all windows.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        windows: how it is cut.
+        recipe: mean and standard deviation of the tower.
+        stride: of the tower, in pixels; each window is padded with black, right and below, to multiples of it.
+        scores: (1, 3, H', W') normalised pixels to (K, h, w).
+
+    Returns:
+        (K, H, W): each window's maps upsampled to its pixels, summed, and divided by the visits.
+    """
+    height, width = image.shape[1:]
+    total, visits = image.new_zeros(0), image.new_zeros(height, width)
+    for (top, bottom), (left, right) in product(windows.spans(height), windows.spans(width)):
+        part = image[:, top:bottom, left:right]
+        h, w = part.shape[1:]
+        padded = F.pad(part, (0, -w % stride, 0, -h % stride))
+        maps = F.interpolate(scores(normalise(padded, recipe)[None])[None].float(), padded.shape[1:], mode="bilinear")[
+            0, :, :h, :w
+        ]
+        if not len(total):
+            total = maps.new_zeros(len(maps), height, width)
+        total[:, top:bottom, left:right] += maps
+        visits[top:bottom, left:right] += 1
+    return total / visits.to(total)
+
+
+def dense_map(regions: Regions) -> Tensor:
+    """Return the (K, h, w) class map of regions: scores of a dense map, log-probabilities as probabilities; sum_q
+    p_q(c) m_q(x) of masks.
+
+    Raises:
+        UsageError: masks with scores that are not log-probabilities.
+    """
+    scores = regions.scores
+    if regions.masks is None:
+        values = scores.ranked().exp() if scores.kind == "log_prob" else scores.ranked()
+        return values.T.unflatten(1, regions.grid)  # type: ignore[no-untyped-call, no-any-return]
+    if scores.kind != "log_prob":
+        raise UsageError(
+            f"Masks are weighted by probabilities, and these scores are of kind {scores.kind!r}: give log_prob."
+        )
+    return torch.einsum("qk,qhw->khw", scores.ranked().exp(), regions.masks)
+
+
+def label_map(
+    regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
+) -> Tensor:
+    """Return the (H, W) int64 class positions at the image's own size.
+
+    Maps are upsampled bilinearly, a strip of rows at a time. With ``groups``, several of the K queries may stand for
+    one class: its probability is that of its best query, AFTER the softmax. Pixels whose best probability lies below
+    ``threshold`` are background.
+
+    Args:
+        regions: of one image.
+        groups: (K,) class position of each query; None: each query is its own class.
+        background: class position that uncertain pixels get.
+        threshold: probability in [0, 1]; None: no pixel is uncertain. Cosines cannot be compared with it.
+
+    Raises:
+        UsageError: a threshold for cosines.
+
+    Source: family 1, steps 4 and 8 of the catalogue's dense protocol; Trident's background rule.
+    """
+    kind = regions.scores.kind
+    if threshold is not None and kind == "cosine":
+        raise UsageError("A threshold is a probability, and this system gives cosines: leave the threshold out.")
+    maps, (height, width) = dense_map(regions), regions.size
+    owner = torch.tensor(range(len(maps)) if groups is None else groups, device=maps.device)
+    rows = max(1, CELLS // (len(maps) * width))
+    strips = []
+    for start in range(0, height, rows):
+        values = upsampled(maps, height, width, start, min(start + rows, height))
+        if threshold is not None and kind == "logit":
+            values = values.softmax(0)
+        best, query = values.max(0)
+        labels = owner[query]
+        strips.append(labels if threshold is None else labels.masked_fill(best < threshold, background))
+    return torch.cat(strips)
+
+
+def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> Tensor:
+    """Return rows ``start`` to ``stop - 1`` of (K, h, w) maps upsampled to (K, height, width), bilinear, half-pixel
+    centres.
+    """
+    h = maps.shape[1]
+    y = ((torch.arange(start, stop, device=maps.device) + 0.5) * (h / height) - 0.5).clamp_min(0).to(maps.dtype)
+    low = y.floor().long().clamp_max(h - 1)
+    strip = torch.lerp(maps[:, low], maps[:, (low + 1).clamp_max(h - 1)], (y - low)[:, None])
+    return F.interpolate(strip[None], (stop - start, width), mode="bilinear", align_corners=False)[0]
+
+
+def cells(maps: Tensor, size: tuple[int, int], kind: ScoreKind = "logit") -> Regions:
+    """Return (K, h, w) maps of logits (or what ``kind`` says) as the regions of an image of that (H, W) size: one
+    region a cell.
+    """
+    return Regions(Scores(maps.flatten(1).T.contiguous(), kind), size, (maps.shape[1], maps.shape[2]))
+
+
+def squashed(image: Image.Image, recipe: PixelRecipe, side: int | None = None) -> Tensor:
+    """Return (1, 3, S, S) normalised pixels of the whole image, its ratio not kept, so that no border is cut away.
+
+    Args:
+        image: any size.
+        recipe: mean, standard deviation and filter of the tower.
+        side: S in pixels, which the tower's stride divides; None: the recipe's.
+
+    Source: how the literature on anomalies sees an image (resize to a square).
+    """
+    whole = replace(recipe, size=side or recipe.size, resize="squash", crop=1.0)
+    return torch.from_numpy(prepare(image, whole))[None]

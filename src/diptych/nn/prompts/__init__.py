@@ -1,0 +1,1 @@
+"""Learnable prompts of text and image towers."""

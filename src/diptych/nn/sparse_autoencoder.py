@@ -1,0 +1,165 @@
+"""A sparse autoencoder on embeddings: more directions than dimensions, few of them active at a time.
+
+f    = relu( W_e (x - b) + b_e )  in R^m;   xhat = W_d f + b          columns of W_d have unit norm
+loss = mean over j of (x_j - xhat_j)^2  +  lambda sum over k of |f_k|,   averaged over a batch
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+
+SUBSET = 819_200
+"""Images, at most, among which those that the dictionary explains worst are sought."""
+
+
+@dataclass(frozen=True)
+class SparseAutoencoder:
+    """A fitted dictionary.
+
+    Args:
+        encoder: (m, n).
+        encoder_bias: (m,).
+        decoder: (n, m), unit columns.
+        bias: (n,), taken from the input and given back.
+    """
+
+    encoder: Tensor
+    encoder_bias: Tensor
+    decoder: Tensor
+    bias: Tensor
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Return f, (N, m) >= 0, of (N, n) embeddings, which are not normalised."""
+        return ((x - self.bias) @ self.encoder.T + self.encoder_bias).relu()
+
+    def decoded(self, f: Tensor) -> Tensor:
+        """Return (N, n) of (N, m) codes."""
+        return f @ self.decoder.T + self.bias
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """How a dictionary is learnt.
+
+    Args:
+        units: m, >= 1.
+        sparsity: lambda, >= 0; it hangs on n and on the length of the embeddings.
+        epochs: passes over the embeddings, >= 0.
+        rate: of Adam.
+        batch: embeddings a step, at most; few of them are cut into at least ``STEPS`` steps an epoch.
+        resample: epochs after which units that never fired start anew, but not among the last so many; 0: never.
+
+    Raises:
+        UsageError: a number out of its range.
+    """
+
+    units: int
+    sparsity: float
+    epochs: int = 200
+    rate: float = 5e-4
+    batch: int = 4096
+    resample: int = 10
+
+    def __post_init__(self) -> None:
+        if min(self.units, self.batch) < 1 or min(self.sparsity, self.epochs, self.resample) < 0 or not self.rate > 0:
+            raise UsageError(
+                f"A dictionary has units, batch >= 1, sparsity, epochs, resample >= 0 and a rate above 0, not {self}."
+            )
+
+
+STEPS = 16
+
+
+def initial(n: int, m: int, generator: torch.Generator) -> SparseAutoencoder:
+    """Return the start: unit normal columns, Kaiming-uniform rows, b_e in +-1/sqrt(n), b = 0."""
+    decoder = normalize(torch.randn(n, m, generator=generator), dim=0)
+    encoder = (torch.rand(m, n, generator=generator) * 2 - 1) * math.sqrt(6 / n)
+    return SparseAutoencoder(
+        encoder, (torch.rand(m, generator=generator) * 2 - 1) / math.sqrt(n), decoder, torch.zeros(n)
+    )
+
+
+def losses(sae: SparseAutoencoder, x: Tensor, sparsity: float) -> Tensor:
+    """Return the (N,) losses of (N, n) embeddings."""
+    f = sae.codes(x)
+    return (x - sae.decoded(f)).square().mean(dim=1) + sparsity * f.sum(dim=1)
+
+
+def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "dictionary") -> SparseAutoencoder:
+    """Learn a dictionary of embeddings by Adam.
+
+    Args:
+        x: (N, n) embeddings, not normalised.
+        settings: size, sparsity and schedule.
+        run: seed and progress.
+        purpose: names the random stream.
+
+    Source: Rao et al. 2024 (arXiv 2407.14499), section 3.1, with the resampling of dead units of its code.
+    """
+    g = run.generator(purpose)
+    sae = initial(x.shape[1], settings.units, g)
+    parameters = [sae.encoder, sae.encoder_bias, sae.decoder, sae.bias]
+    for p in parameters:
+        p.requires_grad_(True)
+    optimiser = torch.optim.Adam(parameters, lr=settings.rate)
+    batch = min(settings.batch, max(1, -(-len(x) // STEPS)))
+    fired = torch.zeros(settings.units, dtype=torch.bool)
+    with torch.enable_grad(), run.track("learn concepts", settings.epochs) as bar:
+        for epoch in range(settings.epochs):
+            for rows in torch.split(torch.randperm(len(x), generator=g), batch):
+                part = x[rows]
+                f = sae.codes(part)
+                loss = (part - sae.decoded(f)).square().mean(dim=1) + settings.sparsity * f.sum(dim=1)
+                optimiser.zero_grad()
+                loss.mean().backward()  # type: ignore[no-untyped-call]
+                _step(optimiser, sae.decoder)
+                fired |= (f.detach() > 0).any(dim=0)
+            done = epoch + 1
+            if settings.resample and done % settings.resample == 0:
+                if done <= settings.epochs - settings.resample:
+                    _resample(sae, x, ~fired, settings.sparsity, optimiser, g)
+                fired.zero_()
+            bar.advance()
+    return SparseAutoencoder(*(p.detach() for p in parameters))
+
+
+def _step(optimiser: torch.optim.Adam, decoder: Tensor) -> None:
+    """Take the part of the gradient along each column away, step, and give the columns unit norm again."""
+    with torch.no_grad():
+        if decoder.grad is not None:
+            decoder.grad -= decoder * (decoder.grad * decoder).sum(dim=0)
+        optimiser.step()
+        decoder.copy_(normalize(decoder, dim=0))
+
+
+@torch.no_grad()
+def _resample(
+    sae: SparseAutoencoder, x: Tensor, dead: Tensor, sparsity: float, optimiser: torch.optim.Adam, g: torch.Generator
+) -> None:
+    """Start dead units anew, in place, at embeddings drawn by their squared loss; without enough embeddings some stay
+    dead.
+    """
+    subset = torch.randperm(len(x), generator=g)[:SUBSET]
+    weights = losses(sae, x[subset], sparsity).double().square()
+    units = dead.nonzero()[:, 0][: int((weights > 0).sum())]
+    if not len(units):
+        return
+    chosen = x[subset[torch.multinomial(weights, len(units), generator=g)]]
+    alive = sae.encoder[~dead]
+    length = 0.2 * (alive.norm(dim=1).mean() if len(alive) else 1.0)
+    directions = normalize(chosen, dim=1)
+    sae.decoder[:, units] = directions.T
+    sae.encoder[units] = directions * length
+    sae.encoder_bias[units] = 0.0
+    for moment in ("exp_avg", "exp_avg_sq"):
+        optimiser.state[sae.encoder][moment][units] = 0.0
+        optimiser.state[sae.encoder_bias][moment][units] = 0.0
+        optimiser.state[sae.decoder][moment][:, units] = 0.0

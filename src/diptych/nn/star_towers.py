@@ -1,0 +1,129 @@
+"""Three small towers for a star: its light curve, its spectrum, its metadata."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from diptych.data.stars import CURVE_CHANNELS, SPECTRUM_CHANNELS
+
+
+class CurveTower(nn.Module):
+    """Informer's encoder over a light curve, with full attention.
+
+    Args:
+        length: L, rows of the input.
+        width: C, a multiple of the heads.
+        layers, heads, hidden: of the transformer, post-norm, GELU.
+        dropout: in its layers; that of the embedding is 0.1 always.
+    """
+
+    def __init__(self, length: int, width: int, layers: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(CURVE_CHANNELS, width, 3, padding=1, padding_mode="circular", bias=False)
+        self.drop = nn.Dropout(0.1)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, hidden, dropout, "gelu", batch_first=True) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoids(length, width), persistent=False)
+        self.out = length * width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, L C) of (B, L, 6): five channels, and 1.0 where a row is a measurement; rows of padding are
+        neither seen nor kept.
+        """
+        seen = x[..., -1] > 0
+        h = self.drop(self.embed(x[..., :-1].mT).mT + self.positions)
+        for layer in self.layers:
+            h = layer(h, src_key_padding_mask=~seen)
+        kept: Tensor = self.norm(h).masked_fill(~seen[..., None], 0.0)
+        return kept.flatten(1)
+
+
+class SpectrumTower(nn.Module):
+    """GalSpecNet: four convolutions of width 3, the first three pooled by 4.
+
+    Args:
+        length: W, wavelengths of the input, at least 234: fewer leave nothing behind the last pooling.
+        dropout: of the output.
+    """
+
+    def __init__(self, length: int, dropout: float) -> None:
+        super().__init__()
+        sizes = (SPECTRUM_CHANNELS, 64, 64, 32, 32)
+        parts: list[nn.Module] = []
+        for i, (a, b) in enumerate(pairwise(sizes)):
+            parts += [nn.Conv1d(a, b, 3), nn.ReLU(), *([nn.MaxPool1d(4)] if i < 3 else [])]
+            length = (length - 2) // 4 if i < 3 else length - 2
+        self.net = nn.Sequential(*parts, nn.Flatten(), nn.Dropout(dropout))
+        self.out = 32 * length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, 32 W') of (B, 3, W)."""
+        out: Tensor = self.net(x)
+        return out
+
+
+class FactsTower(nn.Module):
+    """Two layers over standardised metadata; what is unknown is the mean.
+
+    Args:
+        mean, std: (M,) of the training stars.
+        hidden: width of both layers.
+        dropout: behind each.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        layer = [nn.ReLU(), nn.Dropout(dropout)]
+        self.net = nn.Sequential(nn.Linear(len(mean), hidden), *layer, nn.Linear(hidden, hidden), *layer)
+        self.out = hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, hidden) of (B, M), NaN where unknown."""
+        out: Tensor = self.net(torch.nan_to_num((x - self.mean) / self.std))
+        return out
+
+
+class StarModule(nn.Module):
+    """Towers, projections and a scale for each pair of modalities.
+
+    Args:
+        towers: modality -> tower with an attribute ``out``.
+        dim: D.
+        pairs: pairs of modalities.
+    """
+
+    def __init__(self, towers: dict[str, nn.Module], dim: int, pairs: tuple[tuple[str, str], ...]) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict(towers)
+        self.projections = nn.ModuleDict({name: nn.Linear(int(tower.out), dim) for name, tower in towers.items()})  # type: ignore[arg-type]
+        self.scales = nn.ModuleDict({pair_name(*pair): Scale() for pair in pairs})
+
+
+class Scale(nn.Module):
+    """One learnt inverse temperature, which starts at 100."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(100.0)))
+
+
+def pair_name(a: str, b: str) -> str:
+    """Return the name of a pair, whatever its order."""
+    return "-".join(sorted((a, b)))
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Return the (L, C) sines and cosines of Vaswani et al. 2017, interleaved."""
+    angles = torch.arange(length)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]

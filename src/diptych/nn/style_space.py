@@ -1,0 +1,82 @@
+"""What a backbone sees of a generator's style space: vectors of drawn pictures, and what each style channel does to
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from diptych.core.backbone import Encoder
+from diptych.core.data import Samples
+from diptych.core.edit import StyleGenerator, Styles
+from diptych.core.run import Run
+
+
+def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:
+    """Return the (B, 3, H, W) pictures of B styles, ``run.batch`` at a time, on the CPU."""
+    parts = [styles.take(slice(i, i + run.batch)) for i in range(0, len(styles), run.batch)]
+    return torch.cat([generator.synthesise(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
+
+
+def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
+    """Return the (B, D) unit vectors of (B, 3, H, W) pictures in [0, 1], on the CPU; nothing is kept in a store.
+
+    Another size than the encoder's is brought to it by antialiased bicubic interpolation, clipped to [0, 1].
+    """
+    out = []
+    for i in range(0, len(pictures), run.batch):
+        some = pictures[i : i + run.batch]
+        if encoder.size not in (None, some.shape[-1]):
+            some = interpolate(some, size=(encoder.size, encoder.size), mode="bicubic", antialias=True).clamp(0, 1)
+        x = encoder.inputs(list(some))
+        x = x.to(run.device) if isinstance(x, Tensor) else {name: t.to(run.device) for name, t in x.items()}
+        out.append(normalize(encoder.encode(x).float(), dim=-1).cpu())
+    return torch.cat(out)
+
+
+def pictures_of(images: Samples[Any], size: int) -> Tensor:
+    """Return (N, 3, size, size) float32 in [0, 1] of N images: their middle square, resized by PIL's bicubic filter.
+
+    Raises:
+        UnreadableItem: an image cannot be read.
+    """
+    fitted = (
+        ImageOps.fit(images[i].convert("RGB"), (size, size), Image.Resampling.BICUBIC) for i in range(len(images))
+    )
+    return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255 for image in fitted])
+
+
+def relevance(generator: StyleGenerator, encoder: Encoder[Any], styles: Styles, step: Tensor, run: Run) -> Tensor:
+    """Return (S, D), row c the mean over P pictures of normalise(v(s + step_c e_c) - v(s - step_c e_c)), v the unit
+    image vector.
+
+    A channel that no vector notices has a row of zeros.
+
+    Args:
+        generator: draws.
+        encoder: sees.
+        styles: of P pictures.
+        step: (S,) how far each channel moves, to either side.
+        run: batch and device.
+
+    Source: DeltaEdit's relevance matrix, after StyleCLIP's global directions (Patashnik et al. 2021, section 6).
+    """
+    rows = []
+    with run.track("style channels", len(step)) as bar:
+        for c in range(len(step)):
+            moved = torch.zeros_like(step)
+            moved[c] = step[c]
+            ends = [
+                seen(encoder, drawn(generator, replace(styles, s=styles.s + sign * moved), run), run)
+                for sign in (1, -1)
+            ]
+            rows.append(normalize(ends[0] - ends[1], dim=1, eps=1e-5).mean(0))
+            bar.advance()
+    return torch.stack(rows)

@@ -1,0 +1,29 @@
+"""CLIP's loss over several pairs of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from diptych.core.train import Clock, Embedded, Objective
+from diptych.nn.contrastive import contrastive
+
+
+@dataclass(frozen=True)
+class SummedPairs(Objective):
+    """L = sum over pairs of CE(Z, I) + CE(Z^T, I), the sum of both directions and not their mean: 2 ln B a pair where
+    all is alike.
+
+    Args:
+        pairs: pairs of modalities.
+
+    Source: AstroM3, section 3.3.
+    """
+
+    pairs: tuple[tuple[str, str], ...]
+
+    def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
+        """Return one term a pair."""
+        return {"-".join(pair): 2 * contrastive(e, pair) for pair in self.pairs}

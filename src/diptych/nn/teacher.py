@@ -1,0 +1,63 @@
+"""A teacher that follows its student: the exponential moving average of the student's weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
+    """Move the teacher's tensors, in place: t <- momentum t + (1 - momentum) s.
+
+    Source:
+        Tarvainen and Valpola 2017 (mean teacher).
+    """
+    for t, s in zip(teacher, student, strict=True):
+        if t.is_floating_point():
+            t.lerp_(s.detach().to(t), 1 - momentum)
+        else:
+            t.copy_(s)  # counters, such as the batches that a BatchNorm has seen
+
+
+def cosine_momentum(start: float, step: int, steps: int) -> float:
+    """Return the momentum that rises from ``start`` to 1 along half a cosine.
+
+    Source:
+        Grill et al. 2020 (BYOL).
+    """
+    return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
+
+
+class Teacher(nn.Module):
+    """Holds a frozen copy of a student. It stays in eval mode whatever its parent does, and takes no gradient.
+
+    Args:
+        student: the module to copy and to follow.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(student).requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in eval mode."""
+        super().train(False)
+        return self
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the copy's output, without gradient."""
+        with torch.no_grad():
+            out: Tensor = self.network(*inputs)
+        return out
+
+    def follow(self, student: nn.Module, momentum: float) -> None:
+        """Move weights and buffers towards the student's."""
+        follow(
+            [*self.network.parameters(), *self.network.buffers()], [*student.parameters(), *student.buffers()], momentum
+        )

@@ -1,0 +1,1 @@
+"""Language models, decoding and word spans."""

@@ -1,0 +1,49 @@
+"""A prefix for a language model, made of any number of vectors by learned queries."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class PrefixAligner(nn.Module):
+    """Learned queries look at the vectors and become token embeddings.
+
+    One post-norm decoder layer (self-attention among the queries, cross-attention, feed-forward), a LayerNorm, and an
+    MLP of three layers.
+
+    Args:
+        dim: D of the vectors.
+        out: C of the language model.
+        width: W inside; where it is not D, the vectors pass a linear map first.
+        queries: Q, tokens of the prefix.
+        heads: attention heads; they divide ``width``.
+        hidden: width of the feed-forward layer.
+        dropout: rate while training.
+
+    Source: MacCap, the authors' decoder (a DETR layer) and projection.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out: int,
+        width: int = 512,
+        queries: int = 32,
+        heads: int = 8,
+        hidden: int = 2048,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.enter = nn.Identity() if dim == width else nn.Linear(dim, width)
+        self.queries = nn.Embedding(queries, width)
+        self.layer = nn.TransformerDecoderLayer(width, heads, hidden, dropout, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out)
+        )
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Return the (B, Q, C) prefix of (B, K, D) vectors; their order does not matter."""
+        asked = self.queries.weight.expand(len(vectors), -1, -1)
+        prefix: Tensor = self.mlp(self.norm(self.layer(asked, self.enter(vectors))))
+        return prefix

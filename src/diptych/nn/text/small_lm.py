@@ -1,0 +1,131 @@
+"""A small language model of our own: a decoder-only transformer, with cross-attention where it is given something to
+look at.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from diptych.core.errors import UsageError
+from diptych.core.language import Cache
+
+
+class SmallLM(nn.Module):
+    """A pre-norm GPT with learned positions and an output layer tied to the token embeddings.
+
+    Args:
+        vocabulary: V.
+        width: C, a multiple of ``heads``.
+        depth: blocks.
+        heads: attention heads a block.
+        context: longest sequence, prefix included.
+        memory: width D of the vectors for cross-attention; None: blocks have none.
+
+    Raises:
+        UsageError: ``heads`` do not divide ``width``.
+
+    Source:
+        Radford et al. 2019 (GPT-2); cross-attention between self-attention and MLP after Vaswani et al. 2017.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        width: int = 128,
+        depth: int = 4,
+        heads: int = 4,
+        context: int = 64,
+        memory: int | None = None,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise UsageError(f"{heads} heads do not divide a width of {width}: choose another number.")
+        self.vocabulary, self.width, self.context = vocabulary, width, context
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(context, width)
+        self.blocks = nn.ModuleList([_Block(width, heads, memory) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width)
+        for embedding in (self.tokens, self.positions):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return (B, T, C) token embeddings, before positions."""
+        embedded: Tensor = self.tokens(ids)
+        return embedded
+
+    def logits(
+        self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None
+    ) -> tuple[Tensor, Cache]:
+        """Read (B, T, C) tokens after those of the cache; see ``core.language.LanguageModel``.
+
+        Raises:
+            UsageError: longer than the context, or memory given or missing against the construction.
+        """
+        if (memory is None) != (self.blocks[0].cross is None):
+            raise UsageError(
+                "Memory must be given to a model that was built with it, and to no other: see SmallLM(memory=...)."
+            )
+        if mask.shape[1] > self.context:
+            raise UsageError(
+                f"{mask.shape[1]} tokens do not fit in the context of {self.context}: shorten the prefix or the limit."
+            )
+        new = embeds.shape[1]
+        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -new:]
+        order = torch.arange(mask.shape[1], device=mask.device)
+        causal = order[None, :] <= order[-new:, None]
+        # a padded token sees itself, so that no row of attention is empty
+        seen = (causal & mask[:, None, :].bool()) | (order[None, :] == order[-new:, None])
+        h = embeds + self.positions(positions)
+        layers = []
+        for i, block in enumerate(self.blocks):
+            h, keys_values = block(h, seen[:, None], memory, None if cache is None else cache.layers[i])
+            layers.append(keys_values)
+        return self.norm(h) @ self.tokens.weight.T, Cache(tuple(layers))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int, memory: int | None) -> None:
+        super().__init__()
+        self.attention = _Attention(width, heads, width)
+        self.cross = None if memory is None else _Attention(width, heads, memory)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(
+        self, h: Tensor, seen: Tensor, memory: Tensor | None, past: tuple[Tensor, ...] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        attended, keys_values = self.attention(h, None, seen, past)
+        h = h + attended
+        if self.cross is not None:
+            h = h + self.cross(h, memory, None, None)[0]
+        return h + self.mlp(h), keys_values
+
+
+class _Attention(nn.Module):
+    """Attention of normed tokens to themselves and the past, or to a memory."""
+
+    def __init__(self, width: int, heads: int, source: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.key_value = nn.Linear(source, 2 * width)
+
+    def forward(
+        self, h: Tensor, source: Tensor | None, seen: Tensor | None, past: tuple[Tensor, ...] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        h = self.norm(h)
+        q, k, v = (
+            self._split(t) for t in (self.query(h), *self.key_value(h if source is None else source).chunk(2, dim=-1))
+        )
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        return self.out(attended.transpose(1, 2).flatten(2)), (k, v)
+
+    def _split(self, t: Tensor) -> Tensor:
+        """(B, T, C) -> (B, heads, T, d)."""
+        return t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2)

@@ -1,0 +1,64 @@
+"""Words as tokens: the vocabulary of a small language model that learns from a few thousand sentences."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from diptych.core.errors import UsageError
+
+PAD, BEGIN, END, UNKNOWN = range(4)
+_TOKEN = re.compile(r"[\w']+|,")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words with ids from 4 on; 0 pads, 1 begins, 2 ends, 3 stands for all other words.
+
+    Args:
+        words: in the order of their ids.
+    """
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str], least: int = 1) -> Vocabulary:
+        """Return the words that occur at least ``least`` times, the commonest first; raises UsageError where there are
+        none.
+        """
+        counts = Counter(word for text in texts for word in split(text))
+        words = tuple(w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least)
+        if not words:
+            raise UsageError("These sentences hold no word: give text in letters.")
+        return cls(words)
+
+    def __len__(self) -> int:
+        return len(self.words) + 4
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words, 4)}
+
+    def encode(self, text: str, limit: int) -> list[int]:
+        """Return begin, at most ``limit`` words, and the end where the whole text fits."""
+        ids = [self._ids.get(word, UNKNOWN) for word in split(text)]
+        return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the words up to the end, with a capital and a full stop; other special ids are left out."""
+        written: list[str] = []
+        for i in ids:
+            if i == END:
+                break
+            if i >= 4:
+                written.append(self.words[i - 4])
+        text = " ".join(written).replace(" ,", ",")
+        return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def split(text: str) -> list[str]:
+    """Return lower-case words and commas."""
+    return _TOKEN.findall(text.lower())

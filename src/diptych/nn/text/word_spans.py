@@ -1,0 +1,67 @@
+"""Which tokens of a text are which words, on any text encoder, from its token ids alone."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from diptych.core.backbone import Encoder, Inputs
+from diptych.core.errors import MissingHook
+
+_WORD = re.compile(r"[.,]|[^\s.,]+")
+PUNCTUATION = frozenset('.,!"?;:')
+
+
+def words(text: str) -> list[tuple[int, int]]:
+    """Return (start, end) in characters of each word: what stands between spaces; "." and "," are words of their own."""
+    return [m.span() for m in _WORD.finditer(text)]
+
+
+def token_ids(x: Inputs) -> Tensor:
+    """Return the (B, T) ids among the inputs of a text tower.
+
+    Raises:
+        MissingHook: the encoder reads no ids.
+    """
+    ids = x if isinstance(x, Tensor) else x.get("ids")
+    if ids is None or ids.ndim != 2 or ids.is_floating_point():
+        raise MissingHook(
+            "This text encoder reads no token ids, so words cannot be found in its tokens: use lite or a CLIP text "
+            "backbone."
+        )
+    return ids
+
+
+def token_spans(encoder: Encoder[Any], text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return (first, after last) token of each word, as the words are tokenised inside the text.
+
+    A text that is cut after a word begins with the same tokens as the whole, up to the end token: how many agree says
+    where the word ends. Words cut by themselves may fall into other pieces, which would shift all later ones.
+
+    Args:
+        encoder: of texts.
+        text: as it is encoded.
+        places: (start, end) of the words in characters, in order.
+
+    Raises:
+        MissingHook: the encoder reads no ids.
+        UsageError: the text is longer than the encoder's context.
+    """
+    if not places:
+        return []
+    whole, *cut = (token_ids(encoder.inputs([t]))[0] for t in (text, "", *(text[:end] for _, end in places[:-1])))
+    ends = [_agree(ids, whole) for ids in cut]
+    end_token = cut[0][ends[0]]  # of the empty text, which is start and end
+    ends.append(int((whole[ends[0] :] == end_token).int().argmax()) + ends[0])
+    return list(itertools.pairwise(ends))
+
+
+def _agree(a: Tensor, b: Tensor) -> int:
+    """How many tokens two texts begin with together."""
+    n = min(len(a), len(b))
+    differ = (a[:n] != b[:n]).nonzero()
+    return int(differ[0]) if len(differ) else n

@@ -1,0 +1,151 @@
+"""An image tower of which only prompts and norms learn: a twin of the backbone's own, so that the backbone stays as it
+is.
+
+[CLS] [v1] .. [vP] [patches]            v: (P, C) learnt tokens, put in after the stem's norm, without positions
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from diptych.backbones.towers.edits import insert
+from diptych.core.backbone import Backbone, Inputs
+from diptych.core.errors import MissingHook
+from diptych.features.visual import SameInputs
+
+if TYPE_CHECKING:
+    from diptych.core.backbone import Stage, State
+
+PATCH = 16
+"""Side of a patch in the initialisation of the prompts, whatever the tower's own is: the authors' constant (VPT's)."""
+
+
+class TunedImage(nn.Module):
+    """The twin of an image tower with P prompts.
+
+    Args:
+        backbone: with an image tower that can be rebuilt; it is copied, not changed.
+        prompts: P, >= 0. They start evenly in +-sqrt(6 / (3 PATCH^2 + C)), from torch's global generator: seed it by
+            ``Run.seeded``.
+
+    Raises:
+        MissingHook: the backbone has no image tower, or cannot be rebuilt.
+    """
+
+    def __init__(self, backbone: Backbone, prompts: int = 0) -> None:
+        super().__init__()
+        width = backbone.tower("image").width
+        self.space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
+        self.twin = self.space.module().requires_grad_(False)
+        bound = math.sqrt(6 / (3 * PATCH**2 + width))
+        self.prompts = nn.Parameter(torch.empty(prompts, width).uniform_(-bound, bound)) if prompts else None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return (B, D) embeddings, not normalised, of (B, 3, S, S) normalised pixels."""
+        tower = self.space.tower("image")
+
+        def edit(stage: Stage, i: int, s: State) -> State:
+            return insert(s, self.prompts, min(1, s.prefix)) if stage == "ready" and self.prompts is not None else s
+
+        s = tower.blocks(tower.start(pixels, edit=edit))
+        return tower.project(tower.pooled(s)).float()
+
+    def norms(self, *, blocks_only: bool = False) -> tuple[str, ...]:
+        """Return the names of weights and biases of the tower's LayerNorms.
+
+        Args:
+            blocks_only: leave out the norms of the stem and before the projection, which stand in no block.
+        """
+        named = {
+            f"twin.{n}.{p}": t
+            for n, m in self.twin.named_modules()
+            if isinstance(m, nn.LayerNorm)
+            for p, t in m.named_parameters()
+        }
+        return self._reached(named, blocks_only)
+
+    def weights(self) -> tuple[str, ...]:
+        """Return the names of all parameters that the embedding hangs on."""
+        return self._reached({f"twin.{n}": t for n, t in self.twin.named_parameters()}, False)
+
+    def _reached(self, named: Mapping[str, Tensor], blocks_only: bool) -> tuple[str, ...]:
+        """Return those that get a gradient from one image: libraries name the parts of their towers in many ways."""
+        size = self.space.encoders["image"].size or 0
+        x = torch.zeros(1, 3, size, size, device=next(self.twin.parameters()).device)
+        tower = self.space.tower("image")
+        flags = {name: t.requires_grad for name, t in named.items()}
+        try:
+            with torch.enable_grad():
+                for t in named.values():
+                    t.requires_grad_(True)
+                start = tower.start(x)
+                h = tower.blocks(replace(start, h=start.h.detach())).h if blocks_only else self(x)
+                grads: tuple[Tensor | None, ...] = torch.autograd.grad(
+                    h.square().sum(), list(named.values()), allow_unused=True
+                )
+        finally:
+            for name, t in named.items():
+                t.requires_grad_(flags[name])
+        return tuple(name for name, grad in zip(named, grads, strict=True) if grad is not None)
+
+    def learnt(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return copies, on the CPU, of the named parameters."""
+        own = dict(self.named_parameters())
+        return {name: own[name].detach().cpu().clone() for name in names}
+
+
+@dataclass(frozen=True)
+class TunedEncoder(SameInputs):
+    """An image encoder round a tuned tower.
+
+    Args:
+        backbone: whose pixels and width it has.
+        tuned: the tower.
+        fingerprint: of the backbone and all learnt values.
+    """
+
+    backbone: Backbone
+    tuned: TunedImage
+    fingerprint: str
+
+    @classmethod
+    def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> TunedEncoder:
+        """Return the encoder of learnt parameters, as ``TunedImage.learnt`` gives them.
+
+        Raises:
+            MissingHook: the backbone has no such tower, or its parameters have other names.
+        """
+        tuned = TunedImage(backbone)
+        if "prompts" in learnt:
+            tuned.prompts = nn.Parameter(learnt["prompts"].clone())
+        own = dict(tuned.named_parameters())
+        if not set(learnt) <= set(own):
+            raise MissingHook(
+                f"{backbone.spec.name} has no parameter {min(set(learnt) - set(own))}: fit again on this backbone."
+            )
+        with torch.no_grad():
+            for name, value in learnt.items():
+                own[name].copy_(value)
+        digest = hashlib.sha256(backbone.fingerprint.encode())
+        for name, value in sorted(learnt.items()):
+            digest.update(name.encode() + value.contiguous().numpy().tobytes())
+        return cls(backbone, tuned.to(device).eval(), digest.hexdigest()[:16])
+
+    @property
+    def dim(self) -> int:
+        """Joint width D."""
+        return self.backbone.image.dim
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) float32 embeddings, not normalised."""
+        assert isinstance(x, Tensor)
+        out: Tensor = self.tuned(x)
+        return out

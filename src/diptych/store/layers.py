@@ -1,0 +1,160 @@
+"""Where ``embed`` looks vectors up and keeps them: the run's own store, a shared one that is only read, or memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.run import Run
+from diptych.store.folder import space_id
+from diptych.store.plans import Batch
+from diptych.store.store import Store
+
+
+class Vectors(Protocol):
+    """The verbs of ``Store`` that ``embed`` uses."""
+
+    def space(self, facts: Mapping[str, Any]) -> str:
+        """Return the id of a space."""
+        ...
+
+    def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return (N, D) values and (N,) found."""
+        ...
+
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Return (N,) whether keys have vectors, unread."""
+        ...
+
+    def failures(self, space: str) -> Mapping[str, str]:
+        """Return key -> reason."""
+        ...
+
+    def finished(self, space: str, batch: Batch) -> bool:
+        """Tell whether a batch is done."""
+        ...
+
+    def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
+        """Return the batches to encode."""
+        ...
+
+    def put(
+        self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep a batch."""
+        ...
+
+
+def open_vectors(run: Run) -> Vectors:
+    """Return what a run looks up in and writes to: the shared cache is asked first and never written.
+
+    Raises:
+        UsageError: the shared cache does not exist, or a cache has a schema that cannot be read.
+        DiptychError: a cache folder cannot be used.
+    """
+    own: Vectors
+    if run.cache is None:
+        own = Unstored(None)
+    elif run.cache.is_dir() and not os.access(run.cache, os.W_OK):
+        own = Unstored(Store(run.cache, read_only=True))
+    else:
+        own = Store(run.cache)
+    return own if run.shared_cache is None else Layered(Store(run.shared_cache, read_only=True), own)
+
+
+class Layered:
+    """A store that is read first and never written, before another one."""
+
+    def __init__(self, shared: Store, own: Vectors) -> None:
+        self._shared, self._own = shared, own
+
+    def space(self, facts: Mapping[str, Any]) -> str:
+        """Open a space in both."""
+        self._shared.space(facts)
+        return self._own.space(facts)
+
+    def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Look up N keys, first in the shared store: (N, D) float32 values and (N,) found."""
+        values, found = self._shared.get(space, keys)
+        rest = np.flatnonzero(~found)
+        values[rest], found[rest] = self._own.get(space, [keys[int(i)] for i in rest])
+        return values, found
+
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell of N keys whether either store has them."""
+        return self._shared.known(space, keys) | self._own.known(space, keys)
+
+    def failures(self, space: str) -> Mapping[str, str]:
+        """Return the failures of the own store: what another person could not read is tried here."""
+        return self._own.failures(space)
+
+    def finished(self, space: str, batch: Batch) -> bool:
+        """Tell whether a batch is in the own store."""
+        return self._own.finished(space, batch)
+
+    def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
+        """Plan in the own store."""
+        return self._own.plan(space, keys, size=size, within=within)
+
+    def put(
+        self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep in the own store."""
+        self._own.put(space, batch, values, failed)
+
+
+class Unstored:
+    """The store of a run that may not write: answers from the read-only store, if any, and keeps the rest for this
+    call.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._rows: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self._dims: dict[str, int] = {}
+
+    def space(self, facts: Mapping[str, Any]) -> str:
+        """Return the id of a space."""
+        space = self._store.space(facts) if self._store else space_id(facts)
+        self._dims[space] = int(facts["dim"])
+        return space
+
+    def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Look up N keys: (N, D) float32 values and (N,) found."""
+        if self._store:
+            values, found = self._store.get(space, keys)
+        else:
+            values, found = np.zeros((len(keys), self._dims[space]), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+        for i, key in enumerate(keys):
+            row = self._rows.get((space, key))
+            if row is not None:
+                values[i], found[i] = row, True
+        return values, found
+
+    def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell of N keys whether they have vectors."""
+        here = np.asarray([(space, key) in self._rows for key in keys], dtype=bool)
+        return here | self._store.known(space, keys) if self._store else here
+
+    def failures(self, space: str) -> Mapping[str, str]:
+        """Return the failures of the read-only store."""
+        return self._store.failures(space) if self._store else {}
+
+    def finished(self, space: str, batch: Batch) -> bool:
+        """Tell that nobody else finishes a batch."""
+        return False
+
+    def plan(self, space: str, keys: Sequence[str], *, size: int, within: Collection[str] | None = None) -> list[Batch]:
+        """Cut the keys into batches."""
+        return [Batch("", tuple(keys[i : i + size])) for i in range(0, len(keys), size)]
+
+    def put(
+        self, space: str, batch: Batch, values: NDArray[np.float32], failed: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep the vectors of a batch in memory."""
+        readable = [k for k in batch.keys if k not in (failed or {})]
+        self._rows.update({(space, k): row for k, row in zip(readable, values, strict=True)})

@@ -1,0 +1,68 @@
+"""Plans of the embedding store: which keys are encoded together, on the disk before anything is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diptych.store.sealed import BrokenFileError, Damage, unseal
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A planned batch.
+
+    Args:
+        name: plan number and place in the plan.
+        keys: members, in the order in which they are encoded.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+
+
+def name_batches(number: str, batches: Sequence[Sequence[str]]) -> list[Batch]:
+    """Return the batches of a plan under their names."""
+    return [Batch(f"{number}-{place:06d}", tuple(keys)) for place, keys in enumerate(batches)]
+
+
+def read_plan(path: Path) -> list[Batch]:
+    """Read one plan.
+
+    Raises:
+        BrokenFileError: it does not hold what it says.
+    """
+    try:
+        return name_batches(path.stem, unseal(path.read_bytes())["batches"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenFileError("not a plan") from error
+
+
+def read_plans(folder: Path, plans: dict[str, list[Batch]], report: Callable[[Damage], None]) -> None:
+    """Add the plans that are new on disk to ``plans``: number -> batches.
+
+    A damaged plan is reported and set aside under another suffix, which keeps its number taken; the caller holds the
+    lock.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.stem in plans or path.suffix not in (".json", ".damaged"):
+            continue
+        plans[path.stem] = []
+        if path.suffix == ".json":
+            try:
+                plans[path.stem] = read_plan(path)
+            except BrokenFileError as error:
+                report(Damage(path, str(error)))
+                path.replace(path.with_suffix(".damaged"))
+
+
+def verify_plans(folder: Path) -> list[Damage]:
+    """Check every plan of a space and change nothing."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            read_plan(path)
+        except BrokenFileError as error:
+            found.append(Damage(path, str(error)))
+    return found

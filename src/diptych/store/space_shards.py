@@ -1,0 +1,159 @@
+"""The finished batches of one space as a process sees them: found by key, checked when read, dropped where damaged,
+merged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.store.folder import using
+from diptych.store.sealed import BrokenFileError, Damage, locked, write_whole
+from diptych.store.shards import (
+    Block,
+    Index,
+    list_blocks,
+    list_shards,
+    other_blocks,
+    read_blocks,
+    read_rows,
+    remove_shards,
+    sweep,
+    write_array,
+)
+
+_STALE = 3600.0  # seconds after which a draft or an array without JSON is nobody's work in progress
+
+
+class SpaceShards:
+    """The shards of a space, and the lock of the space.
+
+    Args:
+        store: folder of the store.
+        space: id of the space, whose folder exists unless the store is only read.
+        dim: width D of its vectors.
+        report: called once for each damaged file that is met.
+        read_only: change nothing on disk.
+    """
+
+    def __init__(self, store: Path, space: str, dim: int, report: Callable[[Damage], None], *, read_only: bool) -> None:
+        self.dim, self._store, self._report, self._read_only = dim, store, report, read_only
+        self._lock, self._folder = store / space / "lock", store / space / "shards"
+        self._index = Index()
+        self._held = False
+        self._bad: set[tuple[str, str]] = set()  # read-only: (shard, batch) that cannot be dropped on disk
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the lock of the space; what holds it may call what takes it."""
+        if self._held:
+            yield
+            return
+        with using(self._store), locked(self._lock):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
+
+    def index(self) -> Index:
+        """Return the index, extended by new shards; built anew where a shard was merged, dropped or written again."""
+        while True:
+            index, present = self._index, list_shards(self._folder)
+            if index.files == present:  # two equal looks: no merge has hidden a shard from the listing
+                return index
+            if not index.files.items() <= present.items():
+                index = Index()
+            self._index = index
+            for name in sorted(present.keys() - index.files.keys()):
+                try:
+                    blocks = read_blocks(self._folder, name)
+                except BrokenFileError as error:
+                    self._drop_shard(name, str(error))
+                except FileNotFoundError:  # merged by another process since the listing
+                    break
+                else:
+                    for block in blocks:
+                        if (name, block.batch) not in self._bad:
+                            index.add(block)
+                index.files[name] = present[name]
+
+    def read(self, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return (N, D) values of N keys, zero where not found, and (N,) found; every row was checked against its
+        block's checksum.
+        """
+        values, found = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+        while True:
+            index = self.index()
+            rows = np.fromiter((index.owner.get(k, -1) for k in keys), dtype=np.int64, count=len(keys))
+            wanted = np.flatnonzero((rows >= 0) & ~found)
+            wanted = wanted[np.argsort(rows[wanted], kind="stable")]
+            starts = np.asarray(index.starts, dtype=np.int64)
+            numbers, cuts = np.unique(np.searchsorted(starts, rows[wanted], side="right") - 1, return_index=True)
+            lost = []
+            for number, part in zip(
+                numbers.tolist(), np.split(wanted, cuts[1:]), strict=False
+            ):  # nothing wanted: no numbers, one part
+                block = index.blocks[number]
+                try:
+                    values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part] - starts[number])]
+                    found[part] = True
+                except BrokenFileError as error:
+                    lost.append((block, str(error)))
+            if not lost:
+                return values, found
+            for block, reason in lost:
+                self._drop(block, reason)
+
+    def write(self, block: Block, values: NDArray[np.float32]) -> None:
+        """Write a one-block shard; the caller holds the lock."""
+        write_whole(
+            self._folder / f"{block.batch}.json", list_blocks(write_array(self._folder, block.batch, [(block, values)]))
+        )
+
+    def compact(self) -> None:
+        """Merge the one-block shards into one, and sweep what killed processes left. Safe to kill."""
+        with self.lock():
+            parts = []
+            for block in [b for b in self.index().blocks if not b.merged]:
+                try:
+                    parts.append((block, read_rows(self._folder, block, self.dim)))
+                except BrokenFileError as error:
+                    self._drop(block, str(error))
+            if len(parts) > 1:
+                name = f"merged-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
+                write_whole(self._folder / f"{name}.json", list_blocks(write_array(self._folder, name, parts)))
+                remove_shards(self._folder, [b for b, _ in parts])
+            sweep(self._folder, self.index().arrays, _STALE)
+
+    def _drop_shard(self, name: str, reason: str) -> None:
+        path = self._folder / f"{name}.json"
+        self._report(Damage(path, reason))
+        if not self._read_only:
+            with self.lock():
+                path.unlink(missing_ok=True)
+
+    def _drop(self, block: Block, reason: str) -> None:
+        """Report a block and take it out of its shard, unless another process has just merged that shard."""
+        self._index = Index()
+        with contextlib.nullcontext() if self._read_only else self.lock():
+            others = other_blocks(self._folder, block)
+            if others is None:
+                return
+            self._report(Damage(self._folder / block.array, reason, len(block.keys)))
+            if self._read_only:
+                self._bad.add((block.shard, block.batch))
+            elif others:
+                write_whole(self._folder / f"{block.shard}.json", list_blocks(others))
+            else:
+                remove_shards(self._folder, [block])
+
+
+def _run(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return a slice where positions follow each other, which NumPy copies at once."""
+    return slice(int(positions[0]), int(positions[-1]) + 1) if (np.diff(positions) == 1).all() else positions

@@ -1,0 +1,106 @@
+"""Photos and an exported model: calibrated probabilities, sets with a promise, and "unknown"."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from diptych.core.data import Samples, Subset
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.features.embed import embed_readable
+from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.classify import check_reasons, reasons_of, with_store
+from diptych.tasks.model import Model
+
+
+def answer(
+    photos: Samples[Any],
+    model: Model,
+    run: Run | None = None,
+    *,
+    top: int = 5,
+    threshold: float | None = None,
+    sets: float | None = None,
+    per_class: bool = False,
+    unknown_rate: float | None = None,
+    reasons: int = 0,
+    name: str | Path = "",
+) -> Classified:
+    """Say what is on each photo, with an exported model.
+
+    Args:
+        photos: N images.
+        model: see ``tasks.model.load``.
+        run: device, cache and progress; None: a plain CPU run.
+        top: classes a photo, at least 1.
+        threshold: leave out classes with a probability below it.
+        sets: coverage, in (0, 1), such as 0.9: each photo gets the set of classes that holds the true one in such a
+            share of photos like those of calibration; None: no sets.
+        per_class: the coverage holds within each class that has enough calibration items, not only on the whole.
+        unknown_rate: in (0, 1), such as 0.05: photos are called unknown, but of those that show a known class at most
+            this share.
+        reasons: how many reasons a photo for its first class; 0 asks for none.
+        name: of the model, for the result.
+
+    Returns:
+        Predictions of the readable photos; the others are named in ``failed``.
+
+    Raises:
+        UsageError: a number outside its range, a promise that the model cannot make, or one that its calibration items
+            are too few for.
+        MissingHook: the model's system gives no reasons, and some were asked for.
+        DataError: there is no photo, or none can be read.
+    """
+    if reasons < 0:
+        raise UsageError("reasons must be 0, which asks for none, or more.")
+    if top < 1:
+        raise UsageError("top must be at least 1.")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UsageError("The threshold is a probability: give a number from 0 to 1.")
+    if per_class and sets is None:
+        raise UsageError("per_class says how sets are made: give their coverage too, such as sets=0.9.")
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
+    check_reasons(model.fitted, reasons)
+    promise = model.need() if sets is not None or unknown_rate is not None else model.calibration
+    with with_store(run or Run()) as stored:
+        before, start = stored.tally["encoded"], time.perf_counter()
+        readable = embed_readable(model.backbone.image, photos, stored)
+        seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
+        encoded = stored.tally["encoded"] - before
+        if len(readable.kept) == 0:
+            raise DataError(f"None of the {len(photos)} photos can be read; the first: {readable.failed[0]}.")
+        kept = Subset(photos, tuple(int(i) for i in readable.kept))
+        start = time.perf_counter()
+        scores = model.fitted.scores(kept, stored)
+        seconds["predict"] = time.perf_counter() - start
+        why = reasons_of(model.fitted, kept, stored, reasons)
+    p = model.spoken(scores)
+    order = scores.ranked().argsort(dim=1, descending=True, stable=True).numpy()
+    names = model.classes.names
+    inside = promise.sets(p, scores, sets, per_class=per_class) if promise and sets is not None else None
+    unknown = promise.unknown(p, unknown_rate) if promise and unknown_rate is not None else None
+    predictions = tuple(
+        Prediction(
+            kept.name(i),
+            tuple((names[k], float(row[k])) for k in best[:top] if threshold is None or row[k] >= threshold),
+            None if inside is None else tuple(names[k] for k in best if inside[i, k]),
+            None if unknown is None else bool(unknown[i]),
+            why[i],
+        )
+        for i, (row, best) in enumerate(zip(p, order, strict=True))
+    )
+    promises = {
+        "model": str(name),
+        "temperature": promise.temperature if promise else None,
+        "calibration_items": len(promise.labels) if promise else 0,
+        "seen_by_fit": promise.seen if promise else None,
+        "sets": sets,
+        "unknown_rate": unknown_rate,
+    }
+    return Classified(
+        predictions, tuple(readable.failed), model.classes, model.backbone.spec.name, str(model.about.get("method", "")), "softmax",
+        threshold, seconds, encoded, promises,
+    )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Zero-shot answers from a remembered backbone, an exported image encoder and cached class heads: no torch, no weights,
+under a second.
+
+The vectors, heads and places in the store are those of ``tasks.classify`` with the same options; probabilities may
+differ in the last bit.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.engines.remembered import Remembered
+from diptych.core.data import ClassNames, Samples
+from diptych.core.errors import DataError
+from diptych.core.run import Run
+from diptych.features.embed import embed_arrays
+from diptych.features.head_cache import read_head
+from diptych.tasks.classified import Classified, Prediction
+
+
+def ready(backbone: Remembered, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
+    """Return the cached (K, D) class head; None where something is missing that only torch can make.
+
+    Args:
+        backbone: as recalled.
+        classes: names and templates.
+        run: on the CPU, with an engine and a cache folder.
+    """
+    if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
+        return None
+    if not all(run.engine.decided(encoder, run) for encoder in (backbone.image, backbone.text)):
+        return None
+    runner = run.engine.runner(backbone.image, run)
+    if runner is None or runner.needs_torch:
+        return None
+    return read_head(backbone.text, classes.prompts(), run)
+
+
+def classify(
+    photos: Samples[Any],
+    classes: ClassNames,
+    head: NDArray[np.float32],
+    backbone: Remembered,
+    run: Run,
+    *,
+    top: int = 5,
+    threshold: float | None = None,
+) -> Classified:
+    """Say what is on each photo, as ``tasks.classify.classify`` with the zero-shot system does.
+
+    Args:
+        photos: N images, at least one.
+        classes: K names and their templates.
+        head: (K, D) unit rows, as ``ready`` returned them.
+        backbone: as recalled.
+        run: as for ``ready``.
+        top: classes a photo.
+        threshold: leave out classes with a probability below it.
+
+    Raises:
+        DataError: there is no photo, or none can be read.
+    """
+    if len(photos) == 0:
+        raise DataError("No photos: give a folder, a table or files that hold some.")
+    before, start = run.tally["encoded"], time.perf_counter()
+    found = embed_arrays(backbone.image, photos, run)
+    seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
+    if len(found.kept) == 0:
+        raise DataError(f"None of the {len(photos)} photos can be read; the first: {found.failed[0]}.")
+    start = time.perf_counter()
+    x = found.values[:, 0]
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
+    values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
+    probabilities = 1 / (1 + np.exp(-values)) if backbone.score == "sigmoid" else _softmax(values)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :top]
+    predictions = tuple(
+        Prediction(
+            photos.name(int(i)),
+            tuple((classes.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold),
+        )
+        for i, row, best in zip(found.kept, probabilities, order, strict=True)
+    )
+    seconds["predict"] = time.perf_counter() - start
+    encoded = run.tally["encoded"] - before
+    return Classified(
+        predictions, found.failed, classes, backbone.name, "zero-shot", backbone.score, threshold, seconds, encoded
+    )
+
+
+def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted: NDArray[np.float32] = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,93 @@
+"""The proofs of extenders on the development data, made small; what they show stands in results/."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.core.errors import NotAvailable
+from diptych.core.run import Run
+from diptych.evaluation.proofs import moving_clips, stars
+from diptych.evaluation.proofs.moving_clips import ClipTrial, compose, shots, shuffled_texts
+from diptych.evaluation.proofs.stars import StarTrial, supernovae, variables
+from diptych.methods.extend.astrom3 import SMALL
+from diptych.methods.extend.frame_mean import FrameMean
+from diptych.methods.extend.vifi_clip import ViFiCLIP
+from tests.support.stars import star
+from tests.support.visual_backbone import VisualBackbone
+
+SEEDS = (1, 2, 3)
+HEADS = ViFiCLIP(tunes="heads", frames=2, epochs=2)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SIDE": 32, "POOL": 4, "TEST": 2, "TEST_NEW": 1, "PLAYED": 2, "SHOTS": 2, "FRAMES": 2}.items():
+        monkeypatch.setattr(moving_clips, name, value)
+
+
+def test_clips_of_train_and_test_share_no_thing_and_no_photo(data_root: Path, small: None) -> None:
+    data = compose(str(data_root / "tuxpaint_stamps"), 2)
+    assert data.hash == compose(str(data_root / "tuxpaint_stamps"), 2).hash
+    plans: Any = [t.items.plan for t in (data.train, data.test, data.new)]  # type: ignore[attr-defined]
+    for what in ("sprite", "backdrop"):
+        train, *tests = ({getattr(p, what) for p in plan} for plan in plans)
+        assert not train & set.union(*tests)
+    run = Run(seed=1)
+    drawn = shots(data.train, run)
+    texts = list(drawn.columns["captions"].values)
+    assert {texts.count(t) for t in texts} == {2}
+    spoiled = shuffled_texts(drawn, run).columns["captions"].values
+    assert sorted(spoiled) == sorted(texts) != list(spoiled)
+
+
+def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) -> None:
+    trial = ClipTrial(HEADS, FrameMean(2), {"image head alone": replace(HEADS, towers="image")})
+    found = trial.verdict("vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
+    (claim,) = found["claims"]
+    assert claim["over"] == "frame-mean"
+    assert {"acc1", "ci95"} <= set(claim["method"])
+    assert [c["name"] for c in found["controls"]] == ["shuffled texts", "forwards or backwards"]
+    assert found["controls"][1]["control"]["acc1"] == 0.5
+    assert found["controls"][1]["failed"]
+    assert [b["name"] for b in found["beside"]] == [
+        "new classes: frame mean",
+        "image head alone",
+        "new classes: image head alone",
+    ]
+
+
+def test_real_clips_are_counted(data_root: Path, small: None) -> None:
+    trial = ClipTrial(HEADS, FrameMean(2))
+    found = trial.verdict("vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
+    assert (found["items"], found["claims"]) == (41, [])
+    assert len(found["right"]["vifi-clip"]) == 3
+    assert len(found["right"]["frame-mean"]) == 1
+    with pytest.raises(NotAvailable, match="absent"):
+        trial.verdict("vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)
+
+
+def test_stars_are_read_whole(data_root: Path) -> None:
+    night = variables(str(data_root / "rrlyrae_snia"))
+    assert night.classes == ("RRab", "RRc")
+    assert len(supernovae(str(data_root / "sn_photometry_spectra"))) > 20
+    assert star(0).curve is not None
+
+
+@pytest.mark.slow
+def test_the_proof_of_stars_holds_what_is_written(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stars, "SHOTS", 2)
+    trial = StarTrial(replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8))
+    found = trial.verdict("astrom3", str(data_root / "rrlyrae_snia"), VisualBackbone(), Run(), SEEDS)
+    assert found["claims"][0]["over"] == "from scratch"
+    assert found["controls"][0]["name"] == "shuffled pairs"
+    assert [b["name"] for b in found["beside"]] == [
+        "photometry, pairs shuffled",
+        "spectra from scratch",
+        "metadata from scratch",
+    ]
+    counted = trial.verdict("astrom3", str(data_root / "sn_photometry_spectra"), VisualBackbone(), Run(), SEEDS)
+    assert len(counted["right"]["aligned"]) == 3

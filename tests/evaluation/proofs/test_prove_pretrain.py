@@ -1,0 +1,134 @@
+"""Proofs of trainings, on coloured squares and a small random CLIP with few steps: the bench, not the claims."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from diptych.backbones.sources.load import load
+from diptych.core.errors import NotAvailable
+from diptych.core.run import Run
+from diptych.evaluation.datasets import find_captions
+from diptych.evaluation.proofs import coca, finetune
+from diptych.evaluation.proofs.finetune import TaskTrial, Tuning, random_teacher, shuffled_labels
+from diptych.evaluation.proofs.pairs import FRESH, Arm, recall, shuffled_captions
+from diptych.evaluation.proofs.pretrain import TRIALS, Comparison, PairTrial, Side, first_captions, other_people, people
+from diptych.methods.finetune.full import Full
+from diptych.methods.finetune.vr_lwf import VRLwF
+from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.cloob import Cloob
+from diptych.methods.pretrain.laclip import LaClip
+from tests.support.small_clip import small_clip
+from tests.train.test_pair import COLOURS, squares
+
+FIT = replace(FRESH, batch=20, steps=60, lr=1e-2)
+RUN, SEEDS = Run(workers=1), (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("proofs")
+    small_clip(root / "clip")
+    items, names, lines = squares(60).items, list(COLOURS), ["path,split,caption_0,caption_1"]
+    for i in range(60):
+        split, name = ("train" if i < 40 else "val"), names[i % 5]
+        file = root / "data" / split / name / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        items[i].save(file)
+        lines.append(f"{split}/{name}/{i}.png,{split},a {name} square {i},{name} number {i}")
+    (root / "data" / "captions.csv").write_text("\n".join(lines))
+    return root
+
+
+def verdict(trial, place: Path):
+    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS)
+
+
+def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
+    arm = Arm(ClipLoss(), FIT)
+    trial = PairTrial(
+        (Comparison("chance", Side(arm), Side(None), 5),),
+        (Comparison("chance", Side(replace(arm, rows=shuffled_captions)), Side(None), 5),),
+    )
+    found = verdict(trial, place)
+    (claim,), (control,) = found["claims"], found["controls"]
+    assert claim["shown"]
+    assert claim["method"]["value"] == pytest.approx(claim["baseline"]["value"] + claim["gain"])
+    assert claim["method"]["value"] > control["control"]["value"]
+    assert (found["items"], found["train"]) == (20, 40)
+
+
+def test_rank_writers_and_differences(place: Path) -> None:
+    arm, cloob = Arm(ClipLoss(), FIT), Arm(Cloob(), FIT)
+    lac = Arm(LaClip(rewrites=1), FIT, rows=first_captions, kit=people)
+    trial = PairTrial(
+        (Comparison("clip-loss", Side(cloob), Side(arm), 0), Comparison("chance", Side(lac), Side(None), 5)),
+        (Comparison("clip-loss", Side(arm, arm), Side(cloob, cloob)),),
+        {"others": Comparison("laclip", Side(replace(lac, kit=other_people)), Side(lac))},
+    )
+    found = verdict(trial, place)
+    assert found["claims"][0]["what"] == "effective_rank"
+    assert 0 < found["claims"][0]["method"]["value"] < 1
+    assert found["controls"][0]["gain"] == 0.0
+    assert found["controls"][0]["failed"]
+
+
+def test_chance_and_recall_in_closed_form() -> None:
+    images = torch.eye(4)
+    assert recall(images, images[:, None], 1).tolist() == [1, 1, 1, 1]
+    assert recall(images, images.flip(0)[:, None], 1).tolist() == [0, 0, 0, 0]
+    assert recall(torch.ones(4, 1), torch.ones(4, 2, 1), 1).tolist() == [0, 0, 0, 0]  # ties count against
+
+
+def test_captions_are_likelier_under_their_photo(place: Path) -> None:
+    found = verdict(coca.CoCaTrial(replace(FIT, lr=1e-3, steps=5)), place)
+    (claim,) = found["claims"]
+    assert claim["baseline"]["own_photo"] == 0.5
+    assert 0 < claim["method"]["own_photo"] <= 1
+
+
+def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "FIT", FIT)
+    monkeypatch.setattr(finetune, "OTHERS", (str(place / "data"),))
+    full, before = Tuning(Full()), Tuning(None)
+    controls = {"labels": replace(full, spoil=shuffled_labels), "teacher": Tuning(VRLwF(size=8), random_teacher)}
+    trial = TaskTrial(
+        full,
+        ("zero-shot", before),
+        "task",
+        controls,
+        {"one sentence": Tuning(VRLwF(size=1, over_texts=False, smoothing=0.0))},
+    )
+    # a folder with captions.csv and class folders is both kinds of data: labels count
+    found = verdict(trial, place)
+    (claim,) = found["claims"]
+    assert claim["shown"]
+    assert claim["method"]["acc1_others"] == claim["method"]["acc1_task"]
+    assert found["controls"][0]["failed"]
+    assert found["beside"][0]["gain"] == 0.0
+
+
+def test_every_trial_names_what_is_absent() -> None:
+    for trial in (*TRIALS.values(), *finetune.TRIALS.values()):
+        with pytest.raises(NotAvailable, match=r"(are|is) not here"):
+            trial.verdict("x", "no such data", None, RUN, SEEDS)  # type: ignore[arg-type]
+    with pytest.raises(NotAvailable):
+        find_captions("nowhere")
+
+
+def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finetune, "WHOLE", replace(FIT, lr=1e-3, steps=30))
+    monkeypatch.setattr(finetune, "SCENES", 20)
+    full = Tuning(Full())
+    trial = TaskTrial(full, ("zero-shot", Tuning(None)), "task", {"labels": replace(full, spoil=shuffled_labels)})
+    found = trial.verdict("x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
+    assert found["claims"][0]["shown"]
+    assert found["controls"][0]["failed"]
+    assert (found["trains"], found["others"], found["sizes"]) == (
+        ["all but the scale"],
+        ["composed scenes"],
+        {"task": 20, "others": 20},
+    )

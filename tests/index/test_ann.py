@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych.core.errors import DamagedStore, DataError
+from diptych.core.run import Run
+from diptych.index import ann
+from diptych.index.index import Index
+from diptych.index.nearest import nearest
+from diptych.index.rows import Entry
+from diptych.index.where import Condition
+
+pytest.importorskip("faiss", reason="needs faiss-cpu of the extra 'index'")
+D = 24
+
+
+def clustered(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).standard_normal((40, D))
+    x = centres[rng.integers(40, size=n)] + 0.4 * rng.standard_normal((n, D))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def fill(index: Index, values: np.ndarray, start: int = 0) -> None:
+    index.add(
+        [Entry(f"{start + i:05d}", facts={"half": i % 2}) for i in range(len(values))],
+        {"image": (np.arange(len(values)), values)},
+    )
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    made = Index.create(tmp_path / "index", {"dim": D, "fingerprint": "f"})
+    fill(made, clustered(3000))
+    return made
+
+
+def test_exact_slots_are_those_of_a_sort() -> None:
+    x, q = clustered(500), clustered(7, 1)
+    assert ann.exact_slots(x, q, 5, 64).tolist() == np.argsort(-(q @ x.T), axis=1, kind="stable")[:, :5].tolist()
+
+
+def test_recall_is_measured_and_reached_and_grown_deleted_and_filtered_rows_are_right(index: Index) -> None:
+    known = ann.build(index, "image", Run(), queries=clustered(30, 2))
+    assert ann.about(index, "image") == known
+    assert known.slots == 3000
+    assert set(known.recall) == {"rows", "texts"}
+    assert min(known.recall.values()) >= 0.95
+
+    def agree(**more: object) -> float:
+        shares = []
+        for q in clustered(20, 3):
+            exact = [f.entry.name for f in nearest(index, q, 10, {"image": 1.0}, exact=True, **more)]  # type: ignore[arg-type]
+            near = [f.entry.name for f in nearest(index, q, 10, {"image": 1.0}, exact=False, **more)]  # type: ignore[arg-type]
+            shares.append(len(set(exact) & set(near)) / len(exact))
+        return float(np.mean(shares))
+
+    assert agree() >= 0.9
+    fill(index, clustered(200, 4), start=5000)  # behind what the index covers
+    assert agree() >= 0.9
+    index.delete([f"{i:05d}" for i in range(0, 3000, 3)])
+    assert agree() >= 0.9
+    assert agree(where=[Condition.parse("half=1")]) >= 0.9
+    rare = [Condition.parse("name=00001")]
+    assert [f.entry.name for f in nearest(index, clustered(1)[0], 10, {"image": 1.0}, exact=False, where=rare)] == [
+        "00001"
+    ]
+
+
+def test_below_the_bound_search_stays_exact_and_above_it_is_approximate(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann.build(index, "image", Run())
+    asked: list[int] = []
+    real = ann.candidates
+    monkeypatch.setattr(ann, "candidates", lambda *a: asked.append(1) or real(*a))
+    nearest(index, clustered(1)[0], 3, {"image": 1.0})
+    assert not asked
+    monkeypatch.setattr(ann, "EXACT", 100)
+    nearest(index, clustered(1)[0], 3, {"image": 1.0})
+    assert asked
+    index.compact()  # new files have no approximate index yet
+    asked.clear()
+    assert len(nearest(index, clustered(1)[0], 3, {"image": 1.0})) == 3
+    assert not asked
+
+
+def test_damage_and_small_indexes_are_named(index: Index, tmp_path: Path) -> None:
+    with Index.create(tmp_path / "small", {"dim": D, "fingerprint": "f"}) as small:
+        fill(small, clustered(10))
+        with pytest.raises(DataError, match="1,000"):
+            ann.build(small, "image", Run())
+    ann.build(index, "image", Run())
+    index.path("image").with_suffix(".faiss").write_bytes(b"no index")
+    with pytest.raises(DamagedStore, match="damaged"):
+        nearest(index, clustered(1)[0], 3, {"image": 1.0}, exact=False)
+    index.path("image").with_suffix(".ann.json").write_text("{}")
+    with pytest.raises(DamagedStore, match="damaged"):
+        ann.about(index, "image")

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych.core.errors import DamagedStore, DataError, UsageError
+from diptych.index.index import Index
+from diptych.index.nearest import nearest
+from diptych.index.rows import Entry, dumped
+from diptych.index.where import Condition
+from tests.support.index_work import BATCH, DIM, fill, vector
+
+FACTS = {"dim": DIM, "fingerprint": "f", "backbone": "small"}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    made = Index.create(tmp_path / "index", FACTS)
+    for number in range(5):
+        fill(made, number)
+    return made
+
+
+def names(index: Index, query: np.ndarray, k: int = 3, **more: object) -> list[str]:
+    return [f.entry.name for f in nearest(index, query, k, {"image": 1.0}, **more)]  # type: ignore[arg-type]
+
+
+def whole(index: Index) -> None:
+    """Every entry has the vectors that its name gives."""
+    for place in index.places("image"):
+        stored = index.vectors("image")[place[:, 1]]
+        entries = index.entries(place[:, 0].tolist())
+        for row, v in zip(place, stored, strict=True):
+            name = entries[int(row[0])].name
+            np.testing.assert_allclose(v, vector(name), atol=1e-6)
+            if row[2] >= 0:
+                np.testing.assert_allclose(index.vectors("text")[row[2]], -vector(name), atol=1e-6)
+
+
+def test_exact_search_is_what_a_loop_finds(index: Index) -> None:
+    q = vector("asked")
+    everything = sorted(index.names(), key=lambda n: -float(vector(n) @ q))
+    found = nearest(index, q, 7, {"image": 1.0})
+    assert [f.entry.name for f in found] == everything[:7]
+    assert found[0].score == pytest.approx(float(vector(everything[0]) @ q), abs=1e-6)
+
+
+def test_pictures_and_captions_are_weighted_and_a_missing_caption_counts_nothing(index: Index) -> None:
+    q = vector("asked")
+
+    def score(name: str) -> float:
+        s = float(vector(name) @ q)
+        return 0.7 * s - (0.3 * s if int(name.split("-")[1]) % 2 == 0 else 0.0)
+
+    found = nearest(index, q, 40, {"image": 0.7, "text": 0.3})
+    assert [f.entry.name for f in found] == sorted(index.names(), key=lambda n: -score(n))
+    np.testing.assert_allclose([f.score for f in found], sorted(map(score, index.names()), reverse=True), atol=1e-6)
+    assert len(nearest(index, q, 40, {"text": 1.0})) == 5 * BATCH // 2
+
+
+def test_adding_a_known_name_replaces_it_and_deleting_removes_it(index: Index) -> None:
+    q = vector("asked")
+    index.add([Entry("2-3", stamp="new")], {"image": (np.array([0]), q[None])})
+    assert len(index) == 5 * BATCH
+    assert names(index, q, 1) == ["2-3"]
+    assert index.stamps(["2-3", "none"]) == {"2-3": ("new", "", "{}")}
+    assert index.delete(["2-3", "none"]) == 1
+    assert len(index) == 5 * BATCH - 1
+    assert "2-3" not in names(index, q, 40)
+    assert index.wasted() > 0
+    before = names(index, q, 40)
+    index.compact()
+    assert index.wasted() == 0
+    assert names(index, q, 40) == before
+    assert sorted(p.name for p in index.folder.glob("*.f32")) == ["image-1.f32", "text-1.f32"]
+    whole(index)
+    fill(index, 9)
+    whole(index)
+
+
+def test_a_reader_goes_on_while_a_writer_compacts(index: Index) -> None:
+    reader = Index(index.folder)
+    before = names(reader, vector("asked"), 40)
+    index.compact()
+    assert names(reader, vector("asked"), 40) == before
+
+
+def test_conditions_are_what_a_loop_finds(index: Index) -> None:
+    facts = [
+        {"year": 1990, "label": "cat"},
+        {"year": 2001.5, "label": "dog"},
+        {"label": "7"},
+        {"year": "late", "label": "cat"},
+        {},
+    ]
+    index.delete(list(index.names()))
+    index.add(
+        [Entry(f"/a/{i}.jpg", caption=f"c{i}", facts=f) for i, f in enumerate(facts)],
+        {"image": (np.arange(5), np.stack([vector(str(i)) for i in range(5)]))},
+    )
+
+    def met(*conditions: str) -> list[int]:
+        found = nearest(index, vector("q"), 9, {"image": 1.0}, where=[Condition.parse(c) for c in conditions])
+        return sorted(int(f.entry.name[3]) for f in found)
+
+    assert met("year>=1990") == [0, 1]
+    assert met("year > 1990") == [1]
+    assert met("year<3000", "label=cat") == [0]
+    assert met("label=7") == [2]
+    assert met("label!=cat") == [1, 2, 4]
+    assert met("label~c*") == [0, 3]
+    assert met("name~*/2.jpg") == [2]
+    assert met("caption=c4") == [4]
+    assert met("label=x' OR 1=1 --") == []
+    assert met('la"bel=cat') == [0, 3]  # quotes do not leave the path
+    assert index.columns() == ("name", "caption", "label", "year")
+    for unknown in ("yaer>1990", "colour!=red"):  # the second would be met by all
+        with pytest.raises(UsageError, match=r"may ask for name, caption, label, year\."):
+            met(unknown)
+    for bad in ("label", "=cat", "label=", ""):
+        with pytest.raises(UsageError, match="--where"):
+            Condition.parse(bad)
+
+
+def test_of_equal_scores_the_older_entry_comes_first(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(-2, 3, size=60)
+    rows = np.array([[1.0, v] for v in values], dtype=np.float32)
+    index = Index.create(tmp_path / "i", {"dim": 2, "fingerprint": "f"})
+    index.add([Entry(str(i)) for i in range(len(values))], {"image": (np.arange(len(values)), rows)})
+    order = sorted(range(len(values)), key=lambda i: (abs(int(values[i])), i))
+    for k in (1, 7, 40, 99):
+        found = [int(f.entry.name) for f in nearest(index, np.array([1, 0], np.float32), k, {"image": 1.0})]
+        assert found == order[:k]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_kill_at_any_moment_loses_nothing_committed(tmp_path: Path) -> None:
+    folder, said = tmp_path / "index", -1
+    for round_, wait in enumerate((0.0, 0.013, 0.04, 0.09)):
+        command = [sys.executable, "-m", "tests.support.index_work", str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as work:
+            assert work.stdout is not None
+            said = int(work.stdout.readline())  # at least one batch is committed
+            time.sleep(wait)
+            work.send_signal(signal.SIGKILL)
+            said = max([said, *(int(line) for line in work.stdout.read().splitlines() if line)])
+        with Index(folder) as index:
+            batches: dict[int, int] = {}
+            for name in index.names():
+                batches[int(name.split("-")[0])] = batches.get(int(name.split("-")[0]), 0) + 1
+            assert set(range(said + 1)) <= set(batches), round_
+            assert set(batches.values()) <= {BATCH, BATCH // 2}  # a batch is there whole, or its deletion is
+            whole(index)
+            nearest(index, vector("asked"), 5, {"image": 1.0, "text": 1.0})
+
+
+def test_a_kill_while_an_index_is_made_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+from diptych.index import index
+
+class Killed:  # before the database is closed, so that its log stays
+    def __init__(self, database):
+        self.database = database
+    def __enter__(self):
+        return self.database
+    def __exit__(self, *error):
+        os._exit(9)
+
+index.closing = Killed
+index.Index.create(Path(sys.argv[1]), {"dim": 3, "fingerprint": "f"})
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "index")], check=False)
+    assert done.returncode == 9
+    left = {p.name for p in (tmp_path / "index").iterdir()}
+    assert left == {"rows.sqlite", "rows.sqlite-wal", "rows.sqlite-shm"}
+    (tmp_path / "index" / "rows.sqlite").unlink()  # as of a process that was killed while it cleared up
+    made = Index.create(tmp_path / "index", FACTS)
+    fill(made, 0)
+    whole(made)
+
+
+def test_bytes_that_a_killed_writer_left_are_written_over(index: Index) -> None:
+    with open(index.path("image"), "ab") as file:
+        file.write(b"rubbish" * 100)
+    whole(index)
+    fill(index, 7)
+    whole(index)
+
+
+def test_damage_and_bad_input_are_named(index: Index, tmp_path: Path) -> None:
+    q = vector("asked")
+    with pytest.raises(UsageError, match="no index at"):
+        Index(tmp_path / "none")
+    with pytest.raises(UsageError, match="indexed with small"):
+        Index.create(index.folder, {**FACTS, "fingerprint": "g", "backbone": "other"})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("x")
+    with pytest.raises(UsageError, match="other files"):
+        Index.create(tmp_path / "full", FACTS)
+    with pytest.raises(DataError, match="takes"):
+        index.add([Entry("x")], {"image": (np.array([0]), np.ones((1, 3), np.float32))})
+    with pytest.raises(DataError, match="zero or not finite"):
+        index.add([Entry("x")], {"image": (np.array([0]), np.zeros((1, DIM), np.float32))})
+    assert "x" not in set(index.names())
+    with pytest.raises(UsageError, match="k of at least 1"):
+        nearest(index, q, 0, {"image": 1.0})
+    with pytest.raises(UsageError, match="no approximate"):
+        nearest(index, q, 1, {"image": 1.0}, exact=False)
+    path = index.path("image")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedStore, match="shorter"):
+        nearest(Index(index.folder), q, 1, {"image": 1.0})
+    (index.folder / "index.json").write_text(json.dumps({"schema": 9}))
+    with pytest.raises(UsageError, match="schema 9"):
+        Index(index.folder)
+    (index.folder / "index.json").write_text("{")
+    with pytest.raises(DamagedStore, match="damaged"):
+        Index(index.folder)
+
+
+def test_facts_are_sorted_json() -> None:
+    assert dumped({"b": 1, "a": "ä"}) == '{"a": "ä", "b": 1}'

