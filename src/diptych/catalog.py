@@ -22,14 +22,16 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import diptych.methods
+from diptych.core.card import Offer
 from diptych.core.errors import UsageError
 from diptych.core.method import Method
 
 INDEX = Path(__file__).with_name("catalog.json")
 GROUP = "diptych.methods"
+M = TypeVar("M", bound=Method)
 RESULTS = Path(__file__).parents[2] / "results"
 """What ``diptych prove`` wrote in a checkout; where there is no such folder, what the index says of results stays."""
 SEEDS = 5
@@ -45,27 +47,51 @@ def slugs() -> tuple[str, ...]:
     return tuple(sorted(_places()))
 
 
-def find(slug: str) -> type[Method]:
+@overload
+def find(slug: str) -> type[Method]: ...
+@overload
+def find(slug: str, role: type[M]) -> type[M]: ...
+@overload
+def find(slug: str, *, verb: str) -> type[Method]: ...
+
+
+def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
     """Import and return the class of one system.
 
+    Args:
+        slug: of the system.
+        role: what it must be, such as ``Classifier``.
+        verb: what it must do, for a verb whose systems have several roles.
+
     Raises:
-        UsageError: there is no such slug (the three nearest are named), two systems share it, or an outsider's entry
-            point is no system.
+        UsageError: there is no such slug (the three nearest are named), two systems share it, it has another role or
+            verb, or an outsider's entry point is no system.
     """
-    places = _places()
-    if slug not in places:
-        near = difflib.get_close_matches(slug, places, n=3, cutoff=0.0)
-        raise UsageError(
-            f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all."
-        )
-    place = places[slug]
+    place = _place(slug)
     found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
     if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
         raise UsageError(
             f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
             f"brings it."
         )
+    if not issubclass(found, role):
+        raise UsageError(f"{slug} is no {role.__name__.lower()}: see 'diptych systems --verb {role.verb}'.")
+    if verb not in ("", found.card.verb):
+        raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
     return found
+
+
+def row(system: type[M], variant: str = "") -> M:
+    """Return a row of a system's card.
+
+    Raises:
+        UsageError: the card has no such row.
+    """
+    card = system.card
+    if variant not in card.variants:
+        held = ", ".join(v or "(default)" for v in card.variants)
+        raise UsageError(f"{card.slug} has no variant {variant!r}, only {held}.")
+    return system(**card.variants[variant])
 
 
 def cards() -> list[dict[str, Any]]:
@@ -79,7 +105,21 @@ def cards() -> list[dict[str, Any]]:
     Raises:
         UsageError: as for ``find``.
     """
-    return [_entry(find(s)) if isinstance(p, EntryPoint) else dict(p) for s, p in sorted(_places().items())]
+    return [_plain(slug, place) for slug, place in sorted(_places().items())]
+
+
+def card(slug: str) -> dict[str, Any]:
+    """Return one card of ``cards``.
+
+    Raises:
+        UsageError: as for ``find``.
+    """
+    return _plain(slug, _place(slug))
+
+
+def offering(offer: Offer) -> tuple[str, ...]:
+    """Return the slugs of the systems whose cards offer something, sorted."""
+    return tuple(card["slug"] for card in cards() if offer in card["offers"])
 
 
 def reached(card: Mapping[str, Any]) -> str:
@@ -89,6 +129,16 @@ def reached(card: Mapping[str, Any]) -> str:
         return "not run" if card["proof"] else "none planned"
     few = f", {result['seeds']} seeds" if result["seeds"] < SEEDS else ""
     return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
+
+
+def _place(slug: str) -> dict[str, Any] | EntryPoint:
+    places = _places()
+    if slug not in places:
+        near = difflib.get_close_matches(slug, places, n=3, cutoff=0.0)
+        raise UsageError(
+            f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all."
+        )
+    return places[slug]
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:
@@ -102,6 +152,10 @@ def _places() -> dict[str, dict[str, Any] | EntryPoint]:
             )
         places[point.name] = point
     return places
+
+
+def _plain(slug: str, place: dict[str, Any] | EntryPoint) -> dict[str, Any]:
+    return _entry(find(slug)) if isinstance(place, EntryPoint) else dict(place)
 
 
 def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[str, Any]:

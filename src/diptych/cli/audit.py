@@ -95,7 +95,7 @@ def audit_groups(
     data_out = {
         **about,
         "findings": [f.as_dict() for f in found],
-        "skipped": [{"path": e.name, "reason": e.reason} for e in failed],
+        "skipped": [e.as_dict() for e in failed],
     }
     if out is not None:
         write_json(out, data_out, overwrite=overwrite)

@@ -112,7 +112,7 @@ def segment(
             show(f"{Path(item.name).name}  {areas}")
     keys.close()
     if json:
-        skipped = [{"path": e.name, "reason": e.reason} for e in failed]
+        skipped = [e.as_dict() for e in failed]
         about = {
             "backbone": tower.spec.name,
             "method": method,

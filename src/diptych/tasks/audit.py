@@ -91,7 +91,7 @@ class AuditedPairs:
         """Return plain data for JSON."""
         return {
             "pairs": [r.as_dict() for r in self.rows],
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
         }
 
 

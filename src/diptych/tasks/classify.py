@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core.data import ClassNames, Evidence, Samples, Subset
+from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
@@ -124,7 +125,10 @@ def check_reasons(fitted: FittedClassifier, n: int) -> None:
         MissingHook: n is above 0, and the system gives no reasons.
     """
     if n and type(fitted).explain is FittedClassifier.explain:
-        fitted.explain(Texts(()), Run())
+        *others, last = catalog.offering("reasons")
+        raise MissingHook(
+            f"{type(fitted).__name__.removeprefix('Fitted')} gives no reasons: use {', '.join(others)} or {last}."
+        )
 
 
 def reasons_of(

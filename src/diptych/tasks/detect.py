@@ -102,7 +102,7 @@ class Detections:
         photos = [
             {**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)
         ]
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         learnt, aside = self.normal
         data = {**about, "threshold": self.threshold, "normal": {"learnt": learnt, "aside": aside}, "map_span": span}
         data |= {"photos": photos, "skipped": skipped}

@@ -65,7 +65,7 @@ class Extended:
             "held": self.held,
             "tested": self.tested,
             "right": self.right,
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
             "seconds": round(self.seconds, 3),
             "out": None if self.out is None else str(self.out),
         }

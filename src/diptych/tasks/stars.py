@@ -96,7 +96,7 @@ class StarsExtended:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         own = ("aligned", "labelled", "held", "tested")
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         found = {"method": "astrom3", "classnames": list(self.classifier.classes), **{n: getattr(self, n) for n in own}}
         return {**found, "right": dict(self.right), "skipped": skipped, "seconds": round(self.seconds, 3)}
 

@@ -156,6 +156,7 @@ class CoOp(Classifier):
         claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two shots on.",
         needs=Needs(hooks=("image", "text", "tower:text"), extras=("train",), evidence=("train",)),
         trains="context vectors",
+        offers=("other classes",),
         headlines=(
             Headline(
                 "base classes of 11 data sets, 16 shots",

@@ -68,6 +68,7 @@ class Description(Classifier):
         claim="Scoring a picture against written features of a class instead of its name raises accuracy and gives readable reasons.",
         needs=Needs(evidence=("texts",)),
         trains="nothing",
+        offers=("reasons",),
         headlines=(
             Headline(
                 "ImageNet",

@@ -99,6 +99,7 @@ class DiscriminativeDescriptions(Classifier):
         claim="Most gains of descriptions come from repeating the name; those that separate an image's likely classes bring a real one.",
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
+        offers=("reasons",),
         headlines=(
             Headline(
                 "ImageNet",

@@ -123,6 +123,7 @@ class DNCBM(Classifier):
         claim="Concepts found in the embeddings themselves, then named with words, classify nearly as well as a linear probe.",
         needs=Needs(evidence=("train", "val", "unlabelled")),
         trains="a sparse autoencoder, a sparse linear layer",
+        offers=("reasons",),
         reference=Reference("https://github.com/neuroexplicit-saar/discover-then-name", "", "MIT"),
         differs=(
             "Names come from WordNet's common nouns, not from a list of 20,000 web words.",

@@ -104,6 +104,7 @@ class FuDD(Classifier):
         claim="Sentences written for pairs of confusable classes, used in a second look at the top classes, beat template ensembles.",
         needs=Needs(evidence=("texts",), optional=("unlabelled",)),
         trains="nothing",
+        offers=("reasons",),
         headlines=(
             Headline(
                 "CUB",

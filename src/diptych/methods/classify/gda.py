@@ -170,6 +170,7 @@ class GDA(Classifier):
         claim="Gaussian class models with one covariance on frozen features, added to zero-shot, match or beat trained few-shot methods.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
+        offers=("other classes",),
         headlines=(
             Headline(
                 "mean of 11 data sets, 1 shot",

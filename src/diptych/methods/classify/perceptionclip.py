@@ -91,6 +91,7 @@ class PerceptionCLIP(Classifier):
         claim="Guessing a photo's setting first and classifying it in that setting raises accuracy, most where groups are neglected.",
         needs=Needs(),
         trains="nothing",
+        offers=("reasons",),
         headlines=(
             Headline("Waterbirds", "CLIP ViT-L/14", "gain in worst-group accuracy", 16.5, "zero-shot", "abstract"),
             Headline("CelebA", "CLIP ViT-L/14", "gain in worst-group accuracy", 3.5, "zero-shot", "abstract"),

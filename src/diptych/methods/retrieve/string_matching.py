@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingExtra, UsageError
+from diptych.core.errors import MissingExtra, UsageError, need_extra
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.run import Run
@@ -111,6 +111,11 @@ class StringMatching(Retriever):
             raise UsageError(
                 f"String matching takes levenshtein or jaccard and n >= 1, not {self.measure!r} and {self.n}."
             )
+
+    def check_extras(self, *, learns: bool = True) -> None:
+        """Refuse to begin without rapidfuzz, which the edit distance needs."""
+        if self.measure == "levenshtein":
+            need_extra("index", self.card.name, "rapidfuzz")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
         """Choose the threshold on val, if there is one."""
