@@ -1,7 +1,9 @@
 """Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
 
-OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART`` items looked at
-OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot be judged
+OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
+                              items looked at
+OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
+                              be judged
 
 An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees
 it. So is what lies behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an
@@ -15,10 +17,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from diptych import catalog
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -30,6 +34,8 @@ from diptych.data.formats.tars import TarStream, open_tars
 from diptych.data.named_sets import located
 from diptych.data.textlines import TextLines, open_lines
 
+PICTURES, TEXTS = "filepath", "title"
+"""Columns of a table of pairs, where none are named."""
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
 NAMED = 10
@@ -61,6 +67,43 @@ def open_stream(source: str, images: str = "filepath", texts: str = "title", *, 
     raise UsageError(
         f"{source} is no .txt, .csv, .tsv or .tar: curate reads texts one a line, tables, and tars of a WebDataset."
     )
+
+
+@dataclass(frozen=True)
+class Curation:
+    """A curator of the catalog with its settings.
+
+    Args:
+        slug: of the system.
+        settings: every setting that a verb knows; the system takes those that it has.
+
+    Raises:
+        UsageError: there is no such curator, or a setting is out of its range.
+        MissingExtra: what it needs is not installed.
+    """
+
+    slug: str
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.curator.check_extras()
+
+    @cached_property
+    def curator(self) -> Curator:
+        """The system."""
+        system: Any = catalog.find(self.slug, Curator)
+        return system(**self.own)  # type: ignore[no-any-return]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings that the system has."""
+        known = {f.name for f in fields(catalog.find(self.slug, Curator))}  # type: ignore[arg-type]
+        return {name: value for name, value in self.settings.items() if name in known}
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at pictures, with a backbone."""
+        return bool(self.curator.card.needs.hooks)
 
 
 @dataclass

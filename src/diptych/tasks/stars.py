@@ -150,6 +150,17 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     return StarsExtended(kept, len(seen), len(labelled), held, right, count, everything, time.perf_counter() - start)
 
 
+def aligner(epochs: int) -> AstroM3:
+    """Return what aligns light curves, with so many passes over them.
+
+    Raises:
+        MissingExtra: what training needs is not installed.
+    """
+    method = replace(SMALL, epochs=epochs)
+    method.check_extras()
+    return method
+
+
 def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run) -> StarClassifier:
     """Tune the tower of light curves and a new head on labels; it takes the space's weights along."""
     with run.seeded("head"):
