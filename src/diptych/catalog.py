@@ -18,7 +18,7 @@ import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -67,7 +67,10 @@ def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
         UsageError: there is no such slug (the three nearest are named), two systems share it, it has another role or
             verb, or an outsider's entry point is no system.
     """
-    place = _place(slug)
+    places = _places()
+    if slug not in places:
+        raise _unknown(slug, places)
+    place = places[slug]
     found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
     if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
         raise UsageError(
@@ -105,7 +108,7 @@ def cards() -> list[dict[str, Any]]:
     Raises:
         UsageError: as for ``find``.
     """
-    return [_plain(slug, place) for slug, place in sorted(_places().items())]
+    return [_entry(find(s)) if isinstance(p, EntryPoint) else dict(p) for s, p in sorted(_places().items())]
 
 
 def card(slug: str) -> dict[str, Any]:
@@ -114,7 +117,10 @@ def card(slug: str) -> dict[str, Any]:
     Raises:
         UsageError: as for ``find``.
     """
-    return _plain(slug, _place(slug))
+    every = {entry["slug"]: entry for entry in cards()}
+    if slug not in every:
+        raise _unknown(slug, every)
+    return every[slug]
 
 
 def offering(offer: Offer) -> tuple[str, ...]:
@@ -131,14 +137,9 @@ def reached(card: Mapping[str, Any]) -> str:
     return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
 
 
-def _place(slug: str) -> dict[str, Any] | EntryPoint:
-    places = _places()
-    if slug not in places:
-        near = difflib.get_close_matches(slug, places, n=3, cutoff=0.0)
-        raise UsageError(
-            f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all."
-        )
-    return places[slug]
+def _unknown(slug: str, known: Iterable[str]) -> UsageError:
+    near = ", ".join(difflib.get_close_matches(slug, known, n=3, cutoff=0.0))
+    return UsageError(f"There is no system {slug!r}; the nearest names are {near}: see 'diptych systems' for all.")
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:
@@ -152,10 +153,6 @@ def _places() -> dict[str, dict[str, Any] | EntryPoint]:
             )
         places[point.name] = point
     return places
-
-
-def _plain(slug: str, place: dict[str, Any] | EntryPoint) -> dict[str, Any]:
-    return _entry(find(slug)) if isinstance(place, EntryPoint) else dict(place)
 
 
 def _entry(method: type[Method], result: dict[str, Any] | None = None) -> dict[str, Any]:

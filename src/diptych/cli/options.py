@@ -20,6 +20,7 @@ from diptych.core.errors import UsageError, need_extra
 if TYPE_CHECKING:
     from diptych.backbones.engines.remembered import Remembered
     from diptych.core.backbone import Backbone
+    from diptych.core.data import ClassNames
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.data.pools import Pool
@@ -201,7 +202,7 @@ class RunOptions:
             need_extra("scale", "Work on a cluster")
         return Opened(self, seed, out)
 
-    def free(self, *paths: Path | None) -> None:
+    def free(self, *paths: Path | None, flag: str = "--out") -> None:
         """Refuse files of an earlier run, unless they may be replaced.
 
         Raises:
@@ -209,7 +210,15 @@ class RunOptions:
         """
         for path in paths:
             if path is not None and path.exists() and not self.overwrite:
-                raise UsageError(f"{path} exists: give another --out or --overwrite.")
+                raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
+
+
+@dataclass(frozen=True)
+class AutoOptions(RunOptions):
+    """The same, with a batch and threads that a short calibration finds where none are given."""
+
+    batch: AutoBatch = 0
+    workers: AutoWorkers = 0
 
 
 class Opened:
@@ -267,6 +276,11 @@ class Opened:
                 "--precision fast."
             )
         return self._run(chosen)
+
+    @property
+    def known_run(self) -> Run:
+        """The run that answered: that of torch where there was one, else that of the remembered backbone."""
+        return self.run if "run" in self.__dict__ or self.recalled is None else self.recalled[1]
 
     @cached_property
     def light(self) -> Run:
@@ -344,8 +358,8 @@ class Opened:
 
 
 def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function that takes dataclasses of options: every field is a flag, those of ``RunOptions``
-    only where they are named.
+    """Make a command of a function that takes dataclasses of options: every field that is annotated as an option is a
+    flag, those of ``RunOptions`` only where they are named.
 
     Args:
         names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
@@ -360,7 +374,12 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 continue
             hints = typing.get_type_hints(p.annotation, include_extras=True)
             own: Any = p.default if p.default is not p.empty else typing.cast(Callable[[], Any], p.annotation)()
-            shown = [f.name for f in fields(own) if f.name in names or not isinstance(own, RunOptions)]
+            shown = [
+                f.name
+                for f in fields(own)
+                if typing.get_origin(hints[f.name]) is Annotated
+                and (f.name in names or not isinstance(own, RunOptions))
+            ]
             groups[p.name] = own, shown
             flags += [
                 inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=getattr(own, n), annotation=hints[n])
@@ -432,6 +451,33 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     if names_file(given):
         return read_names(Path(given), classes)
     return read_names(words(given), classes)
+
+
+def named_classes(given: str | None, classes: tuple[str, ...], templates: list[str] | None) -> ClassNames:
+    """Return class names with their templates; see ``class_names`` and ``template_set``."""
+    from diptych.core.data import ClassNames
+
+    return ClassNames(class_names(given, classes), template_set(templates))
+
+
+def one_of(flag: str, value: str, *allowed: str) -> None:
+    """Refuse a value that a flag does not take.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if value not in allowed:
+        raise UsageError(f"{flag} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+
+
+def one_suffix(out: Path | None, *allowed: str) -> None:
+    """Refuse a file of a kind that is not written.
+
+    Raises:
+        UsageError: its suffix is none of these.
+    """
+    if out is not None and out.suffix not in allowed:
+        raise UsageError(f"--out writes {', '.join(allowed[:-1])} or {allowed[-1]}, not {out.name!r}.")
 
 
 def names_file(given: str) -> bool:

@@ -34,8 +34,6 @@ from diptych.data.formats.tars import TarStream, open_tars
 from diptych.data.named_sets import located
 from diptych.data.textlines import TextLines, open_lines
 
-PICTURES, TEXTS = "filepath", "title"
-"""Columns of a table of pairs, where none are named."""
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
 NAMED = 10

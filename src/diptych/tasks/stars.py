@@ -7,7 +7,7 @@ The three modalities of a star all come from its one curve, each from measuremen
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import LightCurve
+from diptych.data.formats.star_table import open_curves
+from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
@@ -210,6 +212,25 @@ def classify_stars(
     return Classified(
         tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars)
     )
+
+
+def classify_curves(
+    paths: Sequence[str], folder: Path | None, run: Run, *, top: int = 5, threshold: float | None = None
+) -> Classified:
+    """Say of which class each star of a table is; see ``classify_stars``.
+
+    Raises:
+        UsageError: there is no folder, or several tables.
+    """
+    if folder is None:
+        raise UsageError(
+            "No backbone knows light curves by the names of classes: run 'diptych extend CURVES', and give its folder "
+            "with --model."
+        )
+    if len(paths) > 1:
+        raise UsageError("Give one table of light curves, or one folder: join your tables first.")
+    items = Joined(tuple(t.items for t in open_curves(paths[0]).splits.values()))
+    return classify_stars(Table(items), folder, run, top=top, threshold=threshold)
 
 
 def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star], tuple[UnreadableItem, ...]]:
