@@ -43,10 +43,10 @@ def extend(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Tune a backbone on clips (ViFi-CLIP) and keep the weights: 'classify --backbone local:FOLDER' then names what
+    """Tune a backbone on clips and keep the weights: 'classify --backbone local:FOLDER' then names what
     clips show.
 
-    Light curves train towers of their own (AstroM3): 'classify --model FOLDER' then names kinds of stars.
+    Light curves train towers of their own: 'classify --model FOLDER' then names kinds of stars.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give --out a new folder.")

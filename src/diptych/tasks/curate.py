@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,18 @@ class Curation:
     @cached_property
     def curator(self) -> Curator:
         """The system."""
-        system: Any = catalog.find(self.slug, Curator)
-        return system(**self.own)  # type: ignore[no-any-return]
+        system: Any = self._system
+        made: Curator = system(**self.own)
+        return made
+
+    @cached_property
+    def _system(self) -> type[Curator]:
+        return catalog.find(self.slug, Curator)
 
     @property
     def own(self) -> dict[str, Any]:
         """The settings that the system has."""
-        known = {f.name for f in fields(catalog.find(self.slug, Curator))}  # type: ignore[arg-type]
+        known = getattr(self._system, "__dataclass_fields__", {})
         return {name: value for name, value in self.settings.items() if name in known}
 
     @property
