@@ -28,9 +28,7 @@ def _audit() -> None:
 @app.command("groups")
 @options.offers("overwrite", "json", "device", "precision", "engine", "batch", "workers", "cache", "verify")
 def audit_groups(
-    data: Annotated[
-        str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")],
     group: Annotated[str, options.option("--group", help="Column with the groups, such as domain.")] = "",
     label: Annotated[
         str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
@@ -46,9 +44,7 @@ def audit_groups(
         str, options.option("--selection", help="half, or all: select and measure on the same items.")
     ] = "half",
     seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     backbone: Annotated[
         list[str] | None,
         options.option(
@@ -131,7 +127,7 @@ def _show_groups(found: list[Finding]) -> None:
 @app.command("pairs")
 @options.offers("overwrite", *options.MODEL)
 def audit_pairs(
-    table: Annotated[str, typer.Argument(help="A table with pictures and captions.", show_default=False)],
+    table: Annotated[str, typer.Argument(help="A table with pictures and captions.")],
     image: Annotated[
         str, options.option("--image", help="Column with the picture (default: path, filepath, image).")
     ] = "",
@@ -143,9 +139,7 @@ def audit_pairs(
     ] = "threshold",
     threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json or .html file.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,
     *,
     shared: options.RunOptions,
 ) -> None:

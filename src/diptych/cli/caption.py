@@ -16,28 +16,19 @@ from diptych.tasks.defaults import CAPTIONER
 
 @options.offers("overwrite", *options.MODEL)
 def caption(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
     texts: Annotated[
         str | None,
         options.option(
-            "--texts",
-            help="Sentences to learn from: a .txt with one a line, or a table with caption columns.",
-            show_default=False,
+            "--texts", help="Sentences to learn from: a .txt with one a line, or a table with caption columns."
         ),
     ] = None,
     references: Annotated[
         str | None,
-        options.option(
-            "--references",
-            help='Columns of the photos\' table to measure against, such as "caption_*".',
-            show_default=False,
-        ),
+        options.option("--references", help='Columns of the photos\' table to measure against, such as "caption_*".'),
     ] = None,
     judge: Annotated[
-        str | None,
-        options.option(
-            "--judge", help="Another backbone, which gives CLIPScore.", show_default=False, rich_help_panel="Model"
-        ),
+        str | None, options.option("--judge", help="Another backbone, which gives CLIPScore.", rich_help_panel="Model")
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A captioner; see diptych systems --verb caption.")
@@ -45,9 +36,7 @@ def caption(
     variant: Annotated[str, options.option("--variant", help="Row of its card, such as small.")] = "",
     n: Annotated[int, options.option("--captions", "-n", help="Captions a photo.", min=1)] = 1,
     seed: Annotated[int, options.option("--seed", help="Of trainings and draws.")] = 0,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
     shared: options.RunOptions,
 ) -> None:

@@ -25,28 +25,19 @@ if TYPE_CHECKING:
 class ModelOptions:
     """An exported model, and what it shall promise."""
 
-    model: Annotated[
-        Path | None,
-        options.option("--model", help="A folder that 'board classify --export' wrote.", show_default=False),
-    ] = None
+    model: Annotated[Path | None, options.option("--model", help="A folder that 'board classify --export' wrote.")] = (
+        None
+    )
     sets: Annotated[
         float | None,
-        options.option(
-            "--sets",
-            help="With --model: sets of classes that hold the true one this often, such as 0.9.",
-            show_default=False,
-        ),
+        options.option("--sets", help="With --model: sets of classes that hold the true one this often, such as 0.9."),
     ] = None
     per_class: Annotated[
         bool, options.option("--per-class", help="With --sets: also within each class that allows it.")
     ] = False
     unknown_rate: Annotated[
         float | None,
-        options.option(
-            "--unknown-rate",
-            help="With --model: say unknown, wrongly at most this often, such as 0.05.",
-            show_default=False,
-        ),
+        options.option("--unknown-rate", help="With --model: say unknown, wrongly at most this often, such as 0.05."),
     ] = None
 
     @property
@@ -67,8 +58,7 @@ class Wanted:
 @options.offers("overwrite", "draft", *options.MODEL)
 def classify(
     photos: Annotated[
-        list[str],
-        typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.", show_default=False),
+        list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.")
     ],
     names: options.Names = None,
     templates: options.Templates = None,
@@ -81,25 +71,15 @@ def classify(
     ] = 0,
     frames: Annotated[
         int | None,
-        options.option(
-            "--frames",
-            help="Look at so many frames a clip; folders of pictures are then clips.",
-            min=1,
-            show_default=False,
-        ),
+        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
     threshold: Annotated[
-        float | None,
-        options.option(
-            "--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False
-        ),
+        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
     ] = None,
     *,
     exported: ModelOptions,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.")] = None,
     shared: options.RunOptions,
 ) -> None:
     """Say what is on each photo, from class names alone."""

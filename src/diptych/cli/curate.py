@@ -29,9 +29,7 @@ Metadata = Annotated[
     str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
 ]
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
-Sources = Annotated[
-    list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.", show_default=False)
-]
+Sources = Annotated[list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.")]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def curate_plan(
     sources: Sources,
     out: Annotated[Path, options.option("--out", "-o", help="File of the plan.")] = Path("plan.parquet"),
     merge: Annotated[
-        list[Path] | None, options.option("--merge", help="Add an older plan; repeat for several.", show_default=False)
+        list[Path] | None, options.option("--merge", help="Add an older plan; repeat for several.")
     ] = None,
     *,
     pool: PoolOptions,
@@ -117,9 +115,7 @@ def curate_plan(
 @app.command("apply")
 @options.offers("json", "backbone", "device", "engine", "batch", "workers", "cache", "cluster", "cluster_threads")
 def curate_apply(
-    source: Annotated[
-        str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.", show_default=False)
-    ],
+    source: Annotated[str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.")],
     plan: Annotated[Path, options.option("--plan", help="What diptych curate plan wrote.")] = Path("plan.parquet"),
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the kept pairs.")] = Path("curated"),
     t: Annotated[
@@ -130,10 +126,7 @@ def curate_apply(
         options.option("--share", help=f"Best share of the pool that stays; for {SCORE_CURATOR}.", min=0.0, max=1.0),
     ] = 0.3,
     threshold: Annotated[
-        float | None,
-        options.option(
-            "--threshold", help=f"Keep cosines from here on instead; for {SCORE_CURATOR}.", show_default=False
-        ),
+        float | None, options.option("--threshold", help=f"Keep cosines from here on instead; for {SCORE_CURATOR}.")
     ] = None,
     seed: Annotated[int, options.option("--seed", help="Of the draws.")] = 0,
     resume: Resume = False,

@@ -19,42 +19,27 @@ if TYPE_CHECKING:
 
 Thing = Annotated[
     str | None,
-    options.option(
-        "--object", help='What the photos show, such as "hazelnut", for detectors that are told.', show_default=False
-    ),
+    options.option("--object", help='What the photos show, such as "hazelnut", for detectors that are told.'),
 ]
 Auxiliary = Annotated[
     str | None,
-    options.option(
-        "--auxiliary",
-        help="MVTec folder of another thing, for detectors that learn from anomalies.",
-        show_default=False,
-    ),
+    options.option("--auxiliary", help="MVTec folder of another thing, for detectors that learn from anomalies."),
 ]
 
 
 @options.offers("overwrite", *options.MODEL)
 def detect(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder or a table.", show_default=False)],
-    normal: Annotated[
-        str | None, options.option("--normal", help="A folder of photos without anomalies.", show_default=False)
-    ] = None,
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder or a table.")],
+    normal: Annotated[str | None, options.option("--normal", help="A folder of photos without anomalies.")] = None,
     thing: Thing = None,
     auxiliary: Auxiliary = None,
     method: Annotated[
         str | None,
-        options.option(
-            "--method",
-            "-m",
-            help=f"A detector (default: {WORD_DETECTOR} with --object, else {DETECTOR}).",
-            show_default=False,
-        ),
+        options.option("--method", "-m", help=f"A detector (default: {WORD_DETECTOR} with --object, else {DETECTOR})."),
     ] = None,
     rate: Annotated[
         float | None,
-        options.option(
-            "--rate", help="Flag photos at this rate of false alarms, such as 0.05; needs --normal.", show_default=False
-        ),
+        options.option("--rate", help="Flag photos at this rate of false alarms, such as 0.05; needs --normal."),
     ] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for heat maps and detect.json.")] = Path(
         "anomalies"

@@ -18,12 +18,8 @@ _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
 def edit(
-    source: Annotated[
-        str, options.option("--source", help='What the pictures show: "a red circle".', show_default=False)
-    ] = "",
-    target: Annotated[
-        str, options.option("--target", help='What they shall show: "a blue circle".', show_default=False)
-    ] = "",
+    source: Annotated[str, options.option("--source", help='What the pictures show: "a red circle".')] = "",
+    target: Annotated[str, options.option("--target", help='What they shall show: "a blue circle".')] = "",
     generator: Annotated[
         str,
         options.option(
@@ -32,9 +28,7 @@ def edit(
     ] = "factors",
     images: Annotated[
         list[str] | None,
-        options.option(
-            "--images", help="Photos, a folder or a table, instead of the generator's pictures.", show_default=False
-        ),
+        options.option("--images", help="Photos, a folder or a table, instead of the generator's pictures."),
     ] = None,
     count: Annotated[int, options.option("--count", "-n", help="Pictures drawn from the generator.", min=1)] = 4,
     seed: Annotated[int, options.option("--seed", help="Of the pictures drawn, and of the training.")] = 0,
@@ -46,15 +40,10 @@ def edit(
     ] = EDITOR_ROW,
     threshold: Annotated[
         float | None,
-        options.option(
-            "--threshold", help="Of the relevance mask: a higher one moves fewer channels.", min=0.0, show_default=False
-        ),
+        options.option("--threshold", help="Of the relevance mask: a higher one moves fewer channels.", min=0.0),
     ] = None,
     fitted: Annotated[
-        Path | None,
-        options.option(
-            "--fitted", help="Folder of the trained editor: read if it is there, else written.", show_default=False
-        ),
+        Path | None, options.option("--fitted", help="Folder of the trained editor: read if it is there, else written.")
     ] = None,
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder for pictures before and after, and edit.json.")

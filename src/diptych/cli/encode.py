@@ -15,12 +15,8 @@ from diptych.core.errors import DataError, UsageError
 
 @options.offers("overwrite", "draft", "cluster", "cluster_threads", *options.MODEL)
 def encode(
-    source: Annotated[
-        str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.", show_default=False)
-    ] = None,
-    texts: Annotated[
-        Path | None, options.option("--texts", help="Encode a file with one text a line instead.", show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.")] = None,
+    texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
     *,
     shared: options.AutoOptions,

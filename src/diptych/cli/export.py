@@ -27,14 +27,10 @@ def export(
     ] = "onnx",
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
     images: Annotated[
-        str | None,
-        options.option(
-            "--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False
-        ),
+        str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.")
     ] = None,
     labelled: Annotated[
-        str | None,
-        options.option("--labelled", help="A folder of class folders: top-1 must not fall there.", show_default=False),
+        str | None, options.option("--labelled", help="A folder of class folders: top-1 must not fall there.")
     ] = None,
     names: options.Names = None,
     templates: options.Templates = None,

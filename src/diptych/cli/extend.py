@@ -21,8 +21,7 @@ def extend(
         str,
         typer.Argument(
             help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames. Or one with "
-            "light_curves.csv and stars.csv.",
-            show_default=False,
+            "light_curves.csv and stars.csv."
         ),
     ],
     names: options.Names = None,
@@ -34,8 +33,7 @@ def extend(
     ] = "heads",
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
     label: Annotated[
-        str | None,
-        options.option("--label", help="With light curves: column of the class in stars.csv.", show_default=False),
+        str | None, options.option("--label", help="With light curves: column of the class in stars.csv.")
     ] = None,
     epochs: Annotated[int, options.option("--epochs", help="Passes over the clips.", min=1)] = 50,
     seed: Annotated[int, options.option("--seed", help="Of the order and the views.")] = 0,

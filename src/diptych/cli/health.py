@@ -11,10 +11,7 @@ from diptych.cli.console import show, show_json, show_table
 
 
 @options.offers("json", "backbone", "cache")
-def doctor(
-    *,
-    shared: options.RunOptions,
-) -> None:
+def doctor(*, shared: options.RunOptions) -> None:
     """Examine the installation: packages, device, cache, and one picture through a backbone."""
     from diptych.tasks.doctor import examine
 
@@ -29,7 +26,7 @@ def doctor(
 
 @options.offers("json", "workers", "cache", "verify")
 def check(
-    data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.")],
     names: options.Names = None,
     *,
     shared: options.RunOptions,

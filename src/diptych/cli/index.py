@@ -20,17 +20,13 @@ if TYPE_CHECKING:
 @options.offers("draft", *options.MODEL)
 def index(
     photos: Annotated[
-        list[str] | None,
-        typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.", show_default=False),
+        list[str] | None, typer.Argument(help="Photos, folders, tables with captions, .tar files, or demo:photos.")
     ] = None,
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder of the index; made if absent, else added to.")
     ] = Path("photo-index"),
     remove: Annotated[
-        list[str] | None,
-        options.option(
-            "--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".', show_default=False
-        ),
+        list[str] | None, options.option("--remove", help='Delete entries: a path, or a pattern such as "*/holiday/*".')
     ] = None,
     prune: Annotated[
         bool, options.option("--prune", help="Delete entries below PHOTOS that are no longer there.")
@@ -38,17 +34,11 @@ def index(
     ann: Annotated[
         bool, options.option("--ann", help="Build the approximate index now, whatever the size (extra: index).")
     ] = False,
-    image: Annotated[
-        str | None, options.option("--image", help="Column of a table with the picture's path.", show_default=False)
-    ] = None,
-    caption: Annotated[
-        str | None, options.option("--caption", help="Column of a table with the caption.", show_default=False)
-    ] = None,
+    image: Annotated[str | None, options.option("--image", help="Column of a table with the picture's path.")] = None,
+    caption: Annotated[str | None, options.option("--caption", help="Column of a table with the caption.")] = None,
     frames: Annotated[
         int | None,
-        options.option(
-            "--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1, show_default=False
-        ),
+        options.option("--frames", help="These are clips: look at so many frames of each (videos: 8).", min=1),
     ] = None,
     *,
     shared: options.AutoOptions,
@@ -132,46 +122,27 @@ _ONE = options.RunOptions(batch=1, workers=1)
 
 @options.offers("overwrite", "json", "device", "engine", "cache")
 def search(
-    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of diptych index.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of diptych index.")],
     query: Annotated[
-        list[str],
-        typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".', show_default=False),
+        list[str], typer.Argument(help='Words and pictures, added up: "a red car" photo.jpg "2:at night".')
     ],
     minus: Annotated[
         list[str] | None,
-        options.option(
-            "--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".', show_default=False
-        ),
+        options.option("--minus", "-m", help='Words or pictures to move away from, such as "0.5:snow".'),
     ] = None,
     where: Annotated[
         list[str] | None,
-        options.option(
-            "--where",
-            "-w",
-            help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".',
-            show_default=False,
-        ),
+        options.option("--where", "-w", help='Condition on metadata: label=cat, "year>=1990", "name~*holiday*".'),
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Answers.", min=1)] = 10,
     captions: Annotated[
         float | None,
-        options.option(
-            "--captions",
-            help="Share of the captions in the score, 0 to 1 (default 0).",
-            min=0.0,
-            max=1.0,
-            show_default=False,
-        ),
+        options.option("--captions", help="Share of the captions in the score, 0 to 1 (default 0).", min=0.0, max=1.0),
     ] = None,
     exact: Annotated[bool, options.option("--exact", help="Look at every entry, however many.")] = False,
-    html: Annotated[
-        Path | None, options.option("--html", help="Also write a page with the pictures.", show_default=False)
-    ] = None,
+    html: Annotated[Path | None, options.option("--html", help="Also write a page with the pictures.")] = None,
     backbone: Annotated[
-        str | None,
-        options.option(
-            "--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model", show_default=False
-        ),
+        str | None, options.option("--backbone", "-b", help="Default: that of the index.", rich_help_panel="Model")
     ] = None,
     *,
     shared: options.RunOptions = _ONE,

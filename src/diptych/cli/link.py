@@ -15,35 +15,22 @@ from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
 
 @options.offers("overwrite", *options.MODEL)
 def link(
-    left: Annotated[
-        str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.", show_default=False)
-    ],
-    right: Annotated[str, typer.Argument(help="Another one, in which the partners are.", show_default=False)],
+    left: Annotated[str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.")],
+    right: Annotated[str, typer.Argument(help="Another one, in which the partners are.")],
     pairs: Annotated[
-        Path | None,
-        options.option(
-            "--pairs", help="Labelled matches: a table with the columns left and right.", show_default=False
-        ),
+        Path | None, options.option("--pairs", help="Labelled matches: a table with the columns left and right.")
     ] = None,
     ids: Annotated[
         str | None,
         options.option(
-            "--ids",
-            help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0).",
-            show_default=False,
+            "--ids", help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0)."
         ),
     ] = None,
     texts: Annotated[
-        str | None,
-        options.option(
-            "--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.", show_default=False
-        ),
+        str | None, options.option("--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.")
     ] = None,
     images: Annotated[
-        str | None,
-        options.option(
-            "--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.", show_default=False
-        ),
+        str | None, options.option("--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.")
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")
@@ -53,12 +40,10 @@ def link(
         options.option(
             "--variant",
             help=f"A row of its card ({RETRIEVER}: {RETRIEVER_ROWS[True]} with pairs, else {RETRIEVER_ROWS[False]}).",
-            show_default=False,
         ),
     ] = None,
     threshold: Annotated[
-        float | None,
-        options.option("--threshold", help="Link from this score on (default: chosen on --pairs).", show_default=False),
+        float | None, options.option("--threshold", help="Link from this score on (default: chosen on --pairs).")
     ] = None,
     one_to_one: Annotated[bool, options.option("--one-to-one", help="Link no record twice.")] = False,
     out: Annotated[Path, options.option("--out", "-o", help="CSV to write.")] = Path("links.csv"),

@@ -41,75 +41,36 @@ def option(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, envvar=None if variable == NO_FLAG else variable, show_envvar=False, **more)
 
 
+_model = functools.partial(option, rich_help_panel="Model")
 BackboneName = Annotated[
-    str,
-    option(
-        "--backbone",
-        "-b",
-        help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...",
-        rich_help_panel="Model",
-    ),
+    str, _model("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
 ]
-Device = Annotated[
-    str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")
-]
+Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
-    str,
-    option(
-        "--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.", rich_help_panel="Model"
-    ),
+    str, _model("--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.")
 ]
 Engine = Annotated[
-    str,
-    option(
-        "--engine",
-        help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.",
-        rich_help_panel="Model",
-    ),
+    str, _model("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.")
 ]
-Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
-Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
+Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
+Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
 AutoBatch = Annotated[
-    int,
-    option(
-        "--batch",
-        help="Items encoded at once; 0: by a short calibration on the first ones.",
-        min=0,
-        rich_help_panel="Model",
-    ),
+    int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
 ]
-AutoWorkers = Annotated[
-    int,
-    option("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0, rich_help_panel="Model"),
-]
+AutoWorkers = Annotated[int, _model("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0)]
 Draft = Annotated[
     bool,
-    option(
+    _model(
         "--draft-decode/--exact-decode",
         help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, and the vectors are a little different.",
-        rich_help_panel="Model",
     ),
 ]
-Cache = Annotated[
-    Path | None,
-    option(
-        "--cache",
-        help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).",
-        show_default=False,
-        rich_help_panel="Model",
-    ),
-]
-Verify = Annotated[
-    bool,
-    option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model"),
-]
+Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).")]
+Verify = Annotated[bool, _model("--verify", help="Hash every file again, even if its size and date are known.")]
 OnCluster = Annotated[
     str | None,
     option(
-        "--cluster",
-        help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.",
-        show_default=False,
-        rich_help_panel="Cluster",
+        "--cluster", help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.", rich_help_panel="Cluster"
     ),
 ]
 ClusterThreads = Annotated[
@@ -119,22 +80,15 @@ Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on s
 Templates = Annotated[
     list[str] | None,
     option(
-        "--templates",
-        help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).",
-        show_default=False,
+        "--templates", help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts)."
     ),
 ]
 Names = Annotated[
-    str | None,
-    option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False),
+    str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).')
 ]
 TextPool = Annotated[
     str | None,
-    option(
-        "--texts",
-        help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).",
-        show_default=False,
-    ),
+    option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 

@@ -28,9 +28,7 @@ _TORCH = options.RunOptions(engine="torch")
 
 @options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
-    table: Annotated[
-        str, typer.Argument(help="A table with paths and captions, or a folder with captions.", show_default=False)
-    ],
+    table: Annotated[str, typer.Argument(help="A table with paths and captions, or a folder with captions.")],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
     ] = PRETRAINING,
@@ -43,7 +41,6 @@ def pretrain(
         options.option(
             "--rewrites",
             help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
-            show_default=False,
         ),
     ] = None,
     *,

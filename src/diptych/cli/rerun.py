@@ -15,13 +15,12 @@ from diptych.core.errors import BoundBroken
 
 @options.offers("json", "batch", "workers", "cache", "verify")
 def rerun(
-    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.", show_default=False)],
+    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.")],
     tolerance: Annotated[
         float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
     ] = 1e-6,
     engine: Annotated[
-        str | None,
-        options.option("--engine", help="Default: that of the result.", rich_help_panel="Model", show_default=False),
+        str | None, options.option("--engine", help="Default: that of the result.", rich_help_panel="Model")
     ] = None,
     *,
     shared: options.RunOptions,

@@ -28,26 +28,21 @@ _ONE = options.RunOptions(batch=1, workers=1)
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
 def segment(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
     names: options.Names = None,
     templates: options.Templates = None,
     background: Annotated[
-        str | None, options.option("--background", help='Words for all else: "sky, wall, floor".', show_default=False)
+        str | None, options.option("--background", help='Words for all else: "sky, wall, floor".')
     ] = None,
     threshold: Annotated[
         float | None,
-        options.option(
-            "--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0, show_default=False
-        ),
+        options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")
     ] = SEGMENTER,
     unlabelled: Annotated[
-        str | None,
-        options.option(
-            "--unlabelled", help="Photos without labels, for a method that learns from some.", show_default=False
-        ),
+        str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
     ] = None,
     teacher: Teacher = "lite",
     out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path(

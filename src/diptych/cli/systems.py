@@ -15,10 +15,8 @@ NEEDS = 20
 
 
 def systems(
-    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.", show_default=False)] = None,
-    verb: Annotated[
-        str | None, options.option("--verb", help="Only systems of this verb, such as classify.", show_default=False)
-    ] = None,
+    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
+    verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.")] = None,
     json: options.Json = False,
 ) -> None:
     """List the systems, or show the card of one."""

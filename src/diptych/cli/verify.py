@@ -15,15 +15,12 @@ _PUBLISHED = options.RunOptions(backbone="ViT-B-32/laion2b_s34b_b79k")
 
 @options.offers(*options.MODEL)
 def verify(
-    data: Annotated[
-        str, options.option("--data", help="The data set: class folders, as they are published.", show_default=False)
-    ],
+    data: Annotated[str, options.option("--data", help="The data set: class folders, as they are published.")],
     dataset: Annotated[
         str, options.option("--dataset", help="imagenet1k, imagenetv2, imagenet-a, imagenet-r or imagenet_sketch.")
     ] = "imagenet1k",
     row: Annotated[
-        str | None,
-        options.option("--row", help="Published backbone to compare with (default: --backbone).", show_default=False),
+        str | None, options.option("--row", help="Published backbone to compare with (default: --backbone).")
     ] = None,
     tolerance: Annotated[float, options.option("--tolerance", help="Largest difference, a fraction.", min=0.0)] = 0.005,
     *,
