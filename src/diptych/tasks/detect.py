@@ -280,9 +280,7 @@ def detector(slug: str, variant: str, thing: str) -> Detector:
     Raises:
         UsageError: the system is no detector.
     """
-    system = catalog.find(slug)
-    if not issubclass(system, Detector):
-        raise UsageError(f"{slug} is no detector: see 'diptych systems --verb detect'.")
+    system = catalog.find(slug, Detector)
     told = {"thing": thing} if takes_thing(system) else {}
     return system(**{**system.card.variants[variant], **told})
 
