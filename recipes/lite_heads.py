@@ -39,7 +39,8 @@ COVERS_ALL = 900
 PHYSICAL = 1930
 """WordNet's "physical entity": photographs show what lies below it."""
 FRAMES = (
-    "a {}", "a photo of a {}.", "a close-up photo of the {}", "{}s", "there is {} in the picture", "this is a {}, a type of thing",
+    "a {}", "a photo of a {}.", "a close-up photo of the {}", "{}s", "there is {} in the picture",
+    "this is a {}, a type of thing",
     "an image showing {}", "a blurry low resolution photo of a {}.", "the {}",
 )  # fmt: skip
 

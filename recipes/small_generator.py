@@ -10,7 +10,8 @@ three levels of a Laplacian pyramid. Beside it an encoder learns to find w again
 Which shape is the strongest is hard to learn through pictures: two trainings from fresh weights drew colours without
 shapes. So the mapping network is first shown, without any picture, a w in which the factors lie apart:
 
-w*(z) = frame code(z),  code(z) = (tanh place, 2 softmax(shape / T), 2 softmax(colour / T), tanh ground),  T = 0.1 as the factors are drawn
+w*(z) = frame code(z),  code(z) = (tanh place, 2 softmax(shape / T), 2 softmax(colour / T), tanh ground),
+                              T = 0.1 as the factors are drawn
 """
 
 from __future__ import annotations

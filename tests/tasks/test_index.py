@@ -26,7 +26,8 @@ from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
 KNOWN = Remembered(
-    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4), RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
+    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4),
+    RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
     1.0, 0.0, "softmax", "cpu",
 )  # fmt: skip
 SCRIPT = """

@@ -18,7 +18,8 @@ from diptych.tasks.stars import LEAST, StarClassifier, classify_stars, extend_st
 from tests.cli.conftest import diptych  # noqa: F401
 
 TINY = AstroM3(
-    dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8, epochs=2, batch=16,
+    dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8,
+    epochs=2, batch=16,
     rate=1e-3,
 )  # fmt: skip
 

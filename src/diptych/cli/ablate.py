@@ -69,7 +69,10 @@ def ablate(
     if json:
         show_json(found.as_dict())
     else:
-        title = f"{opened.name}: {found.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts), {tower.spec.name}"
+        title = (
+            f"{opened.name}: {found.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts), "
+            f"{tower.spec.name}"
+        )
         lines = []
         for row in found.rows:
             lines.append((f"{row.label}: own texts", f"{100 * row.accuracy.value:.1f}", "", "", ""))

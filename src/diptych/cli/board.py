@@ -103,7 +103,8 @@ def board_classify(
         folder = out if len(data) == 1 else out / called
         classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
         made = board(
-            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export, source=source,
+            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export,
+            source=source,
             command=command_line(),
         )  # fmt: skip
         report.write(made, folder / "report.html")
@@ -135,7 +136,9 @@ def command_line() -> str:
 
 
 def finish(made: Board) -> None:
-    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a result."""
+    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a
+    result.
+    """
     say_skipped(made.skipped)
     if made.interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")

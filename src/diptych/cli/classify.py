@@ -161,7 +161,8 @@ def classify(
             tower = options.open_backbone(backbone, run)
             evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
             found = classify_photos(
-                samples, named, of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system, evidence=evidence,
+                samples, named, of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system,
+                evidence=evidence,
                 reasons=reasons,
             )  # fmt: skip
             if not clips:
@@ -277,7 +278,10 @@ def speed(encoded: int, seconds: float, device: str, precision: str, backbone: s
     """Return one line about how fast it went."""
     if not encoded:
         return f"{backbone} on {device}, {precision}: all from the cache"
-    return f"{backbone} on {device}, {precision}: {encoded} images in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} images/s"
+    return (
+        f"{backbone} on {device}, {precision}: {encoded} images in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} "
+        "images/s"
+    )
 
 
 def show_predictions(found: Classified) -> None:

@@ -1,4 +1,6 @@
-"""What the terminal shows: results on stdout, progress and remarks on stderr. Loads rich only when something is shown."""
+"""What the terminal shows: results on stdout, progress and remarks on stderr. Loads rich only when something is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,8 @@ class Display:
         if now - self._said.get(name, -math.inf) >= self.every:
             self._said[name] = now
             say(
-                f"{name}: {done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.3g}/s' if done else ''}"
+                f"{name}: "
+                f"{done:,}{'' if total is None else f' of {total:,}'}{f', {done / seconds:.3g}/s' if done else ''}"
             )
 
 

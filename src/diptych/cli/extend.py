@@ -18,7 +18,8 @@ def extend(
     clips: Annotated[
         str,
         typer.Argument(
-            help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames. Or one with light_curves.csv and stars.csv.",
+            help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames. Or one with "
+            "light_curves.csv and stars.csv.",
             show_default=False,
         ),
     ],

@@ -105,7 +105,10 @@ def link(
         show(f"{len(found.links)} of {len(a)} records are linked, in {out}")
     if found.labelled:
         said = ", ".join(f"{name} {100 * found.labelled[name]:.0f} %" for name in ("precision", "recall"))
-        about = f"of {found.labelled['val']:.0f} labelled records, the nearest is right for {100 * found.labelled['nearest_right']:.0f} %"
+        about = (
+            f"of {found.labelled['val']:.0f} labelled records, the nearest is right for "
+            f"{100 * found.labelled['nearest_right']:.0f} %"
+        )
         say(f"{about}; from the threshold {found.threshold:.4f} on, {said}")
 
 

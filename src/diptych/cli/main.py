@@ -18,7 +18,10 @@ from diptych.cli.console import say, show
 from diptych.cli.memory import keep_buffers
 from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
 
-EXIT_CODES = "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 some inputs skipped, 4 not available offline, 5 a bound broken, "
+    "130 interrupted."
+)
 
 
 VERBS = {

@@ -22,7 +22,9 @@ def models_list(
     match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
     json: options.Json = False,
 ) -> None:
-    """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work besides."""
+    """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work
+    besides.
+    """
     from diptych.backbones.names import EMBEDDED, published
 
     found = [name for name in (*EMBEDDED, *published()) if match.lower() in name.lower()]

@@ -1,4 +1,6 @@
-"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb opens."""
+"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb
+opens.
+"""
 
 from __future__ import annotations
 
@@ -235,7 +237,8 @@ def board_segment(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.",
+            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or "
+            "paste:NAME.",
             show_default=False,
         ),
     ],

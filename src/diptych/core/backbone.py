@@ -182,7 +182,9 @@ class Tower(Protocol):
         ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
-        """Return (B, T, C) raw token embeddings of (B, T) ids, before positions; text towers only (MissingHook else)."""
+        """Return (B, T, C) raw token embeddings of (B, T) ids, before positions; text towers only (MissingHook
+        else).
+        """
         ...
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:

@@ -118,7 +118,9 @@ class Sampler(Protocol):
     """Which rows make which batch: clusters, hard negatives, one corpus a batch."""
 
     def batches(self, epoch: int, size: int, /) -> Sequence[Sequence[int]]:
-        """Return the batches of an epoch, ``size`` row numbers each: the same for the same epoch, also after a restart."""
+        """Return the batches of an epoch, ``size`` row numbers each: the same for the same epoch, also after a
+        restart.
+        """
         ...
 
 

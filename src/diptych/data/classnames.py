@@ -26,8 +26,8 @@ def tidy(folder: str) -> str:
     "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter.
 
     Example:
-        >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Black_footed_Albatross")]
-        ['sea horse', 'sea horse', 'TV monitor', 't-shirt', '747-400', 'Black footed Albatross']
+        >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Laysan_Albatross")]
+        ['sea horse', 'sea horse', 'TV monitor', 't-shirt', '747-400', 'Laysan Albatross']
     """
     words = []
     for part in _LOOSE_HYPHEN.sub(" ", _INDEX.sub("", folder).replace("_", " ")).split():

@@ -30,7 +30,9 @@ def located(spec: str | os.PathLike[str]) -> Path:
 
 
 def captions_table(spec: str | os.PathLike[str]) -> Path:
-    """Return the path of a table with captions as ``located`` finds it; of a folder that holds one, its captions.csv."""
+    """Return the path of a table with captions as ``located`` finds it; of a folder that holds one, its
+    captions.csv.
+    """
     path = located(spec)
     return path / "captions.csv" if (path / "captions.csv").is_file() else path
 

@@ -1,4 +1,6 @@
-"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings together."""
+"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings
+together.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def rerun(
         DataError: the object is no result, or data or backbone are not those that it names.
     """
     fresh = Run(
-        device=written.get("device", "cpu"), precision=written.get("precision_asked") or written.get("precision", "fp32"), cache=run.cache,
+        device=written.get("device", "cpu"),
+        precision=written.get("precision_asked") or written.get("precision", "fp32"), cache=run.cache,
         progress=run.progress, engine=run.engine,
     )  # fmt: skip
     if written.get("fingerprint") != backbone.fingerprint:

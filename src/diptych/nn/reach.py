@@ -1,4 +1,6 @@
-"""Which parameters an output hangs on: libraries name the parts of their towers in many ways, gradients know them all."""
+"""Which parameters an output hangs on: libraries name the parts of their towers in many ways, gradients know them
+all.
+"""
 
 from __future__ import annotations
 

@@ -37,9 +37,11 @@ def html(found: AuditedPairs, items: Samples[Any], title: str) -> str:
     more = f", {SHOWN} shown" if len(found.rows) > SHOWN else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><style>{style}</style><main><h1>{escape(title)}</h1>'
+        '<meta http-equiv="Content-Security-Policy" '
+        f'content="{policy}"><style>{style}</style><main><h1>{escape(title)}</h1>'
         f"<p>{len(found.rows)} pairs, the worst first{more}. Red words speak against the photo,"
-        f' green ones for it; framed ones are held for wrong.</p>\n<table class="pairs">\n{rows}\n</table></main></html>\n'
+        " green ones for it; framed ones are held for wrong.</p>\n<table "
+        f'class="pairs">\n{rows}\n</table></main></html>\n'
     )
 
 
@@ -59,7 +61,8 @@ def _words(row: AuditedPair, strongest: float) -> str:
         kind = ' class="wrong"' if p.chosen else ""
         out.append(escape(row.text[at : p.start]))
         out.append(
-            f'<mark{kind} style="background:{colour}" title="{p.weight:+.2e}">{escape(row.text[p.start : p.end])}</mark>'
+            f'<mark{kind} style="background:{colour}" '
+            f'title="{p.weight:+.2e}">{escape(row.text[p.start : p.end])}</mark>'
         )
         at = p.end
     return "".join(out) + escape(row.text[at:])

@@ -101,6 +101,7 @@ def answer(
         "unknown_rate": unknown_rate,
     }
     return Classified(
-        predictions, tuple(readable.failed), model.classes, model.backbone.spec.name, str(model.about.get("method", "")), "softmax",
+        predictions, tuple(readable.failed), model.classes, model.backbone.spec.name,
+        str(model.about.get("method", "")), "softmax",
         threshold, seconds, encoded, promises,
     )  # fmt: skip

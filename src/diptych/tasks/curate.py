@@ -1,7 +1,9 @@
 """Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
 
-OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART`` items looked at
-OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot be judged
+OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
+                              items looked at
+OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
+                              be judged
 
 An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees
 it. So is what lies behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an

@@ -4,7 +4,8 @@ A shard is a fixed piece of the pool whose items keep their positions, so counts
 verdicts are the same.
 
 FOLDER/asked.json, plan-00000.parquet, ...                      a plan under way: one small plan a shard
-OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says when it is whole
+OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says
+                                                                when it is whole
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
 
 
 def plan_in(
-    folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run, about: Mapping[str, Any],
+    folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run,
+    about: Mapping[str, Any],
     *, resume: bool = False, pool: Pool | None = None, skipped: Skipped | None = None,
 ) -> Plan:  # fmt: skip
     """Plan over every shard, keeping each one's plan, and merge; the folder is gone when all is done.
@@ -186,7 +188,8 @@ def _plan(curator: Curator, kit: Kit, shard: Stream[Any], run: Run, place: Path)
 
 
 def apply_shards(
-    curator: Curator, load: Callable[[], Kit], plan: Plan, shards: Sequence[Stream[Any]], run: Run, out: Path, pool: Pool,
+    curator: Curator, load: Callable[[], Kit], plan: Plan, shards: Sequence[Stream[Any]], run: Run, out: Path,
+    pool: Pool,
     *, about: Mapping[str, Any], resume: bool = False, part: int = PART,
 ) -> Curated:  # fmt: skip
     """Keep or drop every item, shard by shard on workers; arguments and errors as ``apply_plan``, whose rows these are.

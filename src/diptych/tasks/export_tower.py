@@ -1,9 +1,9 @@
 """A backbone's encoders as files for other programs: their parity beside torch, and the image encoder's accuracy as a
 gate.
 
-    out/image/model.onnx        pixels (B, 3, S, S), normalised -> vectors (B, D), not normalised
-        text/model.onnx         token ids (B, L) [and mask] -> vectors (B, D); left out where the tower cannot be exported
-        export.json             spec with the pixel recipe, scale and bias, what was measured, versions
+    out/image/model.onnx      pixels (B, 3, S, S), normalised -> vectors (B, D), not normalised
+        text/model.onnx       token ids (B, L) [and mask] -> vectors (B, D); left out where the tower cannot be exported
+        export.json           spec with the pixel recipe, scale and bias, what was measured, versions
 
 OpenVINO's graphs are model.xml with their weights in model.bin. All is written aside and moved to its place when it is
 whole and measured.

@@ -1,4 +1,6 @@
-"""Photos with what was said about them, and why, as cards of HTML; alone, one page without script that loads nothing."""
+"""Photos with what was said about them, and why, as cards of HTML; alone, one page without script that loads
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def html(found: Classified, photos: Samples[Any]) -> str:
     """
     style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    title = f"{len(found.predictions)} photo{'' if len(found.predictions) == 1 else 's'}: {found.method} with {found.backbone}"
+    title = (
+        f"{len(found.predictions)} photo{'' if len(found.predictions) == 1 else 's'}: {found.method} with "
+        f"{found.backbone}"
+    )
     more = f" The first {SHOWN} are shown; a .json file holds all." if len(found.predictions) > SHOWN else ""
     skipped = "".join(f"<li>{escape(str(e))}</li>" for e in found.failed)
     parts = [
@@ -72,7 +77,10 @@ def cards(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
             yield f'<img src="{source}" alt="{escape(name)}, classified as {escape(first)}">'
         yield f'<figcaption class="in"><span class="small">{escape(name)}{" (unknown)" if p.unknown else ""}</span>'
         for rank, (label, value) in enumerate(p.top):
-            yield f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{100 * value:.0f} %</span>'
+            yield (
+                f'<div class="bar{"" if rank else " first"}"><span>{escape(label)}</span><span>{100 * value:.0f} '
+                "%</span>"
+            )
             yield f'<i><b style="width:{100 * value:.1f}%"></b></i></div>'
         if p.inside is not None:
             yield f'<div class="small">one of: {escape(", ".join(p.inside))}</div>'

@@ -1,4 +1,6 @@
-"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that is needed to repeat it."""
+"""One result as data: a JSON per run that CLIP_benchmark's ``build`` reads too, with all that is needed to repeat
+it.
+"""
 
 from __future__ import annotations
 

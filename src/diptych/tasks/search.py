@@ -235,7 +235,8 @@ def html(answer: Answer) -> str:
             "".join(f"<p>{escape(t[:300])}</p>" for t in (f.entry.caption, facts) if t) + "</figcaption></figure>"
         )
     parts.append(
-        f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from elsewhere.</p></main></html>'
+        f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from '
+        "elsewhere.</p></main></html>"
     )
     return "\n".join(parts)
 

@@ -60,7 +60,9 @@ def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None
 
 
 def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:
-    """Return data with a train split, and what was done to get one: a tenth of undivided rows is held out by the seed."""
+    """Return data with a train split, and what was done to get one: a tenth of undivided rows is held out by the
+    seed.
+    """
     if "train" in data.splits:
         return data, ""
     table = next(iter(data.splits.values()))
@@ -135,7 +137,9 @@ def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[Unreadab
 
 
 def by_labels(data: LabelledData) -> LabelledData:
-    """Return data without captions where there are labels: what is measured on them beside a training is their classes."""
+    """Return data without captions where there are labels: what is measured on them beside a training is their
+    classes.
+    """
     if not data.classes:
         return data
     splits = {

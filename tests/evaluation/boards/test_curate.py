@@ -59,9 +59,9 @@ def rows_of(answer: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_a_filter_of_pairs_finds_the_right_ones_and_a_balance_of_texts_does_not(
-    diptych: Cli,
+    diptych: Cli,  # noqa: F811
     pool: Path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ) -> None:
     monkeypatch.setenv("DIPTYCH_DATA", str(pool.parent))
     monkeypatch.chdir(pool)

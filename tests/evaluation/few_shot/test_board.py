@@ -94,7 +94,8 @@ def test_systems_that_read_texts_are_missing_without_them(data: LabelledData, po
     made = board(data, ColourBackbone(), Run(), plan)
     assert {r.method for r in made.rows} == {"zero-shot"}
     assert set(made.missing) == {
-        "classification by description", "classification by description, a photo of a", "FuDD", "FuDD, top 3", "DisCLIP",
+        "classification by description", "classification by description, a photo of a", "FuDD", "FuDD, top 3",
+        "DisCLIP",
     }  # fmt: skip
     assert all("evidence.texts is missing" in reason and "--texts" in reason for reason in made.missing.values())
     part = Pool("part", TextPool({key: texts for key, texts in pool.texts.texts.items() if "red" not in key}))
@@ -317,8 +318,9 @@ def test_unlabelled_images_are_those_with_the_smallest_keys_whatever_their_label
     for seed in (0, 1):
         labels = np.random.default_rng(seed).permutation(data.splits["train"].labels())
         train = Table(data.splits["train"].items, {"label": Column("label", labels)})
-        desk = Desk(replace(data, splits={**data.splits, "train": train}), data.splits["test"], ClassNames(data.classes), ColourBackbone(),
-                    SMALL, Run(), "", "", "", {"images": 0.0, "image_seconds": 0.0}, {}, pooled=True)  # fmt: skip
+        desk = Desk(replace(data, splits={**data.splits, "train": train}), data.splits["test"],
+                    ClassNames(data.classes), ColourBackbone(), SMALL, Run(), "", "", "",
+                    {"images": 0.0, "image_seconds": 0.0}, {}, pooled=True)  # fmt: skip
         images, held = desk.images, desk.held.of(1)
         assert images is not None
         assert held is not None

@@ -109,7 +109,9 @@ def test_reasons_add_up_to_the_score_of_the_top_class(aggregate: str, kit: Kit, 
 
 
 def test_swapped_lists_change_who_wins(kit: Kit, run: Run) -> None:
-    """Features drive the scores: with the names in no sentence's way, each image follows its list to the other class."""
+    """Features drive the scores: with the names in no sentence's way, each image follows its list to the other
+    class.
+    """
     names, evidence, test = task(2)
     assert evidence.texts is not None
     own = evidence.texts.texts

@@ -196,7 +196,9 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_eight_patches_by_default() -> None:
-    """Pitfalls: the released class alone defaults to 2 patches, and the paper's box leaves out its last row and column."""
+    """Pitfalls: the released class alone defaults to 2 patches, and the paper's box leaves out its last row and
+    column.
+    """
     assert (GLSim().top, GLSim().inclusive) == (8, False)
     assert len(np.unique(boxes(torch.rand(50, 64), (8, 8), GLSim().top).numpy(), axis=0)) > 1
 

@@ -51,7 +51,9 @@ def fit(method: AnomalyCLIP, vit: Backbone, auxiliary: Table[Any] = AUXILIARY, s
 
 
 def test_the_local_stream_equals_open_clips_own_layers(vit: Backbone) -> None:
-    """Both streams by hand, on open_clip's modules: x + out_proj(softmax(v v^T / sqrt(d)) v), v of the ordinary stream."""
+    """Both streams by hand, on open_clip's modules: x + out_proj(softmax(v v^T / sqrt(d)) v), v of the ordinary
+    stream.
+    """
     x, visual = noise(2, 3, 32, 32), vit.module().visual
     assert isinstance(visual, torch.nn.Module)
     net: Any = visual

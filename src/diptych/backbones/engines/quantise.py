@@ -54,7 +54,8 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Iterabl
         own_signal_stack(),
     ):  # bars; NNCF compiles the graph to see its values
         small = nncf.quantize(
-            model, nncf.Dataset(inputs), subset_size=len(inputs), model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            model, nncf.Dataset(inputs), subset_size=len(inputs),
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=_extremes()),
         )  # fmt: skip

@@ -1,7 +1,9 @@
 """A generator whose styles mean something that is known: place, size, shape, colour and ground of one drawn thing.
 
-d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the thing's own square
-a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a pixel
+d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the
+                                                                     thing's own square
+a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a
+                                                                     pixel
 x(p) = a(p) sum_k softmax(colour / TEMPERATURE)_k rgb_k + (1 - a(p)) ground
 """
 

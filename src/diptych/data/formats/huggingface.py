@@ -1,4 +1,6 @@
-"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files that hold the pictures' bytes."""
+"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files that hold the pictures'
+bytes.
+"""
 
 from __future__ import annotations
 

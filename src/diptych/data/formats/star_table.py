@@ -1,4 +1,6 @@
-"""Tables of light curves with classes: one table of measurements, and beside it, if anything is labelled, one of stars."""
+"""Tables of light curves with classes: one table of measurements, and beside it, if anything is labelled, one of
+stars.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they lie."""
+"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they
+lie.
+"""
 
 from __future__ import annotations
 

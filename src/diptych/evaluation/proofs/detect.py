@@ -162,7 +162,9 @@ class DetectBench:
         return self.known[place]
 
     def evidence(self, method: Detector) -> Evidence[Any]:
-        """Return the normal photos of train, and the test split of another thing for systems that learn from anomalies."""
+        """Return the normal photos of train, and the test split of another thing for systems that learn from
+        anomalies.
+        """
         auxiliary = None
         if "auxiliary" in method.card.needs.evidence:
             if self.name not in AUXILIARY:

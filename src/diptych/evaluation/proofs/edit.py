@@ -106,7 +106,9 @@ class EditTrial:
 
     @torch.no_grad()
     def _rotated(self, method: DeltaEdit, words: Words, backbone: Backbone, run: Run) -> dict[str, float]:
-        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on to."""
+        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on
+        to.
+        """
         bench, measured = Factors(FactorGenerator(rotation=1)), _Measured()
         val, test = (asks(bench, self.items, part) for part in ("val", "test"))
         fitted = method.fit(Kit({"main": backbone, "generator": bench.generator}), Evidence(), run)

@@ -55,7 +55,9 @@ class Pair:
 
 
 def accuracies(hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], least: int = 1) -> Floats:
-    """Return (K, A) accuracies of class y in group a; NaN where fewer than ``least`` of the N items are of that kind."""
+    """Return (K, A) accuracies of class y in group a; NaN where fewer than ``least`` of the N items are of that
+    kind.
+    """
     cell = labels * shape[1] + groups
     size = np.prod(shape)
     counts = np.bincount(cell, minlength=size).astype(np.float64)
@@ -195,7 +197,8 @@ class CounterAnimal(Auditor):
         url="https://arxiv.org/abs/2403.11497",
         year=2024,
         verb="audit",
-        claim="On animals before unusual backgrounds CLIPs lose more accuracy than ImageNet classifiers of similar level.",
+        claim="On animals before unusual backgrounds CLIPs lose more accuracy than ImageNet classifiers of similar "
+        "level.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         headlines=(

@@ -1,9 +1,11 @@
 """MacCap: learn to write from the embeddings of sentences, blurred until an image's regions look like them.
 
-f   = normalise(text(x));  c_k = normalise(f + sqrt(s2) eps_k), k = 1..K       training: noisy copies of a sentence's embedding
+f   = normalise(text(x));  c_k = normalise(f + sqrt(s2) eps_k), k = 1..K       training: noisy copies of a sentence's
+                                                                               embedding
 P   = MLP(norm(decoder(queries, c)));  minimise the cross-entropy of x after [P; begin] under a frozen language model
 X_j = normalise(W norm(h_j));  A: attention of the last image block, mean over heads
-K tokens with the largest A[0, .];  r_k = normalise(weights(A[k, .]) X);  c_k = normalise(CLS + lambda r_k + sqrt(s2) eps_k)      testing
+K tokens with the largest A[0, .];  r_k = normalise(weights(A[k, .]) X)
+c_k = normalise(CLS + lambda r_k + sqrt(s2) eps_k)                             testing
 Several noisy decodes; the caption whose embedding is most like the image's stands.
 """
 
@@ -156,7 +158,8 @@ class MacCap(Captioner):
         url="https://arxiv.org/abs/2401.02347",
         year=2024,
         verb="caption",
-        claim="A captioner trained on noisy embeddings of sentences alone transfers to images that are read as several regions.",
+        claim="A captioner trained on noisy embeddings of sentences alone transfers to images that are read as several "
+        "regions.",
         needs=Needs(hooks=("image", "text", "dense"), extras=("train",), evidence=("texts",)),
         trains="a small language model and a prefix",
         reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),

@@ -1,9 +1,9 @@
 """M-Adapter of CapS-Adapter: a cache whose keys are support images and their captions, and a vote of classes that look
 alike.
 
-F      = normalise(image(x_i)),  C = normalise(text(prefix + caption_i))         (M, D) each; L: (M, K) one-hot labels
+F      = normalise(image(x_i)),  C = normalise(text(prefix + caption_i))  (M, D) each; L: (M, K) one-hot labels
 a      = (1 - delta) z F^T + delta z C^T
-q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)                            class distributions of a test and a support image
+q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)                  class distributions of a test and a support image
 logits = s z T^T + b  +  alpha exp(-beta (1 - a)) L  -  gamma psi(KL(q || p_i)) L
 
 psi maps the range of the KL divergences to that of a; both ranges are those of the val images, so no prediction hangs
@@ -139,8 +139,10 @@ class CapSAdapter(Classifier):
             "that cuts, help.",
         ),
         proof=ProofPlan(
-            claim="At 16 shots, captions that name the class and its colours beat the same search without captions (TIP-X), and zero-shot.",
-            control="With the captions of other classes they do not beat TIP-X; shuffled labels are measured beside it.",
+            claim="At 16 shots, captions that name the class and its colours beat the same search without captions "
+            "(TIP-X), and zero-shot.",
+            control="With the captions of other classes they do not beat TIP-X; shuffled labels are measured beside "
+            "it.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={"": {}, "without KL": {"gamma": 0.0}, "TIP-X": {"delta": 0.0}},

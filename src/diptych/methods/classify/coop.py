@@ -153,7 +153,8 @@ class CoOp(Classifier):
         url="https://arxiv.org/abs/2109.01134",
         year=2022,
         verb="classify",
-        claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two shots on.",
+        claim="Learnt context vectors in place of hand-written prompt words beat hand-crafted prompts from one or two "
+        "shots on.",
         needs=Needs(hooks=("image", "text", "tower:text"), extras=("train",), evidence=("train",)),
         trains="context vectors",
         headlines=(

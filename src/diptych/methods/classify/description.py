@@ -65,7 +65,8 @@ class Description(Classifier):
         url="https://arxiv.org/abs/2210.07183",
         year=2023,
         verb="classify",
-        claim="Scoring a picture against written features of a class instead of its name raises accuracy and gives readable reasons.",
+        claim="Scoring a picture against written features of a class instead of its name raises accuracy and gives "
+        "readable reasons.",
         needs=Needs(evidence=("texts",)),
         trains="nothing",
         headlines=(
@@ -160,7 +161,8 @@ class Description(Classifier):
         ),
         reference=Reference("https://github.com/sachit-menon/classify_by_description_release", "", "none found"),
         differs=(
-            'Joining looks at whole words; the released code at first letters, so that "antennae" gives "which is antennae".',
+            'Joining looks at whole words; the released code at first letters, so that "antennae" gives "which is '
+            'antennae".',
             "A class without features is scored by its bare sentence; the released code appends an empty clause.",
             "Lists are found by class name; the released code goes by their order in the file.",
             "The paper compares with the bare name; the proof compares with the same prefix on both sides, where the "
@@ -168,7 +170,8 @@ class Description(Classifier):
         ),
         proof=ProofPlan(
             claim='Written features beat the class name alone, both after "a photo of a".',
-            control="With the lists swapped between classes they do not; random words are measured beside them, and keep much of a gain.",
+            control="With the lists swapped between classes they do not; random words are measured beside them, and "
+            "keep much of a gain.",
             datasets=("demo:clothes", "cifar10_small", "caltech40"),
         ),
         variants={"": {}, "a photo of a": {"before": "a photo of a ", "after": "."}},

@@ -1,9 +1,9 @@
 """Discriminative descriptions: for each image, keep of a pool what tells its likely classes apart on a few labelled
 images.
 
-S_dj   = mean over reference images x of class j of  z_x . e(d)           d: a name-free text of the pool P, of any class
-A(x)   = the k classes of highest z . e(caption_c)                        caption: the class name in one template
-D_d(j) = mean over j' in A(x) of  S_dj - S_dj'                            admissible if no S_dj' in A(x) exceeds S_dj
+S_dj   = mean over reference images x of class j of  z_x . e(d)          d: a name-free text of the pool P, of any class
+A(x)   = the k classes of highest z . e(caption_c)                       caption: the class name in one template
+D_d(j) = mean over j' in A(x) of  S_dj - S_dj'                           admissible if no S_dj' in A(x) exceeds S_dj
 M(x,j) = the m admissible d of highest D_d(j); none: the first m of j's own list
 s_j    = ( w z . e(caption_j) + mean over d in M(x,j) of z . e(d) ) / (w + 1)      for j in A(x); all others rank below
 """
@@ -96,7 +96,8 @@ class DiscriminativeDescriptions(Classifier):
         url="https://arxiv.org/abs/2412.11917",
         year=2025,
         verb="classify",
-        claim="Most gains of descriptions come from repeating the name; those that separate an image's likely classes bring a real one.",
+        claim="Most gains of descriptions come from repeating the name; those that separate an image's likely classes "
+        "bring a real one.",
         needs=Needs(evidence=("train", "val", "texts")),
         trains="nothing",
         headlines=(
@@ -170,8 +171,10 @@ class DiscriminativeDescriptions(Classifier):
             "Only the classname-free score: the one with names inside the texts and the global baselines are not here.",
         ),
         proof=ProofPlan(
-            claim="Selected descriptions beside the class name beat the class name alone, given 16 labelled images a class.",
-            control="With shuffled reference labels they do not; random words in place of the pool are measured beside them.",
+            claim="Selected descriptions beside the class name beat the class name alone, given 16 labelled images a "
+            "class.",
+            control="With shuffled reference labels they do not; random words in place of the pool are measured beside "
+            "them.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
     )

@@ -1,10 +1,10 @@
 """DN-CBM, discover then name: directions that sparsely rebuild CLIP's embeddings are concepts, and words near them
 their names.
 
-f      = relu( W_e (x - b) + b_e )               a sparse autoencoder on image embeddings, not normalised, without labels
+f      = relu( W_e (x - b) + b_e )            a sparse autoencoder on image embeddings, not normalised, without labels
 name_k = argmax over words w of cos( text(w), column k of W_d )
-logits = W f                                     a linear layer without bias;  loss = CE + lambda mean |W|
-local  = W_ck f_k of the top class c             what concept k adds;  global: sum over the images of c of max(W_ck f_k, 0)
+logits = W f                                  a linear layer without bias;  loss = CE + lambda mean |W|
+local  = W_ck f_k of the top class c          what concept k adds;  global: sum over the images of c of max(W_ck f_k, 0)
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class DNCBM(Classifier):
         url="https://arxiv.org/abs/2407.14499",
         year=2024,
         verb="classify",
-        claim="Concepts found in the embeddings themselves, then named with words, classify nearly as well as a linear probe.",
+        claim="Concepts found in the embeddings themselves, then named with words, classify nearly as well as a linear "
+        "probe.",
         needs=Needs(evidence=("train", "val", "unlabelled")),
         trains="a sparse autoencoder, a sparse linear layer",
         reference=Reference("https://github.com/neuroexplicit-saar/discover-then-name", "", "MIT"),
@@ -137,7 +138,8 @@ class DNCBM(Classifier):
             "Whether a concept means the same on other data sets is not measured, nor what people think of its name.",
         ),
         proof=ProofPlan(
-            claim="A small bottleneck of concepts beats zero-shot at 16 shots, with images of the train split as its unlabelled pool.",
+            claim="A small bottleneck of concepts beats zero-shot at 16 shots, with images of the train split as its "
+            "unlabelled pool.",
             control="With shuffled train labels it does not; an untrained dictionary is measured beside it.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
@@ -193,7 +195,9 @@ class DNCBM(Classifier):
         return fit_dictionary(x, settings, run, "dn-cbm/dictionary")
 
     def _least(self, x: Tensor, settings: Dictionary, run: Run) -> int:
-        """Return the place of the least sparsity that shows few concepts, found by halving: more sparsity shows fewer."""
+        """Return the place of the least sparsity that shows few concepts, found by halving: more sparsity shows
+        fewer.
+        """
         low, high = 0, len(SPARSITIES) - 1
         while low < high:
             middle = (low + high) // 2

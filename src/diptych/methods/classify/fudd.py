@@ -3,7 +3,8 @@ apart.
 
 p_c  = normalise( text(template(name_c)) )                              step one: name alone
 A(x) = the k classes of highest z . p_c
-T_a  = all texts of a as told apart from b, over b in A(x) \ {a}, each once; a pair without texts adds the template's sentence
+T_a  = all texts of a as told apart from b, over b in A(x) \ {a}, each once; a pair without
+       texts adds the template's sentence
 w_a  = normalise( mean over t in T_a of normalise(text(t)) )            step two: one vector a candidate and image
 s_a  = z . w_a   for a in A(x);  all other classes rank below
 """
@@ -101,7 +102,8 @@ class FuDD(Classifier):
         url="https://arxiv.org/abs/2311.07593",
         year=2024,
         verb="classify",
-        claim="Sentences written for pairs of confusable classes, used in a second look at the top classes, beat template ensembles.",
+        claim="Sentences written for pairs of confusable classes, used in a second look at the top classes, beat "
+        "template ensembles.",
         needs=Needs(evidence=("texts",), optional=("unlabelled",)),
         trains="nothing",
         headlines=(
@@ -183,7 +185,8 @@ class FuDD(Classifier):
         ),
         proof=ProofPlan(
             claim="A follow-up on the top 3 classes beats the single template.",
-            control="With the two sides of every pair swapped it does not; texts meant for other rivals are measured beside it.",
+            control="With the two sides of every pair swapped it does not; texts meant for other rivals are measured "
+            "beside it.",
             datasets=("demo:clothes", "cifar10_small"),
         ),
         variants={"": {}, "top 3": {"candidates": 3}},
@@ -261,7 +264,9 @@ class FittedFuDD(FittedClassifier):
         return Scores(values, "cosine", chosen)
 
     def ceiling(self, table: Table[Any], run: Run) -> float:
-        """Return the share of labelled items whose class is among their candidates: no follow-up is right more often."""
+        """Return the share of labelled items whose class is among their candidates: no follow-up is right more
+        often.
+        """
         z = normalize(embed(self.backbone.image, table.items, run), dim=-1)
         return ceiling(z @ self.head.T, table.labels(), self.candidates)
 

@@ -10,7 +10,7 @@ logits = s z head^T + c  +  alpha (z W^T + b)         c: the backbone's bias, 0 
 Base to new: the shots are of base classes, and a new class j is known by its text vector t_j alone. W, b, logits as
 above.
 
-base   P    = pinv( mean over k of S_k )                    S_k = 1/(n_k-1) sum over k's x of (x - mu_k)^T (x - mu_k); not shrunk
+base   P    = pinv( mean over k of S_k )           S_k = 1/(n_k-1) sum over k's x of (x - mu_k)^T (x - mu_k); not shrunk
 new    X_j  = the 64 x with the highest x t_j^T
        mu_j = mean of X_j and 16 copies of t_j
        C_j  = 1/63 sum over X_j of (x - t_j)^T (x - t_j)    about the text vector, not about mu_j
@@ -167,7 +167,8 @@ class GDA(Classifier):
         url="https://arxiv.org/abs/2402.04087",
         year=2024,
         verb="classify",
-        claim="Gaussian class models with one covariance on frozen features, added to zero-shot, match or beat trained few-shot methods.",
+        claim="Gaussian class models with one covariance on frozen features, added to zero-shot, match or beat trained "
+        "few-shot methods.",
         needs=Needs(evidence=("train", "val")),
         trains="nothing",
         headlines=(

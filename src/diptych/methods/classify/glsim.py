@@ -1,10 +1,10 @@
 """GLSim: the patches that agree with the summary of an image show where to look again; a small block merges both looks.
 
-X        = LN(Enc(x));  g = X_0 (the tower's pooling),  l_i = X_i                    pre-projection tokens, width C
+X        = LN(Enc(x));  g = X_0 (the tower's pooling),  l_i = X_i                pre-projection tokens, width C
 sim_i    = cos(g, l_i);  the o patches of highest sim span a box
-x'       = resize( crop(x, box) )                                                     no gradient through selection and crop
+x'       = resize( crop(x, box) )                                                 no gradient through selection and crop
 g'       = pooled LN(Enc(x')), the same weights
-logits   = head( LN(Block([g; g']))_0 )                                               one pre-norm block of C / 64 heads
+logits   = head( LN(Block([g; g']))_0 )                                           one pre-norm block of C / 64 heads
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ class GLSim(Classifier):
         url="https://arxiv.org/abs/2407.12891",
         year=2024,
         verb="classify",
-        claim="Patches whose tokens resemble the summary token mark the object; a second look at their box helps with fine classes.",
+        claim="Patches whose tokens resemble the summary token mark the object; a second look at their box helps with "
+        "fine classes.",
         needs=Needs(hooks=("image", "tower:image", "rebuild"), extras=("train",), evidence=("train",)),
         trains="the image tower, an aggregator, a head",
         headlines=(

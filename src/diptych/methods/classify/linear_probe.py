@@ -90,7 +90,8 @@ class LinearProbe(Classifier):
         url="https://arxiv.org/abs/2103.00020",
         year=2021,
         verb="classify",
-        claim="A linear classifier on frozen image features, fitted to labelled images, shows how much the features hold; it uses no text.",
+        claim="A linear classifier on frozen image features, fitted to labelled images, shows how much the features "
+        "hold; it uses no text.",
         needs=Needs(hooks=("image",), evidence=("train", "val")),
         trains="a linear classifier (convex)",
         reference=Reference("https://github.com/openai/CLIP", "", "MIT"),
@@ -102,7 +103,8 @@ class LinearProbe(Classifier):
         ),
         proof=ProofPlan(
             claim="With 16 shots the probe beats zero-shot.",
-            control="With the labels of train and val shuffled the probe stays at chance. Shuffled in train alone, where the choice of C by"
+            control="With the labels of train and val shuffled the probe stays at chance. Shuffled in train alone, "
+            "where the choice of C by"
             " true labels picks the luckiest of 11 fits, it is measured beside.",
             datasets=("demo:clothes",),
         ),

@@ -1,10 +1,13 @@
 """MoCoOp: one soft prompt for each group of templates, and a router that picks two of them for each image.
 
 h_gc   = normalise( mean over templates of group g of normalise(text(template(c))) )      frozen prototypes
-t_gc   = normalise( text([v_g] c .) + w )                v_g: (M_g, C), starts as the words of the group's first template; w: (D,), from 0
-r      = W_r z + b_r;   pi = softmax of the two largest r;   tau_c = sum over these two of pi_g t_gc            not normalised again
+t_gc   = normalise( text([v_g] c .) + w )                v_g: (M_g, C), starts as the words of the group's first
+                                                         template; w: (D,), from 0
+r      = W_r z + b_r;   pi = softmax of the two largest r;   tau_c = sum over these two of pi_g t_gc, not
+         normalised again
 logits = s z . tau_c + b
-loss   = CE(logits, y) + 5 CE over e of t_gc . h_ge (which e is c?) + CE( r, softmax(u) ),   u_g = z . h_gy, its two largest + 10
+loss   = CE(logits, y) + 5 CE over e of t_gc . h_ge (which e is c?) + CE( r, softmax(u) ),
+         u_g = z . h_gy, its two largest + 10
 """
 
 from __future__ import annotations
@@ -151,7 +154,8 @@ class MoCoOp(Classifier):
         url="https://arxiv.org/abs/2409.12011",
         year=2024,
         verb="classify",
-        claim="Several soft prompts, each kept near a group of hand-written templates and chosen by a router, beat a single one.",
+        claim="Several soft prompts, each kept near a group of hand-written templates and chosen by a router, beat a "
+        "single one.",
         needs=Needs(
             hooks=("image", "text", "tower:text", "tower:image", "rebuild"),
             extras=("train",),

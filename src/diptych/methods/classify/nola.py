@@ -1,10 +1,12 @@
 """NoLA, no labels attached: described classes label the sure images, a second encoder learns from these, and teaches
 CLIP's own tower.
 
-t_c     = normalise( mean of normalise(text(t)) )            t: the templates, and one sentence for each description of c
+t_c     = normalise( mean of normalise(text(t)) )            t: the templates, and one sentence for each description
+                                                             of c
 p(x)    = softmax(s z t + b);   S_c = the k images of argmax c with the highest p_c,  k = max(16, floor(N / 5K))
 DL(x)   = W2 relu(W1 g(x)),  g: a frozen second encoder      cross-entropy on the S_c
-student = W f(x; v, norms)                                   v: P prompts of the image tower, W starts as t; f not normalised, no scale
+student = W f(x; v, norms)                                   v: P prompts of the image tower, W starts as t; f not
+                                                             normalised, no scale
 loss    = cross-entropy( student(strong view), argmax DL(weak view) ), smoothed by 0.1
 """
 
@@ -186,7 +188,8 @@ class NoLA(Classifier):
         url="https://arxiv.org/abs/2411.19346",
         year=2025,
         verb="classify",
-        claim="A head on a vision encoder, taught by the images that described classes label surely, teaches CLIP without any label.",
+        claim="A head on a vision encoder, taught by the images that described classes label surely, teaches CLIP "
+        "without any label.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"),
             extras=("train",),
@@ -210,7 +213,8 @@ class NoLA(Classifier):
             "Widths are the backbone's; the released code fixes those of ViT-B.",
         ),
         proof=ProofPlan(
-            claim="The head alone, taught without labels, beats zero-shot and the described classes, where zero-shot is 3 x chance.",
+            claim="The head alone, taught without labels, beats zero-shot and the described classes, where zero-shot "
+            "is 3 x chance.",
             control="Taught on the same images with their pixels shuffled, it does not beat zero-shot.",
             datasets=("demo:clothes", "caltech40"),
         ),

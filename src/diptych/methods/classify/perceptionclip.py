@@ -1,7 +1,7 @@
 """PerceptionCLIP: guess the setting of a photo first (background, quality, ...), then classify it as seen in that
 setting.
 
-prompt(y, t) = main(y) + ", " + t + "."                       t: a phrasing of context z; an unspoken context ends after main(y)
+prompt(y, t) = main(y) + ", " + t + "."               t: a phrasing of context z; an unspoken context ends after main(y)
 u_yz         = normalise( mean over t of normalise(text(prompt(y, t))) )
 f(y, z)      = s x . u_yz + b
 P(z | x)     = softmax over z of  log sum over y exp( f(y, z) / tau )          "with class"
@@ -51,7 +51,9 @@ def context_posterior(f: Tensor, g: Tensor | None, tau: float) -> Tensor:
 
 
 def joint(f: Tensor, posterior: Tensor) -> Tensor:
-    """Return log [ P(z | x) P(y | x, z) ], (N, K, Z), of (N, K, Z) logits and the (N, Z) log posterior of the contexts."""
+    """Return log [ P(z | x) P(y | x, z) ], (N, K, Z), of (N, K, Z) logits and the (N, Z) log posterior of the
+    contexts.
+    """
     return posterior[:, None, :] + f.log_softmax(dim=1)
 
 
@@ -84,11 +86,13 @@ class PerceptionCLIP(Classifier):
     card: ClassVar[Card] = Card(
         slug="perceptionclip",
         name="PerceptionCLIP",
-        title="More Context, Less Distraction: Visual Classification by Inferring and Conditioning on Contextual Attributes",
+        title="More Context, Less Distraction: Visual Classification by Inferring and Conditioning on Contextual "
+        "Attributes",
         url="https://arxiv.org/abs/2308.01313",
         year=2024,
         verb="classify",
-        claim="Guessing a photo's setting first and classifying it in that setting raises accuracy, most where groups are neglected.",
+        claim="Guessing a photo's setting first and classifying it in that setting raises accuracy, most where groups "
+        "are neglected.",
         needs=Needs(),
         trains="nothing",
         headlines=(
@@ -107,7 +111,8 @@ class PerceptionCLIP(Classifier):
         ),
         proof=ProofPlan(
             claim="Two-step inference over quality and condition beats the single template.",
-            control="With random letters of equal length in place of the phrasings it does not; uniform weights are measured beside it.",
+            control="With random letters of equal length in place of the phrasings it does not; uniform weights are "
+            "measured beside it.",
             datasets=("demo:clothes", "cifar10_small", "caltech40"),
         ),
         variants={"": {}, "without class": {"infer": "without class"}},

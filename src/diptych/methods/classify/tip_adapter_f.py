@@ -63,7 +63,8 @@ class TipAdapterF(Classifier):
         url="https://arxiv.org/abs/2207.09519",
         year=2022,
         verb="classify",
-        claim="Training only the keys of Tip-Adapter's cache for 20 epochs reaches the level of adapters that train much longer.",
+        claim="Training only the keys of Tip-Adapter's cache for 20 epochs reaches the level of adapters that train "
+        "much longer.",
         needs=Needs(evidence=("train", "val")),
         trains="cache keys",
         headlines=(

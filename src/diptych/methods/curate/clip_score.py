@@ -197,7 +197,8 @@ class CLIPScoreFilter(Curator):
         trains="nothing",
         differs=("The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",),
         proof=ProofPlan(
-            claim="Of captions, half of which stand beside another photo, the better half by score are right more often than half.",
+            claim="Of captions, half of which stand beside another photo, the better half by score are right more "
+            "often than half.",
             control="With the photos permuted among the pairs they are right no more often than half.",
             datasets=("flickr8k_small", "coco_mini"),
         ),

@@ -156,7 +156,8 @@ class MetaCLIP(Curator):
         url="https://arxiv.org/abs/2309.16671",
         year=2024,
         verb="curate",
-        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training stays as it was.",
+        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training stays "
+        "as it was.",
         needs=Needs(hooks=(), extras=("curate",)),
         trains="nothing",
         headlines=(
@@ -182,7 +183,8 @@ class MetaCLIP(Curator):
             "Nothing is fetched, and language, addresses and duplicates are not looked at.",
         ),
         proof=ProofPlan(
-            claim="At equal size, balanced captions name the rare entries more often than captions drawn at random among those that match.",
+            claim="At equal size, balanced captions name the rare entries more often than captions drawn at random "
+            "among those that match.",
             control="With the probabilities permuted among the entries they do not.",
             datasets=("flickr8k_small", "coco_mini"),
             stage="mechanism",

@@ -1,6 +1,7 @@
 """AnomalyCLIP: two learnt prompts that never name the thing, compared with an image and with its patches.
 
-text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by learnt ones
+text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by
+                                                                              learnt ones
 image   x_ori: the ordinary blocks;   x = x + Attn(v, v, v)(LN1(x_ori)) in the last blocks: no query, no key, no MLP
 global  P = softmax(cos(cls, [n, a]) / 0.07),    local S = softmax(cos(patch, [n, a]) / 0.07) per patch and layer
 loss    CE(P, y) + 4 sum over layers [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
@@ -172,7 +173,8 @@ class AnomalyCLIP(Detector):
         url="https://arxiv.org/abs/2310.18961",
         year=2024,
         verb="detect",
-        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where they are.",
+        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where "
+        "they are.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)
         ),
@@ -198,7 +200,8 @@ class AnomalyCLIP(Detector):
             "one.",
         ),
         proof=ProofPlan(
-            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing (image AUROC).",
+            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing "
+            "(image AUROC).",
             control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=10.0,
@@ -258,7 +261,8 @@ class AnomalyCLIP(Detector):
         z = self._embedded(backbone, table, run)
         columns = {"label": Column("label", labels)} | {n: c for n, c in table.columns.items() if n == "mask"}
         settings = Fit(
-            self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.5, 0.999),
+            self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam",
+            betas=(0.5, 0.999),
             eps=1e-8, decay=0.0,
         )  # fmt: skip
         trainee = PromptTrainee(tower, where, prompts, self, self.side or backbone.spec.pixels.size)

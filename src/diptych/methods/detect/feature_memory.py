@@ -1,7 +1,7 @@
 """Feature memory: a cell is anomalous where no cell of a normal photo looks like it.
 
-z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]              maps of several strides, brought to the finest grid
-map(u) = min over memory r of (1 - cos(z(u), r)) / 2                   memory: cells of normal photos
+z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]            maps of several strides, brought to the finest grid
+map(u) = min over memory r of (1 - cos(z(u), r)) / 2                 memory: cells of normal photos
 score  = max over u of map(u)
 """
 

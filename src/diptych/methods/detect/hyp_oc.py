@@ -3,8 +3,8 @@
 m      = alpha m + (1 - alpha) mean(f)                                running mean of the real features
 g      ~ N(m, sigma^2 I)                                              pseudo-negatives, as many as real ones
 y      = exp_b(clip(net(f), r))                                       the ball of curvature c, learnt base point b
-loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})          pairs of real ones are pulled together
-score  = logit_1 - logit_0                                            the order of softmax_1, without its ends that round to 0 and 1
+loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})   pairs of real ones are pulled together
+score  = logit_1 - logit_0                                the order of softmax_1, without its ends that round to 0 and 1
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Head(nn.Module):
         self.method = method
 
     def forward(self, f: Tensor) -> Tensor:
-        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put them."""
+        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put
+        them.
+        """
         if self.method.geometry == "euclidean":
             out: Tensor = self.net(f)
             return out
@@ -184,7 +186,8 @@ class HypOC(Detector):
         url="https://arxiv.org/abs/2404.14406",
         year=2024,
         verb="detect",
-        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not real.",
+        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not "
+        "real.",
         needs=Needs(hooks=("image",), extras=("train",), evidence=("train",)),
         trains="a network of three layers, a base point and two planes",
         reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
@@ -204,7 +207,8 @@ class HypOC(Detector):
         ),
         proof=ProofPlan(
             claim="A head trained on normal photos alone ranks anomalous ones above chance (image AUROC).",
-            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no better than chance.",
+            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no "
+            "better than chance.",
             datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
             minutes=10.0,
         ),
@@ -250,7 +254,8 @@ class HypOC(Detector):
             head = Head(f.shape[1], self.widths, self)
         batch = min(self.batch, len(f) - len(f) % 2)
         settings = Fit(
-            self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8,
+            self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999),
+            eps=1e-8,
             decay=self.decay, clip=self.clip,
         )  # fmt: skip
         with torch.enable_grad():

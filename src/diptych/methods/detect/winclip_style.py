@@ -2,8 +2,8 @@
 trained.
 
 n, a    = normalise(mean over states x templates of unit text embeddings)        normal and anomalous states: (2, D)
-p(w)    = softmax(scale f_w [n, a]^T + bias)_a                                    f_w: unit embedding of window w
-map(u)  = H over scales of H over windows w that hold cell u of p(w)              H: harmonic mean; the whole image is one scale
+p(w)    = softmax(scale f_w [n, a]^T + bias)_a                            f_w: unit embedding of window w
+map(u)  = H over scales of H over windows w that hold cell u of p(w)      H: harmonic mean; the whole image is one scale
 score   = p(image)
 """
 
@@ -146,7 +146,8 @@ class WinCLIPStyle(Detector):
         url="https://arxiv.org/abs/2303.14814",
         year=2023,
         verb="detect",
-        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find where.",
+        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find "
+        "where.",
         needs=Needs(hooks=("image", "text", "dense")),
         trains="nothing",
         differs=(
@@ -157,7 +158,8 @@ class WinCLIPStyle(Detector):
         ),
         proof=ProofPlan(
             claim="Words for damage rank photos of damaged things above chance (image AUROC).",
-            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no better than chance.",
+            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no "
+            "better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
         ),
         baseline=True,

@@ -1,6 +1,7 @@
 """DeltaEdit: learn from differences of pictures how styles change, and edit by differences of words.
 
-i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds), ds = s_2 - s_1
+i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  ds = s_2 - s_1
+minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds)
 d   = e(target) - e(source);  dt = d / |d|;  keep channel c where |F_c d| >= beta;  G(s + keep * M(s, [i; dt]))
 F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures
     and sees no word.
@@ -141,7 +142,8 @@ class DeltaEdit(Editor):
         url="https://arxiv.org/abs/2310.08785",
         year=2023,
         verb="edit",
-        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures obeys words.",
+        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures "
+        "obeys words.",
         needs=Needs(parts=("StyleGenerator",), extras=("train",), optional=("unlabelled",)),
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
@@ -158,7 +160,8 @@ class DeltaEdit(Editor):
             "Only the StyleGAN version is here; sizes of the diffusion version were not found.",
         ),
         proof=ProofPlan(
-            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and than without the mask.",
+            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "
+            "than without the mask.",
             control="Edits by the words of another picture do what was asked no more often than what was not.",
             datasets=("factors",),
             stage="mechanism",

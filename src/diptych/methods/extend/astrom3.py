@@ -1,8 +1,9 @@
 """AstroM3: CLIP with three modalities of a star, its light curve, its spectrum and its metadata; no photo, no text.
 
-p, s, m = normalise(W_p curve(x)), normalise(W_s spectrum(x)), normalise(W_m facts(x))       (B, D) each
-Z_ps    = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T                               one scale a pair, in [1, 100]
-loss    = sum over pairs of CE(Z, I) + CE(Z^T, I)                                            2 ln B a pair where nothing is told apart
+p, s, m = normalise(W_p curve(x)), normalise(W_s spectrum(x)), normalise(W_m facts(x))     (B, D) each
+Z_ps    = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T                             one scale a pair, in [1, 100]
+loss    = sum over pairs of CE(Z, I) + CE(Z^T, I)                                          2 ln B a pair where nothing
+                                                                                           is told apart
 """
 
 from __future__ import annotations
@@ -188,7 +189,8 @@ class AstroM3(Extender):
         url="https://arxiv.org/abs/2411.08842",
         year=2024,
         verb="extend",
-        claim="Towers of light curves, spectra and metadata that were aligned first classify stars better, most with few labels.",
+        claim="Towers of light curves, spectra and metadata that were aligned first classify stars better, most with "
+        "few labels.",
         needs=Needs(hooks=(), extras=("train",), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(
@@ -209,7 +211,8 @@ class AstroM3(Extender):
             "here.",
         ),
         proof=ProofPlan(
-            claim="With few labels a photometry tower that was aligned without labels classifies better than one from scratch.",
+            claim="With few labels a photometry tower that was aligned without labels classifies better than one from "
+            "scratch.",
             control="Aligned with spectra and metadata of other stars it does not.",
             datasets=("asas_variables", "rrlyrae_snia", "sn_photometry_spectra"),
             minutes=15,
@@ -263,7 +266,8 @@ class AstroM3(Extender):
         batch = min(self.batch, len(stars))
         settings = Fit(
             self.rate, batch, self.epochs, optimizer="adam", betas=(0.926, 0.999), eps=1e-8, decay=4.67e-3, clip=45.0,
-            schedule=Schedule(warmup=min(10, self.epochs // 2) * (len(stars) // batch)), patience=6 if evidence.val else None,
+            schedule=Schedule(warmup=min(10, self.epochs // 2) * (len(stars) // batch)),
+            patience=6 if evidence.val else None,
         )  # fmt: skip
         val = None if evidence.val is None else Table(evidence.val.items)
         with torch.enable_grad():

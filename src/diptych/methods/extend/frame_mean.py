@@ -40,7 +40,8 @@ class FrameMean(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="A photo model without any training on video already says much about a clip when its frames' embeddings are averaged.",
+        claim="A photo model without any training on video already says much about a clip when its frames' embeddings "
+        "are averaged.",
         needs=Needs(),
         trains="nothing",
         proof=ProofPlan(

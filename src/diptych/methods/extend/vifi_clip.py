@@ -179,7 +179,8 @@ class ViFiCLIP(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, matches or beats systems with modules for time.",
+        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, matches or beats systems with "
+        "modules for time.",
         needs=Needs(extras=("train",), evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=(
@@ -357,7 +358,8 @@ class ViFiCLIP(Extender):
         )
         batch = min(self.batch, len(data))
         settings = Fit(
-            RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8, optimizer="adamw",
+            RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8,
+            optimizer="adamw",
             schedule=Schedule(warmup=min(5, self.epochs // 2) * (len(data) // batch), floor=0.01),
         )  # fmt: skip
         with torch.enable_grad(), frozen(space.module()):

@@ -69,7 +69,8 @@ class WiseFT(Recipe):
         url="https://arxiv.org/abs/2109.01903",
         year=2022,
         verb="finetune",
-        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of what was known before.",
+        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of what "
+        "was known before.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="as full fine-tuning; then all weights are interpolated",
         differs=(
@@ -77,7 +78,8 @@ class WiseFT(Recipe):
             "prompts stay the head.",
         ),
         proof=ProofPlan(
-            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above the tuned weights,"
+            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above "
+            "the tuned weights,"
             " and clothes above those before.",
             control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
             datasets=("towers:clothing_small",),

@@ -88,7 +88,8 @@ class Cloob(Objective):
         url="https://arxiv.org/abs/2110.11316",
         year=2022,
         verb="pretrain",
-        claim="Look-ups in a memory of the batch enrich the covariance of embeddings, and leaving the positive out keeps gradients alive.",
+        claim="Look-ups in a memory of the batch enrich the covariance of embeddings, and leaving the positive out "
+        "keeps gradients alive.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
@@ -108,7 +109,8 @@ class Cloob(Objective):
             "tau can't be learnt here: where the released code learns it, weight decay pulls at it by a slip of names.",
         ),
         proof=ProofPlan(
-            claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss at equal steps;"
+            claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss "
+            "at equal steps;"
             " recall is reported as it falls.",
             control="With beta = 0 nothing learns: recall stays at chance.",
             datasets=("flickr8k_small",),

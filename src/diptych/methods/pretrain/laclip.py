@@ -132,7 +132,8 @@ class LaClip(Recipe, Rewriter):
         url="https://arxiv.org/abs/2305.20088",
         year=2023,
         verb="pretrain",
-        claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions over and over.",
+        claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions "
+        "over and over.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("Writer",),
@@ -156,7 +157,8 @@ class LaClip(Recipe, Rewriter):
             "A wording equal to the original, which only adds to its weight, is left out.",
         ),
         proof=ProofPlan(
-            claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings better than"
+            claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
+            "better than"
             " heads that see one caption.",
             control="With the rewrites permuted against photos they do not.",
             datasets=("flickr8k_small",),

@@ -241,7 +241,8 @@ class RSMClip(Recipe):
         url="https://arxiv.org/abs/2410.23370",
         year=2024,
         verb="pretrain",
-        claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has little text.",
+        claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has "
+        "little text.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
         ),
@@ -255,7 +256,8 @@ class RSMClip(Recipe):
             "Pixels of crops keep the backbone's own mean and deviation, not ImageNet's as in DINO.",
         ),
         proof=ProofPlan(
-            claim="Names in several languages find pictures of another style in all of them (R@1), where English alone does not.",
+            claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
+            "does not.",
             control="Translations permuted across pictures leave the other languages at chance.",
             datasets=("emoji",),
             stage="mechanism",

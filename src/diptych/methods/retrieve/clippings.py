@@ -1,7 +1,7 @@
 """CLIPPINGS: a record is a picture and its text; the mean of both embeddings is trained so that records of one thing
 meet.
 
-    z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|                 x picture, t text; a record with one of them is that one
+    z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|       x picture, t text; a record with one of them is that one
     l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
 
 P(i): the other records of i's entity in the batch. Records are linked to the nearest one, from a threshold on that was
@@ -191,7 +191,8 @@ class Clippings(Retriever):
         url="https://arxiv.org/abs/2304.03464",
         year=2023,
         verb="retrieve",
-        claim="Nearest neighbours of pooled image and text embeddings link records better than string matching or either modality alone.",
+        claim="Nearest neighbours of pooled image and text embeddings link records better than string matching or "
+        "either modality alone.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), optional=("train", "val")),
         trains="both towers",
         headlines=(
@@ -244,7 +245,8 @@ class Clippings(Retriever):
             "The proof trains maps on frozen towers, in seconds, instead of both towers.",
         ),
         proof=ProofPlan(
-            claim="Trained on labelled matches, pooled records find their partner among unseen entities more often than the untrained mean,"
+            claim="Trained on labelled matches, pooled records find their partner among unseen entities more often "
+            "than the untrained mean,"
             " than either modality, and than matched strings.",
             control="Trained on shuffled matches, they find it no more often than the untrained mean.",
             datasets=("grocery_packages", "archiscribe_lines"),

@@ -6,7 +6,8 @@ A  = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]       (n, n), n = h w
 F' = sum_j A_ij F_j / (sum_j A_ij + 1e-6)         F: MaskCLIP's patch embeddings
 P  = softmax(scale normalise(F') T^T)             averaged over windows
 b  = Conv1x1(normalise(G));  where max P < delta and sigmoid(b) <= 1/2, the class "background" gets P = 1
-loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same pixels
+loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same
+                                                  pixels
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ class CLIPDINOiser(Segmenter):
         url="https://arxiv.org/abs/2312.12359",
         year=2024,
         verb="segment",
-        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in one pass of CLIP.",
+        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in "
+        "one pass of CLIP.",
         needs=Needs(hooks=("text", "dense"), parts=("Space",), extras=("train",), evidence=("unlabelled",)),
         trains="two convolutions",
         headlines=(
@@ -231,7 +233,8 @@ class CLIPDINOiser(Segmenter):
             width = int(table.items[0].shape[0])
             heads = nn.ModuleDict({"affinity": nn.Conv2d(width, _WIDTH, 3), "background": nn.Conv2d(width, 1, 1)})
         settings = Fit(
-            self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999), eps=1e-8,
+            self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999),
+            eps=1e-8,
             decay=0.01,
         )  # fmt: skip
         with torch.enable_grad():

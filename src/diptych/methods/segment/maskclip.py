@@ -1,6 +1,7 @@
 """MaskCLIP: skip the mixing of CLIP's last attention, and ask each patch by itself what it is.
 
-v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to itself only
+v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to
+                                                                         itself only
 s = normalise(W_proj LN_post(z)) T^T                                     T: (K, D) unit text vectors
 logits = scale s + bias, averaged over windows
 """
@@ -64,7 +65,8 @@ class MaskCLIP(Segmenter):
         url="https://arxiv.org/abs/2112.01071",
         year=2022,
         verb="segment",
-        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is trained.",
+        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is "
+        "trained.",
         needs=Needs(hooks=("text", "dense")),
         trains="nothing",
         headlines=(
