@@ -35,10 +35,10 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed
+from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
 from diptych.nn.prompts.soft import frozen
-from diptych.nn.reach import reached
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
@@ -333,7 +333,7 @@ class ViFiCLIP(Extender):
     def _learning(self, twin: Backbone, seen: Callable[[], Tensor], read: Callable[[], Tensor]) -> set[str]:
         """Return the names of the parameters behind the chosen towers, and of the scale where both are."""
         outputs = {"image": [seen], "text": [read], "both": [seen, read, lambda: twin.scale()[0]]}[self.towers]
-        return {name for output in outputs for name in reached(twin.module(), output)}
+        return set(reached(twin.module(), *outputs))
 
     def _view(self, backbone: Backbone) -> Callable[[Any, torch.Generator], Tensor]:
         encoder = ClipEncoder(backbone.image, self.frames)
