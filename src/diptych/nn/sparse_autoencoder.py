@@ -113,6 +113,8 @@ def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "di
     batch = min(settings.batch, max(1, -(-len(x) // STEPS)))
     fired = torch.zeros(settings.units, dtype=torch.bool)
     with torch.enable_grad(), run.track("learn concepts", settings.epochs) as bar:
+        # Not the one loop: gradients are turned before the step, the optimiser's state of dead units is set back after
+        # an epoch, and ``nn`` may not import ``train``.
         for epoch in range(settings.epochs):
             for rows in torch.split(torch.randperm(len(x), generator=g), batch):
                 part = x[rows]

@@ -54,6 +54,7 @@ def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs
     optimiser = torch.optim.Adam([w], lr=rate)
     g = run.generator("dn-cbm/order")
     with torch.enable_grad():
+        # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
         for _ in range(epochs):
             for rows in torch.split(torch.randperm(len(f), generator=g), 512):
                 optimiser.zero_grad()

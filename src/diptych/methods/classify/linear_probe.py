@@ -53,6 +53,7 @@ def logistic_path(
 
 def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
     theta = start.clone().requires_grad_()
+    # Not the one loop: L-BFGS minimises a convex function of all rows at once, and draws no batch.
     solver = torch.optim.LBFGS(
         [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )

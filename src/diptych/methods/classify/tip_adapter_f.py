@@ -151,6 +151,7 @@ class TipAdapterF(Classifier):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
         generator = run.generator("tip-adapter-f/order")
         with torch.enable_grad(), run.track("train keys", steps) as bar:
+            # Not the one loop: all rows of an epoch take the same view, and the last part of a batch counts.
             for epoch in range(self.epochs):
                 z = normalize(views[:, epoch % views.shape[1]], dim=-1)
                 zero_shot = logits(backbone, z, head).detach()
