@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.classify import glsim
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
 from diptych.nn.tuned_image import TunedImage
+from diptych.train import parameters
 from diptych.train.loop import History, train
 from diptych.train.schedule import Fit
 from tests.support.backbone import SmallBackbone
@@ -187,7 +187,7 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
         last.append({n: p.detach().clone() for n, p in trainee.module().named_parameters()})
         return history
 
-    monkeypatch.setattr(glsim, "train", watched)
+    monkeypatch.setattr(parameters, "train", watched)
     method, kit = replace(QUICK, epochs=5, rate=0.3), Kit({"main": VisualBackbone()})
     others = (evidence, replace(evidence, val=None), replace(evidence, val=table([1, 0] * 3, 7)))
     fits = [method.fit(kit, names, e, run).learnt for e in others]

@@ -16,7 +16,7 @@ from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.edit import deltaedit as m
-from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, MapperTrainee, direction, kept, terms
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, another, direction, kept, terms
 from diptych.nn.delta_mapper import DeltaMapper
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
@@ -115,10 +115,8 @@ def test_an_infinite_threshold_or_no_difference_leaves_every_bit(fitted: FittedD
 
 
 def test_pairs_are_two_pictures_and_every_pass_draws_anew() -> None:
-    mapper = DeltaMapper(GENERATOR.channels, 16, width=8)
-    trainee = MapperTrainee(mapper, torch.zeros(5, 10), torch.zeros(5, 16))
     row = m.Row(None, 2, "k")
-    drawn = [trainee.views(row, torch.Generator().manual_seed(k)) for k in range(60)]
+    drawn = [another(row, torch.Generator().manual_seed(k), 5) for k in range(60)]
     assert {v["first"] for v in drawn} == {2}
     assert {v["second"] for v in drawn} == {0, 1, 3, 4}
 
@@ -130,15 +128,14 @@ def test_training_learns_a_change_that_vectors_tell() -> None:
         torch.cat([s, torch.ones(64, 6)], dim=1), dim=1
     )  # vectors that hold the whole style
     method = DeltaEdit(**{**SHORT, "passes": 30, "batch": 16, "width": 32})  # type: ignore[arg-type]
-    with Run(seed=0).seeded("test"):
-        mapper = method.mapper(GENERATOR, BACKBONE)
+    mapper = method.fresh_mapper(GENERATOR, BACKBONE, Run(seed=0))
 
     def loss() -> float:
         with torch.no_grad():
             return terms(mapper(s, i, direction(i, i.roll(1, 0))), s.roll(1, 0) - s)["cosine"].item()
 
     before = loss()
-    method.learn(MapperTrainee(mapper, s, i), Run())
+    mapper.load_state_dict(method.mapper_weights(GENERATOR, BACKBONE, s, i, Run(seed=0)))
     assert loss() < 0.7 * before
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,7 +30,7 @@ from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
 from diptych.nn.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
 Geometry = Literal["hyperbolic", "euclidean"]
@@ -253,9 +253,7 @@ class HypOC(Detector):
             self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8,
             decay=self.decay, clip=self.clip,
         )  # fmt: skip
-        with torch.enable_grad():
-            train(OneClass(head, f), Table(Vectors(f, items)), settings, replace(run, out=None, workers=0))
-        learnt = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
+        learnt = train_parameters(OneClass(head, f), Table(Vectors(f, items)), settings, run)
         return FittedHypOC(backbone, centre, spread, learnt, self)
 
 
