@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.errors import UsageError
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 
 SUBSET = 819_200
@@ -69,10 +69,9 @@ class Dictionary:
     resample: int = 10
 
     def __post_init__(self) -> None:
-        if min(self.units, self.batch) < 1 or min(self.sparsity, self.epochs, self.resample) < 0 or not self.rate > 0:
-            raise UsageError(
-                f"A dictionary has units, batch >= 1, sparsity, epochs, resample >= 0 and a rate above 0, not {self}."
-            )
+        check(self, at_least(1), "units", "batch")
+        check(self, at_least(0), "sparsity", "epochs", "resample")
+        check(self, above(0), "rate")
 
 
 STEPS = 16

@@ -20,6 +20,7 @@ from diptych.nn.text.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
 from diptych.train.loop import train
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
+from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
@@ -146,7 +147,4 @@ def test_bad_input_is_named(clip: Any) -> None:
         MacCap(**SMALL).fit(Kit({"main": clip}), Evidence(), Run())
     with pytest.raises(MissingHook, match="small"):
         MacCap(**SMALL).fit(Kit({"main": SmallBackbone()}), EVIDENCE, Run())
-    with pytest.raises(UsageError, match="counts of at least 1"):
-        MacCap(queries=0)
-    with pytest.raises(UsageError, match="weights regions by"):
-        MacCap(weighting="soft")  # type: ignore[arg-type]
+    refused(MacCap, {"queries": 0}, {"weighting": "soft"})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -22,8 +22,9 @@ from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.data.captions import sentences
@@ -169,20 +170,13 @@ class MacCap(Captioner):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.copies, self.queries, self.layers, self.limit, self.epochs, self.batch, self.beams, self.tries)
-        if (
-            min(counts) < 1
-            or self.width % 8
-            or self.lm_width % 4
-            or (self.noise or 0.0) < 0
-            or min(self.rate, self.lm_rate) <= 0
-        ):
-            raise UsageError(
-                f"MacCap takes counts of at least 1, a width by 8, lm_width by 4, noise >= 0 and rates > 0: change "
-                f"{self}."
-            )
-        if self.weighting not in ("reference", "raw", "renormalise"):
-            raise UsageError(f"MacCap weights regions by reference, raw or renormalise, not {self.weighting!r}.")
+        check(self, at_least(1), "copies", "queries", "layers", "limit", "epochs", "batch", "beams", "tries")
+        check(self, at_least(0), "noise")
+        check(self, above(0), "rate", "lm_rate")
+        check(self, one_of(*get_args(Weighting)), "weighting")
+        for name, divisor in (("width", 8), ("lm_width", 4)):
+            if getattr(self, name) % divisor:
+                raise wrong(self, name, f"a multiple of {divisor}")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedMacCap:
         """Train the language model, then the aligner, on the texts; no image is seen.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
@@ -164,15 +165,9 @@ class CoOp(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if (
-            min(self.length, self.batch, self.views) < 1
-            or (self.epochs or 0) < 0
-            or self.position not in ("end", "middle", "front")
-        ):
-            raise UsageError(
-                f"CoOp takes length, batch, views >= 1, epochs >= 0 and position end, middle or front: change {self}, "
-                f"or leave them out."
-            )
+        check(self, at_least(1), "length", "batch", "views")
+        check(self, at_least(0), "epochs")
+        check(self, one_of(*get_args(Position)), "position")
         if self.conditional and self.specific:
             raise UsageError("CoCoOp shifts one context for all classes: take either conditional or specific.")
 

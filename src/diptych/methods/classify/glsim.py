@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 from diptych.core.backbone import Backbone, Inputs, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
@@ -184,12 +184,11 @@ class GLSim(Classifier):
     )
 
     def __post_init__(self) -> None:
-        ok = min(self.top, self.batch) >= 1 and self.epochs >= 0 and self.rate > 0 and 0 <= self.smoothing < 1
-        if not ok or self.pick not in ("most", "least"):
-            raise UsageError(
-                f"GLSim takes top, batch >= 1, epochs >= 0, rate > 0, smoothing in [0, 1) and picks most or least: "
-                f"change {self}."
-            )
+        check(self, at_least(1), "top", "batch")
+        check(self, at_least(0), "epochs")
+        check(self, above(0), "rate")
+        check(self, between(0, 1, "[)"), "smoothing")
+        check(self, one_of(*get_args(Pick)), "pick")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedGLSim:
         """Train on random crops of the shots.

@@ -21,9 +21,9 @@ from torch.nn.functional import cross_entropy, normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
@@ -131,11 +131,9 @@ class MoCoOp(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.text, self.gating, self.epochs) < 0 or self.batch < 1 or not self.rate > 0:
-            raise UsageError(
-                f"MoCoOp takes text, gating, epochs >= 0, batch >= 1 and a rate above 0: change {self}, or leave them "
-                f"out."
-            )
+        check(self, at_least(0), "text", "gating", "epochs")
+        check(self, at_least(1), "batch")
+        check(self, above(0), "rate")
         soft_prompt_starts(self.groups)
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMoCoOp:

@@ -21,9 +21,10 @@ from torch.nn.functional import cross_entropy, normalize
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pools import class_texts
@@ -204,11 +205,9 @@ class NoLA(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.prompts, self.epochs) < 0 or min(self.batch, self.views) < 1 or not self.rate > 0:
-            raise UsageError(
-                f"NoLA takes prompts, epochs >= 0, batch, views >= 1 and a rate above 0: change {self}, or leave them "
-                f"out."
-            )
+        check(self, at_least(0), "prompts", "epochs")
+        check(self, at_least(1), "batch", "views")
+        check(self, above(0), "rate")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedNoLA:
         """Label, teach, distil. Of the evidence, only the unlabelled images and the texts are read.

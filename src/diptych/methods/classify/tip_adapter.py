@@ -17,9 +17,9 @@ import torch
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
@@ -108,8 +108,8 @@ class TipAdapter(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.views < 1 or min(self.alpha or 0, self.beta or 0) < 0:
-            raise UsageError(f"Tip-Adapter takes alpha, beta >= 0 and views >= 1: change {self}, or leave them out.")
+        check(self, at_least(1), "views")
+        check(self, at_least(0), "alpha", "beta")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Build the cache from train; choose what is None by val accuracy: ties keep the smallest beta, then the

@@ -16,9 +16,9 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
@@ -113,10 +113,8 @@ class TipAdapterF(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.views, self.batch) < 1 or min(self.alpha or 0, self.beta or 0, self.epochs) < 0:
-            raise UsageError(
-                f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out."
-            )
+        check(self, at_least(1), "views", "batch")
+        check(self, at_least(0), "alpha", "beta", "epochs")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
         """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from diptych.backbones.towers.kernels import fused_attention, value_attention
 from diptych.core.backbone import Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
@@ -199,24 +200,12 @@ class AnomalyCLIP(Detector):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.length, self.batch, self.epochs, 1 if self.side is None else self.side)
-        if (
-            min(counts) < 1
-            or not 0 <= self.deep <= self.length
-            or self.depth < 1
-            or self.stream not in ("value", "query-key")
-        ):
-            raise UsageError(
-                "AnomalyCLIP takes length, depth, batch, epochs and side from 1, deep from 0 to the length, and a "
-                "stream of value or"
-                f" query-key: change {self}."
-            )
-        if min(self.temperature, self.rate) <= 0 or min(self.local_weight, self.blur) < 0:
-            raise UsageError(
-                f"AnomalyCLIP takes temperature and rate above 0, local_weight and blur from 0: change {self}."
-            )
-        if not self.layers or not all(0 < share <= 1 for share in self.layers):
-            raise UsageError(f"Layers are shares of the depth in (0, 1], such as (0.5, 1.0), not {self.layers}.")
+        check(self, at_least(1), "length", "depth", "batch", "epochs", "side")
+        check(self, at_least(0), "local_weight", "blur")
+        check(self, above(0), "temperature", "rate")
+        check(self, between(0, self.length), "deep")
+        check(self, between(0, 1, "(]"), "layers")
+        check(self, one_of(*get_args(Stream)), "stream")
 
     def places(self, tower: Tower) -> tuple[tuple[int, ...], int]:
         """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream

@@ -22,6 +22,7 @@ from diptych.core.data import Evidence, Table, Texts
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.train import Row
 from diptych.features.heads import text_head
@@ -136,13 +137,12 @@ class DeltaEdit(Editor):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.bank - 1, self.passes, self.batch, self.probes, 1 if self.width is None else self.width)
-        if min(counts) < 1 or min(self.levels) < 0 or not self.beta >= 0 or min(self.rate, self.sigmas) <= 0:
-            raise UsageError(
-                f"DeltaEdit takes counts of at least 1, a bank of 2, beta >= 0, rate and sigmas > 0: change {self}."
-            )
+        check(self, at_least(2), "bank")
+        check(self, at_least(1), "passes", "batch", "probes", "width")
+        check(self, at_least(0), "beta", "levels")
+        check(self, above(0), "rate", "sigmas")
         if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
-            raise UsageError("DeltaEdit needs frames, each with exactly one '{}' where the words go.")
+            raise wrong(self, "frames", "prompts with exactly one '{}' where the words go")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDeltaEdit:
         """Draw the bank, train the mapper on pairs of it, and measure what each style channel does; no text is seen.

@@ -20,9 +20,10 @@ from torch.nn.functional import cross_entropy
 from diptych.core.backbone import Encoder, Inputs, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.core.train import Row
@@ -219,28 +220,11 @@ class AstroM3(Extender):
     )
 
     def __post_init__(self) -> None:
-        counts = (
-            self.length,
-            self.width,
-            self.layers,
-            self.heads,
-            self.hidden,
-            self.facts,
-            self.dim,
-            self.epochs,
-            self.batch,
-        )
-        if (
-            min(counts) < 1
-            or self.width % self.heads
-            or self.width % 2
-            or self.grid[2] < 234
-            or not self.grid[0] < self.grid[1]
-        ):
-            raise UsageError(
-                f"AstroM3 takes counts >= 1, an even width that the heads divide, and an ascending grid of 234 or "
-                f"more: change {self}."
-            )
+        check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")
+        if self.width % self.heads or self.width % 2:
+            raise wrong(self, "width", f"even, and a multiple of heads = {self.heads}")
+        if self.grid[2] < 234 or not self.grid[0] < self.grid[1]:
+            raise wrong(self, "grid", "an ascending range of at least 234 wavelengths")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace:
         """Train on complete stars; no label is seen, and no part of the kit.

@@ -27,9 +27,9 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
@@ -238,18 +238,11 @@ class ViFiCLIP(Extender):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.frames, self.length, self.depth, self.epochs, self.batch)
-        if (
-            min(counts) < 1
-            or not 0 <= self.smoothing < 1
-            or self.tunes not in RATES
-            or self.towers not in ("both", "image", "text")
-        ):
-            raise UsageError(
-                f"ViFi-CLIP takes counts >= 1, smoothing in [0, 1), and tunes and towers by name: change {self}."
-            )
-        if self.rate is not None and self.rate < 0:
-            raise UsageError(f"ViFi-CLIP takes a rate from 0 on, and not {self.rate}: change rate, or leave it out.")
+        check(self, at_least(1), "frames", "length", "depth", "epochs", "batch")
+        check(self, at_least(0), "rate")
+        check(self, between(0, 1, "[)"), "smoothing")
+        check(self, one_of(*RATES), "tunes")
+        check(self, one_of("both", "image", "text"), "towers")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
         """Train on train; the backbone stays as it is.

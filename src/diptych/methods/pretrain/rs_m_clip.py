@@ -25,8 +25,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
 from diptych.data.pixels import normalise
@@ -265,17 +266,11 @@ class RSMClip(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if (
-            self.crops < 0
-            or self.prototypes < 2
-            or min(self.sharp, self.soft) <= 0
-            or not 0 <= self.momentum <= 1
-            or not 0 < self.small <= 1
-        ):
-            raise UsageError(
-                "RS-M-CLIP takes crops from 0, 2 prototypes or more, temperatures above 0, momentum and small in [0, "
-                "1]."
-            )
+        check(self, at_least(0), "crops")
+        check(self, at_least(2), "prototypes")
+        check(self, above(0), "sharp", "soft")
+        check(self, between(0, 1), "momentum")
+        check(self, between(0, 1, "(]"), "small")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -14,7 +14,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
+from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.pipeline import joined
@@ -279,17 +280,13 @@ class Clippings(Retriever):
     )
 
     def __post_init__(self) -> None:
-        if self.learns not in ("towers", "maps", "nothing") or not 0 <= self.weight <= 1 or self.temperature <= 0:
-            raise UsageError(
-                f"CLIPPINGS learns towers, maps or nothing, with weight in [0, 1] and temperature above 0: change "
-                f"{self}."
-            )
-        rate = 1.0 if self.rate is None else self.rate
-        if min(self.epochs, self.rank) < 1 or self.each < 2 or self.batch < 2 * self.each or rate <= 0:
-            raise UsageError(
-                f"CLIPPINGS takes epochs, rank >= 1, each >= 2, a batch of two entities, a positive rate: change "
-                f"{self}."
-            )
+        check(self, one_of(*get_args(Learns)), "learns")
+        check(self, between(0, 1), "weight")
+        check(self, above(0), "temperature", "rate")
+        check(self, at_least(1), "epochs", "rank")
+        check(self, at_least(2), "each")
+        if self.batch < 2 * self.each:
+            raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
         """Train on train, if there is one, and choose the threshold on val, if there is one.

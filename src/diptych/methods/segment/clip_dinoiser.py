@@ -26,9 +26,10 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
@@ -176,14 +177,11 @@ class CLIPDINOiser(Segmenter):
     )
 
     def __post_init__(self) -> None:
-        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.spoiled not in get_args(Spoiled):
-            raise UsageError(
-                f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}."
-            )
-        if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
-            raise UsageError(
-                f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}."
-            )
+        check(self, between(-1, 1), "gamma")
+        check(self, between(0, 1), "delta")
+        check(self, at_least(1), "photos", "steps", "batch")
+        check(self, above(0), "rate", "background_rate")
+        check(self, one_of(*get_args(Spoiled)), "spoiled")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
         """Train on photos without labels; the last step counts. Memory: n^2 + 4 n C bytes a crop (3 MB for ViT-B/16).
