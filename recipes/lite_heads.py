@@ -231,6 +231,7 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
         g = run.generator("batches")
         loss = torch.zeros(())
+        # Not the one loop: nouns are drawn with replacement by weight, and the shipped weights are these draws.
         for _ in range(steps):
             rows = torch.searchsorted(ladder, torch.rand(BATCH, generator=g, dtype=torch.double)).clamp_max(len(y) - 1)
             frames = torch.randint(3, (BATCH,), generator=g)

@@ -144,6 +144,7 @@ class SmallTrainee(Trainee):
         optimizer = torch.optim.Adam(parameters, lr=3e-3 / LR_MULTIPLIER, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
         left = math.nan
+        # Not the one loop: it is no stage that resumes, has no data, and the shipped weights are these draws.
         for _ in range(steps):
             z = torch.randn(batch, STYLE_DIM, generator=g)
             wanted = self.wanted(z)

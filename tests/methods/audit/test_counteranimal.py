@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from diptych.methods.audit.counteranimal import CounterAnimal
 from diptych.metrics.interval import Interval
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, Pictures, picture
+from tests.support.refused import refused
 
 K, A, N = 4, 3, 480
 
@@ -171,7 +171,4 @@ def test_bad_input_is_named() -> None:
         CounterAnimal(least=50).audit(kit, names, table, Run())
     with pytest.raises(MissingPart):
         CounterAnimal().audit({"a": Kit()}, names, table, Run())
-    with pytest.raises(UsageError, match="gap in"):
-        CounterAnimal(gap=1.0)
-    with pytest.raises(UsageError, match="selection half or all"):
-        dataclasses.replace(CounterAnimal(), selection="both")  # type: ignore[arg-type]
+    refused(CounterAnimal, {"gap": 1.0}, {"selection": "both"})

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from diptych.core.edit import Styles
-from diptych.core.errors import UsageError
+from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
 
@@ -70,11 +70,10 @@ class FactorGenerator:
     rotation: int | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 8 or not self.colours or not self.shapes or not set(self.colours) <= set(COLOURS):
-            raise UsageError(
-                f"A factor generator draws at least 8 pixels, a shape, and colours among {', '.join(COLOURS)}: change "
-                f"{self}."
-            )
+        check(self, at_least(8), "size")
+        check(self, one_of(*COLOURS), "colours")
+        if not self.shapes:
+            raise wrong(self, "shapes", "at least one shape")
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
@@ -137,11 +138,8 @@ class CLIP4DM(PairScorer):
     )
 
     def __post_init__(self) -> None:
-        if self.choice not in ("most-negative", "threshold") or self.layers < 1:
-            raise UsageError(
-                f"CLIP4DM takes a choice of threshold or most-negative and layers >= 1, not {self.choice!r} and "
-                f"{self.layers}."
-            )
+        check(self, one_of("most-negative", "threshold"), "choice")
+        check(self, at_least(1), "layers")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCLIP4DM:
         """Take the backbone; nothing is trained.

@@ -27,6 +27,7 @@ from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier
+from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
@@ -245,8 +246,9 @@ class CounterAnimal(Auditor):
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gap < 1 or self.least < 1 or self.selection not in ("half", "all"):
-            raise UsageError(f"CounterAnimal takes gap in [0, 1), least >= 1 and selection half or all: change {self}.")
+        check(self, between(0, 1, "[)"), "gap")
+        check(self, at_least(1), "least")
+        check(self, one_of("half", "all"), "selection")
 
     def audit(self, subjects: Mapping[str, Kit], classes: ClassNames, table: Table[Any], run: Run) -> list[Finding]:
         """Measure every subject between the groups that the reference selects.

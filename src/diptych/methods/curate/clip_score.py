@@ -26,6 +26,7 @@ from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import between, check
 from diptych.core.run import Run
 from diptych.features.embed import embed, embed_readable
 
@@ -207,10 +208,8 @@ class CLIPScoreFilter(Curator):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or not -1 <= (self.threshold or 0) <= 1:
-            raise UsageError(
-                f"The filter takes a share in (0, 1] or a threshold in [-1, 1], not {self.share} and {self.threshold}."
-            )
+        check(self, between(0, 1, "(]"), "share")
+        check(self, between(-1, 1), "threshold")
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
         """Score every pair once. Memory: ``CHUNK`` pairs.

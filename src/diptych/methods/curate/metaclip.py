@@ -26,6 +26,7 @@ from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
@@ -194,8 +195,7 @@ class MetaCLIP(Curator):
     )
 
     def __post_init__(self) -> None:
-        if not self.t >= 1:
-            raise UsageError(f"t is a number of texts an entry may keep, at least 1 or infinity, not {self.t}.")
+        check(self, at_least(1), "t")
 
     @cached_property
     def matcher(self) -> Matcher:

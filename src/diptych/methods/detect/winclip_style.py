@@ -21,9 +21,10 @@ from diptych.backbones.towers.edits import keep_patches
 from diptych.core.backbone import Backbone, Dense, Stage, State, Tower
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.nn.dense.label_maps import squashed
@@ -167,16 +168,10 @@ class WinCLIPStyle(Detector):
     )
 
     def __post_init__(self) -> None:
-        if (
-            not self.thing.strip()
-            or self.words not in ("ensemble", "pair")
-            or min((*self.scales, 1 if self.side is None else self.side)) < 1
-        ):
-            raise UsageError(
-                f"WinCLIP-style takes a thing, words of ensemble or pair, and scales and side of at least 1, not "
-                f"{self.thing!r},"
-                f" {self.words!r}, {self.scales}, {self.side}."
-            )
+        check(self, at_least(1), "side", *(("scales",) if self.scales else ()))
+        check(self, one_of("ensemble", "pair"), "words")
+        if not self.thing.strip():
+            raise wrong(self, "thing", "a word for what is photographed")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedWinCLIPStyle:
         """Embed the texts; no evidence is read.

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 
@@ -53,8 +53,7 @@ class FrameMean(Extender):
     )
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise UsageError(f"Frame mean looks at 1 frame or more, not at {self.frames}: change frames.")
+        check(self, at_least(1), "frames")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
         """Return the backbone with clips in the place of photos.

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.errors import UsageError
+from diptych.core.ranges import above, check
 from diptych.core.train import Clock, Embedded, Objective
 
 _EDGE = 1e-6
@@ -153,8 +153,7 @@ class GeodesicMixup(Objective):
     )
 
     def __post_init__(self) -> None:
-        if min(self.temperature, self.mixed_temperature, self.beta) <= 0:
-            raise UsageError("Temperatures and beta must be above 0.")
+        check(self, above(0), "temperature", "mixed_temperature", "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return {"contrastive", "m2", ...}, scalars; terms of weight 0 are left out.

@@ -23,8 +23,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
 from diptych.features.frozen import Headed
@@ -179,8 +180,8 @@ class VRLwF(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.length < 1 or self.temperature <= 0:
-            raise UsageError("A vocabulary has at least one sentence of one token, and a temperature above 0.")
+        check(self, at_least(1), "size", "length")
+        check(self, above(0), "temperature")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -18,8 +18,8 @@ from torch import Tensor
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import between, check
 from diptych.core.run import Run
 from diptych.core.train import Learns, Recipe, Trainee, everything
 from diptych.nn.contrastive import contrastive
@@ -89,8 +89,7 @@ class WiseFT(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise UsageError(f"alpha lies between the weights before (0) and after (1), not at {self.alpha}.")
+        check(self, between(0, 1), "alpha")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.errors import UsageError
+from diptych.core.ranges import above, at_least, check
 from diptych.core.train import Clock, Embedded, Objective
 
 
@@ -120,8 +121,8 @@ class Cloob(Objective):
     )
 
     def __post_init__(self) -> None:
-        if self.inverse_temperature <= 0 or (self.beta is not None and self.beta < 0):
-            raise UsageError("The inverse temperature must be above 0, and beta not below.")
+        check(self, above(0), "inverse_temperature")
+        check(self, at_least(0), "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return {"images", "texts"}: the bound in the image memory and in the text memory.

@@ -17,9 +17,10 @@ import torch
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
+from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
 from diptych.nn.contrastive import contrastive
@@ -167,8 +168,8 @@ class LaClip(Recipe, Rewriter):
     )
 
     def __post_init__(self) -> None:
-        if self.rewrites < 0 or not 0 <= self.shown <= len(self.examples):
-            raise UsageError(f"LaCLIP asks for 0 or more rewrites and shows 0 to {len(self.examples)} examples.")
+        check(self, at_least(0), "rewrites")
+        check(self, between(0, len(self.examples)), "shown")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Rewording:
         """Return the rewriter: asks the writer that the kit holds under "writer"."""

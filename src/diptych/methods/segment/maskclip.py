@@ -19,9 +19,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.ranges import between, check, one_of
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
@@ -103,11 +103,8 @@ class MaskCLIP(Segmenter):
     )
 
     def __post_init__(self) -> None:
-        if self.block not in ("value", "value-only", "tokens") or not 0 <= self.denoise < 1:
-            raise UsageError(
-                f"MaskCLIP takes a block of value, value-only or tokens and denoise in [0, 1), not {self.block!r} and "
-                f"{self.denoise}."
-            )
+        check(self, one_of("value", "value-only", "tokens"), "block")
+        check(self, between(0, 1, "[)"), "denoise")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMaskCLIP:
         """Embed the class texts.
