@@ -19,8 +19,9 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.load import open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
-from diptych.tasks.curate import Curated, apply_plan, open_stream, plan_shards
+from diptych.tasks.curate import Curated, apply_plan, plan_shards
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def picture(name: str) -> Image.Image:
     """
     if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
         return open_image(Path(name))
-    from diptych.data.records import open_records
+    from diptych.data.load import open_records
 
     container = name.partition("!")[0] if "!" in name else name.rpartition("[")[0]
     try:
