@@ -85,7 +85,7 @@ def test_lists_of_captions_in_parquet(root: Path) -> None:
 
 def test_without_a_caption_column_there_are_none(root: Path) -> None:
     assert set(
-        read_table(write(root / "t.csv", ("path", "label", "title"), [(*r[:2], "x") for r in ROWS]))
+        read_table(write(root / "t.csv", ("path", "label", "heading"), [(*r[:2], "x") for r in ROWS]))
         .splits["test"]
         .columns
     ) == {"label"}

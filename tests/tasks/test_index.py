@@ -35,7 +35,7 @@ import sys
 from pathlib import Path
 from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.run import Run
-from diptych.data.records import open_records
+from diptych.data.load import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
 known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0,

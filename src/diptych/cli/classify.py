@@ -138,7 +138,7 @@ def classify(
             unknown_rate=unknown_rate, reasons=reasons, name=model,
         )  # fmt: skip
     else:
-        spoken = options.class_names(names or _demo_names(photos), () if names else classes)
+        spoken = options.class_names(_demo_names(photos) if names is None else names, () if names else classes)
         prompts = options.template_set(templates)
 
         from diptych.core.data import ClassNames, Evidence
@@ -178,6 +178,7 @@ def _tell(
     skipped.
     """
     from diptych.data.files import write_bytes, write_json
+    from diptych.data.images import SMALL, specks
 
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
@@ -192,6 +193,8 @@ def _tell(
     else:
         show_predictions(found)
     say(pace)
+    if small := specks(p.name for p in found.predictions):
+        say(f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing.")
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)
@@ -253,7 +256,7 @@ def of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
 
 
 def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that their folders give, if two or more."""
+    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
     from diptych.data.format import FRAMES
     from diptych.data.load import open_data
 

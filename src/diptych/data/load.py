@@ -77,8 +77,10 @@ def open_data(
             that name. Several pictures, or several clips, are one split "test".
         keys: remembers content keys; None remembers them in the returned data only.
         need: what a verb needs, see ``Need``.
-        image, text, label, group: columns of a table; "" finds them by the names in ``data.rows``. ``text`` may be a
-            pattern such as "caption_*"; a group has no usual name.
+        image: column of a table with the picture; here and below "" finds it by the names in ``data.rows``.
+        text: column with a caption, or a pattern such as "caption_*".
+        label: column with the class.
+        group: column with the group, which has no usual name.
         frames: pictures a clip.
         void: values of masks that name no class, besides those that classes.csv marks in a column "void".
 

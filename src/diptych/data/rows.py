@@ -105,10 +105,13 @@ def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], give
         what: it holds, such as "the pictures (--image)".
 
     Raises:
-        UsageError: there is none.
+        UsageError: none is found.
+        DataError: there is none of the name given.
     """
     held = list(names)
-    if not (found := columns_of(held, wanted, given)):
+    if not (found := columns_of(held, wanted, given)) and given:
+        raise DataError(f"{table} has no column {given!r}, only {', '.join(held)[:300]}: name one with {what}.")
+    if not found:
         raise UsageError(f"{table} has the columns {', '.join(held)[:300]}: name the one with {what}.")
     return found[0]
 

@@ -95,12 +95,12 @@ def read_table(
 
 def listing(folder: Path) -> Path | None:
     """Return the table by which a folder lists its pictures: one of ``LISTINGS``, or the only table in it that has a
-    column of paths.
+    column of paths and one of classes.
     """
     if (named := next((folder / n for n in LISTINGS if (folder / n).is_file()), None)) is not None:
         return named
     tables = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    held = [p for p in tables if p.is_file() and columns_of(header(p), PATH_COLUMNS)]
+    held = [p for p in tables if p.is_file() and all(columns_of(header(p), c) for c in (PATH_COLUMNS, LABEL_COLUMNS))]
     return held[0] if len(held) == 1 else None
 
 

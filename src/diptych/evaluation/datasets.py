@@ -413,7 +413,8 @@ def open_linkage(
             book.
         entity: the column of a table.
         keys: remembers content keys.
-        image, text: columns of a table with the picture's path and the text; "": found by their names.
+        image: column of a table with the picture's path; "": found by its name.
+        text: column of a table with the text; "": found by its name.
 
     Raises:
         NotAvailable: it is not there.

@@ -41,7 +41,7 @@ def test_bad_groups_are_named(tmp_path: Path) -> None:
         open_data(tmp_path / "set", need="groups", group="", label="shape")
     with pytest.raises(DataError, match=r"Row 2 .* has no kind"):
         open_data(tmp_path / "set", need="groups", group="kind", label="shape")
-    with pytest.raises(UsageError, match="no table"):
+    with pytest.raises(UsageError, match="no file or folder"):
         open_data(tmp_path / "absent.csv", need="groups", group="kind")
     photo(tmp_path / "flat" / "cat" / "1.png")
     with pytest.raises(DataError, match="CLASS/GROUP"):
@@ -52,12 +52,12 @@ def test_bad_groups_are_named(tmp_path: Path) -> None:
 
 def test_captioned_pictures(tmp_path: Path) -> None:
     rows(tmp_path, "image,title\na.png,one\nb.png,two\n", "t.csv")
-    table = open_data(tmp_path / "t.csv", need="captions")
+    table = open_data(tmp_path / "t.csv", need="captions").split("test")
     assert list(table.columns["captions"].values) == [("one",), ("two",)]
     for text, error, says in (
         ("image,said\na.png,one\n", UsageError, "--text"),
         ("picture,title\na.png,one\n", UsageError, "--image"),
-        ("image,title\na.png,\n", DataError, "Row 1"),
+        ("image,title\na.png,\n", DataError, "has no caption in t.csv"),
         ("image,title\n../a.png,x\n", DataError, "leads outside"),
         ("image,title\n", DataError, "no rows"),
     ):
