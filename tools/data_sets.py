@@ -27,9 +27,9 @@ def page() -> str:
 
 def entry(data: DataSet) -> str:
     """Return the section of one data set."""
-    source = f"<{data.source}>" if data.source.startswith("https:") else f"`{data.source}`" if " " in data.source else data.source
-    if data.source.startswith("one "):
-        source = data.source
+    source = f"<{data.source}>" if data.source.startswith("https:") else data.source
+    if " " in source and not source.startswith("one "):
+        source = f"`{source}`"
     told = {
         "Source": source,
         "Drawn": data.drawn,

@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_data_set_that_a_card_names_has_a_record() -> None:
+    """Those that ship, and the pictures of our own generator, need none."""
     for slug in catalog.slugs():
         proof = catalog.find(slug).card.proof
         for name in proof.datasets if proof else ():
             plain = (
                 name.removeprefix("mosaic:").removeprefix("paste:").removeprefix("towers:").removesuffix(":recaptured")
             )
-            assert plain.startswith("demo:") or known_set(plain), f"{slug}: {name}"
+            assert plain.startswith("demo:") or plain == "factors" or known_set(plain), f"{slug}: {name}"
 
 
 def test_records_are_whole() -> None:

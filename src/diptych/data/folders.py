@@ -200,7 +200,7 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
 
 
 def _domains(folders: Sequence[os.DirEntry[str]]) -> list[str]:
-    """Return the names of the folders that every one of several folders holds, and nothing else; [] where they differ."""
+    """Return the names of the folders that all of several folders hold, and nothing else; [] where they differ."""
     below = [_folders_alone(f.path) for f in folders]
     return below[0] if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below) else []
 

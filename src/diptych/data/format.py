@@ -24,9 +24,11 @@ Need = Literal[
     "check",
     "texts",
 ]
-"""What a verb needs of data. "any": what the place holds, labels where there are some. "photos": the same, but nothing
-is asked of classes. "check": the same, but empty classes stay. "classes": two at least, to measure on. All others: items
-with that column, or of that kind.
+"""What a verb needs of data.
+
+- "any": what the place holds, labels where there are some; "photos": the same, but classes may be missing;
+- "check": the same, but empty classes stay; "classes": two at least, to measure on;
+- all others: items with that column, or of that kind.
 """
 PICTURES: frozenset[Need] = frozenset(("any", "photos", "classes", "captions or classes", "check"))
 """Needs that pictures meet, with labels or without."""

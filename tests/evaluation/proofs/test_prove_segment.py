@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import NotAvailable
+from diptych.core.errors import NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.prove import prove
@@ -58,7 +58,7 @@ def test_absent_masks_are_named(tmp_path: Path) -> None:
     for name in ("no_such_set", "mosaic:no_such_set", "paste:no_such_set"):
         with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
             open_set(name, "masks")
-    with pytest.raises(NotAvailable, match="no label maps"):
+    with pytest.raises(UsageError, match="not a folder with label maps"):
         open_set(f"paste:{tmp_path}", "masks")
 
 
