@@ -259,5 +259,5 @@ def test_a_result_is_not_written_over(pool: Path, tmp_path: Path) -> None:
 def test_sources_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file or folder"):
         open_stream(str(tmp_path / "a.xml"))
-    with pytest.raises(UsageError, match="no file or folder"):
+    with pytest.raises(UsageError, match="no table"):
         open_stream(str(tmp_path / "a.csv"))
