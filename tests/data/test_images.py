@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 from diptych.core.errors import UnreadableItem
 from diptych.core.spec import PixelRecipe
 from diptych.data.images import drafts, exif_orientation, open_image
-from diptych.data.load import demo_folder
+from diptych.data.named_sets import demo_folder
 from diptych.data.pixels import fit
 from tests.support import image_files as make
 

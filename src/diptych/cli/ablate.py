@@ -45,12 +45,12 @@ def ablate(
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     from diptych.core.data import ClassNames
     from diptych.data.files import write_json
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.data.pools import pool_of
     from diptych.evaluation.ablate import ablate as ablate_texts
 
     keys = options.file_keys(cache, verify)
-    opened = find_data(data, keys)
+    opened = open_data(data, keys, need="classes")
     pool = options.text_pool(texts) or pool_of(opened.name)
     if pool is None:
         raise UsageError(

@@ -66,12 +66,12 @@ def audit_groups(
     verify: options.Verify = False,
 ) -> None:
     """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos."""
-    from diptych.data.grouped import open_grouped
+    from diptych.data.load import open_data
 
     if selection not in ("half", "all"):
         raise UsageError(f"--selection takes half or all, not {selection!r}.")
     keys = options.file_keys(cache, verify)
-    opened = open_grouped(data, group, label, keys)
+    opened = open_data(data, keys, need="groups", group=group, label=label)
     spoken = options.class_names(names, opened.classes)
 
     from diptych.core.data import ClassNames
@@ -169,7 +169,7 @@ def audit_pairs(
     verify: options.Verify = False,
 ) -> None:
     """Rank captions by how badly they fit their photos, and mark the words that speak against the photo."""
-    from diptych.data.captioned import open_captioned
+    from diptych.data.load import open_data
 
     if out is not None and out.suffix not in (".json", ".html"):
         raise UsageError(f"--out writes .json or .html, not {out.name!r}.")
@@ -178,7 +178,7 @@ def audit_pairs(
     if choice not in ("threshold", "most-negative"):
         raise UsageError(f"--choice takes threshold or most-negative, not {choice!r}.")
     keys = options.file_keys(cache, verify)
-    pairs = open_captioned(table, image, text, keys)
+    pairs = open_data(table, keys, need="captions", image=image, text=text).whole()
 
     from diptych.data.files import write_bytes, write_json
     from diptych.methods.audit.clip4dm import CLIP4DM

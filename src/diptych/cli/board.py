@@ -77,7 +77,7 @@ def board_classify(
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
     from diptych.core.data import ClassNames
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.data.splits import ValRule
     from diptych.evaluation.few_shot.board import MODEL, board
     from diptych.evaluation.few_shot.plan import Plan
@@ -93,7 +93,7 @@ def board_classify(
     if len(data) > 1 and (names or texts or unlabelled):
         raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
     keys = options.file_keys(cache, verify)
-    opened = [find_data(name, keys) for name in data]
+    opened = [open_data(name, keys, need="classes") for name in data]
     pool = options.text_pool(texts)
     images = Unlabelled.open(unlabelled, keys) if unlabelled else None
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)

@@ -67,14 +67,16 @@ def caption(
     if references is not None and len(photos) != 1:
         raise UsageError("--references names columns of one table: give the table alone.")
 
-    from diptych.data.captions import read_captions, read_sentences
+    from diptych.data.captions import read_sentences
+    from diptych.data.load import open_data
 
     pool = read_sentences(texts)
     keys = options.file_keys(cache, verify)
     if references is None:
         samples, held = open_photos(photos, keys)[0], None
     else:
-        samples, held = read_captions(photos[0], references, keys)
+        table = open_data(photos[0], keys, need="captions", text=references).whole()
+        samples, held = table.items, [list(own) for own in table.columns["captions"].values]
 
     from diptych import catalog
     from diptych.core.caption import Captioner

@@ -138,7 +138,7 @@ def classify(
             unknown_rate=unknown_rate, reasons=reasons, name=model,
         )  # fmt: skip
     else:
-        spoken = options.class_names(names or _demo_names(photos), () if names else classes)
+        spoken = options.class_names(_demo_names(photos) if names is None else names, () if names else classes)
         prompts = options.template_set(templates)
 
         from diptych.core.data import ClassNames, Evidence
@@ -179,6 +179,7 @@ def _tell(
     skipped.
     """
     from diptych.data.files import write_bytes, write_json
+    from diptych.data.images import SMALL, specks
 
     if out is not None and out.suffix == ".csv":
         write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
@@ -193,6 +194,8 @@ def _tell(
     else:
         show_predictions(found)
     say(pace)
+    if small := specks(p.name for p in found.predictions):
+        say(f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing.")
     say_skipped(found.failed)
     if found.failed:
         raise typer.Exit(UnreadableItem.exit_code)
@@ -236,7 +239,8 @@ def clip_frames(photos: list[str], frames: int | None) -> int | None:
     """
     if frames is not None or photos[0].startswith("demo:"):
         return frames
-    from diptych.data.formats.clip_folder import FRAMES, holds_clips
+    from diptych.data.format import FRAMES
+    from diptych.data.formats.clip_folder import holds_clips
 
     return FRAMES if holds_clips(photos[0]) else None
 
@@ -253,23 +257,18 @@ def of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
 
 
 def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that their folders give."""
-    from diptych.data.folders import ImageFiles
-    from diptych.data.formats.clip_folder import open_clips
+    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
+    from diptych.data.format import FRAMES
     from diptych.data.load import open_data
 
-    if len(photos) > 1 and frames is None:
-        return ImageFiles(photos, keys), ()
-    data = open_data(photos[0], keys) if frames is None else open_clips(photos, frames, keys)
-    from diptych.data.joined import Joined
-
-    return Joined(tuple(table.items for table in data.splits.values())), data.classes
+    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES)
+    return data.whole().items, data.classes if len(data.classes) > 1 else ()
 
 
 def _demo_names(photos: list[str]) -> str | None:
     if photos != ["demo:photos"]:
         return None
-    from diptych.data.load import demo_folder
+    from diptych.data.named_sets import demo_folder
 
     return str(demo_folder("photos") / "names.txt")
 

@@ -66,7 +66,8 @@ def curate_plan(
     cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
-    from diptych.tasks.curate import Skipped, open_stream
+    from diptych.data.load import open_stream
+    from diptych.tasks.curate import Skipped
     from diptych.tasks.curate_shards import cut, plan_in
 
     if out.exists() and not overwrite:
@@ -149,7 +150,8 @@ def curate_apply(
     cluster_threads: options.ClusterThreads = 1,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
-    from diptych.tasks.curate import Skipped, apply_plan, open_stream
+    from diptych.data.load import open_stream
+    from diptych.tasks.curate import Skipped, apply_plan
     from diptych.tasks.curate_shards import apply_shards, cut
 
     try:

@@ -31,7 +31,8 @@ def demo(
 ) -> None:
     """Classify the photos that ship, run the few-shot board on the clothes that ship, and write one HTML report."""
     from diptych.core.data import ClassNames
-    from diptych.data.load import demo_folder, open_data
+    from diptych.data.load import open_data
+    from diptych.data.named_sets import demo_folder
     from diptych.evaluation.few_shot.board import board
     from diptych.evaluation.few_shot.plan import Plan
     from diptych.evaluation.pages import board as report

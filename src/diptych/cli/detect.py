@@ -77,7 +77,7 @@ def detect(
     samples, _ = open_photos(photos, keys)
     good = None if normal is None else _folder(normal, keys)
 
-    from diptych.evaluation.datasets import find_anomalies
+    from diptych.evaluation.datasets import open_set
     from diptych.tasks.detect import detect as detect_on
     from diptych.tasks.detect import detector, takes_thing
     from diptych.tasks.segment import stems
@@ -87,7 +87,7 @@ def detect(
         raise UsageError(
             f"{slug} is not told what the photos show: leave --object out, or take --method winclip-style."
         )
-    known = None if auxiliary is None else find_anomalies(auxiliary, keys).split("test")
+    known = None if auxiliary is None else open_set(auxiliary, "anomalies", keys).split("test")
     if (out / "detect.json").exists() and not overwrite:
         raise UsageError(f"{out / 'detect.json'} exists: give another --out or --overwrite.")
     run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)

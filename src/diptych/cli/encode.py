@@ -48,7 +48,7 @@ def encode(
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
-    opened = open_data(source, keys) if source is not None else Texts(lines)
+    opened = open_data(source, keys, need="photos") if source is not None else Texts(lines)
     run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
     with options.workers(cluster, cluster_threads, run.device) as pool:
         crew = options.crew(pool, cluster_threads, backbone, run.device)

@@ -47,14 +47,13 @@ def export(
     bound.
     """
     from diptych.core.data import ClassNames
-    from diptych.data.joined import Joined
     from diptych.data.load import open_data
     from diptych.tasks.export_tower import FORMS
     from diptych.tasks.export_tower import export as write
 
     if to not in FORMS:
         raise UsageError(f"--to takes {', '.join(FORMS)}, not {to!r}.")
-    photos = Joined(tuple(t.items for t in open_data(images).splits.values())) if images else None
+    photos = open_data(images, need="photos").whole().items if images else None
     table = classes = None
     if labelled:
         data = open_data(labelled)

@@ -56,7 +56,7 @@ def extend(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give --out a new folder.")
 
-    from diptych.data.formats.clip_folder import open_clips
+    from diptych.data.load import open_data
 
     if stars.holds_curves([clips]):
         if names:
@@ -72,7 +72,7 @@ def extend(
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty: give another --out, nothing is overwritten.")
     keys = options.file_keys(cache, verify)
-    data = open_clips([clips], frames, keys)
+    data = open_data(clips, keys, need="clips", frames=frames)
     spoken = options.class_names(names, data.classes)
 
     from diptych.core.data import ClassNames

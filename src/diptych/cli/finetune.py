@@ -127,11 +127,10 @@ def train(
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.tasks.training import tune
-    from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
     keys = options.file_keys(cache, verify)
-    opened = open_pairs_or_classes(data, captions, keys)
+    opened = open_data(data, keys, need="captions or classes", text=captions or "")
     others = [open_data(name, keys) for name in options.words(also or "")]
     run = options.open_run(device, precision, batch, workers, cache, seed=seed)
     tower = (

@@ -67,19 +67,16 @@ def index(
     built = {}
     if photos or ann:
         from diptych.cli.classify import clip_frames, of_clips
-        from diptych.data.clip_records import clip_records
+        from diptych.data.load import open_records
         from diptych.data.record_roots import root
-        from diptych.data.records import joined, open_records
+        from diptych.data.records import joined
         from diptych.index import ann as approximate
 
         keys = options.file_keys(cache, verify)
         clips = clip_frames(photos, frames) if photos else frames
         if clips and (image or caption):
             raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
-        parts = [
-            open_records(p, keys, image=image, text=caption) if clips is None else clip_records(p, clips, keys)
-            for p in photos or ()
-        ]
+        parts = [open_records(p, keys, image=image or "", text=caption or "", frames=clips) for p in photos or ()]
         records = joined(parts) if photos else None
         gone = [root(p, image) for p in photos or ()] if prune else ()
         quick = records is not None and not ann and clips is None

@@ -72,11 +72,12 @@ def link(
     """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
-    from diptych.data.records import open_records
+    from diptych.data.load import open_records
 
     keys = options.file_keys(cache, verify)
     (lt, rt), (li, ri) = _two(texts), _two(images)
-    a, b = open_records(left, keys, image=li, text=lt), open_records(right, keys, image=ri, text=rt)
+    a = open_records(left, keys, image=li or "", text=lt or "")
+    b = open_records(right, keys, image=ri or "", text=rt or "")
     known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []
 
     from diptych import catalog

@@ -27,11 +27,11 @@ def holds_curves(paths: list[str]) -> bool:
 
 def extend_stars(curves: str, label: str | None, epochs: int, out: Path, run: Run, json: bool) -> None:
     """Align and tune towers of light curves (AstroM3), say what they reach, and keep them."""
-    from diptych.data.formats.star_table import open_curves
+    from diptych.data.load import open_data
     from diptych.methods.extend.astrom3 import SMALL
     from diptych.tasks.stars import extend_stars as fit
 
-    found = fit(open_curves(curves, label), run, out=out, method=replace(SMALL, epochs=epochs))
+    found = fit(open_data(curves, need="curves", label=label or ""), run, out=out, method=replace(SMALL, epochs=epochs))
     if json:
         show_json({**found.as_dict(), "out": str(out)})
     else:
@@ -55,8 +55,7 @@ def classify_stars(curves: list[str], model: Path | None, run: Run, top: int, th
         UsageError: there is no model, or several tables.
     """
     from diptych.core.data import Table
-    from diptych.data.formats.star_table import open_curves
-    from diptych.data.joined import Joined
+    from diptych.data.load import open_data
     from diptych.tasks.stars import classify_stars as answer
 
     if model is None:
@@ -66,5 +65,5 @@ def classify_stars(curves: list[str], model: Path | None, run: Run, top: int, th
         )
     if len(curves) > 1:
         raise UsageError("Give one table of light curves, or one folder: join your tables first.")
-    tables = tuple(t.items for t in open_curves(curves[0]).splits.values())
-    return answer(Table(Joined(tables)), model, run, top=top, threshold=threshold)
+    items = open_data(curves[0], need="curves").whole().items
+    return answer(Table(items), model, run, top=top, threshold=threshold)

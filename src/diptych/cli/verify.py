@@ -36,13 +36,13 @@ def verify(
     """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is
     another.
     """
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.evaluation.verify import compare, published
 
     chosen = row or backbone
     published(chosen, dataset)  # an unknown row is told before anything is loaded
     keys = options.file_keys(cache, verify)
-    opened = find_data(data, keys)
+    opened = open_data(data, keys, need="classes")
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     found = compare(opened, options.open_backbone(backbone, run), run, row=chosen, dataset=dataset, tolerance=tolerance)
     keys.close()

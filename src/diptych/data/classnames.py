@@ -36,6 +36,16 @@ def tidy(folder: str) -> str:
     return " ".join(words) or folder
 
 
+def numbers_for_names(names: Sequence[str]) -> str:
+    """Return a sentence where all class names are numbers, as labels are; "" else."""
+    if not names or not all(n.isdecimal() for n in names):
+        return ""
+    return (
+        f"The class names are numbers ({', '.join(names[:3])}): a text encoder knows no such classes, so give their "
+        f"names with --names, or in a column class_name of the table."
+    )
+
+
 def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence[str] = ()) -> tuple[str, ...]:
     """Read class names.
 

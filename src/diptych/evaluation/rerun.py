@@ -12,7 +12,7 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
-from diptych.data.load import find_data
+from diptych.data.load import open_data
 from diptych.data.pools import Pool, read_pool
 from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.plan import Plan
@@ -112,7 +112,7 @@ def rerun(
         plan = _plan(written, whole)
     except (KeyError, TypeError) as error:
         raise DataError(f"This is no result that can be repeated: it lacks {error}.") from error
-    data = find_data(source, keys)
+    data = open_data(source, keys, need="classes")
     made = board(
         data,
         backbone,

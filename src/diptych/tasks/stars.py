@@ -104,7 +104,7 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     tower from scratch.
 
     Args:
-        data: light curves with classes, see ``open_curves``.
+        data: light curves with classes, see ``open_data``.
         run: seed and progress.
         out: new folder for the classifier; None keeps none.
         method: sizes and epochs.

@@ -19,7 +19,7 @@ from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
 from diptych.core.backbone import Encoder
 from diptych.core.errors import MissingExtra
 from diptych.data.folders import class_folder
-from diptych.data.load import demo_folder
+from diptych.data.named_sets import demo_folder
 
 FITTED, JUDGED = 56, 24
 """Packaged clothes that ranges are fixed on, beside all packaged photos, and others that the vectors are compared on.

@@ -20,8 +20,8 @@ from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.captions import read_captions
 from diptych.data.keys import FileKeys
+from diptych.data.load import open_data
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.data.named_sets import located
 from diptych.evaluation.boards.bench import Floats, Job, Measured, Statistic, over_seeds
@@ -106,7 +106,7 @@ def check_shares(wrong: float, keep: float) -> None:
             raise UsageError(f"{option} takes a share of the pairs in (0, 1), such as 0.3, not {share:g}.")
 
 
-def open_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys | None = None) -> CaptionPool:
+def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys | None = None) -> CaptionPool:
     """Open a table of captioned photos, all splits of it.
 
     Raises:
@@ -114,7 +114,8 @@ def open_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys
         DataError: a photo has no caption, none can be read, or the pairs are too few.
     """
     check_shares(wrong, keep)  # before every photo is opened
-    items, said = read_captions(path, columns, keys)
+    table = open_data(path, keys, need="captions", text=columns).whole()
+    items, said = table.items, table.columns["captions"].values
     photos, failed = openable(items)
     if failed and not len(photos):
         raise DataError(f"None of the {len(items)} photos of {path} can be read; the first: {failed[0]}.")

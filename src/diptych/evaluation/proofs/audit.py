@@ -18,10 +18,10 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.foils import Foil, counted, foil, kinds
-from diptych.data.formats.typed import Typed, read_typed
-from diptych.data.grouped import open_grouped
+from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.wordnet import WordNet
+from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.own import OwnTrial
 from diptych.features.embed import embed
 from diptych.methods.audit.clip4dm import CLIP4DM
@@ -38,9 +38,6 @@ from diptych.methods.audit.counteranimal import (
 from diptych.metrics.interval import one_sided_lower
 from diptych.nn.text.word_spans import words
 
-GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", "")})
-"""Data set -> (group column, label column; "" finds it)."""
-
 Floats = NDArray[np.float64]
 
 
@@ -56,9 +53,8 @@ class GroupsTrial:
         """Return claim and control; see ``OwnTrial``. Bounds are over classes, of means over both directions and the
         seeds.
         """
-        folder, method = present(name), CounterAnimal()
-        group, label = GROUPS.get(folder.name, ("group", ""))
-        data = open_grouped(folder, group, label)
+        folder, method, known = present(name), CounterAnimal(), known_set(name)
+        data = open_data(folder, need="groups", group=known.group if known and known.group else "group")
         table, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), (PROMPT,))
         labels, groups, names = columns(table)
         counts = np.bincount(labels * len(names) + groups, minlength=len(classes) * len(names)).reshape(
@@ -136,7 +132,7 @@ class FoilTrial:
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claims, control and twins; see ``OwnTrial``."""
         folder, wordnet = present(name), WordNet.load()
-        data = read_typed(folder / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(folder, need="captions", text="caption_*")
         split = "val" if "val" in data.splits else next(iter(data.splits))
         said = [tuple(own) for own in data.split(split).columns["captions"].values]
         kind = kinds(
