@@ -9,7 +9,7 @@ bootstrap have 4,000 runs.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -293,12 +293,12 @@ def cells() -> Iterator[Cell]:
 
 def main(words: list[str]) -> None:
     """Print the table."""
-    print("| interval | law | seeds | items | holds the truth in |\n|---|---|---:|---:|---:|")
+    sys.stdout.write("| interval | law | seeds | items | holds the truth in |\n|---|---|---:|---:|---:|\n")
     for cell in cells():
         if not words or any(word in f"{cell.name}, {cell.law}" for word in words):
-            print(
-                f"| {cell.name} | {cell.law} | {cell.seeds} | {cell.items} | {100 * cell.share():.1f} % |", flush=True
-            )
+            sizes = f"{cell.seeds} | {cell.items}"
+            sys.stdout.write(f"| {cell.name} | {cell.law} | {sizes} | {100 * cell.share():.1f} % |\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -314,7 +314,8 @@ def newcombe(hits: int, n: int, other_hits: int, other_n: int, z: float = 1.9599
     Args:
         hits: successes, 0 <= hits <= n.
         n: trials, at least 1.
-        other_hits, other_n: those that are taken away.
+        other_hits: successes of the proportion that is taken away.
+        other_n: its trials, at least 1.
         z: standard normal quantile.
 
     Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
