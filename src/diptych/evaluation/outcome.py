@@ -116,7 +116,12 @@ class Outcome:
 
 def intervals(outcomes: Sequence[Outcome], *, seed: int, draws: int = DRAWS) -> dict[str, tuple[float, float]]:
     """Return the 95 % percentile interval of each metric that is a number, averaged over seeds; items and seeds are
-    both resampled. See ``metrics.interval`` for what holds.
+    both resampled.
+
+    See ``metrics.interval`` for how often it holds the truth. Mean per class recall and NLL need 200 items of one seed
+    for 93 % (91 % with 20). **The ends of ECE do not hold the true ECE**: on few items the binned error of calibrated
+    probabilities is above 0, and that of a resample is higher still. A true ECE of 0 is never held, one of 0.1 in 80 %
+    of runs with 200 items. They say how far the estimate moves.
 
     Args:
         outcomes: one a seed, of the same items in the same order.

@@ -137,6 +137,10 @@ def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 
     """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are
     resampled apart.
 
+    A 95 % interval holds an AUROC of 0.7 in 94 to 97 % of runs from 10 + 10 items on. Near 1 it is too narrow: 0.95 is
+    held in 82 % with 10 + 10 items, in 90 % with 25 + 25, and in 95 % with 100 + 100. All scores in order give an
+    interval without width.
+
     Args:
         scores: (R, N) of R seeds on the same items.
         labels: (N,) True or 1 for anomalous.

@@ -1,10 +1,17 @@
 """Intervals: how far a number would move with other test items and other seeds.
 
-Almost all are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) of one kernel, ``resample``. The two crossed
-sources of chance, which N items were tested and which R seeds were drawn, are resampled independently of each other, as
-whole rows and whole columns of an (R, N) table: an item keeps its values of all seeds.
+Almost all are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) of one kernel, ``resample``. The two
+crossed sources of chance, which N items were tested and which R seeds were drawn, are resampled independently of each
+other, as whole rows and whole columns of an (R, N) table: an item keeps its values of all seeds.
 
-COVERAGE
+How often a 95 % interval holds the truth, measured in 400 runs each (docs/intervals.md has all sizes):
+
+- One seed: 93 to 97 % for means and paired gains from 50 items on; 88 % for shares of 0.9 on 20 items.
+- Several seeds that differ item by item and little in their means: 97 to 100 %, too wide. The bootstrap counts what is
+  neither of the item nor of the seed three times (Owen 2007, "The pigeonhole bootstrap"). A gain that it shows is one;
+  a control that it lets fail may still hold a small effect.
+- Few seeds whose means differ much: too narrow. Where seeds differ by 15 points, 200 items and 3 seeds give 80 %, 5
+  seeds 89 %, 10 seeds 93 %. Up to 5 points, 93 % or more.
 """
 
 from __future__ import annotations
@@ -307,7 +314,8 @@ def newcombe(hits: int, n: int, other_hits: int, other_n: int, z: float = 1.9599
     Args:
         hits: successes, 0 <= hits <= n.
         n: trials, at least 1.
-        other_hits, other_n: those that are taken away.
+        other_hits: successes of the proportion that is taken away.
+        other_n: its trials, at least 1.
         z: standard normal quantile.
 
     Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
