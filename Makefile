@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-lowest check format index bench clean
+.PHONY: demo test test-lowest check format index docs bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
 	@echo "make test    set up and run the suite"
 	@echo "make check   format, lint, types, floors, tests"
+	@echo "make docs    the site, out/site/index.html"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 
@@ -69,6 +70,15 @@ $(VENV)/.bench: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out out/bench.json
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+# Strict: a broken link is an error. Pages of systems and of the reference are made from cards, results and docstrings.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet --site-dir out/site
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write

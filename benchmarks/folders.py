@@ -26,7 +26,7 @@ from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.images import drafts
 from diptych.data.keys import FileKeys
-from diptych.data.records import open_records
+from diptych.data.load import open_records
 from diptych.features.embed import embed
 from diptych.tasks.index import index
 

@@ -39,7 +39,8 @@ COVERS_ALL = 900
 PHYSICAL = 1930
 """WordNet's "physical entity": photographs show what lies below it."""
 FRAMES = (
-    "a {}", "a photo of a {}.", "a close-up photo of the {}", "{}s", "there is {} in the picture", "this is a {}, a type of thing",
+    "a {}", "a photo of a {}.", "a close-up photo of the {}", "{}s", "there is {} in the picture",
+    "this is a {}, a type of thing",
     "an image showing {}", "a blurry low resolution photo of a {}.", "the {}",
 )  # fmt: skip
 
@@ -230,6 +231,7 @@ def train(counts: Path, work: Path, out: Path, seed: int = 0) -> dict[str, Any]:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
         g = run.generator("batches")
         loss = torch.zeros(())
+        # Not the one loop: nouns are drawn with replacement by weight, and the shipped weights are these draws.
         for _ in range(steps):
             rows = torch.searchsorted(ladder, torch.rand(BATCH, generator=g, dtype=torch.double)).clamp_max(len(y) - 1)
             frames = torch.randint(3, (BATCH,), generator=g)

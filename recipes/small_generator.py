@@ -10,7 +10,8 @@ three levels of a Laplacian pyramid. Beside it an encoder learns to find w again
 Which shape is the strongest is hard to learn through pictures: two trainings from fresh weights drew colours without
 shapes. So the mapping network is first shown, without any picture, a w in which the factors lie apart:
 
-w*(z) = frame code(z),  code(z) = (tanh place, 2 softmax(shape / T), 2 softmax(colour / T), tanh ground),  T = 0.1 as the factors are drawn
+w*(z) = frame code(z),  code(z) = (tanh place, 2 softmax(shape / T), 2 softmax(colour / T), tanh ground),
+                              T = 0.1 as the factors are drawn
 """
 
 from __future__ import annotations
@@ -143,6 +144,7 @@ class SmallTrainee(Trainee):
         optimizer = torch.optim.Adam(parameters, lr=3e-3 / LR_MULTIPLIER, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
         left = math.nan
+        # Not the one loop: it is no stage that resumes, has no data, and the shipped weights are these draws.
         for _ in range(steps):
             z = torch.randn(batch, STYLE_DIM, generator=g)
             wanted = self.wanted(z)

@@ -120,7 +120,7 @@ def detect_panel(s: Studio) -> Panel:
 
 def search_panel(s: Studio) -> Panel:
     """Answers to three queries over the clothes."""
-    from diptych.data.records import open_records
+    from diptych.data.load import open_records
     from diptych.tasks.index import index
     from diptych.tasks.search import Term, picture, search
 

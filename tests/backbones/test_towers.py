@@ -459,7 +459,10 @@ def test_bfloat16_towers_run() -> None:
 
 def test_importing_towers_imports_no_model_library() -> None:
     libraries = "open_clip", "timm", "transformers"
-    code = f"import sys, diptych.backbones.towers.of, diptych.backbones.dense; print([m for m in {libraries} if m in sys.modules])"
+    code = (
+        f"import sys, diptych.backbones.towers.of, diptych.backbones.dense; print([m for m in {libraries} if m in "
+        "sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

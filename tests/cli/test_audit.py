@@ -76,10 +76,10 @@ def test_pairs_in_terminal_json_and_page(diptych: Cli, pairs: Path, monkeypatch:
     ("words", "code", "says"),
     [
         (["groups", "set"], 2, "--group"),
-        (["groups", "absent", "--group", "light"], 2, "no table"),
+        (["groups", "absent", "--group", "light"], 2, "no file or folder"),
         (["groups", "set", "--group", "light", "--selection", "both"], 2, "half or all"),
-        (["pairs", "absent.csv"], 2, "no table"),
-        (["pairs", "pairs.csv", "--text", "said"], 2, "--text"),
+        (["pairs", "absent.csv"], 2, "no file or folder"),
+        (["pairs", "pairs.csv", "--text", "said"], 1, "--text"),
         (["pairs", "pairs.csv", "--choice", "lowest"], 2, "most-negative"),
         (["pairs", "pairs.csv", "--out", "p.pdf"], 2, ".html"),
     ],

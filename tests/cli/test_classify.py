@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from diptych.core.errors import MissingEvidence, MissingHook
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
@@ -205,3 +206,27 @@ def test_an_exported_model_speaks_with_promises(diptych: Cli, tmp_path: Path, ph
     ):
         got = diptych("classify", photos, *words)
         assert (got.code, says in got.err) == (code, True), got.err
+
+
+def test_photos_beside_folders_and_a_picture_of_one_pixel(diptych: Cli, photos: Path) -> None:
+    (photos / "trip").mkdir()
+    (photos / "red.png").rename(photos / "trip" / "red.png")
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    got = diptych("classify", photos, "--names", NAMES, "--json", "-k", "1")
+    assert got.code == 0
+    assert len(got.data["predictions"]) == len(COLOURS) + 1
+    assert "dot.png has fewer than 64 pixels" in got.err
+    assert diptych("classify", photos).code == 2, "there are no class folders"
+
+
+def test_empty_names_are_refused(diptych: Cli, photos: Path) -> None:
+    got = diptych("classify", photos, "--names", "")
+    assert (got.code, "--names is empty" in got.err) == (2, True)
+
+
+def test_numbers_as_class_names_are_told(diptych: Cli, tmp_path: Path) -> None:
+    for number, name in enumerate(("red", "blue")):
+        coloured(tmp_path / "set" / str(number) / "a.png", name, number)
+    got = diptych("classify", tmp_path / "set")
+    assert got.code == 0
+    assert "The class names are numbers (0, 1)" in got.err

@@ -87,7 +87,8 @@ def test_a_backbone_is_tuned_kept_and_used(diptych: Cli, tmp_path: Path, monkeyp
     assert (got.data["clips"], got.data["tested"], got.data["held"]) == (6, 6, "test")
     assert got.data["right"]["vifi-clip"] >= got.data["right"]["frame-mean"]
     used = diptych(
-        "classify", tmp_path / "set/test", "--frames", "2", "--backbone", f"local:{tmp_path / 'tuned'}", "--templates", "a photo of a {}.",
+        "classify", tmp_path / "set/test", "--frames", "2", "--backbone", f"local:{tmp_path / 'tuned'}", "--templates",
+        "a photo of a {}.",
         "--json", "-k", "1",
     )  # fmt: skip
     assert used.code == 0, used.err

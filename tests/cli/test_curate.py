@@ -91,7 +91,7 @@ def test_metaclip_reads_no_picture_of_a_tar(
     ("words", "code", "says"),
     [
         (["plan", "absent.txt"], 2, "no file"),
-        (["plan", "pool.xml"], 2, "reads texts"),
+        (["plan", "pool.xml"], 2, "no file or folder"),
         (["plan", "pool.txt", "--method", "gda"], 2, "no curator"),
         (["apply", "pool.txt", "--t", "many"], 2, "--t takes"),
         (["apply", "pool.txt", "--t", "0"], 2, "at least 1"),

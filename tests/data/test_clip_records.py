@@ -8,7 +8,7 @@ import pytest
 
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.clip_records import clip_records
+from diptych.data.load import open_records
 from diptych.features.clips import ClipSpace
 from diptych.tasks.index import index
 from diptych.tasks.search import Term, search
@@ -25,7 +25,7 @@ def clips(tmp_path: Path) -> Path:
 
 
 def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
-    records = clip_records(str(clips), 2)
+    records = open_records(clips, frames=2)
     assert len(records) == 6
     assert {f["label"] for f in records.facts} == {"red", "green", "blue"}
     assert all(Path(n).is_absolute() for n in records.names)
@@ -35,9 +35,9 @@ def test_records_are_clips_with_their_folder_as_label(clips: Path) -> None:
 
 def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Path) -> None:
     space, run, out = ClipSpace(ColourBackbone(), 2), Run(workers=1), tmp_path / "index"
-    made = index(clip_records(str(clips), 2), space, run, out)
+    made = index(open_records(clips, frames=2), space, run, out)
     assert (made.entries, made.added) == (6, 6)
-    again = index(clip_records(str(clips), 2), space, run, out)
+    again = index(open_records(clips, frames=2), space, run, out)
     assert (again.entries, again.added) == (6, 0)
     asked = coloured(tmp_path / "asked.png", "blue", 99)
     for term, label in (("green", "green"), (str(asked or tmp_path / "asked.png"), "blue")):
@@ -49,7 +49,7 @@ def test_an_index_of_clips_answers_words_and_pictures(clips: Path, tmp_path: Pat
 
 def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: Path) -> None:
     run, out = Run(workers=1), tmp_path / "index"
-    index(clip_records(str(clips), 2), ClipSpace(ColourBackbone(), 2), run, out)
+    index(open_records(clips, frames=2), ClipSpace(ColourBackbone(), 2), run, out)
     for other in (ColourBackbone(), ClipSpace(ColourBackbone(), 3)):
         with pytest.raises(UsageError, match="was indexed with"):
             search(out, [Term("red")], other, run)
@@ -57,6 +57,6 @@ def test_photos_and_other_numbers_of_frames_are_refused(clips: Path, tmp_path: P
 
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No clips"):
-        clip_records(str(tmp_path), 2)
+        open_records(tmp_path, frames=2)
     with pytest.raises(UsageError, match="no file or folder"):
-        clip_records(str(tmp_path / "gone"), 2)
+        open_records(tmp_path / "gone", frames=2)

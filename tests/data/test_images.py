@@ -14,7 +14,7 @@ from PIL import Image, ImageFile, ImageOps
 from diptych.core.errors import UnreadableItem
 from diptych.core.spec import PixelRecipe
 from diptych.data.images import drafts, exif_orientation, open_image
-from diptych.data.load import demo_folder
+from diptych.data.named_sets import demo_folder
 from diptych.data.pixels import fit
 from tests.support import image_files as make
 
@@ -237,8 +237,8 @@ def jpeg(path: Path, size: tuple[int, int]) -> Path:
 
 @pytest.mark.parametrize(
     ("size", "drafted"),
-    [((800, 600), (400, 300)), ((1600, 1200), (400, 300)), ((3200, 2400), (400, 300)), ((598, 598), (598, 598)), ((801, 600), (801, 600)),
-     ((804, 1206), (402, 603))],
+    [((800, 600), (400, 300)), ((1600, 1200), (400, 300)), ((3200, 2400), (400, 300)), ((598, 598), (598, 598)),
+     ((801, 600), (801, 600)), ((804, 1206), (402, 603))],
 )  # fmt: skip
 def test_a_draft_keeps_the_sides_that_were_asked_for_and_divides_evenly(
     tmp_path: Path, size: tuple[int, int], drafted: tuple[int, int]

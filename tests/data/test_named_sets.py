@@ -9,17 +9,13 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.data.captioned import open_captioned
-from diptych.data.captions import read_captions, read_sentences
-from diptych.data.formats.clip_folder import holds_clips, open_clips
-from diptych.data.grouped import open_grouped
-from diptych.data.load import find_data, open_data
-from diptych.data.named_sets import captions_table, located, present
-from diptych.data.records import open_records
-from diptych.evaluation.boards.caption import open_captions
+from diptych.data.captions import read_sentences
+from diptych.data.formats.clip_folder import holds_clips
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data, open_records, open_stream
+from diptych.data.named_sets import located, present
+from diptych.evaluation.boards.caption import captioned_photos
 from diptych.tasks.check import check
-from diptych.tasks.curate import open_stream
-from diptych.tasks.training_data import open_pairs_or_classes
 from tests.support.colours import colour_folder
 
 
@@ -45,18 +41,22 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def measured(spec: str) -> LabelledData:
+    return open_data(spec, need="classes")
+
+
 OPENERS: dict[str, Callable[[], object]] = {
     "data": lambda: open_data("colours"),
     "data, a part": lambda: open_data("colours/test"),
     "check": lambda: check("colours"),
     "records": lambda: open_records("colours"),
-    "clips": lambda: open_clips(["colours/train"], 2),
-    "groups": lambda: open_grouped("told/captions.csv", "group", "label"),
-    "captions": lambda: read_captions("told", "caption_*"),
-    "captioned photos": lambda: open_captioned("told", text="caption_0"),
+    "clips": lambda: open_data("colours/train", need="clips", frames=2),
+    "groups": lambda: open_data("told/captions.csv", need="groups", group="group", label="label"),
+    "captions": lambda: open_data("told", need="captions", text="caption_*"),
+    "captioned photos": lambda: open_data("told", need="captions", text="caption_0").whole(),
     "sentences": lambda: read_sentences("told"),
-    "board of captions": lambda: open_captions("told", "caption_*", None),
-    "training": lambda: open_pairs_or_classes("told", None, None),
+    "board of captions": lambda: captioned_photos("told", "caption_*", None),
+    "training": lambda: open_data("told", need="captions or classes"),
     "stream": lambda: open_stream("texts.txt"),
 }
 
@@ -75,33 +75,31 @@ def test_data_keep_the_name_that_was_given(sets: Path) -> None:
         "two domains of one set must not be mistaken for each other"
     )
     assert open_data(sets / "colours" / "test").name == "test"
-    assert "captions" in open_pairs_or_classes("told", None, None).split("train").columns
+    assert "captions" in open_data("told", need="captions or classes").split("train").columns
     assert not holds_clips("colours")
 
 
 def test_a_path_wins_only_where_it_cannot_be_mistaken(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Path.cwd()
     (here / "colours").mkdir()
-    for opens in (open_data, find_data, located, present):
+    for opens in (open_data, measured, located, present):
         with pytest.raises(UsageError, match=re.escape(f"./colours for the first, or {sets / 'colours'}")):
             opens("colours")
     with pytest.raises(DataError, match="No pictures"):
-        find_data("./colours")
+        measured("./colours")
     assert located(str(here / "colours")) == here / "colours"
-    assert find_data(str(sets / "colours")).name == "colours"
+    assert measured(str(sets / "colours")).name == "colours"
     monkeypatch.chdir(sets)
-    assert find_data("colours").name == "colours", "both names are the one folder"
+    assert measured("colours").name == "colours", "both names are the one folder"
 
 
 def test_what_is_absent_is_named(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert located("nowhere") == Path("nowhere")
     with pytest.raises(NotAvailable, match="nowhere is not here: set DIPTYCH_DATA"):
-        find_data("nowhere")
+        measured("nowhere")
     assert present("told", "captions.csv") == sets / "told"
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
         present("told", "stars.csv")
     monkeypatch.delenv("DIPTYCH_DATA")
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-        find_data("colours")
-    assert captions_table(str(sets / "told")) == sets / "told" / "captions.csv"
-    assert captions_table(str(sets / "colours")) == sets / "colours"
+        measured("colours")

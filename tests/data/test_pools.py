@@ -11,7 +11,7 @@ from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.data import textfiles
 from diptych.data.classnames import tidy
-from diptych.data.load import demo_folder
+from diptych.data.named_sets import demo_folder
 from diptych.data.pools import class_texts, pair_texts, pool_of, read_pool, shipped
 
 WHOLE = {

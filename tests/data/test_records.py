@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.load import open_records
 from diptych.data.record_roots import root
-from diptych.data.records import Records, joined, open_records, stamp
+from diptych.data.records import Records, joined, stamp
 
 
 def jpeg(colour: str) -> bytes:

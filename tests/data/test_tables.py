@@ -9,8 +9,8 @@ import pytest
 from diptych.core.errors import DataError, UsageError
 from diptych.data.captions import captions
 from diptych.data.folders import class_folder
-from diptych.data.formats.huggingface import CAPTION_COLUMNS
 from diptych.data.load import open_data
+from diptych.data.rows import CAPTION_COLUMNS
 from diptych.data.tables import read_table
 from tests.support.image_files import photo
 
@@ -51,7 +51,7 @@ def test_without_split_and_label(root: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-@pytest.mark.parametrize("column", CAPTION_COLUMNS)
+@pytest.mark.parametrize("column", [c.replace("*", "s") for c in CAPTION_COLUMNS])
 def test_captions_are_read_beside_labels(root: Path, suffix: str, column: str) -> None:
     said = (" a cat on a mat ", "", "a cat asleep")
     place = write(
@@ -85,7 +85,7 @@ def test_lists_of_captions_in_parquet(root: Path) -> None:
 
 def test_without_a_caption_column_there_are_none(root: Path) -> None:
     assert set(
-        read_table(write(root / "t.csv", ("path", "label", "title"), [(*r[:2], "x") for r in ROWS]))
+        read_table(write(root / "t.csv", ("path", "label", "heading"), [(*r[:2], "x") for r in ROWS]))
         .splits["test"]
         .columns
     ) == {"label"}

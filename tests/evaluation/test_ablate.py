@@ -1,4 +1,6 @@
-"""Descriptions that say something help; those that say nothing are told so; a control that says nothing does not win."""
+"""Descriptions that say something help; those that say nothing are told so; a control that says nothing does not
+win.
+"""
 
 from __future__ import annotations
 

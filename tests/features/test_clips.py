@@ -12,7 +12,6 @@ from diptych.core.run import Run
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, image_head
 from diptych.features.embed import embed
 from diptych.nn.prompts.deep import appended, refreshed
-from diptych.nn.reach import reached
 from tests.support.moving import Clips, clip
 from tests.support.towers import IMAGES, TEXTS, case
 from tests.support.visual_backbone import SIDE, VisualBackbone, ViTImage
@@ -123,15 +122,3 @@ def test_prompts_of_all_later_blocks_matter(name: str) -> None:
         other = prompts.clone()
         other[i] = other[i].flip(0, 1)  # not + 1, which a LayerNorm would not see
         assert not torch.allclose(encode(other), base)
-
-
-def test_reached_names_what_an_output_hangs_on_and_leaves_the_flags() -> None:
-    module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2, bias=False)})
-    module["b"].weight.requires_grad_(False)
-    x = torch.ones(1, 2)
-    with torch.no_grad():
-        assert set(reached(module, lambda: module["b"](x))) == {"b.weight"}
-        assert set(reached(module, lambda: module["a"](x))) == {"a.weight", "a.bias"}
-    assert reached(module, lambda: x) == ()
-    assert not module["b"].weight.requires_grad
-    assert module["a"].weight.requires_grad

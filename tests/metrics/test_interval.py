@@ -8,7 +8,20 @@ from scipy import stats
 
 from diptych.core.errors import DataError, UsageError
 from diptych.metrics import interval
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower, paired_bootstrap
+from diptych.metrics.interval import (
+    bootstrap_mean,
+    by_count,
+    by_index,
+    group_sums,
+    newcombe,
+    one_sided_lower,
+    paired_bootstrap,
+    per_seed,
+    resample,
+    t_mean,
+    wilson,
+    within,
+)
 
 
 def test_one_run_agrees_with_scipy_and_with_the_normal_form() -> None:
@@ -98,3 +111,84 @@ def test_bad_values_are_refused() -> None:
         bootstrap_mean(np.zeros(3), seed=0, level=95)
     with pytest.raises(UsageError, match="draws"):
         bootstrap_mean(np.zeros(3), seed=0, draws=0)
+
+
+def test_both_ways_of_drawing_have_the_moments_of_a_bootstrap() -> None:
+    for draw in (by_index, by_count):
+        counts = draw(np.random.default_rng(0), 40_000, 5)
+        assert (counts.sum(axis=1) == 5).all()
+        np.testing.assert_allclose(np.cov(counts, rowvar=False), np.eye(5) - 1 / 5, atol=0.03)
+
+
+def test_strata_keep_their_sizes() -> None:
+    first = np.array([True, False, True, False, False])
+    counts = within(first, ~first)(np.random.default_rng(0), 1000, 5)
+    assert (counts[:, first].sum(axis=1) == 2).all()
+    assert (counts[:, ~first].sum(axis=1) == 3).all()
+    assert (counts.std(axis=0) > 0.5).all()
+
+
+def test_a_gain_is_the_difference_in_the_same_resamples() -> None:
+    first, second = np.random.default_rng(0).normal(size=(2, 3, 40))
+
+    def medians(row: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return np.stack([np.median(np.repeat(row, n.astype(int))) for n in items])
+
+    one, two = (resample(v, per_seed(medians), 5, draws=50) for v in (first, second))
+    gain = resample(first, per_seed(medians), 5, over=second, draws=50)
+    np.testing.assert_array_equal(gain, one - two)
+    with pytest.raises(DataError, match="same seeds and items"):
+        resample(first, per_seed(medians), 5, over=second[:, :5])
+
+
+def test_blocks_bound_what_is_held_and_cover_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interval, "CELLS", 700)
+    blocks = []
+
+    def statistic(values: np.ndarray, seeds: np.ndarray, items: np.ndarray) -> np.ndarray:
+        blocks.append(len(items))
+        return items @ values.mean(0)
+
+    assert resample(np.ones((2, 10)), statistic, 0, draws=101, width=70).tolist() == [10.0] * 101
+    assert blocks == [10] * 10 + [1]
+
+
+def test_group_sums_equal_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    values, groups = rng.normal(size=(3, 50)), rng.choice([2, 5, 11], size=50)
+    loop = np.stack([values[:, groups == g].sum(axis=1) for g in (2, 5, 11)], axis=1)
+    np.testing.assert_allclose(group_sums(values, groups), loop)
+
+
+def test_student_equals_scipy_and_one_value_says_nothing() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, size=6)
+    ends = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    ours = t_mean(values, level=0.9)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((values.mean(), ends.low, ends.high))
+    lower = stats.ttest_1samp(values, 0, alternative="greater").confidence_interval(0.95)
+    assert t_mean(values, sides=1).low == pytest.approx(lower.low)
+    assert t_mean(values, sides=1).high == math.inf
+    assert t_mean(np.array([0.4])) == interval.Interval(0.4, -math.inf, math.inf)
+    with pytest.raises(UsageError, match="sides must be 1 or 2, got 3"):
+        t_mean(values, sides=3)
+    with pytest.raises(DataError, match="at least one"):
+        t_mean(np.zeros(0))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (7, 10), (10, 10), (81, 263)])
+def test_wilson_equals_scipy(hits: int, n: int) -> None:
+    theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits, n) == pytest.approx((theirs.low, theirs.high), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("counts", "ends"),
+    [
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((5, 56, 0, 29), (-0.0381, 0.1926)),
+        ((10, 10, 0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_newcombe_gives_the_table_of_the_paper(counts: tuple[int, int, int, int], ends: tuple[float, float]) -> None:
+    assert newcombe(*counts) == pytest.approx(ends, abs=5e-5)

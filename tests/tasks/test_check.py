@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
+from tests.data.test_door import masked
 from tests.support import image_files as make
 
 
@@ -121,3 +123,31 @@ def test_findings_do_not_depend_on_workers(root: Path) -> None:
 def test_demo_data_are_healthy() -> None:
     assert check("demo:clothes").ok
     assert check("demo:photos").findings == ()
+
+
+def test_label_maps_are_no_class_of_photos(tmp_path: Path) -> None:
+    masked(tmp_path)
+    report = check(tmp_path)
+    assert (report.classes, report.counts, report.findings) == (("sky", "cow"), {"test": 1}, ())
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_normal_photos_alone_are_for_training(tmp_path: Path, truth: bool) -> None:
+    for seed, place in enumerate(("train/good/1", "train/good/2", "test/good/3", "test/scratch/4")):
+        make.photo(tmp_path / f"{place}.png", seed)
+    if truth:
+        make.photo(tmp_path / "ground_truth/scratch/4.png", 9)
+    report = check(tmp_path)
+    assert report.classes == ("normal", "anomalous")
+    assert report.findings == ()
+
+
+def test_one_class_numbers_and_specks(tmp_path: Path) -> None:
+    for i in range(5):
+        make.photo(tmp_path / "one" / "images" / f"{i}.png", i)
+        for name in ("7", "8"):
+            make.photo(tmp_path / "numbers" / name / f"{i}.png", 10 * int(name) + i)
+    assert "one-class" in kinds(check(tmp_path / "one"))
+    assert [f.kind for f in check(tmp_path / "numbers").findings if f.severity == "warning"] == ["names"]
+    Image.new("RGB", (1, 1)).save(tmp_path / "numbers" / "7" / "dot.png")
+    assert "small" in kinds(check(tmp_path / "numbers"))

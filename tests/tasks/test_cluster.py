@@ -19,11 +19,11 @@ from diptych.core.data import Texts
 from diptych.core.errors import DataError, DiptychError, MissingExtra, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.load import open_data
+from diptych.data.load import open_data, open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks import cluster
 from diptych.tasks.cluster import Cluster, Home, each
-from diptych.tasks.curate import apply_plan, open_stream
+from diptych.tasks.curate import apply_plan
 from diptych.tasks.curate_shards import apply_shards, cut, plan_in
 from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew

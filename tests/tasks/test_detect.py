@@ -15,7 +15,7 @@ from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
 from diptych.evaluation.boards.detect import AnomalyBench
 from diptych.evaluation.boards.verb import verb_board
-from diptych.evaluation.datasets import find_anomalies
+from diptych.evaluation.datasets import open_set
 from diptych.evaluation.prove import prove
 from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
@@ -147,7 +147,7 @@ def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_eve
 
 
 def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
-    data = find_anomalies(str(scratched_folder(tmp_path / "plate", train=20)))
+    data = open_set(str(scratched_folder(tmp_path / "plate", train=20)), "anomalies")
     bench = AnomalyBench.open(data, BACKBONE, Run(), (1, 2), thing="plate")
     jobs = [("feature-memory", ""), ("gaussian", ""), ("winclip-style", "pair"), ("anomalyclip", "")]
     board = verb_board("detect", bench, jobs)
@@ -186,13 +186,13 @@ def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp
 
 def test_absent_data_and_other_layouts_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-        find_anomalies("no_such_set")
+        open_set("no_such_set", "anomalies")
     with pytest.raises(UsageError, match="MVTec"):
-        find_anomalies(str(tmp_path))
+        open_set(str(tmp_path), "anomalies")
 
 
 def test_real_photos_become_a_recaptured_set(data_root: Path) -> None:
-    data = find_anomalies(str(data_root / "clothing_small") + ":recaptured")
+    data = open_set(str(data_root / "clothing_small") + ":recaptured", "anomalies")
     test = data.split("test")
     assert data.classes == ("normal", "anomalous")
     assert len(data.split("train")) == 100

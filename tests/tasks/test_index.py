@@ -17,8 +17,9 @@ from PIL import Image
 from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
+from diptych.data.load import open_records
 from diptych.data.record_parts import Part
-from diptych.data.records import Records, joined, open_records, stamp
+from diptych.data.records import Records, joined, stamp
 from diptych.index.index import Index
 from diptych.tasks import index as tasks
 from diptych.tasks.index import index, unchanged
@@ -26,7 +27,8 @@ from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
 KNOWN = Remembered(
-    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4), RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
+    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4),
+    RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
     1.0, 0.0, "softmax", "cpu",
 )  # fmt: skip
 SCRIPT = """
@@ -34,7 +36,7 @@ import sys
 from pathlib import Path
 from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.run import Run
-from diptych.data.records import open_records
+from diptych.data.load import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
 known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0,

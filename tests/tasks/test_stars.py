@@ -11,14 +11,15 @@ import pytest
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.formats.star_table import open_curves
+from diptych.data.load import open_data
 from diptych.features.portable import load
 from diptych.methods.extend.astrom3 import AstroM3
 from diptych.tasks.stars import LEAST, StarClassifier, classify_stars, extend_stars
 from tests.cli.conftest import diptych  # noqa: F401
 
 TINY = AstroM3(
-    dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8, epochs=2, batch=16,
+    dropouts=(0.0, 0.0, 0.0), length=16, grid=(-2.0, 1.0, 234), width=8, layers=1, heads=2, hidden=8, facts=8, dim=8,
+    epochs=2, batch=16,
     rate=1e-3,
 )  # fmt: skip
 
@@ -44,7 +45,7 @@ def sky(place: Path, *, label: str = "class") -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stars")
-    found = extend_stars(open_curves(sky(root / "sky")), Run(seed=1), out=root / "model", method=TINY)
+    found = extend_stars(open_data(sky(root / "sky"), need="curves"), Run(seed=1), out=root / "model", method=TINY)
     assert (found.aligned, found.labelled, found.held, found.tested) == (16, 15, "test", 6)
     assert found.right["aligned"] == found.right["from scratch"] == 6  # the two kinds are as different as can be
     assert [e.name for e in found.failed] == ["s22", "s23"]
@@ -54,7 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_was_kept_answers_as_what_was_fitted(made: Path) -> None:
-    curves = open_curves(made / "sky").split("test")
+    curves = open_data(made / "sky", need="curves").split("test")
     answer = classify_stars(curves, made / "model", Run(batch=4), top=1)
     said = {p.name: p.top[0][0] for p in answer.predictions}
     assert said == {f"s{i}": ("falling", "rising")[i % 2] for i in range(16, 22)}
@@ -69,15 +70,15 @@ def test_what_was_kept_answers_as_what_was_fitted(made: Path) -> None:
 
 
 def test_stars_that_teach_nothing_are_refused(made: Path, tmp_path: Path) -> None:
-    data = open_curves(made / "sky")
+    data = open_data(made / "sky", need="curves")
     with pytest.raises(UsageError, match="nothing is overwritten"):
         extend_stars(data, Run(), out=made / "model", method=TINY)
     (tmp_path / "light_curves.csv").write_text((made / "sky/light_curves.csv").read_text())
     with pytest.raises(DataError, match="no train split"):
-        extend_stars(open_curves(tmp_path), Run(), method=TINY)
+        extend_stars(open_data(tmp_path, need="curves"), Run(), method=TINY)
     (tmp_path / "stars.csv").write_text("star_id,class\ns0,rising\ns1,rising\n")
     with pytest.raises(DataError, match="two or more classes"):
-        extend_stars(open_curves(tmp_path), Run(), method=TINY)
+        extend_stars(open_data(tmp_path, need="curves"), Run(), method=TINY)
     with pytest.raises(DataError, match="None of the 1 light curves"):
         classify_stars(data.split("test").take([6]), made / "model", Run())
 

@@ -30,7 +30,7 @@ from diptych.methods.pretrain.clip_loss import ClipLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.rs_m_clip import RSMClip
 from diptych.tasks.training import learns, need_towers, tune
-from diptych.tasks.training_data import by_labels, open_pairs_or_classes, with_splits
+from diptych.tasks.training_data import by_labels, with_splits
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.tuning import TuningTrainee
 from tests.support.small_clip import small_clip
@@ -85,7 +85,7 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
 
 
 def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Path) -> None:
-    data, said = open_pairs_or_classes(str(place / "pairs.csv"), None, None), list[str]()
+    data, said = open_data(str(place / "pairs.csv"), need="captions or classes"), list[str]()
     clip = load(f"local:{place / 'clip'}")
     found = tune(ClipLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
     assert "image_retrieval_recall@5" in found.after["pairs"]
@@ -101,7 +101,10 @@ def test_an_objective_of_pairs_takes_the_prompts_of_labelled_rows(place: Path, t
 
 
 def test_a_decoder_is_made_where_captions_are_written(place: Path, tmp_path: Path) -> None:
-    data, clip = open_pairs_or_classes(str(place / "pairs.csv"), "caption_0", None), load(f"local:{place / 'clip'}")
+    data, clip = (
+        open_data(str(place / "pairs.csv"), need="captions or classes", text="caption_0"),
+        load(f"local:{place / 'clip'}"),
+    )
     found = tune(CoCaLoss(), clip, data, replace(FIT, steps=2), Run(workers=1), tmp_path)
     assert found.facts["beside"] == ["decoder"]
 
@@ -167,7 +170,7 @@ def test_parts_name_towers(place: Path) -> None:
 
 def test_data_without_words_are_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'words'"):
-        open_pairs_or_classes(str(place / "pairs.csv"), "words", None)
+        open_data(str(place / "pairs.csv"), need="captions or classes", text="words")
     with pytest.raises(DataError, match="has no train split"):
         with_splits(open_data(next((place / "data" / "test" / "red").glob("*.png"))), 0)
 
@@ -219,7 +222,7 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
 
 
 def test_captioned_photos_that_cannot_be_read_take_their_captions_along(spoilt: Path, tmp_path: Path) -> None:
-    data = open_pairs_or_classes(str(spoilt / "spoilt.csv"), None, None)
+    data = open_data(str(spoilt / "spoilt.csv"), need="captions or classes")
     found = tune(
         ClipLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path
     )
@@ -381,7 +384,7 @@ def test_the_exit_code_says_that_something_was_left_out(spoilt: Path, tmp_path: 
 
 
 def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
-    data = open_pairs_or_classes(str(place / "pairs.csv"), None, None)
+    data = open_data(str(place / "pairs.csv"), need="captions or classes")
     keys = [
         [t.items.key(i) for i in range(len(t))] for t in (with_splits(data, s)[0].splits["test"] for s in (0, 0, 1))
     ]

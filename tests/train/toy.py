@@ -1,5 +1,5 @@
-"""A small trainee with everything that makes resuming hard, and a program that trains it: python -m tests.train.toy OUT
-SLEEP DTYPE.
+"""A small trainee with everything that makes resuming hard, and a program that trains it and waits to be killed at a
+step: python -m tests.train.toy OUT HOLD DTYPE.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Toy(Trainee):
     """Two noisy views of a vector, two small towers, CLIP's loss; dropout, buffers and a running count besides."""
 
     def __init__(
-        self, run: Run, *, dtype: torch.dtype = torch.float32, dropout: float = 0.2, sleep: float = 0.0
+        self, run: Run, *, dtype: torch.dtype = torch.float32, dropout: float = 0.2, hold: int | None = None
     ) -> None:
-        self.run, self.sleep, self.dtype = run, sleep, dtype
+        self.run, self.hold, self.dtype = run, hold, dtype
         with run.seeded("toy"):
             towers = [
                 nn.Sequential(nn.Linear(6, 16), nn.GELU(), nn.Dropout(dropout), nn.Linear(16, 4)) for _ in range(2)
@@ -78,7 +78,8 @@ class Toy(Trainee):
         }
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        time.sleep(self.sleep)
+        if clock.step == self.hold:
+            time.sleep(600)
         noise = torch.rand((), generator=clock.generator)
         self.seen.append((clock.step, float(noise)))
         vectors = {v: self.net[v](batch[v]) for v in ("a", "b")}  # type: ignore[index]
@@ -91,11 +92,11 @@ class Toy(Trainee):
             self.net.epochs.add_(1)  # type: ignore[operator]
 
 
-def fit_here(out: Path, dtype: str, sleep: float = 0.0) -> None:
+def fit_here(out: Path, dtype: str, hold: int | None = None) -> None:
     """Train, or go on training, with everything that is written in ``out``; leave the weights in final.pt."""
     out.mkdir(parents=True, exist_ok=True)
     run = join(Run(seed=3, out=out, workers=0))
-    toy = Toy(run, dtype=getattr(torch, dtype), dropout=0.2 if dtype == "float32" else 0.0, sleep=sleep)
+    toy = Toy(run, dtype=getattr(torch, dtype), dropout=0.2 if dtype == "float32" else 0.0, hold=hold)
     train(toy, table(), FIT, run, resume=True)
     if run.world.rank == 0:
         torch.save(toy.net.state_dict(), out / "final.pt")
@@ -103,4 +104,4 @@ def fit_here(out: Path, dtype: str, sleep: float = 0.0) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    fit_here(Path(sys.argv[1]), sys.argv[3], float(sys.argv[2]))
+    fit_here(Path(sys.argv[1]), sys.argv[3], int(sys.argv[2]))

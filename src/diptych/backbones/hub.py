@@ -105,7 +105,9 @@ def _downloaded(url: str) -> Path:
 
 
 def _checked(path: Path, url: str) -> Path:
-    """Compare a download with the hash that its address states: OpenAI's folder name, open_clip's last eight letters."""
+    """Compare a download with the hash that its address states: OpenAI's folder name, open_clip's last eight
+    letters.
+    """
     stem, folder = url.rsplit("/", 1)[-1].rsplit(".", 1)[0], url.split("/")[-2]
     expected = folder if "openaipublic" in url else stem.rsplit("-", 1)[-1] if "mlfoundations" in url else ""
     if not file_hash(path).startswith(expected):

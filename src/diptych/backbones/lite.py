@@ -1,8 +1,8 @@
 """``lite``: EfficientNet-Lite0 and MiniLM, each from a package on disk, joined by heads of our own: photos of ordinary
 things, offline.
 
-    p = softmax(W f + b)                      Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
-    q = softmax(mlp(t))                       the same distribution as a text would have it, t MiniLM's unit vector
+    p = softmax(W f + b)       Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
+    q = softmax(mlp(t))        the same distribution as a text would have it, t MiniLM's unit vector
     image = [ a unit(p),  b unit(f),      c unit(p G) ]
     text  = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
 
@@ -190,7 +190,8 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
     module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, float(state["scale"]))
     digest = file_hash(heads)
     spec = Spec(
-        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, 0, "mean",
+        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, 0,
+        "mean",
         sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
     )  # fmt: skip
     tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,4 +1,6 @@
-"""What ``lite`` is made of: the two towers as their packages hold them, checked by hash, and the heads that join them."""
+"""What ``lite`` is made of: the two towers as their packages hold them, checked by hash, and the heads that join
+them.
+"""
 
 from __future__ import annotations
 

@@ -45,12 +45,12 @@ def ablate(
         raise UsageError(f"{out} exists: give another --out or --overwrite.")
     from diptych.core.data import ClassNames
     from diptych.data.files import write_json
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.data.pools import pool_of
     from diptych.evaluation.ablate import ablate as ablate_texts
 
     keys = options.file_keys(cache, verify)
-    opened = find_data(data, keys)
+    opened = open_data(data, keys, need="classes")
     pool = options.text_pool(texts) or pool_of(opened.name)
     if pool is None:
         raise UsageError(
@@ -69,7 +69,10 @@ def ablate(
     if json:
         show_json(found.as_dict())
     else:
-        title = f"{opened.name}: {found.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts), {tower.spec.name}"
+        title = (
+            f"{opened.name}: {found.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts), "
+            f"{tower.spec.name}"
+        )
         lines = []
         for row in found.rows:
             lines.append((f"{row.label}: own texts", f"{100 * row.accuracy.value:.1f}", "", "", ""))

@@ -60,12 +60,12 @@ def audit_groups(
 
     from diptych.core.data import ClassNames
     from diptych.data.files import write_json
-    from diptych.data.grouped import open_grouped
+    from diptych.data.load import open_data
     from diptych.tasks.audit import audit_groups as audit
     from diptych.tasks.audit import group_auditor, group_prompt
 
     with shared.open(seed=seed) as opened:
-        grouped = open_grouped(data, group, label, opened.keys)
+        grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
         spoken = options.class_names(names, grouped.classes)
         run = opened.run
         towers = [opened.backbone(name) for name in dict.fromkeys(backbone or [shared.backbone])]
@@ -148,14 +148,14 @@ def audit_pairs(
     shared.free(out)
     options.one_of("--choice", choice, "threshold", "most-negative")
 
-    from diptych.data.captioned import open_captioned
     from diptych.data.files import write_bytes, write_json
+    from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
     from diptych.tasks.audit import pair_auditor
     from diptych.tasks.audit_page import html
 
     with shared.open() as opened:
-        pairs = open_captioned(table, image, text, opened.keys)
+        pairs = open_data(table, opened.keys, need="captions", image=image, text=text).whole()
         run, tower = opened.run, opened.backbone()
         result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
     if out is not None and out.suffix == ".html":

@@ -77,7 +77,7 @@ def board_classify(
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
     from diptych.core.data import ClassNames
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.data.splits import ValRule
     from diptych.evaluation.few_shot.board import MODEL, board
     from diptych.evaluation.few_shot.plan import Plan
@@ -93,7 +93,7 @@ def board_classify(
     if len(data) > 1 and (names or texts or unlabelled):
         raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
     keys = options.file_keys(cache, verify)
-    opened = [find_data(name, keys) for name in data]
+    opened = [open_data(name, keys, need="classes") for name in data]
     pool = options.text_pool(texts)
     images = Unlabelled.open(unlabelled, keys) if unlabelled else None
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
@@ -103,7 +103,8 @@ def board_classify(
         folder = out if len(data) == 1 else out / called
         classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
         made = board(
-            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export, source=source,
+            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export,
+            source=source,
             command=command_line(),
         )  # fmt: skip
         report.write(made, folder / "report.html")
@@ -135,7 +136,9 @@ def command_line() -> str:
 
 
 def finish(made: Board) -> None:
-    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a result."""
+    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a
+    result.
+    """
     say_skipped(made.skipped)
     if made.interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")

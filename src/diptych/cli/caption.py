@@ -52,8 +52,9 @@ def caption(
     from diptych import catalog
     from diptych.core.caption import Captioner
     from diptych.core.data import Evidence, Subset
-    from diptych.data.captions import read_captions, read_sentences
+    from diptych.data.captions import read_sentences
     from diptych.data.files import write_json
+    from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
     from diptych.tasks.caption import check_judge, measure
     from diptych.tasks.caption import judge as judged
@@ -65,7 +66,8 @@ def caption(
         if references is None:
             samples, held = open_photos(photos, opened.keys)[0], None
         else:
-            samples, held = read_captions(photos[0], references, opened.keys)
+            table = open_data(photos[0], opened.keys, need="captions", text=references).whole()
+            samples, held = table.items, [list(own) for own in table.columns["captions"].values]
         run, tower = opened.run, opened.backbone()
         by = None if judge is None else opened.backbone(judge)
         if by is not None:

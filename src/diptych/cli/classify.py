@@ -116,7 +116,7 @@ def classify(
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
             samples, classes = open_photos(photos, opened.keys, clips)
             shipped = demo_names() if photos == ["demo:photos"] else None
-            named = options.named_classes(names or shipped, () if names else classes, templates)
+            named = options.named_classes(shipped if names is None else names, () if names else classes, templates)
             if clips or system is not None:
                 result = _fitted(samples, named, wanted, opened, system, pool, clips)
             else:
@@ -209,6 +209,7 @@ def _tell(
     skipped.
     """
     from diptych.data.files import write_bytes, write_json
+    from diptych.data.images import SMALL, specks
 
     if out is not None and out.suffix == ".csv":
         write_bytes(out, result.as_csv().encode(), overwrite=shared.overwrite)
@@ -223,4 +224,6 @@ def _tell(
     else:
         show_predictions(result)
     say(pace or f"{result.backbone}: {result.encoded} light curves in {result.seconds['encode']:.1f} s")
+    if small := specks(p.name for p in result.predictions):
+        say(f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing.")
     finish(result.failed)

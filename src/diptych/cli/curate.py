@@ -63,7 +63,8 @@ def curate_plan(
     shared: options.RunOptions,
 ) -> None:
     """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
-    from diptych.tasks.curate import Curation, Skipped, open_stream
+    from diptych.data.load import open_stream
+    from diptych.tasks.curate import Curation, Skipped
     from diptych.tasks.curate_shards import cut, plan_in
 
     shared.free(out)
@@ -135,7 +136,8 @@ def curate_apply(
     shared: options.RunOptions,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
-    from diptych.tasks.curate import Curation, Skipped, apply_plan, open_stream
+    from diptych.data.load import open_stream
+    from diptych.tasks.curate import Curation, Skipped, apply_plan
     from diptych.tasks.curate_shards import apply_shards, cut
 
     try:

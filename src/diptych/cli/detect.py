@@ -53,7 +53,7 @@ def detect(
     if normal is None and thing is None and auxiliary is None:
         raise UsageError('Say what is normal: give --normal FOLDER, or --object "hazelnut" for words alone.')
 
-    from diptych.evaluation.datasets import find_anomalies
+    from diptych.evaluation.datasets import open_set
     from diptych.tasks.detect import detect as detect_on
     from diptych.tasks.detect import detector, takes_thing
     from diptych.tasks.segment import stems
@@ -67,7 +67,7 @@ def detect(
     with shared.open(seed=seed) as opened:
         samples, _ = open_photos(photos, opened.keys)
         good = None if normal is None else _folder(normal, opened.keys)
-        known = None if auxiliary is None else find_anomalies(auxiliary, opened.keys).split("test")
+        known = None if auxiliary is None else open_set(auxiliary, "anomalies", opened.keys).split("test")
         shared.free(out / "detect.json")
         tower = opened.backbone()
         result = detect_on(samples, tower, opened.run, method=system, normal=good, auxiliary=known, rate=rate)

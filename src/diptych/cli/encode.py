@@ -34,7 +34,7 @@ def encode(
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
     with shared.open() as opened:
-        given = open_data(source, opened.keys) if source is not None else Texts(lines)
+        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
         run, crew = opened.run, opened.crew()
         result = write_embeddings(given, opened.backbone(), run, out, overwrite=shared.overwrite, crew=crew)
     if shared.json:

@@ -44,7 +44,6 @@ def export(
     """Write a backbone's encoders as graphs and measure them; exit code 5 where vectors or accuracy fall below their
     bound.
     """
-    from diptych.data.joined import Joined
     from diptych.data.load import open_data
     from diptych.tasks.export_tower import FORMS
     from diptych.tasks.export_tower import export as write
@@ -55,7 +54,7 @@ def export(
         need_extra("openvino", f"--to {to}")
     if to == "int8":
         need_extra("openvino", f"--to {to}", "nncf")
-    photos = Joined(tuple(t.items for t in open_data(images).splits.values())) if images else None
+    photos = open_data(images, need="photos").whole().items if images else None
     table = classes = None
     if labelled:
         data = open_data(labelled)

@@ -64,13 +64,13 @@ def extend(
         raise UsageError(f"{out} is not empty: give another --out, nothing is overwritten.")
 
     from diptych.core.data import ClassNames
-    from diptych.data.formats.clip_folder import open_clips
+    from diptych.data.load import open_data
     from diptych.tasks.extend import extend as fit
     from diptych.tasks.extend import tuner
 
     method = tuner(tunes, frames, epochs)
     with shared.open(seed=seed) as opened:
-        data = open_clips([clips], frames, opened.keys)
+        data = open_data(clips, opened.keys, need="clips", frames=frames)
         spoken = options.class_names(names, data.classes)
         run, tower = opened.run, opened.backbone()
         result = fit(data, ClassNames(spoken, (template,)), tower, method, run, frames=frames, out=out)
@@ -88,12 +88,13 @@ def _extend_stars(
     curves: str, label: str | None, epochs: int, seed: int, out: Path, shared: options.RunOptions
 ) -> None:
     """Align and tune towers of light curves, say what they reach, and keep them."""
-    from diptych.data.formats.star_table import open_curves
+    from diptych.data.load import open_data
     from diptych.tasks.stars import aligner, extend_stars
 
     method = aligner(epochs)
     with replace(shared, engine="torch", workers=1).open(seed=seed) as opened:
-        result = extend_stars(open_curves(curves, label), opened.run, out=out, method=method)
+        data = open_data(curves, need="curves", label=label or "")
+        result = extend_stars(data, opened.run, out=out, method=method)
     if shared.json:
         show_json({**result.as_dict(), "out": str(out)})
     else:

@@ -95,12 +95,11 @@ class Training:
         from diptych.data.load import open_data
         from diptych.data.templates import SINGLE
         from diptych.tasks.training import tune
-        from diptych.tasks.training_data import open_pairs_or_classes
 
         how = self.how
         rate = 3e-4 if how.parts == "heads" else 5e-4 if self.scratch else 1e-5
         with shared.open(seed=self.seed) as opened:
-            data = open_pairs_or_classes(self.data, how.captions, opened.keys)
+            data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
             others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
             run, name = opened.run, shared.backbone
             result = tune(

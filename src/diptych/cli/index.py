@@ -80,19 +80,16 @@ class Table:
 
 def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, prune: bool, ann: bool) -> Indexed | None:
     """Take records in, build the approximate index where it is due, and say how good it is."""
-    from diptych.data.clip_records import clip_records
+    from diptych.data.load import open_records
     from diptych.data.record_roots import root
-    from diptych.data.records import joined, open_records
+    from diptych.data.records import joined
     from diptych.index import ann as approximate
     from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
 
     parts = [
-        open_records(p, opened.keys, image=how.image, text=how.caption)
-        if how.clips is None
-        else clip_records(p, how.clips, opened.keys)
-        for p in photos
+        open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips) for p in photos
     ]
     records = joined(parts) if photos else None
     gone = [root(p, how.image) for p in photos] if prune else ()

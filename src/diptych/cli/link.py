@@ -56,7 +56,7 @@ def link(
     from diptych import catalog
     from diptych.core.method import Retriever
     from diptych.data.files import write_bytes
-    from diptych.data.records import open_records
+    from diptych.data.load import open_records
     from diptych.tasks.link import link as link_records
 
     row = RETRIEVER_ROWS[pairs is not None] if variant is None and method == RETRIEVER else variant or ""
@@ -64,7 +64,8 @@ def link(
     system.check_extras(learns=pairs is not None)
     with shared.open() as opened:
         keys, (lt, rt), (li, ri) = opened.keys, _two(texts), _two(images)
-        a, b = open_records(left, keys, image=li, text=lt), open_records(right, keys, image=ri, text=rt)
+        a = open_records(left, keys, image=li or "", text=lt or "")
+        b = open_records(right, keys, image=ri or "", text=rt or "")
         known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []
         run = opened.run
         tower = opened.backbone() if system.card.needs.hooks else None

@@ -396,11 +396,16 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     Raises:
         UsageError: there are none, or another number than classes.
     """
-    from diptych.data.classnames import read_names, tidy
+    from diptych.cli.console import say
+    from diptych.data.classnames import numbers_for_names, read_names, tidy
 
+    if given is not None and not given.strip():
+        raise UsageError('--names is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
     if given is None:
         if not classes:
             raise UsageError('No class names: give --names "cat, dog, ..." or a file with one name a line.')
+        if said := numbers_for_names(classes):
+            say(said)
         return tuple(tidy(c) for c in classes)
     if names_file(given):
         return read_names(Path(given), classes)

@@ -20,28 +20,24 @@ def clip_frames(photos: list[str], frames: int | None) -> int | None:
     """
     if frames is not None or photos[0].startswith("demo:"):
         return frames
-    from diptych.data.formats.clip_folder import FRAMES, holds_clips
+    from diptych.data.format import FRAMES
+    from diptych.data.formats.clip_folder import holds_clips
 
     return FRAMES if holds_clips(photos[0]) else None
 
 
 def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that their folders give."""
-    from diptych.data.folders import ImageFiles
-    from diptych.data.formats.clip_folder import open_clips
+    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
+    from diptych.data.format import FRAMES
     from diptych.data.load import open_data
 
-    if len(photos) > 1 and frames is None:
-        return ImageFiles(photos, keys), ()
-    data = open_data(photos[0], keys) if frames is None else open_clips(photos, frames, keys)
-    from diptych.data.joined import Joined
-
-    return Joined(tuple(table.items for table in data.splits.values())), data.classes
+    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES)
+    return data.whole().items, data.classes if len(data.classes) > 1 else ()
 
 
 def demo_names() -> str:
     """Return the file with the class names of the photos that ship."""
-    from diptych.data.load import demo_folder
+    from diptych.data.named_sets import demo_folder
 
     return str(demo_folder("photos") / "names.txt")
 

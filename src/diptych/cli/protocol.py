@@ -52,7 +52,7 @@ def board_few_shot(
     verify: options.Verify = False,
 ) -> None:
     """Measure shots 1 to 16, base to new classes, other data sets and shifted test sets, with three seeds."""
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.data.splits import ValRule
     from diptych.evaluation.few_shot.plan import Plan
     from diptych.evaluation.few_shot.protocol import protocol
@@ -61,9 +61,9 @@ def board_few_shot(
     slugs = options.words(methods) if methods else None
     plan = Plan(slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val))
     keys = options.file_keys(cache, verify)
-    opened = find_data(data, keys)
-    others = [find_data(name, keys) for name in cross or ()]
-    looks = [find_data(name, keys) for name in shifted or ()]
+    opened = open_data(data, keys, need="classes")
+    others = [open_data(name, keys, need="classes") for name in cross or ()]
+    looks = [open_data(name, keys, need="classes") for name in shifted or ()]
     pool = options.text_pool(texts)
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     tower = options.open_backbone(backbone, run)

@@ -71,8 +71,11 @@ def board_several_labels(
             f"{tower.spec.name}:"
         )
         low, high = 100 * found.micro.low, 100 * found.micro.high
-        show(f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; the one best class alone "
-             f"{100 * found.top1:.1f}; mean average precision {100 * found.average_precision:.1f}.")  # fmt: skip
+        show(
+            f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; "
+            f"the one best class alone {100 * found.top1:.1f}; "
+            f"mean average precision {100 * found.average_precision:.1f}."
+        )
     say_skipped(found.facts["skipped"])
     if found.facts["skipped"]:
         raise typer.Exit(UnreadableItem.exit_code)

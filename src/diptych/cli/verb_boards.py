@@ -1,4 +1,6 @@
-"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb opens."""
+"""``diptych board`` of caption, curate, detect, extend, finetune, pretrain, retrieve and segment: what each verb
+opens.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,9 @@ def board_caption(
 ) -> CaptionBench:
     """Caption the test (or val) photos by every captioner; gains over the nearest sentence."""
     from diptych.data.captions import read_sentences
-    from diptych.evaluation.boards.caption import CaptionBench, open_captions
+    from diptych.evaluation.boards.caption import CaptionBench, captioned_photos
 
-    opened = open_captions(table, references, read_sentences(texts) if texts else None, shared.keys)
+    opened = captioned_photos(table, references, read_sentences(texts) if texts else None, shared.keys)
     backbone, run = shared.open()
     return CaptionBench(opened, backbone, run, shared.numbers, options.open_backbone(judge, run) if judge else None)
 
@@ -60,9 +62,9 @@ def board_curate(
     metadata: Metadata = "wordnet",
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
-    from diptych.evaluation.boards.curate import CurateBench, open_pool
+    from diptych.evaluation.boards.curate import CurateBench, caption_pool
 
-    opened = open_pool(data, captions, wrong, keep, shared.keys)
+    opened = caption_pool(data, captions, wrong, keep, shared.keys)
     return CurateBench(opened, *shared.open(), shared.numbers, metadata)
 
 
@@ -81,13 +83,12 @@ def board_detect(
     """Run every detector on normal and anomalous photos; a third of the normal train photos hold the rate of false
     alarms.
     """
-    from diptych.data.classnames import tidy
     from diptych.evaluation.boards.detect import AnomalyBench
-    from diptych.evaluation.datasets import THINGS, find_anomalies
+    from diptych.evaluation.datasets import open_set, thing_of
 
-    opened = find_anomalies(data, shared.keys)
-    known = None if auxiliary is None else find_anomalies(auxiliary, shared.keys).split("test")
-    spoken = thing or THINGS.get(opened.name, tidy(opened.name))
+    opened = open_set(data, "anomalies", shared.keys)
+    known = None if auxiliary is None else open_set(auxiliary, "anomalies", shared.keys).split("test")
+    spoken = thing or thing_of(opened.name)
     return AnomalyBench.open(opened, *shared.open(), shared.numbers, thing=spoken, rate=rate, auxiliary=known)
 
 
@@ -103,10 +104,10 @@ def board_extend(
 ) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
     from diptych.core.data import ClassNames
-    from diptych.data.formats.clip_folder import open_clips
+    from diptych.data.load import open_data
     from diptych.evaluation.boards.extend import ExtendBench, only_readable
 
-    data = open_clips([clips], frames, shared.keys)
+    data = open_data(clips, shared.keys, need="clips", frames=frames)
     spoken = ClassNames(options.class_names(names, data.classes), (template,))
     backbone, run = shared.open()
     data, failed = only_readable(data, backbone, frames, run)
@@ -175,10 +176,9 @@ def _tuned(
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.evaluation.boards.tune import TuneBench
-    from diptych.tasks.training_data import open_pairs_or_classes
     from diptych.train.schedule import Fit, Schedule
 
-    opened = open_pairs_or_classes(data, captions, shared.keys)
+    opened = open_data(data, shared.keys, need="captions or classes", text=captions or "")
     others = [open_data(name, shared.keys) for name in options.words(also or "")]
     prompts = options.template_set(templates) if templates else SINGLE
     lr, batch, epochs, decay = how
@@ -218,14 +218,10 @@ def board_retrieve(
     """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in
     turn.
     """
-    from diptych.data.named_sets import located
     from diptych.evaluation.boards.retrieve import RecordBench
-    from diptych.evaluation.datasets import find_linkage, read_linkage
+    from diptych.evaluation.datasets import open_linkage
 
-    found = located(data).is_file()
-    opened = (
-        read_linkage(data, entity, shared.keys, image=image, text=text) if found else find_linkage(data, shared.keys)
-    )
+    opened = open_linkage(data, entity, shared.keys, image=image or "", text=text or "")
     return RecordBench(opened, *shared.open(), shared.numbers)
 
 
@@ -235,7 +231,8 @@ def board_segment(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or paste:NAME.",
+            help="A folder with labels.csv (path, mask) and classes.csv, its name in DIPTYCH_DATA, mosaic:NAME or "
+            "paste:NAME.",
             show_default=False,
         ),
     ],
@@ -255,9 +252,9 @@ def board_segment(
     from diptych.cli.photos import open_photos
     from diptych.core.data import ClassNames
     from diptych.evaluation.boards.segment import MaskBench
-    from diptych.evaluation.datasets import find_masks
+    from diptych.evaluation.datasets import open_set
 
-    opened = find_masks(data)
+    opened = open_set(data, "masks", shared.keys)
     spoken = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
     images = open_photos([photos], shared.keys)[0] if photos else None
     return MaskBench(opened, *shared.open(), shared.numbers, spoken, images, teacher)

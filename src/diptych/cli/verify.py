@@ -29,13 +29,13 @@ def verify(
     """Measure zero-shot accuracy on your copy of the data and compare it with the published row. Exit code 5: it is
     another.
     """
-    from diptych.data.load import find_data
+    from diptych.data.load import open_data
     from diptych.evaluation.verify import compare, published
 
     chosen = row or shared.backbone
     published(chosen, dataset)  # an unknown row is told before anything is loaded
     with shared.open() as opened:
-        photos = find_data(data, opened.keys)
+        photos = open_data(data, opened.keys, need="classes")
         run, tower = opened.run, opened.backbone()
         result = compare(photos, tower, run, row=chosen, dataset=dataset, tolerance=tolerance)
     if shared.json:

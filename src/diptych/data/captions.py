@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from diptych.core.data import Evidence, Samples, Table, Text, TextPool
+from diptych.core.data import Evidence, Table, Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
-from diptych.data.folders import ImageFiles
-from diptych.data.formats.typed import Typed, read_typed
-from diptych.data.keys import FileKeys
-from diptych.data.named_sets import captions_table
-from diptych.data.rows import all_inside, read_columns
+from diptych.data.formats.captioned import captions_table
+from diptych.data.named_sets import located
+from diptych.data.rows import columns_of, read_columns
 from diptych.data.textfiles import read_text
 
 COLOURS = {
@@ -86,12 +83,12 @@ def read_sentences(path: str | Path) -> TextPool:
         UsageError: there is no such file, or the table has no such column.
         DataError: the file is damaged, or holds no sentence.
     """
-    file = captions_table(path)
+    file = captions_table(located(path))
     if file.suffix.lower() == ".txt":
         found = [line.strip() for line in read_text(file, "sentences").splitlines()]
     else:
         cells = read_columns(file)
-        named = [c for c in cells if c.startswith("caption")]
+        named = columns_of(cells, ("caption*",))
         if not named:
             raise UsageError(
                 f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one."
@@ -101,23 +98,3 @@ def read_sentences(path: str | Path) -> TextPool:
     if not texts:
         raise DataError(f"{file} holds no sentences: give one a line.")
     return TextPool({"": texts})
-
-
-def read_captions(path: str | Path, columns: str, keys: FileKeys | None = None) -> tuple[Samples[Any], list[list[str]]]:
-    """Return the pictures of a table and the captions of each, from the columns that a pattern such as "caption_*"
-    names.
-
-    Raises:
-        UsageError: there is no such table.
-        DataError: there is no such column, or a row has no caption.
-    """
-
-    def opened(folder: str, cells: Sequence[str]) -> Samples[Any]:
-        return ImageFiles(all_inside(folder, cells), keys)
-
-    data = read_typed(captions_table(path), {"captions": Typed("captions", columns)}, opens=opened)
-    rows = [(t.items, i, list(own)) for t in data.splits.values() for i, own in enumerate(t.columns["captions"].values)]
-    for items, i, own in rows:
-        if not own:
-            raise DataError(f"{items.name(i)} has no caption in {columns}: fill it, or remove the row.")
-    return ImageFiles([items.name(i) for items, i, _ in rows], keys), [own for _, _, own in rows]

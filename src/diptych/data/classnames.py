@@ -26,14 +26,24 @@ def tidy(folder: str) -> str:
     "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter.
 
     Example:
-        >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Black_footed_Albatross")]
-        ['sea horse', 'sea horse', 'TV monitor', 't-shirt', '747-400', 'Black footed Albatross']
+        >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Laysan_Albatross")]
+        ['sea horse', 'sea horse', 'TV monitor', 't-shirt', '747-400', 'Laysan Albatross']
     """
     words = []
     for part in _LOOSE_HYPHEN.sub(" ", _INDEX.sub("", folder).replace("_", " ")).split():
         pieces = [p for p in _CAMEL.split(part) if p]
         words += [p if len(pieces) == 1 or (len(p) > 1 and p.isupper()) else p.lower() for p in pieces]
     return " ".join(words) or folder
+
+
+def numbers_for_names(names: Sequence[str]) -> str:
+    """Return a sentence where all class names are numbers, as labels are; "" else."""
+    if not names or not all(n.isdecimal() for n in names):
+        return ""
+    return (
+        f"The class names are numbers ({', '.join(names[:3])}): a text encoder knows no such classes, so give their "
+        f"names with --names, or in a column class_name of the table."
+    )
 
 
 def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence[str] = ()) -> tuple[str, ...]:

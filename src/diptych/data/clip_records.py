@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
-from diptych.data.formats.clip_folder import ClipFiles, open_clips
+from diptych.data.format import Format
+from diptych.data.formats.clip_folder import CLIPS, ClipFiles, read_clips
 from diptych.data.keys import FileKeys
-from diptych.data.named_sets import located
 from diptych.data.records import Fact, Records
 
 
-def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Records:
-    """Open a video, a folder with the frames of a clip, or a folder of either.
+def clip_records(path: Path, frames: int, keys: FileKeys | None = None) -> Records:
+    """Read a video, a folder with the frames of a clip, or a folder of either.
 
     Args:
-        spec: as ``open_clips`` reads one path.
+        path: as ``read_clips`` has it.
         frames: pictures an item, T.
         keys: remembers content keys.
 
@@ -24,9 +25,9 @@ def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Record
         folders.
 
     Raises:
-        UsageError, DataError, MissingExtra: as ``open_clips``.
+        DataError, MissingExtra: as ``read_clips``.
     """
-    data = open_clips([os.path.abspath(located(spec))], frames, keys)
+    data = read_clips(Path(os.path.abspath(path)), frames, keys)
     names: list[str] = []
     facts: list[dict[str, Fact]] = []
     for split, table in data.splits.items():
@@ -35,3 +36,8 @@ def clip_records(spec: str, frames: int, keys: FileKeys | None = None) -> Record
         facts += [{"split": split} if k is None else {"split": split, "label": data.classes[k]} for k in labels]
     clips: Any = ClipFiles(names, frames, keys)
     return Records(tuple(names), clips, tuple(range(len(names))), (None,) * len(names), tuple(facts))
+
+
+CLIP_RECORDS = Format(
+    CLIPS.name, CLIPS.matches, lambda path, ask: clip_records(path, ask.frames, ask.keys), CLIPS.gives
+)

@@ -35,7 +35,9 @@ def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
 
 
 def moments(curve: LightCurve, spectrum: LightCurve) -> NDArray[np.float64]:
-    """Return eleven facts of a curve: where it lies, how it spreads, and the frequency and strength of its best period."""
+    """Return eleven facts of a curve: where it lies, how it spreads, and the frequency and strength of its best
+    period.
+    """
     from scipy.stats import kurtosis, skew  # its import is slow and adds warning filters
 
     v = curve.value

@@ -11,6 +11,7 @@ from PIL import Image
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
+from diptych.data.format import Ask, Format
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
@@ -127,6 +128,50 @@ def class_folder(
     return LabelledData(base.resolve().name, classes, splits)
 
 
+def has_class_folders(root: Path) -> bool:
+    """Return whether a folder is laid out by split folders, or by two class folders at least, which are no domains."""
+    folders = [c for c in _visible(root) if _is_folder(c)]
+    if any(c.name.lower() in SPLIT_NAMES for c in folders):
+        return True
+    held = [c for c in folders if next(_walk(c.path), None)]
+    return len(held) > 1 and not _domains(held)
+
+
+def photo_folder(root: Path, keys: FileKeys | None = None) -> LabelledData:
+    """Read a folder for its photos: as ``class_folder`` where its classes can be told, else all pictures at any depth
+    as the split "test", without labels.
+
+    Raises:
+        UsageError: ``root`` is no folder.
+        DataError: no picture at all.
+    """
+    paths = image_files(root)
+    try:
+        data = class_folder(root, keys=keys)
+        if data.classes or sum(len(t) for t in data.splits.values()) == len(paths):
+            return data
+    except DataError:
+        if not paths:
+            raise
+    return LabelledData(root.resolve().name, (), {"test": Table(ImageFiles(paths, keys))})
+
+
+def _read(path: Path, ask: Ask) -> LabelledData:
+    return (
+        photo_folder(path, ask.keys)
+        if ask.need == "photos"
+        else class_folder(path, keys=ask.keys, allow_empty=ask.need == "check")
+    )
+
+
+def _read_picture(path: Path, ask: Ask) -> LabelledData:
+    return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], ask.keys))})
+
+
+FOLDER = Format("a folder", lambda path, ask: path.is_dir(), _read)
+PICTURE = Format("a picture", lambda path, ask: path.is_file() and path.suffix.lower() in SUFFIXES, _read_picture)
+
+
 def _refuse_empty(
     base: Path, found: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool
 ) -> None:
@@ -145,15 +190,19 @@ def _classes_of(place: Path) -> dict[str | None, list[str]]:
     folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if _is_folder(c)}
     if photos and any(folders.values()):
         raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
-    below = [_folders_alone(c.path) for c in children if _is_folder(c)]
-    if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below):
-        first = next(c.name for c in children if _is_folder(c))
+    held = [c for c in children if _is_folder(c)]
+    if names := _domains(held):
         raise DataError(
-            f"Every folder of {place} holds the folders {', '.join(below[0][:3])} ...: these look like domains of the "
-            f"same classes;"
-            f" give one of them, such as {place / first}."
+            f"Every folder of {place} holds the folders {', '.join(names[:3])} ...: these look like domains of the "
+            f"same classes; give one of them, such as {place / held[0].name}."
         )
     return {None: photos} if photos else folders
+
+
+def _domains(folders: Sequence[os.DirEntry[str]]) -> list[str]:
+    """Return the names of the folders that all of several folders hold, and nothing else; [] where they differ."""
+    below = [_folders_alone(f.path) for f in folders]
+    return below[0] if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below) else []
 
 
 def _folders_alone(folder: str) -> list[str]:

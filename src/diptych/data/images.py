@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import stat
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,8 @@ from diptych.core.errors import DataError, UnreadableItem
 
 MAX_PIXELS = 178_956_970
 """Pixels above which a picture is refused before it is decoded: Pillow's own bound."""
+SMALL = 64
+"""Pixels below which nothing can be seen on a picture."""
 
 _ENDINGS = "jpg jpeg jpe png webp bmp gif tif tiff ppm pgm pbm jp2 avif heic heif"
 SUFFIXES = frozenset("." + ending for ending in _ENDINGS.split())
@@ -135,6 +138,18 @@ def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return (width, height) of a picture as ``open_image`` gives it; raises as that does."""
     return _opened(path, max_pixels, _upright_rgb).size
+
+
+def specks(paths: Iterable[str]) -> list[str]:
+    """Return the picture files of fewer than ``SMALL`` pixels; what is no file, or cannot be read, is passed over. Only
+    files of a few kilobytes are looked into.
+    """
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, UnreadableItem):
+            if os.stat(path).st_size < 4096 and math.prod(image_size(path)) < SMALL:
+                found.append(path)
+    return found
 
 
 def _opened(path: str | os.PathLike[str], max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:

@@ -12,6 +12,7 @@ import numpy as np
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError
+from diptych.data.joined import Joined
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {
@@ -69,6 +70,18 @@ class LabelledData:
                 f"named {name!r}."
             )
         return self.splits[name]
+
+    def whole(self) -> Table[Any]:
+        """Return the items of all splits as one table, with the columns that all have, masks apart."""
+        tables = tuple(self.splits.values())
+        shared = [n for n, c in tables[0].columns.items() if c.kind != "mask" and all(n in t.columns for t in tables)]
+        columns = {}
+        for name in shared:
+            parts = [t.columns[name].values for t in tables]
+            arrays = all(isinstance(p, np.ndarray) for p in parts)
+            values = np.concatenate(parts) if arrays else tuple(v for p in parts for v in p)
+            columns[name] = Column(tables[0].columns[name].kind, values)
+        return Table(Joined(tuple(t.items for t in tables)), columns)
 
 
 def label_column(names: Sequence[str], classes: Sequence[str]) -> Column:

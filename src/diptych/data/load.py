@@ -1,110 +1,161 @@
-"""The one door to data: a folder, a table, a single photo or a demo that ships with the package."""
+"""The one door to data: lists of formats, each of which says what it matches and how it is read."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from diptych.core.data import Table
-from diptych.core.errors import UsageError
-from diptych.data import images, rows, tables
-from diptych.data.folders import ImageFiles, class_folder
-from diptych.data.formats.anomaly import is_mvtec, read_mvtec
-from diptych.data.formats.coop import read_coop_split
-from diptych.data.formats.huggingface import (
-    is_metadata_folder,
-    is_parquet_folder,
-    read_metadata_folder,
-    read_parquet_folder,
-)
-from diptych.data.formats.parquet import holds_images
-from diptych.data.formats.webdataset import is_tar_folder, is_tars, read_tar_folder, read_tars
+from diptych.core.data import Stream, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.data.clip_records import CLIP_RECORDS
+from diptych.data.folders import FOLDER, PICTURE, ImageFiles
+from diptych.data.format import FRAMES, Ask, Format, Need, first
+from diptych.data.formats.anomaly import ANOMALIES
+from diptych.data.formats.captioned import CAPTIONED
+from diptych.data.formats.clip_folder import CLIPS, ClipFiles
+from diptych.data.formats.coop import COOP
+from diptych.data.formats.grouped import GROUPED
+from diptych.data.formats.huggingface import METADATA, PARQUET
+from diptych.data.formats.pairs import PAIRS
+from diptych.data.formats.semantic import MASKS
+from diptych.data.formats.star_table import STAR_TABLE
+from diptych.data.formats.tars import TAR_STREAM
+from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
-from diptych.data.named_sets import located, present
+from diptych.data.named_sets import located
+from diptych.data.records import RECORDS, Records
+from diptych.data.tables import LISTED, TABLE
+from diptych.data.textlines import LINES
 
-DEMOS = ("photos", "clothes")
+FORMATS: tuple[Format[LabelledData], ...] = (
+    STAR_TABLE,
+    CLIPS,
+    GROUPED,
+    CAPTIONED,
+    TAR_FOLDER,
+    METADATA,
+    PARQUET,
+    ANOMALIES,
+    MASKS,
+    TARS,
+    LISTED,
+    FOLDER,
+    COOP,
+    TABLE,
+    PICTURE,
+)
+"""What data sets are read from, in the order in which it is tried."""
+STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM)
+"""What streams are read from."""
 
 
-def open_data(spec: str | Path, keys: FileKeys | None = None) -> LabelledData:
+def open_data(
+    spec: str | os.PathLike[str] | Sequence[str],
+    keys: FileKeys | None = None,
+    *,
+    need: Need = "any",
+    image: str = "",
+    text: str = "",
+    label: str = "",
+    group: str = "",
+    frames: int = FRAMES,
+    void: Iterable[int] = (),
+) -> LabelledData:
     """Open a data set.
 
     Args:
-        spec: a folder of pictures (see ``class_folder``), a .csv, .tsv or .parquet table (see ``read_table``), one
-            picture file, tars of a WebDataset (``read_tars``: one, a brace range, or a folder of them),
-            "demo:photos" (a few photos without labels) or "demo:clothes" (10 classes with train and test). Known by
-            what they hold, and read by the function named: CLIP_benchmark's tars (``read_tar_folder``), Hugging Face
-            folders and Parquet files with pictures in them (``read_metadata_folder``, ``read_parquet_folder``), MVTec
-            folders with ground_truth (``read_mvtec``), and split_zhou_*.json (``read_coop_split``). Other formats have
-            readers in ``data.formats`` that must be told more than a path. A name in the folder of DIPTYCH_DATA stands
-            for the path there, see ``located``; the data keep that name.
+        spec: a path, read by the first of ``FORMATS`` that gives what is needed and matches: a folder of pictures (see
+            ``class_folder``), a .csv, .tsv or .parquet table (``read_table``) or a folder whose pictures one lists, one
+            picture, tars of a WebDataset (one, a brace range, or a folder of them), CLIP_benchmark's tars, Hugging Face
+            folders and Parquet files with pictures in them, MVTec folders with ground_truth, photos with label maps,
+            split_zhou_*.json; or "demo:photos" (a few photos without labels), or "demo:clothes" (10 classes with train
+            and test). A name in the folder of DIPTYCH_DATA stands for the path there, see ``located``; the data keep
+            that name. Several pictures, or several clips, are one split "test".
         keys: remembers content keys; None remembers them in the returned data only.
+        need: what a verb needs, see ``Need``.
+        image: column of a table with the picture; here and below "" finds it by the names in ``data.rows``.
+        text: column with a caption, or a pattern such as "caption_*".
+        label: column with the class.
+        group: column with the group, which has no usual name.
+        frames: pictures a clip.
+        void: values of masks that name no class, besides those that classes.csv marks in a column "void".
 
     Returns:
         Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
 
     Raises:
-        UsageError: nothing is there, or it is neither folder, table, picture nor demo.
+        UsageError: nothing is there, or nothing that gives what is needed.
+        NotAvailable: nothing is there, and it would be measured on.
         DataError: the folder or table cannot be used; the message says what to change.
     """
-    if isinstance(spec, str) and spec.startswith("demo:"):
-        return replace(class_folder(demo_folder(spec.removeprefix("demo:")), keys=keys), name=spec)
+    ask = Ask(need, keys, image, text, label, group, frames, tuple(void))
+    if not isinstance(spec, (str, os.PathLike)):
+        if len(spec) != 1:
+            return _several([located(s) for s in spec], ask)
+        spec = spec[0]
     path = located(spec)
-    return _open(path, keys) if path == Path(spec) else replace(_open(path, keys), name=str(spec))
+    data = first(FORMATS, path, ask)
+    if need == "classes" and len(data.classes) == 1:
+        raise DataError(
+            f"{path} has one class, {data.classes[0]!r}, and everything would be right: give a folder of two class "
+            f"folders at least, or a table with a column class_name."
+        )
+    return data if path == Path(spec) else replace(data, name=os.fspath(spec))
 
 
-def _open(path: Path, keys: FileKeys | None) -> LabelledData:
-    if path.is_dir():
-        return _open_folder(path, keys)
-    if is_tars(path):
-        return read_tars(path)
-    if not path.exists():
-        raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
-    if path.suffix.lower() == ".parquet" and holds_images(path):
-        return read_parquet_folder(path)
-    if path.name.startswith("split_zhou_") and path.suffix == ".json":
-        return read_coop_split(path, keys=keys)
-    if path.suffix.lower() in rows.SUFFIXES:
-        return tables.read_table(path, keys)
-    if path.suffix.lower() in images.SUFFIXES:
-        return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], keys))})
-    raise UsageError(f"{path} is neither a folder, a table (.csv, .tsv, .parquet) nor a picture: give one of these.")
+def _several(paths: Sequence[Path], ask: Ask) -> LabelledData:
+    if missing := [p for p in paths if ask.need == "clips" and not p.exists()]:
+        raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
+    names = [str(p) for p in paths]
+    items = ClipFiles(names, ask.frames, ask.keys) if ask.need == "clips" else ImageFiles(names, ask.keys)
+    return LabelledData(paths[0].stem if paths else "", (), {"test": Table(items)})
 
 
-def _open_folder(path: Path, keys: FileKeys | None) -> LabelledData:
-    if is_tar_folder(path):
-        return read_tar_folder(path)
-    if is_metadata_folder(path):
-        return read_metadata_folder(path, keys)
-    if is_parquet_folder(path):
-        return read_parquet_folder(path)
-    if is_mvtec(path):
-        return read_mvtec(path, keys)
-    if is_tars(path):
-        return read_tars(path)
-    return class_folder(path, keys=keys)
+def open_records(
+    spec: str | os.PathLike[str],
+    keys: FileKeys | None = None,
+    *,
+    image: str = "",
+    text: str = "",
+    frames: int | None = None,
+) -> Records:
+    """Open records: pictures, texts or both, with metadata.
 
+    Args:
+        spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or
+            .parquet table with a picture, a text or both in each row, a .tar of pictures with .txt and .json beside
+            them, a picture, or "demo:photos".
+        keys: remembers content keys.
+        image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is there.
+        text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is there.
+        frames: pictures of a clip: the source is one, or a folder of clips. None: pictures are pictures.
 
-def find_data(name: str, keys: FileKeys | None = None) -> LabelledData:
-    """Open a data set as ``open_data`` does, where one that is absent is no mistake of the caller, such as a
-    development set.
-
-    Raises:
-        NotAvailable: nothing of that name is here or in the folder of DIPTYCH_DATA.
-        DataError, UsageError: see ``open_data``.
-    """
-    if not name.startswith("demo:"):
-        present(name)
-    return open_data(name, keys)
-
-
-def demo_folder(name: str) -> Path:
-    """Return the folder of a demo that ships with the package: "photos" or "clothes".
+    Returns:
+        Records in the order of the source; all other columns are facts.
 
     Raises:
-        UsageError: there is no such demo.
+        UsageError: nothing is there, or it is none of these.
+        DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
-    if name not in DEMOS:
-        raise UsageError(f"There is no demo {name!r}: choose {' or '.join(f'demo:{d}' for d in DEMOS)}.")
-    return Path(str(files("diptych"))) / "assets" / name
+    ask = Ask("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
+    return first((*RECORDS, CLIP_RECORDS), located(spec), ask)
+
+
+def open_stream(source: str, image: str = "filepath", text: str = "title", *, pictures: bool = True) -> Stream[Any]:
+    """Open what a curator reads, in bounded memory.
+
+    Args:
+        source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
+            several).
+        image: column of the table with the picture.
+        text: column of the table with the text.
+        pictures: False reads of tars the texts alone, for a curator that looks at nothing else.
+
+    Raises:
+        UsageError: there is no such file, or it is of another kind.
+    """
+    return first(STREAMS, located(source), Ask("photos" if pictures else "texts", image=image, text=text))

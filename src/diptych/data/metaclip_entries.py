@@ -40,7 +40,9 @@ def entries(given: str | Path) -> tuple[str, ...]:
 
 
 def tidied(found: Iterable[str]) -> tuple[str, ...]:
-    """Return entries trimmed, each once, in order; empty ones and single punctuation marks are left out. Case is kept."""
+    """Return entries trimmed, each once, in order; empty ones and single punctuation marks are left out. Case is
+    kept.
+    """
     return tuple(dict.fromkeys(e for text in found if (e := " ".join(text.split())) and e not in string.punctuation))
 
 

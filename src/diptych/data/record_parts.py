@@ -28,7 +28,7 @@ class Part:
         r = self.records
         if not isinstance(r, Records):
             raise UsageError(
-                f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.records.open_records."
+                f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.load.open_records."
             )
         held = r.places if self.what == "image" else r.texts
         object.__setattr__(self, "rows", tuple(i for i, v in enumerate(held) if v is not None))

@@ -6,8 +6,8 @@ import os
 
 from diptych.core.errors import UsageError
 from diptych.data.named_sets import located
-from diptych.data.records import PLACES, pictures_column
-from diptych.data.rows import SUFFIXES, read_columns
+from diptych.data.records import pictures_column
+from diptych.data.rows import PATH_COLUMNS, SUFFIXES, columns_of, header
 
 
 def root(spec: str, image: str | None = None) -> str:
@@ -21,20 +21,13 @@ def root(spec: str, image: str | None = None) -> str:
         UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the
             table.
     """
-    if spec.startswith("demo:"):
-        from diptych.data.load import demo_folder
-
-        return os.path.abspath(demo_folder(spec.removeprefix("demo:")))
     path = located(spec)
     kind = path.suffix.lower()
     holds = kind == ".parquet" and image is None and pictures_column(path) is not None
-    if path.is_file() and kind in (*SUFFIXES, ".jsonl") and not holds:
-        columns: dict[str, None] = {}
-        read_columns(path, lambda name: bool(columns.setdefault(name)))  # their names alone
-        if image is not None or any(c in columns for c in PLACES):
-            raise UsageError(
-                f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by "
-                f"their pictures: delete"
-                " them with --remove, or index again in a new folder."
-            )
+    table = path.is_file() and kind in (*SUFFIXES, ".jsonl") and not holds
+    if table and (image is not None or columns_of(header(path), PATH_COLUMNS)):
+        raise UsageError(
+            f"--prune cannot tell which pictures {spec} no longer names, since entries of a table are called by "
+            f"their pictures: delete them with --remove, or index again in a new folder."
+        )
     return os.path.abspath(path)

@@ -1,4 +1,6 @@
-"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings together."""
+"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings
+together.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +17,19 @@ from typing import Any
 from PIL import Image
 
 from diptych.core.data import Samples
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.folders import ImageFiles, image_files
-from diptych.data.formats.huggingface import CAPTION_COLUMNS, is_metadata_folder
+from diptych.data.format import Ask, Format
+from diptych.data.formats.huggingface import metadata_files
 from diptych.data.formats.parquet import image_column, parquet_images
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
 from diptych.data.formats.webdataset import TarImages
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
-from diptych.data.named_sets import located
+from diptych.data.rows import PATH_COLUMNS, TEXT_COLUMNS, columns_of, inside, read_columns
 from diptych.data.rows import SUFFIXES as TABLES
-from diptych.data.rows import inside, read_columns
-from diptych.data.tables import PATH_COLUMNS
 
-PLACES = (*PATH_COLUMNS, "file_name", "iconic_image", "title_image")
-"""Columns with a picture's path, the first that is there."""
-TEXTS = (*CAPTION_COLUMNS, "title", "description", "ocr_text", "name")
-"""Columns with a text, the first that is there."""
 Fact = str | int | float
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _LIMIT = 2**20  # bytes of a text or JSON member of a tar
@@ -114,51 +111,6 @@ class Records:
         return replace(self, texts=none) if what == "image" else replace(self, places=none)
 
 
-def open_records(
-    spec: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None
-) -> Records:
-    """Open records.
-
-    Args:
-        spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or
-            .parquet table with a picture, a text or both in each row, a .tar of pictures with .txt and .json beside
-            them, a picture, or "demo:photos".
-        keys: remembers content keys.
-        image: column of a table with the picture's path; None: the first of ``PLACES`` that is there.
-        text: column of a table with the text; None: the first of ``TEXTS`` that is there.
-
-    Returns:
-        Records in the order of the source; all other columns are facts.
-
-    Raises:
-        UsageError: nothing is there, or it is none of these.
-        DataError: a table has neither column, no rows, or a path that leads outside its folder.
-    """
-    if spec.startswith("demo:"):
-        from diptych.data.load import demo_folder
-
-        return _folder(demo_folder(spec.removeprefix("demo:")), keys)
-    path = located(spec)
-    if path.is_dir():
-        if is_metadata_folder(path) and (
-            table := next((path / n for n in ("metadata.csv", "metadata.jsonl") if (path / n).is_file()), None)
-        ):
-            return _table(table, keys, image, text)
-        return _folder(path, keys)
-    if not path.is_file():
-        raise UsageError(f"There is no file or folder {spec}: check the spelling, or try demo:photos.")
-    kind = path.suffix.lower()
-    if kind == ".tar":
-        return _tar(path)
-    if kind == ".parquet" and image is None and (column := pictures_column(path)) is not None:
-        return _parquet(path, column, text)
-    if kind in TABLES or kind == ".jsonl":
-        return _table(path, keys, image, text)
-    if kind in PICTURES:
-        return _files([os.path.abspath(path)], os.path.abspath(path.parent), keys)
-    raise UsageError(f"{spec} is neither a folder, a table, a .tar nor a picture: give one of these.")
-
-
 def joined(parts: Sequence[Records]) -> Records:
     """Return all records one after the other."""
     start, places = 0, list[int | None]()
@@ -205,16 +157,17 @@ def _folder(root: Path, keys: FileKeys | None) -> Records:
     return _files(paths, base, keys)
 
 
-def _table(path: Path, keys: FileKeys | None, image: str | None, text: str | None) -> Records:
+def _table(path: Path, keys: FileKeys | None, image: str, text: str) -> Records:
     columns = read_columns(path)
     for asked in (image, text):
-        if asked is not None and asked not in columns:
+        if asked and not columns_of(columns, (), asked):
             raise DataError(f"{path} has no column {asked!r}, only {', '.join(columns)}: name one that is there.")
-    at = image or next((c for c in PLACES if c in columns), None)
-    said = text or next((c for c in TEXTS if c in columns), None)
+    at = next(iter(columns_of(columns, PATH_COLUMNS, image)), None)
+    said = next(iter(columns_of([c for c in columns if c != at], TEXT_COLUMNS, text)), None)
     if at is None and said is None:
         raise DataError(
-            f"{path} has neither a picture nor a text: name columns {PLACES[0]} and {TEXTS[1]}, or say which hold them."
+            f"{path} has neither a picture nor a text: name columns {PATH_COLUMNS[0]} and caption, or say which hold "
+            f"them."
         )
     n = len(next(iter(columns.values()), ()))
     if not n:
@@ -259,10 +212,12 @@ def pictures_column(path: Path) -> str | None:
         return None
 
 
-def _parquet(path: Path, column: str, text: str | None) -> Records:
+def _parquet(path: Path, text: str) -> Records:
+    column = pictures_column(path)
+    assert column is not None
     images = parquet_images([(os.path.abspath(path), column)])
     columns = read_columns(path, lambda name: name != column)
-    said = text or next((c for c in TEXTS if c in columns), None)
+    said = next(iter(columns_of(columns, TEXT_COLUMNS, text)), None)
     n = len(images)
     own = {
         c: _typed(v)
@@ -311,3 +266,35 @@ def _tar(path: Path) -> Records:
         tuple(texts.get(c) or None for c in places),
         tuple(facts.get(c, {}) for c in places),
     )
+
+
+def _metadata(root: Path) -> Path | None:
+    """Return the table directly in a folder of the data sets library."""
+    return next((f for f in metadata_files(root).values() if f.parent == root), None)
+
+
+def _is_table(path: Path, ask: Ask) -> bool:
+    return path.is_file() and path.suffix.lower() in (*TABLES, ".jsonl")
+
+
+def _is_parquet(path: Path, ask: Ask) -> bool:
+    return path.suffix.lower() == ".parquet" and not ask.image and pictures_column(path) is not None
+
+
+def _picture(path: Path, ask: Ask) -> Records:
+    return _files([os.path.abspath(path)], os.path.abspath(path.parent), ask.keys)
+
+
+RECORDS: tuple[Format[Records], ...] = (
+    Format(
+        "",
+        lambda path, ask: _metadata(path) is not None,
+        lambda path, ask: _table(_metadata(path) or path, ask.keys, ask.image, ask.text),
+    ),
+    Format("a folder", lambda path, ask: path.is_dir(), lambda path, ask: _folder(path, ask.keys)),
+    Format("a .tar", lambda path, ask: path.is_file() and path.suffix.lower() == ".tar", lambda path, ask: _tar(path)),
+    Format("", _is_parquet, lambda path, ask: _parquet(path, ask.text)),
+    Format("a table", _is_table, lambda path, ask: _table(path, ask.keys, ask.image, ask.text)),
+    Format("a picture", lambda path, ask: path.is_file() and path.suffix.lower() in PICTURES, _picture),
+)
+"""What records are read from, in the order in which it is tried."""

@@ -7,13 +7,24 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
 from diptych.core.errors import DataError, UsageError
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
+PATH_COLUMNS = ("path", "filepath", "image", "image_path", "file_name")
+"""Columns with the path of a picture; here and below the first that is there counts."""
+LABEL_COLUMNS = ("class_name", "class", "label")
+"""Columns with a class."""
+NAME_COLUMNS = ("name", "label_name", "category", "species")
+"""Columns with the name of a class, where its label is a number."""
+CAPTION_COLUMNS = ("caption*", "text", "sentence*", "prompt", "title")
+"""Columns with what is said of a picture; a pattern stands for all columns that it names."""
+TEXT_COLUMNS = (*CAPTION_COLUMNS, "description", "ocr_text", "name")
+"""Columns with any text."""
 _MAX_LINE = 16 * 2**20  # characters of one JSON line
 
 
@@ -56,6 +67,63 @@ def read_columns(
     raise UsageError(f"{table} is no table: give a file that ends in .csv, .tsv or .parquet.")
 
 
+def header(table: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns; () where the file is not of its kind, or is no table."""
+    kind = table.suffix.lower()
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            return tuple(pq.read_schema(table).names)
+        if kind in (".csv", ".tsv"):
+            with table.open(encoding="utf-8-sig", newline="") as lines:
+                return tuple(c.strip() for c in next(csv.reader(lines, delimiter="\t" if kind == ".tsv" else ","), []))
+        if kind == ".jsonl":
+            return tuple(_from_json_lines(table, lambda name: True, rows=1))
+    except (csv.Error, UnicodeDecodeError, ValueError, OSError, RecursionError):
+        pass
+    return ()
+
+
+def columns_of(names: Iterable[str], wanted: Sequence[str], given: str = "") -> list[str]:
+    """Return the columns that ``given`` names (a column, or a pattern such as "caption_*"); "": the first of
+    ``wanted`` that names any; [] where there are none.
+    """
+    held = list(names)
+    found = ([c for c in held if fnmatchcase(c, pattern)] for pattern in ([given] if given else wanted))
+    return next((columns for columns in found if columns), [])
+
+
+def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], given: str, what: str) -> str:
+    """Return the first column that ``columns_of`` finds.
+
+    Args:
+        table: stands in the error.
+        names: of its columns.
+        wanted: names by which the column is found.
+        given: what the user calls it; "" finds it.
+        what: it holds, such as "the pictures (--image)".
+
+    Raises:
+        UsageError: none is found.
+        DataError: there is none of the name given.
+    """
+    held = list(names)
+    if not (found := columns_of(held, wanted, given)) and given:
+        raise DataError(f"{table} has no column {given!r}, only {', '.join(held)[:300]}: name one with {what}.")
+    if not found:
+        raise UsageError(f"{table} has the columns {', '.join(held)[:300]}: name the one with {what}.")
+    return found[0]
+
+
+def filled(table: Path, column: str, cells: Sequence[Any]) -> list[str]:
+    """Return the cells of a column as text; raises DataError where one is empty."""
+    values = [text_of(v) for v in cells]
+    if "" in values:
+        raise DataError(f"Row {values.index('') + 1} of {table} has no {column}: fill it, or remove the row.")
+    return values
+
+
 def refuse(table: Path, error: Exception) -> NoReturn:
     """Raise the DataError of a table that cannot be read."""
     raise DataError(
@@ -64,11 +132,12 @@ def refuse(table: Path, error: Exception) -> NoReturn:
 
 
 def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
-    """Return the absolute path of a place that a file names, which must lie below a folder.
+    """Return the absolute path of a place that a file names, which must lie below a folder: a table from elsewhere must
+    not read other files.
 
     Args:
         folder: where relative places start.
-        place: path as written in the file.
+        place: path as written in the file; an absolute one may spell the folder by the links that lead to it.
         where: what named it, for the message: "Row 3 of labels.csv".
 
     Raises:
@@ -76,9 +145,14 @@ def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
     """
     base = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(base, place))
-    if "\0" in place or not path.startswith(os.path.join(base, "")):
+    below = os.path.join(base, "")
+    if "\0" not in place and os.path.isabs(place) and not path.startswith(below):
+        real = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
+        path = os.path.normpath(os.path.join(base, real))
+    if "\0" in place or not path.startswith(below):
         raise DataError(
-            f"{where} leads outside the table's folder ({place[:200]!r}): move the file, or allow outside paths."
+            f"{where} leads outside the table's folder ({place[:200]!r}): pictures must lie below {base}, so move them "
+            f"there, or keep the table in a folder that holds them all."
         )
     return path
 
@@ -130,7 +204,7 @@ def _from_csv(table: Path, mark: str, wanted: Callable[[str], bool]) -> dict[str
         return cells
 
 
-def _from_json_lines(table: Path, wanted: Callable[[str], bool]) -> dict[str, list[Any]]:
+def _from_json_lines(table: Path, wanted: Callable[[str], bool], rows: int | None = None) -> dict[str, list[Any]]:
     cells: dict[str, list[Any]] = {}
     count = 0
     with table.open(encoding="utf-8-sig") as lines:
@@ -148,4 +222,6 @@ def _from_json_lines(table: Path, wanted: Callable[[str], bool]) -> dict[str, li
             for name, column in cells.items():
                 column.append(row.get(name))
             count += 1
+            if count == rows:
+                break
     return cells

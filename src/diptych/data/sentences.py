@@ -12,9 +12,10 @@ def joined(description: str) -> str:
     """Return a feature as the relative clause that follows a class name.
 
     Example:
-        >>> [joined(d) for d in ("a small bird", "used for cooking", "has red feet", "may swim", "antennae", "canine teeth")]
-        ['which is a small bird', 'which is used for cooking', 'which has red feet', 'which may swim', 'which has
-        antennae', 'which has canine teeth']
+        >>> [joined(d) for d in ("a small bird", "used for cooking", "has red feet")]
+        ['which is a small bird', 'which is used for cooking', 'which has red feet']
+        >>> [joined(d) for d in ("may swim", "antennae", "canine teeth")]
+        ['which may swim', 'which has antennae', 'which has canine teeth']
     """
     if _NOUNS.match(description):
         return f"which is {description}"

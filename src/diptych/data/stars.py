@@ -1,7 +1,9 @@
 """Stars as samples: a light curve, a spectrum and metadata of one object, and what an encoder sees of each.
 
-Curve     drop doubled rows, sort by time; value <- (value - mean) / MAD, error <- error / MAD; t -> [0, 1] over the curve
-Spectrum  value and error at the wavelengths of one grid, by straight lines; then as the curve, MAD over values that are not 0
+Curve     drop doubled rows, sort by time; value <- (value - mean) / MAD, error <- error / MAD; t -> [0, 1] over the
+          curve
+Spectrum  value and error at the wavelengths of one grid, by straight lines; then as the curve, MAD over
+          values that are not 0
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Strong random views for self-training: crop, mirror, colour, perspective and blur, each fixed by (content key, draw)."""
+"""Strong random views for self-training: crop, mirror, colour, perspective and blur, each fixed by (content key,
+draw).
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from diptych.core.errors import DataError, UsageError
+from diptych.data.format import Format
 
 MAX_LINE = 1 << 20
 """Longest line, in bytes: more is no text but a damaged file."""
@@ -73,3 +74,11 @@ def open_lines(path: str | os.PathLike[str]) -> TextLines:
     if not file.is_file():
         raise UsageError(f"There is no file {file}: check the spelling.")
     return TextLines(os.path.abspath(file))
+
+
+LINES = Format(
+    "a .txt with one text a line",
+    lambda path, ask: path.suffix.lower() == ".txt",
+    lambda path, ask: open_lines(path),
+    frozenset(("photos", "texts")),
+)

@@ -85,7 +85,10 @@ class Ablated:
             return "These descriptions help: they beat the names, other classes' texts and random words."
         if NAMES in better:
             equal = " and ".join(a.other for a in self.against if a.other not in better)
-            return f"The gain over the names is not shown to come from what these descriptions say: {equal} do about as well."
+            return (
+                f"The gain over the names is not shown to come from what these descriptions say: {equal} do about as "
+                "well."
+            )
         worse = next((a for a in self.against if a.other == NAMES and a.gain.value < 0 and a.p < LEVEL), None)
         return (
             "These descriptions hurt: the names alone are better."

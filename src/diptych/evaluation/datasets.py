@@ -1,10 +1,12 @@
-"""The data sets that proofs and boards know by name, and how each is opened."""
+"""The data sets that proofs and boards know by name: where each comes from, and how it is opened."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,46 +15,136 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.data import Column, Samples, Table
-from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.data.formats.anomaly import CLASSES, read_mvtec
-from diptych.data.formats.semantic import read_semantic
-from diptych.data.formats.typed import Typed, read_typed
+from diptych.core.errors import DataError, UsageError
+from diptych.data.classnames import tidy
+from diptych.data.format import Need
+from diptych.data.formats.anomaly import CLASSES
 from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
-from diptych.data.load import open_data
-from diptych.data.named_sets import present
+from diptych.data.load import open_data, open_records
+from diptych.data.named_sets import located, present
 from diptych.data.recapture import Recaptured
-from diptych.data.records import Records, joined, open_records
+from diptych.data.records import Records, joined
 from diptych.data.scenes.composed import mosaic_data, pasted_data
 
-THINGS: Mapping[str, str] = MappingProxyType({"magnetic_tile": "magnetic tile", "textile_sim": "textile"})
-"""What photos show, for detectors that are told; of other sets it is the folder's name."""
+
+@dataclass(frozen=True)
+class Clips:
+    """How the clips of a data set are listed.
+
+    Args:
+        table: file with a row a clip and a column "action".
+        frames: its column of frame folders.
+        prompt: text of an action, with {}.
+        each: frames a clip that are looked at.
+    """
+
+    table: str
+    frames: str
+    prompt: str
+    each: int
 
 
-AUXILIARY: Mapping[str, str] = MappingProxyType({"magnetic_tile": "textile_sim", "textile_sim": "magnetic_tile"})
-"""Data set -> where anomalies of another thing are learnt from."""
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that proofs or boards use, and that does not ship.
+
+    Args:
+        name: its folder in that of DIPTYCH_DATA.
+        what: it holds.
+        source: the page, at the commit that was read, or the command, from which its files come.
+        licence: as stated there; "unknown" where nothing is.
+        items: number of items.
+        listing: see ``listing_hash``.
+        roles: what it is opened for.
+        drawn: how it was cut out of its source; items were drawn by ``RULE``.
+        thing: what photos show, for detectors that are told; "": the name says it.
+        auxiliary: data set from which anomalies of another thing are learnt.
+        void: values of masks that do not count.
+        group: column of the groups in labels.csv.
+        clips: how clips are listed.
+    """
+
+    name: str
+    what: str
+    source: str
+    licence: str
+    items: int
+    listing: str
+    roles: tuple[str, ...]
+    drawn: str
+    thing: str = ""
+    auxiliary: str = ""
+    void: tuple[int, ...] = ()
+    group: str = ""
+    clips: Clips | None = None
 
 
+RULE = "sorted by path, exact duplicates dropped, each class drawn by random.Random('20251124|NAME|CLASS')"
+"""How items were drawn from a source."""
+
+
+def _read() -> Iterator[DataSet]:
+    text = files("diptych").joinpath("assets", "data_sets.csv").read_text(encoding="utf-8")
+    for r in csv.DictReader(text.splitlines()):
+        void = tuple(int(v) for v in r["void"].split(";") if v)
+        table, frames, prompt, each = r["clips"].split(";") if r["clips"] else ("", "", "", "0")
+        clips = Clips(table, frames, prompt, int(each)) if table else None
+        yield DataSet(
+            r["name"], r["what"], r["source"], r["licence"], int(r["items"]), r["listing"],
+            tuple(r["roles"].split(";")), r["drawn"], r["thing"], r["auxiliary"], void, r["group"], clips,
+        )  # fmt: skip
+
+
+DATA_SETS: Mapping[str, DataSet] = MappingProxyType({s.name: s for s in _read()})
+"""Name -> data set, from assets/data_sets.csv."""
 RECAPTURED = ":recaptured"
-
-
 _MOST = 100  # real photos of a recaptured set in train, and in test of each kind
+COMPOSED = 64
+"""Pictures of a composed set; the catalogue asks for 500 to 1000, more than one core does in the hour of a proof."""
+PHOTOS = "imagenet1k_sample"
+"""Photos without labels for systems that learn from some; no evaluated set shares a photo with them."""
 
 
-def find_anomalies(name: str, keys: FileKeys | None = None) -> LabelledData:
-    """Open normal and anomalous photos by path, or by name in the folder of DIPTYCH_DATA.
+def known_set(name: str) -> DataSet | None:
+    """Return the record of a data set, by its name or the path of its folder; None where it has none."""
+    return DATA_SETS.get(Path(name).name)
 
-    "NAME:recaptured" takes photos of classes as real ones: those of train are normal, and half of those of test or val
-    are photographed again, in code.
+
+def thing_of(name: str) -> str:
+    """Return what the photos of a data set show, for detectors that are told."""
+    known = known_set(name)
+    return known.thing if known is not None and known.thing else tidy(Path(name).name)
+
+
+def listing_hash(root: Path) -> str:
+    """Return the SHA-256 of the sorted (relative path, bytes) of all files below a folder."""
+    files = (p for p in root.rglob("*") if p.is_file())
+    rows = sorted(f"{p.relative_to(root).as_posix()}\t{p.stat().st_size}\n" for p in files)
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def open_set(name: str, need: Need, keys: FileKeys | None = None) -> LabelledData:
+    """Open a data set by path or by its name in the folder of DIPTYCH_DATA, or compose one.
+
+    "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
+    out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones:
+    those of train are normal, and half of those of test or val are photographed again, in code.
 
     Raises:
         NotAvailable: it is not there.
-        UsageError: the folder has no train and test.
+        UsageError, DataError: see ``data.load.open_data``.
     """
-    plain = name.removesuffix(RECAPTURED)
-    root = present(plain)
-    return _recaptured(open_data(root, keys), name) if plain != name else read_mvtec(root, keys)
+    kind, _, plain = name.partition(":")
+    if need == "masks" and kind in ("mosaic", "paste") and plain:
+        data = open_set(plain, "masks" if kind == "paste" else "classes", keys)
+        table = data.splits.get("test") or data.split("val")
+        return (mosaic_data if kind == "mosaic" else pasted_data)(name, table, data.classes, COMPOSED)
+    if need == "anomalies" and name.endswith(RECAPTURED):
+        return _recaptured(open_data(name.removesuffix(RECAPTURED), keys, need="classes"), name)
+    known = known_set(name)
+    return open_data(name, keys, need=need, void=() if known is None else known.void)
 
 
 def _recaptured(data: LabelledData, name: str) -> LabelledData:
@@ -68,52 +160,6 @@ def _recaptured(data: LabelledData, name: str) -> LabelledData:
     test: Table[Any] = Table(Joined((real.items, Recaptured(attacked.items))), {"label": Column("label", labels)})
     zeros = Column("label", np.zeros(len(train), dtype=np.int64))
     return LabelledData(name, CLASSES, {"train": Table(train.items, {"label": zeros}), "test": test})
-
-
-VOID: Mapping[str, tuple[int, ...]] = MappingProxyType({"msrc_small": (0, 5, 8), "camvid_small": (11,)})
-"""Values that do not count: void, and MSRC's horse and mountain, of which its source has too few regions to score."""
-
-
-TABLES = ("labels.csv", "captions.csv")
-"""Where a folder lists its photos and masks; the first that is there counts."""
-
-
-COMPOSED = 64
-"""Pictures of a composed set; the catalogue asks for 500 to 1000, more than one core does in the hour of a proof."""
-
-
-PHOTOS = "imagenet1k_sample"
-"""Photos without labels for systems that learn from some; no evaluated set shares a photo with them."""
-
-
-def find_masks(name: str) -> LabelledData:
-    """Open photos with label maps: a folder as ``read_semantic`` reads it, by path or by its name in the folder of
-    DIPTYCH_DATA.
-
-    "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
-    out; both are composed of photographs, ``COMPOSED`` pictures, always the same.
-
-    Raises:
-        NotAvailable: it is not there.
-    """
-    kind, _, plain = name.partition(":")
-    if kind not in ("mosaic", "paste") or not plain:
-        return _masked(name)
-    data = _masked(plain) if kind == "paste" else open_data(present(plain))
-    table = data.splits.get("test") or data.split("val")
-    made = mosaic_data if kind == "mosaic" else pasted_data
-    return made(name, table, data.classes, COMPOSED)
-
-
-def _masked(name: str) -> LabelledData:
-    root = present(name)
-    table = next((t for t in TABLES if (root / t).is_file() and (root / "classes.csv").is_file()), None)
-    if table is None:
-        raise NotAvailable(
-            f"The folder {root} has no label maps: give one with {' or '.join(TABLES)} (path, mask) and classes.csv "
-            f"(value, name)."
-        )
-    return read_semantic(root, VOID.get(root.name, ()), table)
 
 
 @dataclass(frozen=True)
@@ -147,71 +193,50 @@ class LinkageData:
         return Table(self.records.take(rows.tolist()), columns)
 
 
-def find_linkage(name: str, keys: FileKeys | None = None) -> LinkageData:
-    """Open a set of records by path or by its name in the folder of DIPTYCH_DATA.
+def open_linkage(
+    name: str, entity: str = "", keys: FileKeys | None = None, *, image: str = "", text: str = ""
+) -> LinkageData:
+    """Open records with what each is of.
 
-    grocery_packages: shop photos ask, catalogue entries (picture and description) answer; an entity is a product.
-        archiscribe_lines: a
-    record is a line of print and its OCR; an entity is a book.
+    Args:
+        name: a table, one column of which says what each record is of; or one of two folders, by path or by name in the
+            folder of DIPTYCH_DATA. grocery_packages: shop photos ask, catalogue entries (picture and description)
+            answer; an entity is a product. archiscribe_lines: a record is a line of print and its OCR; an entity is a
+            book.
+        entity: the column of a table.
+        keys: remembers content keys.
+        image: column of a table with the picture's path; "": found by its name.
+        text: column of a table with the text; "": found by its name.
 
     Raises:
         NotAvailable: it is not there.
-        UsageError: it is another set.
+        DataError: a record has no such fact, or the table cannot be read.
+        UsageError: it is another folder.
     """
+    if located(name).is_file():
+        records = open_records(name, keys, image=image, text=text)
+        lacking = next((i for i, f in enumerate(records.facts) if entity not in f), None)
+        if lacking is not None:
+            held = ", ".join(records.facts[lacking])
+            raise DataError(
+                f"Record {lacking} of {name} has no {entity!r}, only {held}: name the column of what records are of by "
+                f"--entity."
+            )
+        return LinkageData(Path(name).stem, records, _numbers(records, entity))
     folder = present(name)
     if (folder / "catalogue.csv").is_file():
-        photos = open_records(str(folder / "photos.csv"), keys, image="path").only(
-            "image"
-        )  # file names are no text that a photo carries
-        entries = open_records(str(folder / "catalogue.csv"), keys, image="iconic_image", text="description")
-        records = joined((photos, entries))
-        return LinkageData(
-            folder.name, records, _numbers(records, "class_name"), np.repeat([0, 1], [len(photos), len(entries)])
-        )
+        photos = open_records(folder / "photos.csv", keys, image="path").only("image")  # a file name is no text
+        entries = open_records(folder / "catalogue.csv", keys, image="iconic_image", text="description")
+        records, sides = joined((photos, entries)), np.repeat([0, 1], [len(photos), len(entries)])
+        return LinkageData(folder.name, records, _numbers(records, "class_name"), sides)
     if (folder / "lines.csv").is_file():
-        records = open_records(str(folder / "lines.csv"), keys, image="path", text="ocr_text")
+        records = open_records(folder / "lines.csv", keys, image="path", text="ocr_text")
         return LinkageData(folder.name, records, _numbers(records, "work"))
     raise UsageError(f"{name} holds no records that this proof knows: give grocery_packages or archiscribe_lines.")
 
 
-def read_linkage(
-    path: str, entity: str, keys: FileKeys | None = None, *, image: str | None = None, text: str | None = None
-) -> LinkageData:
-    """Read a table of records, one column of which says what each is of.
-
-    Args:
-        path: what ``open_records`` reads.
-        entity: the column.
-        keys: remembers content keys.
-        image: column with the picture's path; None: found by its name.
-        text: column with the text; None: found by its name.
-
-    Raises:
-        DataError: a record has no such fact, or the table cannot be read.
-        UsageError: no such file.
-    """
-    records = open_records(path, keys, image=image, text=text)
-    lacking = next((i for i, f in enumerate(records.facts) if entity not in f), None)
-    if lacking is not None:
-        held = ", ".join(records.facts[lacking])
-        raise DataError(
-            f"Record {lacking} of {path} has no {entity!r}, only {held}: name the column of what records are of by "
-            f"--entity."
-        )
-    return LinkageData(Path(path).stem, records, _numbers(records, entity))
-
-
 def _numbers(records: Records, column: str) -> NDArray[np.int64]:
     return np.unique([str(f[column]) for f in records.facts], return_inverse=True)[1].astype(np.int64)
-
-
-def find_captions(name: str) -> LabelledData:
-    """Open captioned photos: a folder with captions.csv, by path or by its name in the folder of DIPTYCH_DATA.
-
-    Raises:
-        NotAvailable: it is not there.
-    """
-    return read_typed(present(name, "captions.csv") / "captions.csv", {"captions": Typed("captions", "caption_*")})
 
 
 def unlabelled_photos() -> Samples[Any]:
@@ -220,4 +245,4 @@ def unlabelled_photos() -> Samples[Any]:
     Raises:
         NotAvailable: they are not on this machine.
     """
-    return next(iter(open_data(present(PHOTOS)).splits.values())).items
+    return open_data(present(PHOTOS), need="photos").whole().items

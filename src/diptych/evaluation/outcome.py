@@ -5,10 +5,10 @@ intervals.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,13 @@ from diptych.core.errors import DamagedStore
 from diptych.core.method import Scores
 from diptych.data.files import write_bytes
 from diptych.features.heads import logits_of
-
-if TYPE_CHECKING:
-    pass
+from diptych.metrics.calibration import confidence_bins, weighted_calibration_error
+from diptych.metrics.classification import true_ranks, weighted_class_mean, weighted_mean
+from diptych.metrics.interval import by_count, by_index, per_seed, resample, two_sided
 
 BINS = 15
 DRAWS = 1000
 METRICS = ("acc1", "acc5", "mean_per_class_recall", "ece", "nll")
-_CELLS = 1 << 23  # numbers a bootstrap step may hold at once
 
 
 @dataclass(frozen=True)
@@ -54,14 +53,16 @@ class Outcome:
         ranked = scores.ranked().double().numpy()
         log_p = logits_of(scores, backbone).double().log_softmax(dim=1).numpy()
         rows = np.arange(len(labels))
-        own = ranked[rows, labels][:, None]
-        earlier = np.arange(ranked.shape[1])[None] < labels[:, None]
-        rank = (ranked > own).sum(axis=1) + ((ranked == own) & earlier).sum(axis=1)
+        rank = true_ranks(ranked, labels)
         predicted = ranked.argmax(axis=1)
         # A true class outside the candidates has probability 0: its likelihood is floored, so that one item cannot make
         # the mean infinite.
         likelihood = np.maximum(log_p[rows, labels], np.log(np.finfo(np.float32).tiny))
         return cls(labels, predicted, rank, np.exp(log_p[rows, predicted]), likelihood, ranked.shape[1])
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.labels)
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -74,27 +75,19 @@ class Outcome:
 
     def weighted(self, counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Return each metric of B resamples, given by (B, N) item counts."""
-        total = counts.sum(axis=1)
-        correct = self.correct.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            recall = _group_sums(counts * correct, self.labels) / _group_sums(counts, self.labels)
-        seen = np.isfinite(recall)  # a resample may miss a class
+        few = self.classes < 5
         return {
-            "acc1": counts @ correct / total,
-            "acc5": counts @ (self.rank < 5) / total if self.classes >= 5 else np.full(len(total), np.nan),
-            "mean_per_class_recall": np.where(seen, recall, 0.0).sum(axis=1) / seen.sum(axis=1),
-            "ece": np.abs(_group_sums(counts * (correct - self.confidence), self.bins)).sum(axis=1) / total,
-            "nll": -(counts @ self.log_likelihood) / total,
+            "acc1": weighted_mean(self.correct, counts),
+            "acc5": np.full(len(counts), np.nan) if few else weighted_mean(self.rank < 5, counts),
+            "mean_per_class_recall": weighted_class_mean(self.correct, self.labels, counts),
+            "ece": weighted_calibration_error(self.confidence, self.correct, counts, BINS),
+            "nll": -weighted_mean(self.log_likelihood, counts),
         }
-
-    @property
-    def bins(self) -> NDArray[np.int64]:
-        """(N,) bin of the confidence among ``BINS`` equal ones, closed on the right."""
-        return np.clip(np.ceil(self.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
     def reliability(self) -> list[tuple[float, float, int]]:
         """Return (mean confidence, accuracy, items) of each non-empty bin of ``ece``."""
-        chosen = [self.bins == b for b in range(BINS)]
+        bins = confidence_bins(self.confidence, BINS)
+        chosen = [bins == b for b in range(BINS)]
         return [
             (float(self.confidence[m].mean()), float(self.correct[m].mean()), int(m.sum())) for m in chosen if m.any()
         ]
@@ -121,45 +114,33 @@ class Outcome:
             raise DamagedStore(f"{path} does not hold the predictions of a row: delete it and run again.") from error
 
 
-def _group_sums(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum the columns of (B, N) values within each group that occurs: (B, G)."""
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) > 0])
-    return np.add.reduceat(values[:, order], starts, axis=1)
-
-
-def _resamples(
-    seeds: int, items: int, draws: int, seed: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    """Yield, in blocks of b draws, (b, items) item counts and (b, seeds) drawn seeds: the crossed bootstrap of
-    ``metrics.interval``.
-    """
-    rng = np.random.default_rng(seed)
-    block = max(1, min(draws, _CELLS // max(1, items)))
-    for start in range(0, draws, block):
-        b = min(block, draws - start)
-        yield (
-            rng.multinomial(items, np.full(items, 1 / items), size=b).astype(np.float64),
-            rng.integers(seeds, size=(b, seeds)),
-        )
-
-
 def intervals(outcomes: Sequence[Outcome], *, seed: int, draws: int = DRAWS) -> dict[str, tuple[float, float]]:
     """Return the 95 % percentile interval of each metric that is a number, averaged over seeds; items and seeds are
     both resampled.
+
+    See ``metrics.interval`` for how often it holds the truth. Mean per class recall and NLL need 200 items of one seed
+    for 93 % (91 % with 20). **The ends of ECE do not hold the true ECE**: on few items the binned error of calibrated
+    probabilities is above 0, and that of a resample is higher still. A true ECE of 0 is never held, one of 0.1 in 80 %
+    of runs with 200 items. They say how far the estimate moves.
 
     Args:
         outcomes: one a seed, of the same items in the same order.
         seed: of the bootstrap.
         draws: number of resamples.
     """
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
-    for counts, chosen in _resamples(len(outcomes), len(outcomes[0].labels), draws, seed):
-        tables = [outcome.weighted(counts) for outcome in outcomes]
-        for name, values in found.items():
-            values.append(np.take_along_axis(np.stack([t[name] for t in tables], axis=1), chosen, axis=1).mean(axis=1))
-    ends = {name: np.quantile(np.concatenate(values), [0.025, 0.975]) for name, values in found.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items() if np.isfinite([low, high]).all()}
+    axes = ((1, by_count), (0, by_index))
+    drawn = resample(outcomes, per_seed(_metrics), seed, draws=draws, axes=axes)
+    ends = {
+        name: two_sided(np.nan, column)
+        for name, column in zip(METRICS, drawn.T, strict=True)
+        if np.isfinite(column).all()
+    }
+    return {name: (interval.low, interval.high) for name, interval in ends.items()}
+
+
+def _metrics(outcome: Outcome, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (b, metrics) of resampled items."""
+    return np.stack(list(outcome.weighted(counts).values()), axis=1)
 
 
 def hits(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:

@@ -26,10 +26,10 @@ from diptych.data.classnames import tidy
 from diptych.data.files import plain
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
-from diptych.data.load import find_data
+from diptych.data.load import open_data
 from diptych.data.pools import Pool, pool_of
 from diptych.data.templates import ENSEMBLE
-from diptych.evaluation.datasets import find_masks
+from diptych.evaluation.datasets import open_set
 from diptych.evaluation.few_shot.episodes import episode, measured, readable
 from diptych.evaluation.outcome import Outcome
 from diptych.evaluation.proofs.audit import TRIALS as AUDIT_TRIALS
@@ -104,7 +104,7 @@ def prove(
         slug: of the system; its card holds claim and control in words, ``evaluation.proofs`` in code.
         backbone: for the system and its baselines.
         run: device, cache and progress.
-        datasets: see ``find_data``; None: those of the card.
+        datasets: see ``open_set``; None: those of the card.
         seeds: of draws, shuffles and systems.
         command: the command line that repeats the proof.
         keys: remembers content keys.
@@ -131,13 +131,13 @@ def prove(
                     found.append(
                         {
                             "dataset": name,
-                            **SegmentBench.open(find_masks(name), backbone, stored, seeds).verdict(slug, trial),
+                            **SegmentBench.open(open_set(name, "masks"), backbone, stored, seeds).verdict(slug, trial),
                         }
                     )
                 elif not isinstance(trial, Trial):
                     found.append({"dataset": name, **trial.verdict(slug, name, backbone, stored, seeds)})
                 else:
-                    bench = _Bench.open(find_data(name, keys), backbone, stored, seeds)
+                    bench = _Bench.open(open_data(name, keys, need="classes"), backbone, stored, seeds)
                     found.append({"dataset": name, **bench.verdict(slug, trial)})
                     skipped |= bench.failed
                 bar.advance()

@@ -12,7 +12,7 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
-from diptych.data.load import find_data
+from diptych.data.load import open_data
 from diptych.data.pools import Pool, read_pool
 from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.plan import Plan
@@ -77,7 +77,8 @@ def rerun(
         DataError: the object is no result, or data or backbone are not those that it names.
     """
     fresh = Run(
-        device=written.get("device", "cpu"), precision=written.get("precision_asked") or written.get("precision", "fp32"), cache=run.cache,
+        device=written.get("device", "cpu"),
+        precision=written.get("precision_asked") or written.get("precision", "fp32"), cache=run.cache,
         progress=run.progress, engine=run.engine,
     )  # fmt: skip
     if written.get("fingerprint") != backbone.fingerprint:
@@ -111,7 +112,7 @@ def rerun(
         plan = _plan(written, whole)
     except (KeyError, TypeError) as error:
         raise DataError(f"This is no result that can be repeated: it lacks {error}.") from error
-    data = find_data(source, keys)
+    data = open_data(source, keys, need="classes")
     made = board(
         data,
         backbone,

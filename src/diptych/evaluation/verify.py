@@ -131,8 +131,10 @@ def compare(
     whole = len(hits) == int(facts["items"])
     low, high = (interval.value, interval.value) if whole else (interval.low, interval.high)
     return Comparison(
-        backbone.spec.name, key, dataset, str(_table()["source"]), expected, interval.value, interval.low, interval.high, tolerance,
-        len(hits), int(facts["items"]), low - tolerance <= expected <= high + tolerance, tuple(str(e) for e in found.failed),
+        backbone.spec.name, key, dataset, str(_table()["source"]), expected, interval.value, interval.low,
+        interval.high, tolerance,
+        len(hits), int(facts["items"]), low - tolerance <= expected <= high + tolerance,
+        tuple(str(e) for e in found.failed),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Clips in a space of photos: the mean of the frames' embeddings, taken before it is normalised.
 
-v = 1/T sum_t image(x_t)                  image: projected, NOT normalised; so v is the same whatever the order of the frames
+v = 1/T sum_t image(x_t)             image: projected, NOT normalised; so v is the same whatever the order of the frames
 """
 
 from __future__ import annotations

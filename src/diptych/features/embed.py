@@ -121,7 +121,9 @@ def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: 
 
 
 class _Work:
-    """One call: the keys of its items, where their vectors are kept, and what reads and encodes those that are missing."""
+    """One call: the keys of its items, where their vectors are kept, and what reads and encodes those that are
+    missing.
+    """
 
     def __init__(self, encoder: Encoder[Any], items: Samples[Any], run: Run, views: ViewRecipe | None) -> None:
         _check(encoder, run, views)

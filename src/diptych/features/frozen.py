@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.core.spec import Spec
 from diptych.features.embed import embed
+from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
 
 
@@ -235,28 +237,15 @@ def _own_head(space: Backbone, modality: str) -> Callable[[Tensor], Tensor]:
 def head_names(space: Backbone) -> frozenset[str]:
     """Return the names of the parameters that a backbone's heads use, and of its scale and bias.
 
-    Found by asking for which parameters a projected trunk vector has a gradient, so it holds for every family.
-
     Args:
         space: any backbone that ``Headed`` takes.
     """
     own = Headed(space)
-    named = dict(own.module().named_parameters())
-    flags = {p: p.requires_grad for p in named.values()}
-    found = {n for n in named if n.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias")}
-    try:
-        with torch.enable_grad():
-            for p in named.values():
-                p.requires_grad_(True)
-            for modality in own.trunks:
-                x = torch.zeros(1, own.trunks[modality].dim)
-                total = own.encoders[modality].encode(x).square().sum() + own.encoders[modality].encode(x).sum()
-                gradients: Any = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-                found.update(n for n, g in zip(named, gradients, strict=True) if g is not None)
-    finally:
-        for p, flag in flags.items():
-            p.requires_grad_(flag)
-    return frozenset(found)
+    outputs = [
+        partial(encoder.encode, torch.zeros(1, own.trunks[modality].dim)) for modality, encoder in own.encoders.items()
+    ]
+    scales = {n for n, _ in own.module().named_parameters() if n.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias")}
+    return frozenset(reached(own.module(), *outputs)) | scales
 
 
 def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:

@@ -1,6 +1,7 @@
 """The nearest entries of an index: exact up to a size, else approximate candidates that are scored again exactly.
 
-score(e) = sum over modalities m of  w_m <q, v_m(e)>           v_m(e): unit vector of the entry's picture or caption, 0 without one
+score(e) = sum over modalities m of  w_m <q, v_m(e)>           v_m(e): unit vector of the entry's picture or caption, 0
+                                                               without one
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What an index says of its items: entries as rows of SQLite, found by name, by slot and by conditions on their facts."""
+"""What an index says of its items: entries as rows of SQLite, found by name, by slot and by conditions on their
+facts.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ MODALITIES: tuple[Modality, ...] = ("image", "text")
 _DUMPED = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 _PATIENCE = 60.0  # seconds that a writer waits for another one
 TABLES = """
-CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT, facts TEXT NOT NULL,
-                   image INTEGER, text INTEGER);
+CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, stamp TEXT, key TEXT, caption TEXT,
+                   facts TEXT NOT NULL, image INTEGER, text INTEGER);
 CREATE UNIQUE INDEX by_image ON rows (image);
 CREATE UNIQUE INDEX by_text ON rows (text);
 CREATE TABLE files (modality TEXT PRIMARY KEY, number INTEGER NOT NULL, slots INTEGER NOT NULL);

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError, UsageError
+from diptych.metrics.interval import group_sums
 
 
 def expected_calibration_error(
@@ -49,10 +50,33 @@ def expected_calibration_error(
         raise DataError(
             "Rows must be probabilities that sum to 1: take the softmax of logits first; cosines have no calibration."
         )
-    confidence = p.max(axis=1)
-    gap = (p.argmax(axis=1) == labels) - confidence
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(place, weights=gap, minlength=bins)).sum() / len(p))
+    hits = p.argmax(axis=1) == labels
+    return float(weighted_calibration_error(p.max(axis=1), hits, np.ones((1, len(p))), bins)[0])
+
+
+def confidence_bins(confidence: NDArray[np.floating[Any]], bins: int = 15) -> NDArray[np.int64]:
+    """Return (N,) the bin of each confidence in [0, 1] among ``bins`` equal ones, closed on the right."""
+    numbers: NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    return numbers
+
+
+def weighted_calibration_error(
+    confidence: NDArray[np.floating[Any]], hits: NDArray[np.bool_], counts: NDArray[np.float64], bins: int = 15
+) -> NDArray[np.float64]:
+    """Return ``expected_calibration_error`` of b resamples.
+
+    Args:
+        confidence: (N,) probability of the predicted class.
+        hits: (N,) whether it is right.
+        counts: (b, N) how often each item counts.
+        bins: as there.
+
+    Returns:
+        (b,).
+    """
+    gaps = group_sums(counts * (hits - confidence), confidence_bins(confidence, bins))
+    error: NDArray[np.float64] = np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
+    return error
 
 
 WARMEST = 1e3

@@ -33,7 +33,8 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
     """Return corpus BLEU-n in [0, 1]: clipped n-gram precisions over all candidates, their geometric mean, times the
     brevity penalty.
 
-        BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n);   c: words of all candidates, r: of the references closest in length
+        BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n);   c: words of all candidates, r: of the references closest
+                                                               in length
 
     0 where a precision is 0: nothing is smoothed.
 
@@ -67,7 +68,8 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
 def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]], beta: float = 1.2) -> Floats:
     """Return ROUGE-L of each candidate, (N,) in [0, 1]; its mean is the score of a corpus.
 
-        P = max over references of LCS / |candidate|,  R = max of LCS / |reference|,  F = (1 + beta^2) P R / (R + beta^2 P)
+        P = max over references of LCS / |candidate|,  R = max of LCS / |reference|
+        F = (1 + beta^2) P R / (R + beta^2 P)
 
     Precision and recall are maximised apart, as in coco-caption.
 
@@ -92,11 +94,10 @@ def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]], beta
 def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4, sigma: float = 6.0) -> Floats:
     """Return CIDEr-D of each candidate, (N,) in [0, 10]; its mean is the score of a corpus.
 
-        g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items: log(N) - log(max(1, items whose references
-                  hold it))
-        CIDEr-D = 10 / n sum_k mean over references s of [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) .
-        g_k(s)
-                  / (|g_k(c)| |g_k(s)|) ]
+        g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items:
+                  log(N) - log(max(1, items whose references hold it))
+        CIDEr-D = 10 / n sum_k mean over references s of
+                  [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) . g_k(s) / (|g_k(c)| |g_k(s)|) ]
 
     Scores of different item sets do not compare: the idf is the set's own. With one item the idf, and the score, is 0.
 

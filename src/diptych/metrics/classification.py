@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError
+from diptych.metrics.interval import group_sums
 
 Array = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -30,12 +31,49 @@ def top_k_hits(scores: Array, labels: Labels, k: int = 1) -> NDArray[np.bool_]:
     Raises:
         DataError: sizes do not fit, a label is no class position, or a score is NaN.
     """
-    _check(scores, labels)
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
-    earlier = np.arange(scores.shape[1]) < labels[:, None]
-    rank = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
-    hits: NDArray[np.bool_] = rank < k
+    hits: NDArray[np.bool_] = true_ranks(scores, labels) < k
     return hits
+
+
+def true_ranks(scores: Array, labels: Labels) -> NDArray[np.int64]:
+    """Return the rank of each item's class among all, 0 is the best. Ties go to the class that comes first.
+
+    Args:
+        scores: (N, K), higher is better.
+        labels: (N,) class positions.
+
+    Raises:
+        DataError: sizes do not fit, a label is no class position, or a score is NaN.
+    """
+    _check(scores, labels)
+    true = np.take_along_axis(scores, labels[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < labels[:, None]
+    ranks: NDArray[np.int64] = ((scores > true) | ((scores == true) & earlier)).sum(axis=1)
+    return ranks
+
+
+def weighted_mean(values: NDArray[Any], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of (N,) values in b resamples, given by (b, N) counts of the items: (b,)."""
+    mean: NDArray[np.float64] = counts @ values.astype(np.float64) / counts.sum(axis=1)
+    return mean
+
+
+def weighted_class_mean(values: NDArray[Any], labels: Labels, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means over the classes that occur of the means over their items, in b resamples.
+
+    Args:
+        values: (N,) such as hits, whose mean over the items of a class is its recall.
+        labels: (N,) class positions.
+        counts: (b, N) how often each item counts; a resample may miss a class.
+
+    Returns:
+        (b,).
+    """
+    with np.errstate(invalid="ignore"):
+        means = group_sums(counts * values, labels) / group_sums(counts, labels)
+    seen = np.isfinite(means)
+    balanced: NDArray[np.float64] = np.where(seen, means, 0.0).sum(axis=1) / seen.sum(axis=1)
+    return balanced
 
 
 def top_k(scores: Array, labels: Labels, k: int = 1) -> float:
@@ -73,10 +111,7 @@ def mean_per_class_recall(scores: Array, labels: Labels) -> float:
 
     Source: ``mean_per_class_recall`` of CLIP_benchmark, that is balanced accuracy.
     """
-    hits = top_k_hits(scores, labels)
-    counts = np.bincount(labels)
-    right = np.bincount(labels, weights=hits, minlength=len(counts))
-    return float((right[counts > 0] / counts[counts > 0]).mean())
+    return float(weighted_class_mean(top_k_hits(scores, labels), labels, np.ones((1, len(labels))))[0])
 
 
 def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError, UsageError
-from diptych.metrics.interval import CELLS, Interval
+from diptych.metrics.interval import Interval, by_count, lower_bound, per_seed, resample, two_sided, within
 
 Scores = NDArray[np.floating[Any]]
 Marks = NDArray[np.bool_ | np.integer[Any]]
@@ -137,6 +137,10 @@ def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 
     """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are
     resampled apart.
 
+    A 95 % interval holds an AUROC of 0.7 in 94 to 97 % of runs from 10 + 10 items on. Near 1 it is too narrow: 0.95 is
+    held in 82 % with 10 + 10 items, in 90 % with 25 + 25, and in 95 % with 100 + 100. All scores in order give an
+    interval without width.
+
     Args:
         scores: (R, N) of R seeds on the same items.
         labels: (N,) True or 1 for anomalous.
@@ -144,9 +148,8 @@ def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 
         level: share of resampled values inside.
         draws: resampled values.
     """
-    (values,) = _resampled((scores,), labels, seed, draws)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(np.mean([auroc(row, labels) for row in scores])), float(low), float(high))
+    value = np.mean([auroc(row, labels) for row in scores])
+    return two_sided(float(value), _resampled(scores, None, labels, seed, draws), level)
 
 
 def auroc_gain(
@@ -165,14 +168,9 @@ def auroc_gain(
     Raises:
         DataError: sizes differ.
     """
-    if first.shape != second.shape:
-        raise DataError(
-            f"Paired scores must have one size, and have {first.shape} and {second.shape}: give the same seeds and "
-            f"items."
-        )
-    one, two = _resampled((first, second), labels, seed, draws)
+    drawn = _resampled(first, second, labels, seed, draws)
     gain = np.mean([auroc(a, labels) - auroc(b, labels) for a, b in zip(first, second, strict=True)])
-    return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)
+    return lower_bound(float(gain), drawn, level)
 
 
 def _checked(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
@@ -209,25 +207,18 @@ def _area(x: Floats, y: Floats) -> float:
     return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
 
 
-def _resampled(systems: tuple[Scores, ...], labels: Marks, seed: int, draws: int) -> list[Floats]:
-    """Return the mean AUROC of each system in the same resamples of normal items, anomalous items and seeds."""
-    for row in systems[0]:
+def _resampled(scores: Scores, over: Scores | None, labels: Marks, seed: int, draws: int) -> Floats:
+    """Return AUROC averaged over seeds, or its gain, in resamples of normal items, anomalous items and seeds."""
+    for row in scores:
         _checked(row, labels)
     bad = np.asarray(labels).astype(bool)
-    rounds, items = systems[0].shape
-    rng = np.random.default_rng(seed)
-    found: list[list[Floats]] = [[] for _ in systems]
-    step = max(1, CELLS // items)
-    for start in range(0, draws, step):
-        n = min(step, draws - start)
-        weights = np.empty((n, items))
-        for kind in (bad, ~bad):
-            weights[:, kind] = rng.multinomial(kind.sum(), np.full(kind.sum(), 1 / kind.sum()), size=n) / kind.sum()
-        shares = rng.multinomial(rounds, np.full(rounds, 1 / rounds), size=n) / rounds
-        for values, scores in zip(found, systems, strict=True):
-            each = np.stack([_weighted(np.asarray(row, dtype=np.float64), bad, weights) for row in scores], axis=1)
-            values.append((shares * each).sum(1))
-    return [np.concatenate(values) for values in found]
+    sizes = np.where(bad, bad.sum(), (~bad).sum())
+
+    def metric(row: Scores, items: Floats) -> Floats:
+        return _weighted(np.asarray(row, dtype=np.float64), bad, items / sizes)
+
+    axes = ((1, within(bad, ~bad)), (0, by_count))
+    return resample(scores, per_seed(metric), seed, over=over, draws=draws, axes=axes)
 
 
 def _weighted(scores: Floats, bad: NDArray[np.bool_], weights: Floats) -> Floats:

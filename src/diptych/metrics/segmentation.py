@@ -7,20 +7,20 @@ The mean of per-image IoUs is another metric, and is not here. Pixels of the ign
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DataError
-from diptych.metrics.interval import CELLS, Interval
+from diptych.metrics.interval import Interval, lower_bound, per_seed, resample, two_sided
 
 IGNORE = 255
 """The label that the field gives to pixels that do not count."""
 
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]
+Floats = NDArray[np.float64]
 
 
 def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = IGNORE) -> NDArray[np.int64]:
@@ -132,15 +132,16 @@ def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int
     """Return mIoU over the data set, averaged over seeds, with its two-sided interval: images and seeds are resampled,
     then summed.
 
+    A 95 % interval holds the truth in 90 % of runs with 10 images, in 92 to 93 % with 20 or 50, and in 94 % with 200.
+
     Args:
         counts: (R, N, K, K) counts of R seeds on the same N images.
         seed: of the resampling.
         level: share of resampled values inside.
         draws: resampled values.
     """
-    (values,) = _resampled((counts,), seed, draws)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(mean_iou(counts.sum(1)).mean()), float(low), float(high))
+    value = float(mean_iou(counts.sum(1)).mean())
+    return two_sided(value, _resampled(counts, None, seed, draws), level)
 
 
 def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
@@ -156,28 +157,18 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
     Raises:
         DataError: sizes differ.
     """
-    if first.shape != second.shape:
-        raise DataError(
-            f"Paired counts must have one size, and have {first.shape} and {second.shape}: give the same seeds and "
-            f"images."
-        )
-    one, two = _resampled((first, second), seed, draws)
+    drawn = _resampled(first, second, seed, draws)
     gain = mean_iou(first.sum(1)).mean() - mean_iou(second.sum(1)).mean()
-    return Interval(float(gain), float(np.quantile(one - two, 1 - level)), math.inf)
+    return lower_bound(float(gain), drawn, level)
 
 
-def _resampled(systems: tuple[Counts, ...], seed: int, draws: int) -> list[NDArray[np.float64]]:
-    """Return the mIoU of each system in the same ``draws`` resamples of images and of seeds, crossed."""
-    rounds, images, classes, _ = systems[0].shape
-    rng = np.random.default_rng(seed)
-    found: list[list[NDArray[np.float64]]] = [[] for _ in systems]
-    step = max(1, CELLS // max(images, classes * classes))
-    for start in range(0, draws, step):
-        n = min(step, draws - start)
-        weights = rng.multinomial(images, np.full(images, 1 / images), size=n).astype(np.float64)
-        shares = rng.multinomial(rounds, np.full(rounds, 1 / rounds), size=n) / rounds
-        for values, counts in zip(found, systems, strict=True):
-            flat = np.asarray(counts, dtype=np.float64).reshape(rounds, images, -1)
-            each = [mean_iou((weights @ flat[r]).reshape(n, classes, classes)) for r in range(rounds)]
-            values.append((shares * np.stack(each, axis=1)).sum(1))
-    return [np.concatenate(values) for values in found]
+def _resampled(counts: Counts, over: Counts | None, seed: int, draws: int) -> Floats:
+    """Return mIoU averaged over seeds, or its gain, in resamples of images and seeds."""
+    return resample(
+        counts, per_seed(_resampled_miou), seed, over=over, draws=draws, width=counts.shape[2] * counts.shape[3]
+    )
+
+
+def _resampled_miou(counts: Counts, images: Floats) -> Floats:
+    flat = np.asarray(counts, dtype=np.float64).reshape(len(counts), -1)
+    return mean_iou((images @ flat).reshape(-1, *counts.shape[1:]))

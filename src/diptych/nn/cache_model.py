@@ -5,7 +5,8 @@ Source: Zhang et al., "Tip-Adapter" (ECCV 2022), sections 3.1 and 3.2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,11 +14,14 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Scores
 from diptych.core.run import Run
+from diptych.data.evidence import held_out, shots
+from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
-from diptych.features.heads import logits
+from diptych.features.heads import logits, text_head
 from diptych.nn.mixing import CELLS, first_best, hits
 
 
@@ -121,31 +125,51 @@ class FittedCache(FittedClassifier):
         return Scores(logits(self.backbone, z, self.head) + self.alpha * vote, "logit")
 
 
+Trained = Callable[[Backbone, Tensor, Tensor, Tensor, Run], Tensor]
+"""Backbone, (K, D) head, (M, A, D) views and (M,) labels of the shots, and the run -> (M, D) keys."""
+
+
 def fit_cache(
+    kit: Kit,
     classes: ClassNames,
-    backbone: Backbone,
-    head: Tensor,
-    keys: Tensor,
-    labels: Tensor,
-    grids: tuple[Tensor, Tensor],
-    val: tuple[Samples[Any], Tensor] | None,
+    evidence: Evidence[Any],
     run: Run,
+    *,
+    alpha: float | None,
+    beta: float | None,
+    search: tuple[float, float],
+    views: int,
+    trained: Trained | None = None,
 ) -> FittedCache:
-    """Put a cache together, its alpha and beta the best on val: ties keep the smallest beta, then the smallest alpha.
+    """Build a cache of the shots, and choose what is None by val accuracy. Ties keep the smallest beta, then alpha.
 
     Args:
+        kit: with a backbone.
         classes: K names.
-        backbone: embeds the images.
-        head: (K, D) unit class embeddings.
-        keys: (M, D).
-        labels: (M,) class positions of the keys.
-        grids: betas and alphas; of one value each where ``val`` is None.
-        val: held-out items and their (N,) class positions.
+        evidence: train, and val where something is chosen.
         run: cache and progress.
+        alpha: weight of the vote; None: chosen.
+        beta: its sharpness; None: chosen.
+        search: where the search of (beta, alpha) ends.
+        views: A, augmented views of every shot.
+        trained: makes the keys of the views; None: ``cache_keys``.
+
+    Raises:
+        MissingPart: the kit has no backbone.
+        MissingEvidence: train is missing, or val is missing and alpha or beta is None.
+        DataError: a class has no train item, or a label lies outside the class list.
     """
-    betas, alphas = grids
+    backbone = kit.need(Backbone)
+    train, labels = shots(evidence, classes)
+    val = held_out(evidence, classes, choosing="alpha and beta") if alpha is None or beta is None else None
+    head = text_head(backbone, classes.prompts(), run)
+    shown = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=views))
+    y = torch.tensor(labels)
+    keys = cache_keys(shown) if trained is None else trained(backbone, head, shown, y, run)
+    betas, alphas = search_grids(alpha, beta, search)
     b = a = 0
     if val is not None:
-        z = normalize(embed(backbone.image, val[0], run), dim=-1)
-        b, a = first_best(cache_hits(z, logits(backbone, z, head), val[1], keys, labels, betas, alphas))
-    return FittedCache(classes, backbone, head, keys, labels, float(alphas[a]), float(betas[b]))
+        z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
+        right = torch.tensor(val[1])
+        b, a = first_best(cache_hits(z, logits(backbone, z, head), right, keys, y, betas, alphas))
+    return FittedCache(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))

@@ -2,8 +2,9 @@
 the style.
 
 norm(x)  = x / sqrt(mean(x^2) + 1e-8)
-layer(x) = lrelu(x (0.01 W / sqrt I)^T + 0.01 b, 0.2) sqrt 2                        W starts as 100 times a standard normal, b as 0
-level    = four layers([four layers(norm(s)) ; four layers(norm(c))])               c = [i ; direction], shared by the layers of a level
+layer(x) = lrelu(x (0.01 W / sqrt I)^T + 0.01 b, 0.2) sqrt 2             W starts as 100 times a standard normal, b as 0
+level    = four layers([four layers(norm(s)) ; four layers(norm(c))])    c = [i ; direction], shared by the
+                                                                         layers of a level
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Generator, Tensor
 
@@ -29,3 +31,10 @@ def drawn_view(row: Row, recipe: ViewRecipe, encoder: Encoder[object], g: Genera
     x = encoder.inputs([pixels.permute(2, 0, 1).float() / 255])
     assert isinstance(x, Tensor), "image encoders take tensors"
     return x[0]
+
+
+def labelled_views(
+    recipe: ViewRecipe, encoder: Encoder[object]
+) -> Callable[[Row, Generator], Mapping[str, Tensor | int]]:
+    """Return what makes {"x": one drawn view, "y": the label} of a row, see ``drawn_view``."""
+    return lambda row, g: {"x": drawn_view(row, recipe, encoder, g), "y": int(row.columns["label"])}

@@ -4,7 +4,8 @@ towards the edge.
 x (+) y       = [(1 + 2c<x,y> + c|y|^2) x + (1 - c|x|^2) y] / [1 + 2c<x,y> + c^2 |x|^2 |y|^2]          Mobius addition
 exp_b(v)      = b (+) tanh(sqrt(c) lambda_b |v| / 2) v / (sqrt(c) |v|),   lambda_b = 2 / (1 - c|b|^2)
 d(x, y)       = 2/sqrt(c) artanh(sqrt(c) |(-x) (+) y|)
-logit_k(y)    = lambda_p |a|/sqrt(c) asinh(2 sqrt(c) <u,a> / ((1 - c|u|^2) |a|)),   u = (-p) (+) y      signed distance to a hyperplane
+logit_k(y)    = lambda_p |a|/sqrt(c) asinh(2 sqrt(c) <u,a> / ((1 - c|u|^2) |a|)),   u = (-p) (+) y
+                signed distance to a hyperplane
 
 All functions take c > 0 and tensors (..., D). Source: Ganea et al. 2018, sections 2 and 3.1.
 """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from diptych.core.errors import UsageError
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 
 SUBSET = 819_200
@@ -69,10 +69,9 @@ class Dictionary:
     resample: int = 10
 
     def __post_init__(self) -> None:
-        if min(self.units, self.batch) < 1 or min(self.sparsity, self.epochs, self.resample) < 0 or not self.rate > 0:
-            raise UsageError(
-                f"A dictionary has units, batch >= 1, sparsity, epochs, resample >= 0 and a rate above 0, not {self}."
-            )
+        check(self, at_least(1), "units", "batch")
+        check(self, at_least(0), "sparsity", "epochs", "resample")
+        check(self, above(0), "rate")
 
 
 STEPS = 16
@@ -113,6 +112,8 @@ def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "di
     batch = min(settings.batch, max(1, -(-len(x) // STEPS)))
     fired = torch.zeros(settings.units, dtype=torch.bool)
     with torch.enable_grad(), run.track("learn concepts", settings.epochs) as bar:
+        # Not the one loop: gradients are turned before the step, the optimiser's state of dead units is set back after
+        # an epoch, and ``nn`` may not import ``train``.
         for epoch in range(settings.epochs):
             for rows in torch.split(torch.randperm(len(x), generator=g), batch):
                 part = x[rows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from diptych.backbones.towers.edits import insert
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.errors import MissingHook
+from diptych.features.reach import reached
 from diptych.features.visual import SameInputs
 
 if TYPE_CHECKING:
@@ -64,42 +65,28 @@ class TunedImage(nn.Module):
         Args:
             blocks_only: leave out the norms of the stem and before the projection, which stand in no block.
         """
-        named = {
-            f"twin.{n}.{p}": t
+        norms = [
+            f"twin.{n}.{p}"
             for n, m in self.twin.named_modules()
             if isinstance(m, nn.LayerNorm)
-            for p, t in m.named_parameters()
-        }
-        return self._reached(named, blocks_only)
+            for p, _ in m.named_parameters()
+        ]
+        return reached(self, lambda: self._seen(blocks_only), among=norms)
 
     def weights(self) -> tuple[str, ...]:
-        """Return the names of all parameters that the embedding hangs on."""
-        return self._reached({f"twin.{n}": t for n, t in self.twin.named_parameters()}, False)
+        """Return the names of all parameters that the embedding depends on."""
+        return reached(self, self._seen, among=[f"twin.{n}" for n, _ in self.twin.named_parameters()])
 
-    def _reached(self, named: Mapping[str, Tensor], blocks_only: bool) -> tuple[str, ...]:
-        """Return those that get a gradient from one image: libraries name the parts of their towers in many ways."""
+    def _seen(self, blocks_only: bool = False) -> Tensor:
+        """Return what one image becomes: its embedding, or the tokens after the blocks, cut off from the stem."""
         size = self.space.encoders["image"].size or 0
         x = torch.zeros(1, 3, size, size, device=next(self.twin.parameters()).device)
+        if not blocks_only:
+            out: Tensor = self(x)
+            return out
         tower = self.space.tower("image")
-        flags = {name: t.requires_grad for name, t in named.items()}
-        try:
-            with torch.enable_grad():
-                for t in named.values():
-                    t.requires_grad_(True)
-                start = tower.start(x)
-                h = tower.blocks(replace(start, h=start.h.detach())).h if blocks_only else self(x)
-                grads: tuple[Tensor | None, ...] = torch.autograd.grad(
-                    h.square().sum(), list(named.values()), allow_unused=True
-                )
-        finally:
-            for name, t in named.items():
-                t.requires_grad_(flags[name])
-        return tuple(name for name, grad in zip(named, grads, strict=True) if grad is not None)
-
-    def learnt(self, names: Sequence[str]) -> dict[str, Tensor]:
-        """Return copies, on the CPU, of the named parameters."""
-        own = dict(self.named_parameters())
-        return {name: own[name].detach().cpu().clone() for name in names}
+        start = tower.start(x)
+        return tower.blocks(replace(start, h=start.h.detach())).h
 
 
 @dataclass(frozen=True)
@@ -118,7 +105,7 @@ class TunedEncoder(SameInputs):
 
     @classmethod
     def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> TunedEncoder:
-        """Return the encoder of learnt parameters, as ``TunedImage.learnt`` gives them.
+        """Return the encoder of learnt parameters, by their names in ``TunedImage``.
 
         Raises:
             MissingHook: the backbone has no such tower, or its parameters have other names.
@@ -126,14 +113,9 @@ class TunedEncoder(SameInputs):
         tuned = TunedImage(backbone)
         if "prompts" in learnt:
             tuned.prompts = nn.Parameter(learnt["prompts"].clone())
-        own = dict(tuned.named_parameters())
-        if not set(learnt) <= set(own):
-            raise MissingHook(
-                f"{backbone.spec.name} has no parameter {min(set(learnt) - set(own))}: fit again on this backbone."
-            )
-        with torch.no_grad():
-            for name, value in learnt.items():
-                own[name].copy_(value)
+        unknown = tuned.load_state_dict(dict(learnt), strict=False).unexpected_keys
+        if unknown:
+            raise MissingHook(f"{backbone.spec.name} has no parameter {min(unknown)}: fit again on this backbone.")
         digest = hashlib.sha256(backbone.fingerprint.encode())
         for name, value in sorted(learnt.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())

@@ -14,20 +14,22 @@ import numpy as np
 
 from diptych.core.errors import DataError, DiptychError, UnreadableItem
 from diptych.core.run import Run
-from diptych.data.classnames import read_names, tidy
-from diptych.data.folders import class_folder
+from diptych.data.classnames import numbers_for_names, read_names, tidy
+from diptych.data.formats.anomaly import CLASSES as ANOMALIES
+from diptych.data.images import SMALL
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.named_sets import located
 
 Severity = Literal["error", "warning", "note"]
 Kind = Literal[
     "layout",
     "empty-class",
+    "one-class",
     "missing-split",
     "unreadable",
     "large",
+    "small",
     "names",
     "name-collision",
     "class-missing-in-split",
@@ -119,7 +121,7 @@ def check(
         UsageError: there is nothing at this place.
     """
     try:
-        opened = data if isinstance(data, LabelledData) else _open(data, keys)
+        opened = data if isinstance(data, LabelledData) else open_data(data, keys, need="check")
     except DataError as error:
         return CheckReport(
             str(data),
@@ -132,11 +134,6 @@ def check(
     rank = ("error", "warning", "note").index
     counts = {split: len(table) for split, table in opened.splits.items()}
     return CheckReport(opened.name, opened.classes, counts, tuple(sorted(found, key=lambda f: rank(f.severity))))
-
-
-def _open(spec: str | Path, keys: FileKeys | None) -> LabelledData:
-    place = located(spec)
-    return class_folder(place, keys=keys, allow_empty=True) if place.is_dir() else open_data(spec, keys)
 
 
 def _look(data: LabelledData, run: Run) -> list[_Item]:
@@ -164,9 +161,21 @@ def _look(data: LabelledData, run: Run) -> list[_Item]:
 
 
 def _layout(data: LabelledData) -> Iterator[Finding]:
-    """Splits that are missing, classes that are empty, missing in a split, or tiny."""
-    if not data.classes:
+    """Splits that are missing, classes that are empty, missing in a split, or tiny.
+
+    Label maps hold many classes a photo, and photos of what is normal are all of train where anomalies are looked for:
+    there, classes are not counted.
+    """
+    labelled = any("label" in table.columns for table in data.splits.values())
+    if not data.classes or not labelled or data.classes == ANOMALIES:
         return
+    if len(data.classes) == 1:
+        yield Finding(
+            "one-class",
+            "error",
+            f"There is one class, {data.classes[0]!r}: everything would be right.",
+            "Give a folder of class folders, or a table with a column class_name.",
+        )
     if "test" not in data.splits and "val" not in data.splits:
         yield Finding(
             "missing-split",
@@ -220,12 +229,14 @@ def _layout(data: LabelledData) -> Iterator[Finding]:
 
 
 def _names(data: LabelledData, names: str | os.PathLike[str] | Sequence[str] | None) -> Iterator[Finding]:
-    """Names that do not fit the classes, or that two classes share."""
+    """Names that do not fit the classes, that are numbers, or that two classes share."""
     try:
         spoken = [tidy(c) for c in data.classes] if names is None else list(read_names(names, data.classes))
     except DiptychError as error:
         yield Finding("names", "error", str(error), "Give one name a class.")
         return
+    if said := numbers_for_names(spoken):
+        yield Finding("names", "warning", said, "Digits that are what the pictures show may stay.", ())
     sharing = defaultdict(list)
     for name, folder in zip(spoken, data.classes, strict=False):
         sharing[name.lower()].append(folder)
@@ -250,6 +261,9 @@ def _pictures(items: list[_Item]) -> Iterator[Finding]:
             else f"{paths[0]} cannot be read: {reason}."
         )
         yield Finding("unreadable", "error", many, "Repair or remove them; runs skip and count them.", tuple(paths))
+    if small := tuple(i.name for i in items if i.error is None and i.pixels < SMALL):
+        message = f"{len(small)} pictures have fewer than {SMALL} pixels, such as {small[0]}."
+        yield Finding("small", "warning", message, "Remove them: nothing can be seen on them.", small)
     large = tuple(i.name for i in items if i.pixels > LARGE)
     if large:
         message = f"{len(large)} pictures have more than {LARGE // 10**6} megapixels."

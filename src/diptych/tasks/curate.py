@@ -29,42 +29,14 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import plain, read_json, write_json
-from diptych.data.formats.pairs import PairStream, open_pairs
-from diptych.data.formats.tars import TarStream, open_tars
-from diptych.data.named_sets import located
-from diptych.data.textlines import TextLines, open_lines
+from diptych.data.formats.pairs import PairStream
+from diptych.data.formats.tars import TarStream
+from diptych.data.textlines import TextLines
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
 NAMED = 10
 """Items that cannot be judged of which a pass keeps names and reasons; all are counted."""
-
-
-def open_stream(source: str, images: str = "filepath", texts: str = "title", *, pictures: bool = True) -> Stream[Any]:
-    """Open what a curator reads.
-
-    Args:
-        source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
-            several).
-        images: column of the table with the picture.
-        texts: column of the table with the text.
-        pictures: False reads of tars the texts alone, for a curator that looks at nothing else.
-
-    Raises:
-        UsageError: there is no such file, or it is of another kind.
-    """
-    source = str(located(source))
-    suffix = Path(source).suffix.lower()
-    if suffix == ".txt":
-        return open_lines(source)
-    if suffix in (".csv", ".tsv"):
-        return open_pairs(source, images, texts)
-    if suffix == ".tar":
-        stream = open_tars(source)
-        return stream if pictures else replace(stream, endings=frozenset({"txt"}))
-    raise UsageError(
-        f"{source} is no .txt, .csv, .tsv or .tar: curate reads texts one a line, tables, and tars of a WebDataset."
-    )
 
 
 @dataclass(frozen=True)

@@ -242,8 +242,10 @@ def html(answer: Answer) -> str:
 
 
 def _thumbnail(name: str) -> str:
+    from diptych.data.memory import InMemory
+
     try:
-        return thumbnail(_One(picture(name), name), 0, 420)
+        return thumbnail(InMemory((picture(name),), (name,)), 0, 420)
     except DiptychError:
         return ""
 
@@ -257,7 +259,7 @@ def picture(name: str) -> Image.Image:
     """
     if Path(name).suffix.lower() in SUFFIXES and "!" not in name:
         return open_image(Path(name))
-    from diptych.data.records import open_records
+    from diptych.data.load import open_records
 
     container = name.partition("!")[0] if "!" in name else name.rpartition("[")[0]
     try:
@@ -268,21 +270,3 @@ def picture(name: str) -> Image.Image:
     if place is None:
         raise UnreadableItem(name, "has no picture, or is gone")
     return records.images[place]
-
-
-@dataclass(frozen=True)
-class _One:
-    image: Image.Image
-    name_: str
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int, /) -> Image.Image:
-        return self.image
-
-    def key(self, index: int, /) -> str:
-        return self.name_
-
-    def name(self, index: int, /) -> str:
-        return self.name_

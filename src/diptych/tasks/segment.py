@@ -20,40 +20,13 @@ from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
 from diptych.data.files import write_bytes, write_json
 from diptych.data.images import need_size
+from diptych.data.memory import InMemory
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.segmentation import confusion
 from diptych.nn.dense.label_maps import label_map
 from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
 
 BACKGROUND = "background"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """One photo that has been read, as samples of one item.
-
-    Args:
-        image: the photo.
-        key_, name_: content key, and what the user calls it.
-    """
-
-    image: Image.Image
-    key_: str
-    name_: str
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int, /) -> Image.Image:
-        return (self.image,)[index]
-
-    def key(self, index: int, /) -> str:
-        """Return the content key."""
-        return self.key_
-
-    def name(self, index: int, /) -> str:
-        """Return what the user calls the photo."""
-        return self.name_
 
 
 @dataclass(frozen=True)
@@ -170,13 +143,13 @@ def _segmented(
     with run.track("segment", len(photos)) as bar:
         for i in range(len(photos)):
             try:
-                photo = Opened(photos[i], photos.key(i), photos.name(i))
+                photo = InMemory((photos[i],), (photos.name(i),), (photos.key(i),))
             except UnreadableItem as error:
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
                 labels = label_map(regions, groups, threshold=threshold).cpu().numpy().astype(np.uint8)
-                yield Segmented(photo.name_, photo.image, labels, classes)
+                yield Segmented(photo.name(0), photo[0], labels, classes)
             bar.advance()
 
 

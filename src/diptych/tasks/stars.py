@@ -22,14 +22,13 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import LightCurve
-from diptych.data.formats.star_table import open_curves
-from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
-from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelTrainee, StarEncoder, StarSpace
+from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
 from diptych.tasks.classified import Classified, Prediction
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
 LEAST = 16
@@ -58,14 +57,12 @@ class StarClassifier:
     def probabilities(self, stars: Samples[Star], batch: int) -> Tensor:
         """Return (N, K) probabilities of N stars, ``batch`` at a time."""
         blank = Stars(("",), [Star(metadata=np.zeros(self.facts))])
-        trainee = _trainee(self.method.fresh(blank, Run()), len(self.classes))
-        trainee.module().load_state_dict(dict(self.state))
-        trainee.module().eval()
+        net = _net(self.method.fresh(blank, Run()), len(self.classes))
+        net.load_state_dict(dict(self.state))
+        net.eval()
         with torch.no_grad():
             parts = [
-                trainee.logits(
-                    trainee.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])
-                ).softmax(1)
+                net(net.encoder.inputs([stars[j] for j in range(i, min(i + batch, len(stars)))])).softmax(1)
                 for i in range(0, len(stars), batch)
             ]
         return torch.cat(parts)
@@ -108,7 +105,7 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     tower from scratch.
 
     Args:
-        data: light curves with classes, see ``open_curves``.
+        data: light curves with classes, see ``open_data``.
         run: seed and progress.
         out: new folder for the classifier; None keeps none.
         method: sizes and epochs.
@@ -166,11 +163,9 @@ def aligner(epochs: int) -> AstroM3:
 def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run) -> StarClassifier:
     """Tune the tower of light curves and a new head on labels; it takes the space's weights along."""
     with run.seeded("head"):
-        trainee = _trainee(space, len(classes))
+        net = _net(space, len(classes))
     settings = Fit(1e-3, min(64, len(labelled)), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
-    with torch.enable_grad():
-        train(trainee, labelled, settings, replace(run, out=None, workers=0))
-    state = {name: tensor.detach().cpu().clone() for name, tensor in trainee.module().state_dict().items()}
+    state = train_parameters(label_step(net, space.method), labelled, settings, run)
     star = labelled.items[0]
     assert star.metadata is not None
     return StarClassifier(space.method, classes, len(star.metadata), state)
@@ -229,7 +224,7 @@ def classify_curves(
         )
     if len(paths) > 1:
         raise UsageError("Give one table of light curves, or one folder: join your tables first.")
-    items = Joined(tuple(t.items for t in open_curves(paths[0]).splits.values()))
+    items = open_data(paths[0], need="curves").whole().items
     return classify_stars(Table(items), folder, run, top=top, threshold=threshold)
 
 
@@ -266,10 +261,10 @@ def _usable(curve: LightCurve, name: str) -> LightCurve:
     return curve
 
 
-def _trainee(space: StarSpace, classes: int) -> LabelTrainee:
+def _net(space: StarSpace, classes: int) -> LabelNet:
     encoder = space.encoders[TOWER]
     assert isinstance(encoder, StarEncoder)
-    return LabelTrainee(encoder, classes, space.method)
+    return LabelNet(encoder, classes)
 
 
 def _joined(first: Any, second: Any) -> Stars:

@@ -13,50 +13,13 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.formats.typed import Typed, read_typed
-from diptych.data.keys import FileKeys
-from diptych.data.labelled import SPLIT_NAMES, LabelledData
-from diptych.data.load import open_data
-from diptych.data.named_sets import captions_table, located
-from diptych.data.rows import read_columns
+from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_readable
 from diptych.features.frozen import Headed
 from diptych.features.pipeline import cores
 
-CAPTION_COLUMNS = ("caption*", "title", "text", "sentence*")
 CHUNK = 256
 """Photos that are looked at between two signs of progress."""
-
-
-def open_pairs_or_classes(spec: str, captions: str | None, keys: FileKeys | None) -> LabelledData:
-    """Open a data set that has labels or captions.
-
-    Args:
-        spec: as ``open_data``; a table may name captions in columns, and so may captions.csv in a folder without train
-            and test folders.
-        captions: column or pattern such as "caption_*"; None looks for the usual names.
-        keys: remembers content keys.
-
-    Raises:
-        DataError: there is no column of that name.
-    """
-    path = located(spec)
-    if path.is_dir() and not any(p.name.lower() in SPLIT_NAMES for p in path.iterdir()):
-        path = captions_table(spec)
-    if not (path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")):
-        return open_data(spec, keys)
-    import fnmatch
-
-    names = list(read_columns(path))
-    found = next((p for p in ([captions] if captions else CAPTION_COLUMNS) if fnmatch.filter(names, p)), None)
-    if found is None and captions:
-        raise DataError(
-            f"{path} has no column {captions!r}, only {', '.join(names)[:300]}: name the column with captions."
-        )
-    if found is None:
-        return open_data(spec, keys)
-    items = next((c for c in ("path", "filepath", "image", "image_path") if c in names), "path")
-    return read_typed(path, {"captions": Typed("captions", found)}, items)
 
 
 def with_splits(data: LabelledData, seed: int) -> tuple[LabelledData, str]:

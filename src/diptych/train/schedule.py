@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from diptych.core.errors import UsageError
+from diptych.core.ranges import at_least, between, check
 
 
 @dataclass(frozen=True)
@@ -84,22 +85,10 @@ class Fit:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise UsageError("Give the length of a training as either epochs or steps.")
-        counts = (
-            self.epochs,
-            self.steps,
-            self.batch,
-            self.accumulate,
-            self.save_every,
-            self.keep,
-            self.log_every,
-            self.patience,
+        check(
+            self, at_least(1), "epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every"
         )
-        if any(n is not None and n < 1 for n in counts):
-            raise UsageError(
-                "Epochs, steps, batch, accumulate, patience, save_every, keep and log_every must be at least 1."
-            )
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise UsageError(f"The decay of averaged weights must lie in [0, 1), not at {self.ema}.")
+        check(self, between(0, 1, "[)"), "ema")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -51,7 +51,9 @@ def test_towers_give_torchs_vectors_on_every_runtime(
 def test_one_graph_serves_lengths_that_it_was_not_traced_with(
     tmp_path: Path, openclip_folder: Callable[..., Path]
 ) -> None:
-    """Texts are trimmed to the longest of a batch; the graph must take each length for what it is, up to the full one."""
+    """Texts are trimmed to the longest of a batch; the graph must take each length for what it is, up to the full
+    one.
+    """
     pytest.importorskip("openvino")
     text = load(f"local:{openclip_folder('vit')}", offline=True).text
     made = Made(tmp_path, True, inputs=export.to_onnx(text, tmp_path / "model.onnx"))
@@ -64,7 +66,9 @@ def test_one_graph_serves_lengths_that_it_was_not_traced_with(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sigaltstack")
 def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_folder: Callable[..., Path]) -> None:
-    """It puts its own in place and unmaps it with the model: a Ctrl-C then ended the process with a segmentation fault."""
+    """It puts its own in place and unmaps it with the model: a Ctrl-C then ended the process with a segmentation
+    fault.
+    """
     pytest.importorskip("openvino")
     made = Made(
         tmp_path,

@@ -254,8 +254,8 @@ def test_pixels_that_nobody_states_are_demanded(clip: Path) -> None:
     assert load(f"local:{clip}", stated=Stated(pixels=recipe)).spec.pixels == recipe
 
 
-CLIP_PIXELS = {"size": {"shortest_edge": 224}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}, "resample": 3,
-               "image_mean": [0.48, 0.45, 0.4], "image_std": [0.26, 0.26, 0.27]}  # fmt: skip
+CLIP_PIXELS = {"size": {"shortest_edge": 224}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224},
+               "resample": 3, "image_mean": [0.48, 0.45, 0.4], "image_std": [0.26, 0.26, 0.27]}  # fmt: skip
 
 
 @pytest.mark.parametrize(

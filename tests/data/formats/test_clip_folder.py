@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.formats.clip_folder import ClipFiles, holds_clips, is_clip, open_clips
+from diptych.data.formats.clip_folder import ClipFiles, holds_clips, is_clip
+from diptych.data.load import open_data
 from tests.support.image_files import photo
 from tests.support.moving import video
 
@@ -27,28 +28,28 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_class_folders_of_videos_and_frame_folders(root: Path) -> None:
-    data = open_clips([str(root)], 4)
+    data = open_data([str(root)], need="clips", frames=4)
     assert data.classes == ("jump", "wave")
     table = data.splits["test"]
     assert table.labels().tolist() == [0, 1, 1]
     assert [Path(table.items.name(i)).name for i in range(3)] == ["c", "a.mp4", "b"]
     assert {len(table.items[i]) for i in range(3)} == {4}
     assert table.items.key(0) == table.items.key(2) != table.items.key(1)  # the same frames in two folders
-    assert table.items.key(1) != open_clips([str(root)], 5).splits["test"].items.key(1)
+    assert table.items.key(1) != open_data([str(root)], need="clips", frames=5).splits["test"].items.key(1)
 
 
 def test_split_folders_single_clips_and_clips_without_classes(root: Path) -> None:
     for split in ("train", "val"):
         frames(root / split / "run" / "x")
-    both = open_clips([str(root)])
+    both = open_data([str(root)], need="clips")
     assert set(both.splits) == {"train", "val"}
     assert both.classes == ("run",)
-    flat = open_clips([str(root / "wave")])
+    flat = open_data([str(root / "wave")], need="clips")
     assert flat.classes == ()
     assert len(flat.splits["test"]) == 2
-    one = open_clips([str(root / "wave/a.mp4"), str(root / "wave/b")])
+    one = open_data([str(root / "wave/a.mp4"), str(root / "wave/b")], need="clips")
     assert len(one.splits["test"]) == 2
-    assert len(open_clips([str(root / "wave/b")]).splits["test"]) == 1
+    assert len(open_data([str(root / "wave/b")], need="clips").splits["test"]) == 1
 
 
 def test_what_a_folder_holds_is_seen_from_its_first_file(root: Path) -> None:
@@ -71,16 +72,16 @@ def test_unreadable_clips_are_named(root: Path) -> None:
 
 def test_wrong_folders(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file or folder"):
-        open_clips([str(tmp_path / "absent")])
+        open_data([str(tmp_path / "absent")], need="clips")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UsageError, match="neither a video nor a folder"):
-        open_clips([str(tmp_path / "notes.txt")])
+    with pytest.raises(UsageError, match="is not a video"):
+        open_data([str(tmp_path / "notes.txt")], need="clips")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No clips below"):
-        open_clips([str(tmp_path / "empty")])
+        open_data([str(tmp_path / "empty")], need="clips")
     (root / "sit").mkdir()
     with pytest.raises(DataError, match="No clips of sit"):
-        open_clips([str(root)])
+        open_data([str(root)], need="clips")
     video(root / "stray.mp4")
     with pytest.raises(DataError, match="beside the class folders"):
-        open_clips([str(root)])
+        open_data([str(root)], need="clips")

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.data.formats.star_table import holds_curves, open_curves
+from diptych.data.formats.star_table import holds_curves
+from diptych.data.load import open_data
 
 LINES = ["star_id,mjd,mag,mag_err,filter", "a,2,10.5,0.1,V", "a,1,10,0.1,V", "b,1,11,0.1,V", "c,1,12,,g", "d,1,9,0.1,g"]
 STARS = ["star_id,class,split", "a,eclipsing,train", "b,pulsating,test", "c,,train", "d,eclipsing,valid"]
@@ -24,7 +25,7 @@ def folder(place: Path, stars: list[str] | None = None) -> Path:
 
 
 def test_curves_stand_in_splits_and_those_without_class_apart(tmp_path: Path) -> None:
-    data = open_curves(folder(tmp_path / "sky", STARS))
+    data = open_data(folder(tmp_path / "sky", STARS), need="curves")
     assert (data.name, data.classes, list(data.splits)) == (
         "sky",
         ("eclipsing", "pulsating"),
@@ -45,7 +46,7 @@ def test_a_table_alone_is_read_as_csv_and_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["x", "x"], "time": [0.0, 1.0], "flux": [1.0, 2.0]}), tmp_path / "more.parquet")
     for path, names in ((table, "abcd"), (tmp_path / "more.parquet", "x"), (tmp_path / "sky", "abcd")):
         assert holds_curves(path)
-        test = open_curves(path).split("test")
+        test = open_data(path, need="curves").split("test")
         assert [test.items.name(i) for i in range(len(test))] == list(names)
 
 
@@ -55,8 +56,8 @@ def test_what_holds_no_curves(tmp_path: Path) -> None:
     (tmp_path / "odd.csv").write_bytes(b"\xff\xfe\x00")
     for path in ("photos.csv", "odd.parquet", "odd.csv", "nowhere", "demo:photos", "."):
         assert not holds_curves(tmp_path / path)
-    with pytest.raises(UsageError, match="holds no light curves"):
-        open_curves(tmp_path)
+    with pytest.raises(UsageError, match="is not a table of measurements"):
+        open_data(tmp_path, need="curves")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_what_holds_no_curves(tmp_path: Path) -> None:
 )
 def test_wrong_tables_of_stars_are_named(tmp_path: Path, stars: list[str] | None, label: str | None, says: str) -> None:
     with pytest.raises(DataError, match=says):
-        open_curves(folder(tmp_path / "sky", stars), label)
+        open_data(folder(tmp_path / "sky", stars), need="curves", label=label or "")
 
 
 def test_a_table_without_times_is_named(tmp_path: Path) -> None:
@@ -79,4 +80,4 @@ def test_a_table_without_times_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match="no column for the time of a measurement, only star_id, mag: call it one of time, mjd"
     ):
-        open_curves(tmp_path)
+        open_data(tmp_path, need="curves")

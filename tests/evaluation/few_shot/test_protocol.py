@@ -94,7 +94,8 @@ def test_all_parts_are_there(done: tuple[Protocol, Path]) -> None:
     made, out = done
     assert made.complete
     assert {(r.label, r.shots) for r in made.board.rows} == {
-        ("zero-shot CLIP, single", 0), ("zero-shot CLIP, ensemble", 0), ("GDA", 1), ("GDA", 2), ("Tip-Adapter", 1), ("Tip-Adapter", 2),
+        ("zero-shot CLIP, single", 0), ("zero-shot CLIP, ensemble", 0), ("GDA", 1), ("GDA", 2), ("Tip-Adapter", 1),
+        ("Tip-Adapter", 2),
     }  # fmt: skip
     kinds = {(r.method, r.kind) for r in made.reaches}
     everywhere = {(slug, k) for slug in ("zero-shot", "gda") for k in ("base", "new", "cross", "shift")}

@@ -16,6 +16,7 @@ from diptych.nn.text.word_spans import token_spans, words
 from tests.support.backbone import SmallBackbone
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.pictures import Pictures, picture
+from tests.support.refused import refused
 from tests.support.towers import case
 
 TEXTS = ("a red fox asleep.", "two tea cups on an oak table", "dog")
@@ -118,8 +119,7 @@ def test_bad_input_is_named() -> None:
         CLIP4DM().fit(Kit({"main": SmallBackbone()}), Evidence(), Run())
     with pytest.raises(UsageError, match="text blocks, not 9"):
         fitted(layers=9)
-    with pytest.raises(UsageError, match="choice"):
-        CLIP4DM(choice="lowest")  # type: ignore[arg-type]
+    refused(CLIP4DM, {"choice": "lowest"})
     with pytest.raises(DataError, match="no captions"):
         fitted().score(Table(pairs().items), Run())
     with pytest.raises(DataError, match="picture 1 has no caption"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from diptych.methods.caption.maccap import MacCap
 from diptych.nn.dense import image_regions
 from diptych.nn.text.prefix import PrefixAligner
 from diptych.nn.text.vocabulary import BEGIN, END, UNKNOWN, Vocabulary
+from diptych.train.loop import train
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
+from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 
 TEXTS = ("a red patch of paint", "a green patch , warm", "a blue wall", "a yellow wall by the sea")
@@ -112,9 +115,9 @@ def test_vocabulary() -> None:
 
 def test_training_learns_the_sentences(clip: Any) -> None:
     lm = m.SmallLM(len(Vocabulary.of(TEXTS)), 32, 1, context=20)
-    trainee = m.WriterTrainee(lm, Vocabulary.of(TEXTS), 8)
+    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(m.word_loss, lm, None))
     data = m.Table(m.Vectors(torch.zeros(4, 3), m.Texts(TEXTS)), {"captions": m.Column("captions", TEXTS)})
-    history = m.train(trainee, data, m.Fit(1e-2, 4, 60, decay=0.0), Run(workers=0))
+    history = train(trainee, data, m.Fit(1e-2, 4, 60, decay=0.0), Run(workers=0))
     losses = [r.losses["words"] if hasattr(r, "losses") else None for r in (history.records[0], history.records[-1])]
     assert losses[0] is None or losses[1] < 0.5 * losses[0]
 
@@ -144,7 +147,4 @@ def test_bad_input_is_named(clip: Any) -> None:
         MacCap(**SMALL).fit(Kit({"main": clip}), Evidence(), Run())
     with pytest.raises(MissingHook, match="small"):
         MacCap(**SMALL).fit(Kit({"main": SmallBackbone()}), EVIDENCE, Run())
-    with pytest.raises(UsageError, match="counts of at least 1"):
-        MacCap(queries=0)
-    with pytest.raises(UsageError, match="weights regions by"):
-        MacCap(weighting="soft")  # type: ignore[arg-type]
+    refused(MacCap, {"queries": 0}, {"weighting": "soft"})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diptych.core.data import ClassNames, Evidence, Text, TextPool
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.sentences import joined
@@ -16,6 +16,7 @@ from diptych.methods.classify.description import Description, FittedDescription,
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import FEATURES, NAMES, table, task, texts
+from tests.support.refused import refused
 
 
 def pool(**lists: tuple[str, ...]) -> TextPool:
@@ -109,7 +110,9 @@ def test_reasons_add_up_to_the_score_of_the_top_class(aggregate: str, kit: Kit, 
 
 
 def test_swapped_lists_change_who_wins(kit: Kit, run: Run) -> None:
-    """Features drive the scores: with the names in no sentence's way, each image follows its list to the other class."""
+    """Features drive the scores: with the names in no sentence's way, each image follows its list to the other
+    class.
+    """
     names, evidence, test = task(2)
     assert evidence.texts is not None
     own = evidence.texts.texts
@@ -150,8 +153,7 @@ def test_sizes(classes: int, items: int, kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, test = task(3)
-    with pytest.raises(UsageError, match="mean, max or sum"):
-        Description(aggregate="median")  # type: ignore[arg-type]
+    refused(Description, {"aggregate": "median"})
     with pytest.raises(MissingEvidence, match=r"evidence\.texts is missing"):
         Description().fit(kit, names, replace(evidence, texts=None), run)
     with pytest.raises(MissingEvidence, match="no list for 'tea cup'"):

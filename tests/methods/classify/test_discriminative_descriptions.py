@@ -21,6 +21,7 @@ from diptych.methods.classify.discriminative_descriptions import (
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import FEATURES, NAMES, table, task, texts
+from tests.support.refused import refused
 from tests.support.second_look import check_ceiling
 
 SEED = 12
@@ -231,9 +232,7 @@ def test_sizes(classes: int, shots: int, m: int, kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task(3)
-    for wrong in ({"candidates": 0}, {"texts": 0}, {"weight": -1.0}):
-        with pytest.raises(UsageError, match="DisCLIP takes"):
-            DiscriminativeDescriptions(**wrong)  # type: ignore[arg-type]
+    refused(DiscriminativeDescriptions, {"candidates": 0}, {"texts": 0}, {"weight": -1.0})
     for field in ("train", "texts", "val"):
         with pytest.raises(MissingEvidence, match=field):
             DiscriminativeDescriptions().fit(kit, names, replace(evidence, **{field: None}), run)

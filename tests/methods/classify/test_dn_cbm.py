@@ -15,6 +15,7 @@ from diptych.data.wordnet import WordNet
 from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, named, needed, probe
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, task
+from tests.support.refused import refused
 
 WORDS = ("fox", "tree", "cup", "horse", "sea")
 QUICK = DNCBM(2.0, 1e-4, 20, 5e-3, (0.1, 0.01), 40, WORDS)
@@ -178,15 +179,14 @@ def test_general_words() -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task(2)
-    for wrong in (
+    refused(
+        DNCBM,
         {"expansion": 0.0},
         {"sparsity": -1.0},
         {"epochs": -1},
         {"rate": 0.0},
         {"probe": (0.0, 1.0)},
         {"probe": (1.0, -1.0)},
-    ):
-        with pytest.raises(UsageError, match=r"DN-CBM takes .* or leave them out"):
-            DNCBM(**wrong)  # type: ignore[arg-type]
+    )
     with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
         QUICK.fit(kit, names, replace(evidence, unlabelled=Pictures(())), run)

@@ -18,6 +18,7 @@ from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import NAMES, table, task, texts
+from tests.support.refused import refused
 from tests.support.second_look import check_ceiling
 
 SEED = 12
@@ -253,8 +254,7 @@ def test_sizes(classes: int, items: int, k: int, kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task(3)
-    with pytest.raises(UsageError, match="at least 1 candidate"):
-        FuDD(candidates=0)
+    refused(FuDD, {"candidates": 0})
     with pytest.raises(UsageError, match="exactly one"):
         FuDD(template="a photo.").fit(kit, names, evidence, run)
     with pytest.raises(MissingEvidence, match=r"evidence\.texts is missing"):

@@ -33,6 +33,7 @@ from diptych.methods.classify.gda import (
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
+from tests.support.refused import refused
 
 NEW = ClassNames(("sea horse", "blue whale"), ("a photo of a {}.", "a drawing of a {}."))
 
@@ -192,9 +193,7 @@ def test_shuffled_labels_lose_the_gain(kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    for wrong in ({"alpha": -0.1}, {"views": 0}):
-        with pytest.raises(UsageError, match="GDA takes"):
-            GDA(**wrong)  # type: ignore[arg-type]
+    refused(GDA, {"alpha": -0.1}, {"views": 0})
     with pytest.raises(DataError, match="No train image of class 'tea cup'"):
         GDA().fit(kit, names, replace(evidence, train=table([0, 1, 1], 1)), run)
     with pytest.raises(MissingEvidence, match="Choosing alpha"):

@@ -10,16 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.methods.classify import glsim
 from diptych.methods.classify.glsim import GLSim, GLSimNet, boxes, two_looks, zoomed
 from diptych.nn.tuned_image import TunedImage
+from diptych.train import parameters
 from diptych.train.loop import History, train
 from diptych.train.schedule import Fit
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
+from tests.support.refused import refused
 from tests.support.towers import BUILDERS
 from tests.support.visual_backbone import SIDE, VisualBackbone
 
@@ -187,7 +188,7 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
         last.append({n: p.detach().clone() for n, p in trainee.module().named_parameters()})
         return history
 
-    monkeypatch.setattr(glsim, "train", watched)
+    monkeypatch.setattr(parameters, "train", watched)
     method, kit = replace(QUICK, epochs=5, rate=0.3), Kit({"main": VisualBackbone()})
     others = (evidence, replace(evidence, val=None), replace(evidence, val=table([1, 0] * 3, 7)))
     fits = [method.fit(kit, names, e, run).learnt for e in others]
@@ -196,15 +197,15 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_eight_patches_by_default() -> None:
-    """Pitfalls: the released class alone defaults to 2 patches, and the paper's box leaves out its last row and column."""
+    """Pitfalls: the released class alone defaults to 2 patches, and the paper's box leaves out its last row and
+    column.
+    """
     assert (GLSim().top, GLSim().inclusive) == (8, False)
     assert len(np.unique(boxes(torch.rand(50, 64), (8, 8), GLSim().top).numpy(), axis=0)) > 1
 
 
 def test_bad_input(run: Run) -> None:
     names, evidence, _ = task(2)
-    for wrong in ({"top": 0}, {"batch": 0}, {"epochs": -1}, {"rate": 0.0}, {"smoothing": 1.0}, {"pick": "centre"}):
-        with pytest.raises(UsageError, match="GLSim takes"):
-            GLSim(**wrong)  # type: ignore[arg-type]
+    refused(GLSim, {"top": 0}, {"batch": 0}, {"epochs": -1}, {"rate": 0.0}, {"smoothing": 1.0}, {"pick": "centre"})
     with pytest.raises(MissingHook, match="small has no image tower"):
         GLSim().fit(Kit({"main": SmallBackbone()}), names, evidence, run)

@@ -8,11 +8,12 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import normalize
 
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.classify.linear_probe import GRID, LinearProbe, logistic_path
 from tests.support.pictures import table, task
+from tests.support.refused import refused
 
 
 def sample(n: int = 60, classes: int = 4, dim: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,8 +72,7 @@ def test_it_learns_what_the_pictures_show_and_not_shuffled_labels(kit: Kit, run:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    with pytest.raises(UsageError, match="above 0"):
-        LinearProbe(c=0.0)
+    refused(LinearProbe, {"c": 0.0})
     with pytest.raises(DataError, match="'tea cup'"):
         LinearProbe().fit(kit, names, replace(evidence, train=table([0, 1, 1], 1)), run)
     with pytest.raises(DataError, match="label 3"):

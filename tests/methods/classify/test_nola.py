@@ -8,17 +8,19 @@ import torch
 from torch.nn.functional import normalize
 
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
 from diptych.features.visual import Unprojected
-from diptych.methods.classify.nola import NoLA, Student, StudentTrainee, described, labeller, sure_images
+from diptych.methods.classify.nola import NoLA, described, groups, labeller, sure_images
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
+from diptych.train.parameters import copies
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, table, task
+from tests.support.refused import refused
 from tests.support.visual_backbone import SIDE, VisualBackbone
 
 HEAD = NoLA(prompts=0, norms=False, epochs=5, views=2)
@@ -127,9 +129,7 @@ def test_with_nothing_to_train_the_tower_is_the_backbones(run: Run) -> None:
     tuned = TunedImage(backbone)
     x = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(tuned(x), backbone.image.encode(x))
-    frozen = Student(torch.eye(2, 16), None)
-    trainee = StudentTrainee(frozen, ("head",), backbone, 1)
-    assert [g.names for g in trainee.groups()] == [("head",)]
+    assert [g.names for g in groups(("head",))] == [("head",)]
 
 
 def test_norms_are_those_of_the_image_tower() -> None:
@@ -150,8 +150,8 @@ def test_head_and_prompts_decay_and_norms_do_not() -> None:
     backbone = VisualBackbone()
     tuned = TunedImage(backbone, 2)
     norms = tuple(f"tuned.{name}" for name in tuned.norms())
-    groups = StudentTrainee(Student(torch.eye(2, 16), tuned), ("head", "tuned.prompts", *norms), backbone, 1).groups()
-    assert {name: g.decay for g in groups for name in g.names} == {
+    made = groups(("head", "tuned.prompts", *norms))
+    assert {name: g.decay for g in made for name in g.names} == {
         "head": 1.0,
         "tuned.prompts": 1.0,
         **dict.fromkeys(norms, 0.0),
@@ -174,10 +174,10 @@ def test_prompts_stand_after_the_class_token_and_take_gradients() -> None:
 def test_what_was_learnt_gives_the_same_vectors_again() -> None:
     backbone = VisualBackbone()
     tuned = TunedImage(backbone, 2)
-    learnt = tuned.learnt(("prompts", *tuned.norms()))
+    learnt = copies(tuned, ("prompts", *tuned.norms()))
     learnt["twin.image.ln_post.bias"] += 1.0
     encoder = TunedEncoder.of(backbone, learnt)
-    assert encoder.fingerprint != TunedEncoder.of(backbone, tuned.learnt(("prompts",))).fingerprint
+    assert encoder.fingerprint != TunedEncoder.of(backbone, copies(tuned, ("prompts",))).fingerprint
     with torch.no_grad():
         dict(tuned.named_parameters())["twin.image.ln_post.bias"].add_(1.0)
         x = torch.randn(2, 3, SIDE, SIDE)
@@ -241,9 +241,7 @@ def test_the_head_learns_what_the_teacher_sees(run: Run) -> None:
 
 def test_bad_input(run: Run) -> None:
     names, evidence, _ = task(2)
-    for wrong in ({"prompts": -1}, {"epochs": -1}, {"batch": 0}, {"views": 0}, {"rate": 0.0}):
-        with pytest.raises(UsageError, match=r"NoLA takes .* or leave them out"):
-            NoLA(**wrong)  # type: ignore[arg-type]
+    refused(NoLA, {"prompts": -1}, {"epochs": -1}, {"batch": 0}, {"views": 0}, {"rate": 0.0})
     with pytest.raises(MissingEvidence, match=r"evidence\.unlabelled is missing or empty"):
         HEAD.fit(visual(), names, replace(evidence, unlabelled=Pictures(())), run)
     with pytest.raises(MissingHook, match="small"):

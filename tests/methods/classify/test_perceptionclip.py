@@ -17,6 +17,7 @@ from diptych.methods.classify.perceptionclip import PerceptionCLIP, context_post
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import task
+from tests.support.refused import refused
 
 TABLE = Contexts(
     "test",
@@ -151,12 +152,7 @@ def test_sizes(classes: int, factors: tuple[str, ...], count: int, kit: Kit, run
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names = ClassNames(("red fox",))
-    with pytest.raises(UsageError, match="above 0"):
-        PerceptionCLIP(temperature=0.0)
-    with pytest.raises(UsageError, match="'with class' or 'without class'"):
-        PerceptionCLIP(infer="both")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="no full stop"):
-        PerceptionCLIP(main="a photo of a {}.")
+    refused(PerceptionCLIP, {"temperature": 0.0}, {"infer": "both"}, {"main": "a photo of a {}."})
     with pytest.raises(UsageError, match="'color-scheme': choose different ones among"):
         PerceptionCLIP(("color-scheme",)).fit(kit, names, Evidence(), run)
     with pytest.raises(UsageError, match="No factor"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diptych.core.data import Column, Table
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.views import TIP_VIEWS
@@ -16,6 +16,7 @@ from diptych.methods.classify.tip_adapter import PUBLISHED_SEARCH, TipAdapter
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
+from tests.support.refused import refused
 
 
 def test_equals_a_numpy_restatement(run: Run) -> None:
@@ -114,9 +115,7 @@ def test_val_is_needed_only_for_what_is_not_given(kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    for wrong in ({"alpha": -1.0}, {"beta": -1.0}, {"views": 0}):
-        with pytest.raises(UsageError, match="Tip-Adapter takes"):
-            TipAdapter(**wrong)  # type: ignore[arg-type]
+    refused(TipAdapter, {"alpha": -1.0}, {"beta": -1.0}, {"views": 0})
     with pytest.raises(DataError, match="'oak tree', 'tea cup'"):
         TipAdapter().fit(kit, names, replace(evidence, train=table([0, 0], 1)), run)
     with pytest.raises(DataError, match="label -1"):

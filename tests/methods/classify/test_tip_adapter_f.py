@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.views import TIP_VIEWS
@@ -17,6 +17,7 @@ from diptych.methods.classify.tip_adapter_f import TipAdapterF
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task
+from tests.support.refused import refused
 
 
 def test_no_epochs_is_tip_adapter_exactly(kit: Kit, run: Run) -> None:
@@ -86,9 +87,7 @@ def test_training_lowers_the_loss(kit: Kit, run: Run) -> None:
 
 def test_bad_input(kit: Kit, run: Run) -> None:
     names, evidence, _ = task()
-    for wrong in ({"alpha": -1.0}, {"epochs": -1}, {"views": 0}, {"batch": 0}):
-        with pytest.raises(UsageError, match="Tip-Adapter-F takes"):
-            TipAdapterF(**wrong)  # type: ignore[arg-type]
+    refused(TipAdapterF, {"alpha": -1.0}, {"epochs": -1}, {"views": 0}, {"batch": 0})
     with pytest.raises(DataError, match="'tea cup'"):
         TipAdapterF().fit(kit, names, replace(evidence, train=table([0, 1], 1)), run)
     with pytest.raises(MissingEvidence, match="alpha and beta"):

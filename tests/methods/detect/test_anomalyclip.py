@@ -15,21 +15,21 @@ from diptych.core.data import Column, Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Clock
 from diptych.methods.detect import anomalyclip
 from diptych.methods.detect.anomalyclip import (
     NAMES,
     AnomalyCLIP,
     FittedAnomalyCLIP,
-    PromptTrainee,
     local_maps,
     patch_streams,
     state_head,
+    state_losses,
 )
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from diptych.nn.prompts.deep import refreshed
 from diptych.nn.prompts.soft import encode_prompts, slots
 from tests.support.dense_colours import DenseColours
+from tests.support.refused import refused
 from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
 
@@ -51,7 +51,9 @@ def fit(method: AnomalyCLIP, vit: Backbone, auxiliary: Table[Any] = AUXILIARY, s
 
 
 def test_the_local_stream_equals_open_clips_own_layers(vit: Backbone) -> None:
-    """Both streams by hand, on open_clip's modules: x + out_proj(softmax(v v^T / sqrt(d)) v), v of the ordinary stream."""
+    """Both streams by hand, on open_clip's modules: x + out_proj(softmax(v v^T / sqrt(d)) v), v of the ordinary
+    stream.
+    """
     x, visual = noise(2, 3, 32, 32), vit.module().visual
     assert isinstance(visual, torch.nn.Module)
     net: Any = visual
@@ -115,11 +117,6 @@ def test_without_deep_tokens_prompts_are_coops(vit: Backbone) -> None:
     assert not torch.allclose(head, deep)
 
 
-def trainee(vit: Backbone, method: AnomalyCLIP) -> PromptTrainee:
-    prompts = torch.nn.ParameterDict({"context": noise(2, 3, 16), "deep": noise(1, 2, 16, seed=1)})
-    return PromptTrainee(vit.tower("text"), slots(vit, NAMES, 3), prompts, method, 8)
-
-
 def batch(masks: bool = True) -> Mapping[str, Tensor]:
     z = F.normalize(noise(3, 3, 4, 12), dim=-1)  # the image, then two depths of four patches
     z[:, 0] = z[:, 0, :1]
@@ -128,11 +125,10 @@ def batch(masks: bool = True) -> Mapping[str, Tensor]:
 
 
 def test_the_loss_equals_its_equation(vit: Backbone) -> None:
-    own, b = trainee(vit, AnomalyCLIP()), batch()
-    clock = Clock(0, 1, 0, torch.Generator())
+    b, tower, where = batch(), vit.tower("text"), slots(vit, NAMES, 3)
     with torch.no_grad():
-        found = own.losses(b, "main", clock)
-        head = state_head(own.tower, own.where, dict(own.prompts.named_parameters()))
+        head = state_head(tower, where, {"context": noise(2, 3, 16), "deep": noise(1, 2, 16, seed=1)})
+        found = state_losses(head, b, 0.07, 4.0)
         logits = (b["z"][:, 0, 0] @ head.T) / 0.07
         expected = -torch.stack([logits[i].log_softmax(0)[y] for i, y in enumerate([0, 1, 1])]).mean()
         assert found["image"].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -144,7 +140,7 @@ def test_the_loss_equals_its_equation(vit: Backbone) -> None:
                 focal_loss(s, b["mask"]) + dice_loss(s[:, 1], b["mask"]) + dice_loss(s[:, 0], 1 - b["mask"])
             ).item()
         assert found["pixels"].item() == pytest.approx(4 * total, rel=1e-5)
-        assert set(own.losses(batch(masks=False), "main", clock)) == {"image"}
+        assert set(state_losses(head, batch(masks=False), 0.07, 4.0)) == {"image"}
 
 
 def test_learnt_prompts_tell_scratches_apart_and_swapped_labels_turn_them_round(vit: Backbone) -> None:
@@ -198,13 +194,16 @@ def test_a_mask_of_another_size_than_its_photo_is_refused(vit: Backbone) -> None
 
 
 def test_what_cannot_be_is_refused(vit: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ({"length": 0}, {"deep": 13}, {"stream": "both"}, {"side": 0}, {"epochs": 0}):
-        with pytest.raises(UsageError, match="AnomalyCLIP takes length"):
-            AnomalyCLIP(**wrong)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="temperature"):
-        AnomalyCLIP(temperature=0.0)
-    with pytest.raises(UsageError, match="Layers are shares"):
-        AnomalyCLIP(layers=(2.0,))
+    refused(
+        AnomalyCLIP,
+        {"length": 0},
+        {"deep": 13},
+        {"stream": "both"},
+        {"side": 0},
+        {"epochs": 0},
+        {"temperature": 0.0},
+        {"layers": (2.0,)},
+    )
     with pytest.raises(MissingHook, match="image tower"):
         SHORT.fit(Kit({"main": DenseColours()}), Evidence(auxiliary=AUXILIARY), Run())
     with pytest.raises(UsageError, match="multiples"):

@@ -6,12 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from diptych.core.data import Evidence, Table
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.detect.feature_memory import FeatureMemory, FittedFeatureMemory, cell_features, nearest_distance
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
+from tests.support.refused import refused
 from tests.support.scratches import scratched
 
 
@@ -92,8 +93,6 @@ def test_anomalous_train_photos_are_not_remembered() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    for wrong in ({"cells": 0}, {"strides": ()}, {"strides": (0,)}, {"side": 0}):
-        with pytest.raises(UsageError, match="Feature memory takes"):
-            FeatureMemory(**wrong)  # type: ignore[arg-type]
+    refused(FeatureMemory, {"cells": 0}, {"strides": ()}, {"strides": (0,)}, {"side": 0})
     with pytest.raises(MissingHook, match="dense maps"):
         FeatureMemory().fit(Kit({"main": SmallBackbone()}), Evidence(train=scratched(2, 0, seed=1)), Run())

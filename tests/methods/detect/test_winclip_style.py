@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.detect.winclip_style import (
@@ -25,6 +25,7 @@ from diptych.methods.detect.winclip_style import (
 from diptych.nn.dense.label_maps import squashed
 from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures
+from tests.support.refused import refused
 from tests.support.scratches import scratched
 from tests.support.small_clip import small_clip
 
@@ -127,9 +128,7 @@ def test_the_map_is_between_the_scales(vit: Backbone) -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    for wrong in ({"thing": " "}, {"words": "many"}, {"scales": (0,)}, {"side": 0}):
-        with pytest.raises(UsageError, match="WinCLIP-style takes"):
-            WinCLIPStyle(**wrong)  # type: ignore[arg-type]
+    refused(WinCLIPStyle, {"thing": " "}, {"words": "many"}, {"scales": (0,)}, {"side": 0})
     from tests.support.backbone import SmallBackbone
 
     with pytest.raises(MissingHook, match="dense maps"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diptych.core.data import Evidence
-from diptych.core.errors import MissingHook, MissingPart, UsageError
+from diptych.core.errors import MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
@@ -15,6 +15,7 @@ from diptych.features.embed import embed
 from diptych.methods.extend.frame_mean import FrameMean
 from tests.support.moving import Clips, clip
 from tests.support.pictures import picture
+from tests.support.refused import refused
 from tests.support.visual_backbone import VisualBackbone
 
 RUN = Run(workers=1)
@@ -48,8 +49,7 @@ def test_the_order_of_frames_does_not_matter_and_a_still_clip_is_its_photo() -> 
 
 
 def test_what_it_refuses() -> None:
-    with pytest.raises(UsageError, match="1 frame"):
-        FrameMean(0)
+    refused(FrameMean, {"frames": 0})
     with pytest.raises(MissingPart):
         FrameMean(2).fit(Kit({}), Evidence(), RUN)
     with pytest.raises(MissingHook, match="mean of several frames"):

@@ -22,6 +22,7 @@ from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import Tunes, ViFiCLIP, mixed, soft_targets
 from tests.support.backbone import SmallBackbone
 from tests.support.moving import clip_task, moving
+from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 
 RUN = Run(workers=1)
@@ -186,7 +187,4 @@ def test_bad_input(vit: Backbone) -> None:
         fit(quick(), vit, Evidence(train=Table(train.items, {"captions": Column("captions", texts)})))
     with pytest.raises(MissingHook, match="small"):
         fit(quick("prompts"), SmallBackbone(), Evidence(train=train))
-    with pytest.raises(UsageError, match="counts >= 1"):
-        ViFiCLIP(frames=0)
-    with pytest.raises(UsageError, match="rate from 0 on"):
-        ViFiCLIP(rate=-1.0)
+    refused(ViFiCLIP, {"frames": 0}, {"rate": -1.0})

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
 import torch
 
-from diptych.core.errors import UsageError
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.wise_ft import WiseFT, interpolated
+from tests.support.refused import refused
 from tests.support.tuning_work import SHORT, run, state
 from tests.train.test_pair import small
 
@@ -18,5 +17,4 @@ def test_wise_ft_lies_between() -> None:
         assert torch.equal(ends[1.0][n], plain[n])
         torch.testing.assert_close(ends[0.5][n], (t + plain[n]) / 2)
     assert interpolated({"n": torch.tensor(3)}, {"n": torch.tensor(5)}, 0.5) == {"n": torch.tensor(5)}
-    with pytest.raises(UsageError, match="not at 2"):
-        WiseFT(alpha=2)
+    refused(WiseFT, {"alpha": 2})

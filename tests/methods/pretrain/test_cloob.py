@@ -12,6 +12,7 @@ from diptych.core.errors import UsageError
 from diptych.core.train import Embedded
 from diptych.methods.pretrain.cloob import Cloob, info_loob, retrieve
 from tests.methods.pretrain.oracle import CLOCK
+from tests.support.refused import refused
 
 
 def unit(n: int, seed: int, d: int = 6) -> torch.Tensor:
@@ -107,7 +108,4 @@ def test_without_look_up_it_is_the_bound_alone() -> None:
 def test_one_pair_and_wrong_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="no negatives"):
         loss(unit(1, 1), unit(1, 2))
-    with pytest.raises(UsageError, match="beta not below"):
-        Cloob(beta=-1.0)
-    with pytest.raises(UsageError, match="above 0"):
-        Cloob(inverse_temperature=0.0)
+    refused(Cloob, {"beta": -1.0}, {"inverse_temperature": 0.0})

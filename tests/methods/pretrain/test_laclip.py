@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diptych.core.data import Column, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.errors import DataError, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.language import Ask
 from diptych.core.run import Run
@@ -17,6 +17,7 @@ from diptych.core.train import Row
 from diptych.methods.pretrain.laclip import LaClip, first_line, prompt
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space
+from tests.support.refused import refused
 from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
 
@@ -112,5 +113,4 @@ def test_what_is_missing_is_named() -> None:
         trainee(LaClip(), Thesaurus(), Table(squares(10).items))
     with pytest.raises(DataError, match="Row 0 has no caption"):
         trainee(LaClip(), Thesaurus(), captioned(""))
-    with pytest.raises(UsageError, match="0 or more rewrites"):
-        LaClip(rewrites=-1)
+    refused(LaClip, {"rewrites": -1})

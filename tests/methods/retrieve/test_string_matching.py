@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from diptych.core.data import Evidence
-from diptych.core.errors import MissingExtra, UsageError
+from diptych.core.errors import MissingExtra
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.retrieve.string_matching import StringMatching, jaccard, levenshtein, tidy
 from tests.support.record_work import records, table
+from tests.support.refused import refused
 
 TEXTS = ["kitten", "sitting", "", "a", "kitchen"]
 
@@ -55,9 +56,7 @@ def test_texts_are_tidied_and_records_scored() -> None:
 
 
 def test_bad_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ({"measure": "soundex"}, {"n": 0}):
-        with pytest.raises(UsageError, match="String matching"):
-            StringMatching(**wrong)  # type: ignore[arg-type]
+    refused(StringMatching, {"measure": "soundex"}, {"n": 0})
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     with pytest.raises(MissingExtra, match="rapidfuzz"):
         levenshtein(["a"], ["b"])

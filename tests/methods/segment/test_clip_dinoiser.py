@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import DataError, MissingEvidence, MissingPart, UsageError
+from diptych.core.errors import DataError, MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features import portable
@@ -31,6 +31,7 @@ from diptych.nn.dense.patch_teacher import objects, teacher_patches, together
 from diptych.nn.dense.patches import embed_patches, tapped_patches
 from tests.support.dense_colours import DenseColours
 from tests.support.pictures import Pictures
+from tests.support.refused import refused
 from tests.support.small_clip import small_clip
 from tests.support.towers import case
 
@@ -316,8 +317,7 @@ def test_a_panorama_among_the_photos_is_learnt_from(vit: Backbone, photos: Pictu
     ],
 )
 def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="CLIP-DINOiser takes"):
-        CLIPDINOiser(**wrong)
+    refused(CLIPDINOiser, wrong)
 
 
 def test_what_is_missing_is_named(vit: Backbone, photos: Pictures) -> None:

@@ -1,8 +1,10 @@
 """What runs an encoder on the CPU in torch's stead: the fastest runtime that keeps its vectors. No torch until
 something is exported.
 
-    folder/<fingerprint>-graph-torch-<version>/model.onnx                              the encoder as a graph, for every runtime
-           <fingerprint>-<runtime>-<version>-<precision>-<processor>/facts.json        what was measured here, or why it is not used
+    folder/<fingerprint>-graph-torch-<version>/model.onnx                              the encoder as a graph, for every
+                                                                                       runtime
+           <fingerprint>-<runtime>-<version>-<precision>-<processor>/facts.json        what was measured here, or why it
+                                                                                       is not used
 
 A folder appears whole (it is made aside and renamed), so processes that export the same encoder at once do not meet;
 the first one counts. A runtime is used only where its vectors kept the bound beside torch's float32 forward on fixed
@@ -143,7 +145,10 @@ class Engines:
         if best and (insisted or best[0].speed > 1):
             runner = opened(encoder, *best)
             which = "mean" if best[2] == "int8" else "least"
-            said = f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made, {which} cosine to it {best[0].cosine:.6f}"
+            said = (
+                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made, {which} cosine to it "
+                f"{best[0].cosine:.6f}"
+            )
         elif best:
             reasons.append(f"{best[1]} {best[2]} would be slower ({best[0].speed:.1f} x)")
         self._report("; ".join([f"{encoder.modality} encoder: {said}", *reasons]))

@@ -240,7 +240,8 @@ def to_onnx(encoder: Encoder[Any], path: Path) -> tuple[str, ...]:
             "ignore"
         )  # the exporter remarks on every number that it takes for a constant; parity is measured instead
         torch.onnx.export(
-            graph, tuple(parts.values()), str(path), input_names=list(parts), output_names=["vectors"], opset_version=OPSET,
+            graph, tuple(parts.values()), str(path), input_names=list(parts), output_names=["vectors"],
+            opset_version=OPSET,
             dynamic_axes={**dict.fromkeys(parts, free), "vectors": {0: "batch"}}, dynamo=False,
         )  # fmt: skip
     return tuple(parts)

@@ -19,7 +19,7 @@ from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
 from diptych.core.backbone import Encoder
 from diptych.core.errors import MissingExtra
 from diptych.data.folders import class_folder
-from diptych.data.load import demo_folder
+from diptych.data.named_sets import demo_folder
 
 FITTED, JUDGED = 56, 24
 """Packaged clothes that ranges are fixed on, beside all packaged photos, and others that the vectors are compared on.
@@ -54,7 +54,8 @@ def quantise(graph: Path, target: Path, encoder: Encoder[Any], pictures: Iterabl
         own_signal_stack(),
     ):  # bars; NNCF compiles the graph to see its values
         small = nncf.quantize(
-            model, nncf.Dataset(inputs), subset_size=len(inputs), model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            model, nncf.Dataset(inputs), subset_size=len(inputs),
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             ignored_scope=nncf.IgnoredScope(types=["GroupConvolution"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=_extremes()),
         )  # fmt: skip

@@ -1,7 +1,8 @@
 """What a backbone is, remembered beside its exports: enough to answer from cached heads without loading torch or any
 weights.
 
-    folder/<hash of the name>.json    spec, fingerprints, scale and bias, and size and date of every weight file they were read from
+    folder/<hash of the name>.json    spec, fingerprints, scale and bias, and size and date of every weight file they
+                                      were read from
 
 A memory counts only while all of those files are unchanged and the versions of diptych and torch are the same. Only
 backbones whose files are known without the network are remembered: ``lite``, ``tiny`` and local paths.
@@ -107,8 +108,10 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
     scale, bias = (t.detach() for t in backbone.scale("image", "text"))
     spec = backbone.spec
     facts = {
-        "stamp": stamp, "name": spec.name, "score": backbone.score, "device": device, "scale": float(scale), "bias": float(bias),
-        "dim": spec.dim, "pixels": spec.as_dict()["pixels"], "image": backbone.image.fingerprint, "text": backbone.text.fingerprint,
+        "stamp": stamp, "name": spec.name, "score": backbone.score, "device": device, "scale": float(scale),
+        "bias": float(bias),
+        "dim": spec.dim, "pixels": spec.as_dict()["pixels"], "image": backbone.image.fingerprint,
+        "text": backbone.text.fingerprint,
     }  # fmt: skip
     place = _place(name, folder)
     draft = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
@@ -121,7 +124,9 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
 
 
 def recall(name: str, folder: Path) -> Remembered | None:
-    """Return the memory of a backbone; None where there is none, it is damaged, or a file or version has changed since."""
+    """Return the memory of a backbone; None where there is none, it is damaged, or a file or version has changed
+    since.
+    """
     try:
         facts = json.loads(_place(name, folder).read_bytes())
         if facts["stamp"] != _stamp(name):

@@ -1,7 +1,9 @@
 """A generator whose styles mean something that is known: place, size, shape, colour and ground of one drawn thing.
 
-d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the thing's own square
-a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a pixel
+d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the
+                                                                     thing's own square
+a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a
+                                                                     pixel
 x(p) = a(p) sum_k softmax(colour / TEMPERATURE)_k rgb_k + (1 - a(p)) ground
 """
 
@@ -18,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from diptych.core.edit import Styles
-from diptych.core.errors import UsageError
+from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
 
@@ -68,11 +70,10 @@ class FactorGenerator:
     rotation: int | None = None
 
     def __post_init__(self) -> None:
-        if self.size < 8 or not self.colours or not self.shapes or not set(self.colours) <= set(COLOURS):
-            raise UsageError(
-                f"A factor generator draws at least 8 pixels, a shape, and colours among {', '.join(COLOURS)}: change "
-                f"{self}."
-            )
+        check(self, at_least(8), "size")
+        check(self, one_of(*COLOURS), "colours")
+        if not self.shapes:
+            raise wrong(self, "shapes", "at least one shape")
 
     @property
     def channels(self) -> tuple[int, ...]:

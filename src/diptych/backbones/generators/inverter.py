@@ -1,4 +1,6 @@
-"""A small convolutional encoder from pictures to a generator's code: the inverter of the embedded generator ``small``."""
+"""A small convolutional encoder from pictures to a generator's code: the inverter of the embedded generator
+``small``.
+"""
 
 from __future__ import annotations
 

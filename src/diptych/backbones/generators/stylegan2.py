@@ -1,9 +1,11 @@
 """StyleGAN2's generator as a function of its weights: the synthesis network, and the style space of its convolutions.
 
-s_l   = A_l w_l + a_l                                                     style of convolution l: one number an input channel
-y_o   = sum_i (W_oi s_i) * x_i / sqrt(sum_ik (W_oik s_i)^2 + 1e-8)        modulated, then demodulated
-x     = lrelu(y + strength noise + b, 0.2) sqrt 2                         noise is a fixed buffer, so a picture hangs on its styles alone
-rgb   = up(rgb) + (V s_rgb) * x + c                                       colour layers take their styles from w, and are not demodulated
+s_l   = A_l w_l + a_l                                                style of convolution l: one number an input channel
+y_o   = sum_i (W_oi s_i) * x_i / sqrt(sum_ik (W_oik s_i)^2 + 1e-8)   modulated, then demodulated
+x     = lrelu(y + strength noise + b, 0.2) sqrt 2                    noise is a fixed buffer, so a picture hangs on
+                                                                     its styles alone
+rgb   = up(rgb) + (V s_rgb) * x + c                                  colour layers take their styles from w, and
+                                                                     are not demodulated
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ def normalised(z: Tensor) -> Tensor:
 
 
 def equal_linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: float = 1.0) -> Tensor:
-    """Return x (W multiplier / sqrt I)^T + multiplier b: the layer whose stored weights are standard normal when fresh."""
+    """Return x (W multiplier / sqrt I)^T + multiplier b: the layer whose stored weights are standard normal when
+    fresh.
+    """
     return linear(x, weight * (multiplier / math.sqrt(weight.shape[1])), bias * multiplier)
 
 
@@ -137,7 +141,9 @@ class StyleGAN2:
         return w[:, None].expand(-1, self.latents, -1)
 
     def styles(self, w_plus: Tensor) -> Styles:
-        """Return the styles of (B, latents, C) w+: s of the convolutions, and w+ itself, flat, for the colour layers."""
+        """Return the styles of (B, latents, C) w+: s of the convolutions, and w+ itself, flat, for the colour
+        layers.
+        """
         s = [self._affine(layer, w_plus[:, i]) for i, layer in enumerate(self.convolutions())]
         return Styles(torch.cat(s, dim=1), w_plus.flatten(1))
 

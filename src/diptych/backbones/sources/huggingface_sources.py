@@ -92,7 +92,9 @@ def _width(config: Any) -> int:
 
 
 def _activation(raw: Mapping[str, Any], folder: Path, stated: Stated) -> str:
-    """Read ``hidden_act`` of both towers; absent, transformers would take QuickGELU, wrong for converted LAION weights."""
+    """Read ``hidden_act`` of both towers; absent, transformers would take QuickGELU, wrong for converted LAION
+    weights.
+    """
     if stated.activation is not None and stated.override:
         return stated.activation
     said = {part: (raw.get(f"{part}_config") or {}).get("hidden_act") for part in ("vision", "text")}

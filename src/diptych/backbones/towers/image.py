@@ -1,4 +1,6 @@
-"""The stem and the pooling that all image towers share: patches, CLS and registers, positions for a grid of any size."""
+"""The stem and the pooling that all image towers share: patches, CLS and registers, positions for a grid of any
+size.
+"""
 
 from __future__ import annotations
 

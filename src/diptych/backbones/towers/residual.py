@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResidualBlock:
-    """ResidualAttentionBlock and CustomResidualAttentionBlock: pre-norm, LayerScale, head scale, inner norms, qk-norm."""
+    """ResidualAttentionBlock and CustomResidualAttentionBlock: pre-norm, LayerScale, head scale, inner norms,
+    qk-norm.
+    """
 
     module: Any
 

@@ -1,4 +1,6 @@
-"""Descriptions from WordNet: what a thing is, what it is a kind of, and what it has. No model, no network, no guessing."""
+"""Descriptions from WordNet: what a thing is, what it is a kind of, and what it has. No model, no network, no
+guessing.
+"""
 
 from __future__ import annotations
 

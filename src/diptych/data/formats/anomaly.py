@@ -11,6 +11,7 @@ import numpy as np
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
+from diptych.data.format import PICTURES, Ask, Format
 from diptych.data.formats.regions import defect_masks
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
@@ -134,3 +135,25 @@ def _mask(masks: Path, picture: Path, pictures: Path) -> Path:
             if (mask := place.with_name(stem + ending)).is_file():
                 return mask
     raise DataError(f"{picture} has no mask in {masks}: add {place.stem}.png or {place.stem}_mask.png.")
+
+
+def _matches(path: Path, ask: Ask) -> bool:
+    if ask.need == "anomalies":
+        return path.is_dir()
+    return is_mvtec(path) or (ask.need == "check" and _normal_alone(path))
+
+
+def _normal_alone(path: Path) -> bool:
+    """Return whether train holds one kind, and test that kind and others: MVTec's layout without masks."""
+    if not ((path / "train").is_dir() and (path / "test").is_dir()):
+        return False
+    train, test = ({f.name for f in _folders(path / split)} for split in ("train", "test"))
+    return len(train) == 1 and train < test
+
+
+ANOMALIES = Format(
+    "a folder of MVTec's layout",
+    _matches,
+    lambda path, ask: read_mvtec(path, ask.keys),
+    frozenset({*PICTURES, "anomalies"}),
+)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.core.data import Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
+from diptych.data.format import FRAMES, Format
 from diptych.data.formats.clips import Clip, FrameFolders, Videos
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
@@ -17,8 +18,6 @@ from diptych.data.named_sets import located
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 """Suffixes of files that are taken for videos."""
-FRAMES = 8
-"""Frames a clip that are looked at where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,12 @@ def holds_clips(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None = None) -> LabelledData:
-    """Open clips.
+def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -> LabelledData:
+    """Read clips.
 
     Args:
-        paths: videos and folders of frames, which form the split "test"; or one folder of them, laid out as
-            ``class_folder`` has photos: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``. A CLIP is a
-            video, or a folder with pictures directly in it.
+        root: a CLIP, which is a video or a folder with pictures directly in it; or a folder of them, laid out as
+            ``class_folder`` has photos: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``.
         frames: pictures an item, T.
         keys: remembers content keys.
 
@@ -95,19 +93,11 @@ def open_clips(paths: Sequence[str], frames: int = FRAMES, keys: FileKeys | None
         Its splits; classes are the folder names, sorted, () without class folders.
 
     Raises:
-        UsageError: a path is not there.
         DataError: there is no clip, or clips lie beside class folders.
         MissingExtra: a video, and PyAV is not installed.
     """
-    places = [located(path) for path in paths]
-    for place in places:
-        if not place.exists():
-            raise UsageError(f"There is no file or folder {place}: check the spelling.")
-    root = places[0]
-    if len(places) > 1 or is_clip(root):
-        return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(p) for p in places], frames, keys))})
-    if not root.is_dir():
-        raise UsageError(f"{root} is neither a video nor a folder of clips: clips end in {', '.join(sorted(VIDEOS))}.")
+    if is_clip(root):
+        return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(root)], frames, keys))})
     parts = {
         SPLIT_NAMES[p.name.lower()]: p
         for p in _visible(root)
@@ -152,3 +142,11 @@ def _by_class(place: Path) -> dict[str | None, list[str]]:
 
 def _visible(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))
+
+
+CLIPS = Format(
+    f"a video ({', '.join(sorted(VIDEOS))}) or a folder of clips",
+    lambda path, ask: path.is_dir() or (path.exists() and is_video(path)),
+    lambda path, ask: read_clips(path, ask.frames, ask.keys),
+    frozenset(("clips",)),
+)

@@ -119,7 +119,9 @@ class Videos:
         return read_video(self.paths[index], self.frames, self.max_pixels)
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the file's key and the number of frames; raises UnreadableItem where the file is missing."""
+        """Return the hash of the file's key and the number of frames; raises UnreadableItem where the file is
+        missing.
+        """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.frames}".encode()).hexdigest()
 

@@ -14,6 +14,7 @@ from typing import Any
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
+from diptych.data.format import Format
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLITS, LabelledData, label_column
 from diptych.data.rows import inside
@@ -267,3 +268,10 @@ def _relocated(entries: dict[str, list[Entry]], images: Path, path: str | os.Pat
     raise DataError(
         f"{'/'.join(rows[0])[:200]} of {path} is not found below {images}: give the folder that holds the pictures."
     )
+
+
+COOP = Format(
+    "",
+    lambda path, ask: path.is_file() and path.name.startswith("split_zhou_") and path.suffix == ".json",
+    lambda path, ask: read_coop_split(path, keys=ask.keys),
+)

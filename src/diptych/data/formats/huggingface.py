@@ -1,4 +1,6 @@
-"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files that hold the pictures' bytes."""
+"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files that hold the pictures'
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,19 @@ import numpy as np
 from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
+from diptych.data.format import Ask, Format
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.rows import in_order, inside, read_columns, refuse, text_of, texts_of
+from diptych.data.rows import CAPTION_COLUMNS, columns_of, in_order, inside, read_columns, refuse, text_of, texts_of
 
-CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "sentence", "prompt")
 _METADATA = ("metadata.csv", "metadata.jsonl")
 
 
 def is_metadata_folder(root: Path) -> bool:
     """Whether a folder, or a split folder in it, holds a metadata.csv or metadata.jsonl with a column file_name."""
-    return bool(_metadata_files(root))
+    return bool(metadata_files(root))
 
 
 def is_parquet_folder(root: Path) -> bool:
@@ -37,9 +39,8 @@ def is_parquet_folder(root: Path) -> bool:
 def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
     """Read pictures that a metadata.csv or metadata.jsonl describes: below ``root`` itself, or below its split folders.
 
-    Columns: file_name, where relative paths start at the metadata's folder; and, where they are there, label, one of
-        captions | caption |
-    text | sentences | sentence | prompt, and objects ({"bbox": x y w h in pixels, "categories"}).
+    Columns: file_name, where relative paths start at the metadata's folder; and, where they are there, label, captions
+    (``data.rows.CAPTION_COLUMNS``), and objects ({"bbox": x y w h in pixels, "categories"}).
 
     Args:
         root: the folder; pictures in it that the metadata do not name are not read.
@@ -53,7 +54,7 @@ def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = N
         UsageError: there is no metadata file.
         DataError: no column file_name, a path that leads outside, or a value that is not what its column says.
     """
-    files = _metadata_files(Path(root))
+    files = metadata_files(Path(root))
     if not files:
         raise UsageError(
             f"{root} holds no metadata.csv or metadata.jsonl with a column file_name: add one, or give a folder of "
@@ -114,7 +115,7 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
                 names |= class_names(schema)
             except (OSError, ValueError) as error:
                 refuse(file, error)
-            wanted = {"label", "objects", *CAPTION_COLUMNS} & set(schema.names) - {column}
+            wanted = {"label", "objects", *columns_of(schema.names, CAPTION_COLUMNS)} - {column}
             for name, values in read_columns(file, wanted.__contains__).items():
                 cells.setdefault(name, []).extend(values)
         parts[split] = (parquet_images(sources), cells)
@@ -141,9 +142,9 @@ def _data(
             columns["label"] = Column(
                 "label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64)
             )
-        caption = next((c for c in CAPTION_COLUMNS if c in cells), None)
-        if caption is not None:
-            columns["captions"] = Column("captions", tuple(texts_of(v) for v in cells[caption]))
+        if said := [cells[c] for c in columns_of(cells, CAPTION_COLUMNS)]:
+            texts = tuple(tuple(t for cell in row for t in texts_of(cell)) for row in zip(*said, strict=True))
+            columns["captions"] = Column("captions", texts)
         if split in objects:
             columns["boxes"] = Column(
                 "boxes", tuple(_boxes(corners, named, categories, name) for corners, named in objects[split])
@@ -185,7 +186,7 @@ def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
         ) from None
 
 
-def _metadata_files(root: Path) -> dict[str, Path]:
+def metadata_files(root: Path) -> dict[str, Path]:
     """Return split -> metadata file; those of split folders count before one directly in the folder."""
     found: dict[str, Path] = {}
     if not root.is_dir():
@@ -220,3 +221,15 @@ def _split_of(file: Path) -> str:
         or SPLIT_NAMES.get(file.parent.name.lower())
         or "test"
     )
+
+
+def _holds_parquet(path: Path, ask: Ask) -> bool:
+    if path.is_dir():
+        return is_parquet_folder(path)
+    return path.suffix.lower() == ".parquet" and holds_images(path)
+
+
+METADATA = Format(
+    "", lambda path, ask: is_metadata_folder(path), lambda path, ask: read_metadata_folder(path, ask.keys)
+)
+PARQUET = Format("", _holds_parquet, lambda path, ask: read_parquet_folder(path))

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.format import Format
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
 from diptych.data.rows import inside
@@ -120,3 +121,11 @@ def open_pairs(
     if not file.is_file() or file.suffix.lower() not in _MARKS:
         raise UsageError(f"There is no table {file} that ends in .csv or .tsv: check the spelling.")
     return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)
+
+
+PAIRS = Format(
+    "a table (.csv, .tsv)",
+    lambda path, ask: path.suffix.lower() in _MARKS,
+    lambda path, ask: open_pairs(path, ask.image, ask.text),
+    frozenset(("photos", "texts")),
+)

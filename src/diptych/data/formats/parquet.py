@@ -13,6 +13,7 @@ import numpy as np
 
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.formats.encoded import EncodedImages
+from diptych.data.rows import PATH_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +114,7 @@ def holds_images(path: Path) -> bool:
 
     try:
         schema = pq.read_schema(path)
-        return image_column(schema) is not None and not {"path", "filepath", "image_path"} & set(schema.names)
+        return image_column(schema) is not None and not (set(PATH_COLUMNS) - {"image"}) & set(schema.names)
     except (OSError, ValueError):
         return False
 

@@ -53,7 +53,9 @@ class Clouds:
         return read_cloud(self.paths[index], self.points, int(keys.key(self.paths[index])[:16], 16))
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the file's key and the number of points; raises UnreadableItem where the file is missing."""
+        """Return the hash of the file's key and the number of points; raises UnreadableItem where the file is
+        missing.
+        """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.points}".encode()).hexdigest()
 

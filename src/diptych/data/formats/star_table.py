@@ -1,22 +1,23 @@
-"""Tables of light curves with classes: one table of measurements, and beside it, if anything is labelled, one of stars."""
+"""Tables of light curves with classes: one table of measurements, and beside it, if anything is labelled, one of
+stars.
+"""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from diptych.core.data import Subset, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
+from diptych.data.format import Format
 from diptych.data.formats.lightcurves import LightCurves, read_light_curves
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
 from diptych.data.named_sets import located
-from diptych.data.rows import read_columns
+from diptych.data.rows import SUFFIXES, header, read_columns
 
 CURVES, STARS = "light_curves", ("stars.csv", "objects.csv")
 """In a folder: stem of the table of measurements, and names of the table of stars; the first that is there counts."""
-SUFFIXES = (".csv", ".tsv", ".parquet")
 COLUMNS = {
     "id": ("star_id", "object_id", "source_id", "star", "id", "name"),
     "time": ("time", "mjd", "hjd", "bjd", "jd", "time_mjd"),
@@ -36,34 +37,29 @@ def holds_curves(path: str | os.PathLike[str]) -> bool:
     table = _table(path)
     if table is None:
         return False
-    held = _header(table)
+    held = header(table)
     return table != path or all(_found(role, held) for role in ("id", "time", "value"))
 
 
-def open_curves(path: str | os.PathLike[str], label: str | None = None) -> LabelledData:
-    """Open light curves.
+def read_curves(path: Path, label: str = "") -> LabelledData:
+    """Read light curves.
 
     Args:
         path: a table with one measurement a row, whose columns are found by name, see ``COLUMNS``; or a folder that
             holds one as light_curves.csv, .tsv or .parquet, and perhaps stars.csv with a row for each star: its name,
             and perhaps class and split.
-        label: column of the class in stars.csv; None: found by name.
+        label: column of the class in stars.csv; "": found by name.
 
     Returns:
         Curves by split; all are "test" where nothing is labelled, and "train" where no split is named. A star without a
         class stands in "unlabelled".
 
     Raises:
-        UsageError: no such file or folder.
         DataError: a column is missing, a star has no measurements, or a split is none.
     """
-    path = located(path)
     table = _table(path)
-    if table is None:
-        raise UsageError(
-            f"{path} holds no light curves: give a table of measurements, or a folder with {CURVES}.csv or .parquet."
-        )
-    held = _header(table)
+    assert table is not None
+    held = header(table)
     roles = {role: _found(role, held) for role in ("id", "time", "value", "error", "band")}
     if missing := [role for role in ("id", "time", "value") if roles[role] is None]:
         asked = ", ".join(COLUMNS[missing[0]])
@@ -77,16 +73,16 @@ def open_curves(path: str | os.PathLike[str], label: str | None = None) -> Label
     name = path.resolve().stem
     stars = next((p for p in (table.with_name(s) for s in STARS) if table != path and p.is_file()), None)
     if stars is None:
-        if label is not None:
+        if label:
             raise DataError(f"There is no {STARS[0]} beside {table} that could hold the column {label!r}: add it.")
         return LabelledData(name, (), {"test": Table(curves)})
     return _labelled(name, curves, stars, label)
 
 
-def _labelled(name: str, curves: LightCurves, stars: Path, label: str | None) -> LabelledData:
+def _labelled(name: str, curves: LightCurves, stars: Path, label: str) -> LabelledData:
     cells = read_columns(stars)
     identity, spoken = _found("id", tuple(cells)), label or _found("label", tuple(cells))
-    if identity is None or (label is not None and label not in cells):
+    if identity is None or (label and label not in cells):
         raise DataError(f"{stars} has no column {label or 'that names the stars'}, only {', '.join(cells)}: add it.")
     ids = [str(c) for c in cells[identity]]
     known = curves.rows("", ids)
@@ -108,28 +104,17 @@ def _labelled(name: str, curves: LightCurves, stars: Path, label: str | None) ->
 
 def _table(path: Path) -> Path | None:
     if path.is_dir():
-        return next((p for p in (path / f"{CURVES}{s}" for s in SUFFIXES) if p.is_file()), None)
+        return next((p for p in (path / f"{CURVES}{s}" for s in sorted(SUFFIXES)) if p.is_file()), None)
     return path if path.is_file() and path.suffix.lower() in SUFFIXES else None
-
-
-def _header(table: Path) -> tuple[str, ...]:
-    """Return the names of the columns; () where the file is not of its kind."""
-    if table.suffix.lower() == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return tuple(pq.read_schema(table).names)
-        except (pa.ArrowException, OSError):
-            return ()
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            return tuple(
-                c.strip() for c in next(csv.reader(file, delimiter="\t" if table.suffix.lower() == ".tsv" else ","), [])
-            )
-    except (UnicodeDecodeError, csv.Error, OSError):
-        return ()
 
 
 def _found(role: str, held: Sequence[str]) -> str | None:
     return next((name for name in COLUMNS[role] if name in held), None)
+
+
+STAR_TABLE = Format(
+    f"a table of measurements, or a folder with {CURVES}.csv or .parquet",
+    lambda path, ask: _table(path) is not None,
+    lambda path, ask: read_curves(path, ask.label),
+    frozenset(("curves",)),
+)

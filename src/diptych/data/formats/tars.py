@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.format import Ask, Format
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import SUFFIXES, decode_image
 
@@ -302,3 +303,16 @@ class _Bounded:
             raise tarfile.ReadError(f"asks for {size:,} bytes at once")
         self.last = self.file.read(size)
         return self.last
+
+
+def _read(path: Path, ask: Ask) -> TarStream:
+    stream = open_tars(path)
+    return replace(stream, endings=frozenset({"txt"})) if ask.need == "texts" else stream
+
+
+TAR_STREAM = Format(
+    "tars of a WebDataset (.tar)",
+    lambda path, ask: path.suffix.lower() == ".tar",
+    _read,
+    frozenset(("photos", "texts")),
+)

@@ -1,4 +1,6 @@
-"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they lie."""
+"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they
+lie.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import numpy as np
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.classnames import read_names
+from diptych.data.format import Format
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.formats.tars import (
     DAMAGE,
@@ -203,3 +206,9 @@ def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, in
     except DAMAGE as error:
         raise UnreadableItem(shard, damage(error)) from None
     return items
+
+
+TAR_FOLDER = Format(
+    "", lambda path, ask: path.is_dir() and is_tar_folder(path), lambda path, ask: read_tar_folder(path)
+)
+TARS = Format("", lambda path, ask: is_tars(path), lambda path, ask: read_tars(path))

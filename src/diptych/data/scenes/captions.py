@@ -1,4 +1,6 @@
-"""Captions of scenes, in words that the ground truth supports: short, long, and in other languages where names exist."""
+"""Captions of scenes, in words that the ground truth supports: short, long, and in other languages where names
+exist.
+"""
 
 from __future__ import annotations
 

@@ -262,7 +262,9 @@ class Scenes:
 
     @cached_property
     def _told(self) -> str:
-        """The recipe in words that are the same in every process: its sets in order, its pictures by their pixels too."""
+        """The recipe in words that are the same in every process: its sets in order, its pictures by their pixels
+        too.
+        """
         plain = repr(replace(self.recipe, held_out=frozenset(), only=frozenset()))
         pixels = [
             hashlib.sha256(f"{p.rgba.shape}".encode() + p.rgba.tobytes()).hexdigest() for p in self.recipe.bank.pictures

@@ -1,1 +1,3 @@
-"""Boards of the verbs beside classify: one mechanism, and a bench for each verb that says how its systems are measured."""
+"""Boards of the verbs beside classify: one mechanism, and a bench for each verb that says how its systems are
+measured.
+"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diptych import catalog
@@ -12,11 +13,8 @@ from diptych.core.caption import Captioner
 from diptych.core.data import Evidence, Samples, Text, TextPool
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.folders import ImageFiles
-from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
-from diptych.data.named_sets import captions_table
-from diptych.data.rows import all_inside
+from diptych.data.load import open_data
 from diptych.evaluation.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
 from diptych.metrics.caption import cider_d
 from diptych.tasks.caption import caption, judge, measure
@@ -42,29 +40,27 @@ class CaptionedPhotos:
     failed: tuple[UnreadableItem, ...]
 
 
-def open_captions(path: str, columns: str, texts: TextPool | None, keys: FileKeys | None = None) -> CaptionedPhotos:
+def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: FileKeys | None = None) -> CaptionedPhotos:
     """Open a table of captioned photos: test or val is captioned; the captions of train are learnt from, unless there
     are other texts.
 
     Raises:
         DataError: there is neither a train split nor texts, no other split is there, or no photo can be read.
     """
-    file = captions_table(path)
-    opened = lambda folder, cells: ImageFiles(all_inside(folder, cells), keys)  # noqa: E731
-    data = read_typed(file, {"captions": Typed("captions", columns)}, opens=opened)
+    data = open_data(path, keys, need="captions", text=columns)
     split = next((s for s in ("test", "val") if s in data.splits), "" if texts is None else next(iter(data.splits)))
     if not split or (texts is None and "train" not in data.splits):
         raise DataError(
-            f"{file} has no train split to learn from and another to measure on: add a column 'split', or give --texts."
+            f"{path} has no train split to learn from and another to measure on: add a column 'split', or give --texts."
         )
     if texts is None:
         learnt = dict.fromkeys(t for own in data.split("train").columns["captions"].values for t in own)
-        texts = TextPool({"": tuple(Text(t, writer=file.name) for t in learnt)})
+        texts = TextPool({"": tuple(Text(t, writer=Path(path).name) for t in learnt)})
     table = data.split(split)
     photos, failed = openable(table.items)
     if not len(photos):
         raise DataError(
-            f"None of the {len(table)} photos of {file} can be read; the first: "
+            f"None of the {len(table)} photos of {path} can be read; the first: "
             f"{failed[0] if failed else 'there is none'}."
         )
     references = tuple(tuple(table.columns["captions"].values[i]) for i in photos.indices)

@@ -20,15 +20,15 @@ from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.captions import read_captions
 from diptych.data.keys import FileKeys
+from diptych.data.load import open_data
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.data.named_sets import located
 from diptych.evaluation.boards.bench import Floats, Job, Measured, Statistic, over_seeds
 from diptych.evaluation.proofs.curate import Captions
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP, entry_probabilities, keep_probabilities
-from diptych.metrics.interval import CELLS, Interval
+from diptych.metrics.interval import Interval, resample, two_sided
 from diptych.nn.text.substrings import Matcher
 from diptych.tasks.detect import openable
 
@@ -106,7 +106,7 @@ def check_shares(wrong: float, keep: float) -> None:
             raise UsageError(f"{option} takes a share of the pairs in (0, 1), such as 0.3, not {share:g}.")
 
 
-def open_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys | None = None) -> CaptionPool:
+def caption_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys | None = None) -> CaptionPool:
     """Open a table of captioned photos, all splits of it.
 
     Raises:
@@ -114,7 +114,8 @@ def open_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys
         DataError: a photo has no caption, none can be read, or the pairs are too few.
     """
     check_shares(wrong, keep)  # before every photo is opened
-    items, said = read_captions(path, columns, keys)
+    table = open_data(path, keys, need="captions", text=columns).whole()
+    items, said = table.items, table.columns["captions"].values
     photos, failed = openable(items)
     if failed and not len(photos):
         raise DataError(f"None of the {len(items)} photos of {path} can be read; the first: {failed[0]}.")
@@ -126,18 +127,18 @@ def open_pool(path: str, columns: str, wrong: float, keep: float, keys: FileKeys
 def precision(values: Floats, seed: int) -> Interval:
     """Return the share of kept pairs that are right, over all seeds, with its two-sided 95 % interval.
 
+    It holds the truth in 94 to 95 % of runs of one seed from 20 photos on; in 97 to 99 % of runs of several.
+
     Args:
         values: (R, N, 2) pairs that are kept, and those of them that are right, of R seeds and N photos.
         seed: of the resampling.
     """
-    low, high = np.nanquantile(_resampled(values, seed), [0.025, 0.975])
-    return Interval(_ratio(values), float(low), float(high))
+    return two_sided(_ratio(values), resample(values, _precision, seed))
 
 
 def precision_gain(first: Floats, second: Floats, seed: int) -> Interval:
     """Return the gain in precision of ``first`` over ``second``, paired by seed and photo, as ``precision`` does."""
-    low, high = np.nanquantile(_resampled(first, seed) - _resampled(second, seed), [0.025, 0.975])
-    return Interval(_ratio(first) - _ratio(second), float(low), float(high))
+    return two_sided(_ratio(first) - _ratio(second), resample(first, _precision, seed, over=second))
 
 
 PRECISION = Statistic(precision, precision_gain)
@@ -312,14 +313,8 @@ def _ratio(values: Floats) -> float:
     return float(right / kept)
 
 
-def _resampled(values: Floats, seed: int, draws: int = 2000) -> Floats:
-    """Return (draws,) precisions in resamples of seeds and photos, crossed; NaN where a resample holds no kept pair."""
-    rounds, photos, _ = values.shape
-    rng, found, step = np.random.default_rng(seed), [], max(1, CELLS // max(rounds, photos))
-    for start in range(0, draws, step):
-        n = min(step, draws - start)
-        weights = rng.multinomial(photos, np.full(photos, 1 / photos), size=n).astype(np.float64)
-        shares = rng.multinomial(rounds, np.full(rounds, 1 / rounds), size=n).astype(np.float64)
-        kept, right = (np.einsum("br,br->b", weights @ values[:, :, k].T, shares) for k in range(2))
-        found.append(np.divide(right, kept, out=np.full(n, np.nan), where=kept > 0))
-    return np.concatenate(found)
+def _precision(values: Floats, seeds: Floats, photos: Floats) -> Floats:
+    """Return the precision of each resample; NaN where it holds no kept pair."""
+    kept, right = (np.einsum("br,br->b", photos @ values[:, :, k].T, seeds) for k in range(2))
+    shares: Floats = np.divide(right, kept, out=np.full(len(kept), np.nan), where=kept > 0)
+    return shares

@@ -1,4 +1,6 @@
-"""Fine-tunings or pretrainings on one data set: what the held-out rows say after each, beside the backbone as it was."""
+"""Fine-tunings or pretrainings on one data set: what the held-out rows say after each, beside the backbone as it
+was.
+"""
 
 from __future__ import annotations
 

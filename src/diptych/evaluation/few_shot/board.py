@@ -237,9 +237,11 @@ def board(
         if export and chosen and run.out:
             export_row(desk, chosen, run.out / MODEL)
     made = Board(
-        data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(), backbone.fingerprint, plan,
+        data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(),
+        backbone.fingerprint, plan,
         rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device,
-        precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts, unlabelled=unlabelled,
+        precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
+        unlabelled=unlabelled,
     )  # fmt: skip
     if run.out:
         made.write(run.out)

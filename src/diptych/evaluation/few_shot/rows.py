@@ -89,8 +89,10 @@ class Desk:
         text_head(backbone, names.prompts(), run)
         encode["text_seconds"] = time.perf_counter() - start
         return cls(
-            data, test, names, backbone, plan, run, readable_hash(data), source or data.name, command, encode, {e.name: e for e in failed},
-            texts or pool_of(data.name), unlabelled, tuple(sorted({j.shots for j in jobs} - {0})), any(j.pooled for j in jobs),
+            data, test, names, backbone, plan, run, readable_hash(data), source or data.name, command, encode,
+            {e.name: e for e in failed},
+            texts or pool_of(data.name), unlabelled, tuple(sorted({j.shots for j in jobs} - {0})),
+            any(j.pooled for j in jobs),
         )  # fmt: skip
 
     def path(self, job: Job) -> Path | None:
@@ -129,8 +131,10 @@ class Desk:
         held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
         less, seen = apart(job.method, evidence, held[0])
         record, outcome = evaluate(
-            fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn), seconds={**seconds, "texts": told},
-            held=[part for part in held if part is not None], seen=seen, by=None if less is evidence else self.fit(job, less, run),
+            fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn),
+            seconds={**seconds, "texts": told},
+            held=[part for part in held if part is not None], seen=seen,
+            by=None if less is evidence else self.fit(job, less, run),
         )  # fmt: skip
         if path:
             outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done

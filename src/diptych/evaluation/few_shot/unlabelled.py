@@ -10,7 +10,6 @@ from typing import Any
 
 from diptych.core.data import Samples, Subset
 from diptych.core.errors import UnreadableItem
-from diptych.data.joined import Joined
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 
@@ -37,7 +36,7 @@ class Unlabelled:
         Raises:
             DataError, UsageError: see ``data.load.open_data``.
         """
-        return cls(source, Joined(tuple(table.items for table in open_data(source, keys).splits.values())))
+        return cls(source, open_data(source, keys, need="photos").whole().items)
 
     @cached_property
     def hash(self) -> str:

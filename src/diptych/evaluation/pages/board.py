@@ -53,7 +53,8 @@ def html(board: Board, classified: Classified | None = None, photos: Samples[Any
         *_protocol(board),
         *_repeat(board),
         *_skipped(board, classified),
-        f'<p class="note">Written by diptych {__version__}, {escape(board.date)}. No script, nothing loaded from elsewhere.</p>',
+        f'<p class="note">Written by diptych {__version__}, {escape(board.date)}. No script, nothing loaded from '
+        "elsewhere.</p>",
         "</main></html>",
     ]
     return "\n".join(parts)
@@ -78,13 +79,19 @@ def _head(board: Board) -> Iterator[str]:
         words += f"{percent(best.held['acc1'])} % there and {percent(best.metrics['acc1'])} % on test."
     yield f'<p class="lead">{escape(words)}</p></header>'
     if board.interrupted:
-        yield '<p class="warn">Interrupted: this board holds only the rows that were finished. The same command goes on from here.</p>'
+        yield (
+            '<p class="warn">Interrupted: this board holds only the rows that were finished. The same command goes on '
+            "from here.</p>"
+        )
     for label, reason in board.late.items():
         yield f'<p class="warn"><b>{escape(label)}</b>: {escape(reason)}</p>'
 
 
 def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
-    yield f'<section><h2>What is on these photos?</h2><p class="note">Zero-shot: {len(found.classes)} class names, no training. '
+    yield (
+        f'<section><h2>What is on these photos?</h2><p class="note">Zero-shot: {len(found.classes)} class names, no '
+        "training. "
+    )
     yield f"{photo_page.meaning(found)}</p>"
     yield from photo_page.cards(found, photos)
     yield "</section>"
@@ -124,7 +131,10 @@ def _table(board: Board) -> Iterator[str]:
         if n
         else "all pictures came from the cache"
     )
-    yield f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} s. '
+    yield (
+        f'<p class="note">Encoding apart from fit and predict: {rate}; class texts {board.encode["text_seconds"]:.1f} '
+        "s. "
+    )
     yield "Peak is the largest memory of the whole process up to that row. "
     yield "Photos and texts are what fit was given besides the class names.</p>"
     for label, reason in board.missing.items():
@@ -146,7 +156,10 @@ def _curves(board: Board) -> Iterator[str]:
         series, _point(base) if base else None, title=title, x_label="labelled photos a class", y_label="top-1, %"
     )
     yield plots.legend(labels, "zero-shot, ensemble" if base else None)
-    yield "<figcaption>Whiskers and the grey band are 95 % intervals over items and seeds. Points stand side by side only to be seen."
+    yield (
+        "<figcaption>Whiskers and the grey band are 95 % intervals over items and seeds. Points stand side by side "
+        "only to be seen."
+    )
     yield "</figcaption></figure></section>"
 
 
@@ -216,7 +229,9 @@ def _repeat(board: Board) -> Iterator[str]:
         "templates": f"{len(board.classes.templates)}, hash {board.classes.template_hash}",
         "date": board.date,
     }
-    yield f"<section><h2>Repeat it</h2><pre>{escape(board.command or 'diptych board classify ' + board.source)}</pre><dl>"
+    yield (
+        f"<section><h2>Repeat it</h2><pre>{escape(board.command or 'diptych board classify ' + board.source)}</pre><dl>"
+    )
     for name, value in facts.items():
         yield f"<dt>{name}</dt><dd>{escape(value)}</dd>"
     yield "</dl><details><summary>Class names and templates</summary>"
@@ -227,7 +242,10 @@ def _repeat(board: Board) -> Iterator[str]:
 
 def _skipped(board: Board, found: Classified | None) -> Iterator[str]:
     names = [*board.skipped, *(str(e) for e in (found.failed if found else ()))]
-    yield f"<section><h2>Skipped files</h2><p>{'None: every file could be read.' if not names else f'{len(names)} could not be read:'}</p>"
+    yield (
+        "<section><h2>Skipped "
+        f"files</h2><p>{'None: every file could be read.' if not names else f'{len(names)} could not be read:'}</p>"
+    )
     if names:
         yield "<ul>" + "".join(f"<li><code>{escape(n)}</code></li>" for n in names[:200]) + "</ul>"
         if len(names) > 200:
@@ -277,4 +295,7 @@ def _gain(row: Row) -> str:
     kind = "up" if gain.low > 0 else "down" if gain.high < 0 else ""
     p = "" if row.p is None else "p &lt; .001" if row.p < 0.001 else f"p {row.p:.3f}".replace("0.", ".")
     interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
-    return f'<span class="{kind}">{100 * gain.value:+.1f}</span><span class="i">{interval}</span><span class="i">{p}</span>'
+    return (
+        f'<span class="{kind}">{100 * gain.value:+.1f}</span><span class="i">{interval}</span><span '
+        f'class="i">{p}</span>'
+    )

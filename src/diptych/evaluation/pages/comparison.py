@@ -47,7 +47,10 @@ class Comparison:
     def remark(self) -> str:
         """What a reader may conclude from a difference of mean ranks."""
         if max(self.ranks) - min(self.ranks) <= self.difference:
-            return f"No two differ by more than chance may: that takes {self.difference:.2f} ranks on {len(self.datasets)} data sets."
+            return (
+                f"No two differ by more than chance may: that takes {self.difference:.2f} ranks on "
+                f"{len(self.datasets)} data sets."
+            )
         return f"Mean ranks that lie within {self.difference:.2f} may differ by chance (Nemenyi's test at 5 %)."
 
     def as_dict(self) -> dict[str, Any]:

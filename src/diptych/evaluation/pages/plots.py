@@ -59,7 +59,10 @@ def mark(kind: int, x: float, y: float, r: float = 4.2) -> str:
         case "ring":
             return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r - 0.5}" {stroke}/>'
         case "square":
-            return f'<rect x="{x - r + 0.4:.1f}" y="{y - r + 0.4:.1f}" width="{2 * r - 0.8}" height="{2 * r - 0.8}" {style}/>'
+            return (
+                f'<rect x="{x - r + 0.4:.1f}" y="{y - r + 0.4:.1f}" width="{2 * r - 0.8}" height="{2 * r - 0.8}" '
+                f"{style}/>"
+            )
         case "bar":
             return f'<rect x="{x - r:.1f}" y="{y - 2:.1f}" width="{2 * r}" height="4" {style}/>'
         case "diamond":
@@ -103,19 +106,23 @@ def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_l
         for x in places
     ]
     parts.append(
-        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 6}" '
+        f'text-anchor="middle">{escape(x_label)}</text>'
     )
     middle = (top + height - bottom) / 2
     parts.append(
-        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)" '
+        f'text-anchor="middle">{escape(y_label)}</text>'
     )
     if reference:
         band = at_y(reference.low) - at_y(reference.high)
         parts.append(
-            f'<rect class="band" x="{left}" y="{at_y(reference.high):.1f}" width="{width - left - right}" height="{band:.1f}"/>'
+            f'<rect class="band" x="{left}" y="{at_y(reference.high):.1f}" width="{width - left - right}" '
+            f'height="{band:.1f}"/>'
         )
         parts.append(
-            f'<line class="reference" x1="{left}" x2="{width - right}" y1="{at_y(reference.value):.1f}" y2="{at_y(reference.value):.1f}"/>'
+            f'<line class="reference" x1="{left}" x2="{width - right}" y1="{at_y(reference.value):.1f}" '
+            f'y2="{at_y(reference.value):.1f}"/>'
         )
     for i, s in enumerate(series):
         shift = 13 * (i - (len(series) - 1) / 2)  # side by side, so that whiskers do not cover each other
@@ -125,7 +132,8 @@ def curves(series: Sequence[Series], reference: Point | None, *, title: str, x_l
         parts.append(f'<polyline class="line" points="{line}" {colour}/>')
         for x, p in placed:
             parts.append(
-                f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{at_y(p.low):.1f}" y2="{at_y(p.high):.1f}" {colour}/>'
+                f'<line class="whisker" x1="{x:.1f}" x2="{x:.1f}" y1="{at_y(p.low):.1f}" y2="{at_y(p.high):.1f}" '
+                f"{colour}/>"
             )
             parts.append(mark(i, x, at_y(p.value)))
     return "".join(parts) + "</svg>"
@@ -154,7 +162,8 @@ def reliability(bins: Sequence[tuple[float, float, int]], *, title: str) -> str:
     side = size - left - 14
     most = max((n for _, _, n in bins), default=1)
     parts = [
-        f'<svg viewBox="0 0 {size} {side + top + bottom}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+        f'<svg viewBox="0 0 {size} {side + top + bottom}" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
     ]
     for t in (0.0, 0.5, 1.0):
         x, y = left + t * side, top + (1 - t) * side
@@ -214,17 +223,20 @@ def critical_difference(
         first, end = (at(f(ranks[k] for k in group)) for f in (min, max))
         y = axis + 9 + 9 * number
         parts.append(
-            f'<line class="line" style="stroke:var(--s1);stroke-width:4" x1="{first - 4:.1f}" x2="{end + 4:.1f}" y1="{y}" y2="{y}"/>'
+            f'<line class="line" style="stroke:var(--s1);stroke-width:4" x1="{first - 4:.1f}" x2="{end + 4:.1f}" '
+            f'y1="{y}" y2="{y}"/>'
         )
     for i, k in enumerate(order):
         left = i < half
         y = axis + 14 + bars + row * (i if left else len(order) - 1 - i) + 8
         edge, anchor = (side - 8, "end") if left else (width - side + 8, "start")
         parts.append(
-            f'<polyline class="gap" style="fill:none" points="{at(ranks[k]):.1f},{axis} {at(ranks[k]):.1f},{y} {edge},{y}"/>'
+            f'<polyline class="gap" style="fill:none" points="{at(ranks[k]):.1f},{axis} {at(ranks[k]):.1f},{y} '
+            f'{edge},{y}"/>'
         )
         label = f"{names[k]} {ranks[k]:.2f}" if left else f"{ranks[k]:.2f} {names[k]}"
         parts.append(
-            f'<text class="axis" x="{edge + (-4 if left else 4)}" y="{y + 4}" text-anchor="{anchor}">{escape(label)}</text>'
+            f'<text class="axis" x="{edge + (-4 if left else 4)}" y="{y + 4}" '
+            f'text-anchor="{anchor}">{escape(label)}</text>'
         )
     return "".join(parts) + "</svg>"

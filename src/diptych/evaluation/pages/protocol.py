@@ -63,19 +63,31 @@ def _curves(made: Protocol) -> Iterator[str]:
         series, reference, title="Top-1 against shots", x_label="labelled photos a class", y_label="top-1, %"
     )
     yield plots.legend(labels, "zero-shot, ensemble" if base else None)
-    yield "<figcaption>Whiskers and the grey band are 95 % intervals over photos and seeds.</figcaption></figure></section>"
+    yield (
+        "<figcaption>Whiskers and the grey band are 95 % intervals over photos and "
+        "seeds.</figcaption></figure></section>"
+    )
 
 
 def _base_to_new(made: Protocol) -> Iterator[str]:
     table = made.harmonic()
     if not table:
         return
-    yield "<section><h2>Base to new classes</h2><div class='scroll'><table><thead><tr><th scope='col' class='left'>system</th>"
+    yield (
+        "<section><h2>Base to new classes</h2><div class='scroll'><table><thead><tr><th scope='col' "
+        "class='left'>system</th>"
+    )
     yield "<th scope='col'>base</th><th scope='col'>new</th><th scope='col'>harmonic mean</th></tr></thead><tbody>"
     found = {(r.label, r.kind): r for r in made.reaches}
     for label, (_, _, mean) in sorted(table.items(), key=lambda pair: -pair[1][2]):
-        yield f'<tr><th scope="row">{escape(label)}</th>{_cell(found[label, BASE])}{_cell(found[label, NEW])}<td>{percent(mean)}</td></tr>'
-    yield "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. The names of new classes"
+        yield (
+            f'<tr><th scope="row">{escape(label)}</th>{_cell(found[label, BASE])}{_cell(found[label, NEW])}'
+            f"<td>{percent(mean)}</td></tr>"
+        )
+    yield (
+        "</tbody></table></div><p class='note'>The first half of the classes is base: shots come from it alone. The "
+        "names of new classes"
+    )
     yield " are told in training only to systems whose card lists other_classes. Percent, 95 % intervals.</p></section>"
 
 
@@ -92,7 +104,10 @@ def _table(made: Protocol, kind: str, heading: str, note: str) -> Iterator[str]:
     for label in dict.fromkeys(r.label for r in there):
         own = {r.name: r for r in there if r.label == label}
         cells = "".join(_cell(own[name]) if name in own else "<td>–</td>" for name in names)
-        yield f'<tr><th scope="row">{escape(label)}</th>{cells}<td>{percent(_mean([r.accuracy.value for r in own.values()]))}</td></tr>'
+        yield (
+            f'<tr><th scope="row">{escape(label)}</th>{cells}'
+            f"<td>{percent(_mean([r.accuracy.value for r in own.values()]))}</td></tr>"
+        )
     yield f"</tbody></table></div><p class='note'>{note} Percent, 95 % intervals.</p></section>"
 
 

@@ -16,7 +16,10 @@ def acting(board: Board) -> Iterator[str]:
     rows = [row for row in board.rows if "temperature" in row.acting]
     if not rows:
         return
-    yield '<section><h2>Probabilities to act on</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">system</th>'
+    yield (
+        '<section><h2>Probabilities to act on</h2><div class="scroll"><table><thead><tr><th scope="col" '
+        'class="left">system</th>'
+    )
     heads = (
         "shots",
         "ECE",
@@ -34,7 +37,8 @@ def acting(board: Board) -> Iterator[str]:
         a = row.acting
         unknown = f"{percent(a['unknown'])}" if "unknown" in a else "–"
         cells = (
-            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.3g}", percent(a["coverage"]),
+            str(row.shots or "–"), percent(row.metrics["ece"]), percent(a["ece"]), f"{a['temperature']:.3g}",
+            percent(a["coverage"]),
             f"{a['set_size']:.1f}", unknown, percent(1 - row.metrics["acc1"]), percent(a["risk80"]),
         )  # fmt: skip
         kind = "base" if row is board.base() else ""
@@ -49,8 +53,14 @@ def acting(board: Board) -> Iterator[str]:
         if any(row.acting.get("seen") for row in rows)
         else ""
     )
-    yield f'<p class="note">Calibrated on photos apart from test.{bold} Sets are made to hold the true class in {100 * SETS:.0f} % of '
-    yield f"photos; at most {100 * UNKNOWN:.0f} % of photos of these classes should be called unknown. A dash: too few photos to promise "
+    yield (
+        f'<p class="note">Calibrated on photos apart from test.{bold} Sets are made to hold the true class in '
+        f"{100 * SETS:.0f} % of "
+    )
+    yield (
+        f"photos; at most {100 * UNKNOWN:.0f} % of photos of these classes should be called unknown. A dash: too few "
+        "photos to promise "
+    )
     yield "that.</p></section>"
 
 
@@ -61,7 +71,10 @@ def reliability(board: Board) -> Iterator[str]:
     if not chosen:
         return
     yield "<section><h2>Can the probabilities be trusted?</h2>"
-    yield '<p class="note">Dots below the diagonal: surer than right. A dot is a bin of confidence, its area the number of items.</p>'
+    yield (
+        '<p class="note">Dots below the diagonal: surer than right. A dot is a bin of confidence, its area the number '
+        "of items.</p>"
+    )
     yield '<div class="many">'
     for row in chosen:
         title = f"Accuracy against confidence of {called(row)}, ECE {percent(row.metrics['ece'])} %"

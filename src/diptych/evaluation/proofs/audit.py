@@ -18,19 +18,25 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.foils import Foil, counted, foil, kinds
-from diptych.data.formats.typed import Typed, read_typed
-from diptych.data.grouped import open_grouped
+from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.wordnet import WordNet
+from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.own import OwnTrial
 from diptych.features.embed import embed
 from diptych.methods.audit.clip4dm import CLIP4DM
-from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal, columns, drop, predictions, relabelled, resampled
+from diptych.methods.audit.counteranimal import (
+    PROMPT,
+    CounterAnimal,
+    Pair,
+    class_accuracies,
+    columns,
+    over_classes,
+    predictions,
+    relabelled,
+)
 from diptych.metrics.interval import one_sided_lower
 from diptych.nn.text.word_spans import words
-
-GROUPS: Mapping[str, tuple[str, str]] = MappingProxyType({"pacs_small": ("domain", "")})
-"""Data set -> (group column, label column; "" finds it)."""
 
 Floats = NDArray[np.float64]
 
@@ -44,38 +50,37 @@ class GroupsTrial:
     metric: str = "drop"
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return claim and control; see ``OwnTrial``. Intervals resample items within class and group, and seeds."""
-        folder, method = present(name), CounterAnimal()
-        group, label = GROUPS.get(folder.name, ("group", ""))
-        data = open_grouped(folder, group, label)
+        """Return claim and control; see ``OwnTrial``. Bounds are over classes, of means over both directions and the
+        seeds.
+        """
+        folder, method, known = present(name), CounterAnimal(), known_set(name)
+        data = open_data(folder, need="groups", group=known.group if known and known.group else "group")
         table, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), (PROMPT,))
         labels, groups, names = columns(table)
         counts = np.bincount(labels * len(names) + groups, minlength=len(classes) * len(names)).reshape(
             len(classes), -1
         )
-        if ((counts >= 2 * method.least).sum(axis=1) < 2).all():
+        enough = int(((counts >= 2 * method.least).sum(axis=1) >= 2).sum())
+        if enough < 2:
             raise DataError(
-                f"No class of {name} has two groups of {2 * method.least} items: halves need more in each class and "
-                f"group."
+                f"{enough} classes of {name} have two groups of {2 * method.least} items, and an interval over classes "
+                f"needs 2: give more items in each class and group."
             )
         hits = predictions(Kit({"main": backbone}), classes, table.items, run) == labels
-        weights = resampled(labels, groups, np.random.default_rng(run.integer("bootstrap")))
 
-        def measured(method: CounterAnimal, random: bool) -> tuple[float, float]:
-            values, drawn = [], []
+        def drops(method: CounterAnimal, random: bool) -> dict[int, float]:
+            pairs: list[Pair] = []
             for seed in seeds:
-                own = replace(run, seed=seed)
-                given = relabelled(labels, groups, np.random.default_rng(own.integer("relabel"))) if random else groups
-                pairs = method.pairs(hits, labels, given, (len(classes), len(names)), own, "halves")
-                common, counter = (
-                    drop(hits, pairs, weights) if pairs else (np.zeros(len(weights)), np.zeros(len(weights)))
-                )
-                values.append(np.subtract(*drop(hits, pairs)) if pairs else 0.0)
-                drawn.append(common - counter)
-            return float(np.mean(values)), _lower(np.stack(drawn), run.integer("bootstrap seeds"))
+                run_of_seed = replace(run, seed=seed)
+                rng = np.random.default_rng(run_of_seed.integer("relabel"))
+                given = relabelled(labels, groups, rng) if random else groups
+                pairs += method.pairs(hits, labels, given, (len(classes), len(names)), run_of_seed, "halves")
+            return {y: common - counter for y, (common, counter) in class_accuracies(hits, pairs).items()}
 
-        (gain, low), (chance, chance_low) = measured(method, False), measured(method, True)
-        same, same_low = measured(replace(method, selection="all"), True)
+        own, chance = drops(method, False), drops(method, True)
+        same = drops(replace(method, selection="all"), True)
+        claim, control = (over_classes(list(d.values()), sides=1) for d in (own, chance))
+        gain = over_classes([own[y] - same[y] for y in own if y in same], least=-2.0, sides=1)
         about = {"over": "no drop", "variant": None, "shots": 0}
         return {
             "data_hash": data.hash,
@@ -85,41 +90,32 @@ class GroupsTrial:
             "claims": [
                 {
                     **about,
-                    "gain": gain,
-                    "gain_lower95": low,
-                    "method": {self.metric: gain},
+                    "gain": claim.value,
+                    "gain_lower95": claim.low,
+                    "method": {self.metric: claim.value},
                     "baseline": {self.metric: 0.0},
-                    "shown": low > 0,
+                    "shown": claim.low > 0,
                 }
             ],
             "controls": [
                 {
                     **about,
-                    "gain": chance,
-                    "gain_lower95": chance_low,
-                    "control": {self.metric: chance},
-                    "failed": chance_low <= 0,
+                    "gain": control.value,
+                    "gain_lower95": control.low,
+                    "control": {self.metric: control.value},
+                    "failed": control.low <= 0,
                 },
             ],
             "beside": [
                 {
                     "name": "random groups, selected and measured on the same items",
                     "shots": 0,
-                    "twin": {self.metric: same},
-                    "gain": gain - same,
-                    "gain_lower95": low - same_low,
+                    "twin": {self.metric: over_classes(list(same.values())).value},
+                    "gain": gain.value,
+                    "gain_lower95": gain.low,
                 }
             ],
         }
-
-
-def _lower(drawn: Floats, seed: int) -> float:
-    """Lower end of the one-sided 95 % interval of the mean over seeds; (seeds, resamples of items), the seeds resampled
-    too.
-    """
-    rng = np.random.default_rng(seed)
-    share = rng.multinomial(len(drawn), np.full(len(drawn), 1 / len(drawn)), size=drawn.shape[1]) / len(drawn)
-    return float(np.quantile((share * drawn.T).sum(axis=1), 0.05))
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class FoilTrial:
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claims, control and twins; see ``OwnTrial``."""
         folder, wordnet = present(name), WordNet.load()
-        data = read_typed(folder / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(folder, need="captions", text="caption_*")
         split = "val" if "val" in data.splits else next(iter(data.splits))
         said = [tuple(own) for own in data.split(split).columns["captions"].values]
         kind = kinds(

@@ -17,7 +17,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.proofs.own import OwnTrial
 from diptych.methods.caption.maccap import FittedMacCap, MacCap
@@ -37,7 +37,7 @@ class CaptionTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim, control and twins; see ``OwnTrial``."""
-        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(present(name), need="captions", text="caption_*")
         test = data.split("val")
         references = [list(own) for own in test.columns["captions"].values]
         learnt = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)
@@ -109,7 +109,7 @@ class NearestTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim and control; see ``OwnTrial``."""
-        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(present(name), need="captions", text="caption_*")
         test = data.split("val")
         references = [list(own) for own in test.columns["captions"].values]
         pool = tuple(Text(t) for own in data.split("train").columns["captions"].values for t in own)

@@ -1,4 +1,6 @@
-"""The proof of the captioning loss: are the captions of an unseen photo likelier given that photo than given another?"""
+"""The proof of the captioning loss: are the captions of an unseen photo likelier given that photo than given
+another?
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.formats.typed import Typed, read_typed
+from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.proofs.own import OwnTrial
 from diptych.methods.curate.clip_score import CLIPScoreFilter
@@ -60,7 +60,7 @@ class BalanceTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim, control and the size of the sets; see ``OwnTrial``."""
-        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(present(name), need="captions", text="caption_*")
         texts = tuple(text for t in data.splits.values() for own in t.columns["captions"].values for text in own)
         curator, stream = MetaCLIP(), Captions(texts)
         plan = curator.plan(Kit(), stream, run)
@@ -152,7 +152,7 @@ class MismatchTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return claim and control; see ``OwnTrial``."""
-        data = read_typed(present(name) / "captions.csv", {"captions": Typed("captions", "caption_*")})
+        data = open_data(present(name), need="captions", text="caption_*")
         table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
         said = [tuple(own) for own in table.columns["captions"].values]
         kit, filter_ = Kit({"main": backbone}), CLIPScoreFilter(share=0.5)

@@ -17,9 +17,8 @@ from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.datasets import AUXILIARY, THINGS, find_anomalies
+from diptych.evaluation.datasets import DATA_SETS, known_set, open_set, thing_of
 from diptych.evaluation.proofs.classify import CHANCE, Claim
 from diptych.metrics.detection import auroc_bootstrap, auroc_gain
 from diptych.tasks.detect import Ranking, detector, rank
@@ -90,7 +89,7 @@ class DetectTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return hash, items, claims, controls and twins of one data set; see ``OwnTrial``."""
-        bench = DetectBench(name, find_anomalies(name), backbone, run, seeds)
+        bench = DetectBench(name, open_set(name, "anomalies"), backbone, run, seeds)
         seed, base = run.integer("bootstrap"), bench.chance()
         own = bench.ranked(slug, self.variant)
         claims = []
@@ -150,7 +149,7 @@ class DetectBench:
         """Return one ranking a seed; systems without chance are run once."""
         place = (slug, variant, fit)
         if place not in self.known:
-            method = detector(slug, variant, THINGS.get(self.name, tidy(self.data.name)))
+            method = detector(slug, variant, thing_of(self.name))
             rows = []
             for seed in self.seeds if fit is not honest or draws(method) else self.seeds[:1]:
                 run = replace(self.run, seed=seed)
@@ -162,14 +161,16 @@ class DetectBench:
         return self.known[place]
 
     def evidence(self, method: Detector) -> Evidence[Any]:
-        """Return the normal photos of train, and the test split of another thing for systems that learn from anomalies."""
+        """Return the normal photos of train, and the test split of another thing for systems that learn from
+        anomalies.
+        """
         auxiliary = None
         if "auxiliary" in method.card.needs.evidence:
-            if self.name not in AUXILIARY:
-                raise UsageError(
-                    f"There are no anomalies of another thing for {self.name}: choose {' or '.join(AUXILIARY)}."
-                )
-            auxiliary = find_anomalies(AUXILIARY[self.name]).split("test")
+            known = known_set(self.name)
+            if known is None or not known.auxiliary:
+                others = " or ".join(s.name for s in DATA_SETS.values() if s.auxiliary)
+                raise UsageError(f"There are no anomalies of another thing for {self.name}: choose {others}.")
+            auxiliary = open_set(known.auxiliary, "anomalies").split("test")
         return Evidence(train=self.data.split("train"), auxiliary=auxiliary)
 
     def chance(self) -> list[Ranking]:

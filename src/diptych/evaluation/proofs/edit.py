@@ -25,7 +25,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
 from diptych.evaluation.proofs.own import OwnTrial
-from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, MapperTrainee, direction, embedded, kept
+from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
 from diptych.metrics.interval import one_sided_lower
 
 BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -106,7 +106,9 @@ class EditTrial:
 
     @torch.no_grad()
     def _rotated(self, method: DeltaEdit, words: Words, backbone: Backbone, run: Run) -> dict[str, float]:
-        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on to."""
+        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on
+        to.
+        """
         bench, measured = Factors(FactorGenerator(rotation=1)), _Measured()
         val, test = (asks(bench, self.items, part) for part in ("val", "test"))
         fitted = method.fit(Kit({"main": backbone, "generator": bench.generator}), Evidence(), run)
@@ -144,7 +146,7 @@ def _seed(
     out = _Measured()
     kit = Kit({"main": backbone, "generator": bench.generator})
     bank, vectors = method.pictures(kit, Evidence(), run)
-    fitted = method.learnt(kit, bank, vectors, run)
+    fitted = method.from_pictures(kit, bank, vectors, run)
     own = _edits(fitted, words, direction, run)
     out.details = details(bench, test, out.choose("own", bench, val, test, own))
     for name, beta in (("no mask", 0.0), ("threshold 0.03", 0.03), ("threshold 1", 1.0)):
@@ -155,10 +157,8 @@ def _seed(
         "absolute, centred": (lambda a, b: direction(middle, b), lambda a, b: direction(middle_text, b)),
     }
     for name, (seen, told) in absolute.items() if trained else ():
-        with run.seeded("deltaedit"):
-            mapper = method.mapper(fitted.generator, backbone)
-        method.learn(MapperTrainee(mapper, bank.s, vectors, seen), run)
-        twin = replace(fitted, mapper={n: t.detach().clone() for n, t in mapper.state_dict().items()})
+        weights = method.mapper_weights(fitted.generator, backbone, bank.s, vectors, run, seen)
+        twin = replace(fitted, mapper=weights)
         out.choose(name, bench, val, test, _edits(twin, words, told, run))
     if trained:
         out.choose("own, strength chosen", bench, val, test, own, STRENGTHS)

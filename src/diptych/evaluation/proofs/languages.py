@@ -133,7 +133,9 @@ def _latin(text: str) -> bool:
 
 
 def found(space: Backbone, data: Named) -> dict[str, Floats]:
-    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all N."""
+    """Return language -> (N,) recall at 1 of each thing, the mean of name to picture and picture to name, among all
+    N.
+    """
     with torch.inference_mode():
         items = [data.asked[i] for i in range(len(data.asked))]
         x = _unit(space.image, items)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +31,7 @@ from diptych.data.images import open_image
 from diptych.data.named_sets import present
 from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
+from diptych.evaluation.datasets import Clips, known_set
 from diptych.evaluation.proofs.classify import CHANCE
 from diptych.evaluation.proofs.own import Hits, claim, control, hash_of, twin
 from diptych.features.clips import ClipEncoder, PooledFrames, image_head
@@ -66,13 +66,6 @@ NEW: Mapping[tuple[str, str], str] = MappingProxyType(
 FRAMES, SIDE, SHOTS = 4, 224, 16
 POOL, TEST, TEST_NEW, PLAYED = 32, 30, 20, 4
 """Clips a class: to draw shots from, to test on, of new classes, and of those that are also played backwards."""
-REAL: Mapping[str, tuple[str, str, str]] = MappingProxyType(
-    {
-        "short_videos": ("clips.csv", "frames", "a video of {}."),
-        "exercise_pairs": ("exercises.csv", "frames", "a photo of a person doing a {}."),
-    }
-)
-"""Real clips: table, column of the frame folders, and prompt of the action."""
 
 
 def shuffled_texts(table: Table[Any], run: Run) -> Table[Any]:
@@ -199,8 +192,8 @@ class ClipTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Measure on composed clips, or count on real ones."""
-        if Path(name).name in REAL:
-            return self._counts(name, backbone, run, seeds)
+        if (known := known_set(name)) is not None and known.clips is not None:
+            return self._counts(name, known.clips, backbone, run, seeds)
         data, bench, seed = compose(name), ClipBench(backbone, run, FRAMES), run.integer("bootstrap")
         said, new = (list(t.columns["captions"].values) for t in (data.test, data.new))
         learns = self.method.card.trains != "nothing"
@@ -249,14 +242,13 @@ class ClipTrial:
             "beside": beside,
         }
 
-    def _counts(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
+    def _counts(self, name: str, clips: Clips, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Count right answers on real clips, which are too few for shares; learn where the set has a train split."""
-        file, column, prompt = REAL[Path(name).name]
-        root = present(name, file)
-        with (root / file).open(encoding="utf-8", newline="") as opened:
+        root = present(name, clips.table)
+        with (root / clips.table).open(encoding="utf-8", newline="") as opened:
             rows = list(csv.DictReader(opened))
-        items = FrameFolders([str(root / r[column]) for r in rows], 2 if root.name == "exercise_pairs" else FRAMES)
-        texts = [prompt.replace("{}", r["action"]) for r in rows]
+        items = FrameFolders([str(root / r[clips.frames]) for r in rows], clips.each)
+        texts = [clips.prompt.replace("{}", r["action"]) for r in rows]
         place = {split: [i for i, r in enumerate(rows) if r.get("split", "val") == split] for split in ("train", "val")}
         bench = ClipBench(backbone, run, items.frames)
         test, said = Subset(items, tuple(place["val"])), [texts[i] for i in place["val"]]

@@ -23,7 +23,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Trained, everything
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.datasets import find_captions
+from diptych.data.load import open_data
+from diptych.data.named_sets import present
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, HeadSpace, head_names, on_trunks
 from diptych.metrics.retrieval import first_ranks
@@ -93,7 +94,7 @@ class PairBench:
     known: dict[int, tuple[Arm, list[Trained]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        data = find_captions(self.name)
+        data = open_data(present(self.name, "captions.csv"), need="captions", text="caption_*")
         self.hash = _hash(data)
         self.whole = Headed(self.backbone)
         self.train, self.test = (on_trunks(self.whole, data.split(split), self.run) for split in ("train", "val"))

@@ -23,7 +23,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
-from diptych.evaluation.datasets import LinkageData, find_linkage
+from diptych.evaluation.datasets import LinkageData, open_linkage
 from diptych.evaluation.proofs.own import OwnTrial, claim, control
 from diptych.metrics.retrieval import candidates, first_ranks
 
@@ -51,7 +51,7 @@ class LinkageTrial:
 
     def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
         """Return hash, items, claims and control; see ``OwnTrial``."""
-        bench = LinkageBench(find_linkage(name), backbone, run, tuple(seeds))
+        bench = LinkageBench(open_linkage(name), backbone, run, tuple(seeds))
         seed = run.integer("bootstrap")
         own = bench.hits(slug, self.variant)
         claims = []

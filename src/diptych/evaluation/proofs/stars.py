@@ -29,8 +29,8 @@ from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
 from diptych.evaluation.proofs.own import Hits, claim, control, hash_of, twin
-from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, LabelTrainee, StarEncoder, StarSpace
-from diptych.train.loop import train
+from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
 SHOTS = 5
@@ -104,13 +104,12 @@ def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], 
     encoder = own.encoders[modality]
     assert isinstance(encoder, StarEncoder)
     with run.seeded("head"):
-        trainee = LabelTrainee(encoder, classes, space.method)
+        net = LabelNet(encoder, classes)
     settings = Fit(1e-3, len(few), 50, optimizer="adam", betas=(0.9, 0.999), decay=0.0, clip=5.0)
-    with torch.enable_grad():
-        train(trainee, few, settings, replace(run, out=None, workers=0))
-    trainee.module().eval()
+    train_parameters(label_step(net, space.method), few, settings, run, ())
+    net.eval()
     with torch.no_grad():
-        found = trainee.logits(encoder.inputs([test.items[i] for i in range(len(test))])).argmax(1)
+        found = net(encoder.inputs([test.items[i] for i in range(len(test))])).argmax(1)
     return np.asarray(found.numpy() == test.labels(), dtype=np.float64)
 
 

@@ -1,9 +1,9 @@
 """CLIP4DM: which words of a caption speak against the image, from gradients that other explanations throw away.
 
 c   = cos(text(template caption), image)
-M_l = mean over heads of (dc/dA_l * A_l)          A_l: (H, T, T) attention probabilities of text block l; signed, no ReLU
-R   = mean of M_l over the last k blocks          no identity, no products between blocks
-r   = p R                                         p: (T,) pooling weights; for CLIP p picks the end token's row
+M_l = mean over heads of (dc/dA_l * A_l)         A_l: (H, T, T) attention probabilities of text block l; signed, no ReLU
+R   = mean of M_l over the last k blocks         no identity, no products between blocks
+r   = p R                                        p: (T,) pooling weights; for CLIP p picks the end token's row
 word score = mean of r over its tokens;  F-CLIPScore = neg (1 - max(c, 0)),  neg: the score of the chosen words
 """
 
@@ -24,6 +24,7 @@ from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.nn.text.word_spans import PUNCTUATION, token_spans, words
@@ -112,7 +113,8 @@ class CLIP4DM(PairScorer):
         url="https://arxiv.org/abs/2412.18404",
         year=2025,
         verb="audit",
-        claim="Negative attributions of a frozen CLIP point at the words of a caption that do not fit the image, and sharpen CLIPScore.",
+        claim="Negative attributions of a frozen CLIP point at the words of a caption that do not fit the image, and "
+        "sharpen CLIPScore.",
         needs=Needs(hooks=("image", "text", "tower:text")),
         trains="nothing",
         reference=Reference("https://github.com/naver-ai/clip4dm", "", "Apache-2.0"),
@@ -136,11 +138,8 @@ class CLIP4DM(PairScorer):
     )
 
     def __post_init__(self) -> None:
-        if self.choice not in ("most-negative", "threshold") or self.layers < 1:
-            raise UsageError(
-                f"CLIP4DM takes a choice of threshold or most-negative and layers >= 1, not {self.choice!r} and "
-                f"{self.layers}."
-            )
+        check(self, one_of("most-negative", "threshold"), "choice")
+        check(self, at_least(1), "layers")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCLIP4DM:
         """Take the backbone; nothing is trained.

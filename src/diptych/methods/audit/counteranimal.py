@@ -10,8 +10,10 @@ whole is repeated with the groups drawn at random among the items of a class: th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -25,9 +27,11 @@ from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier
+from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.metrics.interval import Interval, newcombe, t_mean
 
 PROMPT = "A photo of {}."
 """The authors' prompt, with its full stop."""
@@ -55,7 +59,7 @@ class Pair:
 
 
 def accuracies(hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], least: int = 1) -> Floats:
-    """Return (K, A) accuracies of class y in group a; NaN where fewer than ``least`` of the N items are of that kind."""
+    """Return (K, A) accuracies of class y in group a; NaN where fewer than ``least`` of N items are of that kind."""
     cell = labels * shape[1] + groups
     size = np.prod(shape)
     counts = np.bincount(cell, minlength=size).astype(np.float64)
@@ -107,39 +111,37 @@ def select(
     return tuple(pairs)
 
 
-def drop(hits: NDArray[Any], pairs: Sequence[Pair], weights: Floats | None = None) -> tuple[Any, Any]:
-    """Return the class-balanced accuracies (common, counter): means over the pairs of the means over their items.
+def class_accuracies(hits: Bools, pairs: Sequence[Pair]) -> dict[int, tuple[float, float]]:
+    """Return class position -> accuracies (common, counter): means over the pairs of the class of the means over their
+    items.
 
     Args:
         hits: (N,) of a subject.
-        pairs: at least one.
-        weights: (R, N) how often each item counts in each of R resamples; None: once, and numbers are returned instead
-            of (R,) arrays.
+        pairs: of both directions of one halving or of several, each of which selected for itself.
     """
-    w, h = np.ones((1, len(hits))) if weights is None else weights, hits.astype(np.float64)
-
-    def mean(items: Ints) -> Floats:
-        total = w[:, items].sum(1)
-        means: Floats = np.where(
-            total > 0, w[:, items] @ h[items] / np.maximum(total, 1), h[items].mean()
-        )  # an empty cell: as it is
-        return means
-
-    def balanced(sides: list[Ints]) -> Floats:
-        balance: Floats = np.mean([mean(items) for items in sides], axis=0)
-        return balance
-
-    common, counter = balanced([p.common_items for p in pairs]), balanced([p.counter_items for p in pairs])
-    return (float(common[0]), float(counter[0])) if weights is None else (common, counter)
+    sides: dict[int, list[tuple[float, float]]] = {}
+    for p in pairs:
+        sides.setdefault(p.label, []).append((hits[p.common_items].mean(), hits[p.counter_items].mean()))
+    means = {y: np.mean(accuracies, axis=0).tolist() for y, accuracies in sorted(sides.items())}
+    return {y: (common, counter) for y, (common, counter) in means.items()}
 
 
-def resampled(labels: Ints, groups: Ints, rng: np.random.Generator, draws: int = 1000) -> Floats:
-    """Return (draws, N) counts of items drawn with replacement within every class and group."""
-    weights = np.zeros((draws, len(labels)), dtype=np.float32)  # small whole numbers, which it holds exactly
-    for y, a in sorted(set(zip(labels.tolist(), groups.tolist(), strict=True))):
-        own = np.flatnonzero((labels == y) & (groups == a))
-        weights[:, own] = rng.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
-    return weights
+def over_classes(values: Sequence[float], *, least: float = -1.0, sides: int = 2) -> Interval:
+    """Return the mean over classes with Student's 95 % interval, cut to the possible values; 0 without classes.
+
+    The two directions of a halving share its items and may agree or disagree on the order of two groups, so that their
+    drops correlate by about 0.6 where the groups do not differ. Classes share no items. The interval speaks of further
+    classes of the same kind; where groups do not differ it holds 0 in 95 % of runs with 3 to 10 classes, and in 92 %
+    with two, whose drops may be equal by chance. Of one class or none nothing is known: the interval is all that is
+    possible.
+
+    Args:
+        values: (C,) drops, or accuracies, of the classes.
+        least: the lowest possible value; the highest is 1.
+        sides: 1 for a lower bound alone.
+    """
+    interval = t_mean(np.asarray(values), sides=sides) if values else Interval(0.0, -math.inf, math.inf)
+    return Interval(interval.value, max(interval.low, least), min(interval.high, 1.0) if sides == 2 else math.inf)
 
 
 def relabelled(labels: Ints, groups: Ints, rng: np.random.Generator) -> Ints:
@@ -195,7 +197,8 @@ class CounterAnimal(Auditor):
         url="https://arxiv.org/abs/2403.11497",
         year=2024,
         verb="audit",
-        claim="On animals before unusual backgrounds CLIPs lose more accuracy than ImageNet classifiers of similar level.",
+        claim="On animals before unusual backgrounds CLIPs lose more accuracy than ImageNet classifiers of similar "
+        "level.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         headlines=(
@@ -243,8 +246,9 @@ class CounterAnimal(Auditor):
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gap < 1 or self.least < 1 or self.selection not in ("half", "all"):
-            raise UsageError(f"CounterAnimal takes gap in [0, 1), least >= 1 and selection half or all: change {self}.")
+        check(self, between(0, 1, "[)"), "gap")
+        check(self, at_least(1), "least")
+        check(self, one_of("half", "all"), "selection")
 
     def audit(self, subjects: Mapping[str, Kit], classes: ClassNames, table: Table[Any], run: Run) -> list[Finding]:
         """Measure every subject between the groups that the reference selects.
@@ -257,8 +261,9 @@ class CounterAnimal(Auditor):
             run: device, cache, and the seed of halves and controls.
 
         Returns:
-            For each subject "drop" with its interval, the same for random groups ("drop, random groups"), "common" and
-            "counter", the accuracies per item, and one "drop" a class.
+            For each subject "drop", the same for random groups ("drop, random groups"), and the accuracies "common" and
+            "counter", all means over classes with their interval over classes, see ``over_classes``; "drop per item";
+            and one "drop" a class, see ``_class_interval``.
 
         Raises:
             UsageError: there is no subject, or none of the reference's name.
@@ -283,13 +288,14 @@ class CounterAnimal(Auditor):
             )
         shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
         control = self.pairs(hits[reference], labels, shuffled, shape, run, "control")
-        weights = resampled(labels, groups, np.random.default_rng(run.integer("bootstrap")))
-        dealt = resampled(labels, shuffled, np.random.default_rng(run.integer("bootstrap control")))
-        found = []
-        for name, own in hits.items():
-            found += _findings(name, own, pairs, weights, classes, names, {"reference": name == reference})
-            found.append(_control(name, own, control, dealt))
-        return found
+        return [
+            finding
+            for name, right in hits.items()
+            for finding in (
+                *_findings(name, right, pairs, classes, names, {"reference": name == reference}),
+                _mean(name, "drop, random groups", right, control),
+            )
+        ]
 
     def pairs(
         self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str
@@ -320,20 +326,17 @@ def _findings(
     name: str,
     hits: Bools,
     pairs: Sequence[Pair],
-    weights: Floats,
     classes: ClassNames,
     names: Sequence[str],
     details: Mapping[str, Any],
 ) -> list[Finding]:
-    (common, counter), drawn = drop(hits, pairs), drop(hits, pairs, weights)
-    kept = sorted({p.label for p in pairs})
+    accuracies = class_accuracies(hits, pairs)
+    common, counter = (over_classes([a[side] for a in accuracies.values()], least=0.0) for side in range(2))
     sides = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
-    found = [
-        Finding(
-            name, "drop", common - counter, _between(drawn[0] - drawn[1]), details={**details, "classes": len(kept)}
-        ),
-        Finding(name, "common", common, _between(drawn[0])),
-        Finding(name, "counter", counter, _between(drawn[1])),
+    findings = [
+        _mean(name, "drop", hits, pairs, details),
+        Finding(name, "common", common.value, (common.low, common.high)),
+        Finding(name, "counter", counter.value, (counter.low, counter.high)),
         Finding(
             name,
             "drop per item",
@@ -341,24 +344,31 @@ def _findings(
             details={"items": sum(map(len, sides))},
         ),
     ]
-    for y in kept:
-        own = [p for p in pairs if p.label == y]
-        (high, low), (first, second) = drop(hits, own), drop(hits, own, weights)
-        chosen = {side: sorted({names[getattr(p, side)] for p in own}) for side in ("common", "counter")}
-        about = {"common accuracy": high, "counter accuracy": low, **chosen}
-        found.append(Finding(name, "drop", high - low, _between(first - second), classes.names[y], about))
-    return found
+    for y, (high, low) in accuracies.items():
+        of_class = [p for p in pairs if p.label == y]
+        chosen = {side: sorted({names[getattr(p, side)] for p in of_class}) for side in ("common", "counter")}
+        numbers = {"common accuracy": high, "counter accuracy": low, **chosen}
+        findings.append(Finding(name, "drop", high - low, _class_interval(hits, of_class), classes.names[y], numbers))
+    return findings
 
 
-def _control(name: str, hits: Bools, pairs: Sequence[Pair], weights: Floats) -> Finding:
-    """Return the drop between random groups; 0 where no class has two that differ by chance."""
-    if not pairs:
-        return Finding(name, "drop, random groups", 0.0, (0.0, 0.0), details={"classes": 0})
-    (common, counter), drawn = drop(hits, pairs), drop(hits, pairs, weights)
-    about = {"classes": len({p.label for p in pairs})}
-    return Finding(name, "drop, random groups", common - counter, _between(drawn[0] - drawn[1]), details=about)
+def _mean(
+    name: str, measure: str, hits: Bools, pairs: Sequence[Pair], details: Mapping[str, Any] = MappingProxyType({})
+) -> Finding:
+    """Return the drop over classes; 0 where no class has two groups that differ."""
+    drops = [common - counter for common, counter in class_accuracies(hits, pairs).values()]
+    drop = over_classes(drops)
+    return Finding(name, measure, drop.value, (drop.low, drop.high), details={**details, "classes": len(drops)})
 
 
-def _between(values: Floats) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
+def _class_interval(hits: Bools, pairs: Sequence[Pair]) -> tuple[float, float]:
+    """Return the 95 % interval of the drop of one class: the means over its directions of their ends.
+
+    Each direction selects on one half, so the other half's interval of two proportions holds. Its directions correlate
+    to an unknown degree; the mean of the ends is right where they correlate fully, and else too wide: it holds 0 in 97
+    to 98 % where groups of 20 to 30 items do not differ.
+    """
+    sides = [(hits[p.common_items], hits[p.counter_items]) for p in pairs]
+    ends = [newcombe(int(a.sum()), len(a), int(b.sum()), len(b)) for a, b in sides]
+    low, high = np.mean(ends, axis=0)
     return float(low), float(high)

@@ -1,9 +1,11 @@
 """MacCap: learn to write from the embeddings of sentences, blurred until an image's regions look like them.
 
-f   = normalise(text(x));  c_k = normalise(f + sqrt(s2) eps_k), k = 1..K       training: noisy copies of a sentence's embedding
+f   = normalise(text(x));  c_k = normalise(f + sqrt(s2) eps_k), k = 1..K       training: noisy copies of a sentence's
+                                                                               embedding
 P   = MLP(norm(decoder(queries, c)));  minimise the cross-entropy of x after [P; begin] under a frozen language model
 X_j = normalise(W norm(h_j));  A: attention of the last image block, mean over heads
-K tokens with the largest A[0, .];  r_k = normalise(weights(A[k, .]) X);  c_k = normalise(CLS + lambda r_k + sqrt(s2) eps_k)      testing
+K tokens with the largest A[0, .];  r_k = normalise(weights(A[k, .]) X)
+c_k = normalise(CLS + lambda r_k + sqrt(s2) eps_k)                             testing
 Several noisy decodes; the caption whose embedding is most like the image's stands.
 """
 
@@ -11,20 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table, Text, Texts
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check, one_of, wrong
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import Row
 from diptych.data.captions import sentences
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
@@ -34,8 +38,9 @@ from diptych.nn.text.decode import Prefix
 from diptych.nn.text.prefix import PrefixAligner
 from diptych.nn.text.small_lm import SmallLM
 from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary, split
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step, View
 
 NOISE = 8.2
 """s2 D of the paper's 0.016 at 512 dimensions: keeps the cosine of a noisy copy at 0.33 in any space."""
@@ -46,62 +51,40 @@ def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
     return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
 
 
-class WriterTrainee(Trainee):
-    """Trains the language model on the sentences, or the aligner in front of the frozen language model.
+def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> View:
+    """Return what makes the padded ids of a sentence, and K noisy copies of its embedding, of a row.
+
+    Args:
+        vocabulary: words that have ids.
+        limit: most words of a sentence.
+        copies: K.
+        noise: variance of the noise a coordinate.
+    """
+
+    def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
+        ids = vocabulary.encode(row.columns["captions"], limit)
+        padded = torch.tensor([*ids, *[PAD] * (limit + 2 - len(ids))])
+        return {"ids": padded, "c": noisy(row.item.expand(copies, -1), noise, g)}
+
+    return view
+
+
+def word_loss(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for nothing.
 
     Args:
         lm: reads and writes words.
-        vocabulary: its words.
-        limit: most words of a sentence.
-        aligner: None trains the language model.
-        copies: K noisy copies of a sentence's embedding.
-        noise: their variance.
+        aligner: makes the prefix of the noisy copies "c"; None: there is no prefix.
+        batch: "ids" (B, L), and "c" (B, K, D).
     """
-
-    def __init__(
-        self,
-        lm: SmallLM,
-        vocabulary: Vocabulary,
-        limit: int,
-        aligner: PrefixAligner | None = None,
-        copies: int = 1,
-        noise: float = 0.0,
-    ) -> None:
-        self.lm, self.vocabulary, self.limit, self.aligner, self.copies, self.noise = (
-            lm,
-            vocabulary,
-            limit,
-            aligner,
-            copies,
-            noise,
-        )
-
-    def module(self) -> nn.Module:
-        """Return what is trained; the frozen language model is none of it."""
-        return self.lm if self.aligner is None else self.aligner
-
-    def groups(self) -> list[ParamGroup]:
-        """Return all of it, decaying."""
-        return [ParamGroup(tuple(name for name, _ in self.module().named_parameters()))]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the sentence's ids, padded, and its noisy copies."""
-        ids = self.vocabulary.encode(row.columns["captions"], self.limit)
-        padded = torch.tensor([*ids, *[PAD] * (self.limit + 2 - len(ids))])
-        return {"ids": padded, "c": noisy(row.item.expand(self.copies, -1), self.noise, g)}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for
-        nothing.
-        """
-        ids = batch["ids"]
-        ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding counts for nothing, so the longest sentence is enough
-        embeds, real = self.lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
-        if self.aligner is not None:
-            prefix = self.aligner(batch["c"])
-            embeds, real = torch.cat([prefix, embeds], dim=1), torch.cat([real.new_ones(prefix.shape[:2]), real], dim=1)
-        logits = self.lm.logits(embeds, real)[0][:, -ids.shape[1] + 1 :]
-        return {"words": cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)}
+    ids = batch["ids"]
+    ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding counts for nothing, so the longest sentence is enough
+    embeds, real = lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
+    if aligner is not None:
+        prefix = aligner(batch["c"])
+        embeds, real = torch.cat([prefix, embeds], dim=1), torch.cat([real.new_ones(prefix.shape[:2]), real], dim=1)
+    logits = lm.logits(embeds, real)[0][:, -ids.shape[1] + 1 :]
+    return {"words": cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)}
 
 
 @dataclass(frozen=True)
@@ -156,7 +139,8 @@ class MacCap(Captioner):
         url="https://arxiv.org/abs/2401.02347",
         year=2024,
         verb="caption",
-        claim="A captioner trained on noisy embeddings of sentences alone transfers to images that are read as several regions.",
+        claim="A captioner trained on noisy embeddings of sentences alone transfers to images that are read as several "
+        "regions.",
         needs=Needs(hooks=("image", "text", "dense"), extras=("train",), evidence=("texts",)),
         trains="a small language model and a prefix",
         reference=Reference("https://github.com/Artanic30/MacCap", "", "none found"),
@@ -189,20 +173,13 @@ class MacCap(Captioner):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.copies, self.queries, self.layers, self.limit, self.epochs, self.batch, self.beams, self.tries)
-        if (
-            min(counts) < 1
-            or self.width % 8
-            or self.lm_width % 4
-            or (self.noise or 0.0) < 0
-            or min(self.rate, self.lm_rate) <= 0
-        ):
-            raise UsageError(
-                f"MacCap takes counts of at least 1, a width by 8, lm_width by 4, noise >= 0 and rates > 0: change "
-                f"{self}."
-            )
-        if self.weighting not in ("reference", "raw", "renormalise"):
-            raise UsageError(f"MacCap weights regions by reference, raw or renormalise, not {self.weighting!r}.")
+        check(self, at_least(1), "copies", "queries", "layers", "limit", "epochs", "batch", "beams", "tries")
+        check(self, at_least(0), "noise")
+        check(self, above(0), "rate", "lm_rate")
+        check(self, one_of(*get_args(Weighting)), "weighting")
+        for name, divisor in (("width", 8), ("lm_width", 4)):
+            if getattr(self, name) % divisor:
+                raise wrong(self, name, f"a multiple of {divisor}")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedMacCap:
         """Train the language model, then the aligner, on the texts; no image is seen.
@@ -235,17 +212,12 @@ class MacCap(Captioner):
             decay=0.01,
             clip=1.0,
         )
-        quiet = replace(run, out=None, workers=0)
-        with torch.enable_grad():
-            train(WriterTrainee(lm, vocabulary, self.limit), data, settings, quiet)
-            lm.to(run.device).eval().requires_grad_(False)
-            train(
-                WriterTrainee(lm, vocabulary, self.limit, aligner, self.copies, noise),
-                data,
-                replace(settings, lr=self.rate),
-                quiet,
-            )
-        return FittedMacCap(backbone, self, noise, vocabulary.words, _weights(lm), _weights(aligner))
+        speaking = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(word_loss, lm, None))
+        words = train_parameters(speaking, data, settings, run)
+        lm.to(run.device).eval().requires_grad_(False)
+        prefixing = Step(aligner, view_of(vocabulary, self.limit, self.copies, noise), partial(word_loss, lm, aligner))
+        prefixes = train_parameters(prefixing, data, replace(settings, lr=self.rate), run)
+        return FittedMacCap(backbone, self, noise, vocabulary.words, words, prefixes)
 
 
 def _check(backbone: Backbone) -> None:
@@ -258,10 +230,6 @@ def _check(backbone: Backbone) -> None:
 def _warm(steps: int) -> Schedule:
     """The authors' 200 steps of warm-up, or a tenth of a short training, then a cosine to a tenth."""
     return Schedule(warmup=max(1, min(200, steps // 10)), floor=0.1)
-
-
-def _weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
 
 
 @dataclass(frozen=True)

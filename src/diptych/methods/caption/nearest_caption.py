@@ -44,7 +44,8 @@ class NearestCaption(Captioner):
             "images.",
         ),
         proof=ProofPlan(
-            claim="The nearest of other photos' sentences describes a photo better than one of them at random (CIDEr-D).",
+            claim="The nearest of other photos' sentences describes a photo better than one of them at random "
+            "(CIDEr-D).",
             control="With the photos permuted it is no better.",
             datasets=("flickr8k_small",),
         ),

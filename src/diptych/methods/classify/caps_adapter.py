@@ -23,10 +23,10 @@ from torch.nn.functional import normalize, one_hot
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.evidence import held_out, shots
@@ -149,18 +149,10 @@ class CapSAdapter(Classifier):
     )
 
     def __post_init__(self) -> None:
-        numbers = (self.alpha or 0, self.beta or 0, self.gamma or 0, self.delta or 0)
-        if (
-            min(numbers) < 0
-            or numbers[3] > 1
-            or not self.temperature > 0
-            or (self.words is not None and self.words < 1)
-        ):
-            raise UsageError(
-                f"M-Adapter takes alpha, beta, gamma >= 0, delta in [0, 1], temperature > 0 and words >= 1: change "
-                f"{self},"
-                " or leave them out."
-            )
+        check(self, at_least(0), "alpha", "beta", "gamma")
+        check(self, between(0, 1), "delta")
+        check(self, above(0), "temperature")
+        check(self, at_least(1), "words")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCapSAdapter:
         """Embed the support; choose what is None by val accuracy: ties keep the smallest delta, then beta, gamma and

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,18 @@ from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
 from diptych.core.errors import MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import logits
 from diptych.features.vectors import Vectors
+from diptych.nn.drawn_view import labelled_views
 from diptych.nn.prompts.soft import Position, Slots, encode_prompts, frozen, slots, word_vectors
-from diptych.train.loop import train
+from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 
 class Prompt(nn.Module):
@@ -51,39 +53,6 @@ class Prompt(nn.Module):
             if dim is None
             else nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, context.shape[-1]))
         )
-
-
-class PromptTrainee(Trainee):
-    """Trains a prompt on embedded views; the backbone stays frozen.
-
-    Args:
-        backbone: with a text tower.
-        where: K class prompts.
-        prompt: what is trained.
-    """
-
-    def __init__(self, backbone: Backbone, where: Slots, prompt: Prompt) -> None:
-        self.backbone, self.where, self.prompt = backbone, where, prompt
-
-    def module(self) -> nn.Module:
-        """Return the prompt alone."""
-        return self.prompt
-
-    def groups(self) -> list[ParamGroup]:
-        """Return all of it; the context decays too, as the authors' optimiser has it."""
-        return [ParamGroup(tuple(name for name, _ in self.prompt.named_parameters()))]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return one of the stored views, each as likely as the others."""
-        return {"z": row.item[int(torch.randint(len(row.item), (), generator=g))], "y": int(row.columns["label"])}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy of the shots."""
-        return {
-            "classes": cross_entropy(
-                prompt_logits(self.backbone, self.where, dict(self.prompt.named_parameters()), batch["z"]), batch["y"]
-            )
-        }
 
 
 def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor], z: Tensor) -> Tensor:
@@ -198,15 +167,9 @@ class CoOp(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if (
-            min(self.length, self.batch, self.views) < 1
-            or (self.epochs or 0) < 0
-            or self.position not in ("end", "middle", "front")
-        ):
-            raise UsageError(
-                f"CoOp takes length, batch, views >= 1, epochs >= 0 and position end, middle or front: change {self}, "
-                f"or leave them out."
-            )
+        check(self, at_least(1), "length", "batch", "views")
+        check(self, at_least(0), "epochs")
+        check(self, one_of(*get_args(Position)), "position")
         if self.conditional and self.specific:
             raise UsageError("CoCoOp shifts one context for all classes: take either conditional or specific.")
 
@@ -235,17 +198,22 @@ class CoOp(Classifier):
         epochs = self.epochs
         if epochs is None:
             epochs = 10 if self.conditional else epochs_for(round(len(labels) / len(classes)))
-        if epochs:
-            views = normalize(
-                embed(backbone.image, table.items, run, views=replace(TIP_VIEWS, draws=self.views)), dim=-1
-            )
-            data = Table(Vectors(views, table.items), {"label": Column("label", labels)})
-            batch = min(self.batch, len(labels))
-            warm = Schedule(warmup=len(labels) // batch)
-            settings = Fit(self.rate, batch, epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=self.decay)
-            with torch.enable_grad(), frozen(backbone.module()):
-                train(PromptTrainee(backbone, where, prompt), data, settings, replace(run, out=None, workers=0))
-        learnt = {name: t.detach().cpu().clone() for name, t in prompt.named_parameters()}
+        if not epochs:
+            return FittedCoOp(classes, backbone, copies(prompt), self.position)
+        recipe = replace(TIP_VIEWS, draws=self.views)
+        views = normalize(embed(backbone.image, table.items, run, views=recipe), dim=-1)
+        data = Table(Vectors(views, table.items), {"label": Column("label", labels)})
+
+        def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            found = prompt_logits(backbone, where, dict(prompt.named_parameters()), batch["x"])
+            return {"classes": cross_entropy(found, batch["y"])}
+
+        batch = min(self.batch, len(labels))
+        warm = Schedule(warmup=len(labels) // batch)
+        settings = Fit(self.rate, batch, epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=self.decay)
+        trainee = Step(prompt, labelled_views(recipe, backbone.image), loss)  # the context decays too, as the authors'
+        with frozen(backbone.module()):
+            learnt = train_parameters(trainee, data, settings, run)
         return FittedCoOp(classes, backbone, learnt, self.position)
 
 

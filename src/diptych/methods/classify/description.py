@@ -19,9 +19,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Texts
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import check, one_of
 from diptych.core.run import Run
 from diptych.data.pools import class_texts
 from diptych.data.sentences import sentence
@@ -179,10 +179,7 @@ class Description(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.aggregate not in ("mean", "max", "sum"):
-            raise UsageError(
-                f"Description aggregates by mean, max or sum, not {self.aggregate!r}: choose one of these."
-            )
+        check(self, one_of("mean", "max", "sum"), "aggregate")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDescription:
         """Embed the sentences. The result's ``classes`` hold the frame of the sentences as their template.

@@ -24,6 +24,7 @@ from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.pools import class_texts
@@ -181,12 +182,8 @@ class DiscriminativeDescriptions(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or self.texts < 1 or (self.weight is not None and self.weight < 0):
-            raise UsageError(
-                f"DisCLIP takes candidates >= 1, texts >= 1 and weight >= 0, not {self.candidates}, {self.texts} and "
-                f"{self.weight}:"
-                " change them, or leave them out."
-            )
+        check(self, at_least(1), "candidates", "texts")
+        check(self, at_least(0), "weight")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDiscriminativeDescriptions:
         """Measure what each class of the train images responds to; choose the weight by val accuracy, ties keep the

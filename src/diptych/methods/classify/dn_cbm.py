@@ -22,6 +22,7 @@ from diptych.core.data import ClassNames, Evidence, Samples, Texts
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.wordnet import WordNet
@@ -54,6 +55,7 @@ def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs
     optimiser = torch.optim.Adam([w], lr=rate)
     g = run.generator("dn-cbm/order")
     with torch.enable_grad():
+        # Not the one loop, which drops the last part of a batch: a class may have all its shots in it.
         for _ in range(epochs):
             for rows in torch.split(torch.randperm(len(f), generator=g), 512):
                 optimiser.zero_grad()
@@ -148,17 +150,10 @@ class DNCBM(Classifier):
     )
 
     def __post_init__(self) -> None:
-        rate, weight = self.probe or (1.0, 0.0)
-        ok = (
-            self.expansion > 0
-            and (self.sparsity is None or self.sparsity >= 0)
-            and min(self.epochs, self.probe_epochs) >= 0
-        )
-        if not ok or not self.rate > 0 or not rate > 0 or weight < 0:
-            raise UsageError(
-                f"DN-CBM takes expansion, rates > 0, and sparsity, lambda and epochs >= 0: change {self}, or leave "
-                f"them out."
-            )
+        check(self, above(0), "expansion", "rate")
+        check(self, at_least(0), "sparsity", "epochs", "probe_epochs")
+        if self.probe is not None and not (self.probe[0] > 0 and self.probe[1] >= 0):
+            raise wrong(self, "probe", "a rate above 0 and a lambda of at least 0")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDNCBM:
         """Learn concepts on the unlabelled images, name them, and learn the layer on train; choose it by val accuracy.

@@ -23,10 +23,10 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.pools import VERSUS, pair_texts
 from diptych.data.templates import SINGLE
@@ -194,10 +194,7 @@ class FuDD(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.candidates is not None and self.candidates < 1:
-            raise UsageError(
-                f"FuDD takes at least 1 candidate, not {self.candidates}: give more, or None for all classes."
-            )
+        check(self, at_least(1), "candidates")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedFuDD:
         """Embed the class names; the pairs are encoded when images make them occur. The result's ``classes`` hold the

@@ -33,6 +33,7 @@ from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.data.views import TIP_VIEWS
@@ -254,11 +255,8 @@ class GDA(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.views < 1 or (self.alpha is not None and self.alpha < 0):
-            raise UsageError(
-                f"GDA takes alpha >= 0 and views >= 1, not alpha={self.alpha}, views={self.views}: change them, or "
-                f"leave them out."
-            )
+        check(self, at_least(0), "alpha")
+        check(self, at_least(1), "views")
 
     def transferable(self) -> GDA:
         """Return the base-to-new variant."""

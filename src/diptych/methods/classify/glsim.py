@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,19 +21,20 @@ from torch.nn.functional import cosine_similarity, cross_entropy, interpolate
 from diptych.core.backbone import Backbone, Inputs, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.visual import SameInputs
-from diptych.nn.drawn_view import drawn_view
+from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedImage
-from diptych.train.loop import train
+from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 Pick = Literal["most", "least"]
 
@@ -116,36 +117,6 @@ class GLSimNet(nn.Module):
         return out
 
 
-class GLSimTrainee(Trainee):
-    """Trains the net on random crops of the shots.
-
-    Args:
-        net: what is trained.
-        names: its parameters that learn.
-        backbone: makes pixels.
-        smoothing: of the labels.
-    """
-
-    def __init__(self, net: GLSimNet, names: tuple[str, ...], backbone: Backbone, smoothing: float) -> None:
-        self.net, self.names, self.backbone, self.smoothing = net, names, backbone, smoothing
-
-    def module(self) -> nn.Module:
-        """Return the net."""
-        return self.net
-
-    def groups(self) -> list[ParamGroup]:
-        """Return one group."""
-        return [ParamGroup(self.names)]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return one of ten crops."""
-        return {"x": drawn_view(row, TIP_VIEWS, self.backbone.image, g), "y": int(row.columns["label"])}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy."""
-        return {"classes": cross_entropy(self.net(batch["x"]), batch["y"], label_smoothing=self.smoothing)}
-
-
 @dataclass(frozen=True)
 class GLSim(Classifier):
     """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most like its summary.
@@ -214,12 +185,11 @@ class GLSim(Classifier):
     )
 
     def __post_init__(self) -> None:
-        ok = min(self.top, self.batch) >= 1 and self.epochs >= 0 and self.rate > 0 and 0 <= self.smoothing < 1
-        if not ok or self.pick not in ("most", "least"):
-            raise UsageError(
-                f"GLSim takes top, batch >= 1, epochs >= 0, rate > 0, smoothing in [0, 1) and picks most or least: "
-                f"change {self}."
-            )
+        check(self, at_least(1), "top", "batch")
+        check(self, at_least(0), "epochs")
+        check(self, above(0), "rate")
+        check(self, between(0, 1, "[)"), "smoothing")
+        check(self, one_of(*get_args(Pick)), "pick")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedGLSim:
         """Train on random crops of the shots.
@@ -247,15 +217,13 @@ class GLSim(Classifier):
                 self.rate, batch, self.epochs, schedule=warm, optimizer="sgd", betas=(0.9, 0.0), decay=0.0, clip=1.0
             )
             data = Table(table.items, {"label": Column("label", labels)})
-            with torch.enable_grad():
-                train(
-                    GLSimTrainee(net, names, backbone, self.smoothing),
-                    data,
-                    settings,
-                    replace(run, out=None, workers=0),
-                )
-        own = dict(net.named_parameters())
-        return FittedGLSim(classes, backbone, self, {name: own[name].detach().cpu().clone() for name in names})
+
+            def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+                return {"classes": cross_entropy(net(batch["x"]), batch["y"], label_smoothing=self.smoothing)}
+
+            trainee = Step(net, labelled_views(TIP_VIEWS, backbone.image), loss, [ParamGroup(names)])
+            train_parameters(trainee, data, settings, run, ())
+        return FittedGLSim(classes, backbone, self, copies(net, names))
 
     def _net(self, backbone: Backbone, classes: int) -> GLSimNet:
         return GLSimNet(
@@ -298,10 +266,7 @@ class FittedGLSim(FittedClassifier):
         """Return (N, K) logits."""
         with run.seeded("glsim"):
             net = self.method._net(self.backbone, len(self.classes))
-        own = dict(net.named_parameters())
-        with torch.no_grad():
-            for name, value in self.learnt.items():
-                own[name].copy_(value)
+        net.load_state_dict(dict(self.learnt), strict=False)
         digest = hashlib.sha256("".join(sorted(self.learnt)).encode()).hexdigest()[:16]
         encoder = _Logits(net.to(run.device).eval(), self.backbone, len(self.classes), digest)
         return Scores(embed(encoder, items, replace(run, cache=None, shared_cache=None)), "logit")

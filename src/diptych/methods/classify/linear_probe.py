@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy, normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
 from diptych.features.embed import embed
@@ -53,6 +53,7 @@ def logistic_path(
 
 def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> Tensor:
     theta = start.clone().requires_grad_()
+    # Not the one loop: L-BFGS minimises a convex function of all rows at once, and draws no batch.
     solver = torch.optim.LBFGS(
         [theta], max_iter=steps, tolerance_grad=1e-7, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
@@ -112,10 +113,7 @@ class LinearProbe(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.c is not None and not self.c > 0:
-            raise UsageError(
-                f"c must be above 0, and is {self.c}: give a positive number, or leave it out to choose it on val."
-            )
+        check(self, above(0), "c")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedLinearProbe:
         """Fit W and b on train; choose C by val accuracy, ties keep the smallest.

@@ -14,26 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import ParamGroup
 from diptych.data.evidence import shots
 from diptych.data.views import TIP_VIEWS
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
-from diptych.nn.drawn_view import drawn_view
+from diptych.nn.drawn_view import labelled_views
 from diptych.nn.prompts.mixture import (
     Mixture,
     gate,
@@ -45,8 +46,9 @@ from diptych.nn.prompts.mixture import (
 )
 from diptych.nn.prompts.soft import Slots, frozen, slots, word_vectors
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
-from diptych.train.loop import train
+from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 GROUPS = (
     ("a photo of a {}.",),
@@ -62,59 +64,6 @@ GROUPS = (
 """Groups of like templates; the first of each starts a soft prompt. Group sizes follow the authors' [1, 1, 4, 2] for
 SUN397.
 """
-
-
-class MixtureTrainee(Trainee):
-    """Trains the mixture on views of the shots.
-
-    Args:
-        backbone: with a text tower; frozen.
-        where: prompts of the K classes, then of the virtual ones, for each group.
-        hard: (G, K + V, D) prototypes.
-        mixture: what is trained.
-        norms: names of the parameters that learn at a tenth of the rate.
-        classes: K.
-        weights: of the text loss and the gate loss.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        where: Sequence[Slots],
-        hard: Tensor,
-        mixture: Mixture,
-        norms: tuple[str, ...],
-        classes: int,
-        weights: tuple[float, float],
-    ) -> None:
-        self.backbone, self.where, self.hard, self.mixture = backbone, where, hard, mixture
-        self.norms, self.classes, self.weights = norms, classes, weights
-
-    def module(self) -> nn.Module:
-        """Return the mixture."""
-        return self.mixture
-
-    def groups(self) -> list[ParamGroup]:
-        """Return prompts, shift and router, and the norms at a tenth of the rate."""
-        own = tuple(n for n, _ in self.mixture.named_parameters() if not n.startswith("tuned."))
-        return [ParamGroup(own), *([ParamGroup(self.norms, lr=0.1)] if self.norms else [])]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return one of the views of a shot: stored, or drawn of the image."""
-        return {"x": drawn_view(row, TIP_VIEWS, self.backbone.image, g), "y": int(row.columns["label"])}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the losses of class, text and gate."""
-        m, y = self.mixture, batch["y"]
-        z = normalize(batch["x"] if m.tuned is None else m.tuned(batch["x"]), dim=-1)
-        soft = soft_vectors(self.backbone, self.where, list(m.contexts), m.shift)
-        r = m.router(z)
-        hard = self.hard.to(z)
-        return {
-            "classes": cross_entropy(mixed_logits(self.backbone, z, soft[:, : self.classes], gate(r)), y),
-            "text": self.weights[0] * text_loss(soft, hard),
-            "gate": self.weights[1] * cross_entropy(r, gate_target(z, hard, y)),
-        }
 
 
 @dataclass(frozen=True)
@@ -190,11 +139,9 @@ class MoCoOp(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.text, self.gating, self.epochs) < 0 or self.batch < 1 or not self.rate > 0:
-            raise UsageError(
-                f"MoCoOp takes text, gating, epochs >= 0, batch >= 1 and a rate above 0: change {self}, or leave them "
-                f"out."
-            )
+        check(self, at_least(0), "text", "gating", "epochs")
+        check(self, at_least(1), "batch")
+        check(self, above(0), "rate")
         soft_prompt_starts(self.groups)
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMoCoOp:
@@ -222,6 +169,7 @@ class MoCoOp(Classifier):
         with run.seeded("mocoop"):
             mixture = Mixture(starts, backbone.image.dim, TunedImage(backbone) if self.norms else None)
         tuned = tuple(f"tuned.{n}" for n in mixture.tuned.norms(blocks_only=True)) if mixture.tuned is not None else ()
+        own = tuple(n for n, _ in mixture.named_parameters() if not n.startswith("tuned."))
         if self.epochs:
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=self.epochs * (len(labels) // batch) // 10)
@@ -234,19 +182,42 @@ class MoCoOp(Classifier):
                 else Vectors(embed(backbone.image, table.items, run, views=TIP_VIEWS), table.items)
             )
             data: Table[Any] = Table(items, {"label": Column("label", labels)})
-            weights = (self.text, self.gating)
-            trainee = MixtureTrainee(backbone, where, hard, mixture, tuned, len(classes), weights)
-            with torch.enable_grad(), frozen(backbone.module()):
-                train(trainee, data, settings, replace(run, out=None, workers=0))
-        own = {name: t.detach().cpu().clone() for name, t in mixture.named_parameters()}
-        learnt = {name: t for name, t in own.items() if not name.startswith("tuned.")}
+            trainee = Step(
+                mixture,
+                labelled_views(TIP_VIEWS, backbone.image),
+                partial(self._losses, backbone, where, hard, mixture, len(classes)),
+                [ParamGroup(own), *([ParamGroup(tuned, lr=0.1)] if tuned else [])],
+            )
+            with frozen(backbone.module()):
+                train_parameters(trainee, data, settings, run, ())
         return FittedMoCoOp(
             classes,
             backbone,
-            learnt,
-            {n.removeprefix("tuned."): own[n] for n in tuned},
+            copies(mixture, own),
+            {n.removeprefix("tuned."): t for n, t in copies(mixture, tuned).items()},
             tuple(g[0] for g in self.groups),
         )
+
+    def _losses(
+        self,
+        backbone: Backbone,
+        where: Sequence[Slots],
+        hard: Tensor,
+        mixture: Mixture,
+        classes: int,
+        batch: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Return the losses of class, text and gate; of the (G, K + V, D) prototypes the first K are classes."""
+        y = batch["y"]
+        z = normalize(batch["x"] if mixture.tuned is None else mixture.tuned(batch["x"]), dim=-1)
+        soft = soft_vectors(backbone, where, list(mixture.contexts), mixture.shift)
+        r = mixture.router(z)
+        hard = hard.to(z)
+        return {
+            "classes": cross_entropy(mixed_logits(backbone, z, soft[:, :classes], gate(r)), y),
+            "text": self.text * text_loss(soft, hard),
+            "gate": self.gating * cross_entropy(r, gate_target(z, hard, y)),
+        }
 
 
 @dataclass(frozen=True)

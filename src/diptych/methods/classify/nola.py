@@ -12,7 +12,7 @@ loss    = cross-entropy( student(strong view), argmax DL(weak view) ), smoothed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,11 +23,12 @@ from torch.nn.functional import cross_entropy, normalize
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import ParamGroup
 from diptych.data.pools import class_texts
 from diptych.data.sentences import sentence
 from diptych.data.strong_views import STRONG_VIEWS
@@ -35,22 +36,31 @@ from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors
 from diptych.features.visual import Unprojected
-from diptych.nn.drawn_view import drawn_view
+from diptych.nn.drawn_view import labelled_views
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
-from diptych.train.loop import train
+from diptych.train.parameters import copies, train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
-LEAST, SHARE, GUESSES = 16, 0.2, 3
-"""Images a class at least, share of an even class, and how many guesses of an image may bring it to a class without
-any.
-"""
+LEAST = 16
+"""Images that label themselves, at least, for each class."""
+SHARE = 0.2
+"""The same as a share of N / K, the images of a class if all classes had as many."""
+GUESSES = 3
+"""Guesses of an image, best first, by which it may come to a class that has no image yet."""
+HIDDEN = 256
+"""Width of the labelling head."""
+LABEL_EPOCHS = 50
+LABEL_BATCH = 32
+LABEL_RATE = 1e-3
 
 
 def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Choose the images that label themselves.
 
-    A class that is nobody's first guess takes the surest of those whose second, else third guess it is, unless another
-    class has them.
+    - Each class takes, of the images whose first guess it is, the k with the highest probability.
+    - A class that is the first guess of no image takes the surest of those whose second guess it is, else third.
+    - An image that one class has taken goes to no other.
 
     Args:
         p: (N, K) class probabilities.
@@ -79,17 +89,18 @@ def labeller(g: Tensor, rows: Tensor, y: Tensor, classes: int, rate: float, run:
         rows: (n,) positions of the images to learn from.
         y: (n,) their classes.
         classes: K.
-        rate: learning rate of Adam; batches of 32, 50 epochs.
+        rate: learning rate of Adam.
         run: seed.
     """
     with run.seeded("nola/labeller"), torch.enable_grad():
-        net = nn.Sequential(nn.Linear(g.shape[1], 256), nn.ReLU(), nn.Linear(256, classes))
+        net = nn.Sequential(nn.Linear(g.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
         nn.init.zeros_(net[2].weight)  # type: ignore[arg-type]
         nn.init.zeros_(net[2].bias)  # type: ignore[arg-type]
         optimiser = torch.optim.Adam(net.parameters(), lr=rate)
         generator = run.generator("nola/order")
-        for _ in range(50):
-            for part in torch.split(torch.randperm(len(rows), generator=generator), 32):
+        # Not the one loop, which drops the last part of a batch: a few sure images must all be learnt from.
+        for _ in range(LABEL_EPOCHS):
+            for part in torch.split(torch.randperm(len(rows), generator=generator), LABEL_BATCH):
                 optimiser.zero_grad()
                 cross_entropy(net(g[rows[part]]), y[part]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -116,44 +127,16 @@ class Student(nn.Module):
         return (x if self.tuned is None else self.tuned(x)) @ self.head.T
 
 
-class StudentTrainee(Trainee):
-    """Trains a student on strong views of images that have a teacher's label.
-
-    Args:
-        student: what is trained.
-        names: its parameters that learn.
-        backbone: makes pixels.
-        draws: strong views an image. A row holds their (A, D) embeddings, or the image, of which they are drawn.
-    """
-
-    def __init__(self, student: Student, names: tuple[str, ...], backbone: Backbone, draws: int) -> None:
-        self.student, self.names, self.backbone, self.draws = student, names, backbone, draws
-
-    def module(self) -> nn.Module:
-        """Return the student."""
-        return self.student
-
-    def groups(self) -> list[ParamGroup]:
-        """Return all that learns; norms do not decay."""
-        rest = tuple(name for name in self.names if name in ("head", "tuned.prompts"))
-        norms = tuple(name for name in self.names if name not in rest)
-        return [ParamGroup(rest), *([ParamGroup(norms, decay=0.0)] if norms else [])]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return one of the strong views."""
-        return {
-            "x": drawn_view(row, replace(STRONG_VIEWS, draws=self.draws), self.backbone.image, g),
-            "y": int(row.columns["label"]),
-        }
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the smoothed cross-entropy with the teacher's labels."""
-        return {"teacher": cross_entropy(self.student(batch["x"]), batch["y"], label_smoothing=0.1)}
+def groups(names: Sequence[str]) -> list[ParamGroup]:
+    """Return what of a student learns; the norms of the tower do not decay."""
+    rest = tuple(name for name in names if name in ("head", "tuned.prompts"))
+    norms = tuple(name for name in names if name not in rest)
+    return [ParamGroup(rest), *([ParamGroup(norms, decay=0.0)] if norms else [])]
 
 
 @dataclass(frozen=True)
 class NoLA(Classifier):
-    """Adapt to unlabelled images: no label is read, not even to stop, and the last epoch counts.
+    """Adapt to unlabelled images. No label is read, so nothing stops the training early: the last epoch counts.
 
     The second encoder is a part "teacher" (an image ``Encoder``, such as DINO) of the kit; without it, the backbone's
     own features before the projection.
@@ -226,11 +209,9 @@ class NoLA(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.prompts, self.epochs) < 0 or min(self.batch, self.views) < 1 or not self.rate > 0:
-            raise UsageError(
-                f"NoLA takes prompts, epochs >= 0, batch, views >= 1 and a rate above 0: change {self}, or leave them "
-                f"out."
-            )
+        check(self, at_least(0), "prompts", "epochs")
+        check(self, at_least(1), "batch", "views")
+        check(self, above(0), "rate")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedNoLA:
         """Label, teach, distil. Of the evidence, only the unlabelled images and the texts are read.
@@ -270,16 +251,16 @@ class NoLA(Classifier):
                 eps=1e-8,
                 decay=0.01,
             )
-            with torch.enable_grad():
-                train(
-                    StudentTrainee(student, names, backbone, self.views),
-                    data,
-                    settings,
-                    replace(run, out=None, workers=0),
-                )
-        own = dict(student.named_parameters())
-        learnt = {name.removeprefix("tuned."): own[name].detach().cpu().clone() for name in names if name != "head"}
-        return FittedNoLA(classes, backbone, student.head.detach().cpu().clone(), learnt)
+
+            def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+                return {"teacher": cross_entropy(student(batch["x"]), batch["y"], label_smoothing=0.1)}
+
+            trainee = Step(student, labelled_views(strong, backbone.image), loss, groups(names))
+            train_parameters(trainee, data, settings, run, ())
+        learnt = copies(student, names)
+        return FittedNoLA(
+            classes, backbone, learnt.pop("head"), {n.removeprefix("tuned."): t for n, t in learnt.items()}
+        )
 
     def _taught(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
         """Return the (N,) labels of the second encoder."""
@@ -287,7 +268,7 @@ class NoLA(Classifier):
         p = logits(backbone, z, head).softmax(dim=1)
         rows, y = sure_images(p, max(LEAST, int(SHARE * len(images) / len(head))))
         g = embed(second_encoder(kit, backbone), images, run)
-        return labeller(g, rows, y, len(head), 1e-3, run)
+        return labeller(g, rows, y, len(head), LABEL_RATE, run)
 
 
 def described(classes: ClassNames, evidence: Evidence[Any]) -> list[list[str]]:

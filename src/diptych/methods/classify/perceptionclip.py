@@ -21,9 +21,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
+from diptych.core.ranges import above, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.data.contexts import Composite, Contexts, read_contexts
 from diptych.features.embed import embed
@@ -120,15 +120,10 @@ class PerceptionCLIP(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.infer not in ("with class", "without class") or not self.temperature > 0:
-            raise UsageError(
-                f"PerceptionCLIP infers 'with class' or 'without class' at a temperature above 0, not {self.infer!r} "
-                f"at {self.temperature}."
-            )
+        check(self, above(0), "temperature")
+        check(self, one_of("with class", "without class"), "infer")
         if self.main.count("{}") != 1 or self.main.rstrip().endswith("."):
-            raise UsageError(
-                f"The context follows the main sentence, so {self.main!r} needs one '{{}}' and no full stop: change it."
-            )
+            raise wrong(self, "main", "a sentence with one '{}' and no full stop, since the context follows it")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedPerceptionCLIP:
         """Embed every class in every context. The result's ``classes`` hold the main sentence as their template.

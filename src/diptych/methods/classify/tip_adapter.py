@@ -8,24 +8,17 @@ logits = s z head^T + b  +  alpha exp(-beta (1 - a)) L        L: (M, K) one-hot 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import torch
-
-from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
-from diptych.data.evidence import held_out, shots
-from diptych.data.views import TIP_VIEWS
-from diptych.features.embed import embed
-from diptych.features.heads import text_head
-from diptych.nn.cache_model import FittedCache, cache_keys, fit_cache, search_grids
+from diptych.nn.cache_model import FittedCache, fit_cache
 
 PUBLISHED_SEARCH: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -109,27 +102,11 @@ class TipAdapter(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if self.views < 1 or min(self.alpha or 0, self.beta or 0) < 0:
-            raise UsageError(f"Tip-Adapter takes alpha, beta >= 0 and views >= 1: change {self}, or leave them out.")
+        check(self, at_least(1), "views")
+        check(self, at_least(0), "alpha", "beta")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
-        """Build the cache from train; choose what is None by val accuracy: ties keep the smallest beta, then the
-        smallest alpha.
-
-        Raises:
-            MissingPart: the kit has no backbone.
-            MissingEvidence: train is missing, or val is missing and alpha or beta was not given.
-            DataError: a class has no train item, or a label lies outside the class list.
-        """
-        backbone = kit.need(Backbone)
-        train, labels = shots(evidence, classes)
-        val = (
-            held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        """Build the cache from train; see ``fit_cache`` for what is chosen and raised."""
+        return fit_cache(
+            kit, classes, evidence, run, alpha=self.alpha, beta=self.beta, search=self.search, views=self.views
         )
-
-        head = text_head(backbone, classes.prompts(), run)
-        keys = cache_keys(embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views)))
-        y = torch.tensor(labels)
-        grids = search_grids(self.alpha, self.beta, self.search)
-        held = None if val is None else (val[0].items, torch.tensor(val[1]))
-        return fit_cache(classes, backbone, head, keys, y, grids, held, run)

@@ -6,7 +6,7 @@ minimise over F   cross-entropy(logits, y)        on one augmented view of every
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -16,15 +16,12 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
-from diptych.data.evidence import held_out, shots
-from diptych.data.views import TIP_VIEWS
-from diptych.features.embed import embed
-from diptych.features.heads import logits, text_head
-from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache, search_grids
+from diptych.features.heads import logits
+from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache
 
 
 @dataclass(frozen=True)
@@ -114,36 +111,25 @@ class TipAdapterF(Classifier):
     )
 
     def __post_init__(self) -> None:
-        if min(self.views, self.batch) < 1 or min(self.alpha or 0, self.beta or 0, self.epochs) < 0:
-            raise UsageError(
-                f"Tip-Adapter-F takes alpha, beta, epochs >= 0 and views, batch >= 1: change {self}, or leave them out."
-            )
+        check(self, at_least(1), "views", "batch")
+        check(self, at_least(0), "alpha", "beta", "epochs")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
-        """Train the keys on train; choose what is None by val accuracy: ties keep the smallest beta, then the smallest
-        alpha.
-
-        Raises:
-            MissingPart: the kit has no backbone.
-            MissingEvidence: train is missing, or val is missing and alpha or beta was not given.
-            DataError: a class has no train item, or a label lies outside the class list.
-        """
-        backbone = kit.need(Backbone)
-        train, labels = shots(evidence, classes)
-        val = (
-            held_out(evidence, classes, choosing="alpha and beta") if self.alpha is None or self.beta is None else None
+        """Train the keys on train, then choose; see ``fit_cache`` for what is chosen and raised."""
+        return fit_cache(
+            kit,
+            classes,
+            evidence,
+            run,
+            alpha=self.alpha,
+            beta=self.beta,
+            search=self.search,
+            views=self.views,
+            trained=self._trained,
         )
 
-        head = text_head(backbone, classes.prompts(), run)
-        views = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=self.views))
-        y = torch.tensor(labels)
-        keys = self._train(backbone, head, views, y, run)
-
-        grids = search_grids(self.alpha, self.beta, self.search)
-        held = None if val is None else (val[0].items, torch.tensor(val[1]))
-        return fit_cache(classes, backbone, head, keys, y, grids, held, run)
-
-    def _train(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
+    def _trained(self, backbone: Backbone, head: Tensor, views: Tensor, y: Tensor, run: Run) -> Tensor:
+        """Return the (M, D) keys after training on (M, A, D) views with their (M,) labels."""
         alpha, beta = self.start
         keys = cache_keys(views).requires_grad_()
         values = one_hot(y, len(head)).to(keys.dtype)
@@ -152,6 +138,7 @@ class TipAdapterF(Classifier):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
         generator = run.generator("tip-adapter-f/order")
         with torch.enable_grad(), run.track("train keys", steps) as bar:
+            # Not the one loop: all rows of an epoch take the same view, and the last part of a batch counts.
             for epoch in range(self.epochs):
                 z = normalize(views[:, epoch % views.shape[1]], dim=-1)
                 zero_shot = logits(backbone, z, head).detach()

@@ -5,7 +5,6 @@ c = cos(image, text);  keep where c >= threshold, or where c is among the best s
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -26,41 +25,15 @@ from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import between, check
 from diptych.core.run import Run
+from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
 
 BINS = 2000
 """Cells of the histogram of cosines, over [-1, 1]: a share is met to 0.001 of a cosine."""
 CHUNK = 256
 """Pairs in memory at once."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images of stream items, as samples; the key is a hash of the pixels.
-
-    Args:
-        items: what the stream gave.
-        positions: their positions, which name them.
-    """
-
-    items: Sequence[Any]
-    positions: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int, /) -> Any:
-        return self.items[index].image()
-
-    def key(self, index: int, /) -> str:
-        """Return the SHA-256 of size and pixels; raises UnreadableItem where the image is broken."""
-        image = self[index]
-        return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
-
-    def name(self, index: int, /) -> str:
-        """Return the item's name, or else its position."""
-        return str(getattr(self.items[index], "name", self.positions[index]))
 
 
 def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
@@ -78,7 +51,9 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
                 "clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use "
                 "metaclip."
             )
-        found = embed_readable(backbone.image, Images(items, positions), run)
+        found = embed_readable(
+            backbone.image, InMemory(items, [str(getattr(item, "name", p)) for p, item in some]), run
+        )
         kept: list[int] = found.kept.tolist()
         texts, refused = _texts(backbone, [items[i] for i in kept], run)
         at = dict(zip(kept, (normalize(found.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist(), strict=True))
@@ -197,7 +172,8 @@ class CLIPScoreFilter(Curator):
         trains="nothing",
         differs=("The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",),
         proof=ProofPlan(
-            claim="Of captions, half of which stand beside another photo, the better half by score are right more often than half.",
+            claim="Of captions, half of which stand beside another photo, the better half by score are right more "
+            "often than half.",
             control="With the photos permuted among the pairs they are right no more often than half.",
             datasets=("flickr8k_small", "coco_mini"),
         ),
@@ -206,10 +182,8 @@ class CLIPScoreFilter(Curator):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or not -1 <= (self.threshold or 0) <= 1:
-            raise UsageError(
-                f"The filter takes a share in (0, 1] or a threshold in [-1, 1], not {self.share} and {self.threshold}."
-            )
+        check(self, between(0, 1, "(]"), "share")
+        check(self, between(-1, 1), "threshold")
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
         """Score every pair once. Memory: ``CHUNK`` pairs.

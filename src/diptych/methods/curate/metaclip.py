@@ -26,6 +26,7 @@ from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
@@ -156,7 +157,8 @@ class MetaCLIP(Curator):
         url="https://arxiv.org/abs/2309.16671",
         year=2024,
         verb="curate",
-        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training stays as it was.",
+        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training stays "
+        "as it was.",
         needs=Needs(hooks=(), extras=("curate",)),
         trains="nothing",
         headlines=(
@@ -182,7 +184,8 @@ class MetaCLIP(Curator):
             "Nothing is fetched, and language, addresses and duplicates are not looked at.",
         ),
         proof=ProofPlan(
-            claim="At equal size, balanced captions name the rare entries more often than captions drawn at random among those that match.",
+            claim="At equal size, balanced captions name the rare entries more often than captions drawn at random "
+            "among those that match.",
             control="With the probabilities permuted among the entries they do not.",
             datasets=("flickr8k_small", "coco_mini"),
             stage="mechanism",
@@ -192,8 +195,7 @@ class MetaCLIP(Curator):
     )
 
     def __post_init__(self) -> None:
-        if not self.t >= 1:
-            raise UsageError(f"t is a number of texts an entry may keep, at least 1 or infinity, not {self.t}.")
+        check(self, at_least(1), "t")
 
     @cached_property
     def matcher(self) -> Matcher:

@@ -1,6 +1,7 @@
 """AnomalyCLIP: two learnt prompts that never name the thing, compared with an image and with its patches.
 
-text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by learnt ones
+text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by
+                                                                              learnt ones
 image   x_ori: the ordinary blocks;   x = x + Attn(v, v, v)(LN1(x_ori)) in the last blocks: no query, no key, no MLP
 global  P = softmax(cos(cls, [n, a]) / 0.07),    local S = softmax(cos(patch, [n, a]) / 0.07) per patch and layer
 loss    CE(P, y) + 4 sum over layers [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
@@ -10,8 +11,8 @@ score   P_a;   map: G_sigma * sum over layers of (S_a + 1 - S_n) / 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,11 +23,12 @@ from diptych.backbones.towers.kernels import fused_attention, value_attention
 from diptych.core.backbone import Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import Row
 from diptych.data.evidence import known_anomalies
 from diptych.data.images import need_size
 from diptych.features.vectors import Vectors
@@ -34,8 +36,9 @@ from diptych.nn.dense.label_maps import squashed
 from diptych.nn.dense.mask_losses import dice_loss, focal_loss
 from diptych.nn.prompts.deep import refreshed
 from diptych.nn.prompts.soft import Slots, encode_prompts, frozen, slots
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step, View
 
 Stream = Literal["value", "query-key"]
 NAMES = ("object", "damaged object")
@@ -54,7 +57,7 @@ def patch_streams(
         tower: of the image.
         x: pixels.
         layers: numbers of blocks after which patches are taken, from 1.
-        first: block from which the local stream goes its own way, from 0.
+        first: block, from 0, after which the local stream adds up attention outputs alone.
         stream: "value" (the paper), or "query-key": the same stream with ordinary attention.
     """
     s = tower.blocks(tower.start(x), stop=first)
@@ -77,50 +80,41 @@ def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Ten
     return F.normalize(encode_prompts(tower, where, prompts["context"], edit=refreshed(prompts["deep"], at=1)), dim=-1)
 
 
-class PromptTrainee(Trainee):
-    """Trains the prompts on stored embeddings; both towers stay frozen.
+def view_of(side: int) -> View:
+    """Return what makes a row's stored embeddings, its label, and its mask, if it has one, as a square of this side."""
 
-    Args:
-        tower: of the text.
-        where: places of the context vectors.
-        prompts: what is trained, see ``state_head``.
-        method: temperature and weight of the local loss.
-        side: of the map on which masks are compared, in pixels.
-    """
-
-    def __init__(self, tower: Tower, where: Slots, prompts: nn.ParameterDict, method: AnomalyCLIP, side: int) -> None:
-        self.tower, self.where, self.prompts, self.method, self.side = tower, where, prompts, method, side
-
-    def module(self) -> nn.Module:
-        """Return the prompts alone."""
-        return self.prompts
-
-    def groups(self) -> list[ParamGroup]:
-        """Return both kinds of vectors."""
-        return [ParamGroup(("context", "deep"))]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the embeddings of one photo, its label, and its mask as a square where there is one."""
+    def view(row: Row, g: torch.Generator) -> dict[str, Any]:
         view = {"z": row.item, "y": int(row.columns["label"])}
         if "mask" in row.columns:
             mask = torch.from_numpy(np.asarray(row.columns["mask"]) > 0)[None, None].float()
-            view["mask"] = F.interpolate(mask, (self.side, self.side), mode="nearest-exact")[0, 0]
+            view["mask"] = F.interpolate(mask, (side, side), mode="nearest-exact")[0, 0]
         return view
 
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the loss of the images, and where masks are known that of the pixels."""
-        head = state_head(self.tower, self.where, dict(self.prompts.named_parameters()))
-        whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
-        found = {"image": F.cross_entropy(whole @ head.T / self.method.temperature, batch["y"])}
-        if "mask" in batch:
-            mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
-            local = []
-            for layer in patches.unbind(1):
-                s = local_maps(layer, head, (grid, grid), self.method.temperature)
-                s = F.interpolate(s, (self.side, self.side), mode="bilinear", align_corners=False)
-                local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
-            found["pixels"] = self.method.local_weight * torch.stack(local).sum()
-        return found
+    return view
+
+
+def state_losses(
+    head: Tensor, batch: Mapping[str, Tensor], temperature: float, local_weight: float
+) -> dict[str, Tensor]:
+    """Return the loss of the images, and where masks are known that of the pixels.
+
+    Args:
+        head: (2, D) unit embeddings, normal and anomalous.
+        batch: "z" (B, 1 + L, n, D), the image and its patches after L blocks; "y" (B,); perhaps "mask" (B, S, S).
+        temperature: 0.07, divides cosines.
+        local_weight: of the loss of the pixels.
+    """
+    whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
+    found = {"image": F.cross_entropy(whole @ head.T / temperature, batch["y"])}
+    if "mask" in batch:
+        mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
+        local = []
+        for layer in patches.unbind(1):
+            s = local_maps(layer, head, (grid, grid), temperature)
+            s = F.interpolate(s, mask.shape[1:], mode="bilinear", align_corners=False)
+            local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
+        found["pixels"] = local_weight * torch.stack(local).sum()
+    return found
 
 
 def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:
@@ -172,7 +166,8 @@ class AnomalyCLIP(Detector):
         url="https://arxiv.org/abs/2310.18961",
         year=2024,
         verb="detect",
-        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where they are.",
+        claim="Prompts that never name the object, learnt once on anomalies of one kind, find unseen kinds and where "
+        "they are.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "tower:text", "dense"), extras=("train",), evidence=("auxiliary",)
         ),
@@ -198,7 +193,8 @@ class AnomalyCLIP(Detector):
             "one.",
         ),
         proof=ProofPlan(
-            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing (image AUROC).",
+            claim="Prompts learnt on anomalies of another thing beat the fixed prompts of a normal and a damaged thing "
+            "(image AUROC).",
             control="Learnt on swapped labels, or on random labels without masks, they are no better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
             minutes=10.0,
@@ -207,24 +203,12 @@ class AnomalyCLIP(Detector):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.length, self.batch, self.epochs, 1 if self.side is None else self.side)
-        if (
-            min(counts) < 1
-            or not 0 <= self.deep <= self.length
-            or self.depth < 1
-            or self.stream not in ("value", "query-key")
-        ):
-            raise UsageError(
-                "AnomalyCLIP takes length, depth, batch, epochs and side from 1, deep from 0 to the length, and a "
-                "stream of value or"
-                f" query-key: change {self}."
-            )
-        if min(self.temperature, self.rate) <= 0 or min(self.local_weight, self.blur) < 0:
-            raise UsageError(
-                f"AnomalyCLIP takes temperature and rate above 0, local_weight and blur from 0: change {self}."
-            )
-        if not self.layers or not all(0 < share <= 1 for share in self.layers):
-            raise UsageError(f"Layers are shares of the depth in (0, 1], such as (0.5, 1.0), not {self.layers}.")
+        check(self, at_least(1), "length", "depth", "batch", "epochs", "side")
+        check(self, at_least(0), "local_weight", "blur")
+        check(self, above(0), "temperature", "rate")
+        check(self, between(0, self.length), "deep")
+        check(self, between(0, 1, "(]"), "layers")
+        check(self, one_of(*get_args(Stream)), "stream")
 
     def places(self, tower: Tower) -> tuple[tuple[int, ...], int]:
         """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream
@@ -258,15 +242,19 @@ class AnomalyCLIP(Detector):
         z = self._embedded(backbone, table, run)
         columns = {"label": Column("label", labels)} | {n: c for n, c in table.columns.items() if n == "mask"}
         settings = Fit(
-            self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.5, 0.999),
+            self.rate, min(self.batch, len(labels)), self.epochs, schedule=Schedule("constant"), optimizer="adam",
+            betas=(0.5, 0.999),
             eps=1e-8, decay=0.0,
         )  # fmt: skip
-        trainee = PromptTrainee(tower, where, prompts, self, self.side or backbone.spec.pixels.size)
-        with torch.enable_grad(), frozen(backbone.module()):
-            train(trainee, Table(Vectors(z, table.items), columns), settings, replace(run, out=None, workers=0))
-        return FittedAnomalyCLIP(
-            backbone, {name: t.detach().cpu().clone() for name, t in prompts.named_parameters()}, self
-        )
+
+        def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            head = state_head(tower, where, dict(prompts.named_parameters()))
+            return state_losses(head, batch, self.temperature, self.local_weight)
+
+        trainee = Step(prompts, view_of(self.side or backbone.spec.pixels.size), loss)
+        with frozen(backbone.module()):
+            learnt = train_parameters(trainee, Table(Vectors(z, table.items), columns), settings, run)
+        return FittedAnomalyCLIP(backbone, learnt, self)
 
     def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
         """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
@@ -275,9 +263,7 @@ class AnomalyCLIP(Detector):
         with run.track("patches", len(table)) as bar:
             for i in range(len(table)):
                 image = table.items[i]
-                if (
-                    masks is not None
-                ):  # both become squares, so one of another size would mark the wrong pixels without a word
+                if masks is not None:  # both become squares, so one of another size would silently mark wrong pixels
                     need_size(table.items.name(i), np.shape(masks.values[i]), (image.height, image.width))
                 found.append(self.embed_one(backbone, image, run)[0].cpu())
                 if found[0].numel() * 4 * len(table) > _MOST:

@@ -1,7 +1,7 @@
 """Feature memory: a cell is anomalous where no cell of a normal photo looks like it.
 
-z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]              maps of several strides, brought to the finest grid
-map(u) = min over memory r of (1 - cos(z(u), r)) / 2                   memory: cells of normal photos
+z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]            maps of several strides, brought to the finest grid
+map(u) = min over memory r of (1 - cos(z(u), r)) / 2                 memory: cells of normal photos
 score  = max over u of map(u)
 """
 
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone, Dense
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import normal_photos
 from diptych.nn.dense.label_maps import squashed
@@ -92,11 +92,7 @@ class FeatureMemory(Detector):
     )
 
     def __post_init__(self) -> None:
-        if min((self.cells, 1 if self.side is None else self.side, *self.strides)) < 1 or not self.strides:
-            raise UsageError(
-                f"Feature memory takes cells, strides and side of at least 1, not {self.cells}, {self.strides}, "
-                f"{self.side}."
-            )
+        check(self, at_least(1), "cells", "strides", "side")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedFeatureMemory:
         """Remember cells of the normal photos of train.

@@ -1,6 +1,7 @@
 """Gaussian: how far an embedding lies from those of normal photos, in the spread that these have.
 
-score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - s) S + s tr(S)/D I          m, S: mean and covariance of normal unit embeddings
+score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - s) S + s tr(S)/D I          m, S: mean and covariance of normal unit
+                                                                             embeddings
 
 With N photos in D dimensions S has rank r < N, so C^-1 needs its r directions only: the rest has the variance s
 tr(S)/D.

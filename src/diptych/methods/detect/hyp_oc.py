@@ -3,16 +3,16 @@
 m      = alpha m + (1 - alpha) mean(f)                                running mean of the real features
 g      ~ N(m, sigma^2 I)                                              pseudo-negatives, as many as real ones
 y      = exp_b(clip(net(f), r))                                       the ball of curvature c, learnt base point b
-loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})          pairs of real ones are pulled together
-score  = logit_1 - logit_0                                            the order of softmax_1, without its ends that round to 0 and 1
+loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})   pairs of real ones are pulled together
+score  = logit_1 - logit_0                                the order of softmax_1, without its ends that round to 0 and 1
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +21,17 @@ from torch.nn.functional import cross_entropy, normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import normal_photos
 from diptych.features.embed import embed
 from diptych.features.vectors import Vectors
 from diptych.nn.hyperbolic import clipped, distance, exponential, plane_logits, riemannian
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
 Geometry = Literal["hyperbolic", "euclidean"]
@@ -62,7 +63,9 @@ class Head(nn.Module):
         self.method = method
 
     def forward(self, f: Tensor) -> Tensor:
-        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put them."""
+        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put
+        them.
+        """
         if self.method.geometry == "euclidean":
             out: Tensor = self.net(f)
             return out
@@ -184,7 +187,8 @@ class HypOC(Detector):
         url="https://arxiv.org/abs/2404.14406",
         year=2024,
         verb="detect",
-        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not real.",
+        claim="Real photos alone, set against noise round their mean in hyperbolic space, suffice to find what is not "
+        "real.",
         needs=Needs(hooks=("image",), extras=("train",), evidence=("train",)),
         trains="a network of three layers, a base point and two planes",
         reference=Reference("https://github.com/Kartik-3004/hyp-oc", "f3345b2", "MIT"),
@@ -204,7 +208,8 @@ class HypOC(Detector):
         ),
         proof=ProofPlan(
             claim="A head trained on normal photos alone ranks anomalous ones above chance (image AUROC).",
-            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no better than chance.",
+            control="With real features in place of pseudo-negatives, and on two halves of normal photos, it is no "
+            "better than chance.",
             datasets=("magnetic_tile", "textile_sim", "clothing_small:recaptured"),
             minutes=10.0,
         ),
@@ -212,19 +217,15 @@ class HypOC(Detector):
     )
 
     def __post_init__(self) -> None:
-        positive = (self.sigma, self.curvature, self.radius, self.rate, self.clip)
-        if min(positive) <= 0 or not 0 <= self.alpha <= 1 or self.decay < 0 or self.batch < 2 or self.batch % 2:
-            raise UsageError(
-                "Hyp-OC takes sigma, curvature, radius, rate and clip above 0, alpha in [0, 1], decay from 0 and an "
-                "even batch from 2:"
-                f" change {self}."
-            )
-        if not self.widths or min((*self.widths, self.epochs)) < 1:
-            raise UsageError(f"Hyp-OC takes widths and epochs of at least 1, not {self.widths} and {self.epochs}.")
-        known = (("hyperbolic", "euclidean"), ("artanh", "atan"), ("gaussian", "resampled"))
-        for given, words in zip((self.geometry, self.pairs, self.negatives), known, strict=True):
-            if given not in words:
-                raise UsageError(f"Hyp-OC knows {' and '.join(words)}, not {given!r}.")
+        check(self, above(0), "sigma", "curvature", "radius", "rate", "clip")
+        check(self, between(0, 1), "alpha")
+        check(self, at_least(0), "decay")
+        check(self, at_least(1), "widths", "epochs")
+        check(self, one_of(*get_args(Geometry)), "geometry")
+        check(self, one_of(*get_args(PairDistance)), "pairs")
+        check(self, one_of(*get_args(Negatives)), "negatives")
+        if self.batch < 2 or self.batch % 2:
+            raise wrong(self, "batch", "even and at least 2")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedHypOC:
         """Train on the normal photos of train; the last epoch counts.
@@ -250,12 +251,11 @@ class HypOC(Detector):
             head = Head(f.shape[1], self.widths, self)
         batch = min(self.batch, len(f) - len(f) % 2)
         settings = Fit(
-            self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999), eps=1e-8,
+            self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999),
+            eps=1e-8,
             decay=self.decay, clip=self.clip,
         )  # fmt: skip
-        with torch.enable_grad():
-            train(OneClass(head, f), Table(Vectors(f, items)), settings, replace(run, out=None, workers=0))
-        learnt = {name: t.detach().cpu().clone() for name, t in head.state_dict().items()}
+        learnt = train_parameters(OneClass(head, f), Table(Vectors(f, items)), settings, run)
         return FittedHypOC(backbone, centre, spread, learnt, self)
 
 

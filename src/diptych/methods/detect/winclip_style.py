@@ -2,8 +2,8 @@
 trained.
 
 n, a    = normalise(mean over states x templates of unit text embeddings)        normal and anomalous states: (2, D)
-p(w)    = softmax(scale f_w [n, a]^T + bias)_a                                    f_w: unit embedding of window w
-map(u)  = H over scales of H over windows w that hold cell u of p(w)              H: harmonic mean; the whole image is one scale
+p(w)    = softmax(scale f_w [n, a]^T + bias)_a                            f_w: unit embedding of window w
+map(u)  = H over scales of H over windows w that hold cell u of p(w)      H: harmonic mean; the whole image is one scale
 score   = p(image)
 """
 
@@ -21,9 +21,10 @@ from diptych.backbones.towers.edits import keep_patches
 from diptych.core.backbone import Backbone, Dense, Stage, State, Tower
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Anomaly, Detector, FittedDetector
+from diptych.core.ranges import at_least, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.nn.dense.label_maps import squashed
@@ -146,7 +147,8 @@ class WinCLIPStyle(Detector):
         url="https://arxiv.org/abs/2303.14814",
         year=2023,
         verb="detect",
-        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find where.",
+        claim="Without training, an ensemble of words for normal and damaged states finds anomalies, and windows find "
+        "where.",
         needs=Needs(hooks=("image", "text", "dense")),
         trains="nothing",
         differs=(
@@ -157,7 +159,8 @@ class WinCLIPStyle(Detector):
         ),
         proof=ProofPlan(
             claim="Words for damage rank photos of damaged things above chance (image AUROC).",
-            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no better than chance.",
+            control="With the words of both states drawn from one bag, and on two halves of normal photos, it is no "
+            "better than chance.",
             datasets=("magnetic_tile", "textile_sim"),
         ),
         baseline=True,
@@ -165,16 +168,10 @@ class WinCLIPStyle(Detector):
     )
 
     def __post_init__(self) -> None:
-        if (
-            not self.thing.strip()
-            or self.words not in ("ensemble", "pair")
-            or min((*self.scales, 1 if self.side is None else self.side)) < 1
-        ):
-            raise UsageError(
-                f"WinCLIP-style takes a thing, words of ensemble or pair, and scales and side of at least 1, not "
-                f"{self.thing!r},"
-                f" {self.words!r}, {self.scales}, {self.side}."
-            )
+        check(self, at_least(1), "side", *(("scales",) if self.scales else ()))
+        check(self, one_of("ensemble", "pair"), "words")
+        if not self.thing.strip():
+            raise wrong(self, "thing", "a word for what is photographed")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedWinCLIPStyle:
         """Embed the texts; no evidence is read.

@@ -1,6 +1,7 @@
 """DeltaEdit: learn from differences of pictures how styles change, and edit by differences of words.
 
-i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds), ds = s_2 - s_1
+i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  ds = s_2 - s_1
+minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds)
 d   = e(target) - e(source);  dt = d / |d|;  keep channel c where |F_c d| >= beta;  G(s + keep * M(s, [i; dt]))
 F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures
     and sees no word.
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cosine_similarity, mse_loss, normalize
 
 from diptych.core.backbone import Backbone
@@ -22,14 +23,16 @@ from diptych.core.data import Evidence, Table, Texts
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import Row
 from diptych.features.heads import text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.delta_mapper import DeltaMapper, Norm
 from diptych.nn.style_space import drawn, pictures_of, relevance, seen
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 FLOOR = 1e-5
 """Least length by which a difference of vectors is divided."""
@@ -42,8 +45,7 @@ def direction(first: Tensor, second: Tensor) -> Tensor:
 
 
 def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
-    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta. A difference of nothing moves
-    none.
+    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta; none where d = 0.
 
     Args:
         relevance: F, (S, D).
@@ -58,42 +60,10 @@ def terms(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     return {"squared": mse_loss(predicted, wanted), "cosine": (1 - cosine_similarity(predicted, wanted, dim=1)).mean()}
 
 
-class MapperTrainee(Trainee):
-    """Trains the mapper on pairs of the bank: each picture with another one, drawn anew in every pass.
-
-    Args:
-        mapper: in place.
-        s: (N, S) styles of the bank.
-        i: (N, D) unit image vectors of the bank.
-        change: what the mapper is told of the second vector, from both: the direction between them.
-    """
-
-    def __init__(
-        self, mapper: DeltaMapper, s: Tensor, i: Tensor, change: Callable[[Tensor, Tensor], Tensor] = direction
-    ) -> None:
-        self.mapper, self.s, self.i, self.change = mapper, s, i, change
-
-    def module(self) -> nn.Module:
-        """Return the mapper."""
-        return self.mapper
-
-    def groups(self) -> list[ParamGroup]:
-        """Return all of it."""
-        return [ParamGroup(tuple(name for name, _ in self.mapper.named_parameters()))]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Draw the other picture: never the same one."""
-        shift = int(torch.randint(1, len(self.s), (), generator=g))
-        return {"first": row.index, "second": (row.index + shift) % len(self.s)}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return ``terms`` of the pairs."""
-        a, b = batch["first"].cpu(), batch["second"].cpu()
-        s, i, wanted, change = (
-            t.to(batch["first"].device)
-            for t in (self.s[a], self.i[a], self.s[b] - self.s[a], self.change(self.i[a], self.i[b]))
-        )
-        return terms(self.mapper(s, i, change), wanted)
+def another(row: Row, g: torch.Generator, count: int) -> dict[str, int]:
+    """Return "first", the number of a row of the bank, and "second", that of a drawn other one of ``count`` rows."""
+    shift = int(torch.randint(1, count, (), generator=g))
+    return {"first": row.index, "second": (row.index + shift) % count}
 
 
 @dataclass(frozen=True)
@@ -141,7 +111,8 @@ class DeltaEdit(Editor):
         url="https://arxiv.org/abs/2310.08785",
         year=2023,
         verb="edit",
-        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures obeys words.",
+        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures "
+        "obeys words.",
         needs=Needs(parts=("StyleGenerator",), extras=("train",), optional=("unlabelled",)),
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
@@ -158,7 +129,8 @@ class DeltaEdit(Editor):
             "Only the StyleGAN version is here; sizes of the diffusion version were not found.",
         ),
         proof=ProofPlan(
-            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and than without the mask.",
+            claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "
+            "than without the mask.",
             control="Edits by the words of another picture do what was asked no more often than what was not.",
             datasets=("factors",),
             stage="mechanism",
@@ -168,13 +140,12 @@ class DeltaEdit(Editor):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.bank - 1, self.passes, self.batch, self.probes, 1 if self.width is None else self.width)
-        if min(counts) < 1 or min(self.levels) < 0 or not self.beta >= 0 or min(self.rate, self.sigmas) <= 0:
-            raise UsageError(
-                f"DeltaEdit takes counts of at least 1, a bank of 2, beta >= 0, rate and sigmas > 0: change {self}."
-            )
+        check(self, at_least(2), "bank")
+        check(self, at_least(1), "passes", "batch", "probes", "width")
+        check(self, at_least(0), "beta", "levels")
+        check(self, above(0), "rate", "sigmas")
         if not self.frames or any(frame.count("{}") != 1 for frame in self.frames):
-            raise UsageError("DeltaEdit needs frames, each with exactly one '{}' where the words go.")
+            raise wrong(self, "frames", "prompts with exactly one '{}' where the words go")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDeltaEdit:
         """Draw the bank, train the mapper on pairs of it, and measure what each style channel does; no text is seen.
@@ -184,7 +155,7 @@ class DeltaEdit(Editor):
             MissingExtra: accelerate is not installed.
         """
         styles, vectors = self.pictures(kit, evidence, run)
-        return self.learnt(kit, styles, vectors, run)
+        return self.from_pictures(kit, styles, vectors, run)
 
     def pictures(self, kit: Kit, evidence: Evidence[Any], run: Run) -> tuple[Styles, Tensor]:
         """Return the bank: styles of N pictures, and their (N, D) unit vectors as the generator draws them."""
@@ -196,28 +167,50 @@ class DeltaEdit(Editor):
                 bank = Styles(torch.cat([bank.s, found.s]), torch.cat([bank.rest, found.rest]))
             return bank, embedded(generator, backbone, bank, run)
 
-    def learnt(self, kit: Kit, bank: Styles, vectors: Tensor, run: Run) -> FittedDeltaEdit:
-        """Return what was learnt from a bank."""
+    def from_pictures(self, kit: Kit, bank: Styles, vectors: Tensor, run: Run) -> FittedDeltaEdit:
+        """Return what a fit learns from the bank that ``pictures`` gave."""
         backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
         inverter = kit.need(Inverter, "inverter") if "inverter" in kit.parts else None
         with torch.no_grad():
             step = self.sigmas * bank.s.std(0, correction=0)
             moved = relevance(generator, backbone.image, bank.take(slice(self.probes)), step, run)
+        weights = self.mapper_weights(generator, backbone, bank.s, vectors, run)
+        return FittedDeltaEdit(backbone, self, generator, inverter, moved, weights)
+
+    def fresh_mapper(self, generator: StyleGenerator, backbone: Backbone, run: Run) -> DeltaMapper:
+        """Return an untrained mapper."""
         with run.seeded("deltaedit"):
-            mapper = self.mapper(generator, backbone)
-        self.learn(MapperTrainee(mapper, bank.s, vectors), run)
-        return FittedDeltaEdit(backbone, self, generator, inverter, moved, _weights(mapper))
+            return DeltaMapper(generator.channels, backbone.image.dim, self.levels, self.width, self.norm)
 
-    def mapper(self, generator: StyleGenerator, backbone: Backbone) -> DeltaMapper:
-        """Return a fresh mapper; torch's global generator draws its weights."""
-        return DeltaMapper(generator.channels, backbone.image.dim, self.levels, self.width, self.norm)
+    def mapper_weights(
+        self,
+        generator: StyleGenerator,
+        backbone: Backbone,
+        s: Tensor,
+        i: Tensor,
+        run: Run,
+        change: Callable[[Tensor, Tensor], Tensor] = direction,
+    ) -> dict[str, Tensor]:
+        """Train a mapper on pairs of a bank: each picture with another one, which is drawn anew in every pass.
 
-    def learn(self, trainee: MapperTrainee, run: Run) -> None:
-        """Train a mapper by the settings."""
-        size = min(self.batch, len(trainee.s))
+        Args:
+            generator: gives the channels.
+            backbone: gives D.
+            s: (N, S) styles of the bank.
+            i: (N, D) unit image vectors of the bank.
+            run: seed and device.
+            change: (B, D) first and second vectors -> (B, D) what the mapper sees of the second one.
+        """
+        mapper = self.fresh_mapper(generator, backbone, run)
+
+        def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            a, b, device = batch["first"].cpu(), batch["second"].cpu(), batch["first"].device
+            seen = (t.to(device) for t in (s[a], i[a], change(i[a], i[b])))
+            return terms(mapper(*seen), (s[b] - s[a]).to(device))
+
         fit = Fit(
             self.rate,
-            size,
+            min(self.batch, len(s)),
             self.passes,
             schedule=Schedule("constant"),
             optimizer="adam",
@@ -225,9 +218,9 @@ class DeltaEdit(Editor):
             eps=1e-8,
             decay=0.0,
         )
-        numbers = Texts(tuple(map(str, range(len(trainee.s)))))  # a picture of the bank has no other name
-        with torch.enable_grad():
-            train(trainee, Table(Vectors(trainee.s, numbers)), fit, replace(run, out=None, workers=0))
+        names = Texts(tuple(map(str, range(len(s)))))  # a picture of the bank has no other name
+        trainee = Step(mapper, lambda row, g: another(row, g, len(s)), loss)
+        return train_parameters(trainee, Table(Vectors(s, names)), fit, run)
 
 
 def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run: Run) -> Tensor:
@@ -239,10 +232,6 @@ def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run:
             out.append(seen(backbone.image, drawn(generator, some, run), run))
             bar.advance(len(some))
     return torch.cat(out)
-
-
-def _weights(module: nn.Module) -> dict[str, Tensor]:
-    return {name: t.detach().cpu().clone() for name, t in module.state_dict().items()}
 
 
 @dataclass(frozen=True)
@@ -279,11 +268,15 @@ class FittedDeltaEdit(FittedEditor):
         return ends[1] - ends[0]
 
     def moved(self, styles: Styles, change: Tensor, d: Tensor, run: Run) -> Edited:
-        """Move B styles as the mapper answers to ``change`` where the mask of ``d`` lets it; both (D,) for all, or (B,
-        D).
+        """Move B styles by what the mapper gives for ``change``, in the channels that ``kept`` leaves of ``d``.
+
+        Args:
+            styles: B of them.
+            change: (D,) for all, or (B, D): unit direction between the words.
+            d: of the same size: the difference itself, see ``kept``.
+            run: device.
         """
-        with run.seeded("deltaedit"):
-            mapper = self.method.mapper(self.generator, self.backbone)
+        mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
         mapper.load_state_dict(dict(self.mapper))
         mapper.to(run.device).eval()
         before = drawn(self.generator, styles, run)

@@ -1,8 +1,9 @@
 """AstroM3: CLIP with three modalities of a star, its light curve, its spectrum and its metadata; no photo, no text.
 
-p, s, m = normalise(W_p curve(x)), normalise(W_s spectrum(x)), normalise(W_m facts(x))       (B, D) each
-Z_ps    = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T                               one scale a pair, in [1, 100]
-loss    = sum over pairs of CE(Z, I) + CE(Z^T, I)                                            2 ln B a pair where nothing is told apart
+p, s, m = normalise(W_p curve(x)), normalise(W_s spectrum(x)), normalise(W_m facts(x))     (B, D) each
+Z_ps    = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T                             one scale a pair, in [1, 100]
+loss    = sum over pairs of CE(Z, I) + CE(Z^T, I)                                          2 ln B a pair where nothing
+                                                                                           is told apart
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from torch.nn.functional import cross_entropy
 from diptych.core.backbone import Encoder, Inputs, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Samples, Table
-from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import DataError, MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, check, wrong
 from diptych.core.run import Run
 from diptych.core.spec import PixelRecipe, Spec
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import Row
 from diptych.data.stars import Star, curve_channels, spectrum_channels, window
 from diptych.nn.star_towers import CurveTower, FactsTower, SpectrumTower, StarModule, pair_name
 from diptych.nn.summed_pairs import SummedPairs
-from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 MODALITIES = ("photometry", "spectra", "metadata")
 PAIRS = (("photometry", "spectra"), ("spectra", "metadata"), ("metadata", "photometry"))
@@ -188,7 +191,8 @@ class AstroM3(Extender):
         url="https://arxiv.org/abs/2411.08842",
         year=2024,
         verb="extend",
-        claim="Towers of light curves, spectra and metadata that were aligned first classify stars better, most with few labels.",
+        claim="Towers of light curves, spectra and metadata that were aligned first classify stars better, most with "
+        "few labels.",
         needs=Needs(hooks=(), extras=("train",), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(
@@ -209,7 +213,8 @@ class AstroM3(Extender):
             "here.",
         ),
         proof=ProofPlan(
-            claim="With few labels a photometry tower that was aligned without labels classifies better than one from scratch.",
+            claim="With few labels a photometry tower that was aligned without labels classifies better than one from "
+            "scratch.",
             control="Aligned with spectra and metadata of other stars it does not.",
             datasets=("asas_variables", "rrlyrae_snia", "sn_photometry_spectra"),
             minutes=15,
@@ -218,28 +223,11 @@ class AstroM3(Extender):
     )
 
     def __post_init__(self) -> None:
-        counts = (
-            self.length,
-            self.width,
-            self.layers,
-            self.heads,
-            self.hidden,
-            self.facts,
-            self.dim,
-            self.epochs,
-            self.batch,
-        )
-        if (
-            min(counts) < 1
-            or self.width % self.heads
-            or self.width % 2
-            or self.grid[2] < 234
-            or not self.grid[0] < self.grid[1]
-        ):
-            raise UsageError(
-                f"AstroM3 takes counts >= 1, an even width that the heads divide, and an ascending grid of 234 or "
-                f"more: change {self}."
-            )
+        check(self, at_least(1), "length", "width", "layers", "heads", "hidden", "facts", "dim", "epochs", "batch")
+        if self.width % self.heads or self.width % 2:
+            raise wrong(self, "width", f"even, and a multiple of heads = {self.heads}")
+        if self.grid[2] < 234 or not self.grid[0] < self.grid[1]:
+            raise wrong(self, "grid", "an ascending range of at least 234 wavelengths")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace:
         """Train on complete stars; no label is seen, and no part of the kit.
@@ -263,11 +251,11 @@ class AstroM3(Extender):
         batch = min(self.batch, len(stars))
         settings = Fit(
             self.rate, batch, self.epochs, optimizer="adam", betas=(0.926, 0.999), eps=1e-8, decay=4.67e-3, clip=45.0,
-            schedule=Schedule(warmup=min(10, self.epochs // 2) * (len(stars) // batch)), patience=6 if evidence.val else None,
+            schedule=Schedule(warmup=min(10, self.epochs // 2) * (len(stars) // batch)),
+            patience=6 if evidence.val else None,
         )  # fmt: skip
         val = None if evidence.val is None else Table(evidence.val.items)
-        with torch.enable_grad():
-            train(trainee, Table(stars), settings, replace(run, out=None, workers=0), val=val)
+        train_parameters(trainee, Table(stars), settings, run, (), val=val)
         trained = trainee.trained()
         assert isinstance(trained, StarSpace)
         return trained
@@ -342,37 +330,30 @@ one was measured.
 """
 
 
-class LabelTrainee(Trainee):
-    """Tunes one tower and a linear head on labels.
+class LabelNet(nn.Module):
+    """The tower of one modality, not a copy of it, and a linear head for K classes.
 
     Args:
         encoder: of the modality.
         classes: K.
-        method: whose windows are drawn.
     """
 
-    def __init__(self, encoder: StarEncoder, classes: int, method: AstroM3) -> None:
-        self.encoder, self.method = encoder, method
-        tower = encoder.module.towers[encoder.modality]
-        self.net = nn.ModuleDict({"tower": tower, "head": nn.Linear(int(tower.out), classes)})  # type: ignore[arg-type]
+    def __init__(self, encoder: StarEncoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.tower = encoder.module.towers[encoder.modality]
+        self.head = nn.Linear(int(self.tower.out), classes)  # type: ignore[arg-type]
 
-    def module(self) -> nn.Module:
-        """Return tower and head."""
-        return self.net
-
-    def groups(self) -> list[ParamGroup]:
-        """Return all of it."""
-        return [ParamGroup(tuple(name for name, _ in self.net.named_parameters()))]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the input of a drawn window, and the label."""
-        return {"x": self.encoder.inputs([self.method.windowed(row, g)])[0], "y": int(row.columns["label"])}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy of the labels."""
-        return {"labels": cross_entropy(self.logits(batch["x"]), batch["y"])}
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Return (B, K) logits."""
-        out: Tensor = self.net["head"](self.encoder.features(x))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, K) logits of inputs of the encoder."""
+        out: Tensor = self.head(self.tower(x))
         return out
+
+
+def label_step(net: LabelNet, method: AstroM3) -> Step:
+    """Return what tunes a net on labels, with windows drawn as in the alignment."""
+
+    def view(row: Row, g: torch.Generator) -> dict[str, Any]:
+        return {"x": net.encoder.inputs([method.windowed(row, g)])[0], "y": int(row.columns["label"])}
+
+    return Step(net, view, lambda batch: {"labels": cross_entropy(net(batch["x"]), batch["y"])})

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.features.clips import ClipSpace
 
@@ -40,7 +40,8 @@ class FrameMean(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="A photo model without any training on video already says much about a clip when its frames' embeddings are averaged.",
+        claim="A photo model without any training on video already says much about a clip when its frames' embeddings "
+        "are averaged.",
         needs=Needs(),
         trains="nothing",
         proof=ProofPlan(
@@ -52,8 +53,7 @@ class FrameMean(Extender):
     )
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise UsageError(f"Frame mean looks at 1 frame or more, not at {self.frames}: change frames.")
+        check(self, at_least(1), "frames")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
         """Return the backbone with clips in the place of photos.

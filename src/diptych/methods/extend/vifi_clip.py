@@ -27,21 +27,27 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
+from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.evidence import texts_of
 from diptych.features.clips import ClipEncoder, ClipSpace, PooledFrames, drawn, each_frame, image_head
 from diptych.features.embed import embed
+from diptych.features.reach import reached
 from diptych.features.vectors import Vectors
 from diptych.nn.prompts.both_towers import PromptedImage, PromptedText, Prompts
 from diptych.nn.prompts.soft import frozen
-from diptych.nn.reach import reached
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
+View = Callable[[Any, torch.Generator], Tensor]
+"""A clip -> the input of one item of a batch."""
+Frames = Callable[[Tensor], Tensor]
+"""(B, ...) inputs -> (B, T, D) embeddings of their frames, not normalised."""
+Texts = Callable[[], Tensor]
+"""() -> (K, D) embeddings of the texts, not normalised."""
 Tunes = Literal["full", "prompts", "heads"]
 RATES: Mapping[Tunes, float] = {"full": 2e-6, "prompts": 8e-3, "heads": 1e-3}
 """Learning rates: the authors' for few shots; that of heads is ours."""
@@ -79,10 +85,10 @@ class ClipTrainee(Trainee):
 
     Args:
         parameters: what learns, by name.
-        view: makes the input from a row's item.
-        frames: (B, ...) inputs -> (B, T, D).
-        texts: () -> (K, D).
-        scale: () -> scale.
+        view: makes the input of a row's item.
+        frames: embeds inputs.
+        texts: embeds the classes.
+        scale: () -> scale of the cosines.
         smoothing: of the labels.
         mix: whether inputs are pixels that are mixed.
     """
@@ -90,21 +96,16 @@ class ClipTrainee(Trainee):
     def __init__(
         self,
         parameters: Mapping[str, nn.Parameter],
-        view: Callable[[Any, torch.Generator], Tensor],
-        frames: Callable[[Tensor], Tensor],
-        texts: Callable[[], Tensor],
+        view: View,
+        frames: Frames,
+        texts: Texts,
         scale: Callable[[], Tensor],
         smoothing: float,
         mix: bool,
     ) -> None:
-        self.view, self.frames, self.texts, self.scale, self.smoothing, self.mix = (
-            view,
-            frames,
-            texts,
-            scale,
-            smoothing,
-            mix,
-        )
+        self.view, self.frames, self.texts, self.scale = view, frames, texts, scale
+        self.smoothing, self.mix = smoothing, mix
+        # A ParameterDict takes no dots in its names.
         self._module = nn.ParameterDict({name.replace(".", "/"): p for name, p in parameters.items()})
 
     def module(self) -> nn.Module:
@@ -179,7 +180,8 @@ class ViFiCLIP(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, matches or beats systems with modules for time.",
+        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, matches or beats systems with "
+        "modules for time.",
         needs=Needs(extras=("train",), evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=(
@@ -237,18 +239,11 @@ class ViFiCLIP(Extender):
     )
 
     def __post_init__(self) -> None:
-        counts = (self.frames, self.length, self.depth, self.epochs, self.batch)
-        if (
-            min(counts) < 1
-            or not 0 <= self.smoothing < 1
-            or self.tunes not in RATES
-            or self.towers not in ("both", "image", "text")
-        ):
-            raise UsageError(
-                f"ViFi-CLIP takes counts >= 1, smoothing in [0, 1), and tunes and towers by name: change {self}."
-            )
-        if self.rate is not None and self.rate < 0:
-            raise UsageError(f"ViFi-CLIP takes a rate from 0 on, and not {self.rate}: change rate, or leave it out.")
+        check(self, at_least(1), "frames", "length", "depth", "epochs", "batch")
+        check(self, at_least(0), "rate")
+        check(self, between(0, 1, "[)"), "smoothing")
+        check(self, one_of(*RATES), "tunes")
+        check(self, one_of("both", "image", "text"), "towers")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
         """Train on train; the backbone stays as it is.
@@ -270,72 +265,60 @@ class ViFiCLIP(Extender):
             return self._prompted(backbone, data, texts, run)
         twin = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
         assert isinstance(twin, Backbone)  # rebuild keeps the kind
-        (self._heads if self.tunes == "heads" else self._full)(twin, data, texts, run)
+        tune = self._tune_heads if self.tunes == "heads" else self._tune_towers
+        tune(twin, data, texts, run)
         tuned = twin.rebuild(twin.module(), backbone.spec)  # a fingerprint of its own
         assert isinstance(tuned, Backbone)
         return ClipSpace(tuned, self.frames)
 
-    def _full(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
-        seen, read = partial(each_frame, twin.image.encode), partial(twin.text.encode, twin.text.inputs(list(texts)))
-        blank = ClipEncoder(twin.image, 1).inputs([(torch.zeros(3, twin.image.size or 0, twin.image.size or 0),)])
-        names = self._learning(twin, lambda: seen(blank), read) - (
-            set() if self.towers == "image" else _word_table(twin)
-        )
-        self._train(twin, twin.module(), names, data, self._view(twin), seen, read, run)
+    def _tune_towers(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
+        frames = partial(each_frame, twin.image.encode)
+        read = partial(twin.text.encode, twin.text.inputs(list(texts)))
+        side = twin.image.size or 0  # an image encoder of vectors has no size, and no use for one
+        blank = ClipEncoder(twin.image, 1).inputs([(torch.zeros(3, side, side),)])
+        names = self._learning(twin, lambda: frames(blank), read)
+        names -= set() if self.towers == "image" else _word_table(twin)
+        self._train(twin, twin.module(), names, data, self._view(twin), frames, read, run)
 
-    def _heads(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
+    def _tune_heads(self, twin: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> None:
         pool, project = image_head(twin)
-        tower, clips = twin.tower("text"), ClipEncoder(twin.image, self.frames)
+        tower, clips, side = twin.tower("text"), ClipEncoder(twin.image, self.frames), twin.image.size or 0
         with torch.no_grad():
             pooled = tower.pooled(tower.blocks(tower.start(twin.text.inputs(list(texts)))))
-            blank = pool(torch.zeros(1, 3, twin.image.size or 0, twin.image.size or 0).to(pooled.device))
+            blank = pool(torch.zeros(1, 3, side, side).to(pooled.device))
         cut = embed(PooledFrames(pool, clips, blank.shape[1]), data.items, run)
-        vectors = cut.unflatten(1, (self.frames, -1))  # type: ignore[no-untyped-call]
+        vectors = Vectors(cut.unflatten(1, (self.frames, -1)), data.items)  # type: ignore[no-untyped-call]
 
         def read() -> Tensor:
             return tower.project(pooled).float()
 
-        def seen(x: Tensor) -> Tensor:
+        def frames(x: Tensor) -> Tensor:
             return project(x).float()
 
-        names = self._learning(twin, lambda: seen(blank), read)
-        self._train(
-            twin,
-            twin.module(),
-            names,
-            Table(Vectors(vectors, data.items), data.columns),
-            lambda x, g: x,
-            seen,
-            read,
-            run,
-        )
+        names = self._learning(twin, lambda: frames(blank), read)
+        data = Table(vectors, data.columns)
+        self._train(twin, twin.module(), names, data, lambda x, g: x, frames, read, run)
 
     def _prompted(self, backbone: Backbone, data: Table[Any], texts: Sequence[str], run: Run) -> ClipSpace:
         with run.seeded("vifi-clip"):
             prompts = Prompts(backbone, self.length, self.depth, self.words)
         prompts.to(next(backbone.module().parameters()).device)
         image, text = PromptedImage(backbone, prompts), PromptedText(backbone, prompts)
-        seen, read = partial(each_frame, image.encode), partial(text.encode, text.inputs(list(texts)))
+        frames, read = partial(each_frame, image.encode), partial(text.encode, text.inputs(list(texts)))
         names = {n for n, _ in prompts.named_parameters() if self.towers in ("both", n.split("_")[0])}
-        self._train(backbone, prompts, names, data, self._view(backbone), seen, read, run)
+        self._train(backbone, prompts, names, data, self._view(backbone), frames, read, run)
         prompts.requires_grad_(False)
-        digest = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())).hexdigest()[
-            :16
-        ]
-        return ClipSpace(
-            backbone,
-            self.frames,
-            replace(image, digest=digest),
-            replace(text, digest=digest),
-            f"prompts-{digest[:6]}-frames",
-        )
+        learnt = b"".join(p.detach().cpu().numpy().tobytes() for p in prompts.parameters())
+        digest = hashlib.sha256(learnt).hexdigest()[:16]
+        tuned = replace(image, digest=digest), replace(text, digest=digest)
+        return ClipSpace(backbone, self.frames, *tuned, f"prompts-{digest[:6]}-frames")
 
-    def _learning(self, twin: Backbone, seen: Callable[[], Tensor], read: Callable[[], Tensor]) -> set[str]:
+    def _learning(self, twin: Backbone, seen: Texts, read: Texts) -> set[str]:
         """Return the names of the parameters behind the chosen towers, and of the scale where both are."""
         outputs = {"image": [seen], "text": [read], "both": [seen, read, lambda: twin.scale()[0]]}[self.towers]
-        return {name for output in outputs for name in reached(twin.module(), output)}
+        return set(reached(twin.module(), *outputs))
 
-    def _view(self, backbone: Backbone) -> Callable[[Any, torch.Generator], Tensor]:
+    def _view(self, backbone: Backbone) -> View:
         encoder = ClipEncoder(backbone.image, self.frames)
         return lambda clip, g: encoder.inputs([tuple(drawn(clip, self.frames, encoder.size or 0, g))])[0]
 
@@ -345,23 +328,23 @@ class ViFiCLIP(Extender):
         module: nn.Module,
         names: set[str],
         data: Table[Any],
-        view: Any,
-        seen: Any,
-        read: Any,
+        view: View,
+        frames: Frames,
+        texts: Texts,
         run: Run,
     ) -> None:
         """Train the named parameters of a module, the space's own or prompts; what else the space holds stays."""
         own = {n: p for n, p in module.named_parameters() if n in names}
-        trainee = ClipTrainee(
-            own, view, seen, read, lambda: space.scale()[0], self.smoothing, self.mix and self.tunes != "heads"
-        )
+        mix = self.mix and self.tunes != "heads"
+        trainee = ClipTrainee(own, view, frames, texts, lambda: space.scale()[0], self.smoothing, mix)
         batch = min(self.batch, len(data))
         settings = Fit(
-            RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8, optimizer="adamw",
+            RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8,
+            optimizer="adamw",
             schedule=Schedule(warmup=min(5, self.epochs // 2) * (len(data) // batch), floor=0.01),
         )  # fmt: skip
-        with torch.enable_grad(), frozen(space.module()):
-            train(trainee, data, settings, replace(run, out=None, workers=0))
+        with frozen(space.module()):
+            train_parameters(trainee, data, settings, run, ())
 
 
 def _word_table(twin: Backbone) -> set[str]:

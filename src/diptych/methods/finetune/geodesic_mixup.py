@@ -3,7 +3,8 @@ other pairs.
 
     m_l(a, b) = sin(l w) / sin(w) a + sin((1 - l) w) / sin(w) b,   w = arccos(a . b)            unit for unit a, b
 
-    m2:  row i of the images scores  x_i . y_i  on the diagonal and  x_i . m_l(x_j, y_j)  elsewhere, divided by tau_m; texts likewise
+    m2:  row i of the images scores  x_i . y_i  on the diagonal and  x_i . m_l(x_j, y_j)  elsewhere, divided by tau_m;
+         texts likewise
     V:   m_l(x_i, x_i') against the texts, l on i and 1 - l on its partner i' = N - 1 - i          L: the same for texts
     VL:  m_l(x_i, x_i') against m_l(y_j, y_j'), 1 on i and 1 on i'
 
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Needs, ProofPlan, Reference
-from diptych.core.errors import UsageError
+from diptych.core.ranges import above, check
 from diptych.core.train import Clock, Embedded, Objective
 
 _EDGE = 1e-6
@@ -125,7 +126,8 @@ class GeodesicMixup(Objective):
         url="https://arxiv.org/abs/2203.03897",
         year=2023,
         verb="finetune",
-        claim="Contrasting pairs with points between other images and captions closes the gap between the modalities and helps retrieval.",
+        claim="Contrasting pairs with points between other images and captions closes the gap between the modalities "
+        "and helps retrieval.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or heads on frozen ones; temperatures are fixed",
         reference=Reference("https://github.com/changdaeoh/multimodal-mixup", "f8e05fc", "none found"),
@@ -140,7 +142,8 @@ class GeodesicMixup(Objective):
             "Parameters are in training mode like every training here; the released code keeps the model in eval mode.",
         ),
         proof=ProofPlan(
-            claim="The heads of lite, fine-tuned on captioned photos with mixtures as negatives, retrieve above the same training without.",
+            claim="The heads of lite, fine-tuned on captioned photos with mixtures as negatives, retrieve above the "
+            "same training without.",
             control="With all mixtures at the text (l = 0) nothing is gained.",
             datasets=("flickr8k_small",),
             minutes=6,
@@ -150,8 +153,7 @@ class GeodesicMixup(Objective):
     )
 
     def __post_init__(self) -> None:
-        if min(self.temperature, self.mixed_temperature, self.beta) <= 0:
-            raise UsageError("Temperatures and beta must be above 0.")
+        check(self, above(0), "temperature", "mixed_temperature", "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return {"contrastive", "m2", ...}, scalars; terms of weight 0 are left out.

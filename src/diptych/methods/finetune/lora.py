@@ -98,7 +98,8 @@ class LoRA(Recipe):
         url="https://arxiv.org/abs/2106.09685",
         year=2022,
         verb="finetune",
-        claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the parameters.",
+        claim="A low-rank change of each weight fits a task nearly as well as a full one, with a hundredth of the "
+        "parameters.",
         needs=Needs(
             hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
         ),

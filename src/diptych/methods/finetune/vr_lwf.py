@@ -1,6 +1,7 @@
 """VR-LwF: while a CLIP learns a task, it must keep seeing random sentences in its images as it did before.
 
-    A = s z_old u^T,   B = s z_new u^T                         u (V, D): vectors of the vocabulary, from the frozen model before
+    A = s z_old u^T,   B = s z_new u^T                         u (V, D): vectors of the vocabulary, from the frozen
+                                                               model before
     L_img = T^2 KL( softmax_V(A / T) || softmax_V(B / T) )     mean over images
     L_txt = the same over the images of the batch for each sentence
     L = task + w (L_img + L_txt)
@@ -22,8 +23,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingEvidence, MissingHook, UsageError
+from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Trainee, everything
 from diptych.features.frozen import Headed
@@ -155,7 +157,8 @@ class VRLwF(Recipe):
         url="https://arxiv.org/abs/2207.09248",
         year=2022,
         verb="finetune",
-        claim="Holding the similarities of images to random sentences while a CLIP learns new classes keeps its zero-shot ability.",
+        claim="Holding the similarities of images to random sentences while a CLIP learns new classes keeps its "
+        "zero-shot ability.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
@@ -166,8 +169,10 @@ class VRLwF(Recipe):
             "ZSCL distils on a second loader over the same images; here on the batch itself.",
         ),
         proof=ProofPlan(
-            claim="After the heads of lite have learnt a task, photos of other classes are classified above plain fine-tuning.",
-            control="A vocabulary of one sentence without the text term binds nothing; a teacher with random heads does not help either.",
+            claim="After the heads of lite have learnt a task, photos of other classes are classified above plain "
+            "fine-tuning.",
+            control="A vocabulary of one sentence without the text term binds nothing; a teacher with random heads "
+            "does not help either.",
             datasets=("clothing_small",),
             minutes=5,
         ),
@@ -175,8 +180,8 @@ class VRLwF(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.length < 1 or self.temperature <= 0:
-            raise UsageError("A vocabulary has at least one sentence of one token, and a temperature above 0.")
+        check(self, at_least(1), "size", "length")
+        check(self, above(0), "temperature")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

@@ -18,8 +18,8 @@ from torch import Tensor
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
+from diptych.core.ranges import between, check
 from diptych.core.run import Run
 from diptych.core.train import Learns, Recipe, Trainee, everything
 from diptych.nn.contrastive import contrastive
@@ -69,7 +69,8 @@ class WiseFT(Recipe):
         url="https://arxiv.org/abs/2109.01903",
         year=2022,
         verb="finetune",
-        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of what was known before.",
+        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of what "
+        "was known before.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="as full fine-tuning; then all weights are interpolated",
         differs=(
@@ -77,7 +78,8 @@ class WiseFT(Recipe):
             "prompts stay the head.",
         ),
         proof=ProofPlan(
-            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above the tuned weights,"
+            claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above "
+            "the tuned weights,"
             " and clothes above those before.",
             control="Averaged at alpha = 1 they are the fine-tuned ones and gain nothing.",
             datasets=("towers:clothing_small",),
@@ -87,8 +89,7 @@ class WiseFT(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise UsageError(f"alpha lies between the weights before (0) and after (1), not at {self.alpha}.")
+        check(self, between(0, 1), "alpha")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

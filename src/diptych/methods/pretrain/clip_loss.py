@@ -65,7 +65,8 @@ class ClipLoss(Objective):
             "In mixed precision the logits are computed in float32; open_clip leaves them in half precision.",
         ),
         proof=ProofPlan(
-            claim="Heads on frozen towers that learn from captioned photos find unseen photos by caption, and back, far above chance.",
+            claim="Heads on frozen towers that learn from captioned photos find unseen photos by caption, and back, "
+            "far above chance.",
             control="The same training with captions permuted against photos stays at chance.",
             datasets=("flickr8k_small",),
             minutes=4,

@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.errors import UsageError
+from diptych.core.ranges import above, at_least, check
 from diptych.core.train import Clock, Embedded, Objective
 
 
@@ -88,7 +89,8 @@ class Cloob(Objective):
         url="https://arxiv.org/abs/2110.11316",
         year=2022,
         verb="pretrain",
-        claim="Look-ups in a memory of the batch enrich the covariance of embeddings, and leaving the positive out keeps gradients alive.",
+        claim="Look-ups in a memory of the batch enrich the covariance of embeddings, and leaving the positive out "
+        "keeps gradients alive.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
@@ -108,7 +110,8 @@ class Cloob(Objective):
             "tau can't be learnt here: where the released code learns it, weight decay pulls at it by a slip of names.",
         ),
         proof=ProofPlan(
-            claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss at equal steps;"
+            claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss "
+            "at equal steps;"
             " recall is reported as it falls.",
             control="With beta = 0 nothing learns: recall stays at chance.",
             datasets=("flickr8k_small",),
@@ -118,8 +121,8 @@ class Cloob(Objective):
     )
 
     def __post_init__(self) -> None:
-        if self.inverse_temperature <= 0 or (self.beta is not None and self.beta < 0):
-            raise UsageError("The inverse temperature must be above 0, and beta not below.")
+        check(self, above(0), "inverse_temperature")
+        check(self, at_least(0), "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return {"images", "texts"}: the bound in the image memory and in the text memory.

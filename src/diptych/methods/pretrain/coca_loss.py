@@ -53,7 +53,8 @@ class CoCaLoss(Objective):
         url="https://arxiv.org/abs/2205.01917",
         year=2022,
         verb="pretrain",
-        claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and captions.",
+        claim="A captioning loss beside the contrastive one gives a single model that retrieves, classifies and "
+        "captions.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("LanguageModel",),
@@ -69,7 +70,8 @@ class CoCaLoss(Objective):
             " captions more and depends on how the batch was split.",
         ),
         proof=ProofPlan(
-            claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo than given another.",
+            claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo "
+            "than given another.",
             control="Trained on captions permuted against photos, it gains nothing from the right photo.",
             datasets=("flickr8k_small",),
             minutes=8,

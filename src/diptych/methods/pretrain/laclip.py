@@ -17,9 +17,10 @@ import torch
 from diptych.core.backbone import Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Table, Text
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.language import Ask, Writer
+from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, Recipe, Rewriter, Row, Trainee, everything
 from diptych.nn.contrastive import contrastive
@@ -132,7 +133,8 @@ class LaClip(Recipe, Rewriter):
         url="https://arxiv.org/abs/2305.20088",
         year=2023,
         verb="pretrain",
-        claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions over and over.",
+        claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions "
+        "over and over.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("Writer",),
@@ -156,7 +158,8 @@ class LaClip(Recipe, Rewriter):
             "A wording equal to the original, which only adds to its weight, is left out.",
         ),
         proof=ProofPlan(
-            claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings better than"
+            claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
+            "better than"
             " heads that see one caption.",
             control="With the rewrites permuted against photos they do not.",
             datasets=("flickr8k_small",),
@@ -165,8 +168,8 @@ class LaClip(Recipe, Rewriter):
     )
 
     def __post_init__(self) -> None:
-        if self.rewrites < 0 or not 0 <= self.shown <= len(self.examples):
-            raise UsageError(f"LaCLIP asks for 0 or more rewrites and shows 0 to {len(self.examples)} examples.")
+        check(self, at_least(0), "rewrites")
+        check(self, between(0, len(self.examples)), "shown")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Rewording:
         """Return the rewriter: asks the writer that the kit holds under "writer"."""

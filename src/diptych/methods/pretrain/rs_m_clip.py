@@ -14,19 +14,21 @@ q): their sum has the gradient of the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import Clock, Learns, ParamGroup, Recipe, Row, Trainee, everything
 from diptych.data.pixels import normalise
@@ -45,8 +47,8 @@ def self_distillation(
         students: V tensors (B, K) of scores; the first are the teacher's crops.
         teachers: G tensors (B, K).
         centre: (K,) taken from the teacher's scores.
-        sharp: tau_t.
-        soft: tau_s.
+        sharp: tau_t, divides the teacher's scores, > 0.
+        soft: tau_s, divides the student's, > 0.
 
     Source: Caron et al. 2021 (DINO), equations 2 and 3.
     """
@@ -63,7 +65,7 @@ def entropy(teachers: Sequence[Tensor], centre: Tensor, sharp: float) -> Tensor:
     Args:
         teachers: G tensors (B, K).
         centre: (K,) taken from them.
-        sharp: tau_t.
+        sharp: tau_t, divides the teacher's scores, > 0.
 
     Source: Caron et al. 2021 (DINO), section 5.3: H(p, q) = H(p) + KL(p | q).
     """
@@ -94,6 +96,14 @@ class Prototypes(nn.Module):
 
 
 class _SelfDistilled(PairTrainee):
+    """Trains pairs and, from crops, a student against its own moving average.
+
+    Attributes:
+        teacher: the average of the student, with its own head.
+        seen: (K,) mean of the teacher's outputs in the last batch. ``losses`` sets it and ``after`` moves the centre by
+            it: the centre must not move before the step whose losses it was taken from, and ``after`` sees no batch.
+    """
+
     def __init__(self, recipe: RSMClip, space: Backbone, run: Run, learns: Learns) -> None:
         super().__init__(space, None, run, learns=learns)
         self.recipe, size = recipe, space.image.size
@@ -171,19 +181,19 @@ def _child(module: nn.Module, name: str) -> nn.Module:
     return module.get_submodule(name)
 
 
-def _pooled(space: Space, pixels: Any) -> Tensor:
+def _pooled(space: Space, pixels: Tensor) -> Tensor:
     tower = space.tower("image")  # its positions stretch to crops of any size
     return tower.pooled(tower.blocks(tower.start(pixels)))
 
 
-def _crops(side: int, scale: tuple[float, float]) -> Any:
+def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Tensor]:
     """Return DINO's view of an image: (3, side, side) in [0, 1]. It draws from torch's generator, which the loop seeds
     for each row.
     """
     from torchvision import transforms as T
 
     blur = 2 * (side // 20) + 1
-    return T.Compose(
+    view: Callable[[Image.Image], Tensor] = T.Compose(
         [
             T.RandomResizedCrop(side, scale, interpolation=T.InterpolationMode.BICUBIC),
             T.RandomHorizontalFlip(),
@@ -193,6 +203,7 @@ def _crops(side: int, scale: tuple[float, float]) -> Any:
             T.ToTensor(),
         ]
     )
+    return view
 
 
 @dataclass(frozen=True)
@@ -211,8 +222,8 @@ class RSMClip(Recipe):
         hidden: of the head; 2048.
         bottleneck: 256.
         prototypes: K; 4096 (ours, for few images; DINO: 65,536).
-        sharp: tau_t; 0.04.
-        soft: tau_s; 0.1.
+        sharp: tau_t, divides the teacher's scores; 0.04.
+        soft: tau_s, divides the student's; 0.1.
         momentum: m at the start; 0.996.
         centring: move the centre; False is the control that collapses.
 
@@ -241,7 +252,8 @@ class RSMClip(Recipe):
         url="https://arxiv.org/abs/2410.23370",
         year=2024,
         verb="pretrain",
-        claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has little text.",
+        claim="Translated captions and self-distillation of crops adapt a multilingual CLIP to a domain that has "
+        "little text.",
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
         ),
@@ -255,7 +267,8 @@ class RSMClip(Recipe):
             "Pixels of crops keep the backbone's own mean and deviation, not ImageNet's as in DINO.",
         ),
         proof=ProofPlan(
-            claim="Names in several languages find pictures of another style in all of them (R@1), where English alone does not.",
+            claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
+            "does not.",
             control="Translations permuted across pictures leave the other languages at chance.",
             datasets=("emoji",),
             stage="mechanism",
@@ -265,17 +278,11 @@ class RSMClip(Recipe):
     )
 
     def __post_init__(self) -> None:
-        if (
-            self.crops < 0
-            or self.prototypes < 2
-            or min(self.sharp, self.soft) <= 0
-            or not 0 <= self.momentum <= 1
-            or not 0 < self.small <= 1
-        ):
-            raise UsageError(
-                "RS-M-CLIP takes crops from 0, 2 prototypes or more, temperatures above 0, momentum and small in [0, "
-                "1]."
-            )
+        check(self, at_least(0), "crops")
+        check(self, at_least(2), "prototypes")
+        check(self, above(0), "sharp", "soft")
+        check(self, between(0, 1), "momentum")
+        check(self, between(0, 1, "(]"), "small")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything

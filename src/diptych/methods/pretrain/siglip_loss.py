@@ -48,7 +48,8 @@ class SigLipLoss(Objective):
         url="https://arxiv.org/abs/2303.15343",
         year=2023,
         verb="pretrain",
-        claim="Independent yes/no decisions about all pairs of a batch train as well as a softmax, and better where batches are small.",
+        claim="Independent yes/no decisions about all pairs of a batch train as well as a softmax, and better where "
+        "batches are small.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and the bias",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
@@ -58,9 +59,11 @@ class SigLipLoss(Objective):
             " process holds N x D embeddings, while chunk bounds the logits.",
         ),
         proof=ProofPlan(
-            claim="Heads on frozen towers learn to match unseen photos and captions, and from batches of 128 to batches of 16 recall falls"
+            claim="Heads on frozen towers learn to match unseen photos and captions, and from batches of 128 to "
+            "batches of 16 recall falls"
             " less than with clip-loss.",
-            control="With permuted captions recall stays at chance, and with the bias held at 0 it is no better than with a learnt bias.",
+            control="With permuted captions recall stays at chance, and with the bias held at 0 it is no better than "
+            "with a learnt bias.",
             datasets=("flickr8k_small",),
             minutes=6,
         ),

@@ -1,7 +1,7 @@
 """CLIPPINGS: a record is a picture and its text; the mean of both embeddings is trained so that records of one thing
 meet.
 
-    z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|       x picture, t text; a record with one of them is that one
+    z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|      x picture, t text; without one of them, z is of the other
     l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
 
 P(i): the other records of i's entity in the batch. Records are linked to the nearest one, from a threshold on that was
@@ -11,9 +11,10 @@ chosen on val.
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -23,9 +24,10 @@ from torch import Tensor, nn
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
+from diptych.core.ranges import above, at_least, between, check, one_of, wrong
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.features.pipeline import joined
@@ -34,7 +36,7 @@ from diptych.metrics.retrieval import chosen_threshold
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.distributed import gather
 from diptych.train.entities import SomeOfEach
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
 Learns = Literal["towers", "maps", "nothing"]
@@ -63,15 +65,20 @@ class LowRank(nn.Module):
         return out
 
 
-class MapTrainee(Trainee):
-    """Trains one low-rank map a modality on stored embeddings; ``TowerTrainee`` trains what made them."""
+class RecordTrainee(Trainee):
+    """Trains what embeds records so that those of one entity meet.
 
-    def __init__(self, method: Clippings, maps: nn.ModuleDict, run: Run) -> None:
-        self.method, self.maps, self.run = method, maps, run
+    Args:
+        method: weight, temperature, and records of an entity in a batch.
+        run: its world gathers.
+    """
 
-    def module(self) -> nn.Module:
-        """Return the maps."""
-        return self.maps
+    def __init__(self, method: Clippings, run: Run) -> None:
+        self.method, self.run = method, run
+
+    @abstractmethod
+    def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return (B, D) of pictures and of texts."""
 
     def groups(self) -> list[ParamGroup]:
         """Return matrices with weight decay, the rest without."""
@@ -83,14 +90,6 @@ class MapTrainee(Trainee):
         """Return batches that hold positives."""
         return SomeOfEach(entities_of(table), self.method.each, run.seed)
 
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return both embeddings and the entity."""
-        return {"image": row.item[0], "text": row.item[1], "entity": int(row.columns["entity"])}
-
-    def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return (B, D) of pictures and of texts."""
-        return self.maps["image"](batch["image"]), self.maps["text"](batch["text"])
-
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return {"supervised": scalar}."""
         z, labels = pooled(*self.both(batch), self.method.weight), batch["entity"]
@@ -101,13 +100,34 @@ class MapTrainee(Trainee):
         }
 
 
-class TowerTrainee(MapTrainee):
+class MapTrainee(RecordTrainee):
+    """Trains one low-rank map a modality, "image" and "text", on stored embeddings."""
+
+    def __init__(self, method: Clippings, maps: nn.ModuleDict, run: Run) -> None:
+        super().__init__(method, run)
+        self.maps = maps
+
+    def module(self) -> nn.Module:
+        """Return the maps."""
+        return self.maps
+
+    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
+        """Return both embeddings and the entity."""
+        return {"image": row.item[0], "text": row.item[1], "entity": int(row.columns["entity"])}
+
+    def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return (B, D) of pictures and of texts."""
+        return self.maps["image"](batch["image"]), self.maps["text"](batch["text"])
+
+
+class TowerTrainee(RecordTrainee):
     """Trains a copy of both towers on the records themselves."""
 
     def __init__(self, method: Clippings, backbone: Backbone, run: Run) -> None:
+        super().__init__(method, run)
         space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
-        assert isinstance(space, Backbone)
-        self.method, self.space, self.run = method, space, run
+        assert isinstance(space, Backbone)  # rebuild keeps the kind
+        self.space = space
 
     def module(self) -> nn.Module:
         """Return the space's module."""
@@ -262,17 +282,13 @@ class Clippings(Retriever):
     )
 
     def __post_init__(self) -> None:
-        if self.learns not in ("towers", "maps", "nothing") or not 0 <= self.weight <= 1 or self.temperature <= 0:
-            raise UsageError(
-                f"CLIPPINGS learns towers, maps or nothing, with weight in [0, 1] and temperature above 0: change "
-                f"{self}."
-            )
-        rate = 1.0 if self.rate is None else self.rate
-        if min(self.epochs, self.rank) < 1 or self.each < 2 or self.batch < 2 * self.each or rate <= 0:
-            raise UsageError(
-                f"CLIPPINGS takes epochs, rank >= 1, each >= 2, a batch of two entities, a positive rate: change "
-                f"{self}."
-            )
+        check(self, one_of(*get_args(Learns)), "learns")
+        check(self, between(0, 1), "weight")
+        check(self, above(0), "temperature", "rate")
+        check(self, at_least(1), "epochs", "rank")
+        check(self, at_least(2), "each")
+        if self.batch < 2 * self.each:
+            raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
     def check_extras(self, *, learns: bool = True) -> None:
         """Refuse to begin without what a training needs, where there is one."""
@@ -297,12 +313,10 @@ class Clippings(Retriever):
             size = min(self.batch // self.each, usable) * self.each
             rate = self.rate or (5e-6 if self.learns == "towers" else 1e-3)
             settings = Fit(rate, size, self.epochs, decay=1e-3)
-            quiet = replace(run, out=None, workers=0)
             labels = {"entity": Column("entity", entities)}
             if self.learns == "towers":
                 trainee = TowerTrainee(self, backbone, run)
-                with torch.enable_grad():
-                    train(trainee, Table(evidence.train.items, labels), settings, quiet)
+                train_parameters(trainee, Table(evidence.train.items, labels), settings, run, ())
                 trained = trainee.space.rebuild(trainee.space.module().eval(), trainee.space.spec)
                 assert isinstance(trained, Backbone)
                 backbone = trained
@@ -310,9 +324,7 @@ class Clippings(Retriever):
                 with run.seeded("clippings"):
                     made = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
                 stored = EmbeddedRecords(*modality_embeddings(backbone, evidence.train.items, run))
-                with torch.enable_grad():
-                    train(MapTrainee(self, made, run), Table(stored, labels), settings, quiet)
-                maps = {n: p.detach().cpu().clone() for n, p in made.named_parameters()}
+                maps = train_parameters(MapTrainee(self, made, run), Table(stored, labels), settings, run)
         fitted = FittedClippings(backbone, self.weight, maps, None)
         if evidence.val is None:
             return fitted
@@ -330,7 +342,7 @@ class FittedClippings(FittedRetriever):
         backbone: embeds pictures and texts; a trained copy where towers were trained.
         weight: a.
         maps: parameters of the low-rank maps; empty where there are none.
-        threshold: cosine from which on two records match; None: not chosen.
+        threshold: cosine from which on two records match; None: fit had no val to choose it on.
     """
 
     backbone: Backbone

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingExtra, UsageError, need_extra
+from diptych.core.errors import MissingExtra, need_extra
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
+from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
 from diptych.data.records import Records
 from diptych.metrics.retrieval import chosen_threshold
@@ -107,10 +108,8 @@ class StringMatching(Retriever):
     )
 
     def __post_init__(self) -> None:
-        if self.measure not in ("levenshtein", "jaccard") or self.n < 1:
-            raise UsageError(
-                f"String matching takes levenshtein or jaccard and n >= 1, not {self.measure!r} and {self.n}."
-            )
+        check(self, one_of("levenshtein", "jaccard"), "measure")
+        check(self, at_least(1), "n")
 
     def check_extras(self, *, learns: bool = True) -> None:
         """Refuse to begin without rapidfuzz, which the edit distance needs."""

@@ -6,7 +6,8 @@ A  = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]       (n, n), n = h w
 F' = sum_j A_ij F_j / (sum_j A_ij + 1e-6)         F: MaskCLIP's patch embeddings
 P  = softmax(scale normalise(F') T^T)             averaged over windows
 b  = Conv1x1(normalise(G));  where max P < delta and sigmoid(b) <= 1/2, the class "background" gets P = 1
-loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same pixels
+loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same
+                                                  pixels
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -25,19 +27,21 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone, Space
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import DataError, MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
-from diptych.core.train import Clock, ParamGroup, Row, Trainee
+from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
 from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, part_of_strip, resized, slide
 from diptych.nn.dense.patch_teacher import centred, objects, teacher_patches, together
 from diptych.nn.dense.patches import check_patches, tapped_patches
-from diptych.train.loop import train
+from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
+from diptych.train.step import Step
 
 Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
@@ -73,43 +77,21 @@ def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
     return mixed.mT.reshape(f.shape)
 
 
-class PatchTrainee(Trainee):
-    """Trains the two convolutions; towers and teacher have spoken before.
+def lesson_losses(heads: nn.ModuleDict, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the authors
+    have it.
 
     Args:
-        heads: what is trained: "affinity", (E, C, 3, 3), and "background", (1, C, 1, 1).
-        factor: of the learning rate of the background convolution.
+        heads: "affinity", an (E, C, 3, 3) convolution, and "background", a (1, C, 1, 1) one.
+        batch: "g" (B, C, h, w), and what the teacher gave: "together" (B, n, n), "objects" (B, h, w).
     """
-
-    def __init__(self, heads: nn.ModuleDict, factor: float) -> None:
-        self.heads, self.factor = heads, factor
-
-    def module(self) -> nn.Module:
-        """Return the convolutions."""
-        return self.heads
-
-    def groups(self) -> list[ParamGroup]:
-        """Return one group a convolution."""
-        return [
-            ParamGroup(("affinity.weight", "affinity.bias")),
-            ParamGroup(("background.weight", "background.bias"), lr=self.factor),
-        ]
-
-    def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the layer of one crop with its targets."""
-        return {"g": row.item, **row.columns}
-
-    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the
-        authors have it.
-        """
-        g, p = batch["g"], dict(self.heads.named_parameters())
-        a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
-        b = objectness(g, p["background.weight"], p["background.bias"])
-        return {
-            "affinity": F.binary_cross_entropy_with_logits(a, batch["together"].to(a)),
-            "background": F.binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
-        }
+    g, p = batch["g"], dict(heads.named_parameters())
+    a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
+    b = objectness(g, p["background.weight"], p["background.bias"])
+    return {
+        "affinity": F.binary_cross_entropy_with_logits(a, batch["together"].to(a)),
+        "background": F.binary_cross_entropy_with_logits(b, batch["objects"].to(b)),
+    }
 
 
 @dataclass(frozen=True)
@@ -151,7 +133,8 @@ class CLIPDINOiser(Segmenter):
         url="https://arxiv.org/abs/2312.12359",
         year=2024,
         verb="segment",
-        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in one pass of CLIP.",
+        claim="Patches pooled by an affinity that one convolution on CLIP has learnt from DINO segment far better, in "
+        "one pass of CLIP.",
         needs=Needs(hooks=("text", "dense"), parts=("Space",), extras=("train",), evidence=("unlabelled",)),
         trains="two convolutions",
         headlines=(
@@ -196,14 +179,11 @@ class CLIPDINOiser(Segmenter):
     )
 
     def __post_init__(self) -> None:
-        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.spoiled not in get_args(Spoiled):
-            raise UsageError(
-                f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}."
-            )
-        if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
-            raise UsageError(
-                f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}."
-            )
+        check(self, between(-1, 1), "gamma")
+        check(self, between(0, 1), "delta")
+        check(self, at_least(1), "photos", "steps", "batch")
+        check(self, above(0), "rate", "background_rate")
+        check(self, one_of(*get_args(Spoiled)), "spoiled")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
         """Train on photos without labels; the last step counts. Memory: n^2 + 4 n C bytes a crop (3 MB for ViT-B/16).
@@ -231,17 +211,16 @@ class CLIPDINOiser(Segmenter):
             width = int(table.items[0].shape[0])
             heads = nn.ModuleDict({"affinity": nn.Conv2d(width, _WIDTH, 3), "background": nn.Conv2d(width, 1, 1)})
         settings = Fit(
-            self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999), eps=1e-8,
+            self.rate, min(self.batch, len(table)), steps=self.steps, schedule=Schedule("constant"), betas=(0.9, 0.999),
+            eps=1e-8,
             decay=0.01,
         )  # fmt: skip
-        with torch.enable_grad():
-            train(
-                PatchTrainee(heads, self.background_rate / self.rate),
-                table,
-                settings,
-                replace(run, out=None, workers=0),
-            )
-        learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
+        groups = [
+            ParamGroup(("affinity.weight", "affinity.bias")),
+            ParamGroup(("background.weight", "background.bias"), lr=self.background_rate / self.rate),
+        ]
+        trainee = Step(heads, lambda row, g: {"g": row.item, **row.columns}, partial(lesson_losses, heads), groups)
+        learnt = train_parameters(trainee, table, settings, run)
         head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
         return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
 

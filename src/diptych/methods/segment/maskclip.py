@@ -1,6 +1,7 @@
 """MaskCLIP: skip the mixing of CLIP's last attention, and ask each patch by itself what it is.
 
-v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to itself only
+v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to
+                                                                         itself only
 s = normalise(W_proj LN_post(z)) T^T                                     T: (K, D) unit text vectors
 logits = scale s + bias, averaged over windows
 """
@@ -18,9 +19,9 @@ from torch.nn.functional import normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.ranges import between, check, one_of
 from diptych.core.run import Run
 from diptych.features.heads import logits, text_head
 from diptych.nn.dense.label_maps import WINDOWS, Windows, cells, resized, slide
@@ -64,7 +65,8 @@ class MaskCLIP(Segmenter):
         url="https://arxiv.org/abs/2112.01071",
         year=2022,
         verb="segment",
-        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is trained.",
+        claim="Without queries and keys in its last pooling, CLIP is a usable zero-shot segmenter, and nothing is "
+        "trained.",
         needs=Needs(hooks=("text", "dense")),
         trains="nothing",
         headlines=(
@@ -101,11 +103,8 @@ class MaskCLIP(Segmenter):
     )
 
     def __post_init__(self) -> None:
-        if self.block not in ("value", "value-only", "tokens") or not 0 <= self.denoise < 1:
-            raise UsageError(
-                f"MaskCLIP takes a block of value, value-only or tokens and denoise in [0, 1), not {self.block!r} and "
-                f"{self.denoise}."
-            )
+        check(self, one_of("value", "value-only", "tokens"), "block")
+        check(self, between(0, 1, "[)"), "denoise")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMaskCLIP:
         """Embed the class texts.

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, ScoreKind, Scores
+from diptych.core.ranges import at_least, check
 from diptych.data.pixels import normalise, prepare
 
 if TYPE_CHECKING:
@@ -51,11 +52,7 @@ class Windows:
     stride: int = 224
 
     def __post_init__(self) -> None:
-        if min(self.side, self.window, self.stride) < 1:
-            raise UsageError(
-                f"Side, window and stride are pixels, at least 1, not {self.side}, {self.window}, {self.stride}: "
-                f"change them."
-            )
+        check(self, at_least(1), "side", "window", "stride")
 
     def spans(self, length: int) -> list[tuple[int, int]]:
         """Return the (start, end) of the windows along a side: n = max(L - c + s - 1, 0) // s + 1; the last one slides

@@ -1,8 +1,10 @@
 """What a second image encoder knows of patches: which belong together, and which are background. Only a training asks
 it.
 
-A*_ij  = 1[ cos(v_i, v_j) >= gamma ]                 v: values of a ViT's last attention, all heads; or cells of a conv map, centred
-object = not 1[ cos(v_i, v_seed) > tau ]             seed: the patch that CLS attends to least; without CLS, the one of the shortest vector
+A*_ij  = 1[ cos(v_i, v_j) >= gamma ]                 v: values of a ViT's last attention, all heads; or cells of a conv
+                                                     map, centred
+object = not 1[ cos(v_i, v_seed) > tau ]             seed: the patch that CLS attends to least; without CLS, the one of
+                                                     the shortest vector
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What single patches say in the joint space: values in place of the last attention (MaskCLIP), or cells of a map
 pooled alone.
 
-v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to itself only
+v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to
+                                                                         itself only
 """
 
 from __future__ import annotations

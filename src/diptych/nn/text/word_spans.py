@@ -17,7 +17,9 @@ PUNCTUATION = frozenset('.,!"?;:')
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """Return (start, end) in characters of each word: what stands between spaces; "." and "," are words of their own."""
+    """Return (start, end) in characters of each word: what stands between spaces; "." and "," are words of their
+    own.
+    """
     return [m.span() for m in _WORD.finditer(text)]
 
 

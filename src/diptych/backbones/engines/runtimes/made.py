@@ -74,7 +74,8 @@ def read_made(folder: Path) -> Made | None:
         facts = json.loads((folder / FACTS).read_bytes())
         made = Made(
             folder, bool(facts["supported"]), str(facts["reason"]), _number(facts["cosine"]), _number(facts["speed"]),
-            tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]), str(facts["file"]),
+            tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]),
+            str(facts["file"]),
             dict(facts["versions"]),
         )  # fmt: skip
         if not made.supported and facts["versions"].get("onnx") != onnx_version():

@@ -1,4 +1,6 @@
-"""An encoder in torch itself: on bfloat16 weights, or in float32 where less was asked for and does not keep its bound."""
+"""An encoder in torch itself: on bfloat16 weights, or in float32 where less was asked for and does not keep its
+bound.
+"""
 
 from __future__ import annotations
 

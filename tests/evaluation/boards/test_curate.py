@@ -17,7 +17,14 @@ import pytest
 from diptych.core.data import Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.evaluation.boards.curate import CaptionPool, CurateBench, open_pool, precision, precision_gain, threshold
+from diptych.evaluation.boards.curate import (
+    CaptionPool,
+    CurateBench,
+    caption_pool,
+    precision,
+    precision_gain,
+    threshold,
+)
 from diptych.methods.curate.metaclip import entry_probabilities, keep_probabilities
 from diptych.metrics.interval import bootstrap_mean
 from diptych.nn.text.substrings import Matcher
@@ -59,9 +66,9 @@ def rows_of(answer: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_a_filter_of_pairs_finds_the_right_ones_and_a_balance_of_texts_does_not(
-    diptych: Cli,
+    diptych: Cli,  # noqa: F811
     pool: Path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ) -> None:
     monkeypatch.setenv("DIPTYCH_DATA", str(pool.parent))
     monkeypatch.chdir(pool)
@@ -105,14 +112,14 @@ def test_pictures_that_cannot_be_read_are_left_out_with_their_captions(diptych: 
     for path in pool.glob("*.png"):
         path.write_text("no picture")
     with pytest.raises(DataError, match="None of the 40 photos"):
-        open_pool(str(pool), "caption*", 0.3, 0.5)
+        caption_pool(str(pool), "caption*", 0.3, 0.5)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
         (["nowhere.csv"], 2, "nowhere.csv"),
-        (["paint", "--captions", "title*"], 1, "has 0 columns 'title*'"),
+        (["paint", "--captions", "title*"], 1, "has no column 'title*'"),
         (["paint/bare.csv"], 1, "has no caption in caption*"),
         (["paint/alike.csv"], 1, "makes no pair wrong"),
         (["paint", "--wrong", "0"], 2, "--wrong takes a share of the pairs in (0, 1)"),
@@ -136,7 +143,7 @@ def test_wrong_calls_are_one_sentence(diptych: Cli, pool: Path, words: list[str]
 
 
 def test_what_keeps_nothing_is_named(pool: Path) -> None:
-    opened = open_pool(str(pool), "caption*", 0.3, 0.5)
+    opened = caption_pool(str(pool), "caption*", 0.3, 0.5)
     bench = CurateBench(opened, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt"))
     with pytest.raises(UsageError, match="no curator"):
         bench.measure("gda", "")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.errors import NotAvailable
+from diptych.core.errors import NotAvailable, UsageError
 from diptych.core.run import Run
-from diptych.evaluation.datasets import find_masks
+from diptych.evaluation.datasets import open_set
 from diptych.evaluation.prove import prove
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
@@ -57,9 +57,9 @@ def test_the_hash_follows_the_masks(folder: Path) -> None:
 def test_absent_masks_are_named(tmp_path: Path) -> None:
     for name in ("no_such_set", "mosaic:no_such_set", "paste:no_such_set"):
         with pytest.raises(NotAvailable, match="DIPTYCH_DATA"):
-            find_masks(name)
-    with pytest.raises(NotAvailable, match="no label maps"):
-        find_masks(f"paste:{tmp_path}")
+            open_set(name, "masks")
+    with pytest.raises(UsageError, match="not a folder with label maps"):
+        open_set(f"paste:{tmp_path}", "masks")
 
 
 def test_composed_sets_are_opened_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_composed_sets_are_opened_by_name(folder: Path, tmp_path: Path, monkeypa
                     tmp_path / "classes" / split / name / f"{split}-{name}-{i}.png"
                 )
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
-    mosaic = find_masks("mosaic:classes")
+    mosaic = open_set("mosaic:classes", "masks")
     table = mosaic.split("test")
     assert mosaic.classes == ("blue", "red")
     assert len(table) == 64
@@ -81,7 +81,7 @@ def test_composed_sets_are_opened_by_name(folder: Path, tmp_path: Path, monkeypa
     )  # val alone is shown
     (folder / "labels.csv").rename(folder / "captions.csv")
     (folder / "classes.csv").write_text("value,name\n1,red\n2,background\n3,blue\n4,yellow")
-    assert find_masks(f"paste:{folder}").classes == ("background", "red", "blue")
+    assert open_set(f"paste:{folder}", "masks").classes == ("background", "red", "blue")
 
 
 def test_a_system_that_learns_is_compared_with_its_twin_taught_by_others(

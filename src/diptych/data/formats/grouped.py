@@ -10,29 +10,36 @@ import numpy as np
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
+from diptych.data.format import Ask, Format
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
-from diptych.data.named_sets import located
-from diptych.data.rows import all_inside, in_order, read_columns
-from diptych.data.tables import LABEL_COLUMNS, PATH_COLUMNS
+from diptych.data.rows import (
+    LABEL_COLUMNS,
+    PATH_COLUMNS,
+    SUFFIXES,
+    all_inside,
+    chosen_column,
+    filled,
+    in_order,
+    read_columns,
+)
 
 
-def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:
-    """Open labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column
+def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:
+    """Read labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column
     "split" is not read.
 
     Args:
-        spec: a table with one picture a row, a folder that holds one called labels.csv, or a folder
+        path: a table with one picture a row, a folder that holds one called labels.csv, or a folder
             CLASS/GROUP/picture.
         group: column of the table with the group; "" for folders.
-        label: column of the table with the class; "": class_name, class or label.
+        label: column of the table with the class; "": found by its name.
         keys: remembers content keys.
 
     Raises:
-        UsageError: nothing is there, or the column with groups or classes is not named.
+        UsageError: the column with groups or classes is not named.
         DataError: a column or a value is missing, or the folder has no such layout.
     """
-    path = located(spec)
     table = path / "labels.csv" if (path / "labels.csv").is_file() else path
     if not table.is_dir():
         return _from_table(table, group, label, keys)
@@ -52,18 +59,13 @@ def open_grouped(spec: str | Path, group: str = "", label: str = "", keys: FileK
 
 
 def _from_table(table: Path, group: str, label: str, keys: FileKeys | None) -> LabelledData:
-    cells = {name: ["" if v is None else str(v) for v in column] for name, column in read_columns(table).items()}
-    chosen = {
-        "the pictures": next((c for c in PATH_COLUMNS if c in cells), ""),
-        "the classes (--label)": label or next((c for c in LABEL_COLUMNS if c in cells), ""),
-        "the groups (--group)": group,
-    }
-    for what, name in chosen.items():
-        if name not in cells:
-            raise UsageError(f"{table} has the columns {', '.join(cells)[:300]}: name the one with {what}.")
-        if "" in cells[name]:
-            raise DataError(f"Row {cells[name].index('') + 1} of {table} has no {name}: fill it, or remove the row.")
-    paths, labels, groups = (cells[name] for name in chosen.values())
+    cells = read_columns(table)
+    names = (
+        chosen_column(table, cells, PATH_COLUMNS, "", "the pictures"),
+        chosen_column(table, cells, LABEL_COLUMNS, label, "the classes (--label)"),
+        chosen_column(table, cells, (), group, "the groups (--group)"),
+    )
+    paths, labels, groups = (filled(table, name, cells[name]) for name in names)
     name = table.parent.name if table.name == "labels.csv" else table.stem
     return _data(name, all_inside(table.parent, paths), labels, groups, keys)
 
@@ -74,3 +76,15 @@ def _data(
     classes = in_order(set(labels))
     columns = {"label": label_column(labels, classes), "group": Column("group", np.array(groups, dtype=np.str_))}
     return LabelledData(name, classes, {"test": Table(ImageFiles(paths, keys), columns)})
+
+
+def _matches(path: Path, ask: Ask) -> bool:
+    return path.is_dir() or (path.is_file() and path.suffix.lower() in (*SUFFIXES, ".jsonl"))
+
+
+GROUPED = Format(
+    "a table with a column of groups, or a folder CLASS/GROUP/picture",
+    _matches,
+    lambda path, ask: read_grouped(path, ask.group, ask.label, ask.keys),
+    frozenset(("groups",)),
+)

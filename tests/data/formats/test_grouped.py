@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.data.captioned import open_captioned
-from diptych.data.grouped import open_grouped
+from diptych.data.load import open_data
 from tests.support.image_files import photo
 
 
@@ -19,17 +18,17 @@ def rows(folder: Path, text: str, name: str = "labels.csv") -> Path:
 
 def test_a_folder_with_labels_csv(tmp_path: Path) -> None:
     rows(tmp_path / "set", "path,shape,kind\na.png,cat,photo\nb.png,dog,sketch\n")
-    data = open_grouped(tmp_path / "set", "kind", "shape")
+    data = open_data(tmp_path / "set", need="groups", group="kind", label="shape")
     table = data.split("test")
     assert (data.name, data.classes) == ("set", ("cat", "dog"))
     assert list(table.columns["group"].values) == ["photo", "sketch"]
-    assert open_grouped(tmp_path / "set" / "labels.csv", "kind", "shape").hash == data.hash
+    assert open_data(tmp_path / "set" / "labels.csv", need="groups", group="kind", label="shape").hash == data.hash
 
 
 def test_folders_class_group(tmp_path: Path) -> None:
     for place in ("cat/snow/1.png", "cat/grass/2.png", "dog/snow/3.png"):
         photo(tmp_path / place)
-    table = open_grouped(tmp_path).split("test")
+    table = open_data(tmp_path, need="groups").split("test")
     assert table.labels().tolist() == [0, 0, 1]
     assert list(table.columns["group"].values) == ["grass", "snow", "snow"]
 
@@ -37,31 +36,31 @@ def test_folders_class_group(tmp_path: Path) -> None:
 def test_bad_groups_are_named(tmp_path: Path) -> None:
     rows(tmp_path / "set", "path,shape,kind\na.png,cat,photo\nb.png,dog,\n")
     with pytest.raises(UsageError, match="--label"):
-        open_grouped(tmp_path / "set", "kind")
+        open_data(tmp_path / "set", need="groups", group="kind")
     with pytest.raises(UsageError, match="--group"):
-        open_grouped(tmp_path / "set", "", "shape")
+        open_data(tmp_path / "set", need="groups", group="", label="shape")
     with pytest.raises(DataError, match=r"Row 2 .* has no kind"):
-        open_grouped(tmp_path / "set", "kind", "shape")
-    with pytest.raises(UsageError, match="no table"):
-        open_grouped(tmp_path / "absent.csv", "kind")
+        open_data(tmp_path / "set", need="groups", group="kind", label="shape")
+    with pytest.raises(UsageError, match="no file or folder"):
+        open_data(tmp_path / "absent.csv", need="groups", group="kind")
     photo(tmp_path / "flat" / "cat" / "1.png")
     with pytest.raises(DataError, match="CLASS/GROUP"):
-        open_grouped(tmp_path / "flat")
+        open_data(tmp_path / "flat", need="groups")
     with pytest.raises(UsageError, match=r"no labels\.csv"):
-        open_grouped(tmp_path / "flat", "kind")
+        open_data(tmp_path / "flat", need="groups", group="kind")
 
 
 def test_captioned_pictures(tmp_path: Path) -> None:
     rows(tmp_path, "image,title\na.png,one\nb.png,two\n", "t.csv")
-    table = open_captioned(tmp_path / "t.csv")
+    table = open_data(tmp_path / "t.csv", need="captions").split("test")
     assert list(table.columns["captions"].values) == [("one",), ("two",)]
     for text, error, says in (
         ("image,said\na.png,one\n", UsageError, "--text"),
         ("picture,title\na.png,one\n", UsageError, "--image"),
-        ("image,title\na.png,\n", DataError, "Row 1"),
+        ("image,title\na.png,\n", DataError, "has no caption in t.csv"),
         ("image,title\n../a.png,x\n", DataError, "leads outside"),
         ("image,title\n", DataError, "no rows"),
     ):
         rows(tmp_path, text, "t.csv")
         with pytest.raises(error, match=says):
-            open_captioned(tmp_path / "t.csv")
+            open_data(tmp_path / "t.csv", need="captions")

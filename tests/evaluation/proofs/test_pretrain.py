@@ -11,7 +11,7 @@ import torch
 from diptych.backbones.sources.load import load
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.evaluation.datasets import find_captions
+from diptych.data.named_sets import present
 from diptych.evaluation.proofs import coca, finetune
 from diptych.evaluation.proofs.finetune import TaskTrial, Tuning, random_teacher, shuffled_labels
 from diptych.evaluation.proofs.pairs import FRESH, Arm, recall, shuffled_captions
@@ -116,7 +116,7 @@ def test_every_trial_names_what_is_absent() -> None:
         with pytest.raises(NotAvailable, match=r"(are|is) not here"):
             trial.verdict("x", "no such data", None, RUN, SEEDS)  # type: ignore[arg-type]
     with pytest.raises(NotAvailable):
-        find_captions("nowhere")
+        present("nowhere", "captions.csv")
 
 
 def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

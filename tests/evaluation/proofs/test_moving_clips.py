@@ -1,4 +1,4 @@
-"""The proofs of extenders on the development data, made small; what they show stands in results/."""
+"""The proof of clips on the development data, made small; what they show stands in results/."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import pytest
 
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
-from diptych.evaluation.proofs import moving_clips, stars
+from diptych.evaluation.proofs import moving_clips
 from diptych.evaluation.proofs.moving_clips import ClipTrial, compose, shots, shuffled_texts
-from diptych.evaluation.proofs.stars import StarTrial, supernovae, variables
-from diptych.methods.extend.astrom3 import SMALL
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
-from tests.support.stars import star
 from tests.support.visual_backbone import VisualBackbone
 
 SEEDS = (1, 2, 3)
@@ -68,26 +65,3 @@ def test_real_clips_are_counted(data_root: Path, small: None) -> None:
     assert len(found["right"]["frame-mean"]) == 1
     with pytest.raises(NotAvailable, match="absent"):
         trial.verdict("vifi-clip", str(data_root / "absent"), VisualBackbone(), Run(), SEEDS)
-
-
-def test_stars_are_read_whole(data_root: Path) -> None:
-    night = variables(str(data_root / "rrlyrae_snia"))
-    assert night.classes == ("RRab", "RRc")
-    assert len(supernovae(str(data_root / "sn_photometry_spectra"))) > 20
-    assert star(0).curve is not None
-
-
-@pytest.mark.slow
-def test_the_proof_of_stars_holds_what_is_written(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stars, "SHOTS", 2)
-    trial = StarTrial(replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8))
-    found = trial.verdict("astrom3", str(data_root / "rrlyrae_snia"), VisualBackbone(), Run(), SEEDS)
-    assert found["claims"][0]["over"] == "from scratch"
-    assert found["controls"][0]["name"] == "shuffled pairs"
-    assert [b["name"] for b in found["beside"]] == [
-        "photometry, pairs shuffled",
-        "spectra from scratch",
-        "metadata from scratch",
-    ]
-    counted = trial.verdict("astrom3", str(data_root / "sn_photometry_spectra"), VisualBackbone(), Run(), SEEDS)
-    assert len(counted["right"]["aligned"]) == 3

@@ -98,7 +98,8 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(openclip_folder: Fol
     save_file(state, folder / "open_clip_model.safetensors")
     with pytest.raises(
         DataError,
-        match=r"1 missing \(visual.ln_post.weight\); 1 unexpected \(visual.extra\); 1 of another shape \(text_projection\)",
+        match=r"1 missing \(visual.ln_post.weight\); 1 unexpected \(visual.extra\); 1 of another shape "
+        r"\(text_projection\)",
     ):
         load(f"local:{folder}")
 
@@ -412,11 +413,12 @@ def test_a_text_tower_of_transformers_finds_its_configuration_in_the_folder(
     folder = tmp_path / "roberta"
     folder.mkdir()
     small_tokenizer(folder, end="</s>", end_id=1, pad_id=0)
-    tower = {"model_type": "roberta", "vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "intermediate_size": 16, "max_position_embeddings": 80, "pad_token_id": 0}  # fmt: skip
+    tower = {"model_type": "roberta", "vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 80,
+             "pad_token_id": 0}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(tower))
-    text = {"hf_model_name": str(folder), "hf_tokenizer_name": "roberta-base", "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler",
-            "hf_model_pretrained": False}  # fmt: skip
+    text = {"hf_model_name": str(folder), "hf_tokenizer_name": "roberta-base", "hf_proj_type": "mlp",
+            "hf_pooler_type": "mean_pooler", "hf_model_pretrained": False}  # fmt: skip
     config = {**vit(custom_text=True), "text_cfg": text}
     model = openclip_model(config)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 def test_killed_anywhere_and_resumed_gives_the_same_bits(tmp_path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     fit_here(whole, "float32")
-    command = [sys.executable, "-m", "tests.train.toy", str(cut), "0.02", "float32"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     wanted = int.from_bytes(os.urandom(1)) % 20 + 4  # any step will do, and every run of this test tries another
+    command = [sys.executable, "-m", "tests.train.toy", str(cut), str(wanted + 3), "float32"]  # it waits there
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     log = cut / "log.jsonl"
     while not log.exists() or log.read_text().count("\n") < wanted:
         assert process.poll() is None

@@ -1,0 +1,100 @@
+"""Ranges of settings, and the one sentence about a value outside of its range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass
+from typing import TYPE_CHECKING, Any
+
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that a setting may have.
+
+    Args:
+        words: what follows "must be", such as "at least 1".
+        holds: whether a value is one of them.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(low: float) -> Range:
+    """Return [low, infinity]."""
+    return Range(f"at least {low:g}", lambda value: bool(value >= low))
+
+
+def above(low: float) -> Range:
+    """Return (low, infinity]."""
+    return Range(f"above {low:g}", lambda value: bool(value > low))
+
+
+def between(low: float, high: float, ends: str = "[]") -> Range:
+    """Return what lies between two numbers.
+
+    Args:
+        low: lower end.
+        high: upper end.
+        ends: "[" or "(", whether the lower end belongs to it, then "]" or ")" for the upper one.
+    """
+
+    def holds(value: float) -> bool:
+        return low <= value <= high and (value != low or ends[0] == "[") and (value != high or ends[1] == "]")
+
+    return Range(f"in {ends[0]}{low:g}, {high:g}{ends[1]}", holds)
+
+
+def one_of(*words: str) -> Range:
+    """Return a choice of words."""
+    return Range(f"one of {', '.join(map(repr, words))}", lambda value: value in words)
+
+
+def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
+    """Refuse settings outside of a range. None is in every range; of a tuple each entry must be, and it has one.
+
+    Args:
+        settings: a dataclass.
+        allowed: the range.
+        names: its fields that must lie there.
+
+    Raises:
+        UsageError: a field does not; see ``wrong``.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Filter:
+        ...     share: float = 0.3
+        ...
+        ...     def __post_init__(self) -> None:
+        ...         check(self, between(0, 1, "(]"), "share")
+        >>> Filter(1.5)
+        Traceback (most recent call last):
+        diptych.core.errors.UsageError: share must be in (0, 1], got 1.5: give Filter another, or leave it out for 0.3.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        entries = value if isinstance(value, tuple) else (value,)
+        if value is not None and not (entries and all(map(allowed.holds, entries))):
+            raise wrong(settings, name, allowed.words)
+
+
+def wrong(settings: DataclassInstance, name: str, words: str) -> UsageError:
+    """Return the error of a field: what it must be, what it is, and the remedy.
+
+    Args:
+        settings: a dataclass.
+        name: of its field.
+        words: what follows "must be".
+    """
+    default = settings.__dataclass_fields__[name].default
+    instead = "" if default is None else f" for {default!r}"
+    left_out = "" if default is MISSING else f", or leave it out{instead}"
+    return UsageError(
+        f"{name} must be {words}, got {getattr(settings, name)!r}: give {type(settings).__name__} another{left_out}."
+    )

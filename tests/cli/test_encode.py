@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.support.colours import colour_folder
+
+Cli = Callable[..., Any]
+
+
+def test_encode_photos_and_texts(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    got = diptych("encode", colours, "--out", "emb", "--json")
+    assert got.code == 0
+    assert got.data["items"] == 70
+    assert np.load("emb/img_emb/img_emb_0.npy").shape == (70, 4)
+    assert diptych("encode", colours, "--out", "emb").code == 2
+    (tmp_path / "texts.txt").write_text("red\n\nblue\n")
+    got = diptych("encode", "--texts", "texts.txt", "--out", "emb2")
+    assert got.out == "2 vectors of 4 numbers in emb2\n"
+    (tmp_path / "none.txt").write_text("\n")
+    for words in ([], [str(colours), "--texts", "texts.txt"], ["--texts", "absent.txt"], ["absent"]):
+        assert diptych("encode", *words).code == 2
+    assert diptych("encode", "--texts", "none.txt").code == 1
+
+
+def test_encode_skips_and_says_so(diptych: Cli, tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "d", {"": 2}, ["red"])
+    (folder / "red" / "0.png").write_bytes(b"x")
+    got = diptych("encode", folder, "--out", "emb", "--json")
+    assert got.code == 3
+    assert got.data["items"] == 1

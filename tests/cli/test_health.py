@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.colours import colour_folder
+
+Cli = Callable[..., Any]
+
+
+def test_check_finds_what_would_spoil_a_run(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    got = diptych("check", colours)
+    assert got.code == 0
+    assert "40 train, 30 test" in got.out
+    folder = colour_folder(tmp_path / "d", {"train": 5, "test": 5})
+    (folder / "test" / "red" / "0.png").write_bytes((folder / "train" / "red" / "0.png").read_bytes())
+    got = diptych("check", folder, "--json")
+    assert got.code == 1
+    assert "duplicate-across-splits" in {f["kind"] for f in got.data["findings"]}
+    assert diptych("check", tmp_path / "absent").code == 2
+
+
+def test_doctor_speaks_json_and_fails_where_the_backbone_does(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.tasks.doctor.NEEDED", ("numpy",))
+    got = diptych("doctor", "--json")
+    assert got.code == 0
+    assert got.data["ok"]
+
+    def fail(name: str) -> None:
+        raise RuntimeError("no weights")
+
+    monkeypatch.setattr("diptych.backbones.sources.load.load", fail)
+    got = diptych("doctor")
+    assert got.code == 1
+    assert "no weights" in got.out

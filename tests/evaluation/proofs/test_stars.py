@@ -1,0 +1,40 @@
+"""The proof of stars on the development data, made small; what they show stands in results/."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diptych.core.run import Run
+from diptych.evaluation.proofs import stars
+from diptych.evaluation.proofs.stars import StarTrial, supernovae, variables
+from diptych.methods.extend.astrom3 import SMALL
+from tests.support.stars import star
+from tests.support.visual_backbone import VisualBackbone
+
+SEEDS = (1, 2, 3)
+
+
+def test_stars_are_read_whole(data_root: Path) -> None:
+    night = variables(str(data_root / "rrlyrae_snia"))
+    assert night.classes == ("RRab", "RRc")
+    assert len(supernovae(str(data_root / "sn_photometry_spectra"))) > 20
+    assert star(0).curve is not None
+
+
+@pytest.mark.slow
+def test_the_proof_of_stars_holds_what_is_written(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stars, "SHOTS", 2)
+    trial = StarTrial(replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8))
+    found = trial.verdict("astrom3", str(data_root / "rrlyrae_snia"), VisualBackbone(), Run(), SEEDS)
+    assert found["claims"][0]["over"] == "from scratch"
+    assert found["controls"][0]["name"] == "shuffled pairs"
+    assert [b["name"] for b in found["beside"]] == [
+        "photometry, pairs shuffled",
+        "spectra from scratch",
+        "metadata from scratch",
+    ]
+    counted = trial.verdict("astrom3", str(data_root / "sn_photometry_spectra"), VisualBackbone(), Run(), SEEDS)
+    assert len(counted["right"]["aligned"]) == 3

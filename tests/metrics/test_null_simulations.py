@@ -1,0 +1,41 @@
+"""Intervals hold the truth as often as they say. All sizes: ``python -m tests.support.null_simulations``."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.null_simulations import Cell, cells
+
+RIGHT = (
+    ("mean of items", "hits, 0.7", 1, 50),
+    ("paired gain", "hits, seeds differ by 0 points", 1, 50),
+    ("one-sided bound of a gain", "hits, seeds differ by 0 points", 1, 50),
+    ("paired p-value, 5 %", "hits, seeds differ by 0 points", 1, 50),
+    ("AUROC", "0.7", 1, 20),
+    ("one-sided bound of a gain in AUROC", "0.8", 1, 20),
+    ("Wilson", "p even in 0.02 to 0.98", 1, 20),
+    ("Newcombe", "p and q even in 0.05 to 0.95", 1, 20),
+    ("Student over classes", "normal, two-sided", 1, 2),
+    ("Student over classes", "drops, two-sided", 1, 3),
+    ("Student over classes", "drops, one-sided", 1, 5),
+)
+WIDE = (
+    ("paired gain", "hits, seeds differ by 0 points", 3, 20),
+    ("one-sided bound of a gain", "hits, seeds differ by 2 points", 3, 200),
+    ("AUROC", "0.7", 3, 20),
+)
+
+
+def cell(row: tuple[str, str, int, int]) -> Cell:
+    (chosen,) = [c for c in cells() if (c.name, c.law, c.seeds, c.items) == row]
+    return chosen
+
+
+@pytest.mark.parametrize("row", RIGHT, ids=str)
+def test_it_holds_the_truth_in_93_to_97_percent(row: tuple[str, str, int, int]) -> None:
+    assert 0.93 <= cell(row).share() <= 0.97
+
+
+@pytest.mark.parametrize("row", WIDE, ids=str)
+def test_over_seeds_it_may_only_be_too_wide(row: tuple[str, str, int, int]) -> None:
+    assert cell(row).share() >= 0.93

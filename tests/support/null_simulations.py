@@ -1,0 +1,305 @@
+"""How often the project's intervals hold the truth: ``python -m tests.support.null_simulations [WORD ...]`` prints the
+table of ``docs/intervals.md``, or the rows whose interval or law holds one of the words.
+
+Every run draws data from a law whose truth is known, and asks for the 95 % interval, or for the one-sided 95 % bound. A
+share of 93 to 97 % of 400 runs is what a right interval gives: its standard error is 1.1 points. Intervals without a
+bootstrap have 4,000 runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from diptych.evaluation.boards.curate import precision, precision_gain
+from diptych.evaluation.outcome import Outcome, intervals
+from diptych.evaluation.several import _interval as micro_f1
+from diptych.methods.audit.counteranimal import over_classes
+from diptych.metrics.detection import auroc_bootstrap, auroc_gain
+from diptych.metrics.interval import (
+    Interval,
+    bootstrap_mean,
+    newcombe,
+    one_sided_lower,
+    paired_bootstrap,
+    paired_p,
+    t_mean,
+    wilson,
+)
+from diptych.metrics.segmentation import mean_iou, miou_bootstrap, miou_gain
+
+RUNS, DRAWS = 400, 500
+Run = Callable[[np.random.Generator, int], bool]
+"""(generator, number of the run) -> whether its interval holds the truth."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table.
+
+    Args:
+        name: of the interval.
+        law: of the data.
+        seeds, items: sizes.
+        run: one draw.
+        runs: number of draws; more where they cost nothing.
+    """
+
+    name: str
+    law: str
+    seeds: int
+    items: int
+    run: Run
+    runs: int = RUNS
+
+    def share(self) -> float:
+        """Return the share of runs whose interval holds the truth."""
+        return float(np.mean([self.run(np.random.default_rng([run, self.items]), run) for run in range(self.runs)]))
+
+
+def hit_table(rng: np.random.Generator, seeds: int, items: int, *, mean: float, spread: float) -> NDArray[np.bool_]:
+    """Return (R, N) hits of expected share ``mean``: items are easy or hard, and a seed moves all of them.
+
+    Args:
+        rng: of the draw.
+        seeds, items: R and N.
+        mean: expected share.
+        spread: standard deviation of the accuracy between seeds, to first order.
+    """
+    moved = spread / norm.pdf(norm.ppf(mean)) * np.sqrt(2)
+    latent = rng.normal(size=(1, items)) + moved * rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, items))
+    return np.asarray(latent < norm.ppf(mean) * np.sqrt(2 + moved**2))
+
+
+def scores(rng: np.random.Generator, seeds: int, bad: NDArray[np.bool_], area: float) -> NDArray[np.float64]:
+    """Return (R, N) scores of expected AUROC ``area``, half of whose variance belongs to the item."""
+    common = rng.normal(size=(1, len(bad))) + rng.normal(size=(seeds, len(bad)))
+    return np.asarray(common + bad * 2 * norm.ppf(area))
+
+
+def pixels(rng: np.random.Generator, seeds: int, images: int, classes: int) -> NDArray[np.int64]:
+    """Return (R, N, K, K) counts of 400 pixels an image, of two or three classes; some images are harder."""
+    share = rng.dirichlet(np.full(classes, 0.5), size=images)
+    right = np.clip(0.8 + 0.15 * rng.normal(size=(1, images, 1)) + 0.05 * rng.normal(size=(seeds, images, 1)), 0.3, 1)
+    law = share[None, :, :, None] * (
+        right[..., None] * np.eye(classes) + (1 - right[..., None]) * (1 - np.eye(classes)) / (classes - 1)
+    )
+    return rng.multinomial(400, law.reshape(seeds, images, -1)).reshape(seeds, images, classes, classes)
+
+
+@cache
+def true_miou(classes: int) -> float:
+    """Return the mIoU of very many images."""
+    return float(mean_iou(pixels(np.random.default_rng(0), 1, 100_000, classes).sum(1))[0])
+
+
+def outcome(rng: np.random.Generator, seeds: int, items: int, classes: int, excess: float) -> list[Outcome]:
+    """Return outcomes of seeds on the same items; confidences are right but for ``excess``, and lie in (0.3, 1)."""
+    labels = rng.integers(classes, size=items)
+    ease = rng.uniform(0.3, 0.9, size=items)
+    outcomes = []
+    for _ in range(seeds):
+        correct = rng.random(items) < ease
+        predicted = np.where(correct, labels, (labels + 1) % classes)
+        rank = np.where(correct, 0, 1)
+        likelihood = np.log(np.where(correct, ease, 1 - ease))
+        outcomes.append(Outcome(labels, predicted, rank, ease + excess, likelihood, classes))
+    return outcomes
+
+
+def true_metric(name: str, excess: float) -> float:
+    """Return what the metric of ``outcome`` tends to."""
+    if name == "nll":
+        p = np.linspace(0.3, 0.9, 100_001)
+        return float(-(p * np.log(p) + (1 - p) * np.log(1 - p)).mean())
+    return abs(excess) if name == "ece" else 0.6
+
+
+def kept(rng: np.random.Generator, seeds: int, photos: int) -> NDArray[np.float64]:
+    """Return (R, N, 2) kept and right pairs of five captions a photo; 0.7 of the kept ones are right."""
+    ease = rng.beta(7, 3, size=(1, photos))
+    number = rng.binomial(5, 0.5, size=(seeds, photos))
+    return np.stack([number, rng.binomial(number, ease)], axis=-1).astype(np.float64)
+
+
+def several(rng: np.random.Generator, items: int, classes: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return (N, K) predictions and truth, of sensitivity 0.7 and false alarms 0.2."""
+    truth = rng.random((items, classes)) < rng.beta(2, 4, size=(items, 1))
+    return rng.random(truth.shape) < np.where(truth, 0.7, 0.2), truth
+
+
+MICRO_F1 = 2 * 0.7 / 3 / (0.7 / 3 + 0.2 * 2 / 3 + 1 / 3)
+
+
+def holds(interval: Interval | tuple[float, float], truth: float) -> bool:
+    """Tell whether the truth lies inside; rounding puts none outside."""
+    low, high = (interval.low, interval.high) if isinstance(interval, Interval) else interval
+    return low - 1e-9 <= truth <= high + 1e-9
+
+
+def anomalous(items: int) -> NDArray[np.bool_]:
+    """Return (N,) of which half are anomalous."""
+    return np.arange(items) % 2 == 0
+
+
+def _mean(seeds: int, items: int, mean: float, spread: float, rng: np.random.Generator, run: int) -> bool:
+    return holds(bootstrap_mean(hit_table(rng, seeds, items, mean=mean, spread=spread), run, draws=DRAWS), mean)
+
+
+def _pair(seeds: int, items: int, spread: float, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+    latent = rng.normal(size=(1, items))
+    moved = spread / norm.pdf(norm.ppf(0.7)) * np.sqrt(2)
+    return [latent + moved * rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, items)) < 0.7416 for _ in range(2)]
+
+
+def _gain(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
+    return holds(paired_bootstrap(*_pair(seeds, items, spread, rng), run, draws=DRAWS), 0.0)
+
+
+def _lower(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
+    return holds(one_sided_lower(*_pair(seeds, items, spread, rng), run, draws=DRAWS), 0.0)
+
+
+def _p(seeds: int, items: int, spread: float, rng: np.random.Generator, run: int) -> bool:
+    return paired_p(*_pair(seeds, items, spread, rng), run, draws=DRAWS) > 0.05
+
+
+def _auroc(seeds: int, items: int, area: float, rng: np.random.Generator, run: int) -> bool:
+    bad = anomalous(items)
+    return holds(auroc_bootstrap(scores(rng, seeds, bad, area), bad, run, draws=DRAWS), area)
+
+
+def _auroc_gain(seeds: int, items: int, area: float, rng: np.random.Generator, run: int) -> bool:
+    bad, common = anomalous(items), rng.normal(size=(1, items))
+    first, second = (common + scores(rng, seeds, bad, area) for _ in range(2))
+    return holds(auroc_gain(first, second, bad, run, draws=DRAWS), 0.0)
+
+
+def _auroc_chance(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
+    first = scores(rng, seeds, anomalous(items), 0.5)
+    return holds(auroc_gain(first, np.zeros_like(first), anomalous(items), run, draws=DRAWS), 0.0)
+
+
+def _miou(seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
+    return holds(miou_bootstrap(pixels(rng, seeds, items, classes), run, draws=DRAWS), true_miou(classes))
+
+
+def _miou_gain(seeds: int, items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
+    both = pixels(rng, 2 * seeds, items, classes)
+    return holds(miou_gain(both[:seeds], both[seeds:], run, draws=DRAWS), 0.0)
+
+
+def _metric(name: str, seeds: int, items: int, classes: int, excess: float, rng: np.random.Generator, run: int) -> bool:
+    found = intervals(outcome(rng, seeds, items, classes, excess), seed=run, draws=DRAWS)
+    return holds(found[name], true_metric(name, excess))
+
+
+def _precision(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
+    return holds(precision(kept(rng, seeds, items), run), 0.7)
+
+
+def _precision_gain(seeds: int, items: int, rng: np.random.Generator, run: int) -> bool:
+    both = kept(rng, 2 * seeds, items)
+    return holds(precision_gain(both[:seeds], both[seeds:], run), 0.0)
+
+
+def _micro_f1(items: int, classes: int, rng: np.random.Generator, run: int) -> bool:
+    return holds(micro_f1(*several(rng, items, classes), run), MICRO_F1)
+
+
+def _wilson(items: int, rng: np.random.Generator, run: int) -> bool:
+    p = rng.uniform(0.02, 0.98)
+    return holds(wilson(int(rng.binomial(items, p)), items), p)
+
+
+def _newcombe(items: int, rng: np.random.Generator, run: int) -> bool:
+    p, q = rng.uniform(0.05, 0.95, size=2)
+    a, b = (int(rng.binomial(items, r)) for r in (p, q))
+    return holds(newcombe(a, items, b, items), p - q)
+
+
+def _t(classes: int, sides: int, rng: np.random.Generator, run: int) -> bool:
+    return holds(t_mean(rng.normal(size=classes), sides=sides), 0.0)
+
+
+def _over_classes(classes: int, sides: int, rng: np.random.Generator, run: int) -> bool:
+    hits = rng.binomial(10, 0.6, size=(classes, 4))
+    return holds(over_classes(((hits[:, :2] - hits[:, 2:]).mean(1) / 10).tolist(), sides=sides), 0.0)
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the rows."""
+    for items in (20, 50, 100, 200):
+        yield Cell("mean of items", "hits, 0.7", 1, items, partial(_mean, 1, items, 0.7, 0.0))
+    for items in (20, 50, 100, 200):
+        yield Cell("mean of items", "hits, 0.9", 1, items, partial(_mean, 1, items, 0.9, 0.0))
+    for spread in (0.0, 0.01, 0.05, 0.15):
+        law = f"seeds differ by {100 * spread:g} points"
+        for seeds in (3, 5, 10):
+            for items in (20, 200):
+                yield Cell(
+                    "mean of items", f"hits, 0.7, {law}", seeds, items, partial(_mean, seeds, items, 0.7, spread)
+                )
+    for name, run in (("paired gain", _gain), ("one-sided bound of a gain", _lower), ("paired p-value, 5 %", _p)):
+        for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (3, 200), (5, 20), (5, 50), (5, 200)):
+            yield Cell(name, "hits, seeds differ by 0 points", seeds, items, partial(run, seeds, items, 0.0))
+        for seeds, spread in ((3, 0.02), (5, 0.02), (10, 0.02), (3, 0.1), (5, 0.1)):
+            law = f"hits, seeds differ by {100 * spread:g} points"
+            yield Cell(name, law, seeds, 200, partial(run, seeds, 200, spread))
+    for area in (0.7, 0.95):
+        for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
+            yield Cell("AUROC", f"{area}", seeds, items, partial(_auroc, seeds, items, area))
+    for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
+        yield Cell("one-sided bound of a gain in AUROC", "0.8", seeds, items, partial(_auroc_gain, seeds, items, 0.8))
+    for seeds, items in ((1, 20), (1, 50), (5, 20), (5, 50)):
+        yield Cell("one-sided bound of a gain in AUROC", "chance", seeds, items, partial(_auroc_chance, seeds, items))
+    for classes in (2, 5):
+        for seeds, items in ((1, 10), (1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
+            yield Cell("mIoU", f"{classes} classes", seeds, items, partial(_miou, seeds, items, classes))
+    for classes, seeds, items in ((2, 1, 20), (2, 5, 50), (5, 1, 20), (5, 3, 20), (5, 5, 50)):
+        run = partial(_miou_gain, seeds, items, classes)
+        yield Cell("one-sided bound of a gain in mIoU", f"{classes} classes", seeds, items, run)
+    for classes, name in ((5, "acc1"), (2, "mean_per_class_recall"), (5, "mean_per_class_recall"), (5, "nll")):
+        for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 50), (5, 200)):
+            run = partial(_metric, name, seeds, items, classes, 0.0)
+            yield Cell(f"board: {name}", f"{classes} classes", seeds, items, run)
+    for excess in (0.0, 0.05, 0.1):
+        for seeds, items in ((1, 50), (1, 200), (1, 1000), (5, 200)):
+            run = partial(_metric, "ece", seeds, items, 5, excess)
+            yield Cell("board: ece", f"over-confident by {excess:g}", seeds, items, run)
+    for seeds, items in ((1, 20), (1, 50), (1, 200), (3, 20), (5, 50)):
+        yield Cell("board: precision of curators", "0.7", seeds, items, partial(_precision, seeds, items))
+        yield Cell("board: gain in precision", "0.7", seeds, items, partial(_precision_gain, seeds, items))
+    for classes in (2, 5):
+        for items in (20, 50, 200):
+            yield Cell("micro F1", f"{classes} classes", 1, items, partial(_micro_f1, items, classes))
+    for items in (20, 50, 200):
+        yield Cell("Wilson", "p even in 0.02 to 0.98", 1, items, partial(_wilson, items), 10 * RUNS)
+        yield Cell("Newcombe", "p and q even in 0.05 to 0.95", 1, items, partial(_newcombe, items), 10 * RUNS)
+    for classes in (2, 3, 4, 5, 10):
+        for sides in (2, 1):
+            law = "two-sided" if sides == 2 else "one-sided"
+            yield Cell("Student over classes", f"normal, {law}", 1, classes, partial(_t, classes, sides), 10 * RUNS)
+            yield Cell(
+                "Student over classes", f"drops, {law}", 1, classes, partial(_over_classes, classes, sides), 10 * RUNS
+            )
+
+
+def main(words: list[str]) -> None:
+    """Print the table."""
+    sys.stdout.write("| interval | law | seeds | items | holds the truth in |\n|---|---|---:|---:|---:|\n")
+    for cell in cells():
+        if not words or any(word in f"{cell.name}, {cell.law}" for word in words):
+            sizes = f"{cell.seeds} | {cell.items}"
+            sys.stdout.write(f"| {cell.name} | {cell.law} | {sizes} | {100 * cell.share():.1f} % |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,69 @@
+"""The tail of a method's fit, and the trainee that most of them share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from diptych.core.data import Table, Texts
+from diptych.core.run import Run
+from diptych.core.train import ParamGroup
+from diptych.features.vectors import Vectors
+from diptych.train.loop import train
+from diptych.train.parameters import copies, train_parameters
+from diptych.train.schedule import Fit
+from diptych.train.step import Step
+
+DATA = Table(Vectors(torch.tensor([[0.0], [1.0], [2.0]]), Texts(("a", "b", "c"))))
+FIT = Fit(0.1, 3, steps=5, optimizer="sgd", betas=(0.0, 0.0), decay=0.0)
+
+
+def line() -> torch.nn.Linear:
+    module = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(module.weight)
+    torch.nn.init.zeros_(module.bias)
+    return module
+
+
+def step(module: torch.nn.Linear, groups: list[ParamGroup] | None = None) -> Step:
+    return Step(
+        module, lambda row, g: {"x": row.item}, lambda b: {"square": (module(b["x"]) - 3).square().mean()}, groups
+    )
+
+
+def test_it_is_the_loop_without_files_whatever_the_grad_mode(tmp_path: Path) -> None:
+    plain, quiet = line(), line()
+    train(step(plain), DATA, FIT, Run(workers=0))
+    with torch.no_grad():
+        learnt = train_parameters(step(quiet), DATA, FIT, Run(out=tmp_path, workers=3))
+    assert not list(tmp_path.iterdir())
+    assert list(learnt) == ["weight", "bias"]
+    assert all(torch.equal(learnt[n], p) for n, p in plain.named_parameters())
+    assert float(learnt["weight"]) != 0
+
+
+def test_what_comes_back_is_what_was_asked_for_and_a_copy() -> None:
+    module = line()
+    learnt = train_parameters(step(module), DATA, FIT, Run(), ("bias",))
+    assert list(learnt) == ["bias"]
+    assert not learnt["bias"].requires_grad
+    with torch.no_grad():
+        module.bias.add_(1.0)
+    assert not torch.equal(learnt["bias"], module.bias)
+    assert train_parameters(step(module), DATA, FIT, Run(), ()) == {}
+    assert list(copies(torch.nn.BatchNorm1d(2))) == [
+        "weight",
+        "bias",
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    ]
+
+
+def test_a_step_trains_all_or_what_its_groups_name() -> None:
+    module = line()
+    assert step(module).groups() == [ParamGroup(("weight", "bias"))]
+    learnt = train_parameters(step(module, [ParamGroup(("bias",))]), DATA, FIT, Run())
+    assert float(learnt["weight"]) == 0
+    assert float(learnt["bias"]) > 1

@@ -1,0 +1,195 @@
+"""Hooks of the documentation site: pages of systems and of the reference, from cards, results and docstrings.
+
+``make docs`` builds the site; nothing that is generated here is committed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "diptych"
+REPOSITORY = "https://github.com/diptych-ml/diptych/blob/main/"
+ROOMS = ("core", "data", "store", "index", "backbones", "features", "nn", "train", "metrics", "tasks", "evaluation")
+"""Rooms with a page in the reference, from the ground up; methods have pages of their own."""
+_LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
+    pages = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
+    pages["systems/index.md"] = systems_index(cards)
+    pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
+    pages["reference/index.md"] = reference_index()
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links that leave the docs folder at the repository."""
+    folder = Path(page.file.src_uri).parent
+
+    def moved(match: re.Match[str]) -> str:
+        target = (Path("docs") / folder / (match[2] + match[3])).as_posix()
+        parts: list[str] = []
+        for part in target.split("/"):
+            parts = parts[:-1] if part == ".." else parts if part == "." else [*parts, part]
+        path = "/".join(parts)
+        return match[0] if path.startswith("docs/") else f"{match[1]}{REPOSITORY}{path}{match[4]}"
+
+    return _LINK.sub(moved, markdown)
+
+
+def system_page(card: dict[str, Any]) -> str:
+    """Return the page of a system: claim, formula, use, departures, result and citation."""
+    module = f"diptych.methods.{card['verb']}.{card['slug'].replace('-', '_')}"
+    path = SOURCE / "methods" / card["verb"] / f"{card['slug'].replace('-', '_')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    title, _, formula = (ast.get_docstring(tree) or "").partition("\n\n")
+    method = next(n.name for n in tree.body if isinstance(n, ast.ClassDef) and "card" in ast.dump(n))
+    kind = "a baseline" if card["baseline"] else "a system"
+    needs = card["needs"]
+    asks = [*needs["evidence"], *needs["parts"], *(f"the extra `{e}`" for e in needs["extras"])]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"[{card['title']}]({card['url']}), {card['year']}. {kind.capitalize()} of `diptych {card['verb']}`.",
+        "",
+        card["claim"],
+        "",
+        f"It trains {card['trains']}." if card["trains"] != "nothing" else "It trains nothing.",
+        f"Besides a backbone it needs {', '.join(asks)}." if asks else "It needs a backbone and nothing else.",
+        "",
+        *_result(card),
+        "## The maths",
+        "",
+        title,
+        "",
+        *(["```text", formula, "```", ""] if formula else []),
+        *(
+            ["## Where it differs from paper or released code", "", *(f"- {d}" for d in card["differs"]), ""]
+            if card["differs"]
+            else []
+        ),
+        *_published(card),
+        *(["## Licences", "", card["licence_note"], ""] if card["licence_note"] else []),
+        "## In Python",
+        "",
+        f"::: {module}.{method}",
+        "    options:",
+        "      heading_level: 3",
+        "",
+        "## Cite",
+        "",
+        "```bibtex",
+        f"@misc{{{card['slug'].replace('-', '')}{card['year']},",
+        f"  title = {{{card['title']}}},",
+        f"  year = {{{card['year']}}},",
+        f"  url = {{{card['url']}}},",
+        "}",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _result(card: dict[str, Any]) -> list[str]:
+    """Return what the written proof says: each claim and control with its gain and lower bound."""
+    proof = card["proof"]
+    if proof is None:
+        return []
+    lines = ["## What we measured", "", f"**Claim.** {proof['claim']}", "", f"**Control.** {proof['control']}", ""]
+    path = ROOT / "results" / f"{card['slug']}.json"
+    if not path.is_file():
+        return [*lines, "The proof has not been run yet.", ""]
+    result = json.loads(path.read_text(encoding="utf-8"))
+    lines += [
+        "Shown." if result["shown"] else "**Not shown** here.",
+        f"Backbone `{result['backbone']}`, seeds {', '.join(map(str, result['seeds']))}. "
+        f"Repeat with `{result['command']}`; numbers in [{path.name}]({REPOSITORY}results/{path.name}).",
+        "",
+        "| data | what | over | shots | value | gain | bound |",
+        "|---|---|---|--:|--:|--:|--:|",
+    ]
+    metric = result["metric"]
+    for data in result["datasets"]:
+        rows = [(f"claim, {'shown' if c['shown'] else '**not shown**'}", c, c["method"]) for c in data["claims"]]
+        rows += [
+            (f"control, {'failed' if c['failed'] else '**did not fail**'}", c, c["control"]) for c in data["controls"]
+        ]
+        for what, c, own in rows:
+            lines.append(
+                f"| {data['dataset']} | {what} | {c['over']} | {c['shots'] or ''} | {_number(own.get(metric))} | "
+                f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
+            )
+    reading = (
+        "the bound is the lower end of a one-sided 95 % interval. A control must fail: its bound lies at or below 0."
+    )
+    return [*lines, "", f"`{metric}`, in hundredths. Gains are paired by seed and item; {reading}", ""]
+
+
+def _published(card: dict[str, Any]) -> list[str]:
+    """Return the paper's numbers that somebody read."""
+    if not card["headlines"]:
+        return []
+    lines = [
+        "## Published numbers",
+        "",
+        "| data | backbone | metric | value | beside | read in |",
+        "|---|---|---|--:|---|---|",
+    ]
+    for h in card["headlines"]:
+        lines.append(
+            f"| {h['dataset']} | {h['backbone']} | {h['metric']} | {h['value']:g} | {h['baseline']} | {h['where']} |"
+        )
+    return [*lines, ""]
+
+
+def systems_index(cards: list[dict[str, Any]]) -> str:
+    """Return the table of systems, verb by verb."""
+    lines = ["# Systems", "", "Each is one file that a person reads beside the paper.", ""]
+    for verb in sorted({c["verb"] for c in cards}):
+        lines += [f"## {verb}", "", "| system | year | trains | proof |", "|---|--:|---|---|"]
+        for card in sorted((c for c in cards if c["verb"] == verb), key=lambda c: (not c["baseline"], c["slug"])):
+            shown = card["result"] and card["result"]["shown"]
+            proof = "shown" if shown else "not shown" if card["result"] else "not run"
+            kind = " (baseline)" if card["baseline"] else ""
+            lines.append(f"| [{card['name']}]({card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def room_page(room: str) -> str:
+    """Return the reference of a room: every module that has something public."""
+    lines = [f"# diptych.{room}", ""]
+    for path in sorted((SOURCE / room).rglob("*.py")):
+        module = ".".join(("diptych", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if path.name != "__init__.py" and any(
+            isinstance(n, ast.ClassDef | ast.FunctionDef) and not n.name.startswith("_") for n in tree.body
+        ):
+            lines += [f"::: {module}", "    options:", "      heading_level: 2", "      show_root_full_path: true", ""]
+    return "\n".join(lines)
+
+
+def reference_index() -> str:
+    """Return the list of rooms with what each is for."""
+    lines = ["# Reference", "", "Imports point down only: a room knows those above it in this list.", ""]
+    for room in ROOMS:
+        text = ast.get_docstring(ast.parse((SOURCE / room / "__init__.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"- [`diptych.{room}`]({room}.md): {text.splitlines()[0] if text else ''}")
+    return "\n".join([*lines, ""])
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "" if value is None else f"{100 * value:{sign}.1f}"
