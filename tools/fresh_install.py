@@ -1,8 +1,9 @@
 """Install a wheel into a new virtual environment and use it there: ``python tools/fresh_install.py dist/NAME.whl``.
 
-The wheel must hold the package alone. Nothing but the wheel is named to pip, so a dependency that pyproject.toml forgot is
-missing here. ``doctor``, ``demo`` and ``encode`` then run in a folder outside the checkout, with an empty home and cache, and
-``encode`` must have used ONNX Runtime: a base install that cannot export its encoders falls back to torch silently.
+The wheel must hold the package alone. Nothing but the wheel is named to pip, so a dependency that pyproject.toml forgot
+is missing here. ``doctor``, ``demo`` and ``encode`` then run in a folder outside the checkout, with an empty home and
+cache, and ``encode`` must have used ONNX Runtime: a base install that cannot export its encoders falls back to torch
+silently.
 """
 
 from __future__ import annotations

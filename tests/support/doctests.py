@@ -1,7 +1,7 @@
 """A pytest plugin for the examples in docstrings: ``python -m pytest -p tests.support.doctests --doctest-modules src``.
 
-Examples run in an empty folder, with an empty cache and without a network. One that needs a package that is not installed is
-skipped with the reason.
+Examples run in an empty folder, with an empty cache and without a network. One that needs a package that is not
+installed is skipped with the reason.
 """
 
 from __future__ import annotations
