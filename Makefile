@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src tests recipes
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-lowest check rules doctest fresh format index bench changelog release clean
+.PHONY: help demo test test-lowest check rules doctest fresh format index pages bench changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
 	@echo "make check   the rules, the examples in docstrings, the suite"
 	@echo "make format  format, and mend what the linter can mend"
-	@echo "make index   write the derived files again: catalog index, table of README, pages"
+	@echo "make index   write the derived files again: catalog index, table of README, lowest versions, tables of pages"
+	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
@@ -92,6 +93,8 @@ index: $(VENV)/.dev
 	$(BIN)/python tools/readme_table.py
 	$(BIN)/python tools/benchmarks_table.py
 	$(BIN)/python tools/which_classifier.py
+
+pages: index
 	$(BIN)/python -m tests.support.towers
 	$(BIN)/python docs/checkpoints.py
 
