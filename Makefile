@@ -36,13 +36,14 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
+# A file's tests run in one worker, so that what they share is made once: with pytest 9.2, xdist's groups do nothing.
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
 test: export OMP_NUM_THREADS ?= 1
 test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 check: rules doctest test
 
@@ -75,7 +76,7 @@ test-lowest: export OMP_NUM_THREADS ?= 1
 test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-lowest: .venv-lowest/.dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0 $(LOWEST)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(LOWEST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(CODE)
