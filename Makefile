@@ -2,18 +2,26 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CODE := src tests recipes
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-lowest check format index docs bench clean
+.PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench changelog release clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    set up, classify the photos that ship, run the few-shot board, write out/demo/report.html"
 	@echo "make test    set up and run the suite"
-	@echo "make check   format, lint, types, floors, tests"
+	@echo "make rules   format, lint, types, floors, spelling, derived files"
+	@echo "make check   the rules, the examples in docstrings, the suite"
+	@echo "make format  format, and mend what the linter can mend"
+	@echo "make index   write the derived files again: catalog index, table of README, lowest versions, tables of pages"
+	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make docs    the site, out/site/index.html"
+	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
+	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
+	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
 
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,22 +36,32 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/diptych demo --out out/demo
 
+# A file's tests run in one worker, so that what they share is made once: with pytest 9.2, xdist's groups do nothing.
 # One thread a worker, and none begun anew after a crash: xdist then waits for ever for the tests of the dead one.
 # glibc keeps freed buffers: giving each back to the kernel costs more than the tests themselves on small machines.
 test: export OMP_NUM_THREADS ?= 1
 test: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
-check: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests recipes
-	$(BIN)/ruff check src tests recipes
+check: rules doctest test
+
+# Derived files that take no tower are compared here; docs/towers.md and docs/checkpoints.md by tests of the suite.
+rules: $(VENV)/.dev
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/typos
 	$(BIN)/python -m diptych.catalog --check
 	$(BIN)/python tools/lowest.py --check
-	$(MAKE) test
+	$(BIN)/python tools/readme_table.py --check
+	$(BIN)/python tools/benchmarks_table.py --check
+	$(BIN)/python tools/which_classifier.py --check
+
+doctest: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -p tests.support.doctests --doctest-modules src
 
 # Which tests the lowest versions must pass: make test-lowest LOWEST="tests/data tests/train".
 LOWEST ?= tests
@@ -58,11 +76,11 @@ test-lowest: export OMP_NUM_THREADS ?= 1
 test-lowest: export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 test-lowest: export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 test-lowest: .venv-lowest/.dev
-	.venv-lowest/bin/python -m pytest -n 2 --dist loadgroup --max-worker-restart=0 $(LOWEST)
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 $(LOWEST)
 
 format: $(VENV)/.dev
-	$(BIN)/ruff format src tests recipes
-	$(BIN)/ruff check --fix src tests recipes
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --group bench
@@ -82,6 +100,32 @@ docs: $(VENV)/.docs
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write
+	$(BIN)/python tools/lowest.py --write
+	$(BIN)/python tools/readme_table.py
+	$(BIN)/python tools/benchmarks_table.py
+	$(BIN)/python tools/which_classifier.py
+
+pages: index
+	$(BIN)/python -m tests.support.towers
+	$(BIN)/python docs/checkpoints.py
+
+fresh:
+	rm -rf out/wheel
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir out/wheel .
+	$(PYTHON) tools/fresh_install.py out/wheel/*.whl
+
+$(VENV)/.release: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --group release
+	@touch $@
+
+changelog: $(VENV)/.release
+	$(BIN)/towncrier build --yes
+
+release: $(VENV)/.release
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) tools/fresh_install.py dist/*.whl
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -11,7 +11,6 @@ ELSEWHERE = ("contract", "docs", "tools")
 """Folders whose tests are of no single module."""
 ACROSS = {
     "cli/test_clips.py",
-    "cli/test_cluster.py",
     "data/formats/test_development_sets.py",
     "test_mirror.py",
 }

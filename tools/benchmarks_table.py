@@ -97,6 +97,8 @@ def main(words: Sequence[str]) -> int:
     text = PAGE.read_text(encoding="utf-8")
     new = page(text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
     if "--check" in words:
+        if new != text:
+            sys.stderr.write("docs/benchmarks.md is not what results/bench says: run python tools/benchmarks_table.py.\n")
         return int(new != text)
     PAGE.write_text(new, encoding="utf-8")
     return 0

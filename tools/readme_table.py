@@ -35,6 +35,8 @@ def main() -> int:
     cards = json.loads((ROOT / "src/diptych/catalog.json").read_text(encoding="utf-8"))
     new = head + START + table(cards) + END + rest.split(END)[1]
     if "--check" in sys.argv:
+        if new != text:
+            sys.stderr.write("The table of systems in README.md is not what the index says: run python tools/readme_table.py.\n")
         return int(new != text)
     readme.write_text(new, encoding="utf-8")
     return 0

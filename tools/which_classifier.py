@@ -349,7 +349,10 @@ def main(words: Sequence[str]) -> int:
     text, figures = page(rows, boards)
     files = {PAGE: text, **{FIGURES / name: svg + "\n" for name, svg in figures.items()}}
     if "--check" in words:
-        return int(any(not path.exists() or path.read_text(encoding="utf-8") != content for path, content in files.items()))
+        stale = [path for path, new in files.items() if not path.exists() or path.read_text(encoding="utf-8") != new]
+        if stale:
+            sys.stderr.write(f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n")
+        return int(bool(stale))
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
