@@ -201,7 +201,10 @@ def test_sentences_are_templates_and_named_descriptions() -> None:
     names, evidence, _ = task(2)
     (fox, _) = class_prompts(names, evidence)
     assert fox[:2] == ["a photo of a red fox.", "a photo of a red fox, which has bushy tail."]
-    assert class_prompts(names, replace(evidence, texts=None)) == [["a photo of a red fox."], ["a photo of a oak tree."]]
+    assert class_prompts(names, replace(evidence, texts=None)) == [
+        ["a photo of a red fox."],
+        ["a photo of a oak tree."],
+    ]
 
 
 def test_strong_views_are_fixed_by_key_and_draw() -> None:

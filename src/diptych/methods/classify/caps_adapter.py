@@ -121,7 +121,7 @@ class CapSAdapter(Classifier):
         gamma: weight of the vote by divergence, >= 0; 0 is the authors' variant without it. None: chosen on val.
         delta: share of the caption in the similarity, in [0, 1]; 0 is TIP-X. None: chosen on val.
         temperature: tau of the class distributions, > 0 (default 0.5, the paper's).
-        prefix: stands before each caption; "{}" is the class name (default ours).
+        prefix: stands before each caption; "{}" is the class name (default the authors').
         words: words of the prompt that are kept, >= 1. None: all.
 
     Raises:
