@@ -4,6 +4,7 @@
     q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)
     logits = s z T^T + b  +  alpha exp(-beta (1 - a)) L  -  gamma psi(KL(q || p_i)) L
 
+Sizes: N test images, M support images (labelled train images), K classes, D dimensions of the embeddings
 F, C: (M, D) unit embeddings of the support images and of their captions, each caption behind a prefix
 f_i: (D,) row i of F
 L: (M, K) one-hot labels of the support images

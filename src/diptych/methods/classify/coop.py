@@ -4,6 +4,7 @@
     logits = s z t_k + b                                    minimise cross-entropy over v
     CoCoOp:  v_m(z) = v_m + h(z),   h = Linear(D, D/16) - ReLU - Linear(D/16, C)
 
+Sizes: N images, M context vectors, C dimensions of the token embeddings, D of the image and text embeddings
 v: (M, C) context vectors, in the space of the token embeddings
 t_k: (D,) unit embedding of class k;  text: the frozen text tower
 z: (N, D) unit embeddings of the images

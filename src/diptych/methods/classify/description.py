@@ -4,6 +4,7 @@
     E_ci = normalise( text(t_ci) )
     s_c  = mean over i of  z . E_ci
 
+Sizes: D dimensions of the embeddings, n_c features of class c
 d_ci: feature i of class c, i = 1 .. n_c;  joined: the feature as a clause ("which has stripes")
 t_ci: the sentence of that feature;  before, after: fixed text round it
 E_ci: (D,) unit embedding of the sentence

@@ -6,7 +6,8 @@
     M(x,j) = the m admissible d of highest D_d(j)           if there are none, the first m of j's own list
     s_j    = ( w z . e(caption_j) + mean over d in M(x,j) of z . e(d) ) / (w + 1)        for j in A(x)
 
-d: a text of the pool, P texts of all classes together, none of which names a class
+Sizes: P texts, K classes, D dimensions of the embeddings
+d: a text of the pool, which holds the texts of all classes; none of them names a class
 e: (D,) unit embedding of a text;  caption_c: the name of class c in one template
 z, z_x: (D,) unit embeddings of the image to classify and of reference image x
 S: (P, K) mean cosine of text d with the reference images of class j

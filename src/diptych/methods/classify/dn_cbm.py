@@ -5,8 +5,9 @@
     logits = W f                              loss = CE(logits, y) + lambda mean |W|
     local  = W_ck f_k of the top class c      global = sum over the images of c of max(W_ck f_k, 0)
 
+Sizes: K classes, m concepts, D dimensions of the embeddings
 x: (D,) image embedding, not normalised
-f: (m,) strengths of the m concepts of an image
+f: (m,) strengths of the concepts of an image
 W_e, b_e: (m, D) and (m,), encoder of the sparse autoencoder
 W_d, b: (D, m) and (D,), its decoder, whose columns are the concepts' directions; see ``nn.sparse_autoencoder``
 text(w): (D,) embedding of word w

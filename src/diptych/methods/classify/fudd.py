@@ -6,6 +6,7 @@
     w_a  = normalise( mean over t in T_a of normalise(text(t)) )              second look
     s_a  = z . w_a        for a in A(x); all other classes rank below
 
+Sizes: D dimensions of the embeddings
 p_c: (D,) unit embedding of the name of class c
 z: (D,) unit embedding of image x
 A(x): the candidates of x;  k: their number
@@ -87,8 +88,8 @@ def write_pairs(writer: Writer, keys: Iterable[str]) -> dict[str, tuple[str, ...
 class FuDD(Classifier):
     """Compare the candidates of a first look again, by texts that tell them apart.
 
-    A part "writer" (a ``Writer``) of the kit writes the pairs that the pool lacks. Without unlabelled images these are
-    all pairs; with them, only those that occur among the images' candidates.
+    A part "writer" (a ``Writer``) of the kit writes the pairs that ``evidence.texts`` lacks. Without unlabelled images these
+    are all pairs; with them, only those that occur among the images' candidates.
 
     Args:
         candidates: k, classes of the second look, >= 1 (default 10, the paper's). 1 means no second look. None: all

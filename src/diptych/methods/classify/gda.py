@@ -6,6 +6,7 @@
     W, b   = mu P,  log(1/K) - 1/2 mu_k P mu_k^T
     logits = s z head^T + c  +  alpha (z W^T + b)
 
+Sizes: N images to classify, n views of shots (labelled train images), K classes, D dimensions of the embeddings
 x: (n, D) unit embeddings of the augmented views of all shots, one row a view
 y: (n,) class positions of the rows of x;  n_k: number of rows of class k
 mu: (K, D) class means;  S, P: (D, D)

@@ -6,11 +6,12 @@
     g'       = pooled LN(Enc(x'))                           with the same weights
     logits   = head( LN(Block([g; g']))_0 )
 
+Sizes: S pixels a side, n patches, C dimensions of the tokens, K classes
 x: (3, S, S) normalised pixels of an image;  x': the crop, resized to the same size
-Enc: the image tower up to its projection;  LN: layer norm;  C: width of the tower
+Enc: the image tower up to its projection;  LN: layer norm
 X: (1 + n, C) tokens
 g, g': (C,) pooled summary of the image, and of the crop
-l_i: (C,) token of patch i, of n
+l_i: (C,) token of patch i
 o: number of patches that span the box
 Block: one pre-norm transformer block with C / 64 heads, on two tokens
 head: (K, C) linear layer with bias

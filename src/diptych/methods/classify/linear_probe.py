@@ -2,6 +2,7 @@
 
     minimise over W, b   mean over i of -log softmax(W z_i + b)[y_i]  +  |W|^2 / (2 C N)
 
+Sizes: N train images, K classes, D dimensions of the embeddings
 z: (N, D) unit embeddings of the train images;  y: (N,) their class positions
 W, b: (K, D) and (K,), weight and bias
 C: inverse of the penalty's strength, > 0

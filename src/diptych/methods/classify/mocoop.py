@@ -7,7 +7,8 @@
     logits = s z . tau_c + b
     loss   = CE(logits, y) + 5 CE over e of t_gc . h_ge (the right e is c) + CE(r, softmax(u))
 
-g: group of templates, of G;  c, e: classes, of K
+Sizes: G groups, K classes, M_g context vectors, C dimensions of the token embeddings, D of the final ones
+g: group of templates;  c, e: classes
 h_gc: (D,) frozen prototype of class c in group g
 v_g: (M_g, C) context vectors, which start as the words of the group's first template
 w: (D,) learnt shift, which starts at 0

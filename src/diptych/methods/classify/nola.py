@@ -6,14 +6,16 @@
     student = W f(x; v, norms)                             W starts as t
     loss    = cross-entropy( student(strong view), argmax DL(weak view) ), smoothed by 0.1
 
+Sizes: N images, K classes, D dimensions of the embeddings, C of the second encoder's and of the tower's tokens
 t: (K, D) class embeddings; the texts of a class are the filled templates and one sentence for each description
 z: (D,) unit embedding of image x
 s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
-p(x): (K,) class probabilities;  S_c: the images that label themselves as class c;  N: number of images
+p(x): (K,) class probabilities;  S_c: the images whose zero-shot guess c is surest, with c as their label
 g(x): (C,) features of a frozen second encoder, such as DINO
 W1, W2: (256, C) and (K, 256), the labelling head DL
 f: the image tower with its own norms and P learnt prompts v: (P, C); f is not normalised, and there is no scale
 W: (K, D) head of the student
+weak view: the plain image;  strong view: a random crop with changed colours
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 LEAST = 16
-"""Images of a class that label themselves, at least."""
+"""Images of a class whose own guess becomes their label, at least."""
 SHARE = 0.2
 """The same, as a share of N / K, the images of a class if all classes had equally many."""
 GUESSES = 3

@@ -7,7 +7,8 @@
                  = softmax over z of  g(z) / tau                                   "without class"
     P(y | x)     = sum over z of  P(z | x)  softmax over y of f(y, z)
 
-y: class, of K;  z: context, a value for each attribute, of Z contexts;  main(y): a sentence of the class
+Sizes: K classes, Z contexts, D dimensions of the embeddings
+y: class;  z: context, a value for each attribute;  main(y): a sentence of the class
 t: a phrasing of context z; a value without words adds nothing, and its prompt ends after main(y)
 x: (D,) unit image embedding
 u_yz: (D,) unit embedding of class y in context z

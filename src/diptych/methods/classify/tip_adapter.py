@@ -4,6 +4,7 @@
     a      = z F^T
     logits = s z head^T + b  +  alpha exp(-beta (1 - a)) L
 
+Sizes: N images to classify, M shots (labelled train images), K classes, D dimensions of the embeddings
 F: (M, D) keys, one a shot;  image(view): (D,) embedding of an augmented view
 L: (M, K) one-hot labels of the keys
 z: (N, D) unit embeddings of the images to classify

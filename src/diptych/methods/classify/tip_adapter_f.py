@@ -3,6 +3,7 @@
     logits = s z head^T + b  +  alpha exp(-beta (1 - z F^T)) L
     minimise over F   cross-entropy(logits, y)        on one augmented view of every shot an epoch
 
+Sizes: B views a batch, M shots (labelled train images), K classes, D dimensions of the embeddings
 F: (M, D) keys, which start as Tip-Adapter's, one a shot
 L: (M, K) one-hot labels of the keys
 z: (B, D) unit embeddings of the views in a batch;  y: (B,) their class positions

@@ -3,6 +3,7 @@
     head_k = normalise( mean over templates of normalise( text(template(name_k)) ) )
     logits = s z head^T + b
 
+Sizes: N images, K classes, D dimensions of the embeddings
 head: (K, D) unit class embeddings;  text: the text tower, which returns (D,)
 z: (N, D) unit image embeddings
 s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones

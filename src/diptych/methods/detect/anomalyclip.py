@@ -7,7 +7,8 @@
     loss    CE(P, y) + 4 sum over blocks [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
     score   P_a;   map: G_sigma * sum over blocks of (S_a + 1 - S_n) / 2
 
-V, W: (E, C) context vectors of the two prompts; C: width of the text tower
+Sizes: E context vectors, C and C' dimensions of the text and image tokens, T tokens, D of the embeddings
+V, W: (E, C) context vectors of the two prompts
 n, a: (D,) unit embeddings of the normal and the anomalous prompt. Tokens 1..M of text blocks 2..9 are learnt too
 o_l: (T, C') tokens after image block l, computed as usual; x_l: those of the local stream. Its queries and keys are
     the values v, so each patch attends to patches like it; the stream has no MLP

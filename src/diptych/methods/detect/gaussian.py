@@ -2,8 +2,9 @@
 
     score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - a) S + a tr(S)/D I
 
+Sizes: N normal photos, D dimensions of the embeddings
 z: (D,) unit image embedding
-m, S: (D,) mean and (D, D) covariance of the unit embeddings of N normal photos
+m, S: (D,) mean and (D, D) covariance of the unit embeddings of the normal photos
 a: shrinkage of Ledoit and Wolf, in [0, 1]
 
 S has rank r < N. So only its r directions are stored; all others have the variance a tr(S)/D.

@@ -6,6 +6,7 @@
     loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})
     score  = logit_1 - logit_0
 
+Sizes: B photos a batch, D dimensions of the features, W of the ball
 f: (B, D) features of real photos in a batch
 m: (D,) running mean of the real features
 g: (B, D) pseudo-negatives, as many as real features
@@ -13,7 +14,8 @@ net: layers with ReLU, D -> W;  clip: shortens a vector to norm r at most
 exp_b: map to the ball of curvature c at the learnt base point b, (W,)
 y: (B, W) points of the ball; d: distance there, which pulls pairs of real points together
 logits: (2,) signed distances to two hyperplanes; those of g are computed in the same way
-score: has the order of softmax_1, without its ends that round to 0 and 1
+score: ranks photos as softmax_1 does, whose ends would round to 0 and 1; higher is less like the real ones
+alpha, sigma, c, r: share of the old mean, spread of the noise, curvature and norm; settings of ``HypOC``
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
     map(u)  = H over scales of  H over windows w that hold cell u of  p(w)
     score   = p(image)
 
+Sizes: D dimensions of the embeddings
 n, a: (D,) unit embeddings of the normal and the anomalous state;  text(prompt): (D,) unit embedding
 f_w: (D,) unit embedding of window w, a square of cells
 scale, bias: of the backbone's logits; bias = 0 for softmax backbones

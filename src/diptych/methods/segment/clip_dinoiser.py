@@ -7,7 +7,8 @@
     o    = sigmoid(Conv1x1(normalise(G)))                      where max P < delta and o <= 1/2: P = 1 for "background"
     loss = BCE(sigmoid(max(A, 0)), A*) + BCE(o, O*)
 
-G: (C, n) features of an earlier layer of the same pass, n = h w cells
+Sizes: n = h w cells, C features of the earlier layer, K classes, D dimensions of the embeddings
+G: (C, n) features of an earlier layer of the same pass
 E: (256, n) unit vectors of the cells;  A: (n, n) affinities, cosines
 F: (n, D) MaskCLIP's patch embeddings;  F': the same, averaged
 T: (K, D) unit class embeddings of the text tower;  scale: of the backbone's logits

@@ -3,6 +3,7 @@
     v      = W_o (W_v LN1(x) + b_v) + b_o,   y = x + v,   z = y + MLP(LN2(y))
     logits = scale normalise(W_proj LN_post(z)) T^T + bias,   averaged over windows
 
+Sizes: n patches, C dimensions of the tokens, K classes, D dimensions of the embeddings
 x: (n, C) tokens of the patches before the last block of the image tower
 W_v, b_v, W_o, b_o: value and output projections of its attention
 z: (n, C) tokens after the block;  LN_post, W_proj: last norm and projection of the tower

@@ -37,7 +37,7 @@ def token_ids(x: Inputs) -> Tensor:
     return ids
 
 
-def token_spans(encoder: Encoder[Any], text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def token_spans(encoder: Encoder[Any], text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return (first, after last) token of each word, as the words are tokenised inside the text.
 
     A text that is cut after a word begins with the same tokens as the whole text, and the number of equal tokens tells
@@ -47,15 +47,15 @@ def token_spans(encoder: Encoder[Any], text: str, places: Sequence[tuple[int, in
     Args:
         encoder: of texts.
         text: as it is encoded.
-        places: (start, end) of the words in characters, in order.
+        spans: (start, end) of the words in characters, in order.
 
     Raises:
         MissingHook: the encoder reads no ids.
         UsageError: the text is longer than the encoder's context.
     """
-    if not places:
+    if not spans:
         return []
-    whole, *cut = (token_ids(encoder.inputs([t]))[0] for t in (text, "", *(text[:end] for _, end in places[:-1])))
+    whole, *cut = (token_ids(encoder.inputs([t]))[0] for t in (text, "", *(text[:end] for _, end in spans[:-1])))
     ends = [_agree(ids, whole) for ids in cut]
     end_token = cut[0][ends[0]]  # of the empty text, which is start and end
     ends.append(int((whole[ends[0] :] == end_token).int().argmax()) + ends[0])
