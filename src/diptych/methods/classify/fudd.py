@@ -88,8 +88,8 @@ def write_pairs(writer: Writer, keys: Iterable[str]) -> dict[str, tuple[str, ...
 class FuDD(Classifier):
     """Compare the candidates of a first look again, by texts that tell them apart.
 
-    A part "writer" (a ``Writer``) of the kit writes the pairs that ``evidence.texts`` lacks. Without unlabelled images these
-    are all pairs; with them, only those that occur among the images' candidates.
+    A part "writer" (a ``Writer``) of the kit writes the pairs that ``evidence.texts`` lacks. Without unlabelled images
+    these are all pairs; with them, only those that occur among the images' candidates.
 
     Args:
         candidates: k, classes of the second look, >= 1 (default 10, the paper's). 1 means no second look. None: all
