@@ -180,7 +180,7 @@ def audit_pairs(
     keys = options.file_keys(cache, verify)
     pairs = open_captioned(table, image, text, keys)
 
-    from diptych.data.files import write_bytes, write_json
+    from diptych.data.files import write_json, write_whole
     from diptych.methods.audit.clip4dm import CLIP4DM
     from diptych.tasks.audit import audit_pairs as audit
     from diptych.tasks.audit_page import html
@@ -191,7 +191,7 @@ def audit_pairs(
     found = audit(pairs, tower, run, method=method)
     keys.close()
     if out is not None and out.suffix == ".html":
-        write_bytes(
+        write_whole(
             out,
             html(found, pairs.items, f"{Path(table).name}: captions against photos with {tower.spec.name}").encode(),
             overwrite=True,

@@ -177,14 +177,14 @@ def _tell(
     """Write the file that was asked for, print the predictions, and leave with the exit code that says what was
     skipped.
     """
-    from diptych.data.files import write_bytes, write_json
+    from diptych.data.files import write_json, write_whole
 
     if out is not None and out.suffix == ".csv":
-        write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
+        write_whole(out, found.as_csv(), overwrite=overwrite)
     elif out is not None and out.suffix == ".html" and samples is not None:
         from diptych.tasks import photo_page
 
-        write_bytes(out, photo_page.html(found, samples).encode(), overwrite=overwrite)
+        write_whole(out, photo_page.html(found, samples), overwrite=overwrite)
     elif out is not None:
         write_json(out, found.as_dict(), overwrite=overwrite)
     if json:

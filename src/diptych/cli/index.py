@@ -176,7 +176,7 @@ def search(
         facts = dict(opened.facts)
 
     from diptych.cli.classify import of_clips
-    from diptych.data.files import write_bytes
+    from diptych.data.files import write_whole
     from diptych.tasks.search import Term
     from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
@@ -190,7 +190,7 @@ def search(
     weights = {m: w for m, w in parts.items() if w} or None
     answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
     if html is not None:
-        write_bytes(html, page(answer).encode(), overwrite=overwrite)
+        write_whole(html, page(answer), overwrite=overwrite)
     if json:
         show_json(answer.as_dict())
     else:

@@ -81,7 +81,7 @@ def link(
 
     from diptych import catalog
     from diptych.core.method import Retriever
-    from diptych.data.files import write_bytes
+    from diptych.data.files import write_whole
     from diptych.tasks.link import link as link_records
 
     system = catalog.find(method)
@@ -98,7 +98,7 @@ def link(
         a, b, system(**system.card.variants[row]), tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one
     )
     keys.close()
-    write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
+    write_whole(out, found.as_csv(), overwrite=overwrite)
     if json:
         show_json(found.as_dict())
     else:

@@ -12,10 +12,7 @@ import importlib
 import importlib.metadata
 import json
 import math
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from torch import Tensor
 from diptych.core.backbone import Space
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.data.files import drafted
 
 SCHEMA = 1
 _JSON, _TENSORS = "fitted.json", "tensors.safetensors"
@@ -50,9 +48,10 @@ def save(fitted: Any, folder: Path) -> None:
     content = _pack(fitted, type(fitted).__name__, tensors, spaces)
     if not _is_frozen(type(fitted)):
         raise UsageError(f"{type(fitted).__name__} is no frozen dataclass: only fitted objects can be saved.")
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    draft.mkdir(parents=True)
-    try:
+    if folder.exists():
+        raise UsageError(f"{folder} exists: name another folder, or remove it first.")
+    with drafted(folder) as draft:
+        draft.mkdir()
         save_file(tensors, draft / _TENSORS)
         facts = {
             "schema": SCHEMA,
@@ -62,11 +61,6 @@ def save(fitted: Any, folder: Path) -> None:
             "fitted": content,
         }
         (draft / _JSON).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
-        if folder.exists():
-            raise UsageError(f"{folder} exists: name another folder, or remove it first.")
-        os.rename(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(folder: Path, kit: Kit) -> Any:

@@ -24,7 +24,7 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import plain, read_json, write_json
+from diptych.data.files import plain, read_json, write_json, write_whole
 from diptych.data.formats.pairs import PairStream, open_pairs
 from diptych.data.formats.tars import TarStream, open_tars
 from diptych.data.named_sets import located
@@ -323,7 +323,4 @@ def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.part")
-    pq.write_table(pa.Table.from_pylist(rows), hidden)
-    hidden.replace(path)
+    write_whole(path, lambda draft: pq.write_table(pa.Table.from_pylist(rows), draft), overwrite=True)

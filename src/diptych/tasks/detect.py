@@ -22,7 +22,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import write_json, write_whole
 from diptych.data.images import need_size
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
 from diptych.nn.dense.label_maps import upsampled
@@ -64,7 +64,7 @@ class Detected:
         values = upsampled(self.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
         mark = "" if self.flagged is None else "   anomalous" if self.flagged else "   normal"
         path = folder / f"{stem}.heat.png"
-        write_bytes(path, png(heat(photo, values, *span, f"score {self.score:.4g}{mark}")), overwrite=overwrite)
+        write_whole(path, png(heat(photo, values, *span, f"score {self.score:.4g}{mark}")), overwrite=overwrite)
         return path
 
 

@@ -18,7 +18,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import write_json, write_whole
 from diptych.data.images import need_size
 from diptych.data.templates import ENSEMBLE
 from diptych.metrics.segmentation import confusion
@@ -91,8 +91,8 @@ class Segmented:
         legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
         shown = overlay(self.image, self.labels, colours, legend, background=ground)
-        write_bytes(paths[0], png(shown), overwrite=overwrite)
-        write_bytes(paths[1], label_png(self.labels, colours), overwrite=overwrite)
+        write_whole(paths[0], png(shown), overwrite=overwrite)
+        write_whole(paths[1], label_png(self.labels, colours), overwrite=overwrite)
         write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
         return paths
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diptych.data.files import write_whole
+
 Record = dict[str, Any]
 
 
@@ -29,7 +31,7 @@ class Log:
         path = folder / "log.jsonl"
         if since and path.exists():
             self.records = [r for r in _whole_lines(path) if r["step"] <= since]
-        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
         self._file = path.open("a")
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter

@@ -27,6 +27,7 @@ from diptych.core.data import Stream, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.features.embed import embed, embed_readable
 
 BINS = 2000
@@ -162,10 +163,7 @@ class ScoreCounts(Plan):
             "counts": self.counts.tolist(),
             "broken": self.broken,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps(data), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(data), overwrite=True)
 
 
 @dataclass(frozen=True)
