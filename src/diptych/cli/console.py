@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from diptych.data.files import escaped
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -20,12 +22,12 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Print a remark on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(escaped(text) + "\n")
 
 
 def show(text: str) -> None:
     """Print a result on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(escaped(text) + "\n")
 
 
 def show_json(data: Any) -> None:
@@ -81,7 +83,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence
 def _plain(cell: str) -> str:
     from rich.markup import escape
 
-    return escape(cell)
+    return escape(escaped(cell))
 
 
 def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10) -> None:

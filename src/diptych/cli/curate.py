@@ -94,7 +94,8 @@ def curate_plan(
             pool=pool,
             skipped=skipped,
         )
-    broken = skipped.count + int(plan.report().get("broken", 0))  # of this pass: older plans are added next
+    # of this pass: older plans are added next
+    skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
     for other in older:
         plan = plan.merge(other)
     plan.write(out)
@@ -111,7 +112,7 @@ def curate_plan(
         )
     say(str(out))
     _say_skipped(skipped)
-    if broken:
+    if skipped.count:
         raise typer.Exit(UnreadableItem.exit_code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -105,11 +106,13 @@ def index(
     for modality, about in built.items():
         recall = ", ".join(f"{value:.3f} on {about.queries[name]} {name}" for name, value in about.recall.items())
         say(f"{modality}: {about.kind}, {about.nprobe} cells a search, measured recall@10 {recall}")
+    if json:
+        facts = {"index": str(out)} if made is None else made.as_dict()
+        graphs = {"approximate": {modality: asdict(about) for modality, about in built.items()}}
+        show_json(facts | (graphs if ann or built else {}))
     if made is None:
         return
-    if json:
-        show_json(made.as_dict())
-    else:
+    if not json:
         show(
             f"{made.entries:,} entries in {out}: {made.added} added, {made.unchanged} unchanged, {made.removed} removed"
         )

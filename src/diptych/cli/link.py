@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show, show_json
-from diptych.core.errors import DataError, UsageError
+from diptych.cli.console import say, say_skipped, show, show_json
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 
 
 def link(
@@ -107,6 +107,9 @@ def link(
         said = ", ".join(f"{name} {100 * found.labelled[name]:.0f} %" for name in ("precision", "recall"))
         about = f"of {found.labelled['val']:.0f} labelled records, the nearest is right for {100 * found.labelled['nearest_right']:.0f} %"
         say(f"{about}; from the threshold {found.threshold:.4f} on, {said}")
+    say_skipped(found.failed)
+    if found.failed:
+        raise typer.Exit(UnreadableItem.exit_code)
 
 
 def _two(given: str | None) -> tuple[str | None, str | None]:

@@ -110,7 +110,7 @@ def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
     write_whole(path, json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
 
 
-def append(path: Path, content: bytes, at: int | None = None) -> None:
+def append(path: Path, content: bytes | str, at: int | None = None) -> None:
     """Write at the end of a file, which is made if absent, and force it to the disk.
 
     Args:
@@ -122,7 +122,7 @@ def append(path: Path, content: bytes, at: int | None = None) -> None:
     with open(path, "ab") as file:
         if at is not None:
             file.truncate(at)
-        file.write(content)
+        file.write(_bytes(content))
     _sync(path)
 
 
@@ -161,7 +161,11 @@ def _fill(draft: Path, content: Content) -> None:
     if callable(content):
         content(draft)
     else:
-        draft.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        draft.write_bytes(_bytes(content))
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
 
 
 def _discard(draft: Path) -> None:

@@ -198,9 +198,12 @@ def move_keys(path: Path, target: Path) -> None:
     if not path.exists() or target.exists():
         return
     try:
-        with drafted(target) as draft:
-            with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(draft)) as new:
-                old.backup(new)
+        with (
+            drafted(target) as draft,
+            contextlib.closing(sqlite3.connect(path)) as old,
+            contextlib.closing(sqlite3.connect(draft)) as new,
+        ):
+            old.backup(new)
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (OSError, sqlite3.OperationalError) as error:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
 from diptych.data.files import append, write_json
-from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, dumped
+from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20
@@ -157,11 +157,19 @@ class Index(Rows):
                 self._database.execute(
                     "UPDATE files SET slots = ? WHERE modality = ?", (count + len(positions), modality)
                 )
-            self._database.executemany("DELETE FROM rows WHERE name = ?", [(e.name,) for e in entries])
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(bound(e.name),) for e in entries])
             self._database.executemany(
                 "INSERT INTO rows (name, stamp, key, caption, facts, image, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (e.name, e.stamp, e.key, e.caption, dumped(e.facts), slots["image"].get(i), slots["text"].get(i))
+                    (
+                        bound(e.name),
+                        e.stamp,
+                        e.key,
+                        e.caption,
+                        dumped(e.facts),
+                        slots["image"].get(i),
+                        slots["text"].get(i),
+                    )
                     for i, e in enumerate(entries)
                 ],
             )
@@ -172,7 +180,7 @@ class Index(Rows):
         """
         with self._writing():
             before = self._database.total_changes
-            self._database.executemany("DELETE FROM rows WHERE name = ?", [(name,) for name in names])
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(bound(name),) for name in names])
             return self._database.total_changes - before
 
     def wasted(self) -> float:

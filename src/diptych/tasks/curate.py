@@ -24,7 +24,7 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import plain, read_json, write_json, write_whole
+from diptych.data.files import escaped, plain, read_json, write_json, write_whole
 from diptych.data.formats.pairs import PairStream, open_pairs
 from diptych.data.formats.tars import TarStream, open_tars
 from diptych.data.named_sets import located
@@ -314,8 +314,8 @@ def _judged(
 
 
 def _row(item: Any, verdict: Verdict) -> dict[str, Any]:
-    text = item if isinstance(item, str) else item.text()
-    name = {} if isinstance(item, str) else {"filepath": item.name}
+    text = escaped(item if isinstance(item, str) else item.text())
+    name = {} if isinstance(item, str) else {"filepath": escaped(item.name)}
     return {"position": verdict.position, **name, "title": text, "score": verdict.score}
 
 

@@ -116,6 +116,7 @@ def encode(
             raise DataError(
                 f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}."
             )
+        (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
     write_whole(
         out / "metadata" / "metadata_0.parquet",

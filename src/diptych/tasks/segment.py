@@ -135,7 +135,7 @@ def segment(
 
     Raises:
         UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a
-            background word too.
+            background word too, or "background" beside such words.
         DataError: there is no photo.
     """
     from diptych.methods.segment.maskclip import MaskCLIP
@@ -148,6 +148,11 @@ def segment(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     named = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
+    if background and BACKGROUND in map(str.casefold, named.names):
+        raise UsageError(
+            f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
+            "words."
+        )
     queries = replace(named, names=(*background, *named.names), templates=tuple(templates or named.templates))
     classes = (BACKGROUND, *named.names) if background else named.names
     palette(len(classes))

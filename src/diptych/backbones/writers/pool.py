@@ -238,7 +238,7 @@ def _append(path: Path, replies: Sequence[Reply]) -> None:
         }
         for r in replies
     ]
-    append(path, "".join(json.dumps(row) + "\n" for row in rows).encode(), _cut(path))
+    append(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), _cut(path))
 
 
 def _cut(path: Path) -> int | None:
