@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from diptych.core.errors import DataError, UsageError
 
@@ -75,7 +75,7 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
         move(old, path)
     refuse(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name[:_NAMED]}.{uuid.uuid4().hex}.tmp")
+    draft = _draft(path)
     try:
         yield draft
         if sync:
@@ -122,7 +122,7 @@ def append(path: Path, content: bytes | str, at: int | None = None) -> None:
     with open(path, "ab") as file:
         if at is not None:
             file.truncate(at)
-        file.write(_bytes(content))
+        _add(file, _bytes(content))
     _sync(path)
 
 
@@ -157,11 +157,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name[:_NAMED]}.{uuid.uuid4().hex}.tmp")
+
+
 def _fill(draft: Path, content: Content) -> None:
     if callable(content):
         content(draft)
     else:
         draft.write_bytes(_bytes(content))
+
+
+def _add(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
 
 
 def _bytes(content: bytes | str) -> bytes:

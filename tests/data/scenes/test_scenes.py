@@ -50,9 +50,9 @@ def test_the_stream_can_be_entered_anywhere():
 
 
 def test_global_numpy_generator_is_untouched():
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state()[1].copy()
     scene(RECIPE, 0, 0)
-    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before, np.random.get_state()[1])
 
 
 @pytest.mark.parametrize("number", range(40))
