@@ -76,7 +76,8 @@ class Faults:
         """Leave half of what was to be written, and stop."""
         if name == "_fill":
             real(first, *rest)
-        if name in ("_fill", "_sync") and path.is_file() and path.name.endswith(".tmp"):
+        own = path.is_file() and path.name.endswith(".tmp") and path.stat().st_nlink == 1  # a link is the file itself
+        if name in ("_fill", "_sync") and own:
             os.truncate(path, path.stat().st_size // 2)
         if name == "_add":
             first.write(rest[0][: len(rest[0]) // 2])

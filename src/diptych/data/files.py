@@ -1,8 +1,8 @@
-"""The one writer of files: readers see the old file or the whole new one, never a half, and no name stops a write.
+r"""The one writer of files: readers see the old file or the whole new one, never a half, and no name stops a write.
 
 Everything that diptych writes goes through ``drafted`` (files and folders that appear in one step), ``append`` (files
 that grow) or SQLite. Names of files need not be UTF-8: Python holds such bytes as surrogates, and text is written with
-each of them as ``\\udcXX``, which JSON reads back as it was.
+each of them as ``\udcXX``, which JSON reads back as it was.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def plain(value: Any) -> Any:
 
 
 def escaped(text: str) -> str:
-    """Return text that every encoder takes: bytes of a name that are no UTF-8 stand as ``\\udcXX``.
+    r"""Return text that every encoder takes: bytes of a name that are no UTF-8 stand as ``\udcXX``.
 
-    >>> escaped("caf\\udce9.jpg")
-    'caf\\\\udce9.jpg'
+    >>> escaped("caf\udce9.jpg")
+    'caf\\udce9.jpg'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
