@@ -85,19 +85,36 @@ def test_a_folder_is_old_or_new_or_comes_back(
             break
         states.add("absent" if not path.exists() else "new" if read(path).get("a.txt") == "new" else "old")
         assert read(path) in (old, {"a.txt": "new", "b.txt": "new"}, {})
-        with pytest.raises(UsageError), drafted(path):  # looks first, and brings the old folder back
-            pass
+        with pytest.raises(UsageError):
+            write_whole(path, "")  # looks first, and brings the old folder back
         assert read(path) in (old, {"a.txt": "new", "b.txt": "new"})
         folder_of(path, "newer")
         assert read(path) == {"a.txt": "newer", "b.txt": "newer"}
-        assert not any(p.name.endswith(".old") for p in path.parent.iterdir())
+        assert not any(p.name.endswith(".diptych-old") for p in path.parent.iterdir())
     assert states == ({"old", "absent"} if kind == "kill" and old else {"old"})
 
 
+def test_a_folder_that_a_killed_process_had_replaced_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    folder_of(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_discard", lambda draft: None)
+        folder_of(path, "new")
+    assert len(list(tmp_path.iterdir())) == 2
+    folder_of(path, "newer")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    assert read(path) == {"a.txt": "newer", "b.txt": "newer"}
+
+
 def test_a_failing_block_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), drafted(tmp_path / "x") as draft:
+    def fails(draft: Path) -> None:
         draft.mkdir()
         raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        write_whole(tmp_path / "x", fails)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,7 +141,13 @@ def test_appending_cuts_what_a_kill_left(tmp_path: Path) -> None:
 
 
 def test_a_lock_is_held_by_one_and_given_back_by_the_dead(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from diptych.data.files import locked\nwith locked(Path({str(tmp_path / 'lock')!r})): print('held', flush=True); import time; time.sleep(60)"
+    code = "\n".join(
+        (
+            "import time; from pathlib import Path; from diptych.data.files import locked",
+            f"with locked(Path({str(tmp_path / 'lock')!r})):",
+            "    print('held', flush=True); time.sleep(60)",
+        )
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"held\n"

@@ -99,7 +99,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def drafts(folder: Path) -> list[str]:
     """Names of the drafts beside and below a folder."""
-    return sorted(p.name for p in folder.parent.rglob(".*") if p.name.endswith((".tmp", ".old")))
+    return sorted(p.name for p in folder.parent.rglob(".*") if p.name.endswith((".tmp", ".diptych-old")))
 
 
 def whole(name: str, content: bytes) -> bool:

@@ -70,9 +70,9 @@ def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: 
         UsageError: the path exists and ``overwrite`` is False.
         OSError: the system refuses; then, and whatever else the block raises, ``path`` is as before and the draft gone.
     """
-    old = path.with_name(f".{path.name}.old")
-    if old.is_dir() and not path.exists():  # killed between the two renames of a folder
-        move(old, path)
+    old = path.with_name(f".{path.name}.diptych-old")
+    if os.path.isdir(old):  # of a process that was killed while it replaced a folder
+        _discard(old) if path.exists() else move(old, path)
     refuse(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft(path)
