@@ -110,15 +110,18 @@ def tune(
         say: takes remarks.
 
     Raises:
-        UsageError: ``out`` holds a model already, an unknown part, or a caption that is too long.
+        UsageError: ``out`` holds a model, a report or (unless resumed) a log already, an unknown part, or a caption
+            that is too long.
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
             caption.
         Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
             written.
     """
-    if (out / "model").exists():
-        raise UsageError(f"{out / 'model'} exists: give another folder.")
+    taken = ("model", "report.json") if resume else ("model", "report.json", "log.jsonl")
+    for path in (out / name for name in taken):
+        if path.exists():
+            raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
     learnt = learns(backbone, parts)
     need_towers(method, parts)
     data, remark = with_splits(data, run.seed)
