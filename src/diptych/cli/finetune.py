@@ -121,9 +121,8 @@ def train(
     scratch: bool = False,
     kit: dict[str, Any] | None = None,
 ) -> Tuned:
-    """Open what the options name, train, and write the report."""
+    """Open what the options name, and train."""
     from diptych.backbones.sources.load import load
-    from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.tasks.training import tune
@@ -147,7 +146,6 @@ def train(
         parts=parts, templates=prompts, elsewhere=others, kit=kit, resume=resume, say=say,
     )  # fmt: skip
     keys.close()
-    write_json(out / "report.json", found.as_dict(), overwrite=True)
     return found
 
 
