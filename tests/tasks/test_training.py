@@ -406,3 +406,19 @@ def test_what_is_measured_beside_a_training_is_classes_where_there_are_labels() 
     assert set(by_labels(both).splits["test"].columns) == {"label"}
     told = LabelledData("told", (), {"test": table})
     assert by_labels(told) is told
+
+
+def test_reports_and_logs_of_others_are_not_written_over(place: Path, tmp_path: Path) -> None:
+    backbone, data = load(f"local:{place / 'clip'}"), open_data(str(place / "data"))
+    for name, resume, said in (
+        ("report.json", False, "report.json exists"),
+        ("report.json", True, "report.json exists"),
+        ("log.jsonl", False, "log.jsonl exists"),
+        ("log.jsonl", True, "is no log of a training"),
+    ):
+        out = tmp_path / f"{name}-{resume}"
+        out.mkdir()
+        (out / name).write_text("mine\n")
+        with pytest.raises(UsageError, match=said):
+            tune(Full(), backbone, data, replace(FIT, steps=1), Run(), out, parts="heads", resume=resume)
+        assert (out / name).read_text() == "mine\n"

@@ -148,7 +148,7 @@ def audit_pairs(
     shared.free(out)
     options.one_of("--choice", choice, "threshold", "most-negative")
 
-    from diptych.data.files import write_bytes, write_json
+    from diptych.data.files import write_json, write_whole
     from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
     from diptych.tasks.audit import pair_auditor
@@ -160,7 +160,7 @@ def audit_pairs(
         result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
     if out is not None and out.suffix == ".html":
         title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
-        write_bytes(out, html(result, pairs.items, title).encode(), overwrite=True)
+        write_whole(out, html(result, pairs.items, title), overwrite=True)
     elif out is not None:
         write_json(out, result.as_dict(), overwrite=True)
     if shared.json:

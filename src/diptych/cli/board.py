@@ -65,6 +65,7 @@ def board_classify(
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
     ] = Path("out/board"),
+    overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
@@ -105,7 +106,7 @@ def board_classify(
         made = board(
             one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export,
             source=source,
-            command=command_line(),
+            command=command_line(), overwrite=overwrite,
         )  # fmt: skip
         report.write(made, folder / "report.html")
         boards.append(made)
@@ -120,7 +121,7 @@ def board_classify(
     keys.close()
     if len(boards) > 1:
         compared = comparison.compare(boards)
-        compared.write(out)
+        compared.write(out, overwrite=overwrite)
         if not json:
             show_comparison(compared)
             show(f"{out / comparison.PAGE}")

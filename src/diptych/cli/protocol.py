@@ -41,6 +41,7 @@ def board_few_shot(
     out: Annotated[
         Path, options.option("--out", "-o", help="Results folder; the same command goes on from it.")
     ] = Path("out/few-shot"),
+    overwrite: options.Overwrite = False,
     json: options.Json = False,
     backbone: options.BackboneName = "lite",
     device: options.Device = "auto",
@@ -68,8 +69,9 @@ def board_few_shot(
     run = options.open_run(device, precision, batch, workers, cache, out, engine=engine)
     tower = options.open_backbone(backbone, run)
     made = protocol(
-        opened, tower, run, plan, cross=others, shifted=looks, texts=pool, source=data, command=command_line()
-    )
+        opened, tower, run, plan, cross=others, shifted=looks, texts=pool, source=data, command=command_line(),
+        overwrite=overwrite,
+    )  # fmt: skip
     keys.close()
     protocol_page.write(made, out / "protocol.html")
     if json:

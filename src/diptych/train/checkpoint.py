@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import threading
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from diptych.core.errors import DataError
+from diptych.data.files import drafted
 
 SCHEMA = 1
 
@@ -40,19 +40,16 @@ def save(
     Returns:
         The checkpoint's folder.
     """
-    target, draft = folder / name, folder / f".draft-{name}"
+    target = folder / name
     if target.exists():
         return target
-    for stale in folder.glob(".draft-*"):
+    for stale in folder.glob(".step-*.tmp"):  # of a process that was killed
         shutil.rmtree(stale)
-    draft.mkdir(parents=True)
-    for stem, its in tensors.items():
-        save_file(_owned(its), draft / f"{stem}.safetensors")
-    (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
-    for path in (*draft.iterdir(), draft):
-        _sync(path)
-    os.replace(draft, target)
-    _sync(folder)
+    with drafted(target, durable=True) as draft:
+        draft.mkdir()
+        for stem, its in tensors.items():
+            save_file(_owned(its), draft / f"{stem}.safetensors")
+        (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -149,11 +146,3 @@ def _owned(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         owned[name] = flat.clone() if flat.untyped_storage().data_ptr() in seen else flat
         seen.add(flat.untyped_storage().data_ptr())
     return owned
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diptych.core.errors import UsageError
+from diptych.data.files import write_whole
+
 Record = dict[str, Any]
 
 
@@ -27,9 +30,9 @@ class Log:
             return
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "log.jsonl"
-        if since and path.exists():
+        if path.exists():
             self.records = [r for r in _whole_lines(path) if r["step"] <= since]
-        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
         self._file = path.open("a")
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
@@ -56,6 +59,15 @@ class Log:
 
 
 def _whole_lines(path: Path) -> list[Record]:
-    """Return the records of a log whose last line a kill may have cut."""
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    """Return the records of a log whose last line a kill may have cut.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        if all(isinstance(r, dict) and "step" in r for r in records):
+            return records
+    except ValueError:
+        pass
+    raise UsageError(f"{path} is no log of a training: give another folder.")

@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.data.files import plain, write_bytes, write_json
+from diptych.data.files import plain, write_json, write_whole
 from diptych.evaluation.boards.bench import UNFIT, Bench, Job, Measured
 from diptych.evaluation.deadline import OutOfTime, deadline
 from diptych.metrics.interval import Interval
@@ -117,7 +117,7 @@ class VerbBoard:
             own = (r.value.value, r.value.low, r.value.high, *gain)
             writer.writerow([*r.job, *own, *(r.others.get(name, "") for name in self.others), round(r.seconds, 3)])
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
-        write_bytes(out / "board.csv", text.getvalue().encode(), overwrite=overwrite)
+        write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
 
 
 def called(job: Job) -> str:

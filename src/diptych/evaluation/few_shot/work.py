@@ -14,7 +14,7 @@ from diptych.data.labelled import LabelledData
 from diptych.evaluation.deadline import OutOfTime, deadline
 from diptych.evaluation.few_shot.gains import BASE
 from diptych.evaluation.few_shot.plan import Job, Plan
-from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.few_shot.rows import Desk, Unwritten
 from diptych.evaluation.outcome import Outcome
 from diptych.tasks.record import Record
 
@@ -66,6 +66,8 @@ class Work:
         try:
             with deadline(seconds):
                 self.done.append((job, *self.desk.row(job)))
+        except Unwritten:
+            raise
         except OutOfTime:
             self.late.setdefault(job.label, f"{_at(job)} and what follows left out: {reason}.")
         except (MissingHook, MissingPart, MissingExtra, MissingEvidence) as error:

@@ -27,6 +27,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import between, check
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
 
@@ -34,11 +35,13 @@ BINS = 2000
 """Cells of the histogram of cosines, over [-1, 1]: a share is met to 0.001 of a cosine."""
 CHUNK = 256
 """Pairs in memory at once."""
+NAMED = 10
+"""Pairs that cannot be read of which a plan keeps names and reasons."""
 
 
-def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
-    """Yield position, cosine of image and text (NaN where there is none), and why not: one is broken, or the text too
-    long.
+def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, str, float, str]]:
+    """Yield position, name, cosine of image and text (NaN where there is none), and why not: one is broken, or the text
+    too long.
 
     Raises:
         UsageError: the stream is of texts alone.
@@ -51,16 +54,15 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
                 "clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use "
                 "metaclip."
             )
-        found = embed_readable(
-            backbone.image, InMemory(items, [str(getattr(item, "name", p)) for p, item in some]), run
-        )
+        images = InMemory(items, [str(getattr(item, "name", p)) for p, item in some])
+        found = embed_readable(backbone.image, images, run)
         kept: list[int] = found.kept.tolist()
         texts, refused = _texts(backbone, [items[i] for i in kept], run)
         at = dict(zip(kept, (normalize(found.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist(), strict=True))
         broken = dict(zip(sorted({*range(len(items))}.difference(kept)), (e.reason for e in found.failed), strict=True))
         broken |= {kept[k]: reason for k, reason in refused.items()}
         for i, position in enumerate(positions):
-            yield position, at.get(i, math.nan), broken.get(i, "")
+            yield position, images.name(i), at.get(i, math.nan), broken.get(i, "")
 
 
 def _texts(backbone: Backbone, items: Sequence[Any], run: Run) -> tuple[Tensor, dict[int, str]]:
@@ -102,17 +104,20 @@ class ScoreCounts(Plan):
         backbone: fingerprint of the backbone that gave them.
         counts: (BINS,) uint64 pairs a cell.
         broken: pairs whose image or text cannot be read.
+        unread: name and reason of the first ``NAMED`` of them.
     """
 
     backbone: str
     counts: NDArray[np.uint64]
     broken: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
 
     def merge(self, other: ScoreCounts) -> ScoreCounts:
         """Add the counts; raises UsageError where the backbones differ."""
         if self.backbone != other.backbone:
             raise UsageError("Two plans of different backbones cannot be merged: score both with the same one.")
-        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken)
+        unread = (*self.unread, *other.unread)[:NAMED]
+        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken, unread)
 
     def lowest(self, share: float) -> int:
         """Return the lowest cell that stays when the best ``share`` of all pairs, broken ones counted, is kept, or a
@@ -136,11 +141,9 @@ class ScoreCounts(Plan):
             "backbone": self.backbone,
             "counts": self.counts.tolist(),
             "broken": self.broken,
+            "unread": self.unread,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps(data), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(data), overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -193,15 +196,16 @@ class CLIPScoreFilter(Curator):
             UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
-        counts, broken = np.zeros(BINS, dtype=np.uint64), 0
+        counts, broken, unread = np.zeros(BINS, dtype=np.uint64), 0, list[tuple[str, str]]()
         with run.track("score pairs") as bar:
-            for _, cosine, reason in cosines(backbone, stream, run):
+            for _, name, cosine, reason in cosines(backbone, stream, run):
                 if reason:
                     broken += 1
+                    unread += [(name, reason)] * (len(unread) < NAMED)
                 else:
                     counts[_cell(cosine)] += np.uint64(1)
                 bar.advance()
-        return ScoreCounts(backbone.fingerprint, counts, broken)
+        return ScoreCounts(backbone.fingerprint, counts, broken, tuple(unread))
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
         """Yield a verdict a pair, its score the cosine; pairs whose image or text cannot be read are dropped and say
@@ -215,7 +219,7 @@ class CLIPScoreFilter(Curator):
         if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
             raise UsageError("The plan is of another system or backbone: plan and apply with the same.")
         lowest = plan.lowest(self.share)
-        for position, cosine, reason in cosines(backbone, stream, run):
+        for position, _, cosine, reason in cosines(backbone, stream, run):
             keep = not reason and (_cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
             yield Verdict(position, keep, cosine, reason)
 
@@ -226,7 +230,8 @@ class CLIPScoreFilter(Curator):
             counts = np.array(data["counts"], dtype=np.uint64)
             if data["diptych"] != "clip-score" or counts.shape != (BINS,):
                 raise ValueError("another plan")
-            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]))
+            unread = tuple((str(name), str(reason)) for name, reason in data.get("unread", ()))
+            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]), unread)
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(
                 f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan."

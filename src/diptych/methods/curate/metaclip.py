@@ -28,6 +28,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
 
@@ -124,10 +125,7 @@ class EntryCounts(Plan):
 
         facts = {"diptych": "metaclip", "texts": str(self.texts), "matched": str(self.matched)}
         table = pa.table({"entry": list(self.entries), "count": self.counts}).replace_schema_metadata(facts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        pq.write_table(table, part)
-        part.replace(path)
+        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
 
 
 @dataclass(frozen=True)
