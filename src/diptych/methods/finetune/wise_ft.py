@@ -32,7 +32,7 @@ def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: 
 
 
 class _Interpolated(TuningTrainee):
-    def __init__(self, recipe: WiseFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
+    def __init__(self, recipe: WiSEFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
@@ -46,7 +46,7 @@ class _Interpolated(TuningTrainee):
 
 
 @dataclass(frozen=True)
-class WiseFT(Recipe):
+class WiSEFT(Recipe):
     """Fine-tune fully, then average with the weights before.
 
     Args:

@@ -20,8 +20,8 @@ from diptych.nn.contrastive import contrastive
 
 
 @dataclass(frozen=True)
-class ClipLoss(Objective):
-    """Match pairs by softmax over the batch. The plain choice; SigLipLoss suits small batches better.
+class CLIPLoss(Objective):
+    """Match pairs by softmax over the batch. The plain choice; SigLIPLoss suits small batches better.
 
     Each process scores its own B rows against the gathered N columns, with gradient through the gather: the one form
     whose gradients are exact and whose logits stay B x N.
@@ -33,7 +33,7 @@ class ClipLoss(Objective):
     Source: Radford et al. 2021, figure 3.
 
     Example:
-        >>> ClipLoss(chunk=256).pair
+        >>> CLIPLoss(chunk=256).pair
         ('image', 'text')
     """
 

@@ -58,7 +58,7 @@ def info_loob(a: Tensor, b: Tensor, temperature: float, first: int = 0) -> Tenso
 
 
 @dataclass(frozen=True)
-class Cloob(Objective):
+class CLOOB(Objective):
     """Compare what pairs recall instead of what they are, by a loss that never saturates.
 
     It over-fits sooner than CLIP's loss where data are few: watch a val split (patience), and sweep tau and beta there.
@@ -74,7 +74,7 @@ class Cloob(Objective):
     Source: Fürst et al. 2022, algorithm 1.
 
     Example:
-        >>> Cloob().beta
+        >>> CLOOB().beta
         8.0
     """
 

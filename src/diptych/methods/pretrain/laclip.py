@@ -103,7 +103,7 @@ class _Drawing(PairTrainee):
 
 
 @dataclass(frozen=True)
-class LaClip(Recipe, Rewriter):
+class LaCLIP(Recipe, Rewriter):
     """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a stored pool, or a
     language model.
 

@@ -104,7 +104,7 @@ class _SelfDistilled(PairTrainee):
             it: the centre must not move before the step whose losses it was taken from, and ``after`` sees no batch.
     """
 
-    def __init__(self, recipe: RSMClip, space: Backbone, run: Run, learns: Learns) -> None:
+    def __init__(self, recipe: RSMCLIP, space: Backbone, run: Run, learns: Learns) -> None:
         super().__init__(space, None, run, learns=learns)
         self.recipe, size = recipe, space.image.size
         if size is None:
@@ -207,7 +207,7 @@ def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Ten
 
 
 @dataclass(frozen=True)
-class RSMClip(Recipe):
+class RSMCLIP(Recipe):
     """Train pairs in any number of languages (one caption is drawn, so translations are further captions), and distil
     crops.
 

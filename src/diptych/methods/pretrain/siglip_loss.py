@@ -23,8 +23,8 @@ from diptych.nn.contrastive import sigmoid_pairs
 
 
 @dataclass(frozen=True)
-class SigLipLoss(Objective):
-    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than ClipLoss in small
+class SigLIPLoss(Objective):
+    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than CLIPLoss in small
     batches.
 
     Args:
@@ -34,7 +34,7 @@ class SigLipLoss(Objective):
     Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
 
     Example:
-        >>> SigLipLoss().chunk is None
+        >>> SigLIPLoss().chunk is None
         True
     """
 

@@ -73,7 +73,7 @@ class RecordTrainee(Trainee):
         run: its world gathers.
     """
 
-    def __init__(self, method: Clippings, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, run: Run) -> None:
         self.method, self.run = method, run
 
     @abstractmethod
@@ -103,7 +103,7 @@ class RecordTrainee(Trainee):
 class MapTrainee(RecordTrainee):
     """Trains one low-rank map a modality, "image" and "text", on stored embeddings."""
 
-    def __init__(self, method: Clippings, maps: nn.ModuleDict, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, maps: nn.ModuleDict, run: Run) -> None:
         super().__init__(method, run)
         self.maps = maps
 
@@ -123,7 +123,7 @@ class MapTrainee(RecordTrainee):
 class TowerTrainee(RecordTrainee):
     """Trains a copy of both towers on the records themselves."""
 
-    def __init__(self, method: Clippings, backbone: Backbone, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, backbone: Backbone, run: Run) -> None:
         super().__init__(method, run)
         space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
         assert isinstance(space, Backbone)  # rebuild keeps the kind
@@ -173,7 +173,7 @@ def entities_of(table: Table[Any]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Clippings(Retriever):
+class CLIPPINGS(Retriever):
     """Link records by the mean of their picture's and their text's embedding, trained on labelled matches where there
     are some.
 
@@ -290,7 +290,7 @@ class Clippings(Retriever):
         if self.batch < 2 * self.each:
             raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCLIPPINGS:
         """Train on train, if there is one, and choose the threshold on val, if there is one.
 
         Raises:
@@ -320,7 +320,7 @@ class Clippings(Retriever):
                     made = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
                 stored = EmbeddedRecords(*modality_embeddings(backbone, evidence.train.items, run))
                 maps = train_parameters(MapTrainee(self, made, run), Table(stored, labels), settings, run)
-        fitted = FittedClippings(backbone, self.weight, maps, None)
+        fitted = FittedCLIPPINGS(backbone, self.weight, maps, None)
         if evidence.val is None:
             return fitted
         scores = fitted.against(evidence.val.items, run)(evidence.val.items).numpy()
@@ -330,7 +330,7 @@ class Clippings(Retriever):
 
 
 @dataclass(frozen=True)
-class FittedClippings(FittedRetriever):
+class FittedCLIPPINGS(FittedRetriever):
     """An encoder of records and a threshold.
 
     Args:
