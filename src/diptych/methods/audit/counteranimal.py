@@ -10,8 +10,8 @@ a: one of A groups of a nuisance, such as the background
 Y: the classes with acc(y, common(y)) - acc(y, counter(y)) > gap
 acc_m: the same share for the model m that is measured
 
-An item that selects is not measured: a drop on the selecting items would come out of noise alone. Each random half of
-the items selects for the other half. The control draws the groups at random within each class; its drop must be 0.
+A drop on the selecting items would come out of noise alone, so each random half of the items selects for the other
+half. The control draws the groups at random within each class; its drop must be 0.
 """
 
 from __future__ import annotations
