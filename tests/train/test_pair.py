@@ -153,5 +153,5 @@ def test_errors() -> None:
     trainee = PairTrainee(small(), CLIPLoss(), RUN)
     with pytest.raises(DataError, match="no captions"):
         train(trainee, Table(Squares(40)), FIT, RUN)
-    with pytest.raises(UsageError, match="divide"):
+    with pytest.raises(UsageError, match="multiple"):
         open_source(squares(), trainee, replace(FIT, batch=9), replace(RUN, world=World(0, 2)))

@@ -80,7 +80,7 @@ def test_only_what_may_learn_changes() -> None:
 
 
 def test_rows_are_needed() -> None:
-    with pytest.raises(MissingEvidence, match="clip-loss learns from rows of a train split"):
+    with pytest.raises(MissingEvidence, match="clip-loss needs rows for training"):
         train_space(CLIPLoss(), Kit({"main": small()}), Evidence(), FIT, RUN)
 
 
@@ -112,5 +112,5 @@ def test_the_decoder_learns_to_write_what_it_sees() -> None:
 
 
 def test_a_caption_beyond_the_context_is_refused() -> None:
-    with pytest.raises(UsageError, match="has 5 words and marks"):
+    with pytest.raises(UsageError, match="words and marks, with start and end, got 5"):
         WordIds(("a",), context=4).ids(["a a a"])

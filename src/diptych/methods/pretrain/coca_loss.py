@@ -28,8 +28,8 @@ class CoCaLoss(Objective):
     """Match pairs and predict the next word of each caption.
 
     Use it for models that must retrieve and write captions; it needs a decoder. The trainee gives the decoder's states
-    ``tokens["caption"].h``, (B, L, C), where state l predicts word l of ``targets["caption"]``, (B, L) ids. ``heads`` is
-    the output layer from C to V; the default, the identity, is for states that are logits.
+    ``tokens["caption"].h``, (B, L, C), where state l predicts word l of ``targets["caption"]``, (B, L) ids. ``heads``
+    is the output layer from C to V; the default, the identity, is for states that are logits.
 
     Args:
         pair: the two modalities of the contrastive term; ("image", "text").

@@ -205,7 +205,7 @@ class LaCLIP(Recipe, Rewriter):
             DataError: a row has no caption.
         """
         if evidence.train is None:
-            raise MissingEvidence("laclip learns from rows of a train split: add them.")
+            raise MissingEvidence("laclip needs rows for training, and there is no train split: add one.")
         originals = _originals(evidence.train)
         rewrites: dict[str, list[Text]] = {t: [] for t in originals}
         if self.rewrites:
