@@ -169,7 +169,7 @@ CLIP_16 = replace(CLIP, fit=replace(FRESH, batch=16))
 SIGLIP = Arm(SigLIPLoss(), start=(10.0, -10.0))
 SIGLIP_16 = replace(SIGLIP, fit=replace(FRESH, batch=16))
 NO_BIAS = replace(SIGLIP, start=(10.0, 0.0), learns=lambda name: not name.endswith("logit_bias"))
-CLOOB = Arm(CLOOB())
+CLOOB_ARM = Arm(CLOOB())
 ONE_CAPTION = replace(CLIP, rows=first_captions)
 LACLIP = Arm(LaCLIP(rewrites=2), rows=first_captions, kit=people)
 
@@ -196,12 +196,12 @@ TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
         "coca-loss": CoCaTrial(),
         "rs-m-clip": LanguageTrial(),
         "cloob": PairTrial(
-            (Comparison("clip-loss", Side(CLOOB), Side(CLIP), 0),),
-            (Comparison(CHANCE, Side(replace(CLOOB, method=CLOOB(beta=0.0))), Side(None)),),
+            (Comparison("clip-loss", Side(CLOOB_ARM), Side(CLIP), 0),),
+            (Comparison(CHANCE, Side(replace(CLOOB_ARM, method=CLOOB(beta=0.0))), Side(None)),),
             {
-                "recall of clip-loss": Comparison("clip-loss", Side(CLOOB), Side(CLIP)),
+                "recall of clip-loss": Comparison("clip-loss", Side(CLOOB_ARM), Side(CLIP)),
                 "rank without look-up": Comparison(
-                    "clip-loss", Side(replace(CLOOB, method=CLOOB(beta=None))), Side(CLIP), 0
+                    "clip-loss", Side(replace(CLOOB_ARM, method=CLOOB(beta=None))), Side(CLIP), 0
                 ),
             },
         ),
