@@ -6,12 +6,13 @@
     drop       = mean over Y of [ acc_m(y, common(y)) - acc_m(y, counter(y)) ], on the measured items
 
 y: one of K classes
-a: one of A groups of a nuisance, such as the background
+a: one of A groups of a property that should not matter, such as the background
 Y: the classes with acc(y, common(y)) - acc(y, counter(y)) > gap
 acc_m: the same share for the model m that is measured
 
-A drop on the selecting items would come out of noise alone, so each random half of the items selects for the other
-half. The control draws the groups at random within each class; its drop must be 0.
+The items are split into two random halves: by the selecting items a reference model chooses the two groups of each
+class, and the measured items give the drop. Each half has both roles, and the results are averaged. On the same items a
+drop would come out of noise alone. The control draws the groups at random within each class; its drop must be 0.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def predictions(kit: Kit, classes: ClassNames, items: Samples[Any], run: Run) ->
 class CounterAnimal(Auditor):
     """Find each class's best and worst group by a reference model, and measure all models between the two.
 
-    Use it to compare how much several models depend on backgrounds, domains or another nuisance with known groups.
+    Use it to compare how much several models depend on backgrounds, domains or another property with known groups.
 
     Args:
         reference: name of the subject that selects the groups; "" is the first one (default).

@@ -18,9 +18,11 @@ The language model writes a caption for each of several noisy draws. They are ra
 f: (D,) unit text embedding
 c: (K, D) noisy copies in training, regions in testing
 eps_k: (D,) standard normal noise;  s2: its variance a coordinate
-P: (Q, C) prefix of the language model;  queries: (Q, W) learnt
+P: (Q, C) prefix: Q token embeddings that are put before the sentence
+decoder: attention of Q learnt queries to c;  norm: layer normalisation;  begin: the token before a sentence
 h_j: (C_v,) output of the last image block at token j;  W: the tower's projection to D
 A: (T, T) attention of the last image block, mean over heads; token 0 is CLS
+weights: from attention to weights of the tokens, see ``weighting``
 CLS: (D,) unit embedding of the whole image
 lambda: weight of the regions
 """
@@ -209,7 +211,7 @@ class MacCap(Captioner):
                 raise wrong(self, name, f"a multiple of {divisor}")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedMacCap:
-        """Train the language model, then the aligner, on the texts; no image is seen.
+        """Train the language model, then the aligner, on the texts; no image is used.
 
         Raises:
             MissingPart: the kit has no backbone.

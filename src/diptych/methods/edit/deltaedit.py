@@ -14,11 +14,11 @@ Editing a picture with style s and image vector i:
     keep_c = 1 if |F_c d| >= beta, else 0
     edited = G(s + keep * M(s, i, dt))
 
-G: the generator;  s: (S,) its style, one number a channel
+G: the generator;  s: (S,) style of a picture, one number for each channel of the generator
 i: (D,) unit image vector;  di, dt: (D,) unit directions
 M: the mapper, which gives a (S,) change of styles
 e: (D,) unit text vector of a phrase, a mean over prompts
-F: (S, D) relevance; F_c is the mean change of the image vector when channel c moves, of unit length each time
+F: (S, D) relevance; F_c is the mean over pictures of the unit change of the image vector when channel c is moved
 keep: (S,) mask of the channels that the edit may move
 """
 
@@ -101,7 +101,8 @@ class DeltaEdit(Editor):
 
     Args:
         beta: threshold of the relevance mask, >= 0; 0.03. 0 moves every channel, infinity moves none.
-        bank: pictures drawn from the generator, >= 2; 200,000. Inverted pictures of ``evidence.unlabelled`` are added.
+        bank: pictures drawn from the generator for training, >= 2; 200,000. Pictures of ``evidence.unlabelled`` are
+            added, with styles from the kit's inverter.
         passes: over the bank, with one pair for each picture, >= 1; 50.
         batch: pairs a step, >= 1; 64.
         rate: learning rate of Adam, > 0; 0.5. The mapper's layers multiply it by 0.01.
@@ -335,7 +336,8 @@ class FittedDeltaEdit(FittedEditor):
 
     def _styles(self, ask: EditAsk) -> Styles:
         if (ask.styles is None) == (ask.images is None):
-            raise UsageError("An edit needs either styles of the generator or images: give one of the two.")
+            given = "neither" if ask.styles is None else "both"
+            raise UsageError(f"An edit needs either styles of the generator or images, got {given}: give one of them.")
         if ask.styles is not None:
             return ask.styles
         assert ask.images is not None

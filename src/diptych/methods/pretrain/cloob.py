@@ -1,4 +1,4 @@
-"""CLOOB replaces each embedding by its retrieval from the batch, and compares pairs by a leave-one-out bound.
+"""CLOOB replaces each embedding by a weighted mean of the batch, and compares pairs by the InfoLOOB loss.
 
     R(q; M)    = normalise( softmax(beta q M^T) M )
     U_x        = R(X; X),   U_y = R(Y; X)
@@ -7,13 +7,14 @@
     L          = LOOB(U_x, U_y) + LOOB(V_y, V_x)
 
 X, Y: (N, D) unit embeddings of the images and the captions of the batch
-R(q; M): (N, D) retrieval of the queries q from the memory M, one step of a modern Hopfield network
+R(q; M): (N, D) retrievals: for each query q a mean of the memory M, weighted by similarity (a modern Hopfield network)
 U: retrievals from the images;  V: retrievals from the captions
 beta: inverse temperature of the retrieval
-tau: temperature, fixed
+LOOB: the InfoLOOB loss of pairs (a_i, b_i)
+tau: its temperature, fixed
 
-The positive pair is not in the denominator of LOOB. The loss depends on N, since the batch is the memory; negative
-values are normal. With beta = 0 all retrievals are equal, the loss is 2 tau ln(N - 1), and there is no gradient.
+The sum over j leaves the positive pair out, which CLIP's loss does not. The loss depends on N, since the batch is the
+memory; negative values are normal. With beta = 0 all retrievals are equal, the loss is 2 tau ln(N - 1), and there is no gradient.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def retrieve(queries: Tensor, memory: Tensor, beta: float) -> Tensor:
 
 
 def info_loob(a: Tensor, b: Tensor, temperature: float, first: int = 0) -> Tensor:
-    """Return LOOB, the leave-one-out bound, of B anchors among N columns.
+    """Return LOOB, the InfoLOOB loss, of B anchors among N columns.
 
     Args:
         a: (B, D) unit anchors.
@@ -101,8 +102,8 @@ class CLOOB(Objective):
         url="https://arxiv.org/abs/2110.11316",
         year=2022,
         verb="pretrain",
-        claim="Retrieval from the batch enriches the covariance of embeddings, and leaving the positive out of the "
-        "denominator keeps gradients from vanishing.",
+        claim="Retrieval from the batch enriches the covariance of embeddings, and leaving the positive pair out "
+        "of the loss's sum keeps gradients from vanishing.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
@@ -138,7 +139,7 @@ class CLOOB(Objective):
         check(self, at_least(0), "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the two bounds: "images", with the images as memory, and "texts", with the captions as memory.
+        """Return the two losses: "images", with the images as memory, and "texts", with the captions as memory.
 
         Args:
             e: (B, D) vectors of both modalities; their scale is not used.
