@@ -45,7 +45,7 @@ def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run:
         DataError: the table does not fill one batch.
     """
     if fit.batch % run.world.size:
-        raise UsageError(f"batch must be a multiple of the {run.world.size} processes, got {fit.batch}: choose one.")
+        raise UsageError(f"batch must be a multiple of the {run.world.size} processes, got {fit.batch}: give one.")
     if isinstance(data, Table):
         return TableSource(data, trainee, trainee.sampler(data, run) or Shuffle(len(data), run.seed), fit.batch, run)
     return StreamSource(data, trainee, fit.batch, run)

@@ -106,6 +106,6 @@ def test_without_look_up_it_is_the_bound_alone() -> None:
 
 
 def test_one_pair_and_wrong_numbers_are_refused() -> None:
-    with pytest.raises(UsageError, match="no negatives"):
+    with pytest.raises(UsageError, match="at least two pairs in a batch, got 1"):
         loss(unit(1, 1), unit(1, 2))
     refused(CLOOB, {"beta": -1.0}, {"inverse_temperature": 0.0})

@@ -352,7 +352,7 @@ def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
     column = table.columns.get("group")
     if column is None or column.kind != "group":
         raise DataError(
-            "This table has no group column: name the column that holds the background, domain or other nuisance."
+            "This table has no group column: name the column with the background, domain or another property."
         )
     names, groups = np.unique(np.asarray(column.values, dtype=np.str_), return_inverse=True)
     if len(names) < 2:

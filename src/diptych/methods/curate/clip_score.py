@@ -117,7 +117,9 @@ class ScoreCounts(Plan):
     def merge(self, other: ScoreCounts) -> ScoreCounts:
         """Add the counts; raises UsageError where the backbones differ."""
         if self.backbone != other.backbone:
-            raise UsageError("Two plans of different backbones cannot be merged: score both with the same one.")
+            raise UsageError(
+                f"Plans of two backbones, {self.backbone} and {other.backbone}, cannot be merged: score both with one."
+            )
         return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken)
 
     def lowest(self, share: float) -> int:

@@ -81,7 +81,9 @@ def threshold_for(counts: Counts, share: float) -> int:
     """
     ascending = np.sort(counts[counts > 0])
     if not len(ascending):
-        raise UsageError("No entry was met, so no threshold follows: give texts or metadata that fit each other.")
+        raise UsageError(
+            "No text contains an entry, so there is no threshold: give texts or metadata that fit each other."
+        )
     sums = np.cumsum(ascending.astype(np.float64))
     return int(ascending[np.abs(sums / sums[-1] - share).argmin()])
 
@@ -110,7 +112,10 @@ class EntryCounts(Plan):
     def merge(self, other: EntryCounts) -> EntryCounts:
         """Add the counts; raises UsageError where the entries differ."""
         if self.entries != other.entries:
-            raise UsageError("Two plans over different metadata cannot be merged: count both with the same entries.")
+            raise UsageError(
+                f"Plans over different metadata, of {len(self.entries):,} and {len(other.entries):,} entries, cannot be "
+                f"merged: count both with the same entries."
+            )
         return EntryCounts(
             self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched
         )

@@ -268,7 +268,7 @@ class AstroM3(Extender):
             )
         stars = evidence.unlabelled
         if len(stars) < 2:
-            raise DataError(f"{len(stars)} stars make no pairs to tell apart: give at least 2.")
+            raise DataError(f"AstroM3 needs at least 2 stars, got {len(stars)}: give more.")
         for samples in (stars, evidence.val.items if evidence.val else None):
             _complete(samples)
         space = self.fresh(stars, run)

@@ -14,7 +14,8 @@ LOOB: the InfoLOOB loss of pairs (a_i, b_i)
 tau: its temperature, fixed
 
 The sum over j leaves the positive pair out, which CLIP's loss does not. The loss depends on N, since the batch is the
-memory; negative values are normal. With beta = 0 all retrievals are equal, the loss is 2 tau ln(N - 1), and there is no gradient.
+memory; negative values are normal. With beta = 0 all retrievals are equal, the loss is 2 tau ln(N - 1), and there is no
+gradient.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class CLOOB(Objective):
             x, y = (normalize(v.float() if v.dtype in halves else v, dim=-1) for v in (e.vectors[m] for m in self.pair))
             every_x, every_y, rows = e.gather(x), e.gather(y), slice(e.rank * len(x), (e.rank + 1) * len(x))
             if len(every_x) < 2:
-                raise UsageError("CLOOB needs at least two pairs in a batch: one pair has no negatives.")
+                raise UsageError(f"CLOOB needs at least two pairs in a batch, got {len(every_x)}: give a larger batch.")
             tau = 1 / self.inverse_temperature
             if self.beta is None:
                 return {
