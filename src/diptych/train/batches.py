@@ -142,6 +142,8 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class _TableViews(Dataset["Batch | DiptychError"]):
+    """Row numbers of a batch -> the batch, or the error of a row, for the loader's workers."""
+
     table: Table[Any]
     trainee: Trainee
     seed: int
@@ -160,6 +162,8 @@ class _TableViews(Dataset["Batch | DiptychError"]):
 
 @dataclass(frozen=True)
 class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
+    """The batches of a stream, or the error of an item, for the loader's workers."""
+
     stream: Stream[Any]
     trainee: Trainee
     seed: int

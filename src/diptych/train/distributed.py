@@ -45,6 +45,8 @@ def check(world: World) -> None:
 
 
 class _Gather(torch.autograd.Function):
+    """Concatenation over processes; the gradient of a row is its sum over the processes."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]

@@ -111,6 +111,8 @@ def train(
 
 
 class _Loop:
+    """One training: its optimisers, position, averaged and best weights."""
+
     def __init__(
         self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None
     ) -> None:

@@ -393,7 +393,7 @@ def _findings(
 def _mean(
     name: str, measure: str, hits: Bools, pairs: Sequence[Pair], details: Mapping[str, Any] = MappingProxyType({})
 ) -> Finding:
-    """Return the drop as a mean over classes; 0 where no class has two groups that differ."""
+    """Return the finding of the mean drop over classes; 0 where no class has two groups that differ."""
     drops = [common - counter for common, counter in class_accuracies(hits, pairs).values()]
     drop = over_classes(drops)
     return Finding(name, measure, drop.value, (drop.low, drop.high), details={**details, "classes": len(drops)})

@@ -52,6 +52,8 @@ FASTER = 10.0
 
 
 class _Adapted(TuningTrainee):
+    """Fine-tunes adapters of a copy of the space, and returns it with the adapters merged."""
+
     def __init__(self, recipe: LoRA, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
@@ -65,7 +67,7 @@ class _Adapted(TuningTrainee):
         names = targets(self.space.module(), self.learns)
         if not names:
             raise MissingHook(
-                f"{space.spec.name} has no linear layer that may learn: let more of it learn, or use full."
+                f"{space.spec.name} has no linear layer that may be trained: allow more of its layers, or use full."
             )
         config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=names, lora_dropout=0.0, bias="none")
         with run.seeded("lora"):
@@ -122,7 +124,7 @@ class LoRA(Recipe):
         needs=Needs(
             hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
         ),
-        trains="two thin matrices for every linear layer that may learn",
+        trains="two thin matrices for every linear layer that may be trained",
         differs=(
             "The paper adapts attention alone; here all linear layers are adapted, as is usual now.",
             "The learning rate of fine-tuning is multiplied by 10 for the adapters.",
@@ -143,6 +145,6 @@ class LoRA(Recipe):
 
         Raises:
             MissingExtra: peft is not installed.
-            MissingHook: no layer that may learn can take an adapter.
+            MissingHook: no layer that may be trained can have an adapter.
         """
         yield _Adapted(self, kit.need(Backbone), run, classes, learns)

@@ -34,6 +34,8 @@ def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: 
 
 
 class _Interpolated(TuningTrainee):
+    """Fine-tunes all weights, and returns their average with the weights before."""
+
     def __init__(self, recipe: WiSEFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
