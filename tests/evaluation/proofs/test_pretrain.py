@@ -18,9 +18,9 @@ from diptych.evaluation.proofs.pairs import FRESH, Arm, recall, shuffled_caption
 from diptych.evaluation.proofs.pretrain import TRIALS, Comparison, PairTrial, Side, first_captions, other_people, people
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -48,7 +48,7 @@ def verdict(trial, place: Path):
 
 
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
-    arm = Arm(ClipLoss(), FIT)
+    arm = Arm(CLIPLoss(), FIT)
     trial = PairTrial(
         (Comparison("chance", Side(arm), Side(None), 5),),
         (Comparison("chance", Side(replace(arm, rows=shuffled_captions)), Side(None), 5),),
@@ -62,8 +62,8 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
 
 
 def test_rank_writers_and_differences(place: Path) -> None:
-    arm, cloob = Arm(ClipLoss(), FIT), Arm(Cloob(), FIT)
-    lac = Arm(LaClip(rewrites=1), FIT, rows=first_captions, kit=people)
+    arm, cloob = Arm(CLIPLoss(), FIT), Arm(CLOOB(), FIT)
+    lac = Arm(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people)
     trial = PairTrial(
         (Comparison("clip-loss", Side(cloob), Side(arm), 0), Comparison("chance", Side(lac), Side(None), 5)),
         (Comparison("clip-loss", Side(arm, arm), Side(cloob, cloob)),),

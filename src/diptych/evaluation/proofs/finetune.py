@@ -38,7 +38,7 @@ from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.finetune.wise_ft import WiseFT
+from diptych.methods.finetune.wise_ft import WiSEFT
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.tasks.training_data import measured_split
 from diptych.train.recipe import train_space
@@ -260,7 +260,7 @@ def _measured(hits: Mapping[str, Floats], where: str, seed: int) -> dict[str, An
     }
 
 
-BEFORE, FULL, WISE, VR = Tuning(None), Tuning(Full(smoothing=0.2)), Tuning(WiseFT(smoothing=0.2)), Tuning(VRLwF())
+BEFORE, FULL, WISE, VR = Tuning(None), Tuning(Full(smoothing=0.2)), Tuning(WiSEFT(smoothing=0.2)), Tuning(VRLwF())
 TUNE = replace(FIT, batch=128, lr=1e-4)
 PLAIN = Arm(GeodesicMixup(m2=0.0), TUNE, own_heads=True)
 M2 = replace(PLAIN, method=GeodesicMixup())
@@ -283,7 +283,7 @@ TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
             WISE,
             ("full", FULL),
             "others",
-            {"alpha = 1": Tuning(WiseFT(alpha=1.0, smoothing=0.2))},
+            {"alpha = 1": Tuning(WiSEFT(alpha=1.0, smoothing=0.2))},
             {"zero-shot": BEFORE},
             and_over=("zero-shot", BEFORE),
         ),

@@ -27,7 +27,7 @@ from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.data.scenes.sprites import Picture, read_emoji
 from diptych.evaluation.proofs.classify import CHANCE
-from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 from diptych.metrics.retrieval import first_ranks
 from diptych.train.recipe import train_space
@@ -45,7 +45,7 @@ FIT = Fit(lr=1e-3, batch=32, steps=72, decay=0.1, schedule=Schedule(warmup=7), l
 """Settings of all arms, fixed before any result was seen: a name is drawn twelve times; the rate is that at which
 ``tiny`` was trained.
 """
-SMALL = RSMClip(crops=2, hidden=256, bottleneck=64, prototypes=512)
+SMALL = RSMCLIP(crops=2, hidden=256, bottleneck=64, prototypes=512)
 """For a few hundred pictures of 64 pixels."""
 _AT_ONCE = 128
 _WHITE = (255, 255, 255)
@@ -161,7 +161,7 @@ class LanguageTrial:
         fit: its settings.
     """
 
-    method: RSMClip = SMALL
+    method: RSMCLIP = SMALL
     fit: Fit = field(default_factory=lambda: FIT)
     metric: str = "recall_at_1"
 

@@ -21,10 +21,10 @@ from diptych.evaluation.proofs.coca import CoCaTrial
 from diptych.evaluation.proofs.languages import LanguageTrial
 from diptych.evaluation.proofs.own import OwnTrial
 from diptych.evaluation.proofs.pairs import FRESH, Arm, PairBench, shuffled_captions, with_captions
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
-from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
+from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.metrics.interval import bootstrap_mean, one_sided_lower
 
 Floats = NDArray[np.float64]
@@ -163,15 +163,15 @@ def other_people(table: Table[Any], run: Run) -> dict[str, Any]:
     return {"writer": People(table.columns["captions"].values, order)}
 
 
-CLIP = Arm(ClipLoss())
+CLIP = Arm(CLIPLoss())
 CLIP_SHUFFLED = replace(CLIP, rows=shuffled_captions)
 CLIP_16 = replace(CLIP, fit=replace(FRESH, batch=16))
-SIGLIP = Arm(SigLipLoss(), start=(10.0, -10.0))
+SIGLIP = Arm(SigLIPLoss(), start=(10.0, -10.0))
 SIGLIP_16 = replace(SIGLIP, fit=replace(FRESH, batch=16))
 NO_BIAS = replace(SIGLIP, start=(10.0, 0.0), learns=lambda name: not name.endswith("logit_bias"))
-CLOOB = Arm(Cloob())
+CLOOB_ARM = Arm(CLOOB())
 ONE_CAPTION = replace(CLIP, rows=first_captions)
-LACLIP = Arm(LaClip(rewrites=2), rows=first_captions, kit=people)
+LACLIP = Arm(LaCLIP(rewrites=2), rows=first_captions, kit=people)
 
 TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
     {
@@ -196,12 +196,12 @@ TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
         "coca-loss": CoCaTrial(),
         "rs-m-clip": LanguageTrial(),
         "cloob": PairTrial(
-            (Comparison("clip-loss", Side(CLOOB), Side(CLIP), 0),),
-            (Comparison(CHANCE, Side(replace(CLOOB, method=Cloob(beta=0.0))), Side(None)),),
+            (Comparison("clip-loss", Side(CLOOB_ARM), Side(CLIP), 0),),
+            (Comparison(CHANCE, Side(replace(CLOOB_ARM, method=CLOOB(beta=0.0))), Side(None)),),
             {
-                "recall of clip-loss": Comparison("clip-loss", Side(CLOOB), Side(CLIP)),
+                "recall of clip-loss": Comparison("clip-loss", Side(CLOOB_ARM), Side(CLIP)),
                 "rank without look-up": Comparison(
-                    "clip-loss", Side(replace(CLOOB, method=Cloob(beta=None))), Side(CLIP), 0
+                    "clip-loss", Side(replace(CLOOB_ARM, method=CLOOB(beta=None))), Side(CLIP), 0
                 ),
             },
         ),
