@@ -157,64 +157,7 @@ def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
     return system
 
 
-<<<<<<< HEAD
 def _tell(result: Tuned, json: bool) -> None:
-=======
-def train(
-    system: Objective | Recipe,
-    data: str,
-    parts: str,
-    also: str | None,
-    templates: list[str] | None,
-    captions: str | None,
-    lr: float | None,
-    epochs: int,
-    rows: int,
-    decay: float,
-    out: Path,
-    seed: int,
-    resume: bool,
-    backbone: str,
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    verify: bool,
-    *,
-    scratch: bool = False,
-    kit: dict[str, Any] | None = None,
-) -> Tuned:
-    """Open what the options name, and train."""
-    from diptych.backbones.sources.load import load
-    from diptych.data.load import open_data
-    from diptych.data.templates import SINGLE
-    from diptych.tasks.training import tune
-    from diptych.tasks.training_data import open_pairs_or_classes
-    from diptych.train.schedule import Fit, Schedule
-
-    keys = options.file_keys(cache, verify)
-    opened = open_pairs_or_classes(data, captions, keys)
-    others = [open_data(name, keys) for name in options.words(also or "")]
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
-    tower = (
-        load(backbone, device=run.device, weights="random", seed=seed)
-        if scratch
-        else options.open_backbone(backbone, run)
-    )
-    rate = lr if lr is not None else 3e-4 if parts == "heads" else 5e-4 if scratch else 1e-5
-    fit = Fit(lr=rate, batch=rows, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0, save_every=50)
-    prompts = options.template_set(templates) if templates else SINGLE
-    found = tune(
-        system, tower, opened, fit, run, out,
-        parts=parts, templates=prompts, elsewhere=others, kit=kit, resume=resume, say=say,
-    )  # fmt: skip
-    keys.close()
-    return found
-
-
-def tell(found: Tuned, json: bool) -> None:
->>>>>>> files
     """Show before and after, then what was skipped, and leave with the exit code that says so."""
     if json:
         show_json(result.as_dict())

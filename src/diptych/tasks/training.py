@@ -98,32 +98,28 @@ def tune(
     """Train a copy of a backbone, and write it to ``out / "model"`` and what was measured to ``out / "report.json"``.
 
     Args:
-            method: of the verbs ``finetune`` or ``pretrain``.
-            backbone: where training starts.
-            data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
-                before and after.
-            fit: settings of the loop.
-            run: seed, device, cache.
-            out: folder for checkpoints, log, model and report.
-            parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
-            templates: prompts of labelled classes.
-            elsewhere: labelled data of other tasks, measured before and after.
-            kit: other parts, such as a writer.
-            resume: go on with a training that was stopped.
-            say: takes remarks.
+        method: of the verbs ``finetune`` or ``pretrain``.
+        backbone: where training starts.
+        data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
+            before and after.
+        fit: settings of the loop.
+        run: seed, device, cache.
+        out: folder for checkpoints, log, model and report.
+        parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
+        templates: prompts of labelled classes.
+        elsewhere: labelled data of other tasks, measured before and after.
+        kit: other parts, such as a writer.
+        resume: go on with a training that was stopped.
+        say: takes remarks.
 
     Raises:
-    <<<<<<< HEAD
-            UsageError: ``out`` holds a model, a report or (unless resumed) a log already, an unknown part, or a caption
-    =======
-            UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, or a caption
-    >>>>>>> files
-                that is too long.
-            MissingHook: see ``need_towers``.
-            DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
-                caption.
-            Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
-                written.
+        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, or a caption
+            that is too long.
+        MissingHook: see ``need_towers``.
+        DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
+            caption.
+        Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
+            written.
     """
     again = resume and newest(out / "checkpoints") is not None
     taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
