@@ -13,6 +13,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.detect import AnomalyBench
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.datasets import find_anomalies
@@ -149,8 +150,8 @@ def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_eve
 def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
     data = find_anomalies(str(scratched_folder(tmp_path / "plate", train=20)))
     bench = AnomalyBench.open(data, BACKBONE, Run(), (1, 2), thing="plate")
-    jobs = [("feature-memory", ""), ("gaussian", ""), ("winclip-style", "pair"), ("anomalyclip", "")]
-    board = verb_board("detect", bench, jobs)
+    arms = [Arm("feature-memory"), Arm("gaussian"), Arm("winclip-style", "pair"), Arm("anomalyclip")]
+    board = verb_board("detect", bench, arms)
     rows = {row.label: row for row in board.rows}
     assert set(rows) == {"feature-memory", "gaussian", "winclip-style", "winclip-style:pair"}
     assert rows["feature-memory"].seeds == (1, 2)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
-    from diptych.evaluation.boards.bench import Bench, Job
+    from diptych.evaluation.arms import Arm, Bench
     from diptych.evaluation.boards.verb import Row, VerbBoard
 
 NAMES = {
@@ -98,7 +98,7 @@ class Shared:
 
 
 def board_command(
-    verb: str, *, every: bool = False, without: Callable[[], tuple[Job, ...]] = tuple, **fixed: Any
+    verb: str, *, every: bool = False, without: Callable[[], tuple[Arm, ...]] = tuple, **fixed: Any
 ) -> Callable[[Callable[..., Bench]], Callable[..., None]]:
     """Make a command of a function (Shared, its own options) -> Bench.
 
@@ -122,16 +122,16 @@ def board_command(
 
         @functools.wraps(function)
         def command(**given: Any) -> None:
-            from diptych.evaluation.boards.verb import jobs_of, verb_board
+            from diptych.evaluation.boards.verb import arms_of, verb_board
 
             shared = Shared(verb, **fixed, **{f.name: given.pop(f.name) for f in common})
             taken = next((p for p in (shared.out / "board.json", shared.out / "board.csv") if p.exists()), None)
             if taken and not shared.overwrite:
                 raise UsageError(f"{taken} exists: give another --out or --overwrite.")
             methods = options.words(shared.methods) if shared.methods else None
-            jobs = jobs_of(verb, methods, every=every, without=without())
+            arms = arms_of(verb, methods, every=every, without=without())
             bench = function(shared, **given)
-            board = verb_board(verb, bench, jobs, budget=shared.budget, command=command_line())
+            board = verb_board(verb, bench, arms, budget=shared.budget, command=command_line())
             shared.keys.close()
             board.write(shared.out, overwrite=shared.overwrite)
             _finish(board, shared.out, shared.json)

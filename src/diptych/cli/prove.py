@@ -38,7 +38,6 @@ def prove(
     batch: options.Batch = 32,
     workers: options.Workers = 2,
     cache: options.Cache = None,
-    verify: options.Verify = False,
 ) -> None:
     """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
     from diptych import catalog
@@ -50,7 +49,6 @@ def prove(
         raise UsageError(f"{target} exists: give another --out or --overwrite.")
     catalog.find(slug)  # an unknown name is told before a backbone is loaded
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    keys = options.file_keys(cache, verify)
     names = options.words(data) if data else None
     found = run_proof(
         slug,
@@ -59,9 +57,7 @@ def prove(
         datasets=names,
         seeds=options.integers(seeds, "seeds"),
         command=command_line(),
-        keys=keys,
     )
-    keys.close()
     write_json(target, found.as_dict(), overwrite=overwrite)
     if json:
         show_json(found.as_dict())

@@ -13,7 +13,7 @@ from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
-    from diptych.evaluation.boards.bench import Job
+    from diptych.evaluation.arms import Arm
     from diptych.evaluation.boards.caption import CaptionBench
     from diptych.evaluation.boards.curate import CurateBench
     from diptych.evaluation.boards.detect import AnomalyBench
@@ -190,7 +190,7 @@ def _tuned(
     )
 
 
-def _slow() -> tuple[Job, ...]:
+def _slow() -> tuple[Arm, ...]:
     from diptych.evaluation.boards.retrieve import SLOW
 
     return SLOW

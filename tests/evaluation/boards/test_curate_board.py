@@ -17,6 +17,7 @@ import pytest
 from diptych.core.data import Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.curate import CaptionPool, CurateBench, open_pool, precision, precision_gain, threshold
 from diptych.methods.curate.metaclip import entry_probabilities, keep_probabilities
 from diptych.metrics.interval import bootstrap_mean
@@ -59,9 +60,9 @@ def rows_of(answer: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_a_filter_of_pairs_finds_the_right_ones_and_a_balance_of_texts_does_not(
-    diptych: Cli,
+    diptych: Cli,  # noqa: F811
     pool: Path,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ) -> None:
     monkeypatch.setenv("DIPTYCH_DATA", str(pool.parent))
     monkeypatch.chdir(pool)
@@ -139,10 +140,10 @@ def test_what_keeps_nothing_is_named(pool: Path) -> None:
     opened = open_pool(str(pool), "caption*", 0.3, 0.5)
     bench = CurateBench(opened, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt"))
     with pytest.raises(UsageError, match="no curator"):
-        bench.measure("gda", "")
+        bench.measure(Arm("gda"))
     few = replace(opened, keep=0.03)  # fewer than share the uppermost cell of the histogram
     with pytest.raises(DataError, match="clip-score kept none of the 80 pairs"):
-        CurateBench(few, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt")).measure("clip-score", "")
+        CurateBench(few, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt")).measure(Arm("clip-score"))
 
 
 def test_captions_are_exchanged_by_the_seed() -> None:
@@ -161,7 +162,7 @@ def test_captions_are_exchanged_by_the_seed() -> None:
 def test_metaclip_evens_out_captions_of_few_common_words(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("\n".join(f"word{w}" for w in range(1, 61)))
     bench = CurateBench(zipf(), ColourBackbone(), Run(), (1, 2, 3), str(tmp_path / "words.txt"))
-    plain, own = bench.measure("random", ""), bench.measure("metaclip", "")
+    plain, own = bench.measure(Arm("random")), bench.measure(Arm("metaclip"))
     assert plain.values.shape == own.values.shape == (3, 200, 2)
     assert plain.others["balance"] == 1
     assert own.others["balance"] > 1.2

@@ -34,7 +34,6 @@ from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
 Geometry = Literal["hyperbolic", "euclidean"]
-Negatives = Literal["gaussian", "resampled"]
 PairDistance = Literal["artanh", "atan"]
 
 
@@ -84,7 +83,7 @@ class OneClass(Trainee):
 
     Args:
         head: what is trained.
-        features: (N, D) of all photos, from which the control resamples.
+        features: (N, D) of all photos.
     """
 
     def __init__(self, head: Head, features: Tensor) -> None:
@@ -109,10 +108,7 @@ class OneClass(Trainee):
         f, how = batch["f"], self.method
         batch_mean = f.mean(0)
         self._moved = batch_mean if clock.step == 0 else how.alpha * self.head.mean + (1 - how.alpha) * batch_mean
-        if how.negatives == "gaussian":
-            g = self._moved + how.sigma * torch.randn(f.shape, generator=clock.generator).to(f)
-        else:
-            g = self.features[torch.randint(len(self.features), (len(f),), generator=clock.generator)].to(f)
+        g = how.negatives(self._moved, self.features, len(f), clock.generator).to(f)
         y = self.head(f)
         labels = torch.arange(2, device=f.device).repeat_interleave(len(f))
         first, second = y.chunk(2)
@@ -150,7 +146,6 @@ class HypOC(Detector):
         radius: r, norm to which vectors are clipped before the ball, > 0.
         geometry: "hyperbolic", or "euclidean": its twin without a ball.
         pairs: "artanh" (the distance), or "atan" (the authors' code).
-        negatives: "gaussian", or "resampled": real features again, the control that has nothing to learn.
         rate: learning rate of Adam, > 0.
         decay: weight decay.
         batch: real photos a step, even, >= 2; fewer photos than that are one batch.
@@ -170,7 +165,6 @@ class HypOC(Detector):
     radius: float = 2.0
     geometry: Geometry = "hyperbolic"
     pairs: PairDistance = "artanh"
-    negatives: Negatives = "gaussian"
     rate: float = 1e-4
     decay: float = 1e-6
     batch: int = 8
@@ -221,10 +215,21 @@ class HypOC(Detector):
             )
         if not self.widths or min((*self.widths, self.epochs)) < 1:
             raise UsageError(f"Hyp-OC takes widths and epochs of at least 1, not {self.widths} and {self.epochs}.")
-        known = (("hyperbolic", "euclidean"), ("artanh", "atan"), ("gaussian", "resampled"))
-        for given, words in zip((self.geometry, self.pairs, self.negatives), known, strict=True):
+        known = (("hyperbolic", "euclidean"), ("artanh", "atan"))
+        for given, words in zip((self.geometry, self.pairs), known, strict=True):
             if given not in words:
                 raise UsageError(f"Hyp-OC knows {' and '.join(words)}, not {given!r}.")
+
+    def negatives(self, mean: Tensor, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count, D) pseudo-negatives: noise of ``sigma`` round the running mean.
+
+        Args:
+            mean: (D,) running mean of the real features.
+            features: (N, D) of all photos.
+            count: real features of the step.
+            generator: of the step.
+        """
+        return mean + self.sigma * torch.randn((count, *mean.shape), generator=generator).to(mean)
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedHypOC:
         """Train on the normal photos of train; the last epoch counts.

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ from diptych.nn.dense.patches import check_patches, tapped_patches
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
-Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
 _WIDTH, _TAU = 256, 0.3  # E, and the cosine above which a patch is background to the teacher
 
@@ -125,8 +124,6 @@ class CLIPDINOiser(Segmenter):
         batch: crops a step, >= 1; fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
-        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop
-            what the teacher says of another one.
 
     Raises:
         UsageError: a number or word out of its range.
@@ -142,7 +139,6 @@ class CLIPDINOiser(Segmenter):
     batch: int = 4
     rate: float = 1e-3
     background_rate: float = 1e-2
-    spoiled: Spoiled = "nothing"
 
     card: ClassVar[Card] = Card(
         slug="clip-dinoiser",
@@ -196,10 +192,8 @@ class CLIPDINOiser(Segmenter):
     )
 
     def __post_init__(self) -> None:
-        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1 or self.spoiled not in get_args(Spoiled):
-            raise UsageError(
-                f"CLIP-DINOiser takes gamma in [-1, 1], delta in [0, 1] and spoils {get_args(Spoiled)}: change {self}."
-            )
+        if not -1 <= self.gamma <= 1 or not 0 <= self.delta <= 1:
+            raise UsageError(f"CLIP-DINOiser takes gamma in [-1, 1] and delta in [0, 1]: change {self}.")
         if min(self.photos, self.steps, self.batch) < 1 or min(self.rate, self.background_rate) <= 0:
             raise UsageError(
                 f"CLIP-DINOiser takes photos, steps and batch of at least 1 and rates above 0: change {self}."
@@ -242,8 +236,7 @@ class CLIPDINOiser(Segmenter):
                 replace(run, out=None, workers=0),
             )
         learnt = {name: t.detach().cpu().clone() for name, t in heads.state_dict().items()}
-        head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
-        return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
+        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return the tapped layer of a crop of each drawn photo, with the teacher's word on it."""
@@ -267,8 +260,6 @@ class CLIPDINOiser(Segmenter):
                 v, looked = (F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (v, looked))
                 pairs.append(together(v, self.gamma)[0])
                 things.append(objects(v, looked[:, 0], _TAU)[0])
-        if self.spoiled == "targets":
-            pairs, things = ([*given[1:], given[0]] for given in (pairs, things))
         words = {"together": Column("vector", pairs), "objects": Column("vector", things)}
         return Table(Vectors([g[0] for g in layers], Subset(photos, tuple(order))), words)
 
@@ -294,7 +285,6 @@ class FittedCLIPDINOiser(FittedSegmenter):
         head: (K, D) unit class embeddings.
         heads: weights of the convolutions.
         method: gamma, delta and windows.
-        order: seed of the deal of a spoiled affinity.
     """
 
     classes: ClassNames
@@ -302,22 +292,21 @@ class FittedCLIPDINOiser(FittedSegmenter):
     head: Tensor
     heads: Mapping[str, Tensor]
     method: CLIPDINOiser
-    order: int = 0
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
         """Return the same convolutions beside other class texts: they have seen no name."""
         return replace(self, classes=classes, head=text_head(self.backbone, classes.prompts(), run))
+
+    def affinity(self, g: Tensor) -> Tensor:
+        """Return (B, n, n) cosines of the n = h w cells of the tapped layer, (B, C, h, w)."""
+        return affinity(g, self.heads["affinity.weight"].to(g), self.heads["affinity.bias"].to(g))
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return (B, K, h, w) of (B, 3, H, W) normalised pixels, on the grid of the tapped layer."""
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
-        a = affinity(g, p["affinity.weight"], p["affinity.bias"])
-        if self.method.spoiled == "affinity":
-            dealt = torch.randperm(a.shape[1], generator=torch.Generator().manual_seed(self.order)).to(a.device)
-            a = a[:, dealt][:, :, dealt]
-        f = pooled(f, a, self.method.gamma)
+        f = pooled(f, self.affinity(g), self.method.gamma)
         unit = F.normalize(f.permute(0, 2, 3, 1), dim=-1)
         found = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
         if BACKGROUND in self.classes.names:
