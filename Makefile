@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-lowest check format index bench clean
+.PHONY: demo test test-lowest check format index bench results clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    set up and run the suite"
 	@echo "make check   format, lint, types, floors, tests"
 	@echo "make bench   speed against peers, out/bench.json"
+	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 
 $(VENV)/.run: pyproject.toml
@@ -69,6 +70,10 @@ $(VENV)/.bench: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out out/bench.json
+
+# Each file of results/ names its command; what lies in out/results is not run again.
+results: $(VENV)/.dev
+	$(BIN)/python tools/results.py $(ONLY) $(if $(OVER),--over)
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write

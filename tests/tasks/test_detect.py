@@ -179,7 +179,7 @@ def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp
     assert claim["method"]["image_auroc"] > 0.9
     assert claim["baseline"]["image_auroc"] == pytest.approx(0.5)
     assert claim["gain"] == pytest.approx(claim["method"]["image_auroc"] - 0.5)
-    assert (found["items"], found["normal"]) == (24, 8)
+    assert (found["items"], found["normal_train"]) == (24, 8)
     assert control["name"] == "two halves of normal photos"
     assert abs(control["control"]["image_auroc"] - 0.5) < 0.4
     json.dumps(proof.as_dict())

@@ -171,10 +171,9 @@ def over_seeds(
         draws: whether the seed changes anything.
     """
     chosen = tuple(seeds if draws else seeds[:1])
-    results = [once(replace(run, seed=seed)) for seed in chosen]
+    results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
     values = np.stack([np.asarray(v) for v, _ in results])
-    means = {name: float(np.mean([others[name] for _, others in results])) for name in results[0][1]}
-    return Measured(np.repeat(values, len(seeds), axis=0) if len(results) < len(seeds) else values, means, chosen)
+    return Measured(values, {name: float(np.mean([o[name] for _, o in results])) for name in results[0][1]}, chosen)
 
 
 def default_variant(slug: str) -> str:

@@ -308,7 +308,6 @@ def test_a_panorama_among_the_photos_is_learnt_from(vit: Backbone, photos: Pictu
     [
         {"gamma": 1.5},
         {"delta": -0.1},
-        {"spoiled": "all"},
         {"photos": 0},
         {"steps": 0},
         {"batch": 0},
