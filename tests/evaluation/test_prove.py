@@ -195,7 +195,7 @@ def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("diptych.evaluation.proofs.retrieve.TRIALS", {})
     with pytest.raises(UsageError, match="no system"):
         prove("gpa", ColourBackbone(), Run())
-    with pytest.raises(UsageError, match="clippings has no proof yet; these have: .*gda"):
+    with pytest.raises(UsageError, match=r"clippings has no proof yet; these have: .*gda"):
         prove("clippings", ColourBackbone(), Run())
     with pytest.raises(UsageError, match="at least 3"):
         prove("gda", ColourBackbone(), Run(), seeds=(1, 1, 1))

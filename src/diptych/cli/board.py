@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,7 +17,6 @@ from diptych.core.errors import UnreadableItem, UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board
-    from diptych.evaluation.few_shot.gains import Row
     from diptych.evaluation.pages.comparison import Comparison
 
 
@@ -79,12 +79,9 @@ def board_classify(
     from diptych.core.data import ClassNames
     from diptych.data.load import find_data
     from diptych.data.splits import ValRule
-    from diptych.evaluation.few_shot.board import MODEL, board
-    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot import again
+    from diptych.evaluation.few_shot.plan import PAGE, Plan
     from diptych.evaluation.few_shot.unlabelled import Unlabelled
-    from diptych.evaluation.pages import board as report
-    from diptych.evaluation.pages import comparison
-    from diptych.tasks.segment import stems
 
     slugs = options.words(methods) if methods else None
     plan = Plan(
@@ -94,28 +91,57 @@ def board_classify(
         raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
     keys = options.file_keys(cache, verify)
     opened = [find_data(name, keys) for name in data]
+    classes = [ClassNames(options.class_names(names, d.classes), options.template_set(templates)) for d in opened]
     pool = options.text_pool(texts)
     images = Unlabelled.open(unlabelled, keys) if unlabelled else None
+
+    def key(fingerprint: str) -> str:
+        asked = {"backbone": fingerprint, "device": device, "precision": precision, "engine": engine}
+        return again.key_of(opened[0], plan, classes[0], pool, images, {**asked, "source": data[0], "export": export})
+
+    known = options.recalled_run(backbone, device, precision, batch, workers, cache, engine) if len(data) == 1 else None
+    if known is not None and (before := again.written(out, key(known[0].fingerprint))) and (out / PAGE).exists():
+        keys.close()
+        before |= {"encode": {"images": 0.0, "image_seconds": 0.0, "text_seconds": 0.0}}
+        _tell(before, out, export, json)
+        say(f"{encoding(before)}; nothing has changed since {before['date']}, so no row was run")
+        if json:
+            show_json(before)
+        finish(before)
+        return
+    from diptych.evaluation.few_shot.board import board
+    from diptych.evaluation.pages import board as report
+    from diptych.evaluation.pages import comparison
+    from diptych.tasks.segment import stems
+
     run = options.open_run(device, precision, batch, workers, cache, engine=engine)
     tower = options.open_backbone(backbone, run)
     boards: list[Board] = []
-    for source, one, called in zip(data, opened, stems([d.name.replace(":", "-") for d in opened]), strict=True):
+    shown: list[dict[str, Any]] = []
+    for i, called in enumerate(stems([d.name.replace(":", "-") for d in opened])):
         folder = out if len(data) == 1 else out / called
-        classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
         made = board(
-            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export, source=source,
+            opened[i],
+            tower,
+            replace(run, out=folder),
+            plan,
+            classes=classes[i],
+            texts=pool,
+            unlabelled=images,
+            export=export,
+            source=data[i],
             command=command_line(),
-        )  # fmt: skip
-        report.write(made, folder / "report.html")
+        )
+        report.write(made, folder / PAGE)
         boards.append(made)
-        if not json:
-            show_board(made)
-            if export and (folder / MODEL).exists():
-                show(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
-            show(f"{folder / 'report.html'}")
-        say(encoding(made))
+        shown.append(made.as_dict())
+        _tell(shown[-1], folder, export, json)
+        say(encoding(shown[-1]))
         if made.interrupted:
             break
+    if len(data) == 1:
+        options.remember(backbone, tower, device, run, cache)
+        again.keep(out, key(tower.fingerprint), shown[0])
     keys.close()
     if len(boards) > 1:
         compared = comparison.compare(boards)
@@ -124,9 +150,21 @@ def board_classify(
             show_comparison(compared)
             show(f"{out / comparison.PAGE}")
     if json:
-        show_json(boards[0].as_dict() if len(data) == 1 else {"boards": [b.as_dict() for b in boards]})
+        show_json(shown[0] if len(data) == 1 else {"boards": shown})
     for made in boards:
-        finish(made)
+        finish(made.as_dict(), interrupted=made.interrupted)
+
+
+def _tell(board: Mapping[str, Any], folder: Path, export: str | None, json: bool) -> None:
+    """Print a board and where its files lie, unless JSON is asked for."""
+    from diptych.evaluation.few_shot.plan import MODEL, PAGE
+
+    if json:
+        return
+    show_board(board)
+    if export and (folder / MODEL).exists():
+        show(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
+    show(f"{folder / PAGE}")
 
 
 def command_line() -> str:
@@ -134,55 +172,56 @@ def command_line() -> str:
     return shlex.join(["diptych", *sys.argv[1:]])
 
 
-def finish(made: Board) -> None:
-    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a result."""
-    say_skipped(made.skipped)
-    if made.interrupted:
+def finish(board: Mapping[str, Any], *, interrupted: bool = False) -> None:
+    """Name what was skipped and leave with the exit code that says so; a board out of its budget is a result."""
+    say_skipped(board["skipped"])
+    if interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
         raise typer.Exit(130)
-    if made.skipped:
+    if board["skipped"]:
         raise typer.Exit(UnreadableItem.exit_code)
 
 
-def encoding(made: Board) -> str:
+def encoding(board: Mapping[str, Any]) -> str:
     """Return one line about what was encoded."""
-    n, seconds = made.encode["images"], made.encode["image_seconds"]
+    n, seconds = board["encode"]["images"], board["encode"]["image_seconds"]
     rate = (
         f"{n:.0f} images in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} images/s"
         if n
         else "all images from the cache"
     )
-    return f"{made.spec['name']} on {made.device}, {made.precision}: {rate}; texts {made.encode['text_seconds']:.1f} s"
+    where = f"{board['spec']['name']} on {board['device']}, {board['precision']}"
+    return f"{where}: {rate}; texts {board['encode']['text_seconds']:.1f} s"
 
 
-def show_board(made: Board) -> None:
-    """Print the board, percentages with 95 % intervals, then what is missing or late, then the choice."""
+def show_board(board: Mapping[str, Any]) -> None:
+    """Print a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
     rows = []
-    for row in made.rows:
-        low, high = row.ci95["acc1"]
-        gain = "" if row.gain is None else f"{100 * row.gain.value:+.1f}"
-        p = "" if row.p is None else "<.001" if row.p < 0.001 else f"{row.p:.3f}".removeprefix("0")
-        accuracy = f"{100 * row.metrics['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})"
-        seconds = f"{row.seconds('fit'):.1f}+{row.seconds('predict'):.1f}"
+    for row in board["rows"]:
+        low, high = row["ci95"]["acc1"]
+        gain = "" if row["gain"] is None else f"{100 * row['gain']['acc1']:+.1f}"
+        p = row["p_holm"]
         rows.append(
             (
-                _called(row.method, row.variant, row.shots),
-                accuracy,
+                _called(row["method"], row["variant"], row["shots"]),
+                f"{100 * row['metrics']['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})",
                 gain,
-                p,
-                f"{100 * row.metrics['ece']:.0f}",
-                seconds,
+                "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"),
+                f"{100 * row['metrics']['ece']:.0f}",
+                f"{row['seconds']['fit']:.1f}+{row['seconds']['predict']:.1f}",
                 _extra(row),
             )
         )
-    title = (
-        f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
-    )
+    about = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
+    title = f"{board['dataset']}: {about}, {board['spec']['name']}"
     show_table(columns, rows, right=range(1, 6), title=title, spare=(5, 6, 4))
-    for reason, labels in made.reasons().items():
+    reasons: dict[str, list[str]] = {}
+    for label, reason in (*board["missing"].items(), *board["late"].items()):
+        reasons.setdefault(reason, []).append(label)
+    for reason, labels in reasons.items():
         show(f"{'; '.join(labels)}: {reason}")
-    choice = made.choice
+    choice = board["choice"]
     if choice is None:
         show("No recommendation: there is no val or train split to choose on.")
         return
@@ -200,9 +239,9 @@ def _called(slug: str, variant: str, shots: int) -> str:
     )
 
 
-def _extra(row: Row) -> str:
+def _extra(row: Mapping[str, Any]) -> str:
     """Return what a system was given besides class names."""
-    given = {"photos": row.records[0].images, "texts": row.records[0].extra_texts}
+    given = {"photos": row["images"], "texts": row["extra_texts"]}
     return ", ".join(f"{count} {what}" for what, count in given.items() if count) or "-"
 
 

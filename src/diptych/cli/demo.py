@@ -50,10 +50,11 @@ def demo(
     made = board(open_data("demo:clothes", keys), tower, run, plan, source="demo:clothes", command=command_line())
     keys.close()
     report.write(made, out / "report.html", classified=found, photos=photos)
+    shown = made.as_dict()
     if json:
-        show_json({"photos": found.as_dict(), "board": made.as_dict(), "report": str(out / "report.html")})
+        show_json({"photos": found.as_dict(), "board": shown, "report": str(out / "report.html")})
     else:
-        show_board(made)
+        show_board(shown)
         show(f"{out / 'report.html'}")
-    say(encoding(made))
-    finish(made)
+    say(encoding(shown))
+    finish(shown, interrupted=made.interrupted)

@@ -75,7 +75,7 @@ def board_few_shot(
     if json:
         show_json(made.as_dict())
     else:
-        show_board(made.board)
+        show_board(made.board.as_dict())
         rows = [(label, *(f"{100 * v:.1f}" for v in values)) for label, values in made.harmonic().items()]
         if rows:
             show_table(["base to new", "base", "new", "harmonic"], rows, right=(1, 2, 3))

@@ -1,8 +1,8 @@
 """``diptych prove``: does a system do what its card claims, on real photos, and does its control fail?
 
 A claim is shown when the one-sided 95 % interval of its gain over the baseline, paired by seed and item, lies above 0.
-A control has failed, as it must, when that interval of its gain includes 0. Fewer seeds than the card asks for (five, or
-three where the field's protocol fixes three) show nothing, whatever they say.
+A control has failed, as it must, when that interval of its gain includes 0. Fewer seeds than the card asks for (five,
+or three where the field's protocol fixes three) show nothing, whatever they say.
 
 The proofs of a verb stand in ``evaluation/proofs/<verb>.py``, which is imported when one of them is run.
 """

@@ -273,7 +273,7 @@ def test_a_time_out_stops_one_system_and_not_the_others(data: LabelledData, monk
 
     monkeypatch.setattr(GDA, "fit", asleep)
     monkeypatch.setattr(
-        "diptych.evaluation.few_shot.work.deadline",
+        "diptych.evaluation.schedule.deadline",
         lambda seconds: deadline(None if seconds is None else min(seconds, 0.2)),
     )
     made = board(data, ColourBackbone(), Run(), replace(SMALL, timeout=300))

@@ -213,7 +213,8 @@ class CurateBench:
             keep = self._random(chosen) if system is None else self._kept(system, order, run)
             if not keep.any():
                 raise DataError(
-                    f"{arm.system} kept none of the {len(keep)} pairs: its share or threshold leaves nothing to measure."
+                    f"{arm.system} kept none of the {len(keep)} pairs: its share or threshold leaves nothing "
+                    f"to measure."
                 )
             counts = [np.bincount(self.owners, which, len(self.pool.photos)) for which in (keep, keep & right)]
             return np.stack(counts, axis=1), {

@@ -106,7 +106,7 @@ class AnomalyBench:
         return {**about, **sizes, "object": self.thing, "rate": self.rate}
 
     def measure(self, arm: Arm) -> Measured:
-        """Fit, set the threshold on the normal photos kept aside, and rank the test photos; for chance all are equal."""
+        """Fit, set the threshold on normal photos kept aside, and rank the test photos; for chance all are equal."""
         if arm.system == CHANCE:
             equal = Ranking(np.zeros(len(self.test)), self.test.labels() != 0)
             return self._with_halves(

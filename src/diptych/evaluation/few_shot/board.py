@@ -24,16 +24,13 @@ from diptych.data.pools import Pool
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
-from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import at, jobs_of
 from diptych.evaluation.schedule import Limits, work
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import Record, engine_of, machine, now, precision_of, threads, versions, write_csv
-
-MODEL = "model"
-"""Folder of the exported system, in that of the board."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from diptych.core.method import Classifier
 from diptych.data.splits import ValRule
 from diptych.evaluation.schedule import Limits
 
+PAGE, MODEL = "report.html", "model"
+"""The page, and the folder of the exported system, in that of a board."""
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -99,8 +99,9 @@ def open_groups(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...])
 
 
 def open_foils(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure where swapped words are found; seeds draw one caption a photo and the swap, and the control sees the photo
-    of another caption.
+    """Measure where swapped words are found; seeds draw one caption a photo and the swap.
+
+    The control sees the photo of another caption.
 
     LA is the share of captions whose most negative word is the swapped one. Nouns may be more negative than "a" and
     "of" on any photo, so it is also measured among the words that could have been swapped, where chance is 1 over their

@@ -89,8 +89,8 @@ def random_teacher(
 class TaskBench:
     """A task and other classes, as trunk vectors or as pictures, and what each training hits.
 
-    The system of an arm is a recipe, or ``BEFORE``: the backbone as it was. Parts are "task" (its own unseen photos) and
-    "others" (photos of other classes).
+    The system of an arm is a recipe, or ``BEFORE``: the backbone as it was. Parts are "task" (its own unseen photos)
+    and "others" (photos of other classes).
 
     Args:
         name: of the task: class folders, or "towers:" and these.

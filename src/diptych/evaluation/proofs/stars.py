@@ -116,8 +116,9 @@ def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], 
 
 
 def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: AstroM3 = SMALL) -> Tabled:
-    """Measure aligned towers, fresh ones, and towers aligned with other stars' modalities on variable stars, or count on
-    supernovae; the backbone has no part in it.
+    """Measure aligned towers, fresh ones, and towers aligned with other stars' modalities; the backbone has no part in it.
+
+    Variable stars are many enough for shares; supernovae are counted.
 
     Args:
         name: of the data set.
