@@ -78,14 +78,16 @@ def numbers(data: Any, place: str = "") -> Iterator[tuple[str, float]]:
         yield place, float(data)
 
 
-def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """Return how many numbers were compared, and one line for each that differs or is gone."""
+def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[int, list[str], list[str]]:
+    """Return how many numbers stand in both, one line for each that differs, and where those stood that are gone."""
     before, after = dict(numbers(old)), dict(numbers(new))
-    lines = [f"{place}: {value:g}, now absent" for place, value in before.items() if place not in after]
-    for place, value in before.items():
-        if place in after and not abs(value - after[place]) <= TOLERANCE:
-            lines.append(f"{place}: {value:.6f}, now {after[place]:.6f}")
-    return len(before), lines
+    lines = [
+        f"{place}: {value:.6f}, now {after[place]:.6f}"
+        for place, value in before.items()
+        if place in after and not abs(value - after[place]) <= TOLERANCE
+    ]
+    gone = [place for place in before if place not in after]
+    return len(before) - len(gone), lines, gone
 
 
 def run(name: str, written: Mapping[str, Any], out: Path) -> Path | None:
@@ -126,9 +128,9 @@ def main(arguments: Sequence[str] | None = None, results: Path = ROOT / "results
             print(f"{name}: failed, see {given.out / 'running' / name / 'log.txt'}")  # noqa: T201
             code = code or 1
             continue
-        count, lines = compared(written, json.loads(path.read_text(encoding="utf-8")))
+        count, lines, gone = compared(written, json.loads(path.read_text(encoding="utf-8")))
         print(f"{name}: {len(lines)} of {count} numbers differ" if lines else f"{name}: all {count} numbers the same")  # noqa: T201
-        for line in lines:
+        for line in [*lines, *(f"{place}: no longer written" for place in gone)]:
             print(f"  {line}")  # noqa: T201
         code = 5 if lines else code
         if given.over:
