@@ -73,9 +73,16 @@ class Measured:
 
 
 def minus(first: Measured, second: Measured) -> Measured:
-    """Return how far one arm lies above another, seed by seed and item by item."""
-    others = {name: value - second.others[name] for name, value in first.others.items() if name in second.others}
-    parts = {name: minus(part, second.parts[name]) for name, part in first.parts.items() if name in second.parts}
+    """Return how far one arm lies above another, seed by seed and item by item; a number that is named as a part is
+    the mean of that part.
+    """
+    gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
+    others = {
+        name: float(gaps[name].mean()) if name in gaps else value - second.others[name]
+        for name, value in first.others.items()
+        if name in second.others
+    }
+    parts = {name: Measured(gap, others, first.seeds) for name, gap in gaps.items()}
     return Measured(first.values - second.values, others, first.seeds, parts)
 
 

@@ -142,3 +142,13 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
         ["composed scenes"],
         {"task": 20, "others": 20},
     )
+
+
+def test_what_is_reported_beside_cloob_is_over_clip() -> None:
+    recalls, ranks = TRIALS["cloob"].beside.values()
+    assert (recalls.own, recalls.base.system.method, recalls.part) == (None, ClipLoss(), "recall_at_1")
+    assert (ranks.own.system.method, ranks.base.system.method, ranks.part) == (
+        Cloob(beta=None),
+        ClipLoss(),
+        "effective_rank",
+    )

@@ -111,7 +111,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             controls=(Claim(CHANCE, own=NO_MEMORY, part=R1),),
             beside={
                 "recall of clip-loss": OF_CLIP,
-                "rank without look-up": replace(OF_CLIP, base=NO_LOOKUP, part=RANK),
+                "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
             },
         ),
         "laclip": Trial(

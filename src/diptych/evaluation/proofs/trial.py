@@ -176,7 +176,7 @@ class Trial:
     def _beside(self, slug: str) -> Iterator[Claim]:
         for name, twin in self.beside.items():
             if isinstance(twin, Claim):
-                yield replace(twin, name=name)
+                yield replace(twin, name=name, own=self._own(slug, twin))
                 continue
             for shots in self._shots():
                 claim = Claim(slug, shots, name=name)
