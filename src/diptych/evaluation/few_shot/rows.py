@@ -147,7 +147,7 @@ class Desk:
 
     def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
         """Return what the record of a job says besides its numbers."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         given = self.unlabelled if job.pooled else None
         return About(
             dataset=self.data.name,
@@ -170,7 +170,7 @@ class Desk:
 
     def evidence(self, job: Job, drawn: Episode | None) -> Evidence[Any]:
         """Return all that a job may see."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         return Evidence(
             train=drawn.train if drawn else None,
             val=drawn.val if drawn else None,
@@ -212,7 +212,7 @@ class Desk:
     def _broken(self, failed: Sequence[UnreadableItem]) -> None:
         self.failed |= {e.name: e for e in failed}
 
-    def _pool(self, job: Job) -> Pool | None:
+    def pool(self, job: Job) -> Pool | None:
         """Return the text pool for systems that read one."""
         needs = job.method.card.needs
         return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
@@ -247,7 +247,7 @@ class Desk:
 
     def _inputs(self, job: Job) -> str:
         """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         facts = {
             "method": job.method.card.slug,
             "parameters": repr(job.method),

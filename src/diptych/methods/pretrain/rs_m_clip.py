@@ -168,9 +168,11 @@ class _SelfDistilled(PairTrainee):
         """Move the centre and the teacher, after the loss that used them."""
         super().after(what, clock)
         if what == "step":
-            if self.recipe.centring:
-                self._centre().lerp_(self.seen.to(self._centre()), 0.1)
+            self._move_centre()
             self.teacher.follow(self.student, cosine_momentum(self.recipe.momentum, clock.step, clock.steps))
+
+    def _move_centre(self) -> None:
+        self._centre().lerp_(self.seen.to(self._centre()), 0.1)
 
     def _centre(self) -> Tensor:
         centre: Tensor = self._module.get_buffer("centre")
@@ -225,7 +227,6 @@ class RSMClip(Recipe):
         sharp: tau_t, divides the teacher's scores; 0.04.
         soft: tau_s, divides the student's; 0.1.
         momentum: m at the start; 0.996.
-        centring: move the centre; False is the control that collapses.
 
     Raises:
         UsageError: a number out of its range.
@@ -243,7 +244,6 @@ class RSMClip(Recipe):
     sharp: float = 0.04
     soft: float = 0.1
     momentum: float = 0.996
-    centring: bool = True
 
     card: ClassVar[Card] = Card(
         slug="rs-m-clip",
