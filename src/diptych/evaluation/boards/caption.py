@@ -12,7 +12,7 @@ from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner
 from diptych.core.data import Evidence, Samples, Text, TextPool
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
@@ -125,10 +125,7 @@ class CaptionBench:
         """Caption every photo, once a seed where something is drawn; arms that spoil the captions share one fit."""
         method = arm.system
         if isinstance(method, str):
-            system = catalog.find(arm.system)
-            if not issubclass(system, Captioner):
-                raise UsageError(f"{arm.system} is no captioner: see 'diptych systems --verb caption'.")
-            method = system(**system.card.variants[arm.variant])
+            method = catalog.row(catalog.find(arm.system, Captioner), arm.variant)
         said: SpoilSaid = arm.spoil or first_captions
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:

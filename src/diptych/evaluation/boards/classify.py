@@ -11,7 +11,7 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
@@ -102,11 +102,8 @@ class ClassifyBench:
         if arm.system == CHANCE:
             expected = np.full(len(desk.test), 1 / len(desk.classes))
             return over_seeds(lambda run: (expected, {}), self.run, self.seeds, draws=False)
-        system = catalog.find(arm.system)
-        if not issubclass(system, Classifier):
-            raise UsageError(f"{arm.system} is no classifier: see 'diptych systems --verb classify'.")
-        method = system(**system.card.variants[arm.variant])
-        shots = arm.shots if "train" in system.card.needs.evidence else 0
+        method = catalog.row(catalog.find(arm.system, Classifier), arm.variant)
+        shots = arm.shots if "train" in method.card.needs.evidence else 0
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             job = Job(method, arm.variant, shots, run.seed)

@@ -265,9 +265,7 @@ class CurateBench:
 
     def _curator(self, slug: str, variant: str) -> Curator:
         """Return a curator that keeps about the share asked for, where its variant does not say what it keeps."""
-        system = catalog.find(slug)
-        if not issubclass(system, Curator):
-            raise UsageError(f"{slug} is no curator: see 'diptych systems --verb curate'.")
+        system = catalog.find(slug, Curator)
         given: dict[str, Any] = {}
         if issubclass(system, MetaCLIP):
             given = {"metadata": self.metadata, "t": threshold(self.rows, self.found, len(self.texts), self.pool.keep)}

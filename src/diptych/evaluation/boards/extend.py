@@ -9,7 +9,7 @@ from typing import Any
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
@@ -56,13 +56,9 @@ class ExtendBench:
 
     def measure(self, arm: Arm) -> Measured:
         """Fit on the train split, with as many frames a clip as all other rows, and name the held clips."""
-        system = catalog.find(arm.system)
-        if not issubclass(system, Extender):
-            raise UsageError(f"{arm.system} is no extender: see 'diptych systems --verb extend'.")
-        settings = dict(system.card.variants[arm.variant])
-        if "frames" in {f.name for f in fields(system)}:  # type: ignore[arg-type]
-            settings["frames"] = self.frames
-        method = system(**settings)
+        method: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
+        if "frames" in {f.name for f in fields(method)}:
+            method = replace(method, frames=self.frames)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             space: Any = method.fit(Kit({"main": self.backbone}), told(self.data.split("train"), self.classes), run)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
@@ -104,12 +104,10 @@ class RecordBench:
         return hits[self.rows]
 
     def _scores(self, arm: Arm, learn: Rows, asked: Rows, gallery: Rows, run: Run) -> NDArray[np.floating[Any]]:
-        system = catalog.find(arm.system)
-        if not issubclass(system, Retriever):
-            raise UsageError(f"{arm.system} links no records: see 'diptych systems --verb retrieve'.")
+        method = catalog.row(catalog.find(arm.system, Retriever), arm.variant)
         data: LinkageData = arm.spoil(self.data, learn, run) if arm.spoil else self.data
-        evidence = Evidence(train=data.table(learn)) if "train" in system.card.needs.optional else Evidence()
-        fitted = system(**system.card.variants[arm.variant]).fit(Kit({"main": self.backbone}), evidence, run)
+        evidence = Evidence(train=data.table(learn)) if "train" in method.card.needs.optional else Evidence()
+        fitted = method.fit(Kit({"main": self.backbone}), evidence, run)
         scores = fitted.against(data.records.take(gallery.tolist()), run)(data.records.take(asked.tolist()))
         return np.asarray(scores.numpy())
 

@@ -93,11 +93,9 @@ class MaskBench:
             drawn = chance(self._labels())
             shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
-        system = catalog.find(arm.system)
-        if not issubclass(system, Segmenter):
-            raise UsageError(f"{arm.system} is no segmenter: see 'diptych systems --verb segment'.")
+        system = catalog.find(arm.system, Segmenter)
         kit, given = teach(system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher)
-        method = system(**system.card.variants[arm.variant])
+        method = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)

@@ -113,7 +113,7 @@ class TuneBench:
         system = catalog.find(arm.system)
         if not issubclass(system, (Objective, Recipe)):
             raise UsageError(f"{arm.system} trains nothing: see 'diptych systems'.")
-        method: Objective | Recipe = system(**system.card.variants[arm.variant])
+        method: Objective | Recipe = catalog.row(system, arm.variant)
         need_towers(method, self.parts)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:

@@ -146,12 +146,7 @@ def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, wi
     arms = []
     for name in methods:
         slug, _, variant = name.partition(":")
-        card = catalog.find(slug).card
-        if card.verb != verb:
-            raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
-        if variant not in card.variants:
-            held = ", ".join(v or "(none)" for v in card.variants)
-            raise UsageError(f"{slug} has no variant {variant!r}, only {held}.")
+        catalog.row(catalog.find(slug, verb=verb), variant)
         arms.append(Arm(slug, variant))
     return arms
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from diptych import catalog
-from diptych.core.errors import UsageError
 from diptych.core.method import Classifier
 from diptych.data.labelled import LabelledData
 from diptych.evaluation.few_shot.gains import BASE
@@ -25,16 +24,14 @@ def jobs_of(plan: Plan, data: LabelledData) -> tuple[list[Job], dict[str, str]]:
     jobs: list[Job] = []
     missing: dict[str, str] = {}
     for slug in slugs:
-        found = catalog.find(slug)
-        if not issubclass(found, Classifier):
-            raise UsageError(f"{slug} is no classifier: see 'diptych systems --verb classify'.")
-        for variant, parameters in found.card.variants.items():
-            method = found(**parameters)
-            learns = "train" in found.card.needs.evidence
+        system = catalog.find(slug, Classifier)
+        for variant in system.card.variants:
+            method = catalog.row(system, variant)
+            learns = "train" in system.card.needs.evidence
             if learns and "train" not in data.splits:
                 missing[Job(method, variant, 0, 0).label] = f"{data.name} has no train split to learn from."
                 continue
-            drawn = learns or "unlabelled" in found.card.needs.evidence
+            drawn = learns or "unlabelled" in system.card.needs.evidence
             jobs += [
                 Job(method, variant, s, seed)
                 for s in (plan.shots if learns else (0,))

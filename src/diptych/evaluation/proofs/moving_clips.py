@@ -209,7 +209,7 @@ class ClipBench:
         return Measured(base, {}, self.seeds, {NEW_CLASSES: Measured(new, {}, self.seeds)})
 
     def _system(self, slug: str) -> Extender:
-        system: Any = catalog.find(slug)
+        system: Any = catalog.find(slug, Extender)
         method: Extender = replace(system(), frames=self.frames)
         return method
 
