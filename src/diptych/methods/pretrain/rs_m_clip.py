@@ -182,9 +182,11 @@ class _SelfDistilled(PairTrainee):
         """Move the centre and the teacher after a step."""
         super().after(what, clock)
         if what == "step":
-            if self.recipe.centring:
-                self._centre().lerp_(self.seen.to(self._centre()), 0.1)
+            self._move_centre()
             self.teacher.follow(self.student, cosine_momentum(self.recipe.momentum, clock.step, clock.steps))
+
+    def _move_centre(self) -> None:
+        self._centre().lerp_(self.seen.to(self._centre()), 0.1)
 
     def _centre(self) -> Tensor:
         centre: Tensor = self._module.get_buffer("centre")
@@ -239,7 +241,6 @@ class RSMCLIP(Recipe):
         teacher_temperature: tau_t, divides the teacher's scores, > 0; 0.04 (DINO's).
         student_temperature: tau_s, divides the student's scores, > 0; 0.1 (DINO's).
         momentum: m at the start, in [0, 1]; 0.996 (DINO's).
-        centring: move the centre; False is the control that collapses.
 
     Raises:
         UsageError: a number is out of its range.
@@ -267,7 +268,6 @@ class RSMCLIP(Recipe):
     teacher_temperature: float = 0.04
     student_temperature: float = 0.1
     momentum: float = 0.996
-    centring: bool = True
 
     card: ClassVar[Card] = Card(
         slug="rs-m-clip",
