@@ -113,8 +113,8 @@ class EntryCounts(Plan):
         """Add the counts; raises UsageError where the entries differ."""
         if self.entries != other.entries:
             raise UsageError(
-                f"Plans over different metadata, of {len(self.entries):,} and {len(other.entries):,} entries, cannot be "
-                f"merged: count both with the same entries."
+                f"Plans over different metadata, of {len(self.entries):,} and {len(other.entries):,} entries, cannot "
+                f"be merged: count both with the same entries."
             )
         return EntryCounts(
             self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched
