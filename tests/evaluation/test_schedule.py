@@ -62,6 +62,12 @@ def test_what_the_data_are_at_fault_for_is_raised() -> None:
     assert run_jobs("ab", {"a": MissingHook("x")}, stops=lambda job: job == "a").missing == {"A": "x"}
 
 
+def test_what_is_no_fault_of_a_job_is_raised() -> None:
+    with pytest.raises(PermissionError):
+        run_jobs("ab", {"a": PermissionError("read only")}, faults=(PermissionError,))
+    assert done(run_jobs("ab", {"a": FileNotFoundError("gone")}, faults=(PermissionError,))) == ["b"]
+
+
 def test_ctrl_c_keeps_what_was_finished() -> None:
     worked = run_jobs("abc", {"b": KeyboardInterrupt()})
     assert (done(worked), worked.interrupted) == (["a"], True)

@@ -49,7 +49,7 @@ class Draws:
         return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout)
 
 
-@options.offers(*options.MODEL)
+@options.offers("overwrite", *options.MODEL)
 def board_classify(
     data: Annotated[
         list[str],
@@ -136,6 +136,7 @@ def board_classify(
                 export=export,
                 source=data[i],
                 command=command_line(),
+                overwrite=shared.overwrite,
             )
             report.write(result, folder / PAGE)
             boards.append(result)
@@ -149,7 +150,7 @@ def board_classify(
             again.keep(out, key(tower.fingerprint), shown[0])
     if len(boards) > 1:
         compared = comparison.compare(boards)
-        compared.write(out)
+        compared.write(out, overwrite=shared.overwrite)
         if not shared.json:
             show_comparison(compared)
             show(f"{out / comparison.PAGE}")

@@ -14,7 +14,7 @@ from diptych.cli.console import show, show_json, show_table
 _FIELD = Draws(shots="1,2,4,8,16")
 
 
-@options.offers(*options.MODEL)
+@options.offers("overwrite", *options.MODEL)
 def board_few_shot(
     data: Annotated[
         str, typer.Argument(help="A folder with train and test, a table, or demo:clothes.", show_default=False)
@@ -61,6 +61,7 @@ def board_few_shot(
             texts=options.text_pool(texts),
             source=data,
             command=command_line(),
+            overwrite=shared.overwrite,
         )
     protocol_page.write(result, out / "protocol.html")
     if shared.json:

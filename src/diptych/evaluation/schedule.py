@@ -93,6 +93,7 @@ def work(
     at: Callable[[J], str] = lambda job: "",
     always: Callable[[J], bool] = lambda job: False,
     stops: Callable[[J], bool] = lambda job: False,
+    faults: tuple[type[Exception], ...] = (),
     limits: Limits = Limits(),
     missing: dict[str, str] | None = None,
 ) -> Worked[J, R]:
@@ -108,6 +109,7 @@ def work(
         at: where in its row a job stands, such as "4 shots, seed 1"; "" where a job is a whole row.
         always: jobs that no limit stops.
         stops: jobs whose failure is the data's, and raised.
+        faults: errors that are the fault of no job, such as a full disk, and raised.
         limits: of the time.
         missing: labels that are not to be run -> why.
     """
@@ -122,6 +124,8 @@ def work(
             with deadline(seconds):
                 result = measure(job)
             worked.done.append((job, result, time.monotonic() - start))
+        except faults:
+            raise
         except OutOfTime:
             worked.late.setdefault(row, f"{place} and what follows left out: {reason}." if place else f"{reason}.")
         except UNFIT as error:

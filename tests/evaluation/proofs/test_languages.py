@@ -20,7 +20,7 @@ from diptych.core.errors import NotAvailable
 from diptych.evaluation.proofs import languages
 from diptych.evaluation.proofs.languages import FIT, find_named, found, open_named
 from diptych.evaluation.proofs.pretrain import TRIALS
-from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from tests.train.test_pair import RUN, small
 
 NUMBER = 8
@@ -70,7 +70,7 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_bench_measures_every_arm(table: Path) -> None:
-    method = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6)
+    method = RSMCLIP(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6)
     trial = replace(TRIALS["rs-m-clip"], bench=partial(open_named, method=method, fit=replace(FIT, batch=4, steps=2)))
     verdict = trial.verdict("rs-m-clip", str(table), small(), RUN, (1, 2, 3))
     (claim,), (control,) = verdict["claims"], verdict["controls"]

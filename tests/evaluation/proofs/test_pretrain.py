@@ -21,9 +21,9 @@ from diptych.evaluation.proofs.pretrain import TRIALS, first_captions, other_peo
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -51,7 +51,7 @@ def verdict(trial, place: Path):
 
 
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
-    how = Training(ClipLoss(), FIT)
+    how = Training(CLIPLoss(), FIT)
     at_5 = Claim("chance", part="recall_at_5")
     shuffled = replace(at_5, own=Arm(replace(how, rows=shuffled_captions)))
     trial = Trial((at_5,), own=Arm(how), controls=(shuffled,))
@@ -64,8 +64,8 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
 
 
 def test_rank_writers_and_differences(place: Path) -> None:
-    arm, cloob = Arm(Training(ClipLoss(), FIT)), Arm(Training(Cloob(), FIT))
-    lac = Training(LaClip(rewrites=1), FIT, rows=first_captions, kit=people)
+    arm, cloob = Arm(Training(CLIPLoss(), FIT)), Arm(Training(CLOOB(), FIT))
+    lac = Training(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people)
     others = Arm(replace(lac, kit=other_people))
     trial = Trial(
         (Claim("clip-loss", base=arm, part="effective_rank"), Claim("chance", own=Arm(lac), part="recall_at_5")),
@@ -146,9 +146,9 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
 
 def test_what_is_reported_beside_cloob_is_over_clip() -> None:
     recalls, ranks = TRIALS["cloob"].beside.values()
-    assert (recalls.own, recalls.base.system.method, recalls.part) == (None, ClipLoss(), "recall_at_1")
+    assert (recalls.own, recalls.base.system.method, recalls.part) == (None, CLIPLoss(), "recall_at_1")
     assert (ranks.own.system.method, ranks.base.system.method, ranks.part) == (
-        Cloob(beta=None),
-        ClipLoss(),
+        CLOOB(beta=None),
+        CLIPLoss(),
         "effective_rank",
     )

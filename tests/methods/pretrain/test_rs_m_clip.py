@@ -10,13 +10,13 @@ from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
 from diptych.core.train import Clock, Row, everything
-from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _pooled, _SelfDistilled, entropy, self_distillation
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP, Prototypes, _pooled, _SelfDistilled, entropy, self_distillation
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
 from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
-TINY = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
+TINY = RSMCLIP(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
 ROWS = Evidence(train=squares())
 
 
@@ -60,7 +60,7 @@ class Uncentred(_SelfDistilled):
         pass
 
 
-def trainee(method: RSMClip = TINY) -> _SelfDistilled:
+def trainee(method: RSMCLIP = TINY) -> _SelfDistilled:
     (only,) = method.stages(Kit({"main": small()}), None, ROWS, RUN)
     assert isinstance(only, _SelfDistilled)
     return only
@@ -132,4 +132,4 @@ def test_what_cannot_work_is_refused() -> None:
 
     with pytest.raises(MissingHook):
         next(TINY.stages(Kit({"main": SmallBackbone()}), None, ROWS, RUN))
-    refused(RSMClip, {"sharp": 0.0})
+    refused(RSMCLIP, {"teacher_temperature": 0.0})

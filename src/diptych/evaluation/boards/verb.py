@@ -11,7 +11,7 @@ from typing import Any
 
 from diptych import catalog
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.data.files import plain, write_bytes, write_json
+from diptych.data.files import plain, write_json, write_whole
 from diptych.evaluation.arms import Arm, Bench
 from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval
@@ -124,7 +124,7 @@ class VerbBoard:
                 ]
             )
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
-        write_bytes(out / "board.csv", text.getvalue().encode(), overwrite=overwrite)
+        write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
 
 
 def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Arm] = ()) -> list[Arm]:

@@ -17,7 +17,7 @@ from typing import Any
 import diptych
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
-from diptych.data.files import plain, read_json, write_bytes
+from diptych.data.files import plain, read_json, write_whole
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import Pool, pool_of
 from diptych.evaluation.few_shot.inputs import readable_hash
@@ -72,7 +72,7 @@ def written(out: Path, key: str) -> dict[str, Any] | None:
 def keep(out: Path, key: str, board: Mapping[str, Any]) -> None:
     """Write the key of a board that is complete and lacks no row; take an older key away otherwise."""
     if board["complete"] and not board["missing"]:
-        write_bytes(out / "board.key", key.encode(), overwrite=True)
+        write_whole(out / "board.key", key, overwrite=True)
     else:
         (out / "board.key").unlink(missing_ok=True)
 

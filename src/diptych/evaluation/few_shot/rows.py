@@ -36,6 +36,10 @@ from diptych.features.heads import text_head
 from diptych.tasks.record import Record, engine_of, versions
 
 
+class Unwritten(OSError):
+    """A finished row cannot be kept, such as on a full disk: no fault of the system that it is of."""
+
+
 @dataclass
 class Desk:
     """Where the rows of one board are worked: what all share, the draws made so far, and the broken items met."""
@@ -107,7 +111,11 @@ class Desk:
         return self.run.out / "rows" / f"{stem}.json"
 
     def row(self, job: Job) -> tuple[Record, Outcome]:
-        """Return the result of a job, from its file where that has the same inputs."""
+        """Return the result of a job, from its file where that has the same inputs.
+
+        Raises:
+            Unwritten: the system refuses to keep it.
+        """
         path = self.path(job)
         if path and path.exists():
             try:
@@ -137,8 +145,11 @@ class Desk:
             by=None if less is evidence else self.fit(job, less, run),
         )  # fmt: skip
         if path:
-            outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
-            write_json(path, record.as_dict(), overwrite=True)
+            try:
+                outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
+                write_json(path, record.as_dict(), overwrite=True)
+            except OSError as error:
+                raise Unwritten(error.errno, error.strerror, str(path)) from error
         return record, outcome
 
     def fit(self, job: Job, evidence: Evidence[Any], run: Run) -> FittedClassifier:

@@ -40,7 +40,7 @@ from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.finetune.wise_ft import WiseFT
+from diptych.methods.finetune.wise_ft import WiSEFT
 from diptych.tasks.training_data import measured_split
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
@@ -192,7 +192,7 @@ def _scenes() -> tuple[Table[Any], ClassNames]:
     return Table(drawn, {"label": Column("label", labels)}), names
 
 
-FULL, WISE = Arm(Full(smoothing=0.2)), Arm(WiseFT(smoothing=0.2))
+FULL, WISE = Arm(Full(smoothing=0.2)), Arm(WiSEFT(smoothing=0.2))
 LORA, VR = Arm(LoRA(smoothing=0.2)), Arm(VRLwF())
 OVER_BEFORE, OVER_FULL = Claim("zero-shot", base=Arm(BEFORE)), Claim("full", base=FULL)
 TUNE = replace(FIT, batch=128, lr=1e-4)
@@ -220,7 +220,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "wise-ft": Trial(
             (OVER_FULL, replace(OVER_BEFORE, part="task")),
             own=WISE,
-            controls=(replace(OVER_FULL, own=Arm(WiseFT(alpha=1.0, smoothing=0.2)), name="alpha = 1"),),
+            controls=(replace(OVER_FULL, own=Arm(WiSEFT(alpha=1.0, smoothing=0.2)), name="alpha = 1"),),
             beside={"zero-shot": Arm(BEFORE)},
             bench=_ON_OTHERS,
         ),

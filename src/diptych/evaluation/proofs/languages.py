@@ -28,7 +28,7 @@ from diptych.data.named_sets import present
 from diptych.data.scenes.sprites import Picture, read_emoji
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.proofs.trial import Tabled
-from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.metrics.retrieval import first_ranks
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
@@ -46,7 +46,7 @@ FIT = Fit(lr=1e-3, batch=32, steps=72, decay=0.1, schedule=Schedule(warmup=7), l
 """Settings of all arms, fixed before any result was seen: a name is drawn twelve times; the rate is that at which
 ``tiny`` was trained.
 """
-SMALL = RSMClip(crops=2, hidden=256, bottleneck=64, prototypes=512)
+SMALL = RSMCLIP(crops=2, hidden=256, bottleneck=64, prototypes=512)
 """For a few hundred pictures of 64 pixels."""
 _AT_ONCE = 128
 _WHITE = (255, 255, 255)
@@ -154,7 +154,7 @@ def _unit(encoder: Any, items: Sequence[Any]) -> torch.Tensor:
 
 
 def open_named(
-    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: RSMClip = SMALL, fit: Fit = FIT
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: RSMCLIP = SMALL, fit: Fit = FIT
 ) -> Tabled:
     """Train on one style and ask for the other; the metric is recall at 1 over names in other scripts.
 

@@ -20,10 +20,10 @@ from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, PairBench, Training, shuffled_captions, with_captions
 from diptych.evaluation.proofs.trial import Claim, Trial
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
-from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
+from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 
 R1, R5, RANK = "recall_at_1", "recall_at_5", "effective_rank"
 
@@ -60,14 +60,14 @@ def other_people(table: Table[Any], run: Run) -> dict[str, Any]:
     return {"writer": People(table.columns["captions"].values, order)}
 
 
-CLIP = Training(ClipLoss())
-SIGLIP = Training(SigLipLoss(), start=(10.0, -10.0))
+CLIP = Training(CLIPLoss())
+SIGLIP = Training(SigLIPLoss(), start=(10.0, -10.0))
 NO_BIAS = replace(SIGLIP, start=(10.0, 0.0), learns=lambda name: not name.endswith("logit_bias"))
-CLOOB = Training(Cloob())
-LACLIP = Training(LaClip(rewrites=2), rows=first_captions, kit=people)
+CLOOB_ARM = Training(CLOOB())
+LACLIP = Training(LaCLIP(rewrites=2), rows=first_captions, kit=people)
 CLIP_SHUFFLED, SIGLIP_SHUFFLED = (Arm(replace(how, rows=shuffled_captions)) for how in (CLIP, SIGLIP))
 CLIP_16, SIGLIP_16 = (Arm(replace(how, fit=replace(FRESH, batch=16))) for how in (CLIP, SIGLIP))
-NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB, method=Cloob(beta=beta))) for beta in (0.0, None))
+NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB_ARM, method=CLOOB(beta=beta))) for beta in (0.0, None))
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -107,7 +107,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "cloob": Trial(
             (replace(OF_CLIP, part=RANK),),
-            own=Arm(CLOOB),
+            own=Arm(CLOOB_ARM),
             controls=(Claim(CHANCE, own=NO_MEMORY, part=R1),),
             beside={
                 "recall of clip-loss": OF_CLIP,
