@@ -14,7 +14,7 @@ help:
 	@echo "make rules   format, lint, types, floors, spelling, derived files"
 	@echo "make check   the rules, the examples in docstrings, the suite"
 	@echo "make format  format, and mend what the linter can mend"
-	@echo "make index   write the derived files again: catalog index, table of README, lowest versions, tables of pages"
+	@echo "make index   write the derived files again: catalog index, table of systems, lowest versions, tables of pages"
 	@echo "make pages   these, and the pages of towers and checkpoints (minutes)"
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
@@ -57,7 +57,7 @@ rules: $(VENV)/.dev
 	$(BIN)/typos
 	$(BIN)/python -m diptych.catalog --check
 	$(BIN)/python tools/lowest.py --check
-	$(BIN)/python tools/readme_table.py --check
+	$(BIN)/python tools/systems_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
 	$(BIN)/python tools/which_classifier.py --check
 
@@ -106,7 +106,7 @@ results: $(VENV)/.dev
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write
 	$(BIN)/python tools/lowest.py --write
-	$(BIN)/python tools/readme_table.py
+	$(BIN)/python tools/systems_table.py
 	$(BIN)/python tools/benchmarks_table.py
 	$(BIN)/python tools/which_classifier.py
 

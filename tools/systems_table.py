@@ -1,4 +1,4 @@
-"""Write the table of systems in README.md from the built index: ``python tools/readme_table.py [--check]``."""
+"""Write docs/systems.md, the table of systems, from the built index: ``python tools/systems_table.py [--check]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import Any
 from diptych.catalog import reached
 
 ROOT = Path(__file__).resolve().parent.parent
-START, END = "<!-- systems -->\n", "<!-- /systems -->"
+PAGE = ROOT / "docs" / "systems.md"
+HEAD = """# Systems
+
+Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
+every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown on
+generated scenes only. [Add your own](add-your-own-system.md).
+
+"""
 
 
 def table(cards: list[dict[str, Any]]) -> str:
@@ -24,21 +31,19 @@ def table(cards: list[dict[str, Any]]) -> str:
 
 def proof(card: dict[str, Any]) -> str:
     """Say what the index says of the written result, and link it."""
-    return f"[{reached(card)}](results/{card['slug']}.json)" if card["result"] else reached(card)
+    return f"[{reached(card)}](../results/{card['slug']}.json)" if card["result"] else reached(card)
 
 
 def main() -> int:
-    """Rewrite the table, or say with exit code 1 that it is stale."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    head, rest = text.split(START)
+    """Write the page, or say with exit code 1 that it is stale."""
     cards = json.loads((ROOT / "src/diptych/catalog.json").read_text(encoding="utf-8"))
-    new = head + START + table(cards) + END + rest.split(END)[1]
+    text = HEAD + table(cards)
     if "--check" in sys.argv:
-        if new != text:
-            sys.stderr.write("The table of systems in README.md is not what the index says: run python tools/readme_table.py.\n")
-        return int(new != text)
-    readme.write_text(new, encoding="utf-8")
+        stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
+        if stale:
+            sys.stderr.write("docs/systems.md is not what the index says: run python tools/systems_table.py.\n")
+        return int(stale)
+    PAGE.write_text(text, encoding="utf-8")
     return 0
 
 
