@@ -27,10 +27,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
     cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
     pages = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
-    pages["systems/index.md"] = systems_index(cards)
+    pages["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
     pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
     pages["reference/index.md"] = reference_index()
     for path, content in pages.items():
+        if (plain := files.get_file_from_path(path)) is not None:
+            files.remove(plain)
         files.append(File.generated(config, path, content=content))
     return files
 
@@ -164,7 +166,7 @@ def systems_index(cards: list[dict[str, Any]]) -> str:
             shown = card["result"] and card["result"]["shown"]
             proof = "shown" if shown else "not shown" if card["result"] else "not run"
             kind = " (baseline)" if card["baseline"] else ""
-            lines.append(f"| [{card['name']}]({card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |")
+            lines.append(f"| [{card['name']}](systems/{card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |")
         lines.append("")
     return "\n".join(lines)
 
