@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ def test_version_and_unknown_verbs(diptych: Cli) -> None:
     assert "Usage" in diptych("--help").out
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Return path -> command, for all leaves."""
     found, stack = {}, [("", get_command(app))]
