@@ -14,7 +14,7 @@ import diptych.methods
 from diptych import catalog
 from diptych.core.card import Card, Needs
 from diptych.core.errors import UsageError
-from diptych.core.method import Method
+from diptych.core.method import Classifier, Method, Retriever
 from diptych.methods.classify.gda import GDA
 
 
@@ -56,6 +56,33 @@ def test_an_unknown_slug_names_the_three_nearest() -> None:
         catalog.find("tipadapter")
 
 
+def test_a_system_of_another_role_or_verb_is_refused_in_one_sentence() -> None:
+    assert catalog.find("gda", Classifier) is GDA
+    with pytest.raises(UsageError, match=r"^gda is no retriever: see 'diptych systems --verb retrieve'\.$"):
+        catalog.find("gda", Retriever)
+    assert catalog.find("wise-ft", verb="finetune").card.slug == "wise-ft"
+    with pytest.raises(UsageError, match=r"^wise-ft is no system of pretrain: see 'diptych systems --verb pretrain'"):
+        catalog.find("wise-ft", verb="pretrain")
+
+
+def test_a_row_is_built_from_its_card() -> None:
+    assert catalog.row(GDA) == GDA(**GDA.card.variants[""])
+    with pytest.raises(UsageError, match=r"^gda has no variant 'moon', only \(default\)"):
+        catalog.row(GDA, "moon")
+
+
+def test_what_cards_offer_is_listed() -> None:
+    assert {"fudd", "mocoop"} <= set(catalog.offering("reasons"))
+    assert "gda" in catalog.offering("other classes")
+    assert "zero-shot" not in catalog.offering("reasons")
+
+
+def test_one_card_is_that_of_the_list() -> None:
+    assert catalog.card("gda") in catalog.cards()
+    with pytest.raises(UsageError, match="no system 'gpa'; the nearest names are"):
+        catalog.card("gpa")
+
+
 def test_an_outsider_joins_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     outside(monkeypatch, "outsider")
     assert "outsider" in catalog.slugs()
@@ -81,7 +108,7 @@ SYSTEM = """
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from diptych.core.card import Card, Needs
-from diptych.core.method import Method
+from diptych.core.method import Classifier, Method, Retriever
 
 @dataclass(frozen=True)
 class {name}(Method):

@@ -18,18 +18,20 @@ import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import diptych.methods
+from diptych.core.card import Offer
 from diptych.core.errors import UsageError
 from diptych.core.method import Method
 
 INDEX = Path(__file__).with_name("catalog.json")
 GROUP = "diptych.methods"
+M = TypeVar("M", bound=Method)
 RESULTS = Path(__file__).parents[2] / "results"
 """What ``diptych prove`` wrote in a checkout; where there is no such folder, what the index says of results stays."""
 SEEDS = 5
@@ -45,19 +47,29 @@ def slugs() -> tuple[str, ...]:
     return tuple(sorted(_places()))
 
 
-def find(slug: str) -> type[Method]:
+@overload
+def find(slug: str) -> type[Method]: ...
+@overload
+def find(slug: str, role: type[M]) -> type[M]: ...
+@overload
+def find(slug: str, *, verb: str) -> type[Method]: ...
+
+
+def find(slug: str, role: type[Any] = Method, verb: str = "") -> type[Any]:
     """Import and return the class of one system.
 
+    Args:
+        slug: of the system.
+        role: what it must be, such as ``Classifier``.
+        verb: what it must do, for a verb whose systems have several roles.
+
     Raises:
-        UsageError: there is no such slug (the three nearest are named), two systems share it, or an outsider's entry
-            point is no system.
+        UsageError: there is no such slug (the three nearest are named), two systems share it, it has another role or
+            verb, or an outsider's entry point is no system.
     """
     places = _places()
     if slug not in places:
-        near = difflib.get_close_matches(slug, places, n=3, cutoff=0.0)
-        raise UsageError(
-            f"There is no system {slug!r}; the nearest names are {', '.join(near)}: see 'diptych systems' for all."
-        )
+        raise _unknown(slug, places)
     place = places[slug]
     found = place.load() if isinstance(place, EntryPoint) else getattr(import_module(place["module"]), place["class"])
     if not (inspect.isclass(found) and issubclass(found, Method)) or found.card.slug != slug:
@@ -65,7 +77,24 @@ def find(slug: str) -> type[Method]:
             f"The entry point {slug!r} of {GROUP} is not a system with that slug: mend or uninstall the package that "
             f"brings it."
         )
+    if not issubclass(found, role):
+        raise UsageError(f"{slug} is no {role.__name__.lower()}: see 'diptych systems --verb {role.verb}'.")
+    if verb not in ("", found.card.verb):
+        raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
     return found
+
+
+def row(system: type[M], variant: str = "") -> M:
+    """Return a row of a system's card.
+
+    Raises:
+        UsageError: the card has no such row.
+    """
+    card = system.card
+    if variant not in card.variants:
+        held = ", ".join(v or "(default)" for v in card.variants)
+        raise UsageError(f"{card.slug} has no variant {variant!r}, only {held}.")
+    return system(**card.variants[variant])
 
 
 def cards() -> list[dict[str, Any]]:
@@ -82,6 +111,23 @@ def cards() -> list[dict[str, Any]]:
     return [_entry(find(s)) if isinstance(p, EntryPoint) else dict(p) for s, p in sorted(_places().items())]
 
 
+def card(slug: str) -> dict[str, Any]:
+    """Return one card of ``cards``.
+
+    Raises:
+        UsageError: as for ``find``.
+    """
+    every = {entry["slug"]: entry for entry in cards()}
+    if slug not in every:
+        raise _unknown(slug, every)
+    return every[slug]
+
+
+def offering(offer: Offer) -> tuple[str, ...]:
+    """Return the slugs of the systems whose cards offer something, sorted."""
+    return tuple(card["slug"] for card in cards() if offer in card["offers"])
+
+
 def reached(card: Mapping[str, Any]) -> str:
     """Say in a few words what a card's proof reached: nothing is claimed without a written result."""
     result = card["result"]
@@ -89,6 +135,11 @@ def reached(card: Mapping[str, Any]) -> str:
         return "not run" if card["proof"] else "none planned"
     few = f", {result['seeds']} seeds" if result["seeds"] < SEEDS else ""
     return f"{'shown, ' + result['stage'] if result['shown'] else 'not shown'}{few}"
+
+
+def _unknown(slug: str, known: Iterable[str]) -> UsageError:
+    near = ", ".join(difflib.get_close_matches(slug, known, n=3, cutoff=0.0))
+    return UsageError(f"There is no system {slug!r}; the nearest names are {near}: see 'diptych systems' for all.")
 
 
 def _places() -> dict[str, dict[str, Any] | EntryPoint]:

@@ -128,7 +128,7 @@ def test_cells_cannot_become_formulas(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["a.csv", "none.csv"], "no file or folder"),
-        (["a.csv", "b.csv", "--method", "gda"], "links no records"),
+        (["a.csv", "b.csv", "--method", "gda"], "is no retriever"),
         (["a.csv", "b.csv", "--method", "string-matching", "--variant", "x"], "no variant"),
         (["a.csv", "b.csv", "--method", "string-matching", "--pairs", "p.csv"], "in no table"),
         (["a.csv", "b.csv", "--method", "string-matching", "--pairs", "a.csv"], "no columns left and right"),

@@ -38,11 +38,12 @@ CARDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "cards", lambda: CARDS)
 
 
+@pytest.mark.usefixtures("known")
 def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
     lines = {words[0]: line for line in diptych("systems").out.splitlines() if (words := line.split())}
     assert "proof" in lines["system"]
@@ -55,6 +56,7 @@ def test_the_table_says_what_each_proof_reached(diptych: Cli) -> None:
         assert f" {words} " in lines[slug]
 
 
+@pytest.mark.usefixtures("known")
 def test_a_card_says_what_was_planned_what_was_reached_and_what_is_open(diptych: Cli) -> None:
     good, missed, idle, free = (diptych("systems", card["slug"]).out for card in CARDS)
     assert "Planned: reduced, on cats, dogs, 5 seeds." in good
@@ -65,6 +67,7 @@ def test_a_card_says_what_was_planned_what_was_reached_and_what_is_open(diptych:
     assert "Planned" not in free
 
 
+@pytest.mark.usefixtures("known")
 def test_json_holds_the_result_beside_the_plan(diptych: Cli) -> None:
     assert [c["result"] for c in diptych("systems", "--json").data] == [c["result"] for c in CARDS]
     one = diptych("systems", "missed", "--json").data

@@ -20,7 +20,7 @@ from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, EvidenceField, Hook, Verb
 from diptych.core.data import ClassNames, Column, Subset, Table
-from diptych.core.errors import MissingEvidence, MissingHook, MissingPart
+from diptych.core.errors import EXTRAS, MissingEvidence, MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Method, Scores
 from diptych.core.run import Run
@@ -97,6 +97,8 @@ def test_card_is_complete_and_slug_is_the_file(slug: str) -> None:
     assert all(h.where and h.dataset and h.backbone and h.metric for h in card.headlines)
     assert all(card.differs)
     assert card.variants
+    assert method.verb in ("", card.verb)
+    assert set(card.needs.extras) <= set(EXTRAS)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -121,6 +123,16 @@ def test_every_row_of_the_board_fits_and_scores(slug: str, label: str) -> None:
     assert scores.values.dtype == torch.float32
     assert not scores.values.requires_grad
     assert torch.isfinite(scores.values).all()
+
+
+@pytest.mark.parametrize("slug", CLASSIFIERS)
+def test_a_card_offers_what_the_fitted_classifier_gives(slug: str) -> None:
+    fitted = type(fit(make(slug).transferable())[0])
+    given = {
+        "reasons": fitted.explain is not FittedClassifier.explain,
+        "other classes": fitted.for_classes is not FittedClassifier.for_classes,
+    }
+    assert set(catalog.find(slug).card.offers) == {offer for offer, is_given in given.items() if is_given}
 
 
 @pytest.mark.parametrize("slug", CLASSIFIERS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from diptych.core.errors import EXTRAS
 from diptych.tasks import doctor
 from tests.support.colours import ColourBackbone
 
@@ -50,4 +51,5 @@ def test_it_looks_at_every_package_that_is_declared() -> None:
         return tuple(re.split("[<>=]", line)[0] for line in lines)
 
     assert named(declared["dependencies"]) == doctor.NEEDED
-    assert {extra: named(lines) for extra, lines in declared["optional-dependencies"].items()} == doctor.EXTRAS
+    extras = {extra: named(lines) for extra, lines in declared["optional-dependencies"].items()}
+    assert extras == {extra: tuple(packages) for extra, packages in EXTRAS.items()}

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json, show_table
 
 if TYPE_CHECKING:
     from diptych.core.audit import Finding, Part
@@ -27,10 +26,9 @@ def _audit() -> None:
 
 
 @app.command("groups")
+@options.offers("overwrite", "json", "device", "precision", "engine", "batch", "workers", "cache", "verify")
 def audit_groups(
-    data: Annotated[
-        str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")],
     group: Annotated[str, options.option("--group", help="Column with the groups, such as domain.")] = "",
     label: Annotated[
         str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
@@ -46,66 +44,52 @@ def audit_groups(
         str, options.option("--selection", help="half, or all: select and measure on the same items.")
     ] = "half",
     seed: Annotated[int, options.option("--seed", help="Of the halves and the control.")] = 0,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
-    ] = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     backbone: Annotated[
         list[str] | None,
         options.option(
             "--backbone", "-b", help="Repeat for several; the first selects the groups.", rich_help_panel="Model"
         ),
     ] = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Find the two groups of each class between which accuracy drops most, and measure the drop on other photos."""
-    from diptych.data.load import open_data
-
-    if selection not in ("half", "all"):
-        raise UsageError(f"--selection takes half or all, not {selection!r}.")
-    keys = options.file_keys(cache, verify)
-    opened = open_data(data, keys, need="groups", group=group, label=label)
-    spoken = options.class_names(names, opened.classes)
+    options.one_of("--selection", selection, "half", "all")
+    shared.free(out)
 
     from diptych.core.data import ClassNames
     from diptych.data.files import write_json
-    from diptych.methods.audit.counteranimal import PROMPT, CounterAnimal
+    from diptych.data.load import open_data
     from diptych.tasks.audit import audit_groups as audit
+    from diptych.tasks.audit import group_auditor, group_prompt
 
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
-    towers = [options.open_backbone(name, run) for name in dict.fromkeys(backbone or ["lite"])]
-    method = CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
-    found, failed = audit(opened.split("test"), ClassNames(spoken, (PROMPT,)), towers, run, method=method)
-    keys.close()
-    about = {
-        "data": opened.name,
+    with shared.open(seed=seed) as opened:
+        grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
+        spoken = options.class_names(names, grouped.classes)
+        run = opened.run
+        towers = [opened.backbone(name) for name in dict.fromkeys(backbone or [shared.backbone])]
+        method = group_auditor(gap, least, selection)
+        findings, failed = audit(
+            grouped.split("test"), ClassNames(spoken, (group_prompt(),)), towers, run, method=method
+        )
+    report = {
+        "data": grouped.name,
         "reference": towers[0].spec.name,
         "gap": gap,
         "least": least,
         "selection": selection,
         "seed": seed,
-    }
-    data_out = {
-        **about,
-        "findings": [f.as_dict() for f in found],
-        "skipped": [{"path": e.name, "reason": e.reason} for e in failed],
+        "findings": [f.as_dict() for f in findings],
+        "skipped": [e.as_dict() for e in failed],
     }
     if out is not None:
-        write_json(out, data_out, overwrite=overwrite)
-    if json:
-        show_json(data_out)
+        write_json(out, report, overwrite=shared.overwrite)
+    if shared.json:
+        show_json(report)
     else:
-        _show_groups(found)
-    say_skipped(failed)
-    if failed:
-        raise typer.Exit(UnreadableItem.exit_code)
+        _show_groups(findings)
+    finish(failed)
 
 
 def _show_groups(found: list[Finding]) -> None:
@@ -141,8 +125,9 @@ def _show_groups(found: list[Finding]) -> None:
 
 
 @app.command("pairs")
+@options.offers("overwrite", *options.MODEL)
 def audit_pairs(
-    table: Annotated[str, typer.Argument(help="A table with pictures and captions.", show_default=False)],
+    table: Annotated[str, typer.Argument(help="A table with pictures and captions.")],
     image: Annotated[
         str, options.option("--image", help="Column with the picture (default: path, filepath, image).")
     ] = "",
@@ -154,62 +139,40 @@ def audit_pairs(
     ] = "threshold",
     threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .json or .html file.", show_default=False)
-    ] = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Rank captions by how badly they fit their photos, and mark the words that speak against the photo."""
-    from diptych.data.load import open_data
-
-    if out is not None and out.suffix not in (".json", ".html"):
-        raise UsageError(f"--out writes .json or .html, not {out.name!r}.")
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: give another --out or --overwrite.")
-    if choice not in ("threshold", "most-negative"):
-        raise UsageError(f"--choice takes threshold or most-negative, not {choice!r}.")
-    keys = options.file_keys(cache, verify)
-    pairs = open_data(table, keys, need="captions", image=image, text=text).whole()
+    options.one_suffix(out, ".json", ".html")
+    shared.free(out)
+    options.one_of("--choice", choice, "threshold", "most-negative")
 
     from diptych.data.files import write_bytes, write_json
-    from diptych.methods.audit.clip4dm import CLIP4DM
+    from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
+    from diptych.tasks.audit import pair_auditor
     from diptych.tasks.audit_page import html
 
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    tower = options.open_backbone(backbone, run)
-    method = CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
-    found = audit(pairs, tower, run, method=method)
-    keys.close()
+    with shared.open() as opened:
+        pairs = open_data(table, opened.keys, need="captions", image=image, text=text).whole()
+        run, tower = opened.run, opened.backbone()
+        result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
     if out is not None and out.suffix == ".html":
-        write_bytes(
-            out,
-            html(found, pairs.items, f"{Path(table).name}: captions against photos with {tower.spec.name}").encode(),
-            overwrite=True,
-        )
+        title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
+        write_bytes(out, html(result, pairs.items, title).encode(), overwrite=True)
     elif out is not None:
-        write_json(out, found.as_dict(), overwrite=True)
-    if json:
-        show_json(found.as_dict())
+        write_json(out, result.as_dict(), overwrite=True)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        for row in found.rows[:top]:
+        for row in result.rows[:top]:
             show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {Path(row.name).name}\n  {_marked(row.text, row.parts)}")
     say(
-        f"{sum(any(p.chosen for p in row.parts) for row in found.rows)} of {len(found.rows)} captions have a marked "
+        f"{sum(any(p.chosen for p in row.parts) for row in result.rows)} of {len(result.rows)} captions have a marked "
         f"word"
     )
-    say_skipped(found.failed)
-    if found.failed:
-        raise typer.Exit(UnreadableItem.exit_code)
+    finish(result.failed)
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

@@ -70,9 +70,7 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
 
 @app.command("prune")
 def cache_prune(
-    max_size: Annotated[
-        str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.", show_default=False)
-    ],
+    max_size: Annotated[str, options.option("--max-size", help="What may stay, such as 20GB, 500MB or 0.")],
     dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would go.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,
@@ -123,7 +121,7 @@ def cache_prune(
 
 @app.command("move")
 def cache_move(
-    target: Annotated[Path, typer.Argument(help="The new cache folder.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="The new cache folder.")],
     dry_run: Annotated[bool, options.option("--dry-run", help="Only say what would be moved.")] = False,
     idle: Idle = 10.0,
     cache: options.Cache = None,

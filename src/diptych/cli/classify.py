@@ -2,178 +2,208 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import options, stars
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli import options
+from diptych.cli.console import finish, say, show_json
+from diptych.cli.photos import clip_frames, demo_names, open_photos, show_predictions, speed
+from diptych.core.errors import UsageError
+from diptych.tasks.defaults import CLASSIFIER
 
 if TYPE_CHECKING:
-    from diptych.backbones.engines.remembered import Remembered
-    from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames, Samples
     from diptych.core.method import Classifier
-    from diptych.core.run import Run
-    from diptych.data.keys import FileKeys
-    from diptych.tasks.classified import Classified, Prediction
+    from diptych.data.pools import Pool
+    from diptych.tasks.classified import Classified
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """An exported model, and what it shall promise."""
+
+    model: Annotated[Path | None, options.option("--model", help="A folder that 'board classify --export' wrote.")] = (
+        None
+    )
+    sets: Annotated[
+        float | None,
+        options.option("--sets", help="With --model: sets of classes that hold the true one this often, such as 0.9."),
+    ] = None
+    per_class: Annotated[
+        bool, options.option("--per-class", help="With --sets: also within each class that allows it.")
+    ] = False
+    unknown_rate: Annotated[
+        float | None,
+        options.option("--unknown-rate", help="With --model: say unknown, wrongly at most this often, such as 0.05."),
+    ] = None
+
+    @property
+    def promises(self) -> bool:
+        """Whether sets or an unknown are asked for."""
+        return self.sets is not None or self.unknown_rate is not None or self.per_class
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is said of a photo."""
+
+    top: int
+    threshold: float | None
+    reasons: int
+
+
+@options.offers("overwrite", "draft", *options.MODEL)
 def classify(
     photos: Annotated[
-        list[str],
-        typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.", show_default=False),
+        list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.")
     ],
     names: options.Names = None,
     templates: options.Templates = None,
     method: Annotated[
         str, options.option("--method", help="A system that learns from no labels: see 'diptych systems'.")
-    ] = "zero-shot",
+    ] = CLASSIFIER,
     texts: options.TextPool = None,
     reasons: Annotated[
         int, options.option("--reasons", help="Reasons a photo, from systems that have some.", min=0)
     ] = 0,
     frames: Annotated[
         int | None,
-        options.option(
-            "--frames",
-            help="Look at so many frames a clip; folders of pictures are then clips.",
-            min=1,
-            show_default=False,
-        ),
+        options.option("--frames", help="Look at so many frames a clip; folders of pictures are then clips.", min=1),
     ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Classes a photo.", min=1)] = 5,
     threshold: Annotated[
-        float | None,
-        options.option(
-            "--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0, show_default=False
-        ),
+        float | None, options.option("--threshold", help="Leave out classes below this probability.", min=0.0, max=1.0)
     ] = None,
-    model: Annotated[
-        Path | None,
-        options.option("--model", help="A folder that 'board classify --export' wrote.", show_default=False),
-    ] = None,
-    sets: Annotated[
-        float | None,
-        options.option(
-            "--sets",
-            help="With --model: sets of classes that hold the true one this often, such as 0.9.",
-            show_default=False,
-        ),
-    ] = None,
-    per_class: Annotated[
-        bool, options.option("--per-class", help="With --sets: also within each class that allows it.")
-    ] = False,
-    unknown_rate: Annotated[
-        float | None,
-        options.option(
-            "--unknown-rate",
-            help="With --model: say unknown, wrongly at most this often, such as 0.05.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.", show_default=False)
-    ] = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    draft: options.Draft = False,
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    exported: ModelOptions,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .csv, .json or .html file.")] = None,
+    shared: options.RunOptions,
 ) -> None:
     """Say what is on each photo, from class names alone."""
-    if out is not None and out.suffix not in (".csv", ".json", ".html"):
-        raise UsageError(f"--out writes .csv, .json or .html, not {out.name!r}.")
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: give another --out or --overwrite.")
-    if model is None and (sets is not None or unknown_rate is not None or per_class):
+    options.one_suffix(out, ".csv", ".json", ".html")
+    shared.free(out)
+    wanted = Wanted(top, threshold, reasons)
+    if exported.model is None and exported.promises:
         raise UsageError(
             "--sets, --per-class and --unknown-rate need a calibrated --model: see 'diptych board classify DATA "
             "--export best'."
         )
-    if model is not None and (names or templates or texts or method != "zero-shot"):
+    if exported.model is not None and (names or templates or texts or method != CLASSIFIER):
         raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
-    if stars.holds_curves(photos):
-        if sets or unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
+
+    from diptych.data.formats.star_table import holds_curves
+
+    if holds_curves(photos[0]):
+        if exported.sets or exported.unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
             raise UsageError(
                 "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
             )
-        found = stars.classify_stars(
-            photos, model, options.open_run(device, precision, batch, 1, cache), top, threshold
-        )
-        _tell(
-            found,
-            out,
-            overwrite,
-            json,
-            f"{found.backbone}: {found.encoded} light curves in {found.seconds['encode']:.1f} s",
-        )
-        return
-    system = None if method == "zero-shot" and not reasons else unlabelled_system(method)
-    if texts and (system is None or "texts" not in (*system.card.needs.evidence, *system.card.needs.optional)):
-        raise UsageError(f"{method} reads no descriptions: give --method description or fudd, or leave out --texts.")
-    pool = options.text_pool(texts)
-    if model is not None and frames is not None:
-        raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
-    keys = options.file_keys(cache, verify)
-    clips = clip_frames(photos, frames)
-    samples, classes = open_photos(photos, keys, clips)
-    if model is not None:
-        from diptych.tasks import model as export
-        from diptych.tasks.classify_with_model import answer
-
-        about = export.read_about(model)
-        run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
-        tower = options.open_backbone(str(about["spec"]["name"]) if backbone == "lite" else backbone, run)
-        found = answer(
-            samples, export.load(model, tower), run, top=top, threshold=threshold, sets=sets, per_class=per_class,
-            unknown_rate=unknown_rate, reasons=reasons, name=model,
-        )  # fmt: skip
+        _tell(_curves(photos, exported.model, wanted, shared), out, shared)
+    elif exported.model is not None:
+        if frames is not None:
+            raise UsageError("A model was fitted on photos: leave out --frames, or --model.")
+        with shared.open() as opened:
+            samples, _ = open_photos(photos, opened.keys, clip_frames(photos, None))
+            result = _exported(samples, exported, wanted, opened)
+        _tell(result, out, shared, samples, _speed(result, opened))
     else:
-        spoken = options.class_names(_demo_names(photos) if names is None else names, () if names else classes)
-        prompts = options.template_set(templates)
+        system = _system(method, reasons, texts)
+        pool = options.text_pool(texts)
+        clips = clip_frames(photos, frames)
+        with (replace(shared, engine="torch") if clips else shared).open() as opened:
+            samples, classes = open_photos(photos, opened.keys, clips)
+            shipped = demo_names() if photos == ["demo:photos"] else None
+            named = options.named_classes(shipped if names is None else names, () if names else classes, templates)
+            if clips or system is not None:
+                result = _fitted(samples, named, wanted, opened, system, pool, clips)
+            else:
+                result = _remembered(samples, named, wanted, opened) or _fitted(samples, named, wanted, opened)
+        _tell(result, out, shared, samples, _speed(result, opened, "clips" if clips else "images"))
 
-        from diptych.core.data import ClassNames, Evidence
 
-        named = ClassNames(spoken, prompts)
-        known = (
-            None
-            if clips or system is not None
-            else options.recalled_run(backbone, device, precision, batch, workers, cache, engine, draft)
-        )
-        answer_known = _from_memory(known, samples, named, top, threshold)
-        if known is not None and answer_known is not None:
-            found, run = answer_known, known[1]
-        else:
-            from diptych.tasks.classify import classify as classify_photos
+def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: options.RunOptions) -> Classified:
+    """Say of which class each star is, by an exported tower."""
+    from diptych.tasks.stars import classify_curves
 
-            run = options.open_run(
-                device, precision, batch, workers, cache, engine="torch" if clips else engine, draft=draft
-            )
-            tower = options.open_backbone(backbone, run)
-            evidence: Evidence[Any] = Evidence(texts=pool.texts if pool else None)
-            found = classify_photos(
-                samples, named, of_clips(tower, clips, run), run, top=top, threshold=threshold, method=system,
-                evidence=evidence,
-                reasons=reasons,
-            )  # fmt: skip
-            if not clips:
-                options.remember(backbone, tower, device, run, cache)
-    keys.close()
-    spoken_of = speed(found.encoded, found.seconds["encode"], run.device, run.precision, found.backbone)
-    _tell(found, out, overwrite, json, spoken_of.replace("images", "clips") if clips else spoken_of, samples)
+    with replace(shared, engine="torch", workers=1, draft=False).open() as opened:
+        return classify_curves(photos, model, opened.run, top=wanted.top, threshold=wanted.threshold)
+
+
+def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, opened: options.Opened) -> Classified:
+    """Answer by an exported model."""
+    from diptych.tasks.classify_with_model import answer
+    from diptych.tasks.model import load, read_about
+
+    assert exported.model is not None
+    about = read_about(exported.model)
+    named = opened.options.backbone
+    tower = opened.backbone(str(about["spec"]["name"]) if named == options.RunOptions.backbone else named)
+    return answer(
+        samples, load(exported.model, tower), opened.run, top=wanted.top, threshold=wanted.threshold,
+        sets=exported.sets, per_class=exported.per_class, unknown_rate=exported.unknown_rate, reasons=wanted.reasons,
+        name=exported.model,
+    )  # fmt: skip
+
+
+def _remembered(samples: Samples[Any], named: ClassNames, wanted: Wanted, opened: options.Opened) -> Classified | None:
+    """Answer without torch where the backbone, its export and these classes are known; None where they are not."""
+    if opened.recalled is None:
+        return None
+    from diptych.tasks.fast_engine import answer
+
+    return answer(samples, named, *opened.recalled, top=wanted.top, threshold=wanted.threshold)
+
+
+def _fitted(
+    samples: Samples[Any],
+    named: ClassNames,
+    wanted: Wanted,
+    opened: options.Opened,
+    system: Classifier | None = None,
+    pool: Pool | None = None,
+    clips: int | None = None,
+) -> Classified:
+    """Answer by a system that is fitted on the names, and perhaps on texts."""
+    from diptych.core.data import Evidence
+    from diptych.tasks.classify import classify as classify_photos
+
+    tower = opened.backbone()
+    space = tower
+    if clips:
+        from diptych.tasks.extend import with_clips
+
+        space = with_clips(tower, clips, opened.run)
+    result = classify_photos(
+        samples, named, space, opened.run, top=wanted.top, threshold=wanted.threshold, method=system,
+        evidence=Evidence(texts=pool.texts if pool else None), reasons=wanted.reasons,
+    )  # fmt: skip
+    if not clips:
+        opened.remember(tower)
+    return result
+
+
+def _system(method: str, reasons: int, texts: str | None) -> Classifier | None:
+    """Return the system that was asked for; None for the default one, which needs no torch where all is remembered."""
+    if method == CLASSIFIER and not reasons and not texts:
+        return None
+    from diptych.tasks.classify import unlabelled
+
+    return unlabelled(method, texts=texts is not None)
+
+
+def _speed(result: Classified, opened: options.Opened, things: str = "images") -> str:
+    return speed(result.encoded, result.seconds["encode"], opened.known_run, result.backbone, things)
 
 
 def _tell(
-    found: Classified, out: Path | None, overwrite: bool, json: bool, pace: str, samples: Samples[Any] | None = None
+    result: Classified,
+    out: Path | None,
+    shared: options.RunOptions,
+    samples: Samples[Any] | None = None,
+    pace: str = "",
 ) -> None:
     """Write the file that was asked for, print the predictions, and leave with the exit code that says what was
     skipped.
@@ -182,121 +212,18 @@ def _tell(
     from diptych.data.images import SMALL, specks
 
     if out is not None and out.suffix == ".csv":
-        write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
+        write_bytes(out, result.as_csv().encode(), overwrite=shared.overwrite)
     elif out is not None and out.suffix == ".html" and samples is not None:
         from diptych.tasks import photo_page
 
-        write_bytes(out, photo_page.html(found, samples).encode(), overwrite=overwrite)
+        write_bytes(out, photo_page.html(result, samples).encode(), overwrite=shared.overwrite)
     elif out is not None:
-        write_json(out, found.as_dict(), overwrite=overwrite)
-    if json:
-        show_json(found.as_dict())
+        write_json(out, result.as_dict(), overwrite=shared.overwrite)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        show_predictions(found)
-    say(pace)
-    if small := specks(p.name for p in found.predictions):
+        show_predictions(result)
+    say(pace or f"{result.backbone}: {result.encoded} light curves in {result.seconds['encode']:.1f} s")
+    if small := specks(p.name for p in result.predictions):
         say(f"{small[0]} has fewer than {SMALL} pixels, as {len(small)} here: what is said of it means nothing.")
-    say_skipped(found.failed)
-    if found.failed:
-        raise typer.Exit(UnreadableItem.exit_code)
-
-
-def unlabelled_system(slug: str) -> Classifier:
-    """Return a system that class names, and perhaps texts, are enough for.
-
-    Raises:
-        UsageError: there is no such classifier, or it learns from photos.
-    """
-    from diptych import catalog
-    from diptych.core.method import Classifier
-
-    found = catalog.find(slug)
-    if not issubclass(found, Classifier):
-        raise UsageError(f"{slug} is no classifier: see 'diptych systems --verb classify'.")
-    if {"train", "unlabelled"} & set(found.card.needs.evidence):
-        raise UsageError(
-            f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
-            f"--model."
-        )
-    return found()
-
-
-def _from_memory(
-    known: tuple[Remembered, Run] | None, samples: Samples[Any], classes: ClassNames, top: int, threshold: float | None
-) -> Classified | None:
-    """Answer without torch where the backbone, its export and these classes are known; None where they are not."""
-    from diptych.tasks import fast_engine as quick
-
-    if known is None:
-        return None
-    head = quick.ready(known[0], classes, known[1])
-    return None if head is None else quick.classify(samples, classes, head, *known, top=top, threshold=threshold)
-
-
-def clip_frames(photos: list[str], frames: int | None) -> int | None:
-    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these
-    are photos.
-    """
-    if frames is not None or photos[0].startswith("demo:"):
-        return frames
-    from diptych.data.format import FRAMES
-    from diptych.data.formats.clip_folder import holds_clips
-
-    return FRAMES if holds_clips(photos[0]) else None
-
-
-def of_clips(tower: Backbone, frames: int | None, run: Run) -> Backbone:
-    """Return the backbone with clips in the place of photos; itself where these are photos."""
-    if frames is None:
-        return tower
-    from diptych.core.data import Evidence
-    from diptych.core.kit import Kit
-    from diptych.methods.extend.frame_mean import FrameMean
-
-    return FrameMean(frames).fit(Kit({"main": tower}), Evidence(), run)
-
-
-def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
-    from diptych.data.format import FRAMES
-    from diptych.data.load import open_data
-
-    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES)
-    return data.whole().items, data.classes if len(data.classes) > 1 else ()
-
-
-def _demo_names(photos: list[str]) -> str | None:
-    if photos != ["demo:photos"]:
-        return None
-    from diptych.data.named_sets import demo_folder
-
-    return str(demo_folder("photos") / "names.txt")
-
-
-def speed(encoded: int, seconds: float, device: str, precision: str, backbone: str) -> str:
-    """Return one line about how fast it went."""
-    if not encoded:
-        return f"{backbone} on {device}, {precision}: all from the cache"
-    return (
-        f"{backbone} on {device}, {precision}: {encoded} images in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} "
-        "images/s"
-    )
-
-
-def show_predictions(found: Classified) -> None:
-    """Print one line a photo."""
-    width = max(len(Path(p.name).name) for p in found.predictions)
-    if width > 60 or not found.predictions:
-        show_table(["photo", "classes"], [(Path(p.name).name, _line(p)) for p in found.predictions])
-        return
-    for p in found.predictions:
-        show(f"{Path(p.name).name:<{width}}  {_line(p)}")
-        for text, weight in p.reasons or ():
-            show(f"{'':<{width}}    {weight:+.3g}  {text}")
-
-
-def _line(p: Prediction) -> str:
-    said = "  ".join(f"{label} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
-    if p.unknown:
-        said = f"unknown ({said})"
-    return said if p.inside is None else f"{said}  | one of: {', '.join(p.inside)}"
+    finish(result.failed)

@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from diptych.core.errors import UnreadableItem
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
     from rich.table import Table
-
-    from diptych.core.errors import UnreadableItem
 
 
 def say(text: str) -> None:
@@ -95,6 +97,13 @@ def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 1
         say(f"  {error}")
     if len(failed) > limit:
         say(f"  and {len(failed) - limit} more")
+
+
+def finish(failed: Sequence[UnreadableItem] | Sequence[str], code: int = 0) -> None:
+    """Name what was skipped, and leave with the exit code: the given one, else 3 where something was skipped."""
+    say_skipped(failed)
+    if code or failed:
+        raise typer.Exit(code or UnreadableItem.exit_code)
 
 
 class Display:

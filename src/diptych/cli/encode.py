@@ -8,32 +8,18 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.classify import speed
-from diptych.cli.console import say, say_skipped, show, show_json
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.photos import speed
+from diptych.core.errors import DataError, UsageError
 
 
+@options.offers("overwrite", "draft", "cluster", "cluster_threads", *options.MODEL)
 def encode(
-    source: Annotated[
-        str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.", show_default=False)
-    ] = None,
-    texts: Annotated[
-        Path | None, options.option("--texts", help="Encode a file with one text a line instead.", show_default=False)
-    ] = None,
+    source: Annotated[str | None, typer.Argument(help="A folder, a table, tars, one photo, or demo:photos.")] = None,
+    texts: Annotated[Path | None, options.option("--texts", help="Encode a file with one text a line instead.")] = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("embeddings"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    draft: options.Draft = False,
-    batch: options.AutoBatch = 0,
-    workers: options.AutoWorkers = 0,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
-    cluster: options.OnCluster = None,
-    cluster_threads: options.ClusterThreads = 1,
+    *,
+    shared: options.AutoOptions,
 ) -> None:
     """Write unit embeddings in the layout of clip-retrieval: img_emb/img_emb_0.npy and metadata/metadata_0.parquet."""
     if (source is None) == (texts is None):
@@ -43,26 +29,17 @@ def encode(
     from diptych.data.textfiles import read_text
     from diptych.tasks.encode import encode as write_embeddings
 
-    keys = options.file_keys(cache, verify)
     if texts is not None:
         lines = tuple(line for line in read_text(texts, "texts").splitlines() if line.strip())
         if not lines:
             raise DataError(f"{texts} holds no text: give one a line.")
-    opened = open_data(source, keys, need="photos") if source is not None else Texts(lines)
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine, draft=draft)
-    with options.workers(cluster, cluster_threads, run.device) as pool:
-        crew = options.crew(pool, cluster_threads, backbone, run.device)
-        made = write_embeddings(opened, options.open_backbone(backbone, run), run, out, overwrite=overwrite, crew=crew)
-    keys.close()
-    if json:
-        show_json(made.as_dict())
+    with shared.open() as opened:
+        given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
+        run, crew = opened.run, opened.crew()
+        result = write_embeddings(given, opened.backbone(), run, out, overwrite=shared.overwrite, crew=crew)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        show(f"{made.items} vectors of {made.dim} numbers in {made.out}")
-    say(
-        speed(made.encoded, made.seconds, run.device, run.precision, backbone).replace(
-            "images", "texts" if texts else "images"
-        )
-    )
-    say_skipped(made.failed)
-    if made.failed:
-        raise typer.Exit(UnreadableItem.exit_code)
+        show(f"{result.items} vectors of {result.dim} numbers in {result.out}")
+    say(speed(result.encoded, result.seconds, run, shared.backbone, "texts" if texts else "images"))
+    finish(result.failed)

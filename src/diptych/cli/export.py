@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, say_skipped, show, show_json
-from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
+from diptych.cli.console import finish, say, say_skipped, show, show_json
+from diptych.core.errors import BoundBroken, UsageError, need_extra
+
+_CPU = options.RunOptions(device="cpu", engine="torch", workers=1)
 
 
+@options.offers("overwrite", "json", "cache")
 def export(
     backbone: Annotated[
         str, typer.Argument(help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
@@ -24,14 +27,10 @@ def export(
     ] = "onnx",
     out: Annotated[Path, options.option("--out", "-o", help="Folder to write.")] = Path("exported"),
     images: Annotated[
-        str | None,
-        options.option(
-            "--images", help="Your images: parity is measured, and int8 calibrated, on them.", show_default=False
-        ),
+        str | None, options.option("--images", help="Your images: parity is measured, and int8 calibrated, on them.")
     ] = None,
     labelled: Annotated[
-        str | None,
-        options.option("--labelled", help="A folder of class folders: top-1 must not fall there.", show_default=False),
+        str | None, options.option("--labelled", help="A folder of class folders: top-1 must not fall there.")
     ] = None,
     names: options.Names = None,
     templates: options.Templates = None,
@@ -39,51 +38,51 @@ def export(
     limit: Annotated[
         int, options.option("--limit", help="Images of each kind that are used, evenly spread.", min=1)
     ] = 256,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    cache: options.Cache = None,
+    *,
+    shared: options.RunOptions = _CPU,
 ) -> None:
     """Write a backbone's encoders as graphs and measure them; exit code 5 where vectors or accuracy fall below their
     bound.
     """
-    from diptych.core.data import ClassNames
     from diptych.data.load import open_data
     from diptych.tasks.export_tower import FORMS
     from diptych.tasks.export_tower import export as write
 
     if to not in FORMS:
         raise UsageError(f"--to takes {', '.join(FORMS)}, not {to!r}.")
+    if to != "onnx":
+        need_extra("openvino", f"--to {to}")
+    if to == "int8":
+        need_extra("openvino", f"--to {to}", "nncf")
     photos = open_data(images, need="photos").whole().items if images else None
     table = classes = None
     if labelled:
         data = open_data(labelled)
         table = data.split("test" if "test" in data.splits else next(iter(data.splits)))
-        classes = ClassNames(options.class_names(names, data.classes), options.template_set(templates))
-    run = options.open_run("cpu", "fp32", 32, 1, cache)
-    tower = options.open_backbone(backbone, run)
-    made = write(
-        tower, out, to, run, images=photos, labelled=table, classes=classes, allowed=max_drop / 100, limit=limit,
-        overwrite=overwrite,
-    )  # fmt: skip
-    if json:
-        show_json({"out": str(out), **made.as_dict()})
+        classes = options.named_classes(names, data.classes, templates)
+    with shared.open() as opened:
+        result = write(
+            opened.backbone(backbone), out, to, opened.run, images=photos, labelled=table, classes=classes,
+            allowed=max_drop / 100, limit=limit, overwrite=shared.overwrite,
+        )  # fmt: skip
+    if shared.json:
+        show_json({"out": str(out), **result.as_dict()})
     else:
-        for modality, p in made.parity.items():
+        for modality, p in result.parity.items():
             show(
                 f"{modality}: cosine to torch at least {min(p.least, p.least_alone):.7f}, mean {p.mean:.7f}, over "
                 f"{p.items} items"
             )
-        if made.gate:
-            before, after = 100 * made.gate.torch, 100 * made.gate.exported
+        if result.gate:
+            before, after = 100 * result.gate.torch, 100 * result.gate.exported
             show(
                 f"top-1: {before:.2f} in torch, {after:.2f} exported, {after - before:+.2f} points, over "
-                f"{made.gate.items} images"
+                f"{result.gate.items} images"
             )
         show(f"{out}")
-    for modality, reason in made.refused.items():
+    for modality, reason in result.refused.items():
         say(f"{modality}: not exported ({reason})")
-    say_skipped(made.skipped)
-    if made.broken():
-        raise BoundBroken(f"{made.broken()}: do not use {out}, or choose another form.")
-    if made.skipped:
-        raise typer.Exit(UnreadableItem.exit_code)
+    if result.broken():
+        say_skipped(result.skipped)
+        raise BoundBroken(f"{result.broken()}: do not use {out}, or choose another form.")
+    finish(result.skipped)

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.tasks.defaults import FINETUNING
 
 if TYPE_CHECKING:
     from diptych.core.train import Objective, Recipe
     from diptych.tasks.training import Tuned
+    from diptych.train.schedule import Fit
 
-Data = Annotated[
-    str,
-    typer.Argument(help="Class folders with train and test, or a table with labels or captions.", show_default=False),
-]
+Data = Annotated[str, typer.Argument(help="Class folders with train and test, or a table with labels or captions.")]
 PartsChoice = Annotated[
     str, options.option("--parts", help="What may learn: all, heads (on frozen towers: minutes on a CPU), image, text.")
 ]
-Captions = Annotated[
-    str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".', show_default=False)
-]
+Captions = Annotated[str | None, options.option("--captions", help='Column of captions, or a pattern: "caption_*".')]
 Rate = Annotated[
-    float | None,
-    options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0, show_default=False),
+    float | None, options.option("--lr", help="Learning rate (default: 1e-5, and 3e-4 for heads).", min=0.0)
 ]
 Epochs = Annotated[int, options.option("--epochs", help="Passes over the training rows.", min=1)]
 Rows = Annotated[int, options.option("--train-batch", help="Rows in one step.", min=2)]
@@ -35,46 +32,113 @@ Decay = Annotated[float, options.option("--decay", help="Weight decay.", min=0.0
 Seed = Annotated[int, options.option("--seed", help="Of draws and new weights.")]
 Resume = Annotated[bool, options.option("--resume", help="Go on with a training that was stopped.")]
 Also = Annotated[
-    str | None,
-    options.option(
-        "--also", help="Other labelled data, measured before and after: what is forgotten.", show_default=False
-    ),
+    str | None, options.option("--also", help="Other labelled data, measured before and after: what is forgotten.")
 ]
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a backbone is trained, whatever system does it."""
+
+    parts: PartsChoice = "all"
+    also: Also = None
+    templates: options.Templates = None
+    captions: Captions = None
+    lr: Rate = None
+    epochs: Epochs = 5
+    train_batch: Rows = 64
+    decay: Decay = 0.0
+
+    def fit(self, rate: float, save_every: int = 0) -> Fit:
+        """Return the settings of the loop; ``rate`` counts where none is given."""
+        from diptych.train.schedule import Fit, Schedule
+
+        return Fit(
+            lr=rate if self.lr is None else self.lr,
+            batch=self.train_batch,
+            epochs=self.epochs,
+            decay=self.decay,
+            schedule=Schedule(warmup=20),
+            clip=1.0,
+            save_every=save_every,
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that the command line asked for.
+
+    Args:
+        system: trains.
+        data: labels or captions.
+        how: parts, rates and sizes.
+        out: folder of model, log, checkpoints and report.
+        seed: of draws and new weights.
+        resume: go on with a training that was stopped.
+        scratch: start from random weights.
+        kit: parts beside the backbone.
+    """
+
+    system: Objective | Recipe
+    data: str
+    how: TrainOptions
+    out: Path
+    seed: int = 0
+    resume: bool = False
+    scratch: bool = False
+    kit: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self, shared: options.RunOptions) -> None:
+        """Open what the options name, train, write the report, and show before and after."""
+        from diptych.backbones.sources.load import load
+        from diptych.data.files import write_json
+        from diptych.data.load import open_data
+        from diptych.data.templates import SINGLE
+        from diptych.tasks.training import tune
+
+        how = self.how
+        rate = 3e-4 if how.parts == "heads" else 5e-4 if self.scratch else 1e-5
+        with shared.open(seed=self.seed) as opened:
+            data = open_data(self.data, opened.keys, need="captions or classes", text=how.captions or "")
+            others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
+            run, name = opened.run, shared.backbone
+            result = tune(
+                self.system,
+                load(name, device=run.device, weights="random", seed=self.seed) if self.scratch else opened.backbone(),
+                data,
+                how.fit(rate, save_every=50),
+                run,
+                self.out,
+                parts=how.parts,
+                templates=options.template_set(how.templates) if how.templates else SINGLE,
+                elsewhere=others,
+                kit=self.kit,
+                resume=self.resume,
+                say=say,
+            )
+        write_json(self.out / "report.json", result.as_dict(), overwrite=True)
+        _tell(result, shared.json)
+
+
+_TORCH = options.RunOptions(engine="torch")
+
+
+@options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def finetune(
     data: Data,
-    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = "wise-ft",
+    method: Annotated[str, options.option("--method", "-m", help="See diptych systems --verb finetune.")] = FINETUNING,
     variant: Annotated[str, options.option("--variant", help="A row of the method's card, such as m3 or lwf.")] = "",
-    parts: PartsChoice = "all",
-    also: Also = None,
-    templates: options.Templates = None,
-    captions: Captions = None,
-    lr: Rate = None,
-    epochs: Epochs = 5,
-    train_batch: Rows = 64,
-    decay: Decay = 0.0,
+    *,
+    how: TrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "tuned"
     ),
     seed: Seed = 0,
     resume: Resume = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    shared: options.RunOptions = _TORCH,
 ) -> None:
     """Fine-tune a backbone and write one that every verb takes as --backbone local:OUT/model."""
-    system = find("finetune", method, variant)
-    found = train(
-        system, data, parts, also, templates, captions, lr, epochs, train_batch, decay, out, seed, resume,
-        backbone, device, precision, batch, workers, cache, verify,
-    )  # fmt: skip
-    tell(found, json)
+    Training(find("finetune", method, variant), data, how, out, seed, resume).run(shared)
 
 
 def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
@@ -82,94 +146,38 @@ def find(verb: str, slug: str, variant: str) -> Objective | Recipe:
 
     Raises:
         UsageError: it is of another verb, or has no such row.
+        MissingExtra: what it needs is not installed.
     """
     from diptych import catalog
     from diptych.core.train import Objective, Recipe
 
-    system = catalog.find(slug)
-    if system.card.verb != verb or not issubclass(system, (Objective, Recipe)):
-        raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
-    if variant not in system.card.variants:
-        held = ", ".join(v or "(none)" for v in system.card.variants)
-        raise UsageError(f"{slug} has no variant {variant!r}, only {held}.")
-    made: Objective | Recipe = system(**system.card.variants[variant])
-    return made
+    system = catalog.row(catalog.find(slug, verb=verb), variant)
+    assert isinstance(system, (Objective, Recipe))
+    system.check_extras()
+    return system
 
 
-def train(
-    system: Objective | Recipe,
-    data: str,
-    parts: str,
-    also: str | None,
-    templates: list[str] | None,
-    captions: str | None,
-    lr: float | None,
-    epochs: int,
-    rows: int,
-    decay: float,
-    out: Path,
-    seed: int,
-    resume: bool,
-    backbone: str,
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    verify: bool,
-    *,
-    scratch: bool = False,
-    kit: dict[str, Any] | None = None,
-) -> Tuned:
-    """Open what the options name, train, and write the report."""
-    from diptych.backbones.sources.load import load
-    from diptych.data.files import write_json
-    from diptych.data.load import open_data
-    from diptych.data.templates import SINGLE
-    from diptych.tasks.training import tune
-    from diptych.train.schedule import Fit, Schedule
-
-    keys = options.file_keys(cache, verify)
-    opened = open_data(data, keys, need="captions or classes", text=captions or "")
-    others = [open_data(name, keys) for name in options.words(also or "")]
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed)
-    tower = (
-        load(backbone, device=run.device, weights="random", seed=seed)
-        if scratch
-        else options.open_backbone(backbone, run)
-    )
-    rate = lr if lr is not None else 3e-4 if parts == "heads" else 5e-4 if scratch else 1e-5
-    fit = Fit(lr=rate, batch=rows, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0, save_every=50)
-    prompts = options.template_set(templates) if templates else SINGLE
-    found = tune(
-        system, tower, opened, fit, run, out,
-        parts=parts, templates=prompts, elsewhere=others, kit=kit, resume=resume, say=say,
-    )  # fmt: skip
-    keys.close()
-    write_json(out / "report.json", found.as_dict(), overwrite=True)
-    return found
-
-
-def tell(found: Tuned, json: bool) -> None:
+def _tell(result: Tuned, json: bool) -> None:
     """Show before and after, then what was skipped, and leave with the exit code that says so."""
     if json:
-        show_json(found.as_dict())
+        show_json(result.as_dict())
     else:
         rows = [
             (
                 name,
                 metric,
                 f"{value:.3f}",
-                f"{found.after[name][metric]:.3f}",
-                f"{found.after[name][metric] - value:+.3f}",
+                f"{result.after[name][metric]:.3f}",
+                f"{result.after[name][metric] - value:+.3f}",
             )
-            for name, metrics in found.before.items()
+            for name, metrics in result.before.items()
             for metric, value in metrics.items()
         ]
         show_table(
-            ["data set", "metric", "before", "after", "change"], rows, right=(2, 3, 4), title=f"{found.facts['method']}"
+            ["data set", "metric", "before", "after", "change"],
+            rows,
+            right=(2, 3, 4),
+            title=f"{result.facts['method']}",
         )
-        show(f"local:{found.folder}")
-    say_skipped(found.failed)
-    if found.failed:
-        raise typer.Exit(UnreadableItem.exit_code)
+        show(f"local:{result.folder}")
+    finish(result.failed)

@@ -7,19 +7,16 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import Display, show, show_json, show_table
+from diptych.cli.console import show, show_json, show_table
 
 
-def doctor(
-    backbone: options.BackboneName = "lite",
-    cache: options.Cache = None,
-    json: options.Json = False,
-) -> None:
+@options.offers("json", "backbone", "cache")
+def doctor(*, shared: options.RunOptions) -> None:
     """Examine the installation: packages, device, cache, and one picture through a backbone."""
     from diptych.tasks.doctor import examine
 
-    found = examine(options.cache_folder(cache), backbone=backbone)
-    if json:
+    found = examine(options.cache_folder(shared.cache), backbone=shared.backbone)
+    if shared.json:
         show_json(found.as_dict())
     else:
         show_table(["", "state", "detail", "remedy"], [(s.name, s.state, s.detail, s.remedy) for s in found.signs])
@@ -27,25 +24,22 @@ def doctor(
         raise typer.Exit(1)
 
 
+@options.offers("json", "workers", "cache", "verify")
 def check(
-    data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="A folder, a table, or demo:clothes.")],
     names: options.Names = None,
-    json: options.Json = False,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Examine a data set before a run: empty classes, missing splits, broken pictures, names, duplicates. Exit code 1:
     it has errors.
     """
-    from diptych.core.run import Run
     from diptych.tasks.check import check as examine_data
 
-    keys = options.file_keys(cache, verify)
     spoken = None if names is None else (names if options.names_file(names) else options.words(names))
-    found = examine_data(data, names=spoken, keys=keys, run=Run(workers=workers, progress=Display().bar))
-    keys.close()
-    if json:
+    with shared.open() as opened:
+        found = examine_data(data, names=spoken, keys=opened.keys, run=opened.light)
+    if shared.json:
         show_json(found.as_dict())
     else:
         counts = ", ".join(f"{n} {split}" for split, n in found.counts.items())

@@ -10,107 +10,78 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import say, show, show_json
 from diptych.core.errors import DataError, UsageError
+from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
 
 
+@options.offers("overwrite", *options.MODEL)
 def link(
-    left: Annotated[
-        str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.", show_default=False)
-    ],
-    right: Annotated[str, typer.Argument(help="Another one, in which the partners are.", show_default=False)],
+    left: Annotated[str, typer.Argument(help="A table, folder or tar of records: pictures, texts or both.")],
+    right: Annotated[str, typer.Argument(help="Another one, in which the partners are.")],
     pairs: Annotated[
-        Path | None,
-        options.option(
-            "--pairs", help="Labelled matches: a table with the columns left and right.", show_default=False
-        ),
+        Path | None, options.option("--pairs", help="Labelled matches: a table with the columns left and right.")
     ] = None,
     ids: Annotated[
         str | None,
         options.option(
-            "--ids",
-            help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0).",
-            show_default=False,
+            "--ids", help="Columns that --pairs names records by: LEFT,RIGHT (default: row numbers from 0)."
         ),
     ] = None,
     texts: Annotated[
-        str | None,
-        options.option(
-            "--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.", show_default=False
-        ),
+        str | None, options.option("--text-columns", help="Columns with the texts: LEFT,RIGHT or one for both.")
     ] = None,
     images: Annotated[
-        str | None,
-        options.option(
-            "--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.", show_default=False
-        ),
+        str | None, options.option("--image-columns", help="Columns with the pictures: LEFT,RIGHT or one for both.")
     ] = None,
     method: Annotated[
         str, options.option("--method", "-m", help="A retriever; see diptych systems --verb retrieve.")
-    ] = "clippings",
+    ] = RETRIEVER,
     variant: Annotated[
         str | None,
         options.option(
-            "--variant", help="A row of its card (clippings: maps with pairs, else mean).", show_default=False
+            "--variant",
+            help=f"A row of its card ({RETRIEVER}: {RETRIEVER_ROWS[True]} with pairs, else {RETRIEVER_ROWS[False]}).",
         ),
     ] = None,
     threshold: Annotated[
-        float | None,
-        options.option("--threshold", help="Link from this score on (default: chosen on --pairs).", show_default=False),
+        float | None, options.option("--threshold", help="Link from this score on (default: chosen on --pairs).")
     ] = None,
     one_to_one: Annotated[bool, options.option("--one-to-one", help="Link no record twice.")] = False,
     out: Annotated[Path, options.option("--out", "-o", help="CSV to write.")] = Path("links.csv"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Link the records of two tables by pictures and texts, with a threshold that labelled pairs choose."""
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: give another --out or --overwrite.")
-    from diptych.data.load import open_records
-
-    keys = options.file_keys(cache, verify)
-    (lt, rt), (li, ri) = _two(texts), _two(images)
-    a = open_records(left, keys, image=li or "", text=lt or "")
-    b = open_records(right, keys, image=ri or "", text=rt or "")
-    known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []
+    shared.free(out)
 
     from diptych import catalog
     from diptych.core.method import Retriever
     from diptych.data.files import write_bytes
+    from diptych.data.load import open_records
     from diptych.tasks.link import link as link_records
 
-    system = catalog.find(method)
-    if not issubclass(system, Retriever):
-        raise UsageError(f"{method} links no records: see 'diptych systems --verb retrieve'.")
-    row = variant if variant is not None else ("maps" if known else "mean") if method == "clippings" else ""
-    if row not in system.card.variants:
-        raise UsageError(
-            f"{method} has no variant {row!r}, only {', '.join(v or '(default)' for v in system.card.variants)}."
-        )
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    tower = options.open_backbone(backbone, run) if system.card.needs.hooks else None
-    found = link_records(
-        a, b, system(**system.card.variants[row]), tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one
-    )
-    keys.close()
-    write_bytes(out, found.as_csv().encode(), overwrite=overwrite)
-    if json:
-        show_json(found.as_dict())
+    row = RETRIEVER_ROWS[pairs is not None] if variant is None and method == RETRIEVER else variant or ""
+    system = catalog.row(catalog.find(method, Retriever), row)
+    system.check_extras(learns=pairs is not None)
+    with shared.open() as opened:
+        keys, (lt, rt), (li, ri) = opened.keys, _two(texts), _two(images)
+        a = open_records(left, keys, image=li or "", text=lt or "")
+        b = open_records(right, keys, image=ri or "", text=rt or "")
+        known = _pairs(pairs, a, b, _two(ids)) if pairs is not None else []
+        run = opened.run
+        tower = opened.backbone() if system.card.needs.hooks else None
+        result = link_records(a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one)
+    write_bytes(out, result.as_csv().encode(), overwrite=shared.overwrite)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        show(f"{len(found.links)} of {len(a)} records are linked, in {out}")
-    if found.labelled:
-        said = ", ".join(f"{name} {100 * found.labelled[name]:.0f} %" for name in ("precision", "recall"))
+        show(f"{len(result.links)} of {len(a)} records are linked, in {out}")
+    if result.labelled:
+        said = ", ".join(f"{name} {100 * result.labelled[name]:.0f} %" for name in ("precision", "recall"))
         about = (
-            f"of {found.labelled['val']:.0f} labelled records, the nearest is right for "
-            f"{100 * found.labelled['nearest_right']:.0f} %"
+            f"of {result.labelled['val']:.0f} labelled records, the nearest is right for "
+            f"{100 * result.labelled['nearest_right']:.0f} %"
         )
-        say(f"{about}; from the threshold {found.threshold:.4f} on, {said}")
+        say(f"{about}; from the threshold {result.threshold:.4f} on, {said}")
 
 
 def _two(given: str | None) -> tuple[str | None, str | None]:

@@ -19,8 +19,7 @@ def _models() -> None:
 
 @app.command("list")
 def models_list(
-    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
-    json: options.Json = False,
+    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "", json: options.Json = False
 ) -> None:
     """List the embedded models and the published weights that open_clip knows; hf:org/name and local:PATH work
     besides.
@@ -36,9 +35,7 @@ def models_list(
 
 @app.command("info")
 def models_info(
-    name: Annotated[
-        str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(help="lite, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")],
     json: options.Json = False,
 ) -> None:
     """Load a backbone and show what it is: architecture, weights, tokenizer, pixels, licence, and the hooks that it

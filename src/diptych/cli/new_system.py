@@ -12,15 +12,11 @@ from diptych.cli.console import show, show_json
 
 
 def new_system(
-    slug: Annotated[
-        str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.", show_default=False)
-    ],
+    slug: Annotated[str, typer.Argument(help="Lower-case words joined by dashes, such as my-system.")],
     verb: Annotated[
         str, options.option("--verb", help="What the user wants to do: the folder of the system.")
     ] = "classify",
-    name: Annotated[
-        str | None, options.option("--name", help="The paper's spelling of it.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.")] = None,
     root: Annotated[Path, options.option("--root", help="A checkout of diptych.")] = Path(),
     json: options.Json = False,
 ) -> None:

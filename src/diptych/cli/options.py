@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import inspect
 import os
-from collections.abc import Iterator
-from functools import partial
+import typing
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from diptych.core.errors import UsageError
+from diptych.core.errors import UsageError, need_extra
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.remembered import Remembered
     from diptych.core.backbone import Backbone
+    from diptych.core.data import ClassNames
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.data.pools import Pool
@@ -25,8 +30,6 @@ if TYPE_CHECKING:
 EMBEDDINGS, KEYS, ENGINES = "embeddings", "keys.sqlite", "engines"
 """What a cache folder holds: the embedding store, the content keys of files, and encoders prepared for this machine."""
 PRECISIONS = {"fp32": "fp32", "exact": "fp32", "bf16": "bf16", "fast": "bf16", "int8": "int8"}
-
-
 NO_FLAG = "DIPTYCH_DATA"
 """The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
 
@@ -38,75 +41,36 @@ def option(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, envvar=None if variable == NO_FLAG else variable, show_envvar=False, **more)
 
 
+_model = functools.partial(option, rich_help_panel="Model")
 BackboneName = Annotated[
-    str,
-    option(
-        "--backbone",
-        "-b",
-        help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...",
-        rich_help_panel="Model",
-    ),
+    str, _model("--backbone", "-b", help="lite, tiny, ViT-B-32/laion2b_s34b_b79k, hf:org/name, local:PATH ...")
 ]
-Device = Annotated[
-    str, option("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.", rich_help_panel="Model")
-]
+Device = Annotated[str, _model("--device", help="cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")]
 Precision = Annotated[
-    str,
-    option(
-        "--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.", rich_help_panel="Model"
-    ),
+    str, _model("--precision", help="exact (fp32), fast (bf16) or, with --engine, int8, of the towers.")
 ]
 Engine = Annotated[
-    str,
-    option(
-        "--engine",
-        help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.",
-        rich_help_panel="Model",
-    ),
+    str, _model("--engine", help="On the CPU: auto (the fastest that gives torch's vectors), onnx, openvino, torch.")
 ]
-Batch = Annotated[int, option("--batch", help="Items encoded at once.", min=1, rich_help_panel="Model")]
-Workers = Annotated[int, option("--workers", help="Threads that decode pictures.", min=1, rich_help_panel="Model")]
+Batch = Annotated[int, _model("--batch", help="Items encoded at once.", min=1)]
+Workers = Annotated[int, _model("--workers", help="Threads that decode pictures.", min=1)]
 AutoBatch = Annotated[
-    int,
-    option(
-        "--batch",
-        help="Items encoded at once; 0: by a short calibration on the first ones.",
-        min=0,
-        rich_help_panel="Model",
-    ),
+    int, _model("--batch", help="Items encoded at once; 0: by a short calibration on the first ones.", min=0)
 ]
-AutoWorkers = Annotated[
-    int,
-    option("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0, rich_help_panel="Model"),
-]
+AutoWorkers = Annotated[int, _model("--workers", help="Threads that decode pictures; 0: as many as keep up.", min=0)]
 Draft = Annotated[
     bool,
-    option(
+    _model(
         "--draft-decode/--exact-decode",
         help="Read large JPEG photos at 1/2, 1/4 or 1/8 of their size: faster, and the vectors are a little different.",
-        rich_help_panel="Model",
     ),
 ]
-Cache = Annotated[
-    Path | None,
-    option(
-        "--cache",
-        help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).",
-        show_default=False,
-        rich_help_panel="Model",
-    ),
-]
-Verify = Annotated[
-    bool,
-    option("--verify", help="Hash every file again, even if its size and date are known.", rich_help_panel="Model"),
-]
+Cache = Annotated[Path | None, _model("--cache", help="Folder of embeddings (default: XDG_CACHE_HOME/diptych).")]
+Verify = Annotated[bool, _model("--verify", help="Hash every file again, even if its size and date are known.")]
 OnCluster = Annotated[
     str | None,
     option(
-        "--cluster",
-        help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.",
-        show_default=False,
-        rich_help_panel="Cluster",
+        "--cluster", help="Let workers of a Ray cluster do it: local:2, auto, or HOST:PORT.", rich_help_panel="Cluster"
     ),
 ]
 ClusterThreads = Annotated[
@@ -116,22 +80,15 @@ Json = Annotated[bool, option("--json", help="Print JSON, and nothing else, on s
 Templates = Annotated[
     list[str] | None,
     option(
-        "--templates",
-        help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts).",
-        show_default=False,
+        "--templates", help="A file of prompts, or one prompt with {}; repeat for several (default: seven prompts)."
     ),
 ]
 Names = Annotated[
-    str | None,
-    option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).', show_default=False),
+    str | None, option("--names", help='Class names: a file, or "cat, dog, ..." (default: folder names).')
 ]
 TextPool = Annotated[
     str | None,
-    option(
-        "--texts",
-        help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's).",
-        show_default=False,
-    ),
+    option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
 
@@ -150,109 +107,6 @@ def shared_store() -> Path | None:
     return Path(shared).expanduser() / EMBEDDINGS if shared else None
 
 
-def file_keys(cache: Path | None, verify: bool) -> FileKeys:
-    """Open the remembered content keys of the cache folder."""
-    from diptych.data.keys import FileKeys
-
-    return FileKeys(cache_folder(cache) / KEYS, verify=verify)
-
-
-def open_run(
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    out: Path | None = None,
-    seed: int = 0,
-    engine: str = "torch",
-    draft: bool = False,
-) -> Run:
-    """Return the run that these options describe; "auto" takes a GPU if there is one.
-
-    Raises:
-        UsageError: an unknown precision or engine, int8 without an engine, or a device that is not there.
-    """
-    import torch
-
-    if precision not in PRECISIONS:
-        raise UsageError(f"Precision {precision!r} is unknown: use exact (fp32), fast (bf16) or int8.")
-    chosen = device
-    if device == "auto":
-        chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
-    if precision == "int8" and (chosen != "cpu" or engine not in ("auto", "openvino")):
-        raise UsageError(
-            "int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or --precision "
-            "fast."
-        )
-    return _run(chosen, precision, batch, workers, cache, out, seed, engine, draft)
-
-
-def _run(
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    out: Path | None,
-    seed: int,
-    engine: str,
-    draft: bool,
-) -> Run:
-    from diptych.backbones.engines.engine import Engines
-    from diptych.cli.console import Display, say
-    from diptych.core.run import Run
-
-    return Run(
-        seed=seed,
-        device=device,
-        precision=PRECISIONS[precision],
-        cache=cache_folder(cache) / EMBEDDINGS,
-        shared_cache=shared_store(),
-        out=out,
-        batch=batch,
-        workers=workers,
-        progress=Display().bar,
-        decode="draft" if draft else "exact",
-        engine=None if engine == "torch" else Engines(cache_folder(cache) / ENGINES, engine, say),
-    )
-
-
-def recalled_run(
-    name: str,
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    engine: str,
-    draft: bool = False,
-) -> tuple[Remembered, Run] | None:
-    """Return a remembered backbone and the run that these options describe; None where only torch can answer. Imports
-    no torch.
-    """
-    from diptych.backbones.engines.remembered import recall
-
-    if precision not in PRECISIONS or engine not in ("auto", "onnx", "openvino"):
-        return None
-    known = recall(name, cache_folder(cache) / ENGINES)
-    if known is None or "cpu" not in (device, known.device if device == "auto" else ""):
-        return None
-    return known, _run("cpu", precision, batch, workers, cache, None, 0, engine, draft)
-
-
-def remember(name: str, backbone: Backbone, device: str, run: Run, cache: Path | None) -> None:
-    """Remember a backbone for the next process, where "auto" means the CPU."""
-    from diptych.backbones.engines.remembered import remember as write
-
-    if device == "auto" and run.device == "cpu" and run.engine is not None:
-        write(name, backbone, cache_folder(cache) / ENGINES, "cpu")
-
-
 def open_backbone(name: str, run: Run) -> Backbone:
     """Load a backbone on the run's device."""
     from diptych.backbones.engines.engine import Engines
@@ -264,26 +118,259 @@ def open_backbone(name: str, run: Run) -> Backbone:
     return backbone
 
 
-@contextlib.contextmanager
-def workers(address: str | None, threads: int, device: str) -> Iterator[Cluster | None]:
-    """Hold the workers of a cluster, one a GPU where the device is one; None where no cluster is asked for."""
-    if address is None:
-        yield None
-        return
-    from diptych.tasks.cluster import Cluster
-
-    with Cluster(address, threads, gpus=int(device.startswith("cuda"))) as cluster:
-        yield cluster
+MODEL = ("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache", "verify")
+"""The options that most verbs offer."""
 
 
-def crew(pool: Cluster | None, threads: int, backbone: str, device: str) -> Crew | None:
-    """Return workers that load this backbone; None where there are none."""
-    if pool is None:
-        return None
-    from diptych.backbones.sources.load import load
-    from diptych.tasks.encode_cluster import Crew
+@dataclass(frozen=True)
+class RunOptions:
+    """What the verbs share. A verb offers some of it as flags, see ``offers``; the rest keeps the default."""
 
-    return Crew(pool, partial(load, backbone, device=device), threads)
+    overwrite: Overwrite = False
+    json: Json = False
+    backbone: BackboneName = "lite"
+    device: Device = "auto"
+    precision: Precision = "fp32"
+    engine: Engine = "auto"
+    draft: Draft = False
+    batch: Batch = 32
+    workers: Workers = 2
+    cache: Cache = None
+    verify: Verify = False
+    cluster: OnCluster = None
+    cluster_threads: ClusterThreads = 1
+
+    def open(self, *, seed: int = 0, out: Path | None = None) -> Opened:
+        """Return what these options describe, to be used as a context.
+
+        Args:
+            seed: of the run.
+            out: folder of the run's results.
+
+        Raises:
+            MissingExtra: an engine or a cluster is asked for, and is not installed.
+        """
+        if self.engine == "openvino" or self.precision == "int8":
+            need_extra("openvino", "int8" if self.precision == "int8" else "--engine openvino")
+        if self.cluster is not None:
+            need_extra("scale", "Work on a cluster")
+        return Opened(self, seed, out)
+
+    def free(self, *paths: Path | None, flag: str = "--out") -> None:
+        """Refuse files of an earlier run, unless they may be replaced.
+
+        Raises:
+            UsageError: one is there.
+        """
+        for path in paths:
+            if path is not None and path.exists() and not self.overwrite:
+                raise UsageError(f"{path} exists: give another {flag} or --overwrite.")
+
+
+@dataclass(frozen=True)
+class AutoOptions(RunOptions):
+    """The same, with a batch and threads that a short calibration finds where none are given."""
+
+    batch: AutoBatch = 0
+    workers: AutoWorkers = 0
+
+
+class Opened:
+    """An open run. Each part is made when it is first asked for: content keys load no torch, the run does.
+
+    Args:
+        options: of the command.
+        seed, out: of the run.
+    """
+
+    def __init__(self, options: RunOptions, seed: int = 0, out: Path | None = None) -> None:
+        self.options, self.seed, self.out = options, seed, out
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    @cached_property
+    def folder(self) -> Path:
+        """The cache folder."""
+        return cache_folder(self.options.cache)
+
+    @cached_property
+    def keys(self) -> FileKeys:
+        """Remembered content keys of files; closed with the run."""
+        from diptych.data.keys import FileKeys
+
+        return self._stack.enter_context(FileKeys(self.folder / KEYS, verify=self.options.verify))
+
+    @cached_property
+    def run(self) -> Run:
+        """The run; "auto" takes a GPU if there is one.
+
+        Raises:
+            UsageError: an unknown precision or engine, int8 without an engine, or a device that is not there.
+        """
+        import torch
+
+        own = self.options
+        if own.precision not in PRECISIONS:
+            raise UsageError(f"Precision {own.precision!r} is unknown: use exact (fp32), fast (bf16) or int8.")
+        chosen = own.device
+        if chosen == "auto":
+            chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+            raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
+        if own.precision == "int8" and (chosen != "cpu" or own.engine not in ("auto", "openvino")):
+            raise UsageError(
+                "int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or "
+                "--precision fast."
+            )
+        return self._run(chosen)
+
+    @property
+    def known_run(self) -> Run:
+        """The run that answered: that of torch where there was one, else that of the remembered backbone."""
+        return self.run if "run" in self.__dict__ or self.recalled is None else self.recalled[1]
+
+    @cached_property
+    def light(self) -> Run:
+        """A run for what needs no encoder; loads no torch."""
+        from diptych.cli.console import Display
+        from diptych.core.run import Run
+
+        return Run(seed=self.seed, workers=self.options.workers, progress=Display().bar)
+
+    @cached_property
+    def recalled(self) -> tuple[Remembered, Run] | None:
+        """The backbone as it is remembered and the run; None where only torch can answer. Loads no torch."""
+        from diptych.backbones.engines.remembered import recall
+
+        own = self.options
+        if own.precision not in PRECISIONS or own.engine not in ("auto", "onnx", "openvino"):
+            return None
+        known = recall(own.backbone, self.folder / ENGINES)
+        if known is None or "cpu" not in (own.device, known.device if own.device == "auto" else ""):
+            return None
+        return known, self._run("cpu")
+
+    def _run(self, device: str) -> Run:
+        from diptych.backbones.engines.engine import Engines
+        from diptych.cli.console import Display, say
+        from diptych.core.run import Run
+
+        own = self.options
+        return Run(
+            seed=self.seed,
+            device=device,
+            precision=PRECISIONS[own.precision],
+            cache=self.folder / EMBEDDINGS,
+            shared_cache=shared_store(),
+            out=self.out,
+            batch=own.batch,
+            workers=own.workers,
+            progress=Display().bar,
+            decode="draft" if own.draft else "exact",
+            engine=None if own.engine == "torch" else Engines(self.folder / ENGINES, own.engine, say),
+        )
+
+    def backbone(self, name: str = "") -> Backbone:
+        """Load a backbone on the run's device; "": that of the options."""
+        return open_backbone(name or self.options.backbone, self.run)
+
+    def remember(self, backbone: Backbone) -> None:
+        """Remember the backbone for the next process, where "auto" means the CPU."""
+        from diptych.backbones.engines.remembered import remember
+
+        if self.options.device == "auto" and self.run.device == "cpu" and self.run.engine is not None:
+            remember(self.options.backbone, backbone, self.folder / ENGINES, "cpu")
+
+    def pool(self, device: str = "cpu") -> Cluster | None:
+        """Hold the workers of a cluster until the run is closed, one a GPU where the device is one; None where no
+        cluster is asked for.
+        """
+        own = self.options
+        if own.cluster is None:
+            return None
+        from diptych.tasks.cluster import Cluster
+
+        gpus = int(device.startswith("cuda"))
+        return self._stack.enter_context(Cluster(own.cluster, own.cluster_threads, gpus=gpus))
+
+    def crew(self) -> Crew | None:
+        """Return workers of a cluster that load the backbone; None where no cluster is asked for."""
+        pool = self.pool(self.run.device)
+        if pool is None:
+            return None
+        from diptych.backbones.sources.load import load
+        from diptych.tasks.encode_cluster import Crew
+
+        return Crew(pool, partial(load, self.options.backbone, device=self.run.device), self.options.cluster_threads)
+
+
+def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function that takes dataclasses of options: every field that is annotated as an option is a
+    flag, those of ``RunOptions`` only where they are named.
+
+    Args:
+        names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
+    """
+
+    def made(function: Callable[..., None]) -> Callable[..., None]:
+        flags: list[inspect.Parameter] = []
+        groups: dict[str, tuple[Any, list[str]]] = {}
+        for p in inspect.signature(function, eval_str=True).parameters.values():
+            if not is_dataclass(p.annotation):
+                flags.append(p.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+                continue
+            hints = typing.get_type_hints(p.annotation, include_extras=True)
+            own: Any = p.default if p.default is not p.empty else typing.cast(Callable[[], Any], p.annotation)()
+            shown = [
+                f.name
+                for f in fields(own)
+                if typing.get_origin(hints[f.name]) is Annotated
+                and (f.name in names or not isinstance(own, RunOptions))
+            ]
+            groups[p.name] = own, shown
+            flags += [
+                inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=getattr(own, n), annotation=hints[n])
+                for n in shown
+            ]
+
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            for name, (own, shown) in groups.items():
+                given[name] = replace(own, **{n: given.pop(n) for n in shown})
+            function(**given)
+
+        command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
+        command.__annotations__ = {}  # the signature holds them, evaluated
+        return command
+
+    return made
+
+
+def file_keys(cache: Path | None, verify: bool) -> FileKeys:
+    """Open the remembered content keys of the cache folder. For boards, until they take ``RunOptions``."""
+    return Opened(RunOptions(cache=cache, verify=verify)).keys
+
+
+def open_run(
+    device: str,
+    precision: str,
+    batch: int,
+    workers: int,
+    cache: Path | None,
+    out: Path | None = None,
+    seed: int = 0,
+    engine: str = "torch",
+) -> Run:
+    """Return the run that these options describe. For boards, until they take ``RunOptions``."""
+    own = RunOptions(device=device, precision=precision, batch=batch, workers=workers, cache=cache, engine=engine)
+    return Opened(own, seed, out).run
 
 
 def integers(text: str, what: str) -> tuple[int, ...]:
@@ -323,6 +410,33 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
     if names_file(given):
         return read_names(Path(given), classes)
     return read_names(words(given), classes)
+
+
+def named_classes(given: str | None, classes: tuple[str, ...], templates: list[str] | None) -> ClassNames:
+    """Return class names with their templates; see ``class_names`` and ``template_set``."""
+    from diptych.core.data import ClassNames
+
+    return ClassNames(class_names(given, classes), template_set(templates))
+
+
+def one_of(flag: str, value: str, *allowed: str) -> None:
+    """Refuse a value that a flag does not take.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if value not in allowed:
+        raise UsageError(f"{flag} takes {', '.join(allowed[:-1])} or {allowed[-1]}, not {value!r}.")
+
+
+def one_suffix(out: Path | None, *allowed: str) -> None:
+    """Refuse a file of a kind that is not written.
+
+    Raises:
+        UsageError: its suffix is none of these.
+    """
+    if out is not None and out.suffix not in allowed:
+        raise UsageError(f"--out writes {', '.join(allowed[:-1])} or {allowed[-1]}, not {out.name!r}.")
 
 
 def names_file(given: str) -> bool:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from diptych.cli import finetune, options
 from diptych.core.errors import UsageError
+from diptych.tasks.defaults import PRETRAINING
 
 
+@dataclass(frozen=True)
+class PretrainOptions(finetune.TrainOptions):
+    """The same for a longer training on captions."""
+
+    templates: None = None  # of captions there are none
+    epochs: finetune.Epochs = 10
+    train_batch: finetune.Rows = 128
+    decay: finetune.Decay = 0.2
+
+
+_TORCH = options.RunOptions(engine="torch")
+
+
+@options.offers("json", "backbone", "device", "precision", "batch", "workers", "cache", "verify")
 def pretrain(
-    table: Annotated[
-        str, typer.Argument(help="A table with paths and captions, or a folder with captions.", show_default=False)
-    ],
+    table: Annotated[str, typer.Argument(help="A table with paths and captions, or a folder with captions.")],
     objective: Annotated[
         str, options.option("--objective", "-m", help="See diptych systems --verb pretrain.")
-    ] = "clip-loss",
+    ] = PRETRAINING,
     variant: Annotated[str, options.option("--variant", help="A row of the system's card, such as loob.")] = "",
     scratch: Annotated[
         bool, options.option("--scratch", help="Start from random weights of the backbone's shape.")
@@ -26,46 +40,29 @@ def pretrain(
         str | None,
         options.option(
             "--rewrites",
-            help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.",
-            show_default=False,
+            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
         ),
     ] = None,
-    parts: finetune.PartsChoice = "all",
-    also: finetune.Also = None,
-    captions: finetune.Captions = None,
-    lr: finetune.Rate = None,
-    epochs: finetune.Epochs = 10,
-    train_batch: finetune.Rows = 128,
-    decay: finetune.Decay = 0.2,
+    *,
+    how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
         "pretrained"
     ),
     seed: finetune.Seed = 0,
     resume: finetune.Resume = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    shared: options.RunOptions = _TORCH,
 ) -> None:
     """Train on captioned photos and write a backbone that every verb takes as --backbone local:OUT/model."""
     system = finetune.find("pretrain", objective, variant)
-    if scratch and parts == "heads":
+    if scratch and how.parts == "heads":
         raise UsageError("Heads on random towers learn nothing: leave out --scratch, or --parts heads.")
     if "Writer" in system.card.needs.parts and rewrites is None:
         raise UsageError(
             f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
         )
-    kit: dict[str, Any] = {}
+    kit = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
-    found = finetune.train(
-        system, table, parts, also, None, captions, lr, epochs, train_batch, decay, out, seed, resume,
-        backbone, device, precision, batch, workers, cache, verify, scratch=scratch, kit=kit,
-    )  # fmt: skip
-    finetune.tell(found, json)
+    finetune.Training(system, table, how, out, seed, resume, scratch, kit).run(shared)

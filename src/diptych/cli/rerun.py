@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +13,17 @@ from diptych.cli.console import say, show_json, show_table
 from diptych.core.errors import BoundBroken
 
 
+@options.offers("json", "batch", "workers", "cache", "verify")
 def rerun(
-    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.", show_default=False)],
+    result: Annotated[Path, typer.Argument(help="A row, board.json or results/SLUG.json.")],
     tolerance: Annotated[
         float, options.option("--tolerance", help="Largest difference that counts as the same.", min=0.0)
     ] = 1e-6,
     engine: Annotated[
-        str | None,
-        options.option("--engine", help="Default: that of the result.", rich_help_panel="Model", show_default=False),
+        str | None, options.option("--engine", help="Default: that of the result.", rich_help_panel="Model")
     ] = None,
-    json: options.Json = False,
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Run a result again, with its data, backbone, draws and seeds. Exit code 5: other numbers."""
     from diptych.backbones.engines.engine import kind_of
@@ -34,15 +32,15 @@ def rerun(
     from diptych.evaluation.rerun import rerun as repeat
 
     written = read_json(result)
-    name = backbone_of(written)
-    kind = engine or kind_of(str(written.get("engine", "torch")))
-    run = options.open_run(
-        str(written.get("device", "cpu")), "fp32", batch, workers, cache, engine=kind
-    )  # the result says its precision
-    keys = options.file_keys(cache, verify)
-    found = repeat(written, options.open_backbone(name, run), run, tolerance=tolerance, keys=keys)
-    keys.close()
-    if json:
+    own = replace(
+        shared,
+        device=str(written.get("device", "cpu")),  # the result says its precision
+        engine=engine or kind_of(str(written.get("engine", "torch"))),
+    )
+    with own.open() as opened:
+        tower = opened.backbone(backbone_of(written))
+        found = repeat(written, tower, opened.run, tolerance=tolerance, keys=opened.keys)
+    if shared.json:
         show_json(found.as_dict())
     else:
         new = found.new

@@ -15,29 +15,23 @@ NEEDS = 20
 
 
 def systems(
-    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.", show_default=False)] = None,
-    verb: Annotated[
-        str | None, options.option("--verb", help="Only systems of this verb, such as classify.", show_default=False)
-    ] = None,
+    slug: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
+    verb: Annotated[str | None, options.option("--verb", help="Only systems of this verb, such as classify.")] = None,
     json: options.Json = False,
 ) -> None:
     """List the systems, or show the card of one."""
-    import difflib
     from textwrap import fill
 
     from diptych import catalog
 
-    cards = catalog.cards()
     if slug is not None:
-        found = next((c for c in cards if c["slug"] == slug), None)
-        if found is None:
-            near = difflib.get_close_matches(slug, [c["slug"] for c in cards], n=3, cutoff=0.0)
-            raise UsageError(f"There is no system {slug!r}; the nearest names are {', '.join(near)}.")
+        found = catalog.card(slug)
         if json:
             show_json(found)
         else:
             _card(found, catalog.reached(found))
         return
+    cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})
     if verb is not None and verb not in verbs:
         raise UsageError(f"There is no system of the verb {verb!r}: choose one of {', '.join(verbs)}.")

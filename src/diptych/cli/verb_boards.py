@@ -249,7 +249,7 @@ def board_segment(
     teacher: Teacher = "lite",
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over MaskCLIP."""
-    from diptych.cli.classify import open_photos
+    from diptych.cli.photos import open_photos
     from diptych.core.data import ClassNames
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set

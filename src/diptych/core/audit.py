@@ -51,6 +51,8 @@ class Finding:
 class Auditor(Method):
     """Role of ``audit`` for models: any number of subjects, one table, findings about each."""
 
+    verb = "audit"
+
     @abstractmethod
     def audit(self, subjects: Mapping[str, Kit], classes: ClassNames, table: Table[Any], run: Run) -> list[Finding]:
         """Audit the subjects on the same items.
@@ -116,6 +118,8 @@ class FittedPairScorer(ABC):
 
 class PairScorer(Method):
     """Role of a system that judges whether an image and a text belong together."""
+
+    verb = "audit"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedPairScorer:

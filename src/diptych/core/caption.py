@@ -28,6 +28,8 @@ class FittedCaptioner(ABC):
 class Captioner(Method):
     """Role of ``caption``: from texts, and perhaps images with texts, to captions of new images."""
 
+    verb = "caption"
+
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCaptioner:
         """Fit on the evidence.

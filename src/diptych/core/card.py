@@ -11,6 +11,7 @@ EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", 
 Verb = Literal[
     "classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"
 ]
+Offer = Literal["reasons", "other classes"]
 ProofStage = Literal["mechanism", "reduced", "faithful"]
 
 
@@ -108,6 +109,8 @@ class Card:
         baseline: True for what the 61 systems are compared with.
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
         licence_note: what a user must know about licences; "" if nothing.
+        offers: what a fitted classifier gives beside scores: "reasons" (``explain``), or, in its ``transferable`` form,
+            answers for "other classes" (``for_classes``).
     """
 
     slug: str
@@ -126,6 +129,7 @@ class Card:
     baseline: bool = False
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": {}})
     licence_note: str = ""
+    offers: tuple[Offer, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for the built index."""

@@ -64,6 +64,8 @@ class Verdict:
 class Curator(Method):
     """Role of ``curate``: plan over one pass, then apply the plan in a second."""
 
+    verb = "curate"
+
     @abstractmethod
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> Plan:
         """Look at every item once.

@@ -132,6 +132,8 @@ class FittedEditor(ABC):
 class Editor(Method):
     """Role of ``edit``: from a generator, and perhaps pictures, to something that changes pictures by words."""
 
+    verb = "edit"
+
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedEditor:
         """Fit on the evidence.

@@ -17,6 +17,7 @@ The command line prints ``str(error)`` and exits with ``error.exit_code``; it sh
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import ClassVar
 
 
@@ -53,6 +54,10 @@ class UnreadableItem(DataError):
 
     def __reduce__(self) -> tuple[type[UnreadableItem], tuple[str, str]]:
         return type(self), (self.name, self.reason)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what a report lists under "skipped"."""
+        return {"path": self.name, "reason": self.reason}
 
 
 class NotAvailable(DiptychError):
@@ -91,11 +96,46 @@ class MissingExtra(DiptychError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: run pip install 'diptych[{extra}]'.")
+        super().__init__(f"{purpose} needs {package}: run {install(extra)}.")
         self.package, self.extra, self.purpose = package, extra, purpose
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         return type(self), (self.package, self.extra, self.purpose)
+
+
+def install(extra: str) -> str:
+    """Return the commands that add an extra to an installation and to a checkout."""
+    return f"pip install 'diptych[{extra}]' (in a checkout: pip install '.[{extra}]')"
+
+
+EXTRAS: dict[str, dict[str, str]] = {
+    "train": {"accelerate": "accelerate", "tensorboard": "tensorboard"},
+    "lora": {"peft": "peft"},
+    "openvino": {"openvino": "openvino", "nncf": "nncf"},
+    "video": {"av": "av"},
+    "points": {"trimesh": "trimesh"},
+    "writers": {"gguf": "gguf"},
+    "curate": {"ahocorasick-rs": "ahocorasick_rs"},
+    "scale": {"ray": "ray"},
+    "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
+}
+"""Extra -> the distributions that it brings, the one that counts first, each with its module."""
+
+
+def need_extra(extra: str, purpose: str, package: str = "") -> None:
+    """Refuse to begin where a distribution of an extra is not installed; imports none of it.
+
+    Args:
+        extra: of diptych.
+        purpose: what it is needed for, in a few words.
+        package: the distribution; "": the first of the extra.
+
+    Raises:
+        MissingExtra: it is absent.
+    """
+    package = package or next(iter(EXTRAS[extra]))
+    if find_spec(EXTRAS[extra][package]) is None:
+        raise MissingExtra(package, extra, purpose)
 
 
 class DamagedStore(DiptychError):

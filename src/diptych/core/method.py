@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from diptych.core.backbone import Space
 from diptych.core.card import Card
 from diptych.core.data import ClassNames, Evidence, Samples
-from diptych.core.errors import MissingHook
+from diptych.core.errors import MissingHook, need_extra
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 
@@ -51,7 +51,7 @@ class Reason:
     """One reason for a score.
 
     Args:
-        text: the description, concept or item that spoke.
+        text: the words, concept or item that spoke.
         weight: its share in the score's own unit; positive speaks for the class.
     """
 
@@ -63,6 +63,19 @@ class Method(ABC):
     """Any system: frozen parameters and a card."""
 
     card: ClassVar[Card]
+    verb: ClassVar[str] = ""  # of a role, what its systems do; "" where systems of several verbs have it
+
+    def check_extras(self, *, learns: bool = True) -> None:
+        """Refuse to begin where an optional dependency of this system is not installed.
+
+        Args:
+            learns: whether there is evidence to learn from, for a system that also works without.
+
+        Raises:
+            MissingExtra: one is absent.
+        """
+        for extra in self.card.needs.extras:
+            need_extra(extra, self.card.name)
 
 
 class FittedClassifier(ABC):
@@ -83,8 +96,7 @@ class FittedClassifier(ABC):
             MissingHook: this system has no reasons to give.
         """
         raise MissingHook(
-            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: use description, fudd, perceptionclip, "
-            f"mocoop or dn-cbm."
+            f"{type(self).__name__.removeprefix('Fitted')} gives no reasons: take a system whose card offers them."
         )
 
     def for_classes(self, classes: ClassNames) -> FittedClassifier:
@@ -95,13 +107,14 @@ class FittedClassifier(ABC):
             MissingHook: what was fitted belongs to the classes it was fitted on.
         """
         raise MissingHook(
-            "This system speaks only of the classes it was fitted on: systems that learn prompts carry over, and "
-            "GDA(base_to_new=True)."
+            "This system speaks only of the classes it was fitted on: take one whose card offers other classes."
         )
 
 
 class Classifier(Method):
     """Role of ``classify``: from class names and evidence to scores."""
+
+    verb = "classify"
 
     def transferable(self) -> Classifier:
         """Return the system as it is fitted where other classes will be asked of it: itself, unless its paper fits
@@ -157,6 +170,8 @@ class FittedSegmenter(ABC):
 class Segmenter(Method):
     """Role of ``segment``: from class names and evidence to regions of images."""
 
+    verb = "segment"
+
     @abstractmethod
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:
         """Fit on the evidence.
@@ -198,6 +213,8 @@ class FittedDetector(ABC):
 class Detector(Method):
     """Role of ``detect``: from normal photos, or from anomalies of other things, to scores and maps."""
 
+    verb = "detect"
+
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDetector:
         """Fit on the evidence.
@@ -233,6 +250,8 @@ class Retriever(Method):
     records.
     """
 
+    verb = "retrieve"
+
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedRetriever:
         """Fit on the evidence: tables of records with a column "entity", and maybe "group": of which side a record is.
@@ -250,6 +269,8 @@ class Extender(Method):
     A space, not an encoder alone: fitting may move the text side too, and vectors of a new kind mean something beside
     their own texts only.
     """
+
+    verb = "extend"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space:

@@ -50,6 +50,38 @@ def audit_groups(
         return (method or CounterAnimal()).audit(subjects, classes, kept, stored), found.failed
 
 
+def group_auditor(gap: float, least: int, selection: str) -> Auditor:
+    """Return what finds the groups between which accuracy drops.
+
+    Args:
+        gap: accuracies of the two groups must differ by more.
+        least: items that a class must have in a group, in each half.
+        selection: "half" or "all".
+    """
+    from diptych.methods.audit.counteranimal import CounterAnimal
+
+    return CounterAnimal(gap=gap, least=least, selection="half" if selection == "half" else "all")
+
+
+def group_prompt() -> str:
+    """Return the prompt of the audit of groups."""
+    from diptych.methods.audit.counteranimal import PROMPT
+
+    return PROMPT
+
+
+def pair_auditor(choice: str, threshold: float) -> PairScorer:
+    """Return what judges the words of captions.
+
+    Args:
+        choice: "threshold" or "most-negative".
+        threshold: words below this attribution are wrong.
+    """
+    from diptych.methods.audit.clip4dm import CLIP4DM
+
+    return CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
+
+
 @dataclass(frozen=True)
 class AuditedPair:
     """What was found about one pair.
@@ -91,7 +123,7 @@ class AuditedPairs:
         """Return plain data for JSON."""
         return {
             "pairs": [r.as_dict() for r in self.rows],
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
         }
 
 

@@ -45,7 +45,7 @@ class Captioned:
         ]
         return {
             "photos": rows,
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
             "cut_sentences": self.cut,
         }
 

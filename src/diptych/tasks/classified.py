@@ -78,7 +78,7 @@ class Classified:
         """Return plain data for JSON."""
         return {
             "predictions": [p.as_dict() for p in self.predictions],
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
             "backbone": self.backbone,
             "method": self.method,
             "score": self.score,

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Samples, Subset, Texts
-from diptych.core.errors import DataError, UsageError
+from diptych.core.data import ClassNames, Evidence, Samples, Subset
+from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier
 from diptych.core.run import Run
@@ -117,6 +118,40 @@ def classify(
     )  # fmt: skip
 
 
+def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
+    """Return a system that class names, and perhaps texts, are enough for.
+
+    Args:
+        slug: of the system.
+        texts: whether it must read some.
+
+    Raises:
+        UsageError: there is no such classifier, it learns from photos, or it reads no texts.
+        MissingExtra: what it needs is not installed.
+    """
+    system = catalog.find(slug, Classifier)
+    needs = system.card.needs
+    if {"train", "unlabelled"} & set(needs.evidence):
+        raise UsageError(
+            f"{slug} learns from photos: run 'diptych board classify DATA --export {slug}', and give its folder with "
+            f"--model."
+        )
+    if texts and "texts" not in (*needs.evidence, *needs.optional):
+        *others, last = _readers()
+        raise UsageError(
+            f"{slug} reads no descriptions: give --method {', '.join(others)} or {last}, or leave out --texts."
+        )
+    made = system()
+    made.check_extras()
+    return made
+
+
+def _readers() -> list[str]:
+    """Return the slugs of the classifiers that texts and names are enough for."""
+    found = [c for c in catalog.cards() if c["verb"] == Classifier.verb and "texts" in c["needs"]["evidence"]]
+    return [c["slug"] for c in found if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
+
+
 def check_reasons(fitted: FittedClassifier, n: int) -> None:
     """Refuse to ask a system for reasons that has none, before anything is encoded.
 
@@ -124,7 +159,10 @@ def check_reasons(fitted: FittedClassifier, n: int) -> None:
         MissingHook: n is above 0, and the system gives no reasons.
     """
     if n and type(fitted).explain is FittedClassifier.explain:
-        fitted.explain(Texts(()), Run())
+        *others, last = catalog.offering("reasons")
+        raise MissingHook(
+            f"{type(fitted).__name__.removeprefix('Fitted')} gives no reasons: use {', '.join(others)} or {last}."
+        )
 
 
 def reasons_of(

@@ -18,9 +18,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from diptych import catalog
 from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -35,6 +37,48 @@ PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
 NAMED = 10
 """Items that cannot be judged of which a pass keeps names and reasons; all are counted."""
+
+
+@dataclass(frozen=True)
+class Curation:
+    """A curator of the catalog with its settings.
+
+    Args:
+        slug: of the system.
+        settings: every setting that a verb knows; the system takes those that it has.
+
+    Raises:
+        UsageError: there is no such curator, or a setting is out of its range.
+        MissingExtra: what it needs is not installed.
+    """
+
+    slug: str
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.curator.check_extras()
+
+    @cached_property
+    def curator(self) -> Curator:
+        """The system."""
+        system: Any = self._system
+        made: Curator = system(**self.own)
+        return made
+
+    @cached_property
+    def _system(self) -> type[Curator]:
+        return catalog.find(self.slug, Curator)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings that the system has."""
+        known = getattr(self._system, "__dataclass_fields__", {})
+        return {name: value for name, value in self.settings.items() if name in known}
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at pictures, with a backbone."""
+        return bool(self.curator.card.needs.hooks)
 
 
 @dataclass

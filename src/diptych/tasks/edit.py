@@ -81,7 +81,7 @@ class Edits:
             "target": self.target,
             "channels": list(self.channels),
             "pictures": [{"name": p.name, "moved": strengths(p.change, self.channels)} for p in self.pairs],
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
         }
 
     def write(self, out: Path, about: Mapping[str, Any], *, overwrite: bool = False) -> list[Path]:

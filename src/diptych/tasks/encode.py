@@ -54,7 +54,7 @@ class Encoded:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         return {
             "out": str(self.out),
             "items": self.items,

@@ -66,7 +66,7 @@ class Exported:
             "parity": {modality: asdict(p) for modality, p in self.parity.items()},
             "refused": dict(self.refused),
             "gate": asdict(self.gate) if self.gate else None,
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.skipped],
+            "skipped": [e.as_dict() for e in self.skipped],
             "broken": self.broken(),
         }
 

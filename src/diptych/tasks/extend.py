@@ -22,6 +22,7 @@ from diptych.features.clips import ClipSpace
 from diptych.features.embed import embed_readable
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.methods.extend.frame_mean import FrameMean
+from diptych.methods.extend.vifi_clip import ViFiCLIP
 from diptych.tasks.classify import with_store
 
 
@@ -65,7 +66,7 @@ class Extended:
             "held": self.held,
             "tested": self.tested,
             "right": self.right,
-            "skipped": [{"path": e.name, "reason": e.reason} for e in self.failed],
+            "skipped": [e.as_dict() for e in self.failed],
             "seconds": round(self.seconds, 3),
             "out": None if self.out is None else str(self.out),
         }
@@ -123,6 +124,27 @@ def extend(
     if out is not None:
         save(space.base, out)
     return Extended(space, method.card.slug, len(train), classes, held, right, tested, failed, seconds, out)
+
+
+def tuner(tunes: str, frames: int, epochs: int) -> Extender:
+    """Return what tunes a backbone on clips.
+
+    Args:
+        tunes: "full" or "heads".
+        frames: pictures looked at in each clip.
+        epochs: passes over the clips.
+
+    Raises:
+        MissingExtra: what training needs is not installed.
+    """
+    method = ViFiCLIP(tunes="full" if tunes == "full" else "heads", frames=frames, epochs=epochs)
+    method.check_extras()
+    return method
+
+
+def with_clips(backbone: Backbone, frames: int | None, run: Run) -> Backbone:
+    """Return a backbone with clips, each the mean of so many frames, in the place of photos; None: the backbone."""
+    return backbone if frames is None else FrameMean(frames).fit(Kit({"main": backbone}), Evidence(), run)
 
 
 def told(train: Table[Any], classes: ClassNames) -> Evidence[Any]:

@@ -41,6 +41,20 @@ def ready(backbone: Remembered, classes: ClassNames, run: Run) -> NDArray[np.flo
     return read_head(backbone.text, classes.prompts(), run)
 
 
+def answer(
+    photos: Samples[Any],
+    classes: ClassNames,
+    backbone: Remembered,
+    run: Run,
+    *,
+    top: int = 5,
+    threshold: float | None = None,
+) -> Classified | None:
+    """Say what is on each photo, see ``classify``; None where something is missing that only torch can make."""
+    head = ready(backbone, classes, run)
+    return None if head is None else classify(photos, classes, head, backbone, run, top=top, threshold=threshold)
+
+
 def classify(
     photos: Samples[Any],
     classes: ClassNames,

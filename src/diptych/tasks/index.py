@@ -63,7 +63,7 @@ class Indexed:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         own = ("entries", "added", "unchanged", "removed", "encoded")
         return {
             "index": str(self.out),

@@ -7,8 +7,8 @@ The three modalities of a star all come from its one curve, each from measuremen
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from diptych.core.run import Run
 from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data
 from diptych.data.stars import Star, Stars, one_band, refuse_overlap
 from diptych.features.portable import load, save
 from diptych.methods.extend.astrom3 import SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
@@ -94,7 +95,7 @@ class StarsExtended:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         own = ("aligned", "labelled", "held", "tested")
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         found = {"method": "astrom3", "classnames": list(self.classifier.classes), **{n: getattr(self, n) for n in own}}
         return {**found, "right": dict(self.right), "skipped": skipped, "seconds": round(self.seconds, 3)}
 
@@ -148,6 +149,17 @@ def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, metho
     return StarsExtended(kept, len(seen), len(labelled), held, right, count, everything, time.perf_counter() - start)
 
 
+def aligner(epochs: int) -> AstroM3:
+    """Return what aligns light curves, with so many passes over them.
+
+    Raises:
+        MissingExtra: what training needs is not installed.
+    """
+    method = replace(SMALL, epochs=epochs)
+    method.check_extras()
+    return method
+
+
 def tuned(space: StarSpace, labelled: Table[Star], classes: tuple[str, ...], run: Run) -> StarClassifier:
     """Tune the tower of light curves and a new head on labels; it takes the space's weights along."""
     with run.seeded("head"):
@@ -195,6 +207,25 @@ def classify_stars(
     return Classified(
         tuple(predictions), failed, names, "astrom3", "astrom3", "softmax", threshold, seconds, len(stars)
     )
+
+
+def classify_curves(
+    paths: Sequence[str], folder: Path | None, run: Run, *, top: int = 5, threshold: float | None = None
+) -> Classified:
+    """Say of which class each star of a table is; see ``classify_stars``.
+
+    Raises:
+        UsageError: there is no folder, or several tables.
+    """
+    if folder is None:
+        raise UsageError(
+            "No backbone knows light curves by the names of classes: run 'diptych extend CURVES', and give its folder "
+            "with --model."
+        )
+    if len(paths) > 1:
+        raise UsageError("Give one table of light curves, or one folder: join your tables first.")
+    items = open_data(paths[0], need="curves").whole().items
+    return classify_stars(Table(items), folder, run, top=top, threshold=threshold)
 
 
 def made_stars(curves: Table[LightCurve], method: AstroM3) -> tuple[Table[Star], tuple[UnreadableItem, ...]]:

@@ -67,7 +67,7 @@ class Tuned:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        skipped = [e.as_dict() for e in self.failed]
         return {
             **self.facts,
             "before": self.before,

@@ -90,10 +90,10 @@ def test_the_share_of_blocks_is_the_papers() -> None:
     class Deep:
         depth = 24
 
-    places: Any = AnomalyCLIP(layers=(0.25, 0.5, 0.75, 1.0)).places
-    assert places(Deep()) == ((6, 12, 18, 24), 5)
+    blocks: Any = AnomalyCLIP(layers=(0.25, 0.5, 0.75, 1.0)).local_blocks
+    assert blocks(Deep()) == ((6, 12, 18, 24), 5)
     Deep.depth = 4
-    assert places(Deep())[1] == 1
+    assert blocks(Deep())[1] == 1
 
 
 def test_deep_tokens_overwrite_one_to_m_before_the_second_block_and_later() -> None:

@@ -14,7 +14,7 @@ from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
-from diptych.methods.detect.hyp_oc import FittedHypOC, Head, HypOC, OneClass, pair_distance
+from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCHead, HypOCTrainee, pair_distance
 from diptych.nn.hyperbolic import distance, exponential
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
@@ -36,16 +36,16 @@ def noise(*size: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
-def head(method: HypOC = SMALL, dim: int = 6) -> Head:
+def head(method: HypOC = SMALL, dim: int = 6) -> HypOCHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Head(dim, method.widths, method)
+        return HypOCHead(dim, method.widths, method)
 
 
 def test_the_loss_equals_its_equation() -> None:
     """One step by a NumPy loop over samples, with the noise that the clock's generator gives."""
     own, f = head(), noise(4, 6)
-    found = OneClass(own, f).losses({"f": f}, "main", clock(0))
+    found = HypOCTrainee(own, f).losses({"f": f}, "main", clock(0))
     g = f.mean(0) + torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
     c, total = 0.1, 0.0
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_the_loss_equals_its_equation() -> None:
 
 
 def test_the_mean_runs_on_between_steps() -> None:
-    own, trainee_of = head(), OneClass
+    own, trainee_of = head(), HypOCTrainee
     trainee = trainee_of(own, noise(4, 6))
     first, second = noise(4, 6, seed=1), noise(4, 6, seed=2)
     for step, f in enumerate((first, second)):

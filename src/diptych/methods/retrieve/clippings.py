@@ -290,6 +290,11 @@ class Clippings(Retriever):
         if self.batch < 2 * self.each:
             raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
+    def check_extras(self, *, learns: bool = True) -> None:
+        """Refuse to begin without what a training needs, where there is one."""
+        if learns and self.learns != "nothing":
+            super().check_extras()
+
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
         """Train on train, if there is one, and choose the threshold on val, if there is one.
 

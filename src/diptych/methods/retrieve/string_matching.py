@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diptych.core.card import Card, Headline, Needs, ProofPlan
 from diptych.core.data import Evidence, Samples
-from diptych.core.errors import MissingExtra
+from diptych.core.errors import MissingExtra, need_extra
 from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.ranges import at_least, check, one_of
@@ -110,6 +110,11 @@ class StringMatching(Retriever):
     def __post_init__(self) -> None:
         check(self, one_of("levenshtein", "jaccard"), "measure")
         check(self, at_least(1), "n")
+
+    def check_extras(self, *, learns: bool = True) -> None:
+        """Refuse to begin without rapidfuzz, which the edit distance needs."""
+        if self.measure == "levenshtein":
+            need_extra("index", self.card.name, "rapidfuzz")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
         """Choose the threshold on val, if there is one."""

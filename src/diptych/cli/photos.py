@@ -1,0 +1,69 @@
+"""Photos and clips as several verbs take them, and what is said of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.cli.console import show, show_table
+
+if TYPE_CHECKING:
+    from diptych.core.data import Samples
+    from diptych.core.run import Run
+    from diptych.data.keys import FileKeys
+    from diptych.tasks.classified import Classified, Prediction
+
+
+def clip_frames(photos: list[str], frames: int | None) -> int | None:
+    """Return how many frames of each clip are looked at: as asked, 8 where the first file is a video, None where these
+    are photos.
+    """
+    if frames is not None or photos[0].startswith("demo:"):
+        return frames
+    from diptych.data.format import FRAMES
+    from diptych.data.formats.clip_folder import holds_clips
+
+    return FRAMES if holds_clips(photos[0]) else None
+
+
+def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
+    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
+    from diptych.data.format import FRAMES
+    from diptych.data.load import open_data
+
+    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES)
+    return data.whole().items, data.classes if len(data.classes) > 1 else ()
+
+
+def demo_names() -> str:
+    """Return the file with the class names of the photos that ship."""
+    from diptych.data.named_sets import demo_folder
+
+    return str(demo_folder("photos") / "names.txt")
+
+
+def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "images") -> str:
+    """Return one line about how fast it went."""
+    how = f"{backbone} on {run.device}, {run.precision}"
+    if not encoded:
+        return f"{how}: all from the cache"
+    return f"{how}: {encoded} {things} in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} {things}/s"
+
+
+def show_predictions(result: Classified) -> None:
+    """Print one line a photo."""
+    width = max(len(Path(p.name).name) for p in result.predictions)
+    if width > 60 or not result.predictions:
+        show_table(["photo", "classes"], [(Path(p.name).name, _line(p)) for p in result.predictions])
+        return
+    for p in result.predictions:
+        show(f"{Path(p.name).name:<{width}}  {_line(p)}")
+        for text, weight in p.reasons or ():
+            show(f"{'':<{width}}    {weight:+.3g}  {text}")
+
+
+def _line(p: Prediction) -> str:
+    said = "  ".join(f"{label} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
+    if p.unknown:
+        said = f"unknown ({said})"
+    return said if p.inside is None else f"{said}  | one of: {', '.join(p.inside)}"

@@ -1,0 +1,18 @@
+"""The systems that verbs run where none is named. Loads nothing."""
+
+from __future__ import annotations
+
+CLASSIFIER = "zero-shot"
+SEGMENTER = "maskclip"
+DETECTOR = "feature-memory"
+WORD_DETECTOR = "winclip-style"
+"""Where there are words for what the photos show."""
+CAPTIONER = "nearest-caption"
+EDITOR, EDITOR_ROW = "deltaedit", "small"
+RETRIEVER = "clippings"
+RETRIEVER_ROWS = {True: "maps", False: "mean"}
+"""With and without labelled pairs."""
+CURATOR, SCORE_CURATOR = "metaclip", "clip-score"
+FINETUNING, PRETRAINING = "wise-ft", "clip-loss"
+DEMO = (CLASSIFIER, "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
+"""What the demo compares: systems that need nothing but photos and names, and end in minutes."""

@@ -1,0 +1,141 @@
+"""What the verbs share: options that become one object, and a run that closes what it opened."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from diptych.cli import options
+from diptych.core.errors import EXTRAS, MissingExtra, UnreadableItem, UsageError
+
+Cli = Callable[..., Any]
+SOURCE = Path(options.__file__).parents[1]
+BOARDS = {f"{stem}.py" for stem in ("ablate", "bench_command", "board", "protocol", "prove", "several", "verb_boards")}
+"""Commands that measure: their options and words go with them."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A group of options, one of which is no flag."""
+
+    width: Annotated[int, options.option("--width", help="Columns.")] = 3
+    fixed: int = 7
+
+
+def answer(function: Callable[..., None], *words: str) -> list[str]:
+    app = typer.Typer()
+    app.command()(function)
+    found = CliRunner().invoke(app, words)
+    return found.output.splitlines() if found.exit_code == 0 else [f"exit {found.exit_code}"]
+
+
+def test_offered_options_are_flags_and_the_others_keep_their_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIPTYCH_BATCH", raising=False)
+    tiny = options.RunOptions(backbone="tiny", workers=1)
+
+    @options.offers("backbone", "batch")
+    def verb(name: str, *, size: Size, shared: options.RunOptions = tiny) -> None:
+        typer.echo(f"{name} {size.width} {size.fixed} {shared.backbone} {shared.batch} {shared.workers}")
+
+    assert answer(verb, "a") == ["a 3 7 tiny 32 1"]
+    assert answer(verb, "a", "--width", "5", "-b", "lite", "--batch", "2") == ["a 5 7 lite 2 1"]
+    assert answer(verb, "a", "--workers", "4") == ["exit 2"]
+    assert answer(verb, "a", "--fixed", "4") == ["exit 2"]
+    monkeypatch.setenv("DIPTYCH_BATCH", "9")
+    assert answer(verb, "a") == ["a 3 7 tiny 9 1"]
+
+
+def test_keys_are_closed_whatever_happens(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    opened = options.RunOptions(cache=tmp_path / "cache").open()
+    with pytest.raises(UnreadableItem), opened:
+        opened.keys.keys_of([tmp_path / "a.png", tmp_path / "none.png"])
+    assert opened.keys._database is None
+    assert (tmp_path / "cache" / options.KEYS).exists()
+
+
+def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
+    with options.RunOptions(cache=tmp_path / "cache", device="toaster").open() as opened:
+        assert opened.light.workers == 2
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UsageError, match="no device 'toaster'"):
+        _ = opened.run
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("train", ["caption", "PHOTOS", "--texts", "t.txt", "--method", "maccap"]),
+        ("train", ["detect", "PHOTOS", "--normal", "PHOTOS", "--method", "hyp-oc"]),
+        ("train", ["segment", "PHOTOS", "--names", "a", "--method", "clip-dinoiser", "--unlabelled", "PHOTOS"]),
+        ("train", ["edit", "--source", "a", "--target", "b"]),
+        ("train", ["extend", "PHOTOS"]),
+        ("train", ["finetune", "PHOTOS"]),
+        ("lora", ["finetune", "PHOTOS", "--method", "lora"]),
+        ("train", ["pretrain", "PHOTOS"]),
+        ("train", ["link", "PHOTOS", "PHOTOS", "--pairs", "p.csv"]),
+        ("index", ["link", "PHOTOS", "PHOTOS", "--method", "string-matching"]),
+        ("index", ["index", "PHOTOS", "--ann"]),
+        ("curate", ["curate", "plan", "texts.txt"]),
+        ("curate", ["curate", "apply", "texts.txt"]),
+        ("scale", ["encode", "PHOTOS", "--cluster", "local:2"]),
+        ("openvino", ["classify", "PHOTOS", "--names", "a", "--engine", "openvino"]),
+        ("openvino", ["encode", "PHOTOS", "--precision", "int8"]),
+        ("openvino", ["export", "tiny", "--to", "int8"]),
+    ],
+)
+def test_an_absent_extra_is_told_before_any_work(
+    diptych: Cli, monkeypatch: pytest.MonkeyPatch, extra: str, words: list[str]
+) -> None:
+    """The data named here do not exist: whoever opened them first would say so instead."""
+    for module in EXTRAS[extra].values():
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(
+        "diptych.backbones.sources.load.load", lambda *args, **more: pytest.fail("a backbone is loaded")
+    )
+    got = diptych(*words)
+    assert got.code == MissingExtra.exit_code
+    assert f"run pip install 'diptych[{extra}]' (in a checkout: pip install '.[{extra}]')." in got.err
+
+
+def test_linking_without_training_needs_no_extra(diptych: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setitem(sys.modules, "rapidfuzz", None)
+    for more in (
+        [],
+        ["--pairs", "p.csv", "--variant", "mean"],
+        ["--method", "string-matching", "--variant", "jaccard"],
+    ):
+        assert "pip install" not in diptych("link", "nowhere", "nowhere", *more).err
+
+
+def python_files(*rooms: str) -> list[Path]:
+    return [path for room in rooms for path in sorted((SOURCE / room).glob("*.py")) if path.name not in BOARDS]
+
+
+@pytest.mark.parametrize("path", python_files("core", "cli"), ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_core_and_cli_name_no_system(path: Path) -> None:
+    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
+    words = {"full", "description", "zero-shot", *EXTRAS}  # systems that are called by plain words, or as an extra
+    names = {name for card in cards for name in (card["slug"], card["class"])} - words | {'"zero-shot"'}
+    pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
+    text = path.read_text(encoding="utf-8")
+    assert not pattern.findall(text)
+
+
+@pytest.mark.parametrize("path", python_files("cli"), ids=lambda p: p.name)
+def test_no_function_of_the_command_line_takes_more_than_twelve_parameters(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            taken = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs) if a.arg != "self"]
+            assert len(taken) <= 12, (node.name, taken)
