@@ -8,7 +8,6 @@ was.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Scores
 from diptych.core.run import Run
-from diptych.data.files import read_json, write_json
+from diptych.data.files import drafted, read_json, write_json
 from diptych.data.folders import ImageFiles
 from diptych.features import portable
 from diptych.features.heads import logits_of
@@ -128,11 +127,8 @@ def export(
     Raises:
         UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
     """
-    if folder.exists() and overwrite:
-        if not (folder / ABOUT).is_file():
-            raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
-        shutil.rmtree(folder)
-    portable.save(Calibrated(fitted, calibration), folder)
+    if folder.exists() and overwrite and not (folder / ABOUT).is_file():
+        raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
     row = record.as_dict()
     wanted = (
         "dataset",
@@ -147,29 +143,31 @@ def export(
         "texts_hash",
         "template_hash",
     )
-    write_json(
-        folder / ABOUT,
-        {
-            "schema": SCHEMA,
-            "kind": "classifier",
-            "classes": fitted.classes.names,
-            "spec": backbone.spec.as_dict(),
-            "fingerprint": backbone.fingerprint,
-            **{name: row[name] for name in wanted},
-            "held": row["held"],
-            "test": {"metrics": row["metrics"], "ci95": row["ci95"], "items": row["items"]},
-            "calibration": None
-            if calibration is None
-            else {
-                "temperature": calibration.temperature,
-                "items": len(calibration.labels),
-                "seen_by_fit": calibration.seen,
+    with drafted(folder, overwrite=overwrite) as draft:
+        portable.save(Calibrated(fitted, calibration), draft)
+        write_json(
+            draft / ABOUT,
+            {
+                "schema": SCHEMA,
+                "kind": "classifier",
+                "classes": fitted.classes.names,
+                "spec": backbone.spec.as_dict(),
+                "fingerprint": backbone.fingerprint,
+                **{name: row[name] for name in wanted},
+                "held": row["held"],
+                "test": {"metrics": row["metrics"], "ci95": row["ci95"], "items": row["items"]},
+                "calibration": None
+                if calibration is None
+                else {
+                    "temperature": calibration.temperature,
+                    "items": len(calibration.labels),
+                    "seen_by_fit": calibration.seen,
+                },
+                "fitted_sha256": portable.checksum(draft),
+                "versions": versions(),
+                "date": now(),
             },
-            "fitted_sha256": portable.checksum(folder),
-            "versions": versions(),
-            "date": now(),
-        },
-    )
+        )
 
 
 def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Model:

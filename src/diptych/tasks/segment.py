@@ -18,7 +18,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import write_json, write_whole
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.data.templates import ENSEMBLE
@@ -64,8 +64,8 @@ class Segmented:
         legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
         shown = overlay(self.image, self.labels, colours, legend, background=ground)
-        write_bytes(paths[0], png(shown), overwrite=overwrite)
-        write_bytes(paths[1], label_png(self.labels, colours), overwrite=overwrite)
+        write_whole(paths[0], png(shown), overwrite=overwrite)
+        write_whole(paths[1], label_png(self.labels, colours), overwrite=overwrite)
         write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
         return paths
 
@@ -108,7 +108,7 @@ def segment(
 
     Raises:
         UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a
-            background word too.
+            background word too, or "background" beside such words.
         DataError: there is no photo.
     """
     from diptych.methods.segment.maskclip import MaskCLIP
@@ -121,6 +121,11 @@ def segment(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     named = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
+    if background and BACKGROUND in map(str.casefold, named.names):
+        raise UsageError(
+            f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
+            "words."
+        )
     queries = replace(named, names=(*background, *named.names), templates=tuple(templates or named.templates))
     classes = (BACKGROUND, *named.names) if background else named.names
     palette(len(classes))

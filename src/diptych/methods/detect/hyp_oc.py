@@ -46,7 +46,6 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
 Geometry = Literal["hyperbolic", "euclidean"]
-Negatives = Literal["gaussian", "resampled"]
 PairDistance = Literal["artanh", "atan"]
 """Distance that pulls pairs together: the true one, or the authors' with atan in place of artanh."""
 
@@ -100,7 +99,7 @@ class HypOCTrainee(Trainee):
 
     Args:
         head: what is trained.
-        features: (N, D) of all photos, from which the control resamples.
+        features: (N, D) of all photos.
     """
 
     def __init__(self, head: HypOCHead, features: Tensor) -> None:
@@ -125,10 +124,7 @@ class HypOCTrainee(Trainee):
         f, how = batch["f"], self.method
         batch_mean = f.mean(0)
         self._moved = batch_mean if clock.step == 0 else how.alpha * self.head.mean + (1 - how.alpha) * batch_mean
-        if how.negatives == "gaussian":
-            g = self._moved + how.sigma * torch.randn(f.shape, generator=clock.generator).to(f)
-        else:
-            g = self.features[torch.randint(len(self.features), (len(f),), generator=clock.generator)].to(f)
+        g = how.negatives(self._moved, self.features, len(f), clock.generator).to(f)
         y = self.head(f)
         labels = torch.arange(2, device=f.device).repeat_interleave(len(f))
         first, second = y.chunk(2)
@@ -172,7 +168,6 @@ class HypOC(Detector):
         radius: r, norm to which vectors are clipped before the ball, > 0 (default 2, the authors').
         geometry: "hyperbolic", or "euclidean", the variant without a ball.
         pairs: "artanh" (the distance), or "atan" (the authors' code).
-        negatives: "gaussian", or "resampled": real features again, the control that has nothing to learn.
         rate: learning rate of Adam, > 0.
         decay: weight decay, >= 0.
         batch: real photos a step, even, >= 2; fewer photos than that are one batch.
@@ -203,7 +198,6 @@ class HypOC(Detector):
     radius: float = 2.0
     geometry: Geometry = "hyperbolic"
     pairs: PairDistance = "artanh"
-    negatives: Negatives = "gaussian"
     rate: float = 1e-4
     decay: float = 1e-6
     batch: int = 8
@@ -253,9 +247,19 @@ class HypOC(Detector):
         check(self, at_least(1), "widths", "epochs")
         check(self, one_of(*get_args(Geometry)), "geometry")
         check(self, one_of(*get_args(PairDistance)), "pairs")
-        check(self, one_of(*get_args(Negatives)), "negatives")
         if self.batch < 2 or self.batch % 2:
             raise wrong(self, "batch", "even and at least 2")
+
+    def negatives(self, mean: Tensor, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count, D) pseudo-negatives: noise of ``sigma`` round the running mean.
+
+        Args:
+            mean: (D,) running mean of the real features.
+            features: (N, D) of all photos.
+            count: real features of the step.
+            generator: of the step.
+        """
+        return mean + self.sigma * torch.randn((count, *mean.shape), generator=generator).to(mean)
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedHypOC:
         """Train on the normal photos of train; the last epoch counts.

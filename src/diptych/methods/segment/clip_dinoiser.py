@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Tab
 from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.ranges import above, at_least, between, check, one_of
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
@@ -51,7 +51,6 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
-Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
 _WIDTH = 256  # rows of E
 _TAU = 0.3  # cosine with the seed patch above which the teacher labels a patch as background
@@ -127,8 +126,6 @@ class CLIPDINOiser(Segmenter):
         batch: crops a step, >= 1 (default ours; the paper has 16); fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
-        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop
-            what the teacher says of another one.
 
     Raises:
         UsageError: a number or word out of its range.
@@ -152,7 +149,6 @@ class CLIPDINOiser(Segmenter):
     batch: int = 4
     rate: float = 1e-3
     background_rate: float = 1e-2
-    spoiled: Spoiled = "nothing"
 
     card: ClassVar[Card] = Card(
         slug="clip-dinoiser",
@@ -211,7 +207,6 @@ class CLIPDINOiser(Segmenter):
         check(self, between(0, 1), "delta")
         check(self, at_least(1), "photos", "steps", "batch")
         check(self, above(0), "rate", "background_rate")
-        check(self, one_of(*get_args(Spoiled)), "spoiled")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
         """Train on photos without labels; the last step counts.
@@ -251,8 +246,7 @@ class CLIPDINOiser(Segmenter):
         ]
         trainee = Step(heads, lambda row, g: {"g": row.item, **row.columns}, partial(lesson_losses, heads), groups)
         learnt = train_parameters(trainee, table, settings, run)
-        head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
-        return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
+        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
         """Return the earlier layer of a random crop of each drawn photo, and the teacher's output for the crop."""
@@ -276,8 +270,6 @@ class CLIPDINOiser(Segmenter):
                 v, looked = (F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (v, looked))
                 pairs.append(together(v, self.gamma)[0])
                 things.append(objects(v, looked[:, 0], _TAU)[0])
-        if self.spoiled == "targets":
-            pairs, things = ([*given[1:], given[0]] for given in (pairs, things))
         words = {"together": Column("vector", pairs), "objects": Column("vector", things)}
         return Table(Vectors([g[0] for g in layers], Subset(photos, tuple(order))), words)
 
@@ -309,7 +301,6 @@ class FittedCLIPDINOiser(FittedSegmenter):
         head: (K, D) unit class embeddings.
         heads: weights of the convolutions.
         method: gamma, delta and windows.
-        order: seed of the deal of a spoiled affinity.
     """
 
     classes: ClassNames
@@ -317,22 +308,21 @@ class FittedCLIPDINOiser(FittedSegmenter):
     head: Tensor
     heads: Mapping[str, Tensor]
     method: CLIPDINOiser
-    order: int = 0
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
         """Return the segmenter of other classes; the convolutions depend on no class name."""
         return replace(self, classes=classes, head=text_head(self.backbone, classes.prompts(), run))
+
+    def affinity(self, g: Tensor) -> Tensor:
+        """Return (B, n, n) cosines of the n = h w cells of the tapped layer, (B, C, h, w)."""
+        return affinity(g, self.heads["affinity.weight"].to(g), self.heads["affinity.bias"].to(g))
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return P, (B, K, h, w), of (B, 3, H, W) normalised pixels, on the grid of the earlier layer."""
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
-        a = affinity(g, p["affinity.weight"], p["affinity.bias"])
-        if self.method.spoiled == "affinity":
-            dealt = torch.randperm(a.shape[1], generator=torch.Generator().manual_seed(self.order)).to(a.device)
-            a = a[:, dealt][:, :, dealt]
-        f = pooled(f, a, self.method.gamma)
+        f = pooled(f, self.affinity(g), self.method.gamma)
         unit = F.normalize(f.permute(0, 2, 3, 1), dim=-1)
         p_classes = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
         if BACKGROUND in self.classes.names:
