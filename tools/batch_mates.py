@@ -3,7 +3,7 @@
 Each encoder encodes the same items in every engine: in batches of several sizes, each as long as its longest text
 (free), and in batches of one fixed shape: again, with other mates at the same place in the batch, and at other places.
 The table says which share of the vectors changed a bit. A second instruction set stands in for an older processor;
-ONNX Runtime has no switch for it. Takes three minutes on two idle cores.
+ONNX Runtime has no switch for it. Takes four minutes of processor time.
 """
 
 from __future__ import annotations

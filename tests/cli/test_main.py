@@ -8,13 +8,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from diptych import __version__
+from diptych import __version__, catalog
 from diptych.cli.main import app
 from diptych.core.errors import UnreadableItem, UsageError
 
@@ -138,6 +139,7 @@ def test_version_and_unknown_verbs(diptych: Cli) -> None:
     assert "Usage" in diptych("--help").out
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Return path -> command, for all leaves."""
     found, stack = {}, [("", get_command(app))]
@@ -204,3 +206,17 @@ def test_an_item_that_ends_the_verb_was_not_skipped(diptych: Cli, monkeypatch: p
 
     monkeypatch.setattr("diptych.catalog.cards", broken)
     assert diptych("systems").code == 1
+
+
+def test_systems_come_from_the_cards(diptych: Cli) -> None:
+    got = diptych("systems", "--json")
+    assert [c["slug"] for c in got.data] == [c["slug"] for c in catalog.cards()]
+    for slug in ("gda", "tip-adapter-f"):
+        assert slug in diptych("systems", "--verb", "classify").out
+        card = next(c for c in catalog.cards() if c["slug"] == slug)
+        assert card["title"] in diptych("systems", slug).out
+    assert diptych("systems", "gda", "--json").data["year"] == 2024
+    got = diptych("systems", "gpa")
+    assert got.code == 2
+    assert "gda" in got.err
+    assert diptych("systems", "--verb", "cook").code == 2

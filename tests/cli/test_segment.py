@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
+from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
@@ -83,6 +84,7 @@ def test_prove_finds_its_photos_in_the_folder_of_diptych_data(
     diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masked_folder(tmp_path / "msrc_small")
+    monkeypatch.setattr(MaskCLIP, "__init__", partialmethod(MaskCLIP.__init__, windows=Windows(40, 40, 20)))
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
     got = diptych("prove", "maskclip")
     assert "mIoU %" in got.out

@@ -72,17 +72,3 @@ def test_json_holds_the_result_beside_the_plan(diptych: Cli) -> None:
     assert [c["result"] for c in diptych("systems", "--json").data] == [c["result"] for c in CARDS]
     one = diptych("systems", "missed", "--json").data
     assert (one["result"]["stage"], one["proof"]["planned_stage"]) == (None, "reduced")
-
-
-def test_systems_come_from_the_cards(diptych: Cli) -> None:
-    got = diptych("systems", "--json")
-    assert [c["slug"] for c in got.data] == [c["slug"] for c in catalog.cards()]
-    for slug in ("gda", "tip-adapter-f"):
-        assert slug in diptych("systems", "--verb", "classify").out
-        card = next(c for c in catalog.cards() if c["slug"] == slug)
-        assert card["title"] in diptych("systems", slug).out
-    assert diptych("systems", "gda", "--json").data["year"] == 2024
-    got = diptych("systems", "gpa")
-    assert got.code == 2
-    assert "gda" in got.err
-    assert diptych("systems", "--verb", "cook").code == 2
