@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,26 @@ def test_a_board_with_its_files(diptych: Cli, colours: Path, tmp_path: Path) -> 
     assert [r["metrics"] for r in again.data["rows"]] == [r["metrics"] for r in written["rows"]]
     assert again.data["encode"]["images"] == 0
     assert written["source"] == str(colours)
+
+
+def test_an_unchanged_board_is_answered_without_torch_and_a_changed_one_is_run(
+    diptych: Cli, colours: Path, tmp_path: Path
+) -> None:
+    words = ["board", "classify", str(colours), *SMALL]
+    assert "nothing has changed" not in diptych(*words).err
+    first = (tmp_path / "out" / "board.json").read_bytes()
+    code = f"import sys; sys.argv = {['diptych', *words]!r}\nfrom diptych.cli.main import main\ntry: main()\n"
+    code += "except SystemExit as end: assert not end.code, end.code\nassert 'torch' not in sys.modules"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nothing has changed" in again.stderr
+    assert "Recommended: " in again.stdout
+    assert (tmp_path / "out" / "board.json").read_bytes() == first
+    assert "nothing has changed" not in diptych(*words, "--templates", "a {}").err  # another board lies there now
+    assert "nothing has changed" not in diptych(*words).err
+    (colours / "test" / "red" / "0.png").rename(colours / "test" / "blue" / "moved.png")
+    assert "nothing has changed" not in diptych(*words).err
+    (tmp_path / "out" / "report.html").unlink()
+    assert "nothing has changed" not in diptych(*words).err
 
 
 def test_a_board_with_texts_and_its_rerun(diptych: Cli, colours: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _show_groups(found: list[Finding]) -> None:
         role = ", which selected the groups" if kept["reference"] else ""
         show_table(
             ["", "points, 95 % interval"],
-            [(f.measure, percent(f)) for f in own if not f.about],
+            [(f.title, percent(f)) for f in own if not f.about],
             right=(1,),
             title=f"{subject}{role}: {kept['classes']} classes have two groups that differ",
         )
@@ -114,8 +114,8 @@ def _show_groups(found: list[Finding]) -> None:
             [
                 (
                     f.about,
-                    f"{', '.join(f.details['common'])} {100 * f.details['common accuracy']:.0f}",
-                    f"{', '.join(f.details['counter'])} {100 * f.details['counter accuracy']:.0f}",
+                    f"{', '.join(f.details['common'])} {100 * f.details['common_accuracy']:.0f}",
+                    f"{', '.join(f.details['counter'])} {100 * f.details['counter_accuracy']:.0f}",
                     percent(f),
                 )
                 for f in sorted(rows, key=lambda f: -f.value)

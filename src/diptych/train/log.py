@@ -1,4 +1,4 @@
-"""What a training says while it runs: JSON lines always, TensorBoard where it is installed."""
+"""The log of a training: JSON lines, and TensorBoard files where TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Record = dict[str, Any]
 
 
 class Log:
-    """The records of one training, kept in ``records`` and written to ``folder/log.jsonl`` and ``folder/tensorboard``.
+    """The records of one training, in ``records``, ``folder/log.jsonl`` and ``folder/tensorboard``.
 
     Args:
-        folder: where to write; None keeps the records in memory only.
-        since: step after which a resumed training goes on: later records of the killed one are dropped.
+        folder: where to write; None keeps the records in memory alone.
+        since: step from which a resumed training continues; later records in the file are removed.
     """
 
     def __init__(self, folder: Path | None, since: int = 0) -> None:
@@ -40,7 +40,7 @@ class Log:
             self._board = SummaryWriter(folder / "tensorboard", purge_step=since + 1)
 
     def write(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Add one record of ``step``, with the seconds since this process began to train."""
+        """Add the record of a step, with the seconds since this log was opened."""
         record = {"step": step, **values, "seconds": round(time.perf_counter() - self._started, 3)}
         self.records.append(record)
         if self._file:
@@ -59,7 +59,7 @@ class Log:
 
 
 def _whole_lines(path: Path) -> list[Record]:
-    """Return the records of a log whose last line a kill may have cut.
+    """Return the records of a log; the last line is left out where a kill has cut it.
 
     Raises:
         UsageError: the file holds something else.

@@ -289,7 +289,7 @@ def test_a_time_out_stops_one_system_and_not_the_others(data: LabelledData, monk
 
 def test_a_budget_keeps_what_was_done(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 50))
-    monkeypatch.setattr("diptych.evaluation.few_shot.work.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("diptych.evaluation.schedule.time.monotonic", lambda: next(clock))
     made = board(data, ColourBackbone(), Run(), replace(SMALL, budget=1e-3))
     assert {r.method for r in made.rows} == {"zero-shot"}, "the baseline is always run"
     assert "the budget of 0.001 s was spent" in made.late["GDA"]

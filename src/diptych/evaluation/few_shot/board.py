@@ -25,15 +25,13 @@ from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
 from diptych.evaluation.few_shot.inputs import readable_hash
-from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
-from diptych.evaluation.few_shot.work import Work, jobs_of
+from diptych.evaluation.few_shot.work import at, jobs_of
+from diptych.evaluation.schedule import Limits, work
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import Record, engine_of, machine, now, precision_of, threads, versions, write_csv
-
-MODEL = "model"
-"""Folder of the exported system, in that of the board."""
 
 
 @dataclass(frozen=True)
@@ -234,9 +232,17 @@ def board(
             source=source,
             command=command,
         )
-        work = Work(desk, missing, began)
-        interrupted = not work.all(jobs)
-        rows = rows_of(work.done, run)
+        worked = work(
+            jobs,
+            desk.row,
+            stored,
+            label=lambda job: job.label,
+            at=at,
+            always=lambda job: job.method.card.slug == BASE[0],
+            limits=Limits(plan.budget, plan.timeout, began),
+            missing=missing,
+        )
+        rows = rows_of([(job, *result) for job, result, _ in worked.done], run)
         chosen = best([r for r in rows if export in ("best", r.method)]) or next(
             (r for r in reversed(rows) if r.method == export), None
         )
@@ -245,8 +251,8 @@ def board(
     made = Board(
         data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(),
         backbone.fingerprint, plan,
-        rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device,
-        precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
+        rows, worked.missing, worked.late, tuple(map(str, desk.failed.values())), worked.interrupted, desk.encode,
+        run.device, precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
         unlabelled=unlabelled,
     )  # fmt: skip
     if run.out:

@@ -31,13 +31,10 @@ from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
 from diptych.evaluation.measure import About, evaluate
 from diptych.evaluation.outcome import Outcome
+from diptych.evaluation.schedule import Unwritten
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
 from diptych.tasks.record import Record, engine_of, versions
-
-
-class Unwritten(OSError):
-    """A finished row cannot be kept, such as on a full disk: no fault of the system that it is of."""
 
 
 @dataclass
@@ -158,7 +155,7 @@ class Desk:
 
     def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
         """Return what the record of a job says besides its numbers."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         given = self.unlabelled if job.pooled else None
         return About(
             dataset=self.data.name,
@@ -181,7 +178,7 @@ class Desk:
 
     def evidence(self, job: Job, drawn: Episode | None) -> Evidence[Any]:
         """Return all that a job may see."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         return Evidence(
             train=drawn.train if drawn else None,
             val=drawn.val if drawn else None,
@@ -223,7 +220,7 @@ class Desk:
     def _broken(self, failed: Sequence[UnreadableItem]) -> None:
         self.failed |= {e.name: e for e in failed}
 
-    def _pool(self, job: Job) -> Pool | None:
+    def pool(self, job: Job) -> Pool | None:
         """Return the text pool for systems that read one."""
         needs = job.method.card.needs
         return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
@@ -258,7 +255,7 @@ class Desk:
 
     def _inputs(self, job: Job) -> str:
         """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         facts = {
             "method": job.method.card.slug,
             "parameters": repr(job.method),
