@@ -18,7 +18,7 @@ from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
-from diptych.data.record_parts import Part
+from diptych.data.record_parts import RecordPart
 from diptych.data.records import Records, joined, stamp
 from diptych.index.index import Index
 from diptych.tasks import index as tasks
@@ -169,11 +169,11 @@ def test_a_part_is_one_modality_of_those_that_have_it() -> None:
         {"__len__": lambda s: 1, "__getitem__": lambda s, i: Image.new("RGB", (2, 2)), "key": lambda s, i: "aa" * 8},
     )()
     records = Records(("a", "b"), pictures, (None, 0), ("x", None))
-    image, text = Part(records, "image"), Part(records, "text")
+    image, text = RecordPart(records, "image"), RecordPart(records, "text")
     assert (len(image), image.name(0), image.key(0), np.asarray(image[0]).shape) == (1, "b", "aa" * 8, (2, 2, 3))
     assert (len(text), text.name(0), text[0]) == (1, "a", "x")
     with pytest.raises(UsageError, match="takes records"):
-        Part(pictures, "image")
+        RecordPart(pictures, "image")
 
 
 class Fallen:

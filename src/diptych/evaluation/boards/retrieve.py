@@ -13,7 +13,7 @@ import numpy as np
 from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.run import Run
-from diptych.data.record_parts import Part
+from diptych.data.record_parts import RecordPart
 from diptych.evaluation.boards.bench import MEANS, Job, Measured, Statistic
 from diptych.evaluation.datasets import LinkageData
 from diptych.evaluation.proofs.retrieve import CHANCE, LinkageBench
@@ -69,7 +69,7 @@ def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[Link
     """Return the records without those whose picture cannot be read, and why it cannot; each is embedded, which the
     base row needs.
     """
-    pictures = Part(data.records, "image")
+    pictures = RecordPart(data.records, "image")
     found = embed_readable(backbone.image, pictures, run)
     if not found.failed:
         return data, ()
