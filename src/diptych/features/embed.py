@@ -217,7 +217,9 @@ def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
     if run.decode not in ("exact", "draft"):
         raise UsageError(f"The decode {run.decode!r} is unknown: use 'exact' or 'draft'.")
     if run.batch < 0 or run.workers < 0:
-        raise UsageError(f"batch and workers must be at least 1, or 0 for automatic, got {run.batch} and {run.workers}.")
+        raise UsageError(
+            f"batch and workers must be at least 1, or 0 for automatic, got {run.batch} and {run.workers}."
+        )
 
 
 def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem], dict[int, int]]:
