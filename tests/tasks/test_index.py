@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
@@ -26,20 +26,20 @@ from diptych.tasks.index import index, unchanged
 from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
-KNOWN = Remembered(
-    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4),
-    RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
+KNOWN = CachedBackbone(
+    BACKBONE.spec.name, CachedEncoder("image", BACKBONE.image.fingerprint, 4),
+    CachedEncoder("text", BACKBONE.text.fingerprint, 4),
     1.0, 0.0, "softmax", "cpu",
 )  # fmt: skip
 SCRIPT = """
 import sys
 from pathlib import Path
-from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
 from diptych.core.run import Run
 from diptych.data.load import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
-known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0,
+known = CachedBackbone("colours", CachedEncoder("image", image, 4), CachedEncoder("text", text, 4), 1.0, 0.0,
 "softmax", "cpu")
 print(unchanged(open_records(photos), known, Run(), Path(out)).unchanged, "torch" in sys.modules)
 """

@@ -50,7 +50,8 @@ class FileKeys:
     """SHA-256 of files, cached by absolute path, size and modification time in nanoseconds.
 
     Several threads and processes may use one file of keys at once. New keys are written in batches, and a killed
-    process loses only its last batch. A damaged file of keys is moved aside with a logged message, and a new one is written.
+    process loses only its last batch. A damaged file of keys is moved aside with a logged message, and a new one
+    is written.
 
     Args:
         path: SQLite file; None caches within this object only.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.backbones.engines.remembered import Remembered
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
@@ -73,7 +73,7 @@ class Indexed:
         }
 
 
-def fingerprint(backbone: Backbone | Remembered, run: Run) -> str:
+def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
     """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks
     again.
     """
@@ -145,7 +145,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
 
 
 def unchanged(
-    records: Records, backbone: Remembered, run: Run, out: Path, *, prune: Sequence[str] = ()
+    records: Records, backbone: CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
 ) -> Indexed | None:
     """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more
     to build.
