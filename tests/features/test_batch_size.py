@@ -14,7 +14,7 @@ from diptych.core.run import Run
 from diptych.features import batch_size as module
 from diptych.features.batch_size import best_batch, calibrate, threads
 from diptych.features.embed import Arrays, embed
-from diptych.features.pipeline import Clock
+from diptych.features.pipeline import StageTimes
 from tests.support.encoders import Means, Photos
 
 
@@ -59,7 +59,7 @@ def test_given_timings_decide(
             np.zeros((0, 1, 3), np.float32),
             np.zeros(0, np.int64),
             (),
-            Clock({given.batch: seconds[given.batch]}, decode=2.0),
+            StageTimes({given.batch: seconds[given.batch]}, decode=2.0),
         )
 
     monkeypatch.setattr(module, "cores", lambda: 9)

@@ -73,7 +73,7 @@ def test_fresh_heads_are_drawn_by_the_seed(clip: Backbone) -> None:
     assert one.fingerprint == two.fingerprint != three.fingerprint
     assert [round(v.item(), 4) for v in one.scale()] == [10.0, -10.0]
     assert one.text.encode(one.text.inputs(TEXTS)).shape == (3, 7)
-    with pytest.raises(MissingHook, match="round Heads, not a Linear"):
+    with pytest.raises(MissingHook, match="Heads module only, got a Linear"):
         one.rebuild(torch.nn.Linear(2, 2), one.spec)
 
 

@@ -93,8 +93,8 @@ def test_gradients_reach_what_is_trained() -> None:
 def test_a_head_that_was_read_is_held_and_never_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, prompts = Run(cache=tmp_path / "cache"), [["red"], ["blue", "sky"]]
     text = ColourBackbone().text
-    held = head_cache._Held(most=2)
-    monkeypatch.setattr(head_cache, "_HELD", held)
+    held = head_cache._RecentHeads(most=2)
+    monkeypatch.setattr(head_cache, "_RECENT", held)
     first = np.eye(2, 4, dtype=np.float32)
     write_head(text, prompts, first, run)
     read = read_head(text, prompts, run)

@@ -82,7 +82,7 @@ def test_clip_score() -> None:
     x = np.array([[3.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
     t = np.array([[0.5, 0.0], [0.0, 2.0], [-1.0, 0.0]])
     assert clip_score(x, t) == pytest.approx([2.5, 2.5 * 0.5**0.5, 0.0])
-    with pytest.raises(DataError, match="as wide"):
+    with pytest.raises(DataError, match="of one size"):
         clip_score(x, t[:2])
 
 

@@ -59,7 +59,7 @@ def test_a_class_with_few_items_takes_the_common_threshold() -> None:
 def test_too_few_items_promise_everything_or_refuse() -> None:
     assert set_threshold(np.array([0.9] * 8), 0.9) == -np.inf
     assert set_threshold(np.array([0.9] * 9), 0.9) == 0.9
-    with pytest.raises(UsageError, match="takes 19 or more"):
+    with pytest.raises(UsageError, match="give 19 or more"):
         unknown_threshold(np.ones(18), 0.05)
     assert unknown_threshold(np.arange(19.0), 0.05) == 0.0
 

@@ -92,7 +92,7 @@ def test_the_f1_is_the_best_that_a_loop_finds(rows: list[tuple[int, bool, bool]]
 
 def test_bad_input_is_named() -> None:
     scores, relevant = drawn(3, 4)
-    with pytest.raises(DataError, match="alike"):
+    with pytest.raises(DataError, match="must both be"):
         first_ranks(scores, relevant[:2])
     with pytest.raises(DataError, match="Query 1 has no relevant"):
         average_precision(scores, np.array([[True] * 4, [False] * 4, [True] * 4]))

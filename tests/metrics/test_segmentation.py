@@ -73,7 +73,11 @@ def test_zero_is_void_survives_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("predicted", "labels", "says"),
-    [([[0, 1]], [[0], [1]], "own size"), ([0, 3], [0, 1], "prediction holds 3"), ([0, 1], [0, -1], "mask holds -1")],
+    [
+        ([[0, 1]], [[0], [1]], "size of their"),
+        ([0, 3], [0, 1], "prediction has label 3"),
+        ([0, 1], [0, -1], "mask has label -1"),
+    ],
 )
 def test_what_does_not_fit_is_refused(predicted: list[int], labels: list[int], says: str) -> None:
     with pytest.raises(DataError, match=says):

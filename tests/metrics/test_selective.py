@@ -35,5 +35,5 @@ def test_bad_input() -> None:
         risk_at(np.ones(3), np.ones(2, bool), 0.5)
     with pytest.raises(DataError):
         area_under_risk_coverage(np.ones(0), np.ones(0, bool))
-    with pytest.raises(UsageError, match="share"):
+    with pytest.raises(UsageError, match="must be in"):
         risk_at(np.ones(3), np.ones(3, bool), 0)

@@ -15,7 +15,7 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([]) == ()
     assert holm([0.9, 0.8]) == (1.0, 1.0)
-    with pytest.raises(DataError, match="probability"):
+    with pytest.raises(DataError, match="must be in"):
         holm([1.2])
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.backbones.engines import remembered
+from diptych.backbones.engines import cached_backbone
+from diptych.backbones.engines.cached_backbone import CachedBackbone, recall, remember
 from diptych.backbones.engines.engine import Engines
-from diptych.backbones.engines.remembered import Remembered, recall, remember
 from diptych.backbones.sources.load import load
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, DiptychError
@@ -55,7 +55,7 @@ def run_in(cache: Path) -> Run:
     return Run(cache=cache / "embeddings", engine=Engines(cache / "engines"))
 
 
-def known(cache: Path) -> Remembered:
+def known(cache: Path) -> CachedBackbone:
     found = recall("lite", cache / "engines")
     assert found is not None
     return found
@@ -138,7 +138,7 @@ def test_a_memory_holds_while_the_files_are_the_same(
     assert (found.scale, found.bias, found.score) == (float(backbone.scale()[0]), 0.0, "softmax")
     picture = Image.effect_noise((50, 40), 90).convert("RGB")
     assert np.array_equal(found.image.inputs([picture]), backbone.image.inputs([picture]).numpy())
-    monkeypatch.setattr(remembered, "torch_version", lambda: "0")
+    monkeypatch.setattr(cached_backbone, "torch_version", lambda: "0")
     assert recall("lite", cache / "engines") is None
     monkeypatch.undo()
     other = tmp_path / "heads"

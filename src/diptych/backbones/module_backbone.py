@@ -73,17 +73,18 @@ class ModuleText:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, architecture, tokenizer and truncation (a cut text must not answer for a refused one)."""
+        """Hash of weights, architecture, tokenizer and truncation, since a truncated text has another vector."""
         return fingerprint("text", self.spec, self.weights, identity=self.tokens.identity, truncate=self.truncate)
 
 
 class ModuleBackbone(Backbone):
-    """A backbone round one module whose towers and maps are found by what the module is; an adapter adds ``scale`` and
-    ``rebuild``.
+    """A backbone of one module, whose towers and maps follow from the type of the module.
+
+    Subclasses add ``scale`` and ``rebuild``.
 
     Args:
-        model: put in eval mode; its weights must not change afterwards (use ``rebuild`` after training).
-        spec: what it is.
+        model: set to eval mode; its weights must not change afterwards (use ``rebuild`` after training).
+        spec: its specification.
         encoders: the image and the text encoder.
     """
 

@@ -39,13 +39,13 @@ _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth"}
 
 @dataclass(frozen=True)
 class Name:
-    """Where a backbone comes from.
+    """The source of a backbone.
 
     Args:
         kind: "embedded" (lite, tiny), "openclip" (architecture and tag), "hf" (a hub repository, transformers format
             preferred), "hf-hub" (a hub repository, open_clip format preferred) or "local" (a folder or weight file).
-        architecture: open_clip architecture, or the embedded model; "" where the source itself says it.
-        tag: open_clip's name of the published weights; "" where none is named.
+        architecture: open_clip architecture, or the embedded model; "" where the source has it.
+        tag: open_clip's name of the published weights; "" for none.
         repository: "org/name" on the hub.
         revision: branch, tag or commit of the repository; "" for its main branch.
         path: folder or file.
@@ -60,9 +60,7 @@ class Name:
 
     @property
     def canonical(self) -> str:
-        """The one spelling that stands in results: "openclip:ViT-B-32/laion2b_s34b_b79k", "hf:org/name",
-        "local:/models/mine".
-        """
+        """Spelling in results: "openclip:ViT-B-32/laion2b_s34b_b79k", "hf:org/name", "local:/models/mine"."""
         if self.kind == "embedded":
             return self.architecture
         if self.kind == "openclip":
@@ -73,12 +71,12 @@ class Name:
 
 
 def parse(text: str) -> Name:
-    """Parse any spelling that users of CLIP libraries know.
+    """Parse the spellings of several CLIP libraries.
 
     Args:
         text: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or without "openclip:",
             OpenAI's own "ViT-B/32" (QuickGELU included), "hf:org/name", "hf-hub:org/name@revision", "local:PATH",
-            "local-dir:PATH", a path, or "ARCH,PATH" for a weight file that does not say its architecture.
+            "local-dir:PATH", a path, or "ARCH,PATH" for a weight file without its architecture.
 
     Returns:
         The parsed name; ``parse(text).canonical`` parses to itself.
@@ -156,9 +154,7 @@ def _published(text: str) -> Name:
 
 
 def published() -> list[str]:
-    """Return the ARCH/TAG names that open_clip publishes, without those whose weights want another activation than the
-    architecture has.
-    """
+    """Return the ARCH/TAG names of open_clip whose weights and architecture have one activation."""
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 

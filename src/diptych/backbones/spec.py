@@ -23,13 +23,13 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Stated:
-    """What the user states about a checkpoint whose source is silent or wrong.
+    """Facts from the user about a checkpoint, for a source where they are missing or wrong.
 
     Args:
         architecture: open_clip architecture, such as "ViT-B-32".
         activation: "gelu" or "quick_gelu".
         pixels: pixel recipe of the image tower.
-        override: True lets these statements win over what the source says; otherwise a contradiction is an error.
+        override: whether these facts replace the source's; otherwise a contradiction is an error.
     """
 
     architecture: str | None = None
@@ -42,14 +42,14 @@ NOTHING_STATED = Stated()
 
 
 def agree(what: str, stated: T | None, claims: Mapping[str, T], *, override: bool, remedy: str = "") -> T:
-    """Return the one value that all sources give.
+    """Return the value on which all sources agree.
 
     Args:
-        what: name of the fact, for the message.
-        stated: what the user says; None: nothing.
-        claims: source -> what it says; sources that say nothing are left out. Not empty, unless ``stated`` is given.
-        override: the user's word wins.
-        remedy: another way out, for the message.
+        what: name of the fact, for the error.
+        stated: value from the user; None: none.
+        claims: source -> its value, without sources that have none. Not empty, unless ``stated`` is given.
+        override: whether the user's value replaces the others.
+        remedy: another remedy, for the error.
 
     Raises:
         UsageError: two sources differ and nothing overrides them.
@@ -141,7 +141,7 @@ def recipe_from(facts: Mapping[str, Any]) -> PixelRecipe:
 
 
 def triple(value: Any) -> tuple[float, float, float]:
-    """Return a mean or standard deviation of three channels; one number stands for all three."""
+    """Return a mean or standard deviation of three channels; one number is for all three."""
     values = [float(value)] * 3 if isinstance(value, int | float) else [float(v) for v in value]
     if len(values) != 3:
         raise DataError(f"A pixel recipe needs one value for each of three channels, not {values}.")

@@ -1,5 +1,6 @@
-"""Texts become token ids by a model's own tokenizer: cleaned as in training, special tokens escaped, nothing cut off in
-silence.
+"""Token ids of texts from a model's tokenizer, cleaned as in training, with special tokens escaped.
+
+Texts that are too long raise, unless truncation is requested.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class HubTokens:
     """A transformers tokenizer.
 
     Args:
-        tokenizer: as loaded by ``AutoTokenizer``.
+        tokenizer: a tokenizer of ``AutoTokenizer``.
         name: kind, such as "siglip-sentencepiece".
         clean: open_clip's cleaning before it ("whitespace", "lower", "canonicalize"); "" for transformers' own models.
         pad: id that fills short texts; None: the tokenizer's own.
@@ -153,8 +154,9 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
         tokens: the tokenizer.
         texts: B texts.
         context: longest text of the tower, in tokens.
-        trim: cut the padding to the longest text of the batch, where the tower never looks at it.
-        truncate: keep the first ``context - 1`` tokens and the end token of longer texts; otherwise they are an error.
+        trim: whether to cut padding to the longest text of the batch, where padding has no effect.
+        truncate: whether to keep the first ``context - 1`` tokens and the end token of longer texts, instead of
+            raising.
 
     Returns:
         (B, L) int64, L = context or, trimmed, the longest text's length.
@@ -179,8 +181,9 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
 
 
 def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: bool, optional: bool = False) -> Tokens:
-    """Load the tokenizer of a configuration: CLIP's BPE, or a transformers tokenizer from the folder or the hub's
-    cache.
+    """Load the tokenizer of a configuration.
+
+    It is CLIP's BPE, or a transformers tokenizer from the folder or the hub's cache.
     """
     text = config["text_cfg"]
     facts = dict(text.get("tokenizer_kwargs") or {})
@@ -230,7 +233,7 @@ def load_tokenizer(folder: Path) -> Any:
     """Load a transformers tokenizer from a folder, without network and without running code of the folder.
 
     Raises:
-        NotAvailable: the folder holds no tokenizer.
+        NotAvailable: the folder has no tokenizer.
     """
     from transformers import AutoTokenizer
 

@@ -1,6 +1,4 @@
-"""Weight files: found, read without running anything that they contain, told apart by their tensors' names, loaded
-whole or not at all.
-"""
+"""Weight files: finding, reading without running code in them, recognition by names of tensors, and strict loading."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ def find_weights(folder: Path) -> Path:
     """Return the weight file of an open_clip folder; safetensors and open_clip's own names come first.
 
     Raises:
-        NotAvailable: the folder holds no weight file (open_clip itself would answer with random weights).
+        NotAvailable: the folder has no weight file, for which open_clip would use random weights.
     """
     for name in OPENCLIP_FILES + SHARED_FILES:
         if (folder / name).is_file():
@@ -47,15 +45,15 @@ def read_state(path: Path, *, allow_pickle: bool = False) -> dict[str, Tensor]:
 
     Args:
         path: .safetensors, or a torch file.
-        allow_pickle: run the pickle or TorchScript archive that a torch file may hold; only for files that you trust.
+        allow_pickle: whether to run the pickle or TorchScript archive in a torch file, which must be trusted.
 
     Returns:
         Name -> tensor, without the "module." that distributed training adds.
 
     Raises:
         NotAvailable: there is no such file.
-        UsageError: the file holds more than tensors and ``allow_pickle`` is False, or is no torch file.
-        DataError: the file is damaged or holds no state dict.
+        UsageError: the file has more than tensors and ``allow_pickle`` is False, or is no torch file.
+        DataError: the file is damaged or has no state dict.
     """
     if not path.is_file():
         raise NotAvailable(f"There is no weight file {path}.")
@@ -108,7 +106,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def layout(names: Mapping[str, object]) -> str:
-    """Tell the format by tensor names: "open_clip", "transformers", "mobileclip" or "unknown"; file names lie."""
+    """Return the format by names of tensors: "open_clip", "transformers", "mobileclip" or "unknown"."""
     if any(k.startswith(("vision_model.", "text_model.")) for k in names):
         return "transformers"
     if any(k.startswith("image_encoder.") for k in names):

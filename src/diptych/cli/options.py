@@ -18,7 +18,7 @@ import typer
 from diptych.core.errors import UsageError, need_extra
 
 if TYPE_CHECKING:
-    from diptych.backbones.engines.remembered import Remembered
+    from diptych.backbones.engines.cached_backbone import CachedBackbone
     from diptych.core.backbone import Backbone
     from diptych.core.data import ClassNames
     from diptych.core.run import Run
@@ -245,9 +245,9 @@ class Opened:
         return Run(seed=self.seed, workers=self.options.workers, progress=Display().bar)
 
     @cached_property
-    def recalled(self) -> tuple[Remembered, Run] | None:
+    def recalled(self) -> tuple[CachedBackbone, Run] | None:
         """The backbone as it is remembered and the run; None where only torch can answer. Loads no torch."""
-        from diptych.backbones.engines.remembered import recall
+        from diptych.backbones.engines.cached_backbone import recall
 
         own = self.options
         if own.precision not in PRECISIONS or own.engine not in ("auto", "onnx", "openvino"):
@@ -283,7 +283,7 @@ class Opened:
 
     def remember(self, backbone: Backbone) -> None:
         """Remember the backbone for the next process, where "auto" means the CPU."""
-        from diptych.backbones.engines.remembered import remember
+        from diptych.backbones.engines.cached_backbone import remember
 
         if self.options.device == "auto" and self.run.device == "cpu" and self.run.engine is not None:
             remember(self.options.backbone, backbone, self.folder / ENGINES, "cpu")

@@ -1,1 +1,1 @@
-"""Interfaces only: what every floor above agrees on. Knows nobody; imports no torch at run time."""
+"""The interfaces that all other packages share. Imports no other package of diptych, and no torch at run time."""

@@ -1,4 +1,4 @@
-"""Audits: what a system finds about models (Auditor), and about pairs of image and text (PairScorer)."""
+"""Audits of models (Auditor) and of pairs of image and text (PairScorer)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """One number that an audit found.
+    """One measured number of an audit.
 
     Args:
         subject: the model it is about, as the caller named it.
@@ -55,7 +55,7 @@ class Finding:
 
 
 class Auditor(Method):
-    """Role of ``audit`` for models: any number of subjects, one table, findings about each."""
+    """Role of ``audit`` for models: from several models and one table to findings about each model."""
 
     verb = "audit"
 
@@ -64,7 +64,7 @@ class Auditor(Method):
         """Audit the subjects on the same items.
 
         Args:
-            subjects: name -> kit; what a kit must hold is said by the system.
+            subjects: name -> kit, with the parts that the system needs.
             classes: K names of the table's labels.
             table: N readable items with the columns that the system needs.
             run: device, cache and seed.
@@ -81,10 +81,10 @@ class Part:
     """A stretch of a text and what it adds to the score of the pair.
 
     Args:
-        text: as it stands there.
-        start, end: its place in the text, in characters.
-        weight: in the score's own unit; negative speaks against the pair.
-        chosen: the system holds it for wrong.
+        text: the stretch itself.
+        start, end: its character offsets in the text.
+        weight: what it adds to the score, in the score's unit; negative lowers the score.
+        chosen: whether the system marks it as wrong.
     """
 
     text: str
@@ -100,8 +100,8 @@ class PairScores:
 
     Args:
         values: (N,) float32; higher is a better pair.
-        parts: N tuples of parts of the text, in its order; () where the system sees no parts.
-        columns: further numbers a pair, (N,) each, such as "clipscore".
+        parts: N tuples of parts of the text, in its order; () where the system gives none.
+        columns: name -> (N,) further numbers of the pairs, such as "clipscore".
     """
 
     values: Tensor
@@ -110,7 +110,7 @@ class PairScores:
 
 
 class FittedPairScorer(ABC):
-    """What ``PairScorer.fit`` returns: metric, reward, filter and re-ranker alike."""
+    """What ``PairScorer.fit`` returns; it serves as metric, reward, filter and re-ranker."""
 
     @abstractmethod
     def score(self, pairs: Table[Any], run: Run) -> PairScores:
@@ -123,7 +123,7 @@ class FittedPairScorer(ABC):
 
 
 class PairScorer(Method):
-    """Role of a system that judges whether an image and a text belong together."""
+    """Role of a system that scores how well an image and a text match."""
 
     verb = "audit"
 

@@ -1,4 +1,4 @@
-"""Encoders, spaces, towers and dense maps: everything a system may ask of a CLIP, and nothing it must re-assemble."""
+"""Interfaces of a CLIP-like model: encoders, the space they share, towers and dense maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
 
 @runtime_checkable
 class Encoder(Protocol[S_contra]):
-    """One modality of a space: photo, text, clip, point cloud, light curve, record: all the same."""
+    """Encoder of one modality into the joint space: image, text, clip, point cloud, light curve or record."""
 
     @property
     def modality(self) -> str:
@@ -35,7 +35,7 @@ class Encoder(Protocol[S_contra]):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal iff the vectors are equal."""
+        """Hexadecimal hash of weights, architecture, tokenizer and pixel recipe: equal if and only if vectors are."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class Encoder(Protocol[S_contra]):
         ...
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, D) float32 embeddings, not normalised. Never touches grad mode."""
+        """Return (B, D) float32 embeddings, not normalised. The gradient mode stays as it is."""
         ...
 
 
@@ -72,7 +72,7 @@ class Space(ABC):
     @property
     @abstractmethod
     def spec(self) -> Spec:
-        """What this space is, as data."""
+        """Weights, architecture, tokenizer and pixel recipe of this space, as plain data."""
 
     @abstractmethod
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
@@ -98,8 +98,7 @@ class Space(ABC):
         """
         raise MissingHook(
             f"{self.spec.name} has no {modality} tower that can be cut in blocks: use a ViT or CLIP text backbone, "
-            f"such as"
-            " tiny or openclip:ViT-B-32."
+            "such as tiny or openclip:ViT-B-32."
         )
 
     def dense(self) -> Dense:
@@ -113,7 +112,7 @@ class Space(ABC):
         )
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Space:
-        """Return a space of the same kind round other weights.
+        """Return a space of the same kind with other weights.
 
         Raises:
             MissingHook: this space cannot be rebuilt.
@@ -137,15 +136,16 @@ class Backbone(Space):
 
 @dataclass(frozen=True)
 class State:
-    """Tokens on their way through a tower, with all that travels beside them.
+    """Tokens between two steps of a tower, with the masks and sizes that the next step needs.
 
     Args:
         h: (B, T, C) tokens.
-        bias: (B or 1, 1 or heads, T, T) added to attention logits: padding, causal or bidirectional; None: all see all.
+        bias: (B or 1, 1 or heads, T, T) added to attention logits: padding, causal or bidirectional mask; None: every
+            token attends to all.
         pool: (B, T) pooling weights: end token, CLS, masked mean; None: the tower pools by attention.
         prefix: number of tokens before the patches (CLS, registers, prompts).
         grid: (h, w) of the patch tokens; None for text.
-        kept: (B, t) numbers of surviving patches where some were dropped; None: all.
+        kept: (B, t) positions of the patches that remain where some were dropped; None: all.
     """
 
     h: Tensor
@@ -164,7 +164,10 @@ Tap: TypeAlias = "Callable[[int, str, Tensor], None]"
 
 @runtime_checkable
 class Tower(Protocol):
-    """A transformer cut in stem, blocks and head. ``project(pooled(blocks(start(x))))`` equals ``encode(x)``."""
+    """A transformer cut into stem, blocks and head.
+
+    ``project(pooled(blocks(start(x))))`` equals ``encode(x)``.
+    """
 
     @property
     def width(self) -> int:
@@ -182,16 +185,20 @@ class Tower(Protocol):
         ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
-        """Return (B, T, C) raw token embeddings of (B, T) ids, before positions; text towers only (MissingHook
-        else).
+        """Return the (B, T, C) token embeddings of (B, T) ids, before positions are added.
+
+        Raises:
+            MissingHook: the tower is not a text tower.
         """
         ...
 
     def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
-        """Run the stem. Text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels of any size the patches
-        divide.
+        """Run the stem.
 
-        ``edit`` is called at "patches" (before CLS), "positioned" (positions added), "ready" (after the stem's norm).
+        Args:
+            x: text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels, H and W multiples of the patch
+                size.
+            edit: called at "patches" (before CLS), "positioned" (positions added) and "ready" (after the stem's norm).
         """
         ...
 
@@ -208,16 +215,17 @@ class Tower(Protocol):
     ) -> State:
         """Run blocks ``first`` to ``stop - 1``.
 
-        ``edit`` is called "before" and "after" each; ``tap(i, "mlp_in" | "out", h)`` only looks.
+        ``edit`` is called "before" and "after" each block. ``tap(i, "mlp_in" | "out", h)`` reads tokens and changes
+        nothing.
         """
         ...
 
     def attend(self, s: State, i: int, kernel: Kernel | None = None, /) -> Tensor:
-        """Return block i's attention output (B, T, C): norm, q k v, kernel, output projection; NO residual."""
+        """Return block i's (B, T, C) attention output, after the output projection and before the residual."""
         ...
 
     def rest(self, s: State, i: int, attended: Tensor, /) -> State:
-        """Return the state after residual + MLP of block i, pre- or post-norm."""
+        """Return the state after the residual and the MLP of block i, pre- or post-norm."""
         ...
 
     def norm(self, h: Tensor, /) -> Tensor:
@@ -235,11 +243,11 @@ class Tower(Protocol):
 
 @runtime_checkable
 class Dense(Protocol):
-    """Feature maps of an image encoder: ViT, ConvNeXt, ResNet, Lite0, DINO, SAM alike."""
+    """Feature maps of an image encoder, such as ViT, ConvNeXt, ResNet, Lite0, DINO or SAM."""
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels a cell, one per map, finest first."""
+        """Stride of each map, in pixels a cell, finest first."""
         ...
 
     def maps(self, x: Tensor, /) -> list[Tensor]:

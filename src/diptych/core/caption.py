@@ -1,4 +1,4 @@
-"""Captioning: from images to texts."""
+"""The role of ``caption``: from images to texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FittedCaptioner(ABC):
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
         """Return at most ``n`` captions of each image, the best first.
 
-        A caption depends on the image, its content key and the seed alone, not on its batch mates.
+        A caption depends on the image, its content key and the seed, and not on the other images.
 
         Raises:
             UnreadableItem: an image cannot be read.

@@ -1,4 +1,7 @@
-"""A system's paper as typed data: docs, gallery, board and ``diptych systems`` are functions of cards and results."""
+"""The card of a system: its paper, needs, differences and proof plan as typed data.
+
+The docs, the gallery, boards and ``diptych systems`` are built from cards and results.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,8 @@ class Headline:
     Args:
         dataset, backbone, metric: as the paper names them.
         value: in the metric's unit (percent for accuracies).
-        baseline: what it is compared with, value included; "" if none.
-        where: table, log or file where it was read.
+        baseline: the compared system with its value; "" if none.
+        where: table, log or file with the number.
     """
 
     dataset: str
@@ -36,7 +39,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a system asks for.
+    """What a system needs.
 
     Args:
         hooks: inner access to the backbone.
@@ -55,11 +58,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Reference:
-    """The authors' code, if it was read for facts.
+    """The authors' code, if it was read.
 
     Args:
         url: repository.
-        commit: short hash read; "" if not read.
+        commit: short hash of the version that was read; "" if not read.
         licence: as stated; "none found" where there is no licence file.
     """
 
@@ -74,12 +77,11 @@ class ProofPlan:
 
     Args:
         claim: the effect, in one sentence.
-        control: the twin that must fail, in one sentence.
-        datasets: names of data sets on which it is shown.
+        control: the altered system that must not show the effect, in one sentence.
+        datasets: names of the data sets.
         seeds: least number of seeds; 3 only where the field's protocol fixes them.
-        stage: that it is to reach, "mechanism", "reduced" or "faithful"; what was reached stands in the written result
-            alone.
-        minutes: about how long it takes on two cores.
+        stage: the stage to reach, "mechanism", "reduced" or "faithful"; the stage reached is in the written result.
+        minutes: approximate duration on two cores.
     """
 
     claim: str
@@ -98,19 +100,19 @@ class Card:
         slug: the file's stem with dashes.
         name: the paper's spelling of the system.
         title, url, year: of the paper.
-        verb: folder, what the user wants to do.
-        claim: the paper's claim in our own words.
-        needs: what it asks for.
+        verb: what the system does; also its folder.
+        claim: the paper's claim, in one sentence.
+        needs: hooks, parts, extras and evidence that it needs.
         trains: what it trains: "nothing", "cache keys", "context vectors", ...
-        headlines: published numbers that somebody read.
+        headlines: published numbers.
         reference: the authors' code.
         differs: where paper, released code and we differ, and why; one entry each.
         proof: the proof plan.
-        baseline: True for what the 61 systems are compared with.
+        baseline: True for the systems that the others are compared with.
         variants: rows on the board: label suffix -> constructor arguments; {"": {}} is the default row.
-        licence_note: what a user must know about licences; "" if nothing.
-        offers: what a fitted classifier gives beside scores: "reasons" (``explain``), or, in its ``transferable`` form,
-            answers for "other classes" (``for_classes``).
+        licence_note: note on licences for users; "" if none.
+        offers: what a fitted classifier offers beside scores: "reasons" (``explain``), or, in its ``transferable``
+            form, "other classes" (``for_classes``).
     """
 
     slug: str

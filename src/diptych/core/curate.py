@@ -1,4 +1,4 @@
-"""Curation: a system that looks at a stream once to plan, and once more to keep or drop."""
+"""Curation of a stream in two passes: one to plan, one to keep or drop each item."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from diptych.core.method import Method
 from diptych.core.run import Run
 
 
-class Pair(Protocol):
-    """What a stream of pairs gives: a text, and perhaps an image, neither decoded before it is asked for."""
+class StreamPair(Protocol):
+    """Item of a stream of pairs: a text and perhaps an image, each decoded on demand."""
 
     def text(self) -> str:
         """Return the text."""
@@ -23,8 +23,9 @@ class Pair(Protocol):
 
 
 class Plan(ABC):
-    """What one pass over a stream learnt, small: a commutative monoid, so parts are counted anywhere and merged in any
-    order.
+    """The result of one pass over a stream.
+
+    Plans form a commutative monoid: parts of a stream are counted anywhere and merged in any order.
     """
 
     @abstractmethod
@@ -32,16 +33,16 @@ class Plan(ABC):
         """Return the plan of both streams together.
 
         Raises:
-            UsageError: the two were made with different settings.
+            UsageError: the two have different settings.
         """
 
     @abstractmethod
     def write(self, path: Path) -> None:
-        """Write the plan over an older one, in one step."""
+        """Write the plan to a file, and replace an older one atomically."""
 
     @abstractmethod
     def report(self) -> dict[str, Any]:
-        """Return what the plan says, in a few numbers, as plain data."""
+        """Return a summary of the plan in a few numbers, as plain data."""
 
     @property
     def unread(self) -> Sequence[tuple[str, str]]:
@@ -51,13 +52,13 @@ class Plan(ABC):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of one item.
+    """The decision about one item.
 
     Args:
-        position: of the item in its stream.
-        keep: whether it stays.
-        score: what that was decided by: a probability of keeping, a cosine.
-        reason: why it could not be judged; "" where it was.
+        position: position of the item in its stream.
+        keep: whether the item is kept.
+        score: the number behind the decision: a probability of keeping, or a cosine.
+        reason: why the item has no score; "" where it has one.
     """
 
     position: int
@@ -73,7 +74,7 @@ class Curator(Method):
 
     @abstractmethod
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> Plan:
-        """Look at every item once.
+        """Read every item once, and return the plan.
 
         Raises:
             MissingPart: the kit lacks a part.
@@ -88,7 +89,7 @@ class Curator(Method):
 
         Raises:
             MissingPart: the kit lacks a part.
-            UsageError: the plan is another system's, or was made with other settings.
+            UsageError: the plan is of another system, or has other settings.
         """
 
     @abstractmethod

@@ -1,6 +1,4 @@
-"""What a data set is to a method: items with a content key, typed columns beside them, and the evidence that fit may
-see.
-"""
+"""Data as systems see them: items with content keys, typed columns, and the evidence that ``fit`` may read."""
 
 from __future__ import annotations
 
@@ -22,25 +20,29 @@ ColumnKind = Literal["label", "multilabel", "captions", "mask", "boxes", "group"
 
 @runtime_checkable
 class Samples(Protocol[S_co]):
-    """A finite sequence of items, each with a key that names its content (never its place)."""
+    """A finite sequence of items, each with a key that depends on its content alone."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> S_co:
-        """Return item ``index``; raises UnreadableItem where it cannot be decoded."""
+        """Return item ``index``.
+
+        Raises:
+            UnreadableItem: it cannot be decoded.
+        """
         ...
 
     def key(self, index: int, /) -> str:
-        """Return the content hash of item ``index`` (hexadecimal), the same wherever the item lies."""
+        """Return the hexadecimal content hash of item ``index``."""
         ...
 
     def name(self, index: int, /) -> str:
-        """Return what the user calls item ``index``: a path, a row number, the text itself."""
+        """Return the name of item ``index`` for users: a path, a row number, the text itself."""
         ...
 
 
 class Stream(Protocol[S_co]):
-    """Items that pass once: tars, pipes, a million alt-texts. No length; positions are resumable."""
+    """Items that are read once and in order, such as tar files; of unknown length, resumable at a position."""
 
     def __iter__(self) -> Iterator[tuple[int, S_co]]: ...
 
@@ -51,10 +53,10 @@ class Stream(Protocol[S_co]):
 
 @dataclass(frozen=True)
 class Subset(Generic[S_co]):
-    """Chosen items of other samples, in the given order; keys and names stay the items' own.
+    """A selection of other samples, in the given order, with their keys and names.
 
     Args:
-        samples: where the items lie.
+        samples: the samples to select from.
         indices: (M,) positions in ``samples``.
     """
 
@@ -103,16 +105,16 @@ class Column:
 
     Args:
         kind: what the values mean; "label" is an (N,) integer array of class positions.
-        values: (N, ...) array, or a sequence of N ragged values (captions, boxes). One that reads its values when they
-            are asked for (masks) offers ``take(indices)``, which returns the sequence of the chosen ones unread.
+        values: (N, ...) array, or a sequence of N ragged values (captions, boxes). A lazy sequence (masks) has
+            ``take(indices)``, which selects without reading.
     """
 
     kind: ColumnKind
     values: NDArray[Any] | Sequence[Any]
 
     def take(self, indices: Sequence[int]) -> Column:
-        """Return the column of the chosen rows."""
-        import numpy as np  # here, so that the command line's help waits for no array library
+        """Return the column of the given rows."""
+        import numpy as np  # imported here, so that the help of the command line does not load it
 
         if isinstance(self.values, np.ndarray):
             return Column(self.kind, self.values[np.asarray(indices, dtype=np.int64)])
@@ -122,14 +124,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table(Generic[S_co]):
-    """The same items, any number of typed columns.
+    """Items with any number of typed columns.
 
     Args:
         items: N samples.
         columns: name -> column of N values.
 
     Raises:
-        DataError: a column has another length than the items.
+        DataError: a column and the items differ in length.
     """
 
     items: Samples[S_co]
@@ -147,7 +149,7 @@ class Table(Generic[S_co]):
         return len(self.items)
 
     def take(self, indices: Sequence[int]) -> Table[S_co]:
-        """Return the table of the chosen rows, in the given order."""
+        """Return the table of the given rows, in that order."""
         rows = tuple(int(i) for i in indices)
         return Table(Subset(self.items, rows), {n: c.take(rows) for n, c in self.columns.items()})
 
@@ -167,14 +169,14 @@ class Table(Generic[S_co]):
 
 @dataclass(frozen=True)
 class ClassNames:
-    """The classes of a task, in column order, and the prompt set that names them.
+    """The classes of a task, in the order of score columns, and their prompt templates.
 
     Args:
-        names: K names as a reader would say them, each unique.
+        names: K names in plain words, each unique.
         templates: prompts with one "{}" each; more than one is an ensemble.
 
     Raises:
-        UsageError: no names, doubled names, or a template without exactly one "{}".
+        UsageError: no names, duplicate names, or a template without exactly one "{}".
     """
 
     names: tuple[str, ...]
@@ -183,11 +185,11 @@ class ClassNames:
     def __post_init__(self) -> None:
         if not self.names:
             raise UsageError("No class names: give at least one name.")
-        doubled = (
+        duplicates = (
             sorted({n for n in self.names if self.names.count(n) > 1}) if len(set(self.names)) < len(self.names) else []
         )
-        if doubled:
-            raise UsageError(f"Class names must be unique, but these occur twice: {', '.join(doubled)}.")
+        if duplicates:
+            raise UsageError(f"Class names must be unique, but these occur twice: {', '.join(duplicates)}.")
         for template in self.templates:
             if template.count("{}") != 1:
                 raise UsageError(f"Template {template!r} must hold exactly one '{{}}' where the class name goes.")
@@ -200,12 +202,13 @@ class ClassNames:
 
     @property
     def template_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the templates, one a line: stands in every result row."""
+        """First 12 hexadecimal digits of the SHA-256 of the templates, one a line."""
         return hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:12]
 
     def prompts(self, templates: Sequence[str] | None = None) -> list[list[str]]:
-        """Return K lists of M prompts each: every template filled with the class name (str.replace, so braces in names
-        are safe).
+        """Return K lists of M prompts, each template filled with the class name.
+
+        Class names may have braces.
         """
         return [[t.replace("{}", name) for t in (templates or self.templates)] for name in self.names]
 
@@ -216,8 +219,8 @@ class Text:
 
     Args:
         value: the text.
-        writer: who wrote it: a model name, "wordnet-3.0", a person.
-        prompt: what the writer was asked, if anything.
+        writer: its author: a model name, "wordnet-3.0", a person.
+        prompt: the request to the writer, if there was one.
         date: ISO date of writing.
     """
 
@@ -236,7 +239,7 @@ class TextPool:
 
 @dataclass(frozen=True)
 class Evidence(Generic[S_co]):
-    """All that fit may see. Test data never get here.
+    """All data that ``fit`` may read; it never has test data.
 
     Args:
         train: labelled items (the shots).

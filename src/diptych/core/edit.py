@@ -1,4 +1,4 @@
-"""Editing: generators with a style space, what inverts them, and the role that changes pictures by words."""
+"""Editing: generators with a style space, their inverters, and the role that changes pictures by text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Styles:
-    """What a style generator draws B pictures from.
+    """Styles of B pictures, the input of a style generator.
 
     Args:
         s: (B, S) style channels, layer after layer: what an edit changes.
-        rest: (B, R) all else that the pictures hang on and no edit changes (StyleGAN2: w+, from which its ToRGB layers
-            take their styles).
+        rest: (B, R) all other inputs, which no edit changes (StyleGAN2: w+, from which its ToRGB layers compute their
+            styles).
     """
 
     s: Tensor
@@ -33,18 +33,18 @@ class Styles:
         return len(self.s)
 
     def take(self, index: slice | Tensor) -> Styles:
-        """Return the chosen pictures' styles."""
+        """Return the styles of the selected pictures."""
         return Styles(self.s[index], self.rest[index])
 
 
 @runtime_checkable
 class StyleGenerator(Protocol):
-    """Draws pictures from styles, without randomness and differentiably.
+    """A deterministic, differentiable function from styles to pictures.
 
     Attributes:
         size: side of the square pictures, in pixels.
         channels: style channels a layer, coarsest layer first; S is their sum.
-        fingerprint: hexadecimal hash: equal iff the pictures are.
+        fingerprint: hexadecimal hash, equal if and only if the pictures are.
     """
 
     @property
@@ -59,7 +59,7 @@ class StyleGenerator(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash that is equal iff the pictures are."""
+        """Hash that is equal if and only if the pictures are."""
         ...
 
     def sample(self, n: int, g: torch.Generator, /) -> Styles:
@@ -73,7 +73,7 @@ class StyleGenerator(Protocol):
 
 @runtime_checkable
 class Inverter(Protocol):
-    """Finds styles from which a generator draws given pictures again, as well as it can."""
+    """Finds the styles from which a generator reproduces given pictures as closely as possible."""
 
     def invert(self, images: Tensor, /) -> Styles:
         """Return the styles of (B, 3, size, size) pictures in [0, 1], of the generator's own size."""
@@ -82,12 +82,12 @@ class Inverter(Protocol):
 
 @dataclass(frozen=True)
 class EditAsk:
-    """What to change, in words, and on which pictures.
+    """One edit: what to change, in words, and the pictures.
 
     Args:
-        source: what the pictures show, as far as the edit touches it: "a red circle", or a neutral word such as "face".
-        target: what they shall show: "a blue circle".
-        styles: pictures of a generator; or
+        source: the attribute that the edit changes, in words: "a red circle", or a neutral word such as "face".
+        target: what replaces it: "a blue circle".
+        styles: pictures of a generator; give these or
         images: pictures of any origin.
     """
 
@@ -102,8 +102,8 @@ class Edited:
     """Edited pictures.
 
     Args:
-        before: (B, 3, H, W) float32 in [0, 1], what the editor started from: of photos, what the generator makes of
-            them.
+        before: (B, 3, H, W) float32 in [0, 1], the start of the edit; of photos, their reconstruction by the
+            generator.
         after: the same size.
         change: (B, S) what was added to the styles; None where the editor has no style space.
     """
@@ -114,23 +114,24 @@ class Edited:
 
 
 class FittedEditor(ABC):
-    """What ``Editor.fit`` returns: a frozen dataclass that holds tensors, plain values, its generator and the
-    ``backbone``.
+    """What ``Editor.fit`` returns.
+
+    It is a frozen dataclass of tensors, plain values, the generator and the ``backbone``.
     """
 
     @abstractmethod
     def edit(self, ask: EditAsk, run: Run) -> Edited:
-        """Edit the pictures of an ask, each without regard to the others.
+        """Edit each picture of a request independently of the others.
 
         Raises:
-            UsageError: the ask has neither styles nor images, or both.
-            MissingPart: it has images, and the fit was given nothing that inverts them.
+            UsageError: the request has neither styles nor images, or both.
+            MissingPart: it has images, and the kit of the fit had no inverter.
             UnreadableItem: an image cannot be read.
         """
 
 
 class Editor(Method):
-    """Role of ``edit``: from a generator, and perhaps pictures, to something that changes pictures by words."""
+    """Role of ``edit``: from a generator, and perhaps pictures, to a fitted editor of pictures by text."""
 
     verb = "edit"
 

@@ -10,7 +10,7 @@
     ├── MissingPart             exit 1   the kit lacks a part (writer, mask proposer, ...)
     ├── MissingEvidence         exit 2   fit needs train, val, unlabelled or texts that were not given
     ├── MissingExtra            exit 1   an optional dependency is not installed
-    └── DamagedStore            exit 1   a file of the cache does not hold what it says
+    └── DamagedStore            exit 1   a file of the cache is damaged
 
 The command line prints ``str(error)`` and exits with ``error.exit_code``; it shows a traceback only with ``--debug``.
 """
@@ -91,7 +91,7 @@ class MissingExtra(DiptychError):
 
     Args:
         package: distribution that is missing.
-        extra: the extra of diptych that brings it.
+        extra: the extra of diptych that installs it.
         purpose: what it is needed for, in a few words.
     """
 
@@ -119,19 +119,19 @@ EXTRAS: dict[str, dict[str, str]] = {
     "scale": {"ray": "ray"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
 }
-"""Extra -> the distributions that it brings, the one that counts first, each with its module."""
+"""Extra -> its distributions, each with the module it installs; ``need_extra`` checks the first by default."""
 
 
 def need_extra(extra: str, purpose: str, package: str = "") -> None:
-    """Refuse to begin where a distribution of an extra is not installed; imports none of it.
+    """Raise where a distribution of an extra is not installed, without importing it.
 
     Args:
-        extra: of diptych.
+        extra: name of the extra of diptych.
         purpose: what it is needed for, in a few words.
-        package: the distribution; "": the first of the extra.
+        package: the distribution; "" is the first of the extra.
 
     Raises:
-        MissingExtra: it is absent.
+        MissingExtra: the distribution is not installed.
     """
     package = package or next(iter(EXTRAS[extra]))
     if find_spec(EXTRAS[extra][package]) is None:
@@ -139,7 +139,7 @@ def need_extra(extra: str, purpose: str, package: str = "") -> None:
 
 
 class DamagedStore(DiptychError):
-    """A file of the embedding cache does not hold what it says; only that part is redone."""
+    """A file of the embedding cache is damaged; only that part is computed again."""
 
 
 class Diverged(DiptychError):
@@ -147,4 +147,4 @@ class Diverged(DiptychError):
 
 
 class Collapsed(DiptychError):
-    """A training drew all embeddings of a modality together, so that nothing can be told apart any more."""
+    """All embeddings of a modality became almost equal in training, so that no item can be distinguished."""

@@ -1,4 +1,4 @@
-"""The parts a system may ask for: a closed set of interfaces instead of a growing set of fields."""
+"""The parts that a system may need, by name: backbones, writers, mask proposers, generators."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ class Kit:
         part = self.parts.get(name)
         if isinstance(part, kind):
             return part
-        held = ", ".join(f"{n} ({type(p).__name__})" for n, p in self.parts.items()) or "nothing"
-        raise MissingPart(f"This system needs a {kind.__name__} named {name!r}, and the kit holds: {held}.")
+        contents = ", ".join(f"{n} ({type(p).__name__})" for n, p in self.parts.items()) or "nothing"
+        raise MissingPart(f"This system needs a {kind.__name__} named {name!r}, and the kit holds: {contents}.")

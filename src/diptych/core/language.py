@@ -1,4 +1,4 @@
-"""Language: models that continue a text, and writers that answer a question with texts."""
+"""Language models, and writers that return texts for a request."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cache:
-    """What a language model remembers of the tokens it has read: keys and values. Never written after it was handed
-    out.
+    """Keys and values of the tokens that a language model has read.
+
+    It is never modified after it is returned.
 
     Args:
-        layers: tensors of each layer, their first axis one row a sequence.
+        layers: tensors of each layer, whose first axis is the sequences.
     """
 
     layers: tuple[tuple[Tensor, ...], ...]
 
     def take(self, rows: Tensor) -> Cache:
-        """Return the memory of the chosen rows, (R,) int64, in the given order; rows may repeat."""
+        """Return the cache of the given rows, (R,) int64, in that order; rows may repeat."""
         return Cache(tuple(tuple(t.index_select(0, rows) for t in layer) for layer in self.layers))
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """A decoder that predicts the next token: GPT-2, OPT, CoCa's decoder, our own small one. Decoding is
-    ``nn.text.decode``.
+    """A decoder that predicts the next token, such as GPT-2, OPT or CoCa's decoder.
+
+    ``nn.text.decode`` has the decoding algorithms.
 
     Attributes:
-        width: C, of the token embeddings that it reads.
-        vocabulary: V.
+        width: C, width of the input token embeddings.
+        vocabulary: V, number of tokens.
     """
 
     @property
     def width(self) -> int:
-        """Width C of the token embeddings that it reads."""
+        """Width C of the input token embeddings."""
         ...
 
     @property
@@ -51,23 +53,23 @@ class LanguageModel(Protocol):
         ...
 
     def embed(self, ids: Tensor, /) -> Tensor:
-        """Return (B, T, C) token embeddings of (B, T) ids, before positions: what a prefix is put in front of."""
+        """Return (B, T, C) token embeddings of (B, T) ids, before positions are added."""
         ...
 
     def logits(
         self, embeds: Tensor, mask: Tensor, memory: Tensor | None = None, cache: Cache | None = None, /
     ) -> tuple[Tensor, Cache]:
-        """Read T more tokens of B sequences. Never touches grad mode.
+        """Read T more tokens of B sequences. The gradient mode stays as it is.
 
         Args:
             embeds: (B, T, C) embeddings of the new tokens.
-            mask: (B, P + T) bool, True where a token is real, over the P tokens in the cache and the new ones; padding
-                counts for no position, so a sequence means the same with and without it.
-            memory: (B, M, D) vectors to attend to (image tokens); the same at every call; None: no cross-attention.
-            cache: what the last call returned; None where these are the first tokens.
+            mask: (B, P + T) bool, True where a token is not padding, over the P tokens in the cache and the new ones.
+                Padding takes no position, so it does not change the result of a sequence.
+            memory: (B, M, D) vectors to attend to (image tokens), the same at every call; None: no cross-attention.
+            cache: result of the previous call; None for the first tokens.
 
         Returns:
-            (B, T, V) logits of the token after each new token (of no meaning at padding), and the cache of all P + T
+            (B, T, V) logits of the token after each new token (undefined at padding), and the cache of all P + T
             tokens.
         """
         ...
@@ -78,10 +80,10 @@ class Ask:
     """One request to a writer.
 
     Args:
-        prompt: the request in words, as a language model reads it; "" where the writer only looks ``about`` up.
-        about: what the text is to be about: a class name. Stored pools and WordNet go by it.
+        prompt: the request in words, the input of a language model; "" where the writer looks up ``about`` alone.
+        about: subject of the text, such as a class name; the key in stored pools and WordNet.
         n: number of texts wanted, >= 1.
-        image: the picture to write about, for writers that see.
+        image: the picture to write about, for multimodal writers.
     """
 
     prompt: str = ""
@@ -100,11 +102,11 @@ class Ask:
 
 @runtime_checkable
 class Writer(Protocol):
-    """Language model, captioner, translator, stored pool or WordNet: text out, with provenance."""
+    """Source of texts with provenance: a language model, captioner, translator, stored pool or WordNet."""
 
     def write(self, asks: Sequence[Ask], /) -> list[list[Text]]:
-        """Return the texts of every ask, at most ``n`` each; [] where the writer knows nothing to say.
+        """Return the texts of every request, at most ``n`` each; [] where the writer has none.
 
-        An answer depends on its ask alone, not on the others.
+        The texts of a request do not depend on the other requests.
         """
         ...

@@ -1,4 +1,7 @@
-"""The roles. A method is frozen parameters; ``fit`` returns a new frozen object; nothing is ever half-fitted."""
+"""The roles of systems: what ``fit`` takes and returns, for each verb.
+
+A method is a frozen dataclass of parameters, and ``fit`` returns another frozen object.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,12 @@ ScoreKind = Literal["cosine", "logit", "log_prob"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Class scores of N items. What they are is stated, never guessed: OOD wants cosines, ECE wants logits.
+    """Class scores of N items, and of which kind they are.
 
     Args:
         values: (N, K) float32.
-        kind: "cosine" in [-1, 1], "logit" (softmax gives probabilities), or "log_prob".
+        kind: "cosine" in [-1, 1], "logit" (softmax gives probabilities), or "log_prob". Out-of-distribution scores need
+            cosines, calibration needs logits.
         candidates: (N, K) bool; classes outside it rank below all candidates. None: all are candidates.
     """
 
@@ -35,7 +39,7 @@ class Scores:
     candidates: Tensor | None = None
 
     def ranked(self) -> Tensor:
-        """Return (N, K) values that rank right: non-candidates below every candidate, their own order kept."""
+        """Return the (N, K) values with non-candidates below every candidate, in their own order."""
         if self.candidates is None:
             return self.values
         span = self.values.max() - self.values.min() + 1.0
@@ -51,8 +55,8 @@ class Reason:
     """One reason for a score.
 
     Args:
-        text: the words, concept or item that spoke.
-        weight: its share in the score's own unit; positive speaks for the class.
+        text: the words, concept or item that contributed.
+        weight: what it adds to the score, in the score's unit; positive supports the class.
     """
 
     text: str
@@ -63,24 +67,25 @@ class Method(ABC):
     """Any system: frozen parameters and a card."""
 
     card: ClassVar[Card]
-    verb: ClassVar[str] = ""  # of a role, what its systems do; "" where systems of several verbs have it
+    verb: ClassVar[str] = ""  # the verb of a role's systems; "" where they belong to several verbs
 
     def check_extras(self, *, learns: bool = True) -> None:
-        """Refuse to begin where an optional dependency of this system is not installed.
+        """Raise where an optional dependency of this system is not installed.
 
         Args:
             learns: whether there is evidence to learn from, for a system that also works without.
 
         Raises:
-            MissingExtra: one is absent.
+            MissingExtra: one is not installed.
         """
         for extra in self.card.needs.extras:
             need_extra(extra, self.card.name)
 
 
 class FittedClassifier(ABC):
-    """What ``Classifier.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the
-    ``backbone``.
+    """What ``Classifier.fit`` returns.
+
+    It is a frozen dataclass of tensors, plain values, ``classes`` and the ``backbone``.
     """
 
     classes: ClassNames
@@ -100,14 +105,15 @@ class FittedClassifier(ABC):
         )
 
     def for_classes(self, classes: ClassNames) -> FittedClassifier:
-        """Return the same fitted system for other classes, known by their names alone: base to new, and other data
-        sets.
+        """Return the same fitted system for other classes, which are given by their names alone.
+
+        Protocols that need it are base-to-new and the transfer to other data sets.
 
         Raises:
-            MissingHook: what was fitted belongs to the classes it was fitted on.
+            MissingHook: the fitted system applies only to the classes it was fitted on.
         """
         raise MissingHook(
-            "This system speaks only of the classes it was fitted on: take one whose card offers other classes."
+            "This system applies only to the classes it was fitted on: take one whose card offers other classes."
         )
 
 
@@ -117,8 +123,9 @@ class Classifier(Method):
     verb = "classify"
 
     def transferable(self) -> Classifier:
-        """Return the system as it is fitted where other classes will be asked of it: itself, unless its paper fits
-        another one there.
+        """Return the system to fit where the result is also used for other classes.
+
+        This is the system itself, unless its paper has another variant for that.
         """
         return self
 
@@ -134,15 +141,17 @@ class Classifier(Method):
 
 @dataclass(frozen=True)
 class Regions:
-    """What a segmenter says about one image: Q regions and their class scores. A dense map is the case of one region a
-    cell.
+    """The output of a segmenter for one image: Q regions and their class scores.
+
+    A dense map has one region a cell.
 
     Args:
-        scores: (Q, K) class scores of the regions. Rows of "log_prob" may sum to less than 1: the rest is void.
+        scores: (Q, K) class scores of the regions. Probabilities of a row may sum to less than 1: the rest is
+            void.
         size: (H, W) of the image, in pixels.
         grid: (h, w) cells, evenly over the image.
-        masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region; None: a dense map, Q = h * w, cells row
-            by row.
+        masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region. None: a dense map, where Q = h * w
+            and the cells are in row-major order.
     """
 
     scores: Scores
@@ -152,8 +161,9 @@ class Regions:
 
 
 class FittedSegmenter(ABC):
-    """What ``Segmenter.fit`` returns: a frozen dataclass that holds tensors, plain values, ``classes`` and the
-    ``backbone``.
+    """What ``Segmenter.fit`` returns.
+
+    It is a frozen dataclass of tensors, plain values, ``classes`` and the ``backbone``.
     """
 
     classes: ClassNames
@@ -185,11 +195,11 @@ class Segmenter(Method):
 
 @dataclass(frozen=True)
 class Anomaly:
-    """How unlike a normal photo one image is, and where.
+    """How anomalous one image is, and where.
 
     Args:
-        score: higher is more anomalous; only the order of one fitted detector's scores means something.
-        map: (h, w) float32 scores of cells, evenly over the image; None where the detector only judges whole images.
+        score: higher is more anomalous; scores of different fitted detectors are not comparable.
+        map: (h, w) float32 scores of cells, evenly over the image; None where the detector scores whole images only.
         size: (H, W) of the image, in pixels; given with a map.
     """
 
@@ -203,7 +213,7 @@ class FittedDetector(ABC):
 
     @abstractmethod
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
-        """Yield what is found on each image, in order; maps of one image in memory at a time.
+        """Yield the result for each image, in order, with the map of one image in memory at a time.
 
         Raises:
             UnreadableItem: an image cannot be read.
@@ -227,8 +237,9 @@ class Detector(Method):
 
 
 class FittedRetriever(ABC):
-    """What ``Retriever.fit`` returns: a frozen dataclass that holds tensors, plain values and the ``backbone``, if
-    there is one.
+    """What ``Retriever.fit`` returns.
+
+    It is a frozen dataclass of tensors, plain values and the ``backbone``, if there is one.
 
     Attributes:
         threshold: score from which on the nearest record is a match, chosen on val; None where there was none.
@@ -238,7 +249,10 @@ class FittedRetriever(ABC):
 
     @abstractmethod
     def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
-        """Prepare M records once, and return what scores n others against them: (n, M) float32, higher is nearer.
+        """Prepare M records once, and return a function that scores n others against them.
+
+        Returns:
+            A function of n records; it returns (n, M) float32, higher is nearer.
 
         Raises:
             UnreadableItem: a picture cannot be read; the returned function raises it too.
@@ -246,15 +260,18 @@ class FittedRetriever(ABC):
 
 
 class Retriever(Method):
-    """Role of ``retrieve``: from records (a picture and a text, or either alone) with known matches to scores of other
-    records.
+    """Role of ``retrieve``: from records with known matches to scores of other records.
+
+    A record has a picture, a text, or both.
     """
 
     verb = "retrieve"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedRetriever:
-        """Fit on the evidence: tables of records with a column "entity", and maybe "group": of which side a record is.
+        """Fit on the evidence.
+
+        Its tables of records have a column "entity"; an optional column "group" names the source of each record.
 
         Raises:
             MissingPart: the kit has no backbone, and the system needs one.
@@ -263,11 +280,10 @@ class Retriever(Method):
 
 
 class Extender(Method):
-    """Role of ``extend``: from samples of a new kind to a space that holds them, which classifiers and indexes then use
-    as any other.
+    """Role of ``extend``: from samples of a new modality to a space with an encoder for it.
 
-    A space, not an encoder alone: fitting may move the text side too, and vectors of a new kind mean something beside
-    their own texts only.
+    Classifiers and indexes use that space as any other. The result is a space and not one encoder, since fitting may
+    change the text encoder too.
     """
 
     verb = "extend"

@@ -1,4 +1,4 @@
-"""Ranges of settings, and the one sentence about a value outside of its range."""
+"""Ranges of settings, and the error for a value outside its range."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Range:
 
     Args:
         words: what follows "must be", such as "at least 1".
-        holds: whether a value is one of them.
+        holds: whether a value is in the range.
     """
 
     words: str
@@ -36,12 +36,12 @@ def above(low: float) -> Range:
 
 
 def between(low: float, high: float, ends: str = "[]") -> Range:
-    """Return what lies between two numbers.
+    """Return the range between two numbers.
 
     Args:
         low: lower end.
         high: upper end.
-        ends: "[" or "(", whether the lower end belongs to it, then "]" or ")" for the upper one.
+        ends: "[" or "(", whether the lower end is included, then "]" or ")" for the upper one.
     """
 
     def holds(value: float) -> bool:
@@ -51,20 +51,22 @@ def between(low: float, high: float, ends: str = "[]") -> Range:
 
 
 def one_of(*words: str) -> Range:
-    """Return a choice of words."""
+    """Return the range that has the given words only."""
     return Range(f"one of {', '.join(map(repr, words))}", lambda value: value in words)
 
 
 def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
-    """Refuse settings outside of a range. None is in every range; of a tuple each entry must be, and it has one.
+    """Raise where a setting is outside a range.
+
+    None is in every range. A tuple is in it if it is not empty and each entry is in it.
 
     Args:
         settings: a dataclass.
         allowed: the range.
-        names: its fields that must lie there.
+        names: its fields to check.
 
     Raises:
-        UsageError: a field does not; see ``wrong``.
+        UsageError: a field is outside; see ``wrong``.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -85,11 +87,11 @@ def check(settings: DataclassInstance, allowed: Range, *names: str) -> None:
 
 
 def wrong(settings: DataclassInstance, name: str, words: str) -> UsageError:
-    """Return the error of a field: what it must be, what it is, and the remedy.
+    """Return the error for a field, with its range, its value and the remedy.
 
     Args:
         settings: a dataclass.
-        name: of its field.
+        name: name of the field.
         words: what follows "must be".
     """
     default = settings.__dataclass_fields__[name].default

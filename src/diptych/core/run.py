@@ -1,4 +1,4 @@
-"""One run: the seed, device, precision, folders and progress that everything below takes from here and nowhere else."""
+"""Settings of one run: seed, device, precision, folders and progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """A bar that advances; a context manager."""
+    """A progress bar, as a context manager."""
 
     def advance(self, n: int = 1) -> None:
         """Count n more."""
@@ -32,7 +32,7 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """The bar of a library call: shows nothing."""
+    """A progress bar that shows nothing, the default of library calls."""
 
     def advance(self, n: int = 1) -> None:
         """Count nothing."""
@@ -45,7 +45,7 @@ class SilentProgress:
 
 
 def silent(name: str, total: int | None) -> Progress:
-    """Make the bar that shows nothing."""
+    """Return a progress bar that shows nothing."""
     return SilentProgress()
 
 
@@ -53,29 +53,29 @@ class Runner(Protocol):
     """One encoder on one runtime.
 
     Attributes:
-        name: what a user reads.
-        precision: of its weights, "fp32" or "bf16".
-        facts: what the embedding store must tell apart; {} where the bits are torch's own.
+        name: name for users.
+        precision: precision of its weights, "fp32" or "bf16".
+        facts: what the embedding store must distinguish; {} where the bits equal torch's.
     """
 
     @property
     def name(self) -> str:
-        """What a user reads."""
+        """Name for users."""
         ...
 
     @property
     def precision(self) -> str:
-        """Of the weights."""
+        """Precision of the weights."""
         ...
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What the store must tell apart."""
+        """What the embedding store must distinguish."""
         ...
 
     @property
     def needs_torch(self) -> bool:
-        """Whether it runs torch's own weights: without them, it cannot."""
+        """Whether it needs the weights in torch."""
         ...
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
@@ -84,16 +84,16 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """What runs encoders in torch's stead when many items are embedded; towers and gradients stay with torch."""
+    """Runs encoders instead of torch when many items are embedded. Towers and gradients use torch."""
 
     def runner(self, encoder: Encoder[Any], run: Run, /) -> Runner | None:
-        """Return what runs an encoder; None: torch itself."""
+        """Return the runner of an encoder; None: torch."""
         ...
 
 
 @dataclass(frozen=True)
 class World:
-    """Place among processes.
+    """Position among the processes of a distributed run.
 
     Args:
         rank: number of this process, from 0.
@@ -109,21 +109,21 @@ class Run:
     """Randomness, device, precision and folders of one run.
 
     Args:
-        seed: any integer; every purpose draws its own stream from it.
+        seed: any integer; every purpose has its own random stream from it.
         device: torch device string.
-        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8"; closed forms choose fp32
-            or fp64 themselves.
-        cache: folder of the embedding store; None keeps nothing.
+        precision: precision of towers, "fp32", "bf16" or, where an engine runs them, "int8". Closed forms use fp32 or
+            fp64 in any case.
+        cache: folder of the embedding store; None stores nothing.
         out: folder for results; None writes nothing.
-        batch: items a batch when encoding. Part of the batch plan, not of the cache key.
-        workers: threads that decode.
-        progress: makes a bar from (name, total).
-        world: place among processes.
-        shared_cache: folder of an embedding store that is asked before ``cache`` and never written.
-        engine: what runs encoders when items are embedded; None: torch.
-        decode: "exact", or "draft": large JPEG photos are decoded at a fraction of their size, see
+        batch: items a batch when encoding; part of the batch plan, not of the cache key.
+        workers: number of threads that decode.
+        progress: returns a progress bar for (name, total).
+        world: position among processes.
+        shared_cache: folder of an embedding store that is read before ``cache`` and never written.
+        engine: runs encoders when items are embedded; None: torch.
+        decode: "exact", or "draft", which decodes large JPEG photos at a fraction of their size; see
             ``data.images.drafts``.
-        tally: counts of what was done ("encoded", "decoded", "cached"); the one mutable field, for reports only.
+        tally: counts of items "encoded", "decoded" and "cached", for reports only. The one mutable field.
     """
 
     seed: int = 0
@@ -151,8 +151,9 @@ class Run:
         return torch.Generator().manual_seed(self.integer(purpose))
 
     def seeded(self, purpose: str) -> AbstractContextManager[None]:
-        """Fork, seed and restore torch's GLOBAL generator: layer initialisation and dropout take no generator of their
-        own.
+        """Seed torch's global generator within a block, and restore it afterwards.
+
+        Layer initialisation and dropout take no generator as an argument.
         """
         return self._seeded(purpose)
 

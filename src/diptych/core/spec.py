@@ -1,6 +1,4 @@
-"""What a checkpoint is, as plain data: its weights and architecture by name, its tokenizer, and how an image becomes
-its pixels.
-"""
+"""What a checkpoint is, as plain data: weights, architecture, tokenizer and pixel recipe."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ ResizeMode = Literal["shortest", "squash", "longest"]
 
 @dataclass(frozen=True)
 class PixelRecipe:
-    """How an image becomes pixels of a tower.
+    """How an image becomes the input of a tower.
 
     Args:
         size: side of the square input, in pixels.
@@ -36,7 +34,7 @@ class PixelRecipe:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a checkpoint is: weights + architecture + activation + tokenizer + pixel recipe. Nothing here is guessed.
+    """What a checkpoint is: its weights, architecture, activation, tokenizer and pixel recipe.
 
     Args:
         name: canonical name, such as "openclip:ViT-B-32/laion2b_s34b_b79k", "lite", "local:/models/mine".

@@ -1,6 +1,4 @@
-"""Training: what the one loop drives (Trainee), what it minimises (Objective), and what passes between the two
-(Embedded, Clock).
-"""
+"""Interfaces of training: the loop runs a Trainee, which may minimise an Objective."""
 
 from __future__ import annotations
 
@@ -25,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where training stands, for objectives that anneal and objectives that draw.
+    """The position in a training, for objectives with a schedule or with random draws.
 
     Args:
         step: optimiser steps done before this one.
         steps: optimiser steps of the whole training.
         epoch: epochs done before this one.
-        generator: CPU generator fixed by (seed, step), the same in every process; draws of single items belong in
-            ``Trainee.views``.
+        generator: CPU generator fixed by (seed, step), the same in every process. ``Trainee.views`` has another for
+            draws of single items.
     """
 
     step: int
@@ -43,13 +41,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that learn alike. A parameter in no group is frozen.
+    """Parameters with the same learning rate and decay. A parameter in no group is frozen.
 
     Args:
         names: names in ``Trainee.module().named_parameters()``.
         lr: factor on the learning rate of the fit.
         decay: factor on the weight decay of the fit; 0.0 for biases, norms and scales.
-        phases: phases whose losses train the group, which steps after the last of them; () is every phase.
+        phases: phases whose losses train the group; its optimiser step follows the last of them. () is every phase.
     """
 
     names: tuple[str, ...]
@@ -60,15 +58,15 @@ class ParamGroup:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What an objective sees of this process's share of a batch: any number of modalities, views and regions.
+    """This process's share of an embedded batch: any number of modalities, views and regions.
 
     Args:
         vectors: modality or view -> (B, D) embeddings, not normalised.
         tokens: modality -> tokens of a tower or a decoder.
-        targets: name -> what is predicted: labels, token ids, teacher scores.
+        targets: name -> targets of the loss: labels, token ids, teacher scores.
         scale: pair of modalities -> (scale, bias), two scalars.
-        gather: (B, ...) -> (W * B, ...), the rows of all W processes in rank order, with gradient; one process:
-            identity.
+        gather: (B, ...) -> (W * B, ...), the rows of all W processes in rank order, with gradient; the identity for
+            one process.
         rank: number of this process; its rows start at ``rank * B`` of the gathered ones.
     """
 
@@ -81,7 +79,7 @@ class Embedded:
 
 
 class Objective(Method):
-    """Role of ``pretrain`` for a loss: pure, it holds no tower, and it gathers when it wants."""
+    """Role of ``pretrain`` for a loss: a function of embeddings, without a tower."""
 
     def heads(self, spec: Spec) -> nn.Module:
         """Return the objective's own trainable parts for a space; none by default."""
@@ -99,12 +97,12 @@ class Objective(Method):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table, or one item of a stream, on its way to ``Trainee.views``.
+    """One row of a table, or one item of a stream: the input of ``Trainee.views``.
 
     Args:
         item: the sample itself.
-        index: its place in the table, or its position in the stream.
-        key: its content key; a stream's is its position.
+        index: its position in the table or the stream.
+        key: its content key; for a stream, its position.
         columns: column name -> value of this row.
     """
 
@@ -115,37 +113,39 @@ class Row:
 
 
 class Sampler(Protocol):
-    """Which rows make which batch: clusters, hard negatives, one corpus a batch."""
+    """Chooses the rows of each batch: clusters, hard negatives, one corpus a batch."""
 
     def batches(self, epoch: int, size: int, /) -> Sequence[Sequence[int]]:
-        """Return the batches of an epoch, ``size`` row numbers each: the same for the same epoch, also after a
-        restart.
+        """Return the batches of an epoch, ``size`` row numbers each.
+
+        They are the same for the same epoch, also after a restart.
         """
         ...
 
 
 class Trainee(ABC):
-    """What the one loop drives: parameters, views of an item, and losses of a batch.
+    """What the training loop runs: parameters, views of an item, and losses of a batch.
 
     Attributes:
-        phases: one backward pass each, in this order, in every step.
+        phases: names of the backward passes of every step, in order.
     """
 
     phases: tuple[str, ...] = ("main",)
 
     @abstractmethod
     def module(self) -> nn.Module:
-        """Return the module that holds all a checkpoint must keep: trained and frozen weights, teachers, running means,
-        queues.
+        """Return the module with the whole state of a checkpoint.
+
+        This is trained and frozen weights, teachers, running means and queues.
         """
 
     @abstractmethod
     def groups(self) -> list[ParamGroup]:
-        """Return what is trained, and how."""
+        """Return the groups of trained parameters."""
 
     @abstractmethod
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return one item as the batch needs it: crops, a drawn caption, masks. Runs in the workers.
+        """Return the inputs of one item, such as crops, a drawn caption or masks. Runs in the workers.
 
         Args:
             row: the row.
@@ -153,13 +153,14 @@ class Trainee(ABC):
         """
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the batch of B views, in the workers: by default tensors of one size and numbers are stacked, all else
-        is listed.
+        """Return the batch of B views. Runs in the workers.
+
+        By default, numbers and tensors of one size are stacked, and all other values are listed.
         """
         return {name: _stack([v[name] for v in views]) for name in views[0]}
 
     def sampler(self, table: Table[Any], run: Run) -> Sampler | None:
-        """Return who composes the batches; None shuffles all rows in every epoch and drops the last part of a batch."""
+        """Return the sampler of batches; None shuffles all rows in every epoch and drops an incomplete last batch."""
         return None
 
     @abstractmethod
@@ -167,33 +168,33 @@ class Trainee(ABC):
         """Return the weighted losses of a phase, scalars by name; their sum is minimised."""
 
     def validate(self, batches: Iterable[Mapping[str, Any]], clock: Clock) -> float:
-        """Return the number that early stopping wants low, without gradients: by default the mean sum of all losses."""
+        """Return the number that early stopping minimises, by default the mean sum of all losses. No gradients."""
         totals = [sum(v.item() for v in self.losses(b, p, clock).values()) for b in batches for p in self.phases]
         return sum(totals) * len(self.phases) / max(1, len(totals))
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:  # noqa: B027
-        """Do what follows a step or an epoch: clamp, move a teacher, centre, cluster again. Runs without gradients."""
+        """Update the state after a step or an epoch: clamp, move a teacher, centre, cluster. Runs without gradients."""
 
     def trained(self) -> Space:
-        """Return the space that the training made, as its weights are now.
+        """Return the trained space, with its present weights.
 
         Raises:
-            MissingHook: this trainee trains no space, only parts beside one.
+            MissingHook: this trainee trains parts but no space.
         """
         raise MissingHook(f"{type(self).__name__} trains no space of its own: take what it trains from module().")
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """Return what leaves the training beside the space: decoder, prompter, heads; nothing by default."""
+        """Return the trained parts other than the space, such as a decoder or heads; none by default."""
         return {}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training hands back.
+    """The result of a training.
 
     Args:
         space: the trained space.
-        parts: name -> what was trained beside it and is of use without the training.
+        parts: name -> other trained modules that are used after the training.
         log: records of all stages, oldest first.
     """
 
@@ -207,44 +208,45 @@ Learns = Callable[[str], bool]
 
 
 def everything(name: str) -> bool:
-    """Let every parameter learn."""
+    """Return True: every parameter may be trained."""
     return True
 
 
 class Rewriter(Method):
-    """Role of what rewrites texts before a training: the result is a writer, so rewrites are recorded, stored and
-    reused as others are.
+    """Role of a system that rewrites texts before a training.
+
+    ``fit`` returns a writer, so that rewrites are recorded, stored and reused as other texts are.
     """
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:
-        """Return a writer that is asked ``about`` a text, and answers with up to ``n`` other wordings of it.
+        """Return a writer that takes a text as ``about`` and returns up to ``n`` other wordings of it.
 
         Raises:
-            MissingPart: the kit has no writer to ask.
+            MissingPart: the kit has no writer.
         """
 
 
 class Recipe(Method):
-    """Role of ``pretrain`` and ``finetune`` for what is more than an objective: a teacher, a draw, views, or several
-    stages.
+    """Role of ``pretrain`` and ``finetune`` for a training that is more than an objective.
+
+    It may have a teacher, random draws, views or several stages.
     """
 
     @abstractmethod
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
     ) -> Iterator[Trainee]:
-        """Yield the trainees one after the other; each is trained in place before the next is asked for.
+        """Yield the trainees in order; each is trained in place before the next is requested.
 
-        So a later stage may start from ``trained()`` of an earlier one. The space that comes in the kit is never
-        changed.
+        So a later stage may start from ``trained()`` of an earlier one. The space in the kit stays unchanged.
 
         Args:
             kit: the backbone, and other parts that the card names.
-            classes: names of the classes that the column "label" counts; None where rows have captions instead.
-            evidence: ``train`` as a rule; the loop trains on ``evidence.train``.
+            classes: names of the classes in the column "label"; None where rows have captions.
+            evidence: the loop trains on ``evidence.train``.
             run: seed, device and world.
-            learns: the user's choice of what may be trained in the space; own heads always learn.
+            learns: which parameters of the space may be trained; heads of the recipe always are.
 
         Raises:
             MissingPart: the kit lacks a part.

@@ -1,4 +1,4 @@
-"""Captions of pictures: those that a table holds, or a few words about colour and light, which anybody can compute."""
+"""Captions of pictures: those of a table, or a computed phrase about colour and light."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ COLOURS = {
     "brown": (115, 75, 45),
     "beige": (215, 195, 160),
 }
-"""Name -> RGB in [0, 255]: a pixel has the name of the nearest."""
+"""Name -> RGB in [0, 255]; a pixel takes the name of the nearest colour."""
 
 
 def colour_phrase(image: Image.Image) -> str:
-    """Return the two commonest colours of a picture and how light it is, such as "Mostly white and blue, in bright
-    light.".
+    """Return a sentence with the two most frequent colours of a picture and its lightness.
+
+    An example is "Mostly white and blue, in bright light."
     """
     pixels = np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BOX), dtype=np.float64).reshape(-1, 3)
     palette = np.array(list(COLOURS.values()), dtype=np.float64)
@@ -47,37 +48,35 @@ def colour_phrase(image: Image.Image) -> str:
 
 
 def captions(table: Table[Any]) -> tuple[str, ...]:
-    """Return a caption of each of N items: the first of its column "captions", or a colour phrase where there is no
-    such column.
+    """Return a caption of each of N items: the first in the column "captions", else a colour phrase.
 
-    "" where an item has no caption, or is no picture.
+    It is "" where an item has no caption, or is no picture.
     """
     column = table.columns.get("captions")
     if column is not None:
-        return tuple(next(iter(own), "") for own in column.values)
-    found = []
+        return tuple(next(iter(texts), "") for texts in column.values)
+    phrases = []
     for i in range(len(table)):
         item = table.items[i]
-        found.append(colour_phrase(item) if isinstance(item, Image.Image) else "")
-    return tuple(found)
+        phrases.append(colour_phrase(item) if isinstance(item, Image.Image) else "")
+    return tuple(phrases)
 
 
 def sentences(evidence: Evidence[Any]) -> tuple[str, ...]:
-    """Return the texts of the evidence, each once, in the order of the pool: what a captioner learns from.
+    """Return the texts of the evidence, each once, in the order of the pool, to train a captioner on.
 
     Raises:
         MissingEvidence: there are none.
     """
-    held = evidence.texts.texts.values() if evidence.texts is not None else ()
-    found = tuple(dict.fromkeys(t.value.strip() for texts in held for t in texts if t.value.strip()))
-    if not found:
+    pools = evidence.texts.texts.values() if evidence.texts is not None else ()
+    result = tuple(dict.fromkeys(t.value.strip() for texts in pools for t in texts if t.value.strip()))
+    if not result:
         raise MissingEvidence("This captioner learns from sentences, and there are none: give texts.")
-    return found
+    return result
 
 
 def read_sentences(path: str | Path) -> TextPool:
-    """Return sentences to learn from: the lines of a text file, or every column of a table whose name begins with
-    "caption".
+    """Read sentences to train on: the lines of a text file, or all columns of a table whose name begins with "caption".
 
     Raises:
         UsageError: there is no such file, or the table has no such column.
@@ -85,7 +84,7 @@ def read_sentences(path: str | Path) -> TextPool:
     """
     file = captions_table(located(path))
     if file.suffix.lower() == ".txt":
-        found = [line.strip() for line in read_text(file, "sentences").splitlines()]
+        values = [line.strip() for line in read_text(file, "sentences").splitlines()]
     else:
         cells = read_columns(file)
         named = columns_of(cells, ("caption*",))
@@ -93,8 +92,8 @@ def read_sentences(path: str | Path) -> TextPool:
             raise UsageError(
                 f"{file} has the columns {', '.join(cells)[:300]}, and none whose name begins with caption: rename one."
             )
-        found = [str(v or "").strip() for c in named for v in cells[c]]
-    texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(found) if t)
+        values = [str(v or "").strip() for c in named for v in cells[c]]
+    texts = tuple(Text(t, writer=file.name) for t in dict.fromkeys(values) if t)
     if not texts:
         raise DataError(f"{file} holds no sentences: give one a line.")
     return TextPool({"": texts})

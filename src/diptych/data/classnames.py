@@ -1,4 +1,4 @@
-"""Class names: from what folders are called to what a reader would say."""
+"""Class names: plain words from folder names, and names from files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME_COLUMNS = ("name", "class_name", "classname")
 
 
 def tidy(folder: str) -> str:
-    """Return a folder's name as a reader would say it.
+    """Return the name of a folder in plain words.
 
     "_" and "-" become spaces, CamelCase becomes words in lower case (all-capital words stay), a leading index such as
     "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter. A byte that is no UTF-8 becomes
@@ -38,7 +38,7 @@ def tidy(folder: str) -> str:
 
 
 def numbers_for_names(names: Sequence[str]) -> str:
-    """Return a sentence where all class names are numbers, as labels are; "" else."""
+    """Return a warning where all class names are numbers; "" else."""
     if not names or not all(n.isdecimal() for n in names):
         return ""
     return (
@@ -53,28 +53,28 @@ def read_names(source: str | os.PathLike[str] | Sequence[str], classes: Sequence
     Args:
         source: the names themselves, or a UTF-8 file: .json with a list or {folder: name}, .csv with a column folder |
             class | label and a column name | class_name | classname, and any other file with one name a line (empty
-            lines are passed over).
-        classes: K folder names, in the order in which the names are wanted; () keeps the order of the source.
+            lines are skipped).
+        classes: K folder names, in the order of the result; () keeps the order of the source.
 
     Returns:
         K names.
 
     Raises:
         UsageError: no such file, another number of names than classes, or a class that the file does not name.
-        DataError: the file is not of its kind.
+        DataError: the content does not fit the file ending.
     """
-    found = _read(source)
-    if isinstance(found, Mapping):
-        missing = [c for c in classes if c not in found]
+    names = _read(source)
+    if isinstance(names, Mapping):
+        missing = [c for c in classes if c not in names]
         if missing:
             raise UsageError(f"{source} has no name for {', '.join(missing)}: add it.")
-        return tuple(found[c] for c in classes) if classes else tuple(found.values())
-    if classes and len(found) != len(classes):
+        return tuple(names[c] for c in classes) if classes else tuple(names.values())
+    if classes and len(names) != len(classes):
         raise UsageError(
-            f"There are {len(found)} names for {len(classes)} classes: give one name a class, in the order "
+            f"There are {len(names)} names for {len(classes)} classes: give one name a class, in the order "
             f"{', '.join(classes[:3])}, ..."
         )
-    return tuple(found)
+    return tuple(names)
 
 
 def _read(source: str | os.PathLike[str] | Sequence[str]) -> Sequence[str] | Mapping[str, str]:

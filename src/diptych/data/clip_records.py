@@ -1,4 +1,4 @@
-"""Clips as records, so that an index takes them in: no text, and the class folder and the split as facts."""
+"""Clips as records for an index, without text, and with class folder and split as facts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def clip_records(path: Path, frames: int, keys: FileKeys | None = None) -> Recor
     """Read a video, a folder with the frames of a clip, or a folder of either.
 
     Args:
-        path: as ``read_clips`` has it.
+        path: as for ``read_clips``.
         frames: pictures an item, T.
-        keys: remembers content keys.
+        keys: cache of content keys.
 
     Returns:
         Records whose pictures are clips, named by absolute path; facts are "split", and "label" where there are class
         folders.
 
     Raises:
-        DataError, MissingExtra: as ``read_clips``.
+        DataError, MissingExtra: as for ``read_clips``.
     """
     data = read_clips(Path(os.path.abspath(path)), frames, keys)
     names: list[str] = []
@@ -39,5 +39,5 @@ def clip_records(path: Path, frames: int, keys: FileKeys | None = None) -> Recor
 
 
 CLIP_RECORDS = Format(
-    CLIPS.name, CLIPS.matches, lambda path, ask: clip_records(path, ask.frames, ask.keys), CLIPS.gives
+    CLIPS.name, CLIPS.matches, lambda path, request: clip_records(path, request.frames, request.keys), CLIPS.gives
 )

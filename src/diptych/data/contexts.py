@@ -1,8 +1,7 @@
-"""Context attributes of photos: factors such as the background, their values, and the phrasings of each, as JSON with
-provenance.
+"""Context attributes of photos: factors such as the background, their values, and phrasings of the values.
 
-A file is an object with "schema": 1 and "factors": {factor: {value: [phrasing, ...]}}; an empty phrasing leaves the
-value unspoken. Every other key ("writer", "date", "licence", ...) is for readers.
+A JSON file is an object with "schema": 1 and "factors": {factor: {value: [phrasing, ...]}}. An empty phrasing omits the
+value from the sentence. All other keys ("writer", "date", "licence", ...) are not read.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.textfiles import read_json
 
 LONGEST = 200
-"""Characters a phrasing, at most."""
+"""Largest number of characters of a phrasing."""
 MOST = 10_000
-"""Composite contexts, at most: each is a sentence for every class."""
+"""Largest number of composite contexts; each is a sentence for every class."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Composite:
     """One value of each chosen factor.
 
     Args:
-        values: one a factor, in the order of the factors.
-        texts: every combination of their phrasings, joined by ", "; "" leaves all unspoken.
+        values: one value of each factor, in the order of the factors.
+        texts: every combination of their phrasings, joined by ", "; "" omits all values.
     """
 
     values: tuple[str, ...]
@@ -38,11 +37,11 @@ class Composite:
 
 @dataclass(frozen=True)
 class Contexts:
-    """Factors and how their values are said.
+    """Factors with their values and phrasings.
 
     Args:
         source: name of the file.
-        factors: factor -> value -> phrasings, at least one each.
+        factors: factor -> value -> at least one phrasing.
     """
 
     source: str
@@ -52,7 +51,7 @@ class Contexts:
         """Return the Cartesian product of the values of some factors.
 
         Raises:
-            UsageError: an unknown or doubled factor, none at all, or more than ``MOST`` composites.
+            UsageError: an unknown or duplicate factor, no factor, or more than ``MOST`` composites.
         """
         unknown = [name for name in chosen if name not in self.factors]
         if unknown or not chosen or len(set(chosen)) < len(chosen):
@@ -60,20 +59,22 @@ class Contexts:
                 f"{', '.join(map(repr, chosen)) or 'No factor'}: choose different ones among "
                 f"{', '.join(self.factors)} of {self.source}."
             )
-        found: list[Composite] = []
+        result: list[Composite] = []
         for values in product(*(self.factors[name] for name in chosen)):
             phrasings = product(*(self.factors[name][value] for name, value in zip(chosen, values, strict=True)))
-            found.append(Composite(values, tuple(dict.fromkeys(", ".join(filter(None, said)) for said in phrasings))))
-            if len(found) > MOST:
+            result.append(
+                Composite(values, tuple(dict.fromkeys(", ".join(filter(None, phrasing)) for phrasing in phrasings)))
+            )
+            if len(result) > MOST:
                 raise UsageError(f"{', '.join(chosen)} make more than {MOST} contexts: choose fewer factors.")
-        return tuple(found)
+        return tuple(result)
 
 
 def read_contexts(source: str | os.PathLike[str]) -> Contexts:
     """Read context attributes.
 
     Args:
-        source: name of a table that ships ("general"), or a JSON file.
+        source: name of a packaged table ("general"), or a JSON file.
 
     Raises:
         UsageError: there is no such file, or it has another schema.
@@ -90,12 +91,18 @@ def read_contexts(source: str | os.PathLike[str]) -> Contexts:
             f"{path} has schema {value.get('schema')}, and this version reads 1: use the version that wrote it."
         )
     factors = {}
-    for factor, held in value["factors"].items():
-        if not isinstance(held, dict) or not held or not all(isinstance(said, list) and said for said in held.values()):
+    for factor, phrasings_of in value["factors"].items():
+        if (
+            not isinstance(phrasings_of, dict)
+            or not phrasings_of
+            or not all(isinstance(phrasings, list) and phrasings for phrasings in phrasings_of.values())
+        ):
             raise DataError(
                 f"{path}: factor {factor!r} must be an object from value to a list of at least one phrasing."
             )
-        if not all(isinstance(text, str) and len(text) <= LONGEST for said in held.values() for text in said):
+        if not all(
+            isinstance(text, str) and len(text) <= LONGEST for phrasings in phrasings_of.values() for text in phrasings
+        ):
             raise DataError(f"{path}: every phrasing of {factor!r} must be a string of at most {LONGEST} characters.")
-        factors[factor] = {name: tuple(text.strip() for text in said) for name, said in held.items()}
+        factors[factor] = {name: tuple(text.strip() for text in phrasings) for name, phrasings in phrasings_of.items()}
     return Contexts(str(source), factors)

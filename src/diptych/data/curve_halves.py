@@ -1,5 +1,6 @@
-"""A star of one light curve: even measurements are the curve, odd ones give the spectrum, its power over frequency, and
-the metadata.
+"""Stars made of one light curve: even measurements are the curve, odd ones give spectrum and metadata.
+
+The spectrum is the periodogram of the odd measurements.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from diptych.data.formats.lightcurves import LightCurve
 from diptych.data.stars import Star
 
 BIN = 0.02
-"""Days: times are rounded to it for the Fourier transform, so frequencies up to 10 a day lose little."""
+"""Bin of times for the Fourier transform, in days; frequencies up to 10 a day lose little."""
 
 
 def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
@@ -21,9 +22,9 @@ def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
         curve: times in days.
         grid: (W,) centres of the bins, evenly spaced.
     """
-    place = np.round((curve.time - curve.time[0]) / BIN).astype(np.int64)
-    slots = np.zeros(1 << int(place[-1] + 1).bit_length())
-    np.add.at(slots, place, curve.value - curve.value.mean())
+    slot = np.round((curve.time - curve.time[0]) / BIN).astype(np.int64)
+    slots = np.zeros(1 << int(slot[-1] + 1).bit_length())
+    np.add.at(slots, slot, curve.value - curve.value.mean())
     amplitude = np.abs(np.fft.rfft(slots))[1:] / len(curve.value)
     frequency = np.log10(np.fft.rfftfreq(len(slots), BIN)[1:])
     step = grid[1] - grid[0]
@@ -35,9 +36,7 @@ def power(curve: LightCurve, grid: NDArray[np.float64]) -> LightCurve:
 
 
 def moments(curve: LightCurve, spectrum: LightCurve) -> NDArray[np.float64]:
-    """Return eleven facts of a curve: where it lies, how it spreads, and the frequency and strength of its best
-    period.
-    """
+    """Return eleven statistics of a curve: location, spread, and the frequency and strength of its best period."""
     from scipy.stats import kurtosis, skew  # its import is slow and adds warning filters
 
     v = curve.value

@@ -1,4 +1,4 @@
-"""Checked access to labelled evidence: what is missing is named before anything is computed."""
+"""Checked access to evidence, so that missing parts raise before anything is computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def shots(evidence: Evidence[Any], classes: ClassNames) -> tuple[Table[Any], NDA
 
     Raises:
         MissingEvidence: ``evidence.train`` was not given.
-        DataError: a label lies outside the class list, or a class has no train item.
+        DataError: a label is outside the class list, or a class has no train item.
     """
     if evidence.train is None:
         raise MissingEvidence(
@@ -39,13 +39,13 @@ def held_out(evidence: Evidence[Any], classes: ClassNames, choosing: str) -> tup
     """Return the validation table and its (N,) labels.
 
     Args:
-        evidence: all that fit may see.
+        evidence: the evidence of the fit.
         classes: K names.
-        choosing: what is chosen on it, such as "alpha": stands in the error.
+        choosing: what is chosen on it, such as "alpha", for the error.
 
     Raises:
         MissingEvidence: ``evidence.val`` was not given or is empty.
-        DataError: a label lies outside the class list.
+        DataError: a label is outside the class list.
     """
     if evidence.val is None or len(evidence.val) == 0:
         raise MissingEvidence(
@@ -71,17 +71,17 @@ def normal_photos(evidence: Evidence[Any]) -> Table[Any]:
 
     Raises:
         MissingEvidence: ``evidence.train`` was not given.
-        DataError: it holds no normal photo.
+        DataError: no photo is normal.
     """
     if evidence.train is None:
         raise MissingEvidence(
             "This system learns what is normal, and evidence.train is missing: give photos without anomalies."
         )
     table = evidence.train
-    chosen = table.take(np.flatnonzero(table.labels() == 0).tolist()) if "label" in table.columns else table
-    if len(chosen) == 0:
+    normal = table.take(np.flatnonzero(table.labels() == 0).tolist()) if "label" in table.columns else table
+    if len(normal) == 0:
         raise DataError("There is no normal photo to learn from: give some, of the same kind as those to judge.")
-    return chosen
+    return normal
 
 
 def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int64]]:
@@ -106,11 +106,10 @@ def known_anomalies(evidence: Evidence[Any]) -> tuple[Table[Any], NDArray[np.int
 
 
 def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDArray[np.int64]]:
-    """Return the table, its K different texts in the order in which they first occur, and the (N,) position of each
-    row's text.
+    """Return the table, its K distinct texts in order of first occurrence, and the (N,) position of each row's text.
 
     Args:
-        table: N rows with a column "captions": one text a row. Rows of a class say the same.
+        table: N rows with a column "captions" of one text a row. Rows of a class have the same text.
 
     Raises:
         MissingEvidence: there is no table.
@@ -128,5 +127,5 @@ def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDA
     rows = [(value,) if isinstance(value, str) else tuple(value) for value in column.values]
     if odd := [i for i, row in enumerate(rows) if len(row) != 1]:
         raise DataError(f"{table.items.name(odd[0])} has {len(rows[odd[0]])} texts: give every item exactly one.")
-    place = {text: k for k, text in enumerate(dict.fromkeys(row[0] for row in rows))}
-    return table, tuple(place), np.array([place[row[0]] for row in rows], dtype=np.int64)
+    position = {text: k for k, text in enumerate(dict.fromkeys(row[0] for row in rows))}
+    return table, tuple(position), np.array([position[row[0]] for row in rows], dtype=np.int64)

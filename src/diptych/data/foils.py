@@ -1,6 +1,4 @@
-"""Captions with one wrong word: a noun is swapped for one of another kind (a vehicle for an animal) that no caption
-has.
-"""
+"""Foils: captions in which one noun is replaced by a noun of another kind that no caption of the photo has."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ KINDS = (
     "equipment",
     "body of water",
 )
-"""WordNet nouns above the words that are swapped: a word has the kind whose synset is the nearest above its first
-sense.
-"""
+"""WordNet nouns that name the kinds; the kind of a word is the nearest hypernym of its first sense among them."""
 
 _OTHERWISE = """white black red brown blue green yellow orange pink tan blond blonde young old male female adult short
 long top back front side right left light dark open clear down in on at out up off over by standing sitting building
@@ -44,9 +40,9 @@ class Foil:
     """A caption with one wrong word.
 
     Args:
-        right: the caption as it was.
-        wrong: the same with one word swapped.
-        start, end: place of the swapped word in ``wrong``, in characters.
+        right: the original caption.
+        wrong: the caption with one word replaced.
+        start, end: character offsets of the swapped word in ``wrong``.
     """
 
     right: str
@@ -56,44 +52,43 @@ class Foil:
 
 
 def kinds(wordnet: WordNet, vocabulary: Sequence[str]) -> dict[str, str]:
-    """Return word -> kind, for the words whose first sense lies below one of ``KINDS``."""
+    """Return word -> kind, for the words whose first sense has a hypernym in ``KINDS``."""
     tops = {wordnet.senses(kind)[0].offset: kind for kind in KINDS}
-    found = {}
+    result = {}
     for word in vocabulary:
         senses = wordnet.senses(word) if len(word) > 2 and word not in NOT_NOUNS else []
         if senses and (
             kind := next((tops[o] for o in (senses[0].offset, *wordnet.ancestors(senses[0].offset)) if o in tops), None)
         ):
-            found[word] = kind
-    return found
+            result[word] = kind
+    return result
 
 
 def counted(captions: Sequence[Sequence[str]], least: int = 3) -> list[str]:
     """Return the words that occur in at least ``least`` of the photos' captions, sorted."""
     counts: dict[str, int] = {}
-    for own in captions:
-        for word in {w for text in own for w in _WORD.findall(text.lower())}:
+    for texts in captions:
+        for word in {w for text in texts for w in _WORD.findall(text.lower())}:
             counts[word] = counts.get(word, 0) + 1
     return sorted(w for w, n in counts.items() if n >= least)
 
 
 def foil(captions: Sequence[str], kind: Mapping[str, str], rng: np.random.Generator, wordnet: WordNet) -> Foil | None:
-    """Swap one noun of one of a photo's captions; None where none of them has a noun that can be swapped.
+    """Replace one noun in one caption of a photo; None where no caption has a noun to replace.
 
     Args:
         captions: all captions of the photo.
-        kind: word -> kind; the swap is drawn from the words of all other kinds: within one it may be true as well
-            (girl, lady).
-        rng: draws caption, word and swap.
-        wordnet: a word above or below one that the captions use (dog, animal) is no swap.
+        kind: word -> kind. The replacement is of another kind, since words of one kind (girl, lady) may both be true.
+        rng: generator that draws caption, word and replacement.
+        wordnet: hypernyms and hyponyms of words of the captions (dog, animal) are no replacements.
     """
     used = {w for text in captions for w in _WORD.findall(text.lower())}
     near = {lemma for w in used if w in kind for lemma in _relatives(w, wordnet)} | used
     for i in rng.permutation(len(captions)):
         text = captions[i]
-        places = [m.span() for m in re.finditer(r"[A-Za-z]+", text) if m.group().lower() in kind]
-        for j in rng.permutation(len(places)):
-            start, end = places[j]
+        spans = [m.span() for m in re.finditer(r"[A-Za-z]+", text) if m.group().lower() in kind]
+        for j in rng.permutation(len(spans)):
+            start, end = spans[j]
             others = [w for w, k in sorted(kind.items()) if k != kind[text[start:end].lower()] and w not in near]
             if others:
                 word = others[int(rng.integers(len(others)))]

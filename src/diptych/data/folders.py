@@ -1,4 +1,4 @@
-"""Folders of pictures: one folder a class, with or without split folders above, or just photos."""
+"""Folders of pictures: class folders, with or without split folders above them, or photos without labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.images import MAX_PIXELS, SUFFIXES, open_image
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
@@ -22,9 +22,9 @@ class ImageFiles:
     """Image files as samples: the key is the SHA-256 of the file's bytes, the name its path.
 
     Args:
-        paths: N files; not touched before an item or a key is asked for.
-        keys: remembers keys; None (default) remembers them in this object only.
-        max_pixels: width times height above which a file is refused.
+        paths: N files, opened only for an item or a key.
+        keys: cache of content keys; None (default) caches them in this object only.
+        max_pixels: largest width times height of a readable file.
     """
 
     paths: Sequence[str | os.PathLike[str]]
@@ -42,7 +42,11 @@ class ImageFiles:
         return open_image(self.paths[index], max_pixels=self.max_pixels)
 
     def key(self, index: int, /) -> str:
-        """Return the SHA-256 of the file's bytes; raises UnreadableItem where it is missing or cannot be read."""
+        """Return the SHA-256 of the file's bytes.
+
+        Raises:
+            UnreadableItem: the file is missing or cannot be read.
+        """
         keys: FileKeys = self.__dict__["_keys"]
         return keys.key(self.paths[index])
 
@@ -52,8 +56,9 @@ class ImageFiles:
 
 
 def image_paths(root: str | os.PathLike[str]) -> list[Path]:
-    """Return all picture files below a folder, at any depth, sorted by path; names that begin with "." or "__" are
-    passed over.
+    """Return all picture files below a folder, at any depth, sorted by path.
+
+    Names that begin with "." or "__" are skipped.
 
     Raises:
         UsageError: there is no such folder.
@@ -62,7 +67,7 @@ def image_paths(root: str | os.PathLike[str]) -> list[Path]:
 
 
 def image_files(root: str | os.PathLike[str]) -> list[str]:
-    """Return ``image_paths`` as text, which takes a tenth of the time where there are many."""
+    """Return ``image_paths`` as text, which is ten times as fast."""
     return list(_walk(_folder(root)))
 
 
@@ -71,56 +76,55 @@ def class_folder(
 ) -> LabelledData:
     """Read a folder of class folders.
 
-    Three layouts, decided by the names directly below ``root``:
+    Three layouts, chosen by the names directly below ``root``:
 
-    - ``root/train/cat/1.jpg``: split folders (train, val | valid | validation, test); other folders beside them are not
-      read;
-    - ``root/cat/1.jpg``: class folders; all items form the split "test", because what is measured on must be named
-      first;
-    - ``root/1.jpg``: photos without labels, again the split "test". A split folder may also hold photos only.
+    - ``root/train/cat/1.jpg``: split folders (train, val | valid | validation, test). Other folders beside them are
+      skipped.
+    - ``root/cat/1.jpg``: class folders. All items are the split "test".
+    - ``root/1.jpg``: photos without labels, also the split "test". A split folder may also have photos only.
 
     Args:
         root: the folder.
         split: read this split only ("train", "val" or "test"); None (default) reads all.
-        keys: remembers content keys.
-        allow_empty: keep classes that have no picture in any split, instead of refusing (default False).
+        keys: cache of content keys.
+        allow_empty: whether classes may have no picture in any split (default False).
 
     Returns:
         Data whose classes are the folder names, sorted, over all splits that are read.
 
     Raises:
         UsageError: ``root`` is no folder, or ``split`` is no name of a split.
-        DataError: no picture at all, a class without pictures, pictures beside class folders, doubled or missing split
-            folders, or every folder holds the same folders, as domains of the same classes do.
+        DataError: no picture at all, a class without pictures, pictures beside class folders, duplicate or missing
+            split folders, or folders with the same subfolders, as of domains with the same classes.
     """
     base = _folder(root)
     wanted = None if split is None else SPLIT_NAMES.get(split.lower())
     if split is not None and wanted is None:
         raise UsageError(f"{split!r} is no split: choose train, val or test.")
-    places: dict[str, Path] = {}
+    split_folders: dict[str, Path] = {}
     for child in _visible(base):
         name = SPLIT_NAMES.get(child.name.lower()) if _is_folder(child) else None
         if name is not None:
-            if name in places:
+            if name in split_folders:
                 raise DataError(
-                    f"{base} holds both {places[name].name} and {child.name}, which mean the same split: remove or "
-                    f"merge one."
+                    f"{base} holds both {split_folders[name].name} and {child.name}, which are one split: "
+                    "remove or merge one."
                 )
-            places[name] = Path(child.path)
-    if not places:
-        places = {"test": base}
+            split_folders[name] = Path(child.path)
+    if not split_folders:
+        split_folders = {"test": base}
     if wanted is not None:
-        if wanted not in places:
+        if wanted not in split_folders:
             raise DataError(
-                f"{base} has no {wanted} folder, only {', '.join(p.name for p in places.values())}: add one, or "
+                f"{base} has no {wanted} folder, only {', '.join(p.name for p in split_folders.values())}: add one, or "
                 f"choose another split."
             )
-        places = {wanted: places[wanted]}
-    found = {name: _classes_of(places[name]) for name in SPLITS if name in places}
-    classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
-    _refuse_empty(base, found, classes, allow_empty)
+        split_folders = {wanted: split_folders[wanted]}
+    pictures = {name: _classes_of(split_folders[name]) for name in SPLITS if name in split_folders}
+    classes = tuple(sorted({c for by_class in pictures.values() for c in by_class if c is not None}))
+    _refuse_empty(base, pictures, classes, allow_empty)
     splits = {}
-    for name, by_class in found.items():
+    for name, by_class in pictures.items():
         pairs = [(path, c) for c, paths in sorted(by_class.items(), key=lambda pair: pair[0] or "") for path in paths]
         items = ImageFiles([path for path, _ in pairs], keys)
         labels = [c for _, c in pairs if c is not None]
@@ -129,17 +133,18 @@ def class_folder(
 
 
 def has_class_folders(root: Path) -> bool:
-    """Return whether a folder is laid out by split folders, or by two class folders at least, which are no domains."""
+    """Return whether a folder has split folders, or at least two class folders that are no domains."""
     folders = [c for c in _visible(root) if _is_folder(c)]
     if any(c.name.lower() in SPLIT_NAMES for c in folders):
         return True
-    held = [c for c in folders if next(_walk(c.path), None)]
-    return len(held) > 1 and not _domains(held)
+    nonempty = [c for c in folders if next(_walk(c.path), None)]
+    return len(nonempty) > 1 and not _domains(nonempty)
 
 
 def photo_folder(root: Path, keys: FileKeys | None = None) -> LabelledData:
-    """Read a folder for its photos: as ``class_folder`` where its classes can be told, else all pictures at any depth
-    as the split "test", without labels.
+    """Read the photos of a folder, as ``class_folder`` where that is possible.
+
+    Otherwise all pictures at any depth are the split "test", without labels.
 
     Raises:
         UsageError: ``root`` is no folder.
@@ -156,57 +161,59 @@ def photo_folder(root: Path, keys: FileKeys | None = None) -> LabelledData:
     return LabelledData(root.resolve().name, (), {"test": Table(ImageFiles(paths, keys))})
 
 
-def _read(path: Path, ask: Ask) -> LabelledData:
+def _read(path: Path, request: Request) -> LabelledData:
     return (
-        photo_folder(path, ask.keys)
-        if ask.need == "photos"
-        else class_folder(path, keys=ask.keys, allow_empty=ask.need == "check")
+        photo_folder(path, request.keys)
+        if request.need == "photos"
+        else class_folder(path, keys=request.keys, allow_empty=request.need == "check")
     )
 
 
-def _read_picture(path: Path, ask: Ask) -> LabelledData:
-    return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], ask.keys))})
+def _read_picture(path: Path, request: Request) -> LabelledData:
+    return LabelledData(path.stem, (), {"test": Table(ImageFiles([path], request.keys))})
 
 
-FOLDER = Format("a folder", lambda path, ask: path.is_dir(), _read)
-PICTURE = Format("a picture", lambda path, ask: path.is_file() and path.suffix.lower() in SUFFIXES, _read_picture)
+FOLDER = Format("a folder", lambda path, request: path.is_dir(), _read)
+PICTURE = Format("a picture", lambda path, request: path.is_file() and path.suffix.lower() in SUFFIXES, _read_picture)
 
 
 def _refuse_empty(
-    base: Path, found: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool
+    base: Path, pictures: dict[str, dict[str | None, list[str]]], classes: tuple[str, ...], allow_empty: bool
 ) -> None:
-    if not any(paths for by_class in found.values() for paths in by_class.values()) and not (allow_empty and classes):
+    if not any(paths for by_class in pictures.values() for paths in by_class.values()) and not (
+        allow_empty and classes
+    ):
         kinds = " ".join(sorted(s.lstrip(".") for s in SUFFIXES))
         raise DataError(f"No pictures below {base}: give a folder that holds files of the kinds {kinds}.")
-    empty = [c for c in classes if not any(by_class.get(c) for by_class in found.values())]
+    empty = [c for c in classes if not any(by_class.get(c) for by_class in pictures.values())]
     if empty and not allow_empty:
         raise DataError(f"No pictures of {', '.join(empty)} below {base}: add some, or remove the empty class folder.")
 
 
-def _classes_of(place: Path) -> dict[str | None, list[str]]:
-    """Return class -> pictures of one split; the class None holds pictures without label."""
-    children = _visible(place)
+def _classes_of(folder: Path) -> dict[str | None, list[str]]:
+    """Return class -> pictures of one split; the key None is pictures without label."""
+    children = _visible(folder)
     photos = [c.path for c in children if _leads_to_file(c) and _is_picture(c.name)]
     folders: dict[str | None, list[str]] = {c.name: list(_walk(c.path)) for c in children if _is_folder(c)}
     if photos and any(folders.values()):
-        raise DataError(f"{photos[0]} lies beside the class folders of {place}: move it into one of them, or out.")
-    held = [c for c in children if _is_folder(c)]
-    if names := _domains(held):
+        raise DataError(f"{photos[0]} lies beside the class folders of {folder}: move it into one of them, or out.")
+    subfolders = [c for c in children if _is_folder(c)]
+    if names := _domains(subfolders):
         raise DataError(
-            f"Every folder of {place} holds the folders {', '.join(names[:3])} ...: these look like domains of the "
-            f"same classes; give one of them, such as {place / held[0].name}."
+            f"Every folder of {folder} holds the folders {', '.join(names[:3])} ...: these look like domains of the "
+            f"same classes; give one of them, such as {folder / subfolders[0].name}."
         )
     return {None: photos} if photos else folders
 
 
 def _domains(folders: Sequence[os.DirEntry[str]]) -> list[str]:
-    """Return the names of the folders that all of several folders hold, and nothing else; [] where they differ."""
+    """Return the subfolders of several folders where all have the same ones and no pictures; else []."""
     below = [_folders_alone(f.path) for f in folders]
     return below[0] if len(below) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below) else []
 
 
 def _folders_alone(folder: str) -> list[str]:
-    """Return the names of the folders in a folder that holds no picture itself."""
+    """Return the names of the subfolders of a folder; [] where it has pictures."""
     children = _visible(Path(folder))
     return (
         []
@@ -237,7 +244,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_to_file(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a file, or a link that leads nowhere, which is named when it is read."""
+    """Return whether an entry is a file, or a broken link, which raises when it is read."""
     try:
         return entry.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a format of data states: what it matches, what it gives, and how it is read."""
+"""Data formats: which paths one matches, which needs it meets, and how it is read."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ Need = Literal[
 ]
 """What a verb needs of data.
 
-- "any": what the place holds, labels where there are some; "photos": the same, but classes may be missing;
-- "check": the same, but empty classes stay; "classes": two at least, to measure on;
-- all others: items with that column, or of that kind.
+- "any": all content, with labels where there are some.
+- "photos": the same, but classes may be missing.
+- "check": the same, with empty classes.
+- "classes": at least two classes, to measure on.
+- All others: items with that column, or of that kind.
 """
 PICTURES: frozenset[Need] = frozenset(("any", "photos", "classes", "captions or classes", "check"))
-"""Needs that pictures meet, with labels or without."""
+"""Needs that pictures meet, with or without labels."""
 MEASURED: frozenset[Need] = frozenset(("classes", "masks", "anomalies"))
-"""Needs of what is measured on: an absent data set is not available there, as a development set may be."""
+"""Needs of test data, for which an absent path raises NotAvailable."""
 FRAMES = 8
-"""Frames a clip that are looked at where nothing else is said."""
+"""Default number of frames of a clip."""
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What is asked of data.
+class Request:
+    """A request for data: what is needed, and the names of columns.
 
     Args:
         need: what a verb needs.
-        keys: remembers content keys.
-        image, text, label, group: columns of a table that the user names; "" finds them by their usual names. ``text``
-            may be a pattern such as "caption_*".
+        keys: cache of content keys.
+        image, text, label, group: names of columns of a table; "" uses the usual names. ``text`` may be a pattern such
+            as "caption_*".
         frames: pictures a clip.
-        void: values of masks that name no class, besides those that the data themselves call void.
+        void: ignored values of masks, besides those that the data declare.
     """
 
     need: Need = "any"
@@ -68,35 +70,35 @@ class Format(Generic[T_co]):
     """One format.
 
     Args:
-        name: what a user calls it, for the error that lists what may be given; "" for a layout of another.
-        matches: whether a path holds it; only asked where ``gives`` holds what is needed.
-        read: reads it.
-        gives: needs that it meets.
+        name: name for users, in the error that lists formats; "" for a layout of another format.
+        matches: whether a path has the format; called only where ``gives`` includes the need.
+        read: function that reads a path.
+        gives: needs that the format meets.
     """
 
     name: str
-    matches: Callable[[Path, Ask], bool]
-    read: Callable[[Path, Ask], T_co]
+    matches: Callable[[Path, Request], bool]
+    read: Callable[[Path, Request], T_co]
     gives: frozenset[Need] = PICTURES
 
 
-def first(formats: Sequence[Format[T_co]], path: Path, ask: Ask) -> T_co:
-    """Read a path by the first format that gives what is needed and matches.
+def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co:
+    """Read a path with the first format that meets the need and matches.
 
     Raises:
-        UsageError: nothing is there, or nothing that any of them reads.
-        NotAvailable: nothing is there, and it would be measured on.
+        UsageError: the path does not exist, or has none of the formats.
+        NotAvailable: the path does not exist, and the need is one of ``MEASURED``.
     """
-    fit = [f for f in formats if ask.need in f.gives]
+    fit = [f for f in formats if request.need in f.gives]
     for each in fit:
-        if each.matches(path, ask):
-            return each.read(path, ask)
-    if not path.exists() and ask.need in MEASURED:
+        if each.matches(path, request):
+            return each.read(path, request)
+    if not path.exists() and request.need in MEASURED:
         raise NotAvailable(
             f"The data set {path} is not here: set DIPTYCH_DATA to the folder that holds it, or give a path."
         )
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}: check the spelling, or try demo:photos or demo:clothes.")
     names = [f.name for f in fit if f.name]
-    told = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
-    raise UsageError(f"{path} is {told}: give {'one of these' if names[1:] else 'one'}.")
+    mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
+    raise UsageError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")

@@ -1,4 +1,4 @@
-"""Any picture file a user may have, as an upright RGB copy, or one short reason why not."""
+"""Reading of picture files as upright RGB copies, or an error with a short reason."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ from PIL import Image, ImageFile, JpegImagePlugin
 from diptych.core.errors import DataError, UnreadableItem
 
 MAX_PIXELS = 178_956_970
-"""Pixels above which a picture is refused before it is decoded: Pillow's own bound."""
+"""Largest number of pixels of a picture, checked before it is decoded; Pillow's own bound."""
 SMALL = 64
-"""Pixels below which nothing can be seen on a picture."""
+"""Least number of pixels of a picture with visible content."""
 
 _ENDINGS = "jpg jpeg jpe png webp bmp gif tif tiff ppm pgm pbm jp2 avif heic heif"
 SUFFIXES = frozenset("." + ending for ending in _ENDINGS.split())
-"""File endings that count as pictures in a folder; HEIC is among them so that it is named as unreadable, not passed
-over.
-"""
+"""File endings of pictures in a folder. HEIC is among them so that it raises instead of being skipped."""
 
 _SIGNATURES = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -67,13 +65,14 @@ T = TypeVar("T")
 
 
 def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a picture as an upright RGB copy that holds no file open.
+    """Read a picture as an upright RGB copy, and close its file.
 
-    EXIF orientation is applied. Transparent pixels are laid on white. CMYK, palette, grey and bilevel pictures become
-    RGB. 16-bit values are divided by 257, never clipped; 32-bit and float pictures are read as [0, 65535] and [0, 1] or
-    [0, 255] where they lie within, and stretched from minimum to maximum where they do not. Of an animation the first
-    frame counts. Colour profiles are not applied, as in every CLIP's training. Only formats known by their first bytes
-    are opened: JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 and, where Pillow has it, AVIF.
+    - EXIF orientation is applied; colour profiles are not, as in the training of CLIP models.
+    - Transparent pixels become white. CMYK, palette, grey and bilevel pictures become RGB.
+    - 16-bit values are divided by 257. 32-bit values have the range [0, 65535], and floats [0, 1] or [0, 255], where
+      all are within it; otherwise they are stretched from minimum to maximum.
+    - Of an animation the first frame is read.
+    - The first bytes must be those of JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, JPEG 2000 or, where Pillow has it, AVIF.
 
     Args:
         path: file.
@@ -91,7 +90,7 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
 
 
 def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the bytes of a picture file, as ``open_image`` does; ``name`` stands in the error."""
+    """Decode the bytes of a picture file as ``open_image``; ``name`` is for the error."""
     if not data:
         raise UnreadableItem(name, "empty file")
     return _decode(BytesIO(data), name, len(data), max_pixels, _upright_rgb)
@@ -99,16 +98,15 @@ def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
 
 @contextlib.contextmanager
 def drafts(side: int) -> Iterator[None]:
-    """Let JPEG pictures that this thread opens meanwhile come out at 1/2, 1/4 or 1/8 of their size; all others stay as
-    they are.
+    """Decode JPEG pictures that this thread opens within the block at 1/2, 1/4 or 1/8 of their size.
 
-    libjpeg then inverts each block of the transform to fewer pixels, and most of the work of decoding, and of the
-    resize after it, is saved. At twice the side that a tower sees, photographs differ after ``lite``'s resize by at
-    most 1 of 255 in the mean and 16 in any pixel (measured: 0.7 and 12 on mosaics of 49 photographs, the hardest; 0.2
-    and 4 on single ones) from the exact decode.
+    libjpeg then inverts each block of the transform to fewer pixels, which saves most of the time for decoding and
+    resizing. With twice the side of the tower, photographs after ``lite``'s resize differ from the exact decode by at
+    most 1 of 255 in the mean and 16 in any pixel. Measured were 0.7 and 12 on mosaics of 49 photographs, and 0.2 and 4
+    on single ones.
 
     Args:
-        side: pixels that both sides keep at least.
+        side: least length of both sides after decoding, in pixels.
 
     Source: T.81 (JPEG), section A.3.3; scaled inverse transforms as in libjpeg 6b, ``scale_denom``.
     """
@@ -120,10 +118,10 @@ def drafts(side: int) -> Iterator[None]:
 
 
 def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.int32]:
-    """Read a mask: the numbers that a one-channel picture stores, with no turning and no colour.
+    """Read a mask: the stored numbers of a one-channel picture, without rotation and palette.
 
     Args:
-        path: file; of a palette picture (as in PASCAL VOC) the palette positions count, not the colours.
+        path: file; for a palette picture, as in PASCAL VOC, the numbers are palette positions.
         max_pixels: as for ``open_image``.
 
     Returns:
@@ -136,20 +134,21 @@ def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return (width, height) of a picture as ``open_image`` gives it; raises as that does."""
+    """Return (width, height) of a picture as ``open_image`` reads it, with the same errors."""
     return _opened(path, max_pixels, _upright_rgb).size
 
 
 def specks(paths: Iterable[str]) -> list[str]:
-    """Return the picture files of fewer than ``SMALL`` pixels; what is no file, or cannot be read, is passed over. Only
-    files of a few kilobytes are looked into.
+    """Return the picture files of fewer than ``SMALL`` pixels.
+
+    Only files of less than 4 KiB are opened; missing and unreadable ones are skipped.
     """
-    found = []
+    small = []
     for path in paths:
         with contextlib.suppress(OSError, ValueError, UnreadableItem):
             if os.stat(path).st_size < 4096 and math.prod(image_size(path)) < SMALL:
-                found.append(path)
-    return found
+                small.append(path)
+    return small
 
 
 def _opened(path: str | os.PathLike[str], max_pixels: int, finish: Callable[[ImageFile.ImageFile], T]) -> T:
@@ -167,7 +166,7 @@ def _opened(path: str | os.PathLike[str], max_pixels: int, finish: Callable[[Ima
 
 
 def _regular_size(name: str) -> int:
-    status = os.stat(name)  # before open, which would wait for ever on a named pipe
+    status = os.stat(name)  # before open, which would block on a named pipe
     if stat.S_ISDIR(status.st_mode):
         raise UnreadableItem(name, "a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
@@ -198,7 +197,7 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
                     (s for s in (8, 4, 2) if width % s == height % s == 0 and min(width, height) >= s * side), 1
                 )
                 image.draft(None, (width // scale, height // scale))
-            if kind == "TIFF":  # which remarks on its tags while it decodes; the others decode in parallel
+            if kind == "TIFF":  # its decoder warns about tags; other formats decode outside the lock
                 image.load()
         image.load()
         return finish(image)
@@ -208,14 +207,14 @@ def _decode(file: BinaryIO, name: str, size: int, max_pixels: int, finish: Calla
         raise UnreadableItem(name, f"more pixels than the limit of {max_pixels:,}") from None
     except (
         Exception
-    ) as error:  # decoders meet damaged bytes with whatever exception comes up: OSError, SyntaxError, struct.error, ...
+    ) as error:  # decoders raise all kinds of exceptions on damaged bytes: OSError, SyntaxError, struct.error, ...
         if isinstance(error, EOFError) or "truncated" in str(error).lower():
             raise UnreadableItem(name, f"truncated {kind} file ({size:,} bytes)") from error
         raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
 
 
 def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
-    # Not Image.open: it tries every plugin, and warns of large pictures, which cannot be silenced in one thread only.
+    # Not Image.open: it tries every plugin, and its warning about large pictures cannot be silenced in one thread.
     if kind == "JPEG":
         return JpegImagePlugin.JpegImageFile(file, name)
     Image.init()
@@ -226,10 +225,10 @@ def _header(file: BinaryIO, name: str, kind: str) -> ImageFile.ImageFile:
 
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Hold back Pillow's remarks on odd metadata.
+    """Silence Pillow's warnings about metadata.
 
-    Not ``catch_warnings``, whose restoring of all filters would undo what other threads set meanwhile: only our own
-    entry comes and goes.
+    Only one filter is added and removed. ``catch_warnings`` would restore all filters, and so undo changes of other
+    threads.
     """
     with _QUIET_LOCK:
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -263,7 +262,7 @@ def _indices(image: ImageFile.ImageFile) -> NDArray[np.int32]:
 
 
 def _grey_bytes(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map 16-bit, 32-bit or float greys (H, W) to bytes; the rules stand in ``open_image``."""
+    """Map 16-bit, 32-bit or float greys (H, W) to bytes, by the rules of ``open_image``."""
     grey = values.astype(np.float64)
     if not np.isfinite(grey).all():
         raise ValueError("holds values that are not finite")
@@ -299,6 +298,6 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def need_size(name: str, mask: tuple[int, ...], photo: tuple[int, int] | None) -> None:
-    """Check that a mask has the (H, W) pixels of its photo; raises DataError with the photo's name."""
+    """Raise DataError where a mask has other (H, W) pixels than its photo."""
     if mask != photo:
         raise DataError(f"The mask of {name} has {mask} pixels and the photo {photo}: give one of its size.")

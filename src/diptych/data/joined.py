@@ -11,10 +11,10 @@ from diptych.core.data import Samples
 
 @dataclass(frozen=True)
 class Joined:
-    """Samples one after another, found by bisection.
+    """Several samples as one, in order.
 
     Args:
-        parts: in order.
+        parts: the samples.
     """
 
     parts: tuple[Samples[Any], ...]
@@ -34,15 +34,15 @@ class Joined:
         return int(self.__dict__["_ends"][-1])
 
     def __getitem__(self, index: int, /) -> Any:
-        part, place = self._at(index)
-        return part[place]
+        part, position = self._at(index)
+        return part[position]
 
     def key(self, index: int, /) -> str:
         """Return the content key of an item."""
-        part, place = self._at(index)
-        return part.key(place)
+        part, position = self._at(index)
+        return part.key(position)
 
     def name(self, index: int, /) -> str:
         """Return the name of an item."""
-        part, place = self._at(index)
-        return part.name(place)
+        part, position = self._at(index)
+        return part.name(position)

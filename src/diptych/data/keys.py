@@ -1,4 +1,4 @@
-"""Content keys of files, remembered so that an unchanged file is not read again."""
+"""Content keys of files, cached so that an unchanged file is read once."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def _unreadable(path: str | os.PathLike[str], error: OSError) -> UnreadableItem:
 
 
 class FileKeys:
-    """SHA-256 of files, remembered by absolute path, size and modification time in nanoseconds.
+    """SHA-256 of files, cached by absolute path, size and modification time in nanoseconds.
 
-    Several threads and processes may use one file of keys at once; new keys are written in batches, and a killed
-    process loses only its last batch, which costs another reading of those files. A damaged file of keys is moved aside
-    with a logged message and built anew.
+    Several threads and processes may use one file of keys at once. New keys are written in batches, and a killed
+    process loses only its last batch. A damaged file of keys is moved aside with a logged message, and a new one
+    is written.
 
     Args:
-        path: SQLite file; None remembers within this object only.
-        verify: hash every file again, whatever is remembered (default False).
+        path: SQLite file; None caches within this object only.
+        verify: whether to hash every file again (default False).
 
     Raises:
         UsageError: the file of keys cannot be created.
@@ -82,20 +82,20 @@ class FileKeys:
         """Return the keys of N files, with one ``stat`` each and one reading of each new or changed file.
 
         Raises:
-            UnreadableItem: a file is missing or cannot be read; keys found before it stay remembered.
+            UnreadableItem: a file is missing or cannot be read; keys of files before it stay cached.
         """
-        found = []
+        keys = []
         for path in paths:
-            place = os.fsencode(os.path.abspath(path))
+            absolute = os.fsencode(os.path.abspath(path))
             try:
                 before = os.stat(path)
             except OSError as error:
                 raise _unreadable(path, error) from None
-            if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, without end
+            if not stat.S_ISREG(before.st_mode):  # reading a pipe would block
                 raise UnreadableItem(
                     os.fspath(path), "is no regular file: a pipe, device or folder has no pixels to read"
                 )
-            key = None if self.verify else self._remembered(place, before.st_size, before.st_mtime_ns)
+            key = None if self.verify else self._cached(absolute, before.st_size, before.st_mtime_ns)
             if key is None:
                 key = hash_file(path)
                 self.hashed += 1
@@ -104,22 +104,22 @@ class FileKeys:
                     if (after.st_size, after.st_mtime_ns) == (
                         before.st_size,
                         before.st_mtime_ns,
-                    ):  # else it changed under our hands
-                        self._remember(place, before.st_size, before.st_mtime_ns, key)
-            found.append(key)
-        return found
+                    ):  # else the file changed meanwhile
+                        self._cache(absolute, before.st_size, before.st_mtime_ns, key)
+            keys.append(key)
+        return keys
 
     def flush(self) -> None:
-        """Write what is still unwritten; does nothing where keys are remembered in this object only."""
+        """Write the pending keys; do nothing where keys are cached in this object only."""
         with self._lock:
             if self.path is None or not self._pending:
                 return
-            rows = [(place, *row) for place, row in self._pending.items()]
+            rows = [(absolute, *row) for absolute, row in self._pending.items()]
             self._attempt(lambda database: _write(database, rows))
             self._pending.clear()
 
     def close(self) -> None:
-        """Write what is still unwritten and close the file of keys; a later call opens it again."""
+        """Write the pending keys and close the file of keys; a later call opens it again."""
         with self._lock:
             self.flush()
             if self._database is not None and self._process == os.getpid():
@@ -135,27 +135,27 @@ class FileKeys:
         self.close()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # the constructor may have failed, or the interpreter may be going down
+        with contextlib.suppress(Exception):  # the constructor may have failed, or the interpreter may be exiting
             self.close()
 
     def __reduce__(self) -> tuple[partial[FileKeys], tuple[Path | None]]:
         return partial(FileKeys, verify=self.verify), (self.path,)
 
-    def _remembered(self, place: bytes, size: int, mtime: int) -> str | None:
+    def _cached(self, absolute: bytes, size: int, mtime: int) -> str | None:
         with self._lock:
-            row = self._pending.get(place)
+            row = self._pending.get(absolute)
             if row is None and self.path is not None:
-                row = self._attempt(lambda database: _look_up(database, place))
+                row = self._attempt(lambda database: _look_up(database, absolute))
             return row[2] if row and row[:2] == (size, mtime) else None
 
-    def _remember(self, place: bytes, size: int, mtime: int, key: str) -> None:
+    def _cache(self, absolute: bytes, size: int, mtime: int, key: str) -> None:
         with self._lock:
-            self._pending[place] = (size, mtime, key)
+            self._pending[absolute] = (size, mtime, key)
             if len(self._pending) >= _BATCH:
                 self.flush()
 
     def _attempt(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run an action on this process's own connection; once more on a new file where the old one proves damaged."""
+        """Run an action on this process's connection, and again on a new file where the file is damaged."""
         assert self.path is not None
         if self._database is None or self._process != os.getpid():  # closed, or inherited by fork, which SQLite forbids
             self._process, self._database = os.getpid(), self._open(self.path)
@@ -189,8 +189,9 @@ class FileKeys:
 
 
 def move_keys(path: Path, target: Path) -> None:
-    """Move a file of keys; nothing happens where there is none, it is damaged, or the target exists: keys can be made
-    again.
+    """Move a file of keys.
+
+    Nothing happens where there is none, it is damaged, or the target exists, since keys can be computed again.
 
     Raises:
         UsageError: the target cannot be written.
@@ -215,7 +216,7 @@ def move_keys(path: Path, target: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open, check and if need be create a file of keys; DatabaseError where it is damaged or not ours."""
+    """Open and check a file of keys, or create one; DatabaseError where it is damaged or of another program."""
     database = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
     try:
         _with_patience(lambda: database.execute("PRAGMA journal_mode = WAL"))
@@ -241,7 +242,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _with_patience(action: Callable[[], object]) -> None:
-    """Wait for another process that holds the file: SQLite's own time-out does not cover the switch to WAL."""
+    """Retry an action while another process locks the file; SQLite's time-out does not cover the switch to WAL."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -253,8 +254,8 @@ def _with_patience(action: Callable[[], object]) -> None:
             time.sleep(0.02)
 
 
-def _look_up(database: sqlite3.Connection, place: bytes) -> Row | None:
-    row = database.execute("SELECT size, mtime_ns, key FROM files WHERE path = ?", (place,)).fetchone()
+def _look_up(database: sqlite3.Connection, absolute: bytes) -> Row | None:
+    row = database.execute("SELECT size, mtime_ns, key FROM files WHERE path = ?", (absolute,)).fetchone()
     return None if row is None else (int(row[0]), int(row[1]), str(row[2]))
 
 
@@ -269,4 +270,4 @@ def _set_aside(path: Path, error: Exception) -> None:
         move(path, aside)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    _LOG.warning("The file of keys %s is damaged (%s): it now lies at %s, and a new one is built.", path, error, aside)
+    _LOG.warning("The file of keys %s is damaged (%s): it is moved to %s, and a new one is built.", path, error, aside)

@@ -1,4 +1,4 @@
-"""What folders and tables become: named splits of images, with one class order for all of them."""
+"""Labelled data sets: named splits of images, with one order of classes for all of them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-"""What the field calls the three splits, in lower case."""
+"""Usual names of the three splits, in lower case -> split."""
 
 
 @dataclass(frozen=True)
 class LabelledData:
-    """A data set: splits of images and the classes that their labels count.
+    """A data set: splits of images and the names of their classes.
 
     Args:
-        name: what the user calls it.
-        classes: K class names as found (folder names, table values), sorted; () where nothing is labelled.
+        name: its name for users.
+        classes: K class names as in the source (folder names, table values), sorted; () without labels.
         splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in
             ``classes``.
     """
@@ -44,8 +44,9 @@ class LabelledData:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over the sorted (split, class, content key) of all items: the same wherever the files lie and
-        whatever they are called.
+        """SHA-256 over the sorted (split, class, content key) of all items.
+
+        It does not depend on the paths and names of files.
 
         Raises:
             UnreadableItem: a file is missing or cannot be read.
@@ -64,15 +65,15 @@ class LabelledData:
             DataError: there is no such split.
         """
         if name not in self.splits:
-            held = ", ".join(self.splits)
+            present = ", ".join(self.splits)
             raise DataError(
-                f"{self.name} has no {name} split, only {held}: add a folder (or a value in the table's split column) "
-                f"named {name!r}."
+                f"{self.name} has no {name} split, only {present}: add a folder (or a value in the table's split "
+                f"column) named {name!r}."
             )
         return self.splits[name]
 
     def whole(self) -> Table[Any]:
-        """Return the items of all splits as one table, with the columns that all have, masks apart."""
+        """Return the items of all splits as one table, with the columns that all of them have, except masks."""
         tables = tuple(self.splits.values())
         shared = [n for n, c in tables[0].columns.items() if c.kind != "mask" and all(n in t.columns for t in tables)]
         columns = {}

@@ -1,4 +1,4 @@
-"""The one door to data: lists of formats, each of which says what it matches and how it is read."""
+"""Opening of data sets, records and streams with the first format that matches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diptych.core.data import Stream, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.clip_records import CLIP_RECORDS
 from diptych.data.folders import FOLDER, PICTURE, ImageFiles
-from diptych.data.format import FRAMES, Ask, Format, Need, first
+from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
 from diptych.data.formats.captioned import CAPTIONED
 from diptych.data.formats.clip_folder import CLIPS, ClipFiles
@@ -48,9 +48,9 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     TABLE,
     PICTURE,
 )
-"""What data sets are read from, in the order in which it is tried."""
+"""Formats of data sets, in the order in which they are tried."""
 STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM)
-"""What streams are read from."""
+"""Formats of streams, in the order in which they are tried."""
 
 
 def open_data(
@@ -67,38 +67,42 @@ def open_data(
 ) -> LabelledData:
     """Open a data set.
 
+    Formats are:
+
+    - a folder of pictures (``class_folder``), a picture, or a folder of photos with label maps;
+    - a .csv, .tsv or .parquet table (``read_table``), or a folder with one that lists its pictures;
+    - tars of a WebDataset (one, a brace range, or a folder of them), and CLIP_benchmark's tars;
+    - Hugging Face folders, and Parquet files with encoded pictures;
+    - MVTec folders with ground_truth, and split_zhou_*.json.
+
     Args:
-        spec: a path, read by the first of ``FORMATS`` that gives what is needed and matches: a folder of pictures (see
-            ``class_folder``), a .csv, .tsv or .parquet table (``read_table``) or a folder whose pictures one lists, one
-            picture, tars of a WebDataset (one, a brace range, or a folder of them), CLIP_benchmark's tars, Hugging Face
-            folders and Parquet files with pictures in them, MVTec folders with ground_truth, photos with label maps,
-            split_zhou_*.json; or "demo:photos" (a few photos without labels), or "demo:clothes" (10 classes with train
-            and test). A name in the folder of DIPTYCH_DATA stands for the path there, see ``located``; the data keep
-            that name. Several pictures, or several clips, are one split "test".
-        keys: remembers content keys; None remembers them in the returned data only.
+        spec: a path, read with the first of ``FORMATS`` that meets the need and matches. A name in the folder of
+            DIPTYCH_DATA becomes the path there, see ``located``. "demo:photos" is a few photos without labels, and
+            "demo:clothes" 10 classes with train and test. Several pictures, or several clips, are one split "test".
+        keys: cache of content keys; None caches them in the returned data only.
         need: what a verb needs, see ``Need``.
-        image: column of a table with the picture; here and below "" finds it by the names in ``data.rows``.
+        image: column of a table with the picture; here and below "" uses the names in ``data.rows``.
         text: column with a caption, or a pattern such as "caption_*".
         label: column with the class.
         group: column with the group, which has no usual name.
         frames: pictures a clip.
-        void: values of masks that name no class, besides those that classes.csv marks in a column "void".
+        void: ignored values of masks, besides those that classes.csv marks in a column "void".
 
     Returns:
         Its splits. Photos without labels, one picture, and classes without split folders form the split "test".
 
     Raises:
-        UsageError: nothing is there, or nothing that gives what is needed.
-        NotAvailable: nothing is there, and it would be measured on.
-        DataError: the folder or table cannot be used; the message says what to change.
+        UsageError: the path does not exist, or no format that meets the need matches.
+        NotAvailable: the path does not exist, and the need is one of ``MEASURED``.
+        DataError: the folder or table is not usable; the message has the remedy.
     """
-    ask = Ask(need, keys, image, text, label, group, frames, tuple(void))
+    request = Request(need, keys, image, text, label, group, frames, tuple(void))
     if not isinstance(spec, (str, os.PathLike)):
         if len(spec) != 1:
-            return _several([located(s) for s in spec], ask)
+            return _several([located(s) for s in spec], request)
         spec = spec[0]
     path = located(spec)
-    data = first(FORMATS, path, ask)
+    data = first(FORMATS, path, request)
     if need == "classes" and len(data.classes) == 1:
         raise DataError(
             f"{path} has one class, {data.classes[0]!r}, and everything would be right: give a folder of two class "
@@ -107,11 +111,13 @@ def open_data(
     return data if path == Path(spec) else replace(data, name=os.fspath(spec))
 
 
-def _several(paths: Sequence[Path], ask: Ask) -> LabelledData:
-    if missing := [p for p in paths if ask.need == "clips" and not p.exists()]:
+def _several(paths: Sequence[Path], request: Request) -> LabelledData:
+    if missing := [p for p in paths if request.need == "clips" and not p.exists()]:
         raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
     names = [str(p) for p in paths]
-    items = ClipFiles(names, ask.frames, ask.keys) if ask.need == "clips" else ImageFiles(names, ask.keys)
+    items = (
+        ClipFiles(names, request.frames, request.keys) if request.need == "clips" else ImageFiles(names, request.keys)
+    )
     return LabelledData(paths[0].stem if paths else "", (), {"test": Table(items)})
 
 
@@ -129,33 +135,33 @@ def open_records(
         spec: a folder (all pictures below it; with metadata.csv or .jsonl, the rows of that), a .csv, .tsv, .jsonl or
             .parquet table with a picture, a text or both in each row, a .tar of pictures with .txt and .json beside
             them, a picture, or "demo:photos".
-        keys: remembers content keys.
-        image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is there.
-        text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is there.
-        frames: pictures of a clip: the source is one, or a folder of clips. None: pictures are pictures.
+        keys: cache of content keys.
+        image: column of a table with the picture's path; "": the first of ``data.rows.PATH_COLUMNS`` that is present.
+        text: column of a table with the text; "": the first of ``data.rows.TEXT_COLUMNS`` that is present.
+        frames: pictures of a clip, where the source is a clip or a folder of clips. None: a source of pictures.
 
     Returns:
         Records in the order of the source; all other columns are facts.
 
     Raises:
-        UsageError: nothing is there, or it is none of these.
+        UsageError: the path does not exist, or has none of these formats.
         DataError: a table has neither column, no rows, or a path that leads outside its folder.
     """
-    ask = Ask("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
-    return first((*RECORDS, CLIP_RECORDS), located(spec), ask)
+    request = Request("photos" if frames is None else "clips", keys, image, text, frames=frames or FRAMES)
+    return first((*RECORDS, CLIP_RECORDS), located(spec), request)
 
 
 def open_stream(source: str, image: str = "filepath", text: str = "title", *, pictures: bool = True) -> Stream[Any]:
-    """Open what a curator reads, in bounded memory.
+    """Open the stream of a curator, which is read in bounded memory.
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
             several).
         image: column of the table with the picture.
         text: column of the table with the text.
-        pictures: False reads of tars the texts alone, for a curator that looks at nothing else.
+        pictures: whether to read the pictures of tars; False reads their texts only.
 
     Raises:
         UsageError: there is no such file, or it is of another kind.
     """
-    return first(STREAMS, located(source), Ask("photos" if pictures else "texts", image=image, text=text))
+    return first(STREAMS, located(source), Request("photos" if pictures else "texts", image=image, text=text))

@@ -1,4 +1,4 @@
-"""Pictures that are in memory, or paths of pictures, as samples."""
+"""Pictures in memory, or paths of pictures, as samples."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class InMemory:
     """A list of pictures as samples.
 
     Args:
-        items: N pictures, (H, W) or (H, W, 3) uint8 arrays, paths of pictures, or items of a stream that have a method
+        items: N pictures, (H, W) or (H, W, 3) uint8 arrays, paths of pictures, or items of a stream with a method
             ``image``.
-        names: what the user calls them; () takes paths, the names of stream items, and else positions.
-        keys: content keys; () hashes a file's bytes, as ``ImageFiles`` does, or mode, size and pixels.
+        names: names for users; () uses paths, names of stream items, or positions.
+        keys: content keys; () hashes the bytes of a file, as ``ImageFiles``, or mode, size and pixels.
 
     Example:
         >>> photos = InMemory([Image.new("RGB", (4, 3)), np.zeros((3, 4, 3), np.uint8)])
@@ -48,7 +48,11 @@ class InMemory:
         return image
 
     def key(self, index: int, /) -> str:
-        """Return the content key; raises UnreadableItem where the picture is broken."""
+        """Return the content key.
+
+        Raises:
+            UnreadableItem: the picture cannot be read.
+        """
         if self.keys:
             return self.keys[index]
         item = self.items[index]
@@ -58,7 +62,7 @@ class InMemory:
         return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return what the user calls the picture."""
+        """Return the name of the picture for users."""
         if self.names:
             return self.names[index]
         item = self.items[index]

@@ -1,4 +1,4 @@
-"""Metadata of curation: the entries that a text must name to be kept."""
+"""MetaCLIP's metadata: the entries of which a text must contain one to be kept."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from diptych.data.textfiles import read_json, read_text
 from diptych.data.wordnet import WordNet
 
 WORDNET = "wordnet"
-"""Name of the entries that ship: the first lemma of each of WordNet's nouns."""
+"""Name of the packaged entries: the first lemma of each noun of WordNet."""
 
 
-def entries(given: str | Path) -> tuple[str, ...]:
-    """Return entries: of WordNet ("wordnet"), of a JSON list, or of a text file with one a line.
+def entries(source: str | Path) -> tuple[str, ...]:
+    """Return the entries of WordNet ("wordnet"), of a JSON list, or of a text file with one a line.
 
     Raises:
         UsageError: there is no such file.
-        DataError: it holds no entries, or something else than texts.
+        DataError: the file has no entries, or values that are no texts.
     """
-    if str(given) == WORDNET:
+    if str(source) == WORDNET:
         return tidied([*map(str, range(100)), *wordnet_names()])
-    path = Path(given)
+    path = Path(source)
     if path.suffix == ".json":
-        found = read_json(path, "metadata entries")
-        if not isinstance(found, list) or not all(isinstance(e, str) for e in found):
+        lines = read_json(path, "metadata entries")
+        if not isinstance(lines, list) or not all(isinstance(e, str) for e in lines):
             raise DataError(f"{path} is no JSON list of texts: give one, or a text file with one entry a line.")
     else:
-        found = read_text(path, "metadata entries").splitlines()
-    kept = tidied(found)
-    if not kept:
+        lines = read_text(path, "metadata entries").splitlines()
+    result = tidied(lines)
+    if not result:
         raise DataError(f"{path} holds no entries: give one a line.")
-    return kept
+    return result
 
 
-def tidied(found: Iterable[str]) -> tuple[str, ...]:
-    """Return entries trimmed, each once, in order; empty ones and single punctuation marks are left out. Case is
-    kept.
+def tidied(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return entries without surrounding spaces, each once, in order, with their case.
+
+    Empty entries and single punctuation marks are left out.
     """
-    return tuple(dict.fromkeys(e for text in found if (e := " ".join(text.split())) and e not in string.punctuation))
+    return tuple(dict.fromkeys(e for text in texts if (e := " ".join(text.split())) and e not in string.punctuation))
 
 
 def wordnet_names() -> Iterator[str]:
@@ -52,14 +53,15 @@ def wordnet_names() -> Iterator[str]:
 
 
 def frequent(texts: Iterable[str], least: int, pmi: float = 30.0) -> tuple[str, ...]:
-    """Return the words of a corpus that occur at least ``least`` times, and its bigrams of high pointwise mutual
-    information.
+    """Return the frequent words of a corpus, and its frequent bigrams of high pointwise mutual information.
 
-        PMI(a b) = log2( n(a b) N / (n(a) n(b)) ),  N: number of words
+        PMI(a b) = log2( n(a b) N / (n(a) n(b)) )
+
+    n: number of occurrences;  N: number of words
 
     Args:
         texts: the corpus, split at spaces; memory grows with its vocabulary.
-        least: times a word, and a bigram, must occur (the authors: 100 in Wikipedia).
+        least: least number of occurrences of a word or bigram (the authors: 100 in Wikipedia).
         pmi: least PMI of a bigram (30).
     """
     one: Counter[str] = Counter()

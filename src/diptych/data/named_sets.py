@@ -1,4 +1,4 @@
-"""Where data sets lie: a path, a name in the folder of data sets, or a demo that ships with the package."""
+"""Paths of data sets: a path, a name in the folder of data sets, or a packaged demo."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DEMOS = ("photos", "clothes")
 
 
 def located(spec: str | os.PathLike[str]) -> Path:
-    """Return the path of a data set: the one given, that of the file or folder so named in the folder of DIPTYCH_DATA,
-    or that of "demo:photos" or "demo:clothes".
+    """Return the path of a data set.
 
-    Absolute paths and those that begin with a dot are paths only. Where nothing is there the path comes back as it is:
-    who opens it says what is missing.
+    - A name in the folder of DIPTYCH_DATA becomes the path there, unless it is absolute or begins with a dot.
+    - "demo:photos" and "demo:clothes" become the paths of the packaged demos.
+    - Any other path stays as it is, whether it exists or not.
 
     Raises:
-        UsageError: it is here and in DIPTYCH_DATA, as where results were written to a folder of the data set's name; or
-            there is no such demo.
+        UsageError: the name is both here and in DIPTYCH_DATA, such as a folder of results with the name of the data
+            set; or there is no such demo.
     """
     if os.fspath(spec).startswith("demo:"):
         return demo_folder(os.fspath(spec).removeprefix("demo:"))
@@ -47,14 +47,14 @@ def demo_folder(name: str) -> Path:
 
 
 def present(name: str, file: str = "") -> Path:
-    """Return the path of a data set as ``located`` finds it, which must be there.
+    """Return the path of a data set as ``located``, which must exist.
 
     Args:
-        name: of the data set.
-        file: that its folder must hold; "": anything will do.
+        name: name of the data set.
+        file: file that its folder must have; "": none.
 
     Raises:
-        NotAvailable: it is not there.
+        NotAvailable: it does not exist.
         UsageError: as ``located``.
     """
     path = located(name)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_STRIP = 64  # sides differ by more than this factor: a strip, cut before its resize would fill the memory
+_STRIP = 64  # least ratio of sides of a strip, which is cropped before its resize to bound memory
 
 
 def prepare(image: Image.Image, recipe: PixelRecipe) -> NDArray[np.float32]:
@@ -27,8 +27,8 @@ def prepare(image: Image.Image, recipe: PixelRecipe) -> NDArray[np.float32]:
 
     Returns:
         (3, S, S) float32, the same bits as open_clip's evaluation transform on an RGB picture (or timm's, where
-        ``crop`` < 1). Strips more than 64 times as long as wide are cut to their middle first, so theirs may differ in
-        the last bits.
+        ``crop`` < 1). Strips more than 64 times as long as wide are cropped to their middle first, so their last
+        bits may differ.
 
     Source: open_clip 3.3 ``image_transform_v2``, timm 1.0 ``transforms_imagenet_eval``, re-derived from their
         documented behaviour.
@@ -58,7 +58,7 @@ def normalise(x01: NDArray[np.float32] | Tensor, recipe: PixelRecipe) -> NDArray
 
 
 def fit(image: Image.Image, recipe: PixelRecipe) -> Image.Image:
-    """Resize and crop or pad a picture to the square that the tower sees.
+    """Resize and crop or pad a picture to the square input of the tower.
 
     Args:
         image: any size and mode.
@@ -94,7 +94,7 @@ def _middle_of_strip(image: Image.Image) -> Image.Image:
 
 
 def _centre(image: Image.Image, size: int, fill: int) -> Image.Image:
-    """Pad short sides with grey, then cut the middle; halves go where torchvision puts them."""
+    """Pad short sides with grey, then crop the centre, with the rounding of torchvision."""
     width, height = image.size
     if width < size or height < size:
         canvas = Image.new("RGB", (max(width, size), max(height, size)), (fill, fill, fill))

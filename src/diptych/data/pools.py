@@ -1,15 +1,13 @@
-"""Text pools: descriptions of classes, and of one class as told apart from another, stored as JSON with their
-provenance.
+"""Text pools: descriptions of classes and of differences between two classes, as JSON with provenance.
 
 A pool file is an object with "schema": 1 and one or both of
 
     "descriptions": {"writer": ..., "prompt": ..., "date": ..., "texts": {class: [text, ...]}}
     "pairs":        {"writer": ..., "prompt": ..., "date": ..., "texts": {"a | b": [{"texts": [of a, of b], ...}, ...]}}
 
-Every other key ("name", "licence", "datasets", ...) is for readers. A file without "schema" is read too: one
-"descriptions" object alone, or a bare {class: [text, ...]}, as the authors of classification by description publish
-theirs. In the ``TextPool`` the key "a | b" holds the texts OF a as told apart from b, and "b | a" those of b: whose
-text it is stands in the key, never in an order.
+All other keys ("name", "licence", "datasets", ...) are not read. A file without "schema" may be a "descriptions" object
+or {class: [text, ...]}, the format of classification by description. In the ``TextPool`` the key "a | b" has the texts
+of a that distinguish it from b, and "b | a" those of b.
 """
 
 from __future__ import annotations
@@ -31,16 +29,16 @@ from diptych.data.textfiles import read_json
 
 VERSUS = " | "
 LONGEST = 1000
-"""Characters a text, at most: what an encoder cuts off should not be stored."""
+"""Largest number of characters of a text, since encoders truncate longer ones."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A text pool and where it came from.
+    """A text pool and its source.
 
     Args:
-        source: name of a pool that ships, or path of the file.
-        texts: the pool itself.
+        source: name of a packaged pool, or path of the file.
+        texts: the pool.
     """
 
     source: str
@@ -48,7 +46,7 @@ class Pool:
 
     @cached_property
     def hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of keys and texts: stands in every result that used them."""
+        """First 12 hexadecimal digits of the SHA-256 of keys and texts, written in results."""
         plain = {key: [text.value for text in texts] for key, texts in self.texts.texts.items()}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -64,12 +62,12 @@ class Pool:
 
 
 def shipped() -> tuple[str, ...]:
-    """Return the names of the pools that ship with the package."""
+    """Return the names of the packaged pools."""
     return tuple(sorted(path.stem for path in _folder().glob("*.json")))
 
 
 def pool_of(dataset: str) -> Pool | None:
-    """Return the shipped pool that was written for a data set, by the data set's name; None where there is none."""
+    """Return the packaged pool for a data set, by the name of the data set; None where there is none."""
     for name in shipped():
         if dataset in read_json(_folder() / f"{name}.json", "texts").get("datasets", ()):
             return read_pool(name)
@@ -80,11 +78,11 @@ def read_pool(source: str | os.PathLike[str]) -> Pool:
     """Read a pool.
 
     Args:
-        source: name of a pool that ships (see ``shipped``), or a JSON file of at most 16 MiB.
+        source: name of a packaged pool (see ``shipped``), or a JSON file of at most 16 MiB.
 
     Raises:
         UsageError: there is no such file, or it has another schema.
-        DataError: the file is not a pool: the message says where.
+        DataError: the file is not a pool; the message has the position.
     """
     path = _folder() / f"{source}.json" if str(source) in shipped() else Path(source)
     value = read_json(path, "texts")
@@ -99,54 +97,54 @@ def read_pool(source: str | os.PathLike[str]) -> Pool:
     if not {"descriptions", "pairs"} & set(value):
         raise DataError(f"{path} has neither 'descriptions' nor 'pairs': add one of them.")
     texts: dict[str, tuple[Text, ...]] = {}
-    for key, values, about in _descriptions(value, path):
-        texts[key] = tuple(Text(_text(v, path, key), **about) for v in values)
-    for key, values, about in _pairs(value, path):
+    for key, values, provenance in _descriptions(value, path):
+        texts[key] = tuple(Text(_text(v, path, key), **provenance) for v in values)
+    for key, values, provenance in _pairs(value, path):
         a, b = key.split(VERSUS)
         for side, owner in enumerate((f"{a}{VERSUS}{b}", f"{b}{VERSUS}{a}")):
             if owner in texts:
                 raise DataError(f"{path} holds the pair {key!r} twice: keep one of them.")
-            texts[owner] = tuple(Text(_text(pair[side], path, key), **about) for pair in values)
+            texts[owner] = tuple(Text(_text(pair[side], path, key), **provenance) for pair in values)
     return Pool(str(source), TextPool(texts))
 
 
 def class_texts(evidence: Evidence[Any], classes: ClassNames) -> tuple[tuple[str, ...], ...]:
-    """Return the texts of each class, found by its name and never by its place; a list may be empty.
+    """Return the texts of each class, by its name. A list may be empty.
 
     Raises:
         MissingEvidence: ``evidence.texts`` was not given, or lacks a class.
     """
-    held = _given(evidence)
-    absent = [name for name in classes if name not in held]
+    texts_of = _given(evidence)
+    absent = [name for name in classes if name not in texts_of]
     if absent:
         more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
         raise MissingEvidence(
             f"evidence.texts has no list for {', '.join(map(repr, absent[:5]))}{more}: add it (an empty list will "
             f"do), or rename."
         )
-    return tuple(tuple(text.value for text in held[name]) for name in classes)
+    return tuple(tuple(text.value for text in texts_of[name]) for name in classes)
 
 
 def pair_texts(evidence: Evidence[Any], classes: ClassNames) -> dict[str, tuple[str, ...]]:
-    """Return "a | b" -> the texts of a as told apart from b, for every ordered pair of classes that the pool holds.
+    """Return "a | b" -> the texts of a that distinguish it from b, for every ordered pair of classes in the pool.
 
     Raises:
-        MissingEvidence: ``evidence.texts`` was not given, holds no pair of these classes, or one side of a pair only.
+        MissingEvidence: ``evidence.texts`` was not given, has no pair of these classes, or only one side of a pair.
     """
-    held = _given(evidence)
-    found: dict[str, tuple[str, ...]] = {}
+    texts_of = _given(evidence)
+    result: dict[str, tuple[str, ...]] = {}
     for a, b in combinations(classes, 2):
-        keys = [key for key in (f"{a}{VERSUS}{b}", f"{b}{VERSUS}{a}") if held.get(key)]
+        keys = [key for key in (f"{a}{VERSUS}{b}", f"{b}{VERSUS}{a}") if texts_of.get(key)]
         if len(keys) == 1:
             raise MissingEvidence(
                 f"evidence.texts describes one side of {a!r} and {b!r} only: add the other side, or drop the pair."
             )
-        found |= {key: tuple(text.value for text in held[key]) for key in keys}
-    if not found and len(classes) > 1:
+        result |= {key: tuple(text.value for text in texts_of[key]) for key in keys}
+    if not result and len(classes) > 1:
         raise MissingEvidence(
             f"evidence.texts tells no two of these classes apart: add pairs such as {VERSUS.join(classes.names[:2])!r}."
         )
-    return found
+    return result
 
 
 def _folder() -> Path:
@@ -162,41 +160,41 @@ def _given(evidence: Evidence[Any]) -> Mapping[str, tuple[Text, ...]]:
 
 
 def _descriptions(value: Mapping[str, Any], path: Path) -> Iterator[tuple[str, list[Any], dict[str, str]]]:
-    about, texts = _part(value, "descriptions", path)
+    provenance, texts = _part(value, "descriptions", path)
     for key, entries in texts.items():
         if not key.strip() or VERSUS in key:
             raise DataError(f"{path}: {key!r} is no class name: it may not be empty or hold {VERSUS!r}.")
         if not isinstance(entries, list):
             raise DataError(f"{path}: the texts of {key!r} must be a list.")
-        yield key, entries, about
+        yield key, entries, provenance
 
 
 def _pairs(value: Mapping[str, Any], path: Path) -> Iterator[tuple[str, list[Any], dict[str, str]]]:
-    about, texts = _part(value, "pairs", path)
+    provenance, texts = _part(value, "pairs", path)
     for key, entries in texts.items():
         sides = key.split(VERSUS)
         if len(sides) != 2 or sides[0] == sides[1] or not all(side.strip() for side in sides):
             raise DataError(f"{path}: {key!r} is no pair: write two different class names as 'a{VERSUS}b'.")
-        found = (
+        pairs = (
             [entry.get("texts") if isinstance(entry, dict) else None for entry in entries]
             if isinstance(entries, list)
             else [None]
         )
-        if not all(isinstance(pair, list) and len(pair) == 2 for pair in found):
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             raise DataError(
                 f"{path}: the pair {key!r} must be a list of objects with 'texts': [of the first, of the second]."
             )
-        yield key, found, about
+        yield key, pairs, provenance
 
 
 def _part(value: Mapping[str, Any], name: str, path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     part = value.get(name, {"texts": {}})
     if not isinstance(part, dict) or not isinstance(part.get("texts"), dict):
         raise DataError(f"{path}: {name!r} must be an object with 'texts'.")
-    about = {field: part.get(field, "") for field in ("writer", "prompt", "date")}
-    if not all(isinstance(said, str) for said in about.values()):
+    provenance = {field: part.get(field, "") for field in ("writer", "prompt", "date")}
+    if not all(isinstance(text, str) for text in provenance.values()):
         raise DataError(f"{path}: writer, prompt and date of {name!r} must be strings.")
-    return about, part["texts"]
+    return provenance, part["texts"]
 
 
 def _text(value: object, path: Path, key: str) -> str:

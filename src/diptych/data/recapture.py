@@ -1,7 +1,7 @@
-"""Photos as a second camera sees them, from a screen or from a print: the look of a presentation attack, made in code.
+"""Simulated recaptures of photos, from a screen or a print, as in a presentation attack.
 
-It stands in for real attacks, which no licence lets travel. Drawn once from the content key, so the same photo gives
-the same bytes.
+They replace data sets of real attacks, whose licences forbid copies. The random draw is fixed by the content key, so
+the same photo gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from PIL import Image, ImageFilter
 from diptych.core.data import Samples
 
 VERSION = "1"
-"""Part of the keys: a change of the maths below is another picture."""
+"""Version of the functions below, a part of the content keys."""
 
 
 def screen(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return (H, W, 3) values in [0, 1] under a turned grid of red, green and blue stripes: moire."""
+    """Return (H, W, 3) values in [0, 1] with moire: under a rotated grid of red, green and blue stripes."""
     height, width = pixels.shape[:2]
     angle, period = rng.uniform(-0.15, 0.15), rng.uniform(2.2, 3.5)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -31,7 +31,7 @@ def screen(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
 
 
 def printed(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return (H, W, 3) values in [0, 1] in halftone dots, on paper that is not white, in ink that is not black."""
+    """Return (H, W, 3) values in [0, 1] as halftone dots of dark grey ink on off-white paper."""
     height, width = pixels.shape[:2]
     angle, period = rng.uniform(0.2, 0.8), rng.uniform(4, 6)
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -42,22 +42,22 @@ def printed(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
 
 def recapture(image: Image.Image, seed: int) -> Image.Image:
-    """Return the photo of a photo: a screen or a print, at even odds, slightly out of focus.
+    """Return a simulated photo of a photo, from a screen or a print at even odds, slightly blurred.
 
     Args:
         image: any size.
-        seed: of the draw.
+        seed: seed of the draw.
     """
     rng = np.random.default_rng(seed)
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
-    seen = screen(pixels, rng) if rng.random() < 0.5 else printed(pixels, rng)
-    shown = Image.fromarray((255 * seen).round().astype(np.uint8))
+    recaptured = screen(pixels, rng) if rng.random() < 0.5 else printed(pixels, rng)
+    shown = Image.fromarray((255 * recaptured).round().astype(np.uint8))
     return shown.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 0.9))))
 
 
 @dataclass(frozen=True)
 class Recaptured:
-    """Photos of photos, as samples with keys of their own.
+    """Recaptured photos, as samples with keys of their own.
 
     Args:
         photos: the originals.
@@ -76,5 +76,5 @@ class Recaptured:
         return hashlib.sha256(f"recaptured/{VERSION}/{self.photos.key(index)}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return the original's name, marked."""
+        """Return the original's name with a suffix."""
         return f"{self.photos.name(index)} (recaptured)"

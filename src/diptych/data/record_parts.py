@@ -12,8 +12,8 @@ from diptych.data.records import Records
 
 
 @dataclass(frozen=True)
-class Part:
-    """The pictures, or the texts, of those records that have one, as samples.
+class RecordPart:
+    """The pictures, or the texts, of the records that have one, as samples.
 
     Args:
         records: N records.
@@ -30,8 +30,8 @@ class Part:
             raise UsageError(
                 f"Linkage takes records, not {type(r).__name__}: open them with diptych.data.load.open_records."
             )
-        held = r.places if self.what == "image" else r.texts
-        object.__setattr__(self, "rows", tuple(i for i, v in enumerate(held) if v is not None))
+        values = r.places if self.what == "image" else r.texts
+        object.__setattr__(self, "rows", tuple(i for i, v in enumerate(values) if v is not None))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,5 +54,5 @@ class Part:
         return hashlib.sha256((self.records.texts[record] or "").encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return what the user calls the record."""
+        """Return the name of the record for users."""
         return self.records.name(self.rows[index])

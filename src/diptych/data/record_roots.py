@@ -1,4 +1,4 @@
-"""Which records of an index come from a source, by their names alone."""
+"""Which records of an index come from a source, by their names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from diptych.data.rows import PATH_COLUMNS, SUFFIXES, columns_of, header
 
 
 def root(spec: str, image: str | None = None) -> str:
-    """Return the path with which the names of all records of a source begin, also of those that it no longer holds.
+    """Return the path with which the names of all present and past records of a source begin.
 
     Args:
         spec: as for ``open_records``, or clips.
-        image: column of a table with the picture's path, as there.
+        image: column of a table with the picture's path, as for ``open_records``.
 
     Raises:
-        UsageError: it is a table that names pictures, whose records are called by the pictures' paths and not by the
-            table.
+        UsageError: the source is a table of pictures, whose records have the paths of the pictures as names.
     """
     path = located(spec)
     kind = path.suffix.lower()

@@ -1,6 +1,4 @@
-"""Records: a picture and a text, or either alone, with metadata. What ``index`` takes in and ``link`` brings
-together.
-"""
+"""Records: a picture, a text or both, with metadata; the input of ``index`` and ``link``."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from PIL import Image
 from diptych.core.data import Samples
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.data.folders import ImageFiles, image_files
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.huggingface import metadata_files
 from diptych.data.formats.parquet import image_column, parquet_images
 from diptych.data.formats.tars import DAMAGE, MAX_MEMBER, damage, headers, opened, refusal, split_name
@@ -50,10 +48,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """N records as samples: pictures are read when asked for, texts and metadata are held.
+    """N records as samples. Pictures are read on demand; texts and metadata are in memory.
 
     Args:
-        names: what the user calls them.
+        names: their names for users.
         images: M pictures.
         places: (N,) positions in ``images``; None: no picture.
         texts: (N,) texts; None: no text.
@@ -72,24 +70,24 @@ class Records:
         return len(self.names)
 
     def __getitem__(self, index: int, /) -> Record:
-        place = self.places[index]
-        return Record(None if place is None else self.images[place], self.texts[index])
+        position = self.places[index]
+        return Record(None if position is None else self.images[position], self.texts[index])
 
     def key(self, index: int, /) -> str:
         """Return the SHA-256 of the picture's key and the text."""
-        place, text = self.places[index], self.texts[index]
+        position, text = self.places[index], self.texts[index]
         parts = [
-            "" if place is None else self.images.key(place),
+            "" if position is None else self.images.key(position),
             "" if text is None else hashlib.sha256(text.encode()).hexdigest(),
         ]
         return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return what the user calls the record."""
+        """Return the name of the record for users."""
         return self.names[index]
 
     def take(self, indices: Sequence[int]) -> Records:
-        """Return the chosen records, in the given order."""
+        """Return the given records, in that order."""
         rows = [int(i) for i in indices]
         facts = tuple(self.facts[i] for i in rows) if self.facts else ()
         return replace(
@@ -101,28 +99,29 @@ class Records:
         )
 
     def distinct(self) -> Records:
-        """Return one record a name, the last: folders may lie in one another, and a table may name the pictures of a
-        folder.
+        """Return the last record of each name.
+
+        Sources may overlap: folders within folders, or a table of the pictures of a folder.
         """
         last = {name: i for i, name in enumerate(self.names)}
         return self if len(last) == len(self) else self.take(sorted(last.values()))
 
     def only(self, what: str) -> Records:
-        """Return the records with their picture ("image") or their text ("text") alone."""
+        """Return the records with only their picture ("image") or only their text ("text")."""
         none = (None,) * len(self)
         return replace(self, texts=none) if what == "image" else replace(self, places=none)
 
 
 def joined(parts: Sequence[Records]) -> Records:
     """Return all records one after the other."""
-    start, places = 0, list[int | None]()
+    start, positions = 0, list[int | None]()
     for part in parts:
-        places += [None if p is None else start + p for p in part.places]
+        positions += [None if p is None else start + p for p in part.places]
         start += len(part.images)
     return Records(
         tuple(n for p in parts for n in p.names),
         Joined(tuple(p.images for p in parts)),
-        tuple(places),
+        tuple(positions),
         tuple(t for p in parts for t in p.texts),
         tuple(f for p in parts for f in (p.facts or ({},) * len(p))),
         tuple(e for p in parts for e in p.failed),
@@ -130,19 +129,20 @@ def joined(parts: Sequence[Records]) -> Records:
 
 
 def stamp(name: str) -> str:
-    """Return size and time of the file that holds a picture, "" where there is none: when it is the same, nothing was
-    changed.
+    """Return size and time of the file with a picture, as text; "" where there is no file.
+
+    An equal stamp means that the file is unchanged.
     """
     try:
-        found = os.stat(name)
+        status = os.stat(name)
     except (OSError, ValueError):  # a member of a tar, or a row of a table
         for path in (name.partition("!")[0], name.rpartition("[")[0]):
             with contextlib.suppress(OSError, ValueError):
-                found = os.stat(path)
+                status = os.stat(path)
                 break
         else:
             return ""
-    return f"{found.st_size}-{found.st_mtime_ns}"
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def _files(paths: Sequence[str], root: str, keys: FileKeys | None) -> Records:
@@ -162,12 +162,12 @@ def _folder(root: Path, keys: FileKeys | None) -> Records:
 
 def _table(path: Path, keys: FileKeys | None, image: str, text: str) -> Records:
     columns = read_columns(path)
-    for asked in (image, text):
-        if asked and not columns_of(columns, (), asked):
-            raise DataError(f"{path} has no column {asked!r}, only {', '.join(columns)}: name one that is there.")
+    for requested in (image, text):
+        if requested and not columns_of(columns, (), requested):
+            raise DataError(f"{path} has no column {requested!r}, only {', '.join(columns)}: name one that is there.")
     at = next(iter(columns_of(columns, PATH_COLUMNS, image)), None)
-    said = next(iter(columns_of([c for c in columns if c != at], TEXT_COLUMNS, text)), None)
-    if at is None and said is None:
+    text_column = next(iter(columns_of([c for c in columns if c != at], TEXT_COLUMNS, text)), None)
+    if at is None and text_column is None:
         raise DataError(
             f"{path} has neither a picture nor a text: name columns {PATH_COLUMNS[0]} and caption, or say which hold "
             f"them."
@@ -179,17 +179,17 @@ def _table(path: Path, keys: FileKeys | None, image: str, text: str) -> Records:
     files = [inside(path.parent, c, f"Row {i} of {path}") if c else None for i, c in enumerate(cells, 1)]
     present = [f for f in files if f is not None]
     order = iter(range(len(present)))
-    places = tuple(None if f is None else next(order) for f in files)
-    own = {c: _typed(values) for c, values in columns.items() if c not in (at, said)}
-    facts = tuple({c: cell for c, v in own.items() if (cell := v[i]) is not None} for i in range(n))
+    positions = tuple(None if f is None else next(order) for f in files)
+    facts_columns = {c: _typed(values) for c, values in columns.items() if c not in (at, text_column)}
+    facts = tuple({c: cell for c, v in facts_columns.items() if (cell := v[i]) is not None} for i in range(n))
     base = os.path.abspath(path)
-    names, seen = list[str](), set[str]()
-    for i, f in enumerate(files):  # a picture may stand in several rows
-        name = f if f is not None and f not in seen else f"{base}[{i}]"
-        seen.add(name)
+    names, named = list[str](), set[str]()
+    for i, f in enumerate(files):  # several rows may name one picture
+        name = f if f is not None and f not in named else f"{base}[{i}]"
+        named.add(name)
         names.append(name)
-    texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
-    return Records(tuple(names), ImageFiles(present, keys), places, texts, facts)
+    texts = tuple(_text(v) for v in columns[text_column]) if text_column else (None,) * n
+    return Records(tuple(names), ImageFiles(present, keys), positions, texts, facts)
 
 
 def _text(cell: Any) -> str | None:
@@ -198,7 +198,7 @@ def _text(cell: Any) -> str | None:
 
 
 def _typed(values: Sequence[Any]) -> list[Fact | None]:
-    """Return a column as numbers where all that is written is numbers ("007" is a name, not one); else as text."""
+    """Return a column as numbers where all its cells are numbers, else as text; "007" is text."""
     written = [None if v in (None, "") else str(v) for v in values]
     if all(w is None or _NUMBER.fullmatch(w) for w in written):
         return [None if w is None else int(w) if w.lstrip("-").isdigit() else float(w) for w in written]
@@ -206,7 +206,7 @@ def _typed(values: Sequence[Any]) -> list[Fact | None]:
 
 
 def pictures_column(path: Path) -> str | None:
-    """Return the column of a Parquet file that holds pictures themselves; None where there is none, or no such file."""
+    """Return the column of a Parquet file with encoded pictures; None where there is none, or no such file."""
     import pyarrow.parquet as pq
 
     try:
@@ -220,21 +220,21 @@ def _parquet(path: Path, text: str) -> Records:
     assert column is not None
     images = parquet_images([(os.path.abspath(path), column)])
     columns = read_columns(path, lambda name: name != column)
-    said = next(iter(columns_of(columns, TEXT_COLUMNS, text)), None)
+    text_column = next(iter(columns_of(columns, TEXT_COLUMNS, text)), None)
     n = len(images)
-    own = {
+    facts_columns = {
         c: _typed(v)
         for c, v in columns.items()
-        if c != said and all(isinstance(x, (str, int, float, type(None))) for x in v)
+        if c != text_column and all(isinstance(x, (str, int, float, type(None))) for x in v)
     }
-    facts = tuple({c: cell for c, v in own.items() if (cell := v[i]) is not None} for i in range(n))
-    texts = tuple(_text(v) for v in columns[said]) if said else (None,) * n
+    facts = tuple({c: cell for c, v in facts_columns.items() if (cell := v[i]) is not None} for i in range(n))
+    texts = tuple(_text(v) for v in columns[text_column]) if text_column else (None,) * n
     return Records(tuple(images.name(i) for i in range(n)), images, tuple(range(n)), texts, facts)
 
 
 def _tar(path: Path) -> Records:
     shard = os.path.abspath(path)
-    places: dict[str, tuple[str, str, int, int]] = {}
+    members: dict[str, tuple[str, str, int, int]] = {}
     texts: dict[str, str] = {}
     facts: dict[str, dict[str, Fact]] = {}
     failed: dict[str, UnreadableItem] = {}  # by the members' common name
@@ -251,7 +251,7 @@ def _tar(path: Path) -> Records:
                     failed.setdefault(common, trouble)
                     continue
                 if picture:
-                    places.setdefault(common, (shard, info.name, info.offset_data, info.size))
+                    members.setdefault(common, (shard, info.name, info.offset_data, info.size))
                     continue
                 content = tar.extractfile(info).read()  # type: ignore[union-attr]
                 try:
@@ -269,7 +269,7 @@ def _tar(path: Path) -> Records:
         raise DataError(f"{path} holds no picture that can be read; the first: {next(iter(failed.values()))}.")
     if not places:
         raise DataError(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
-    images = TarImages(tuple(places.values()))
+    images = TarImages(tuple(members.values()))
     names = tuple(images.name(i) for i in range(len(images)))
     return Records(
         names,
@@ -282,32 +282,36 @@ def _tar(path: Path) -> Records:
 
 
 def _metadata(root: Path) -> Path | None:
-    """Return the table directly in a folder of the data sets library."""
+    """Return the metadata table directly in a folder, as of Hugging Face datasets; None without one."""
     return next((f for f in metadata_files(root).values() if f.parent == root), None)
 
 
-def _is_table(path: Path, ask: Ask) -> bool:
+def _is_table(path: Path, request: Request) -> bool:
     return path.is_file() and path.suffix.lower() in (*TABLES, ".jsonl")
 
 
-def _is_parquet(path: Path, ask: Ask) -> bool:
-    return path.suffix.lower() == ".parquet" and not ask.image and pictures_column(path) is not None
+def _is_parquet(path: Path, request: Request) -> bool:
+    return path.suffix.lower() == ".parquet" and not request.image and pictures_column(path) is not None
 
 
-def _picture(path: Path, ask: Ask) -> Records:
-    return _files([os.path.abspath(path)], os.path.abspath(path.parent), ask.keys)
+def _picture(path: Path, request: Request) -> Records:
+    return _files([os.path.abspath(path)], os.path.abspath(path.parent), request.keys)
 
 
 RECORDS: tuple[Format[Records], ...] = (
     Format(
         "",
-        lambda path, ask: _metadata(path) is not None,
-        lambda path, ask: _table(_metadata(path) or path, ask.keys, ask.image, ask.text),
+        lambda path, request: _metadata(path) is not None,
+        lambda path, request: _table(_metadata(path) or path, request.keys, request.image, request.text),
     ),
-    Format("a folder", lambda path, ask: path.is_dir(), lambda path, ask: _folder(path, ask.keys)),
-    Format("a .tar", lambda path, ask: path.is_file() and path.suffix.lower() == ".tar", lambda path, ask: _tar(path)),
-    Format("", _is_parquet, lambda path, ask: _parquet(path, ask.text)),
-    Format("a table", _is_table, lambda path, ask: _table(path, ask.keys, ask.image, ask.text)),
-    Format("a picture", lambda path, ask: path.is_file() and path.suffix.lower() in PICTURES, _picture),
+    Format("a folder", lambda path, request: path.is_dir(), lambda path, request: _folder(path, request.keys)),
+    Format(
+        "a .tar",
+        lambda path, request: path.is_file() and path.suffix.lower() == ".tar",
+        lambda path, request: _tar(path),
+    ),
+    Format("", _is_parquet, lambda path, request: _parquet(path, request.text)),
+    Format("a table", _is_table, lambda path, request: _table(path, request.keys, request.image, request.text)),
+    Format("a picture", lambda path, request: path.is_file() and path.suffix.lower() in PICTURES, _picture),
 )
-"""What records are read from, in the order in which it is tried."""
+"""Formats of records, in the order in which they are tried."""

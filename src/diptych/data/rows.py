@@ -1,6 +1,4 @@
-"""Rows of a CSV, TSV, JSON Lines or Parquet file, column by column, and paths that stay below the folder they start
-from.
-"""
+"""Columns of CSV, TSV, JSON Lines and Parquet files, and checks that their paths stay below a folder."""
 
 from __future__ import annotations
 
@@ -16,15 +14,15 @@ from diptych.core.errors import DataError, UsageError
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 PATH_COLUMNS = ("path", "filepath", "image", "image_path", "file_name")
-"""Columns with the path of a picture; here and below the first that is there counts."""
+"""Names of columns with the path of a picture; here and below the first present one is read."""
 LABEL_COLUMNS = ("class_name", "class", "label")
-"""Columns with a class."""
+"""Names of columns with a class."""
 NAME_COLUMNS = ("name", "label_name", "category", "species")
-"""Columns with the name of a class, where its label is a number."""
+"""Names of columns with the name of a class, where its label is a number."""
 CAPTION_COLUMNS = ("caption*", "text", "sentence*", "prompt", "title")
-"""Columns with what is said of a picture; a pattern stands for all columns that it names."""
+"""Names of columns with captions of a picture; a pattern matches several columns."""
 TEXT_COLUMNS = (*CAPTION_COLUMNS, "description", "ocr_text", "name")
-"""Columns with any text."""
+"""Names of columns with any text."""
 _MAX_LINE = 16 * 2**20  # characters of one JSON line
 
 
@@ -38,12 +36,12 @@ def read_columns(
         wanted: whether a column is read, by its name; default all.
 
     Returns:
-        Name -> N cells. Cells of CSV and TSV are stripped text, and "" where a row is short; other cells are what the
-        file holds, None where it holds nothing.
+        Name -> N cells. Cells of CSV and TSV are stripped text, and "" where a row is short. Other cells have their
+        type, and are None where they are empty.
 
     Raises:
         UsageError: no such file, or not a table.
-        DataError: the file is not of its kind.
+        DataError: the content does not fit the file ending.
     """
     table = Path(path)
     if not table.is_file():
@@ -68,7 +66,7 @@ def read_columns(
 
 
 def header(table: Path) -> tuple[str, ...]:
-    """Return the names of a table's columns; () where the file is not of its kind, or is no table."""
+    """Return the names of a table's columns; () where the file cannot be read as a table."""
     kind = table.suffix.lower()
     try:
         if kind == ".parquet":
@@ -86,38 +84,46 @@ def header(table: Path) -> tuple[str, ...]:
 
 
 def columns_of(names: Iterable[str], wanted: Sequence[str], given: str = "") -> list[str]:
-    """Return the columns that ``given`` names (a column, or a pattern such as "caption_*"); "": the first of
-    ``wanted`` that names any; [] where there are none.
+    """Return the columns that a name or pattern matches; [] where there are none.
+
+    Args:
+        names: names of the columns.
+        wanted: usual names or patterns, of which the first that matches counts.
+        given: the name or pattern of the user, such as "caption_*"; "" uses ``wanted``.
     """
-    held = list(names)
-    found = ([c for c in held if fnmatchcase(c, pattern)] for pattern in ([given] if given else wanted))
-    return next((columns for columns in found if columns), [])
+    columns = list(names)
+    matches = ([c for c in columns if fnmatchcase(c, pattern)] for pattern in ([given] if given else wanted))
+    return next((matching for matching in matches if matching), [])
 
 
 def chosen_column(table: Path, names: Iterable[str], wanted: Sequence[str], given: str, what: str) -> str:
-    """Return the first column that ``columns_of`` finds.
+    """Return the first column of ``columns_of``.
 
     Args:
-        table: stands in the error.
-        names: of its columns.
-        wanted: names by which the column is found.
-        given: what the user calls it; "" finds it.
-        what: it holds, such as "the pictures (--image)".
+        table: the file, for the error.
+        names: names of its columns.
+        wanted: usual names of the column.
+        given: the name from the user; "" uses ``wanted``.
+        what: content of the column, such as "the pictures (--image)", for the error.
 
     Raises:
-        UsageError: none is found.
-        DataError: there is none of the name given.
+        UsageError: no column has a usual name.
+        DataError: no column has the given name.
     """
-    held = list(names)
-    if not (found := columns_of(held, wanted, given)) and given:
-        raise DataError(f"{table} has no column {given!r}, only {', '.join(held)[:300]}: name one with {what}.")
-    if not found:
-        raise UsageError(f"{table} has the columns {', '.join(held)[:300]}: name the one with {what}.")
-    return found[0]
+    columns = list(names)
+    if not (matching := columns_of(columns, wanted, given)) and given:
+        raise DataError(f"{table} has no column {given!r}, only {', '.join(columns)[:300]}: name one with {what}.")
+    if not matching:
+        raise UsageError(f"{table} has the columns {', '.join(columns)[:300]}: name the one with {what}.")
+    return matching[0]
 
 
 def filled(table: Path, column: str, cells: Sequence[Any]) -> list[str]:
-    """Return the cells of a column as text; raises DataError where one is empty."""
+    """Return the cells of a column as text.
+
+    Raises:
+        DataError: a cell is empty.
+    """
     values = [text_of(v) for v in cells]
     if "" in values:
         raise DataError(f"Row {values.index('') + 1} of {table} has no {column}: fill it, or remove the row.")
@@ -131,46 +137,49 @@ def refuse(table: Path, error: Exception) -> NoReturn:
     ) from error
 
 
-def inside(folder: str | os.PathLike[str], place: str, where: str) -> str:
-    """Return the absolute path of a place that a file names, which must lie below a folder: a table from elsewhere must
-    not read other files.
+def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
+    """Return the absolute path of a path in a file, which must be below a folder.
+
+    So an untrusted table cannot read other files.
 
     Args:
-        folder: where relative places start.
-        place: path as written in the file; an absolute one may spell the folder by the links that lead to it.
-        where: what named it, for the message: "Row 3 of labels.csv".
+        folder: start of relative paths.
+        path: path as written in the file; an absolute one may reach the folder through links.
+        where: position in the file, for the error, such as "Row 3 of labels.csv".
 
     Raises:
-        DataError: the path leads out of the folder.
+        DataError: the path is outside the folder.
     """
     base = os.path.abspath(folder)
-    path = os.path.normpath(os.path.join(base, place))
+    absolute = os.path.normpath(os.path.join(base, path))
     below = os.path.join(base, "")
-    if "\0" not in place and os.path.isabs(place) and not path.startswith(below):
-        real = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
-        path = os.path.normpath(os.path.join(base, real))
-    if "\0" in place or not path.startswith(below):
+    if "\0" not in path and os.path.isabs(path) and not absolute.startswith(below):
+        real = os.path.relpath(os.path.realpath(absolute), os.path.realpath(base))
+        absolute = os.path.normpath(os.path.join(base, real))
+    if "\0" in path or not absolute.startswith(below):
         raise DataError(
-            f"{where} leads outside the table's folder ({place[:200]!r}): pictures must lie below {base}, so move them "
+            f"{where} leads outside the table's folder ({path[:200]!r}): pictures must lie below {base}, so move them "
             f"there, or keep the table in a folder that holds them all."
         )
-    return path
+    return absolute
 
 
-def all_inside(folder: str | os.PathLike[str], places: Sequence[str]) -> list[str]:
-    """Return the absolute paths of the cells of a column; raises DataError where one leads out of the folder or is
-    empty.
+def all_inside(folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
+    """Return the absolute paths of the cells of a column.
+
+    Raises:
+        DataError: a path is outside the folder, or empty.
     """
-    paths = []
-    for number, place in enumerate(places, 1):
-        if not place:
+    absolute = []
+    for number, path in enumerate(paths, 1):
+        if not path:
             raise DataError(f"Row {number} of the table in {folder} names no file: fill it, or remove the row.")
-        paths.append(inside(folder, place, f"Row {number} of the table in {folder}"))
-    return paths
+        absolute.append(inside(folder, path, f"Row {number} of the table in {folder}"))
+    return absolute
 
 
 def text_of(cell: Any) -> str:
-    """Return a cell as text; "" where it holds nothing."""
+    """Return a cell as text; "" for None."""
     return "" if cell is None else str(cell)
 
 

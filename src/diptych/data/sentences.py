@@ -23,5 +23,5 @@ def joined(description: str) -> str:
 
 
 def sentence(name: str, description: str, before: str, after: str) -> str:
-    """Return what is encoded for one feature; an empty feature leaves the bare name."""
+    """Return the sentence of one feature of a class; an empty feature leaves the name alone."""
     return f"{before}{name}, {joined(description)}{after}" if description else f"{before}{name}{after}"

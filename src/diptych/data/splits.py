@@ -1,4 +1,4 @@
-"""Few-shot draws and base / new halves, as the field's protocols define them."""
+"""Few-shot draws, and base and new classes, as in the usual protocols."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ValRule = Literal["coop", "full"]
 
 @dataclass(frozen=True)
 class Draw:
-    """What one few-shot run may see, and what it is measured on. The three tables share no item.
+    """Training, validation and test items of one few-shot run. The three tables share no item.
 
     Args:
         train: the shots.
         val: items on which choices are made.
-        test: items that are reported; no choice is ever made on them.
-        measured: the split that ``test`` is: "test", or "val" where there is no test split.
-        chosen_on: where ``val`` comes from: "val", or "train" for items of it that were not drawn.
+        test: items for the reported number, on which no choice is made.
+        measured: the split of ``test``: "test", or "val" where there is no test split.
+        chosen_on: the split of ``val``: "val", or "train" for its items that are no shots.
     """
 
     train: Table[Any]
@@ -40,9 +40,9 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
 
     Args:
         labels: (N,) class positions.
-        shots: items a class; a class with fewer gives all it has.
-        seed: integer from 0; take it from ``run.integer(purpose)``.
-        skip: leave out the first so many of each class's draw order (default 0).
+        shots: items a class; of a class with fewer, all are drawn.
+        seed: integer from 0, such as ``run.integer(purpose)``.
+        skip: number of items to leave out at the start of each class's draw order (default 0).
 
     Returns:
         (M,) positions, class by class in draw order. With one seed the 4-shot draw contains the 1-shot draw, and no
@@ -52,7 +52,7 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
         UsageError: fewer than one shot.
     """
     if shots < 1:
-        raise UsageError(f"{shots} shots mean nothing: ask for at least 1 a class.")
+        raise UsageError(f"shots must be at least 1 a class, got {shots}.")
     classes = np.asarray(labels, dtype=np.int64)
     drawn = []
     for k in np.unique(classes):
@@ -65,13 +65,14 @@ def few_shot(labels: NDArray[np.int64] | Sequence[int], shots: int, seed: int, s
 def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Draw:
     """Draw one few-shot run from a data set.
 
-    Measured on the test split, or on val where there is no test split. Choices are made on the val split; where it is
-    missing, or is itself what is measured, on train items that were not drawn. They are never made on what is measured.
+    - Test items are the test split, or val where there is no test split.
+    - Validation items are the val split. Where it is missing, or is the test items, they are train items that were not
+      drawn.
 
     Args:
         data: has a train split, and test or val.
         shots: train items a class.
-        seed: integer from 0; take it from ``run.integer(purpose)``.
+        seed: integer from 0, such as ``run.integer(purpose)``.
         val: "coop" takes min(shots, 4) val items a class, as CoOp does (default); "full" takes all, as Tip-Adapter and
             GDA publish.
 
@@ -92,19 +93,19 @@ def draw(data: LabelledData, shots: int, seed: int, val: ValRule = "coop") -> Dr
     few = min(shots, 4)
     if measured == "test" and "val" in data.splits:
         pool = data.splits["val"]
-        chosen = pool if val == "full" else pool.take(few_shot(pool.labels(), few, seed).tolist())
+        validation = pool if val == "full" else pool.take(few_shot(pool.labels(), few, seed).tolist())
     else:
         rest = few_shot(labels, few, seed, skip=shots) if val == "coop" else np.setdiff1d(np.arange(len(train)), drawn)
         if not rest.size:
             where = f"{data.name} has no train item left after {shots} shots on which choices could be made"
             raise DataError(f"{where}: add a 'val' folder beside 'test', or draw fewer.")
-        chosen = train.take(rest.tolist())
+        validation = train.take(rest.tolist())
     chosen_on = "val" if measured == "test" and "val" in data.splits else "train"
-    return Draw(train.take(drawn.tolist()), chosen, data.splits[measured], measured, chosen_on)
+    return Draw(train.take(drawn.tolist()), validation, data.splits[measured], measured, chosen_on)
 
 
 def base_and_new(classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the positions of base and new classes: the first half, rounded up, is base.
+    """Return the positions of base and new classes. Base is the first half, rounded up.
 
     Args:
         classes: number of classes K.
@@ -115,18 +116,18 @@ def base_and_new(classes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(range(half)), tuple(range(half, classes))
 
 
-def of_classes(table: Table[Any], chosen: Sequence[int]) -> Table[Any]:
-    """Return the items of some classes, with labels that count these classes only.
+def of_classes(table: Table[Any], classes: Sequence[int]) -> Table[Any]:
+    """Return the items of some classes, with labels renumbered for these classes.
 
     Args:
-        table: labelled.
-        chosen: class positions; the label of ``chosen[j]`` becomes j.
+        table: a labelled table.
+        classes: class positions; the label ``classes[j]`` becomes j.
     """
     labels = table.labels()
-    position = {k: j for j, k in enumerate(chosen)}
+    position = {k: j for j, k in enumerate(classes)}
     rows = [i for i, k in enumerate(labels.tolist()) if k in position]
-    kept = table.take(rows)
+    items = table.take(rows)
     return Table(
-        kept.items,
-        {**kept.columns, "label": Column("label", np.array([position[int(labels[i])] for i in rows], dtype=np.int64))},
+        items.items,
+        {**items.columns, "label": Column("label", np.array([position[int(labels[i])] for i in rows], dtype=np.int64))},
     )

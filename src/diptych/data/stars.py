@@ -1,9 +1,11 @@
-"""Stars as samples: a light curve, a spectrum and metadata of one object, and what an encoder sees of each.
+"""Stars as samples: light curve, spectrum and metadata of one object, and the encoder inputs made of them.
 
-Curve     drop doubled rows, sort by time; value <- (value - mean) / MAD, error <- error / MAD; t -> [0, 1] over the
-          curve
-Spectrum  value and error at the wavelengths of one grid, by straight lines; then as the curve, MAD over
-          values that are not 0
+- Curve: duplicate rows are dropped and rows sorted by time. value <- (value - mean) / MAD, error <- error / MAD, and
+  time is scaled to [0, 1].
+- Spectrum: value and error are interpolated linearly to one grid of wavelengths, then scaled as the curve, with the MAD
+  over values that are not 0.
+
+MAD: median absolute deviation
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Star:
-    """One object; what is None was not observed.
+    """One object; None marks what was not observed.
 
     Args:
         curve: its light curve.
-        spectrum: its spectrum, time being the wavelength.
-        metadata: (M,) float64, the same M facts of every star; NaN where unknown.
+        spectrum: its spectrum, with wavelengths as times.
+        metadata: (M,) float64, the same M quantities for every star; NaN where unknown.
     """
 
     curve: LightCurve | None = None
@@ -58,13 +60,13 @@ class Stars:
         return self.stars[index]
 
     def key(self, index: int, /) -> str:
-        """Return the hash of all that was observed."""
+        """Return the hash of curve, spectrum and metadata."""
         star = self.stars[index]
         parts = [p for c in (star.curve, star.spectrum) for p in _arrays(c)] + (
             [] if star.metadata is None else [star.metadata]
         )
-        held = f"{star.curve is not None}/{star.spectrum is not None}/{star.metadata is not None}"
-        return hashlib.sha256(f"{held}/{array_key(*parts)}".encode()).hexdigest()
+        present = f"{star.curve is not None}/{star.spectrum is not None}/{star.metadata is not None}"
+        return hashlib.sha256(f"{present}/{array_key(*parts)}".encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
         """Return the object's name."""
@@ -72,15 +74,15 @@ class Stars:
 
 
 def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bool_]]:
-    """Return what an encoder sees of a light curve: (L, 5) channels, and which of the L rows are measurements.
+    """Return the (L, 5) channels of a light curve, and which of the L rows are measurements.
 
     Args:
-        curve: any number of measurements, at least 1; of more than L, those in the middle are seen.
-        length: L.
+        curve: at least 1 measurement; of more than L, the middle ones are used.
+        length: L, number of rows.
 
     Returns:
         Time in [0, 1], value, error, and two constants: log10 of the MAD, and the length in years where times are days.
-        Padding is 0. A MAD of 0 counts as 1: such a curve is flat.
+        Padding is 0. A MAD of 0, that of a flat curve, counts as 1.
 
     Raises:
         DataError: there is no measurement.
@@ -88,23 +90,27 @@ def curve_channels(curve: LightCurve, length: int) -> tuple[Array, NDArray[np.bo
     if len(curve.time) == 0:
         raise DataError("A light curve holds no measurement: leave the star out.")
     error = np.zeros_like(curve.value) if curve.error is None else np.nan_to_num(curve.error)
-    rows = np.unique(np.stack([curve.time, curve.value, error], axis=1), axis=0)  # sorted by time, and without doubles
+    rows = np.unique(np.stack([curve.time, curve.value, error], axis=1), axis=0)  # sorted by time, without duplicates
     start = max(0, (len(rows) - length) // 2)
     time, value, error = rows[start : start + length].T
     value, error, mad = _scaled(value, error, value)
     span = time[-1] - time[0]
-    seen = np.arange(length) < len(time)
+    measured = np.arange(length) < len(time)
     out = np.zeros((length, CURVE_CHANNELS))
     constants = np.broadcast_to([np.log10(mad), span / 365], (len(time), 2))
-    out[seen] = np.column_stack([(time - time[0]) / (span or 1.0), value, error, constants])
-    return out, seen
+    out[measured] = np.column_stack([(time - time[0]) / (span or 1.0), value, error, constants])
+    return out, measured
 
 
 def window(curve: LightCurve, length: int, share: float) -> LightCurve:
-    """Return L measurements in a row, those that begin at a share in [0, 1) of the possible starts; shorter curves as
-    they are.
+    """Return L consecutive measurements; shorter curves stay unchanged.
 
-    For training: a window drawn anew in every epoch, where a test sees the middle.
+    Training draws a window in every epoch, where tests use the middle.
+
+    Args:
+        curve: the curve.
+        length: L.
+        share: start of the window, as a share in [0, 1) of the possible starts.
     """
     start = int(share * (max(0, len(curve.time) - length) + 1))
     cut = slice(start, start + length)
@@ -112,21 +118,20 @@ def window(curve: LightCurve, length: int, share: float) -> LightCurve:
 
 
 def one_band(curve: LightCurve, band: str | None = None) -> LightCurve:
-    """Return the measurements of one band; None: of the commonest, and of equally common ones the first by name."""
+    """Return the measurements of one band; None: the most frequent band, and of ties the first by name."""
     if curve.band is None or not len(curve.band):
         return curve
     if band is None:
         bands, counts = np.unique(curve.band, return_counts=True)
         band = bands[counts.argmax()]
-    own = curve.band == band
-    return LightCurve(curve.time[own], curve.value[own], None if curve.error is None else curve.error[own])
+    rows = curve.band == band
+    return LightCurve(curve.time[rows], curve.value[rows], None if curve.error is None else curve.error[rows])
 
 
 def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
-    """Return what an encoder sees of a spectrum: (3, W) value, error and the constant log10 of the MAD, on W
-    wavelengths.
+    """Return the (3, W) channels of a spectrum on W wavelengths: value, error and the constant log10 of the MAD.
 
-    Beyond its ends a spectrum is continued by its last value, as ``numpy.interp`` does.
+    Beyond its ends a spectrum has its last value, as in ``numpy.interp``.
 
     Raises:
         DataError: there is no measurement.
@@ -140,42 +145,47 @@ def spectrum_channels(spectrum: LightCurve, grid: Array) -> Array:
 
 
 def absolute_magnitude(magnitude: Array, parallax: Array) -> Array:
-    """Return M = m - 10 + 5 log10(parallax), the parallax in thousandths of a second of arc and taken as 1 where it is
-    not above 0.
+    """Return the absolute magnitude M = m - 10 + 5 log10(parallax).
+
+    Args:
+        magnitude: m, apparent magnitude.
+        parallax: in thousandths of an arcsecond; values of 0 and below count as 1.
     """
     out: Array = magnitude - 10 + 5 * np.log10(np.where(parallax > 0, parallax, 1.0))
     return out
 
 
 def paired_anew(stars: Stars, order: Sequence[int]) -> Stars:
-    """Return stars whose spectra are those of other stars, and whose metadata are those of yet others: the control of
-    pairing.
+    """Return stars with shuffled spectra and metadata, as a control of pairing.
 
     Args:
         stars: N complete stars.
-        order: (N,) permutation; spectra follow it once, metadata twice.
+        order: (N,) permutation, applied once to spectra and twice to metadata.
     """
-    made = [
+    shuffled = [
         replace(star, spectrum=stars.stars[order[i]].spectrum, metadata=stars.stars[order[order[i]]].metadata)
         for i, star in enumerate(stars.stars)
     ]
-    return Stars(stars.names, made)
+    return Stars(stars.names, shuffled)
 
 
 def refuse_overlap(seen: Samples[Star], test: Samples[Star]) -> None:
-    """Make sure that no test star was seen in training: pre-training and fine-tuning must be cut by the same seed.
+    """Raise where a test star was seen in training.
+
+    Pre-training and fine-tuning must use one split.
 
     Raises:
         DataError: a star is in both.
     """
-    held = {seen.key(i) for i in range(len(seen))}
-    if both := [test.name(i) for i in range(len(test)) if test.key(i) in held]:
+    seen_keys = {seen.key(i) for i in range(len(seen))}
+    if both := [test.name(i) for i in range(len(test)) if test.key(i) in seen_keys]:
         raise DataError(f"{len(both)} test stars were seen in training, {both[0]} first: cut both by one split.")
 
 
 def _scaled(value: Array, error: Array, over: Array) -> tuple[Array, Array, float]:
-    """Return value and error over the MAD, which is taken over other values; the centre is the mean, as the authors
-    have it.
+    """Return value less its mean, and error, both over the MAD of ``over``, and that MAD.
+
+    The centre is the mean, as in the authors' code.
     """
     mad = float(np.median(np.abs(over - np.median(over)))) if len(over) else 0.0
     mad = mad if mad > 0 else 1.0

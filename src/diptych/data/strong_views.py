@@ -1,6 +1,4 @@
-"""Strong random views for self-training: crop, mirror, colour, perspective and blur, each fixed by (content key,
-draw).
-"""
+"""Strong random views for self-training, each fixed by (content key, draw)."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ class StrongRecipe(ViewRecipe):
 
     @property
     def name(self) -> str:
-        """What the drawn pixels depend on besides picture and size."""
+        """All that the pixels depend on besides picture and size."""
         return f"strong-{super().name}-{self.jitter:.6g}-{self.tilt:.6g}-{self.blur[0]:.6g}-{self.blur[1]:.6g}"
 
     def draw(self, image: Image.Image, size: int, key: str, draw: int) -> NDArray[np.uint8]:
@@ -52,7 +50,7 @@ class StrongRecipe(ViewRecipe):
         view = _tilted(view, uniform) if uniform() < self.tilt else view
         view = _jittered(view, uniform) if uniform() < self.jitter else view
         view = view.filter(ImageFilter.GaussianBlur(self.blur[0] + (self.blur[1] - self.blur[0]) * uniform()))
-        return np.array(view)  # a copy that may be written, as tensors want it
+        return np.array(view)  # a writable copy, since tensors share its memory
 
 
 STRONG_VIEWS = StrongRecipe()
@@ -72,7 +70,7 @@ def _tilted(image: Image.Image, uniform: Uniform) -> Image.Image:
     corners = [(0, 0), (side, 0), (side, side), (0, side)]
     ends = [(abs(x - uniform() * 0.1 * side), abs(y - uniform() * 0.1 * side)) for x, y in corners]
     rows, values = [], []
-    for (x, y), (u, v) in zip(ends, corners, strict=True):  # the picture's corner (u, v) is seen at (x, y)
+    for (x, y), (u, v) in zip(ends, corners, strict=True):  # the picture's corner (u, v) appears at (x, y)
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
     solved = np.linalg.solve(np.array(rows, dtype=np.float64), np.array(values, dtype=np.float64))

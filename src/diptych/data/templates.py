@@ -1,4 +1,4 @@
-"""Prompt templates: the sentences that class names are put in."""
+"""Prompt templates: sentences with a slot for the class name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.textfiles import read_json, read_text
 
 SINGLE = ("a photo of a {}.",)
-"""The one template of CoOp and its successors for photos of things."""
+"""The template of CoOp and later papers for photos of objects."""
 
 ENSEMBLE = (
     "itap of a {}.",
@@ -21,23 +21,23 @@ ENSEMBLE = (
     "art of the {}.",
     "a photo of the small {}.",
 )
-"""The seven templates that Tip-Adapter and GDA use on ImageNet, after OpenAI's selection."""
+"""The seven templates of Tip-Adapter and GDA on ImageNet, selected by OpenAI."""
 
 
 def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str | None = None) -> tuple[str, ...]:
-    """Read templates; "{c}" and "{class}" mean the same as "{}".
+    """Read templates, in which "{c}" and "{class}" are the same as "{}".
 
     Args:
         source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list};
-            any other file with one template a line (empty lines are passed over).
-        dataset: which entry of {data set: list} to take; needed only where there are several.
+            any other file with one template a line (empty lines are skipped).
+        dataset: the entry of {data set: list} to read; needed where there are several.
 
     Returns:
         M templates with one "{}" each, in order.
 
     Raises:
         UsageError: no such file, no such data set, or a template without exactly one place for the name.
-        DataError: the file is not of its kind, or holds no template.
+        DataError: the content does not fit the file ending, or has no template.
     """
     if not isinstance(source, (str, os.PathLike)):
         lines: list[str] = list(source)

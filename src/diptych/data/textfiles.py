@@ -1,4 +1,4 @@
-"""Small text files that a user hands in: read whole, as UTF-8, up to a bound."""
+"""Small text files of users: read whole, as UTF-8, up to 16 MiB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
 
     Args:
         path: file of at most 16 MiB.
-        what: what it should hold, for messages: "class names".
+        what: its content, for error messages, such as "class names".
 
     Raises:
         UsageError: there is no such file.
@@ -39,7 +39,10 @@ def read_text(path: str | os.PathLike[str], what: str) -> str:
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
-    """Return the value of a JSON file; raises as ``read_text`` does, and DataError where it is no JSON."""
+    """Return the value of a JSON file.
+
+    Arguments and errors are those of ``read_text``; DataError too where the file is no JSON.
+    """
     try:
         return json.loads(read_text(path, what))
     except (json.JSONDecodeError, RecursionError) as error:

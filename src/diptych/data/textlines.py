@@ -1,4 +1,4 @@
-"""Texts one a line, as a stream whose positions are byte offsets: a seek is one jump, whatever the size of the file."""
+"""Texts, one a line, as a stream whose positions are byte offsets, so that a seek is one jump."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from diptych.core.errors import DataError, UsageError
 from diptych.data.format import Format
 
 MAX_LINE = 1 << 20
-"""Longest line, in bytes: more is no text but a damaged file."""
+"""Longest line, in bytes; a longer one means that the file is damaged."""
 
 
 @dataclass(frozen=True)
 class TextLines:
-    """Lines of a UTF-8 file: a Stream of core.data. Memory: one line. Empty lines are items too.
+    """Lines of a UTF-8 file, as a Stream of core.data with one line in memory. Empty lines are items too.
 
     Args:
         path: the file.
-        start: byte offset of the first line; must be the start of one.
-        stop: byte offset at which a shard ends: lines that begin there or later are not read. None: the end of the
-            file.
+        start: byte offset of the start of the first line.
+        stop: byte offset of the end; lines that begin there or later are not read. None: the end of the file.
     """
 
     path: str
@@ -54,9 +53,7 @@ class TextLines:
         return replace(self, start=position)
 
     def shards(self, count: int) -> list[TextLines]:
-        """Return at most ``count`` streams of about equal size that hold the same lines at the same positions, each
-        once.
-        """
+        """Return at most ``count`` streams of about equal size; each line is in one of them, at the same position."""
         size = os.path.getsize(self.path) if self.stop is None else self.stop
         cuts = [self.start]
         with open(self.path, "rb") as file:
@@ -78,7 +75,7 @@ def open_lines(path: str | os.PathLike[str]) -> TextLines:
 
 LINES = Format(
     "a .txt with one text a line",
-    lambda path, ask: path.suffix.lower() == ".txt",
-    lambda path, ask: open_lines(path),
+    lambda path, request: path.suffix.lower() == ".txt",
+    lambda path, request: open_lines(path),
     frozenset(("photos", "texts")),
 )

@@ -1,4 +1,4 @@
-"""Random views of a picture that any run can draw again: a draw belongs to the picture, not to the run."""
+"""Random views of a picture, each fixed by the picture and the number of the draw."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 class Box(NamedTuple):
-    """A cut of a picture in pixels, and whether it is mirrored."""
+    """A crop of a picture in pixels, and whether it is mirrored."""
 
     left: int
     top: int
@@ -26,14 +26,13 @@ class Box(NamedTuple):
 class ViewRecipe:
     """Random resized crop and mirror image.
 
-    Draw number d of a picture is fixed by (content key, recipe name, d): independent of run seed, batch and number of
-    draws, so that all seeds share one cache.
+    Draw number d of a picture is fixed by (content key, recipe name, d). So all seeds share one cache.
 
     Args:
-        scale: least and greatest share of the area that a view shows.
+        scale: least and greatest share of the area in a view.
         ratio: least and greatest width / height, drawn evenly in the logarithm.
         flip: probability of the mirror image.
-        draws: views per picture, A.
+        draws: A, views of each picture.
 
     Source: Tip-Adapter (ECCV 2022), section 4.1 and its released settings; the crop is torchvision's
         ``RandomResizedCrop``.
@@ -46,21 +45,22 @@ class ViewRecipe:
 
     @property
     def name(self) -> str:
-        """What the drawn pixels depend on besides picture and size; part of every cache key."""
+        """All that the pixels depend on besides picture and size; a part of every cache key."""
         low, high = self.scale
         return f"crop-{low:.6g}-{high:.6g}-ratio-{self.ratio[0]:.6g}-{self.ratio[1]:.6g}-flip-{self.flip:.6g}-bicubic"
 
     def box(self, width: int, height: int, key: str, draw: int) -> Box:
-        """Return the cut of one draw.
+        """Return the crop of one draw.
 
         Args:
-            width: of the picture, in pixels.
-            height: of the picture, in pixels.
+            width: width of the picture, in pixels.
+            height: height of the picture, in pixels.
             key: content key of the picture.
             draw: number of the view, from 0.
 
         Returns:
-            A box inside the picture. Ten tries, then the largest middle cut of an allowed ratio, as in torchvision.
+            A box inside the picture: the first of ten tries that fits, else the largest central crop of an allowed
+            ratio, as in torchvision.
         """
         seed = int.from_bytes(hashlib.sha256(f"{key}/{self.name}/{draw}".encode()).digest()[:16], "big")
         uniform = np.random.Generator(

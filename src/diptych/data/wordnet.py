@@ -1,4 +1,4 @@
-"""The nouns of WordNet 3.0: senses, glosses, broader and narrower words, and parts."""
+"""The nouns of WordNet 3.0: senses, glosses, hypernyms, hyponyms and parts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Synset:
-    """One sense: the words that name it and its neighbours, which are given by offset.
+    """One sense: its words, its gloss and the offsets of related synsets.
 
     Args:
         offset: number of the synset in WordNet 3.0; ImageNet's id is "n" and these 8 digits.
-        lemmas: words that name it, the most usual first, with spaces.
+        lemmas: its words, the most frequent first, with spaces.
         gloss: definition and examples.
-        hypernyms: broader synsets, those that it is an instance of included.
+        hypernyms: broader synsets, including those that it is an instance of.
         hyponyms: narrower synsets, ascending.
         parts: synsets of its parts (meronyms).
         instance: True for a proper name ("Einstein" is an instance of a physicist, not a kind of one).
@@ -55,10 +55,10 @@ class Synset:
 
 
 class WordNet:
-    """The noun table; make it by ``WordNet.load()`` (about half a second) and pass it on.
+    """The noun table. ``WordNet.load()`` reads it, which takes about half a second.
 
     Args:
-        table: one row a synset with ascending offsets, as ``tools/build_wordnet.py`` writes it.
+        table: one row a synset with ascending offsets, as written by ``tools/build_wordnet.py``.
 
     Source: WordNet 3.0, Princeton University, 2006.
     """
@@ -69,7 +69,7 @@ class WordNet:
 
     @classmethod
     def load(cls) -> WordNet:
-        """Read the table that ships with the package."""
+        """Read the table in the package."""
         import pyarrow.parquet as pq
 
         return cls(
@@ -125,18 +125,17 @@ class WordNet:
         Raises:
             UsageError: WordNet 3.0 has no noun of this number.
         """
-        found: dict[int, None] = {}
+        seen: dict[int, None] = {}
         edge = self.synset(offset).hypernyms
         while edge:
-            found.update(dict.fromkeys(edge))
-            edge = tuple(dict.fromkeys(up for o in edge for up in self.synset(o).hypernyms if up not in found))
-        return tuple(found)
+            seen.update(dict.fromkeys(edge))
+            edge = tuple(dict.fromkeys(up for o in edge for up in self.synset(o).hypernyms if up not in seen))
+        return tuple(seen)
 
     def general_words(self) -> tuple[str, ...]:
-        """Return the common nouns of one word that have narrower ones, each once, sorted: about 9,500 names for
-        concepts.
+        """Return the common nouns of one word that have hyponyms, each once, sorted: about 9,500.
 
-        A noun counts where it is the first name of a synset; proper names do not.
+        They are first lemmas of synsets. Proper names are left out.
         """
         starts, _ = self._narrower
         lemmas, instance = self._table.column("lemmas"), self._table.column("instance")
@@ -174,7 +173,7 @@ class WordNet:
 
     @cached_property
     def _narrower(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Start of each row's hyponyms, and all hyponyms row by row: the hypernym links turned round."""
+        """Start of each row's hyponyms, and all hyponyms row by row, from the hypernym links."""
         links = self._table.column("hypernyms").combine_chunks()
         lower = np.repeat(self.offsets, np.diff(links.offsets.to_numpy()))
         upper = np.searchsorted(self.offsets, links.flatten().to_numpy())

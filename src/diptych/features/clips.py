@@ -1,6 +1,9 @@
-"""Clips in a space of photos: the mean of the frames' embeddings, taken before it is normalised.
+"""Clips in a space of photos: the mean of the embeddings of their frames.
 
-v = 1/T sum_t image(x_t)             image: projected, NOT normalised; so v is the same whatever the order of the frames
+    v = 1/T sum_t image(x_t)
+
+v: (D,) embedding of the clip, not normalised, which does not depend on the order of the frames
+x_t: the t-th of T frames;  image: projected and not normalised
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from diptych.core.spec import Spec
 from diptych.data.formats.clips import Clip, middles
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
-"""Sides of a training crop, as shares of the frame's shorter side: those of temporal segment networks."""
+"""Sides of a training crop, as shares of the frame's shorter side, from temporal segment networks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +33,8 @@ class ClipEncoder:
     """Encodes clips as the mean of their frames.
 
     Args:
-        image: encodes a frame.
-        frames: T, frames that are looked at: the middles of T equal segments of a clip. Shorter clips show frames
-            twice.
+        image: encoder of a frame.
+        frames: T, number of frames: the middles of T equal segments of a clip. Shorter clips repeat frames.
     """
 
     image: Encoder[Any]
@@ -55,34 +57,34 @@ class ClipEncoder:
         return hashlib.sha256(f"{self.image.fingerprint}/mean of {self.frames} frames".encode()).hexdigest()[:16]
 
     def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
-        """Return (B, T, 3, S, S) pixels of B clips, each a sequence of pictures or of float (3, S, S) tensors in [0,
-        1].
+        """Return the (B, T, 3, S, S) pixels of B clips.
+
+        A clip is a sequence of pictures, or of float (3, S, S) tensors in [0, 1].
         """
         rows = [self.image.inputs([clip[i] for i in middles(len(clip), self.frames)], size) for clip in items]
         return torch.stack([row for row in rows if isinstance(row, Tensor)])
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, D) means, not normalised, of (B, T, 3, S, S) pixels."""
+        """Return the (B, D) means, not normalised, of (B, T, 3, S, S) pixels."""
         return each_frame(self.image.encode, x).mean(1)
 
 
 def each_frame(encode: Callable[[Tensor], Tensor], x: Inputs) -> Tensor:
-    """Return (B, T, ...) of what ``encode`` gives for the frames of (B, T, 3, S, S) pixels."""
+    """Return the (B, T, ...) outputs of ``encode`` for the frames of (B, T, 3, S, S) pixels."""
     assert isinstance(x, Tensor)
     out: Tensor = encode(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
     return out
 
 
 class ClipSpace(Backbone):
-    """A backbone that takes clips where it took photos: its "image" encoder is a ``ClipEncoder``, so every classifier
-    works on clips.
+    """A backbone for clips: its "image" encoder is a ``ClipEncoder``, so that every classifier works on clips.
 
     Args:
         base: the space of photos and texts.
-        frames: T.
-        image: encodes frames; None: the base's own.
-        text: encodes texts; None: the base's own.
-        name: what is added to the base's name.
+        frames: T, number of frames.
+        image: encoder of frames; None: the base's.
+        text: encoder of texts; None: the base's.
+        name: suffix of the base's name.
     """
 
     def __init__(
@@ -103,12 +105,12 @@ class ClipSpace(Backbone):
 
     @property
     def score(self) -> Literal["softmax", "sigmoid"]:
-        """As the base."""
+        """The score kind of the base."""
         return self.base.score
 
     @property
     def spec(self) -> Spec:
-        """That of the base, its name longer by the number of frames."""
+        """The specification of the base, whose name has the number of frames as a suffix."""
         return replaced(self.base.spec, name=f"{self.base.spec.name}+{self._name}{self.frames}")
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
@@ -123,7 +125,7 @@ class ClipSpace(Backbone):
         """Return the base's text tower.
 
         Raises:
-            MissingHook: a clip is several passes through the image tower, and its own is none.
+            MissingHook: the modality is "image", since a clip takes several passes through the image tower.
         """
         if modality == "image":
             raise MissingHook(
@@ -134,12 +136,12 @@ class ClipSpace(Backbone):
 
 @dataclass(frozen=True, eq=False)
 class PooledFrames:
-    """Encodes clips as their frames' vectors before the projection, T of them side by side: what a head is trained on.
+    """Encodes clips as the T concatenated vectors of their frames before the projection, to train a head on.
 
     Args:
         pool: (B, 3, S, S) -> (B, C).
-        clips: whose frames and pixels these are.
-        width: C.
+        clips: the encoder with the frames and pixels.
+        width: C, width of the vectors.
     """
 
     pool: Callable[[Tensor], Tensor]
@@ -149,7 +151,7 @@ class PooledFrames:
 
     @property
     def dim(self) -> int:
-        """T C."""
+        """Width T C."""
         return self.clips.frames * self.width
 
     @property
@@ -159,7 +161,7 @@ class PooledFrames:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the encoder and of where it is cut."""
+        """Hash of the encoder and of the cut."""
         return hashlib.sha256(f"{self.clips.fingerprint}/pooled frames".encode()).hexdigest()[:16]
 
     def inputs(self, items: Sequence[Sequence[Any]], size: int | None = None) -> Tensor:
@@ -172,7 +174,7 @@ class PooledFrames:
 
 
 def image_head(backbone: Backbone) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return (pool, project) with ``project(pool(pixels)) = image.encode(pixels)``, by the tower or by the dense maps.
+    """Return (pool, project) with ``project(pool(pixels)) = image.encode(pixels)``, from the tower or the dense maps.
 
     Raises:
         MissingHook: the backbone has neither.
@@ -186,13 +188,13 @@ def image_head(backbone: Backbone) -> tuple[Callable[[Tensor], Tensor], Callable
 
 
 def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
-    """Return one training view of a clip, all frames cropped, mirrored and coloured alike.
+    """Return one training view of a clip, with the same crop, mirror and colours for all frames.
 
     Args:
-        clip: its frames; where their sizes differ, the crop is the same share of each, at the same place.
+        clip: the clip; where sizes of frames differ, the crop is the same share of each, at the same position.
         frames: T; one frame is drawn from each of T equal segments.
-        size: S.
-        g: draws frames, crop and mirror; colours are drawn from torch's global generator, as torchvision does.
+        size: S, side in pixels.
+        g: generator for frames, crop and mirror. Colours use torch's global generator, as in torchvision.
 
     Returns:
         (T, 3, S, S) float32 in [0, 1].
@@ -202,12 +204,12 @@ def drawn(clip: Clip, frames: int, size: int, g: torch.Generator) -> Tensor:
     """
     edges = np.linspace(0, len(clip), frames + 1)
     within = torch.rand(frames, generator=g).numpy()
-    chosen = [
+    selected = [
         clip[min(len(clip) - 1, int(a + u * (b - a)))] for a, b, u in zip(edges[:-1], edges[1:], within, strict=True)
     ]
     share, left, top, mirror = torch.rand(4, generator=g).tolist()
     crops = []
-    for frame in chosen:
+    for frame in selected:
         width, height = frame.size
         side = SCALES[int(share * len(SCALES))] * min(width, height)
         x, y = left * (width - side), top * (height - side)

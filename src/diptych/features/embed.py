@@ -1,5 +1,6 @@
-"""Embedding of samples: each content key once, through the store, with decoding ahead of encoding. Torch only where
-torch encodes.
+"""Embedding of samples through the store: each content key once, decoded ahead of encoding.
+
+Torch is imported only where it encodes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from diptych.core.backbone import Encoder
 from diptych.core.data import Samples
 from diptych.core.errors import DamagedStore, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
-from diptych.features.pipeline import Clock, Source, cores, encode
+from diptych.features.pipeline import Source, StageTimes, cores, encode
 from diptych.store.layers import open_vectors
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
     from diptych.data.views import ViewRecipe
 
-_ROUNDS = 3  # the store may lose a batch to damage between writing and reading; thrice in a row is a broken disk
-_BATCH = 32  # where nobody chose
+_ROUNDS = 3  # a batch may be damaged between writing and reading; three times in a row means a broken disk
+_BATCH = 32  # the default
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of the items that could be read.
+    """Embeddings of the readable items.
 
     Args:
         values: (M, D) float32, or (M, A, D) with A views; not normalised.
@@ -45,33 +46,38 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Arrays:
-    """``Embeddings`` without torch: ``values`` is (M, A, D) float32, A = 1 without views; ``clock`` is what the stages
-    took.
+    """``Embeddings`` without torch.
+
+    Args:
+        values: (M, A, D) float32, A = 1 without views; not normalised.
+        kept: (M,) int64 positions of the readable items, ascending.
+        failed: one error for each item that could not be read, in order.
+        times: durations of decoding and encoding.
     """
 
     values: NDArray[np.float32]
     kept: NDArray[np.int64]
     failed: tuple[UnreadableItem, ...]
-    clock: Clock = field(default_factory=Clock, compare=False)
+    times: StageTimes = field(default_factory=StageTimes, compare=False)
 
 
 def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Tensor:
     """Embed all items.
 
     Args:
-        encoder: of any modality.
-        items: N samples; those of equal key are encoded once.
-        run: batch size, threads (0 of both: automatic), precision, device, engine and cache folders; a cache folder
-            that may not be written is only read.
+        encoder: encoder of any modality.
+        items: N samples; samples with equal keys are encoded once.
+        run: batch size and threads (0: automatic), precision, device, engine and cache folders. A cache folder that is
+            read-only is used for reading.
         views: A random crops of each image instead of the image itself.
 
     Returns:
         (N, D) float32, not normalised; (N, A, D) with views. On the CPU.
 
     Raises:
-        UnreadableItem: an item cannot be read; all others are in the store by then.
+        UnreadableItem: an item cannot be read; all others are stored before it is raised.
         UsageError: views of a modality without pixels, an unknown precision or decode, or a batch below 0.
-        DamagedStore: the cache keeps losing what was written.
+        DamagedStore: vectors cannot be read back from the cache after several attempts.
     """
     result = embed_readable(encoder, items, run, views=views)
     if result.failed:
@@ -82,20 +88,22 @@ def embed(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRe
 def embed_readable(
     encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None
 ) -> Embeddings:
-    """Embed the items that can be read, and name the others. Arguments and errors (but UnreadableItem) as ``embed``.
+    """Embed the readable items, and return the errors of the others.
 
-    ``run.tally`` counts vectors "cached" and "encoded", items "decoded" and "failed", and "text_us", microseconds spent
-    on texts.
+    Arguments and errors are those of ``embed``, except UnreadableItem.
+
+    ``run.tally`` counts vectors "cached" and "encoded", and items "decoded" and "failed". Its "text_us" is microseconds
+    for texts.
     """
     import torch
 
-    found = embed_arrays(encoder, items, run, views=views)
-    out = torch.from_numpy(found.values)
-    return Embeddings(out if views else out[:, 0], found.kept, found.failed)
+    result = embed_arrays(encoder, items, run, views=views)
+    out = torch.from_numpy(result.values)
+    return Embeddings(out if views else out[:, 0], result.kept, result.failed)
 
 
 def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views: ViewRecipe | None = None) -> Arrays:
-    """Embed as ``embed_readable`` does; where a runtime other than torch encodes arrays, torch is not imported."""
+    """Embed as ``embed_readable``, without importing torch where another runtime encodes."""
     start = time.perf_counter()
     work = _Work(encoder, items, run, views)
     numbers = range(len(work.keys))
@@ -106,30 +114,27 @@ def embed_arrays(encoder: Encoder[Any], items: Samples[Any], run: Run, *, views:
 
 
 def embed_slices(encoder: Encoder[Any], items: Samples[Any], run: Run, *, size: int = 4096) -> Iterator[Arrays]:
-    """Embed as ``embed_arrays`` does and yield ``size`` items at a time; ``kept`` are positions in ``items``.
+    """Embed as ``embed_arrays`` and yield ``size`` items at a time; ``kept`` are positions in ``items``.
 
-    All is encoded and stored before the first slice is read back, so decoding never waits between slices, and the
-    vectors of one slice are in memory, however many items there are (of all, where there is no cache folder to write
-    to).
+    All items are encoded and stored before the first slice is read back, so that memory has the vectors of one slice.
+    Without a writable cache folder it has all vectors.
     """
     work = _Work(encoder, items, run, None)
     work.fill()
     for start in range(0, len(items), size):
         rows = range(start, min(start + size, len(items)))
-        numbers = sorted({work.place[i] for i in rows if i in work.place})
+        numbers = sorted({work.number[i] for i in rows if i in work.number})
         yield work.arrays(rows, numbers, work.values(numbers))
 
 
 class _Work:
-    """One call: the keys of its items, where their vectors are kept, and what reads and encodes those that are
-    missing.
-    """
+    """State of one call: keys of the items, the store of their vectors, and the source and encoder of missing ones."""
 
     def __init__(self, encoder: Encoder[Any], items: Samples[Any], run: Run, views: ViewRecipe | None) -> None:
         _check(encoder, run, views)
         self.run = replace(run, batch=run.batch or _BATCH, workers=run.workers or cores())
         self._items = items
-        self._first, self._failed, self.place = _keys(items)
+        self._first, self._failed, self.number = _keys(items)
         self.keys = list(self._first)
         self._runner = run.engine.runner(encoder, run) if run.engine and self.keys else None
         if run.precision == "int8" and self._runner is None and self.keys:
@@ -144,39 +149,41 @@ class _Work:
         self._counted = False
 
     def fill(self) -> None:
-        """Encode and store all that is missing, and read nothing back."""
-        found = np.stack([self._vectors.known(space, self.keys) for space in self._spaces], axis=1)
-        self._encode(range(len(self.keys)), found)
+        """Encode and store all missing vectors, without reading them back."""
+        stored = np.stack([self._vectors.known(space, self.keys) for space in self._spaces], axis=1)
+        self._encode(range(len(self.keys)), stored)
 
     def values(self, numbers: Sequence[int]) -> NDArray[np.float32]:
         """Return (n, A, D) vectors of keys, encoded where they are missing; zero where they cannot be read."""
         values = np.zeros((len(numbers), len(self._spaces), self._dim), dtype=np.float32)
-        found = np.zeros(values.shape[:2], dtype=bool)
+        stored = np.zeros(values.shape[:2], dtype=bool)
         for _ in range(_ROUNDS + 1):
             for draw, space in enumerate(self._spaces):
                 todo = [
                     i
-                    for i in np.flatnonzero(~found[:, draw]).tolist()
+                    for i in np.flatnonzero(~stored[:, draw]).tolist()
                     if self.keys[numbers[i]] not in self._source.broken
                 ]
-                values[todo, draw], found[todo, draw] = self._vectors.get(space, [self.keys[numbers[i]] for i in todo])
-            if not self._encode(numbers, found):
+                values[todo, draw], stored[todo, draw] = self._vectors.get(space, [self.keys[numbers[i]] for i in todo])
+            if not self._encode(numbers, stored):
                 return values
         raise DamagedStore(
-            f"The embedding cache {self.run.cache} loses what is written to it: check the disk, or name another cache "
-            f"folder."
+            f"Vectors cannot be read back from the embedding cache {self.run.cache}: check the disk, or name another "
+            f"cache folder."
         )
 
-    def _encode(self, numbers: Sequence[int], found: NDArray[np.bool_]) -> bool:
-        """Encode what is not found (n, A) and can be read; False where there is nothing."""
-        if not self._counted:  # what this call itself encodes is not from the cache
-            self.run.tally["cached"] += int(found.sum())
+    def _encode(self, numbers: Sequence[int], stored: NDArray[np.bool_]) -> bool:
+        """Encode the readable vectors that are not ``stored``, (n, A) bool; return False where there are none."""
+        if not self._counted:  # before this call stores any
+            self.run.tally["cached"] += int(stored.sum())
             self._counted = True
-        known, broken = self._vectors.failures(self._spaces[0]), self._source.broken
+        failures, broken = self._vectors.failures(self._spaces[0]), self._source.broken
         keys = [self.keys[i] for i in numbers]
-        self._source.try_again([k for i, k in enumerate(keys) if not found[i].all() and k in known and k not in broken])
+        self._source.try_again(
+            [k for i, k in enumerate(keys) if not stored[i].all() and k in failures and k not in broken]
+        )
         missing = [
-            [k for i, k in enumerate(keys) if not found[i, d] and k not in broken] for d in range(len(self._spaces))
+            [k for i, k in enumerate(keys) if not stored[i, d] and k not in broken] for d in range(len(self._spaces))
         ]
         if not any(missing):
             return False
@@ -188,17 +195,17 @@ class _Work:
         return True
 
     def arrays(self, rows: range, numbers: Sequence[int], values: NDArray[np.float32]) -> Arrays:
-        """Return the (n, A, D) vectors of keys as those of the items ``rows`` that can be read."""
+        """Return the vectors of the readable items among ``rows``, from the (n, A, D) vectors of their keys."""
         broken, failed = self._source.broken, {i: self._failed[i] for i in rows if i in self._failed}
         for i in rows:
-            if i in self.place and (key := self.keys[self.place[i]]) in broken:
+            if i in self.number and (key := self.keys[self.number[i]]) in broken:
                 failed[i] = UnreadableItem(self._items.name(i), broken[key].reason)
         self.run.tally["failed"] += len(failed)
         kept = np.asarray([i for i in rows if i not in failed], dtype=np.int64)
-        order = np.searchsorted(np.asarray(numbers, dtype=np.int64), [self.place[int(i)] for i in kept])
+        order = np.searchsorted(np.asarray(numbers, dtype=np.int64), [self.number[int(i)] for i in kept])
         whole = len(order) == len(values) and bool((order == np.arange(len(order))).all())
         return Arrays(
-            values if whole else values[order], kept, tuple(failed[i] for i in sorted(failed)), self._source.clock
+            values if whole else values[order], kept, tuple(failed[i] for i in sorted(failed)), self._source.times
         )
 
 
@@ -211,8 +218,7 @@ def _check(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> None:
         raise UsageError(f"The decode {run.decode!r} is unknown: use 'exact' or 'draft'.")
     if run.batch < 0 or run.workers < 0:
         raise UsageError(
-            f"A batch holds at least 1 item and a thread decodes, not {run.batch} and {run.workers}: 0 of both is "
-            f"automatic."
+            f"batch and workers must be at least 1, or 0 for automatic, got {run.batch} and {run.workers}."
         )
 
 
@@ -220,7 +226,7 @@ def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem
     """Return key -> first position, position -> error of items without key, position -> number of its key."""
     first: dict[str, int] = {}
     number: dict[str, int] = {}
-    failed, place = {}, {}
+    failed, numbers = {}, {}
     for i in range(len(items)):
         try:
             key = items.key(i)
@@ -228,15 +234,16 @@ def _keys(items: Samples[Any]) -> tuple[dict[str, int], dict[int, UnreadableItem
             failed[i] = error
             continue
         first.setdefault(key, i)
-        place[i] = number.setdefault(key, len(number))
-    return first, failed, place
+        numbers[i] = number.setdefault(key, len(number))
+    return first, failed, numbers
 
 
 def space_facts(
     encoder: Encoder[Any], run: Run, runner: Runner | None = None, views: ViewRecipe | None = None, draw: int = 0
 ) -> dict[str, Any]:
-    """Return all that decides a vector besides the item; its hash is the space of the store. Other runtimes round
-    otherwise than torch.
+    """Return all that determines a vector besides the item; its hash is the space of the store.
+
+    A runner has facts of its own, since other runtimes round differently from torch.
     """
     return {
         "encoder": encoder.fingerprint,
@@ -251,5 +258,5 @@ def space_facts(
 
 
 def _drafted(encoder: Encoder[Any], run: Run, views: ViewRecipe | None) -> bool:
-    """Tell whether drafts are decoded: not for texts, nor for views, which cut small parts out of a picture."""
+    """Return whether drafts are decoded: not for texts, nor for views, which are small crops of a picture."""
     return run.decode == "draft" and encoder.size is not None and views is None

@@ -1,4 +1,4 @@
-"""A new joint space over frozen towers: one linear head a modality, a scale and a bias, all untrained."""
+"""A new joint space over frozen towers: one untrained linear head a modality, a scale and a bias."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from diptych.features.frozen import Headed, HeadSpace, Memory, Trunk
 
 
 class Heads(nn.Module):
-    """Linear heads of a new joint space, a learnt scale and a learnt bias.
+    """Linear heads of a new joint space, with a learnt scale and bias.
 
     Args:
         widths: modality -> C of its trunk.
         dim: joint width D.
-        scale, bias: where both start.
+        scale, bias: their initial values.
     """
 
     def __init__(self, widths: Mapping[str, int], dim: int, scale: float, bias: float) -> None:
@@ -36,7 +36,7 @@ class Fresh(HeadSpace):
     """A new joint space over frozen trunks.
 
     Args:
-        heads: its parameters.
+        heads: its heads, scale and bias.
         trunks, memory, spec: as for ``HeadSpace``.
     """
 
@@ -46,7 +46,7 @@ class Fresh(HeadSpace):
         super().__init__(trunks, memory, spec, state_hash(heads), linear)
 
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return scale and bias, both learnt."""
+        """Return the learnt scale and bias."""
         return self._heads.logit_scale.exp(), self._heads.logit_bias
 
     def module(self) -> nn.Module:
@@ -54,13 +54,15 @@ class Fresh(HeadSpace):
         return self._heads
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Fresh:
-        """Return the same trunks under other heads.
+        """Return a space of the same trunks with other heads.
 
         Raises:
             MissingHook: the module is no ``Heads``.
         """
         if not isinstance(module, Heads):
-            raise MissingHook(f"Fresh heads are rebuilt round Heads, not a {type(module).__name__}.")
+            raise MissingHook(
+                f"Fresh heads can be rebuilt with a Heads module only, got a {type(module).__name__}: give a Heads."
+            )
         return Fresh(module, self.trunks, self.memory, spec)
 
 
@@ -68,11 +70,11 @@ def fresh_heads(space: Headed, dim: int, run: Run, *, scale: float = 1 / 0.07, b
     """Return a new, untrained joint space over the trunks of a backbone.
 
     Args:
-        space: whose trunks.
+        space: the backbone with the trunks.
         dim: joint width D.
-        run: its seed draws the weights.
-        scale: inverse temperature at the start; CLIP's by default.
-        bias: added to all logits at the start; SigLIP starts at -10, with scale 10.
+        run: its seed fixes the weights.
+        scale: initial inverse temperature; CLIP's by default.
+        bias: initial bias of all logits; SigLIP starts at -10, with scale 10.
     """
     width = {m: trunk.dim for m, trunk in space.trunks.items()}
     with run.seeded("fresh heads"):

@@ -1,10 +1,11 @@
-"""Heads on frozen towers: what the towers say is computed once and kept, so that a training of the heads takes seconds.
+"""Trainable heads on frozen towers, whose outputs are precomputed so that training takes seconds.
 
-    encode(x) = head( trunk(x) ),   trunk: the backbone up to its pooled vector, without gradient;   head: what learns
+    encode(x) = head( trunk(x) )
 
-``Headed`` trains the backbone's own heads and gives a backbone back; ``features.fresh`` makes a new joint space over
-the same trunks. Both read items that are trunk vectors already (``on_trunks``), and pictures and texts, which they send
-through the trunk themselves.
+trunk: the backbone up to its pooled vector, without gradient;  head: the trained projection
+
+``Headed`` has the heads of the backbone; ``features.fresh`` makes new heads over the same trunks. The items of both are
+precomputed trunk vectors (``on_trunks``), or pictures and texts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from diptych.features.vectors import Vectors
 
 @dataclass(frozen=True, eq=False)
 class Trunk:
-    """An encoder without its head: (B, C) pooled vectors, in the width of the tower.
+    """An encoder without its head: its outputs are the (B, C) pooled vectors of the tower.
 
     Args:
         space: the backbone.
@@ -71,7 +72,7 @@ class Trunk:
 
     @property
     def fingerprint(self) -> str:
-        """The backbone's, marked."""
+        """The encoder's fingerprint, with a suffix for the trunk."""
         return f"{self.space.encoders[self.modality].fingerprint}-trunk"
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
@@ -87,7 +88,7 @@ class Memory:
     """Trunk vectors of texts, so that each text is encoded once.
 
     Args:
-        trunk: of the text encoder.
+        trunk: trunk of the text encoder.
     """
 
     def __init__(self, trunk: Trunk) -> None:
@@ -100,23 +101,23 @@ class Memory:
             self.known.update(zip(new, embed(self.trunk, Texts(new), run), strict=True))
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Return (B, C) vectors; texts that were not learnt are encoded now, and not kept."""
+        """Return (B, C) vectors; texts that ``learn`` did not see are encoded and not stored."""
         new = [t for t in dict.fromkeys(texts) if t not in self.known]
-        now: dict[str, Tensor] = {}
+        encoded: dict[str, Tensor] = {}
         if new:
             with torch.no_grad():
-                now = dict(zip(new, self.trunk.encode(self.trunk.inputs(new)).cpu(), strict=True))
-        return torch.stack([self.known[t] if t in self.known else now[t] for t in texts])
+                encoded = dict(zip(new, self.trunk.encode(self.trunk.inputs(new)).cpu(), strict=True))
+        return torch.stack([self.known[t] if t in self.known else encoded[t] for t in texts])
 
 
 @dataclass(frozen=True, eq=False)
 class HeadEncoder:
-    """One modality: trunk vectors, pictures or texts in, (B, D) out.
+    """An encoder of one modality: a head over trunk vectors, or over pictures or texts.
 
     Args:
         modality: "image" or "text".
         dim: D.
-        fingerprint: of trunk and head.
+        fingerprint: hash of trunk and head.
         read: items -> (B, C) trunk vectors.
         project: (..., C) -> (..., D).
     """
@@ -129,7 +130,7 @@ class HeadEncoder:
     size = None
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        """Return (B, C) trunk vectors of items that are such vectors, or that the trunk reads."""
+        """Return the (B, C) trunk vectors of items, which may be such vectors already."""
         if len(items) and isinstance(items[0], Tensor) and items[0].dim() == 1:
             return torch.stack(list(items))
         return self.read(items)
@@ -146,8 +147,8 @@ class HeadSpace(Backbone):
     Args:
         trunks: modality -> trunk, never trained.
         memory: trunk vectors of texts, shared by all spaces over these trunks.
-        spec: what it is.
-        weights: stands in the fingerprints.
+        spec: its specification.
+        weights: hash of the heads, a part of the fingerprints.
         heads: modality -> projection.
     """
 
@@ -173,12 +174,12 @@ class HeadSpace(Backbone):
 
     @property
     def score(self) -> Literal["softmax", "sigmoid"]:
-        """As the specification says."""
+        """The score kind of the specification."""
         return self._spec.score
 
     @property
     def spec(self) -> Spec:
-        """What this space is."""
+        """The specification of this space."""
         return self._spec
 
     def _pictures(self, items: Sequence[Any]) -> Tensor:
@@ -187,10 +188,10 @@ class HeadSpace(Backbone):
 
 
 class Headed(HeadSpace):
-    """A backbone of which only the heads run and learn.
+    """A backbone of which only the heads run and are trained.
 
     Args:
-        whole: the backbone whose heads these are.
+        whole: the backbone with the heads.
         trunks, memory: as for ``HeadSpace``; None: those of ``whole``.
     """
 
@@ -221,7 +222,7 @@ class Headed(HeadSpace):
         return self.whole.dense()
 
     def rebuild(self, module: nn.Module, spec: Spec) -> Headed:
-        """Return the same trunks under the heads of another module."""
+        """Return a space of the same trunks with the heads of another module."""
         rebuilt = self.whole.rebuild(module, spec)
         assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
         return Headed(rebuilt, self.trunks, self.memory)
@@ -238,28 +239,35 @@ def head_names(space: Backbone) -> frozenset[str]:
     """Return the names of the parameters that a backbone's heads use, and of its scale and bias.
 
     Args:
-        space: any backbone that ``Headed`` takes.
+        space: a backbone that ``Headed`` accepts.
     """
-    own = Headed(space)
+    headed = Headed(space)
     outputs = [
-        partial(encoder.encode, torch.zeros(1, own.trunks[modality].dim)) for modality, encoder in own.encoders.items()
+        partial(encoder.encode, torch.zeros(1, headed.trunks[modality].dim))
+        for modality, encoder in headed.encoders.items()
     ]
-    scales = {n for n, _ in own.module().named_parameters() if n.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias")}
-    return frozenset(reached(own.module(), *outputs)) | scales
+    scales = {n for n, _ in headed.module().named_parameters() if n.rsplit(".", 1)[-1] in ("logit_scale", "logit_bias")}
+    return frozenset(reached(headed.module(), *outputs)) | scales
 
 
 def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
-    """Return the table with trunk vectors in place of its pictures; the texts of its column "captions" are learnt on
-    the way.
+    """Return the table with trunk vectors in place of its pictures.
+
+    The texts of its column "captions" are encoded into ``space.memory``.
 
     Args:
-        space: whose trunks.
-        table: N pictures.
+        space: the space with the trunks.
+        table: table of N pictures.
         run: device and cache.
     """
     items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
     if "captions" in table.columns:
         space.memory.learn(
-            [t for own in table.columns["captions"].values for t in ([own] if isinstance(own, str) else own)], run
+            [
+                t
+                for captions in table.columns["captions"].values
+                for t in ([captions] if isinstance(captions, str) else captions)
+            ],
+            run,
         )
     return Table(items, table.columns)

@@ -1,6 +1,4 @@
-"""Class heads on disk: one unit vector a class, by the hash of its prompts, so that a known class costs one row. No
-torch.
-"""
+"""Cache of class heads on disk: one unit vector a class, by the hash of its prompts. It does not import torch."""
 
 from __future__ import annotations
 
@@ -19,68 +17,68 @@ from diptych.core.run import Run
 from diptych.features.embed import space_facts
 from diptych.store.layers import open_vectors
 
-_SIZE = 4096  # classes a batch: rows do not depend on each other, so the size is free
+_SIZE = 4096  # classes a batch; rows do not depend on each other
 
 
-class _Held:
-    """The heads that this process read last, so that a call with known labels costs the same however many they are.
+class _RecentHeads:
+    """The heads that this process read last, in memory.
 
-    Rows of the store never change, so a head that was read stays right.
+    Rows of the store never change, so a head stays valid.
     """
 
     def __init__(self, most: int = 4) -> None:
         self._most, self._lock = most, threading.Lock()
         self._heads: OrderedDict[Hashable, NDArray[np.float32]] = OrderedDict()
 
-    def get(self, which: Hashable) -> NDArray[np.float32] | None:
-        """Return a copy of a head; None where it is not held."""
+    def get(self, key: Hashable) -> NDArray[np.float32] | None:
+        """Return a copy of a head; None where it is not in memory."""
         with self._lock:
-            head = self._heads.get(which)
+            head = self._heads.get(key)
             if head is None:
                 return None
-            self._heads.move_to_end(which)
+            self._heads.move_to_end(key)
             return head.copy()
 
-    def put(self, which: Hashable, head: NDArray[np.float32]) -> None:
-        """Hold a copy of a head, and let go of the one that was asked for longest ago."""
+    def put(self, key: Hashable, head: NDArray[np.float32]) -> None:
+        """Add a copy of a head, and drop the least recently used one."""
         with self._lock:
-            self._heads[which] = head.copy()
+            self._heads[key] = head.copy()
             if len(self._heads) > self._most:
                 self._heads.popitem(last=False)
 
 
-_HELD = _Held()
+_RECENT = _RecentHeads()
 
 
 def read_head(encoder: Encoder[Any], prompts: Sequence[Sequence[str]], run: Run) -> NDArray[np.float32] | None:
-    """Return the (K, D) unit rows of K classes; None unless all are known.
+    """Return the (K, D) unit rows of K classes; None unless all are stored.
 
     Args:
-        encoder: of texts; only its fingerprint, modality and width are asked.
-        prompts: of each class, in order.
+        encoder: the text encoder; only its fingerprint, modality and width are used.
+        prompts: prompts of each class, in order.
         run: precision, engine and cache folders.
     """
     if run.cache is None:
         return None
-    which = (run.cache, run.shared_cache, json.dumps(_facts(encoder, run)), tuple(map(tuple, prompts)))
-    if (held := _HELD.get(which)) is not None:
-        return held
+    key = (run.cache, run.shared_cache, json.dumps(_facts(encoder, run)), tuple(map(tuple, prompts)))
+    if (recent := _RECENT.get(key)) is not None:
+        return recent
     vectors = open_vectors(run)
-    values, found = vectors.get(vectors.space(_facts(encoder, run)), [_key(row) for row in prompts])
-    if not found.all():
+    values, stored = vectors.get(vectors.space(_facts(encoder, run)), [_key(row) for row in prompts])
+    if not stored.all():
         return None
-    _HELD.put(which, values)
+    _RECENT.put(key, values)
     return values
 
 
 def write_head(encoder: Encoder[Any], prompts: Sequence[Sequence[str]], head: NDArray[np.float32], run: Run) -> None:
-    """Keep the (K, D) unit rows of K classes; a class that is known keeps the row that was first."""
+    """Store the (K, D) unit rows of K classes; a class that has a row keeps it."""
     if run.cache is None:
         return
     vectors = open_vectors(run)
     space = vectors.space(_facts(encoder, run))
     rows = {_key(row): vector for row, vector in zip(prompts, head, strict=True)}
-    missing = [key for key, known in zip(rows, vectors.get(space, list(rows))[1], strict=True) if not known]
+    missing = [key for key, stored in zip(rows, vectors.get(space, list(rows))[1], strict=True) if not stored]
     for batch in vectors.plan(space, missing, size=_SIZE):
         vectors.put(space, batch, np.stack([rows[key] for key in batch.keys]).astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""Class heads made of text, and the logits of a backbone."""
+"""Class heads from prompts, and the logits of a backbone."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) ->
     """Return one unit vector a class: w_k = normalise(mean over m of normalise(text(p_km))).
 
     Args:
-        backbone: whose text encoder embeds the prompts; every distinct sentence is encoded once and cached by its hash,
+        backbone: its text encoder embeds the prompts. Every distinct sentence is encoded once and cached by its hash,
             and every class by the hash of its prompts.
-        prompts: K lists of prompts, each of any length from 1; a doubled prompt counts twice in its mean.
+        prompts: K lists of at least one prompt; a repeated prompt counts twice in the mean.
         run: batch size, device and cache folder.
 
     Returns:
@@ -36,24 +36,25 @@ def text_head(backbone: Backbone, prompts: Sequence[Sequence[str]], run: Run) ->
     """
     if not prompts or not all(prompts):
         raise UsageError(
-            "Every class needs at least one prompt, and there must be a class: check the names and templates."
+            f"Every class needs at least one prompt, and there must be a class, got {len(prompts)} classes: check the "
+            f"names and templates."
         )
-    known = read_head(backbone.text, prompts, run)
-    if known is not None:
-        return torch.from_numpy(known)
+    cached = read_head(backbone.text, prompts, run)
+    if cached is not None:
+        return torch.from_numpy(cached)
     sentences = dict.fromkeys(sentence for row in prompts for sentence in row)
-    place = {sentence: i for i, sentence in enumerate(sentences)}
+    row_of = {sentence: i for i, sentence in enumerate(sentences)}
     unit = normalize(embed(backbone.text, Texts(tuple(sentences)), run), dim=-1)
-    head = normalize(torch.stack([unit[[place[sentence] for sentence in row]].mean(dim=0) for row in prompts]), dim=-1)
+    head = normalize(torch.stack([unit[[row_of[sentence] for sentence in row]].mean(dim=0) for row in prompts]), dim=-1)
     write_head(backbone.text, prompts, head.numpy(), run)
     return head
 
 
 def logits(backbone: Backbone, x: Tensor, head: Tensor) -> Tensor:
-    """Return scale * x w^T + bias with the backbone's own scale and bias.
+    """Return scale * x w^T + bias, with the scale and bias of the backbone.
 
     Args:
-        backbone: that owns the scale; sigmoid backbones have a bias, the others' is 0.
+        backbone: the backbone with the scale; its bias is 0 unless its score is sigmoid.
         x: (N, D) unit embeddings.
         head: (K, D) unit class vectors.
 
@@ -65,7 +66,7 @@ def logits(backbone: Backbone, x: Tensor, head: Tensor) -> Tensor:
 
 
 def logits_of(scores: Scores, backbone: Backbone) -> Tensor:
-    """Return (N, K) logits: cosines are scaled by the backbone, classes that are no candidates get -inf."""
+    """Return the (N, K) logits of scores: cosines are scaled as by the backbone, non-candidates are -inf."""
     values = scores.values.float()
     if scores.kind == "cosine":
         scale, bias = backbone.scale()

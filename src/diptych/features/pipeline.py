@@ -1,5 +1,6 @@
-"""Decoding ahead of encoding: threads decode and resize the next batches while one is encoded and written. Torch only
-where it encodes.
+"""Decoding ahead of encoding: threads decode the next batches while one is encoded and written.
+
+Torch is imported only where it encodes.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from diptych.data.views import ViewRecipe
 
 DRAFT = 2
-"""Times the tower's side that a draft keeps: what drafts cost is stated for it."""
-_AHEAD = 2  # batches decoded ahead of the one that is encoded, or as many as keep all threads busy: bounds memory
+"""Least side of a draft, as a multiple of the tower's side; the measured cost of drafts is for this value."""
+_AHEAD = 2  # batches decoded ahead, or as many as keep all threads busy; this bounds memory
 
 
 def cores() -> int:
@@ -40,8 +41,8 @@ def cores() -> int:
 
 
 @dataclass
-class Clock:
-    """What the stages of one call took.
+class StageTimes:
+    """Durations of decoding and encoding in one call.
 
     Args:
         encode: size of a batch -> least seconds.
@@ -53,10 +54,10 @@ class Clock:
 
 
 class Source:
-    """Decodes items by key, in any thread, and turns a batch of them into model inputs.
+    """Decodes items by key, in any thread, and makes model inputs of a batch.
 
-    Images become tensors of the tower's size in the thread that decodes them, so that at most ``workers`` full-size
-    images are alive.
+    Images become tensors of the tower's size in the thread that decodes them. So at most ``workers`` full-size images
+    are in memory.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class Source:
         self.encoder, self._items, self._first, self._views = encoder, items, first, views
         self._drafts = partial(drafts, DRAFT * (encoder.size or 0)) if drafted else contextlib.nullcontext
         self.broken: dict[str, UnreadableItem] = {}
-        self.clock = Clock()
+        self.times = StageTimes()
 
     def try_again(self, keys: Iterable[str]) -> None:
-        """Read items that failed in an earlier run: a codec may have been installed since."""
+        """Read again items that failed in an earlier run, since a codec may have been installed."""
         for key in keys:
             try:
                 self._items[self._first[key]]
@@ -81,8 +82,9 @@ class Source:
                 self.broken[key] = error
 
     def read(self, key: str, draws: Sequence[int]) -> Any:
-        """Return the item as {draw: uint8 (S, S, 3)}, as inputs of one, or as itself; or the error why it cannot be
-        read.
+        """Return one decoded item, or the error why it cannot be read.
+
+        It is {draw: uint8 (S, S, 3)} with views, inputs of one item for images, and the item itself otherwise.
         """
         start = time.perf_counter()
         with self._drafts():
@@ -94,11 +96,11 @@ class Source:
                 size = self.encoder.size or 0
                 return {d: self._views.draw(item, size, key, d) for d in draws}
             read = item if self.encoder.size is None else self.encoder.inputs([item])
-        self.clock.decode = min(self.clock.decode, time.perf_counter() - start)
+        self.times.decode = min(self.times.decode, time.perf_counter() - start)
         return read
 
     def inputs(self, read: Sequence[Any], draw: int) -> Any:
-        """Return the inputs of a batch of what ``read`` gave, errors left out."""
+        """Return the inputs of a batch of results of ``read`` that are no errors."""
         if self._views:
             import torch
 
@@ -125,14 +127,14 @@ def encode(
     run: Run,
     runner: Runner | None,
 ) -> None:
-    """Encode planned batches; batches of equal members in several draws are decoded together."""
+    """Encode planned batches. Batches of several draws with the same members are decoded once."""
     jobs: dict[tuple[str, ...], list[tuple[int, Batch]]] = {}
     for draw, batches in enumerate(plans):
         for batch in batches:
             jobs.setdefault(batch.keys, []).append((draw, batch))
 
     def unfinished() -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]]]]:
-        for keys, parts in jobs.items():  # another process may be at the same work
+        for keys, parts in jobs.items():  # another process may have encoded some
             rest = [(draw, batch) for draw, batch in parts if not vectors.finished(spaces[draw], batch)]
             bar.advance(len(keys) * (len(parts) - len(rest)))
             if rest:
@@ -152,7 +154,7 @@ def encode(
                     else np.zeros((0, source.encoder.dim), np.float32)
                 )
                 seconds = time.perf_counter() - start
-                source.clock.encode[len(good)] = min(seconds, source.clock.encode.get(len(good), math.inf))
+                source.times.encode[len(good)] = min(seconds, source.times.encode.get(len(good), math.inf))
                 vectors.put(spaces[draw], batch, rows, {k: e.reason for k, e in broken.items()})
                 run.tally["encoded"] += len(good)
                 bar.advance(len(keys))
@@ -168,8 +170,9 @@ def _read_ahead(
     read: Callable[[str, Sequence[int]], Any],
     workers: int,
 ) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Any]]]:
-    """Yield jobs with their items read, in order, keeping ``_AHEAD`` jobs, or two items a thread, in the hands of the
-    threads.
+    """Yield jobs with their items read, in order.
+
+    The threads read ``_AHEAD`` jobs, or two items a thread, in advance.
     """
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
     waiting: deque[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Future[Any]]]] = deque()
@@ -188,7 +191,7 @@ def _read_ahead(
 
 
 def _rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
-    """Encode without gradients; the caller's grad mode comes back whatever happens."""
+    """Encode without gradients, and restore the gradient mode."""
     if runner:
         return runner(x)
     import torch

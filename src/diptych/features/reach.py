@@ -1,4 +1,4 @@
-"""Which parameters an output depends on: libraries name the parts of towers in many ways, gradients know them all."""
+"""Which parameters an output depends on, by gradients, since libraries name the parts of towers differently."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ def reached(module: nn.Module, *outputs: Callable[[], Tensor], among: Iterable[s
     """Return the names, in the module's order, of its parameters that get a gradient from an output.
 
     Args:
-        module: holds the parameters; their flags ``requires_grad`` come back as they were.
-        outputs: each computes a tensor from them.
-        among: names of the parameters that are asked for; None: all.
+        module: the module with the parameters; their flags ``requires_grad`` are restored.
+        outputs: functions that compute a tensor from them.
+        among: names of the parameters to consider; None: all.
     """
     named = dict(module.named_parameters())
-    asked = list(named if among is None else among)
+    candidates = list(named if among is None else among)
     flags = {name: p.requires_grad for name, p in named.items()}
     names = set[str]()
     try:
-        for name in asked:
+        for name in candidates:
             named[name].requires_grad_(True)
         for output in outputs:
             with torch.enable_grad():
                 total = output().square().sum()
             if total.requires_grad:
-                own = [named[name] for name in asked]
-                grads: tuple[Tensor | None, ...] = torch.autograd.grad(total, own, allow_unused=True)
-                names |= {name for name, grad in zip(asked, grads, strict=True) if grad is not None}
+                parameters = [named[name] for name in candidates]
+                grads: tuple[Tensor | None, ...] = torch.autograd.grad(total, parameters, allow_unused=True)
+                names |= {name for name, grad in zip(candidates, grads, strict=True) if grad is not None}
     finally:
         for name, p in named.items():
             p.requires_grad_(flags[name])

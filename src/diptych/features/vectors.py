@@ -1,4 +1,4 @@
-"""Tensors as samples, so that what is embedded once can be trained on by the loop."""
+"""Tensors as samples, so that training can use precomputed embeddings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from diptych.core.data import Samples
 
 @dataclass(frozen=True)
 class Vectors:
-    """One tensor an item, in place of the item.
+    """Samples whose items are tensors, one for each item of other samples.
 
     Args:
         values: (N, ...) tensor, or N tensors.
-        items: what they were made of, for keys and names.
+        items: the samples that they were computed from, for keys and names.
     """
 
     values: Tensor | Sequence[Tensor]

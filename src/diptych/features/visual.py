@@ -1,6 +1,4 @@
-"""What an image encoder sees before its projection to the joint space: wider, and often better for telling pictures
-apart.
-"""
+"""Features of an image encoder before its projection to the joint space."""
 
 from __future__ import annotations
 
@@ -16,10 +14,10 @@ from diptych.core.errors import MissingHook
 
 
 class SameInputs:
-    """What image encoders share that see a backbone's own inputs and make other vectors of them.
+    """Base of image encoders that have the inputs of a backbone's image encoder and other outputs.
 
     Attributes:
-        backbone: whose inputs they take.
+        backbone: the backbone with these inputs.
     """
 
     backbone: Backbone
@@ -31,7 +29,7 @@ class SameInputs:
         return self.backbone.image.size
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Inputs:
-        """Return the backbone's own inputs."""
+        """Return the inputs of the backbone's image encoder."""
         return self.backbone.image.inputs(items, size)
 
 
@@ -40,9 +38,9 @@ class Unprojected(SameInputs):
     """The image encoder of a backbone without its projection.
 
     Args:
-        backbone: with an image tower, or dense maps that its encoder pools.
-        dim: C.
-        by_tower: pooled tokens of the tower; else the pooled last map.
+        backbone: a backbone with an image tower, or with dense maps that its encoder pools.
+        dim: C, width of the features.
+        by_tower: whether the features are the pooled tokens of the tower; otherwise they are the pooled last map.
     """
 
     backbone: Backbone
@@ -51,7 +49,7 @@ class Unprojected(SameInputs):
 
     @classmethod
     def of(cls, backbone: Backbone) -> Unprojected:
-        """Return the encoder.
+        """Cut the image encoder of a backbone before its projection.
 
         Raises:
             MissingHook: the backbone has neither an image tower nor dense maps.
@@ -69,11 +67,11 @@ class Unprojected(SameInputs):
 
     @property
     def fingerprint(self) -> str:
-        """Of the backbone's image encoder, and where it was cut."""
+        """The fingerprint of the backbone's image encoder, with a suffix for the cut."""
         return f"{self.backbone.image.fingerprint}-unprojected-{'tower' if self.by_tower else 'dense'}"
 
     def encode(self, x: Inputs, /) -> Tensor:
-        """Return (B, C) float32 features, pooled and normed as the encoder does, not projected."""
+        """Return (B, C) float32 features, pooled and normed as in the encoder, before its projection."""
         assert isinstance(x, Tensor)
         x = x.to(next(self.backbone.module().parameters()).device)
         if self.by_tower:

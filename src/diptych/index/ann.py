@@ -1,11 +1,10 @@
-"""Approximate search for large indexes, by faiss: k-means cells, the nearest of which are looked at; recall is
-measured, not assumed.
+"""Approximate search for large indexes with faiss: the nearest of k-means cells are searched, and recall is measured.
 
     folder/image-3.faiss        the quantised vectors of image-3.f32, mapped when searched
-    folder/image-3.ann.json     how many slots it covers, cells to look at, and the measured recall
+    folder/image-3.ann.json     number of covered slots, number of cells to search, and the measured recall
 
-Its answers are candidates only: ``index.nearest`` scores them again with the stored vectors. Slots behind those covered
-are searched exactly, so an index may grow for a while without being built anew.
+The results are candidates, which ``index.nearest`` scores again with the stored vectors. Later slots are searched
+exactly, so an index may grow without a new build.
 """
 
 from __future__ import annotations
@@ -25,25 +24,24 @@ from diptych.index.index import Index, Vectors
 from diptych.index.rows import Modality
 
 EXACT = 200_000
-"""Entries up to which search is exact (ours; 33 ms a query of width 512 on one core)."""
+"""Largest number of entries for exact search (our choice; 33 ms a query of width 512 on one core)."""
 TOP = 10
-"""Neighbours whose recall is measured."""
-_TRAIN = 256 * 2**20  # bytes of vectors that k-means sees
-_LARGE = 4 * 2**30  # bytes from which on vectors are stored as product codes instead of one byte a number
+"""Number of neighbours in the measured recall."""
+_TRAIN = 256 * 2**20  # bytes of vectors for k-means
+_LARGE = 4 * 2**30  # above these bytes, vectors are product codes instead of one byte a number
 _ASKED = 100
 
 
 @dataclass(frozen=True)
 class Approximate:
-    """What is known of an approximate index.
+    """Description of an approximate index.
 
     Args:
-        slots: vectors it covers, the first ones.
+        slots: number of covered vectors, the first ones.
         kind: faiss' name of its structure.
-        nprobe: cells that a search looks at.
-        recall: kind of query -> share of the exact ten nearest that are among the candidates, measured when it was
-            built.
-        queries: kind of query -> how many were asked.
+        nprobe: number of cells that a search reads.
+        recall: kind of query -> share of the exact ten nearest among the candidates, measured at the build.
+        queries: kind of query -> number of queries in the measurement.
     """
 
     slots: int
@@ -56,14 +54,14 @@ class Approximate:
 def build(
     index: Index, modality: Modality, run: Run, *, queries: Vectors | None = None, recall: float = 0.95
 ) -> Approximate:
-    """Build the approximate index of one modality, and choose the cells to look at by measured recall.
+    """Build the approximate index of one modality, and choose the number of cells by measured recall.
 
     Args:
-        index: at least 1,000 slots of the modality.
-        modality: whose vectors.
+        index: an index with at least 1,000 slots of the modality.
+        modality: modality of the vectors.
         run: seed and progress.
-        queries: (Q, D) unit vectors as users ask them, such as texts: they lie farther from images than images do.
-            Recall is measured on them and on 100 vectors of the index, and must suffice on both.
+        queries: (Q, D) unit vectors of typical queries, such as texts, which are farther from images than images are.
+            Recall must suffice both on them and on 100 vectors of the index.
         recall: wanted share of the exact ten nearest.
 
     Raises:
@@ -80,28 +78,30 @@ def build(
     rng = np.random.default_rng(run.integer("ann"))
     cells = max(16, min(65536, int(4 * n**0.5)))
     kind = f"IVF{cells},SQ8" if n * dim <= _LARGE else f"IVF{cells},PQ{max(m for m in range(1, 97) if dim % m == 0)}"
-    made = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
-    seen = min(n, 64 * cells, max(cells, _TRAIN // (4 * dim)))
-    made.train(np.asarray(stored[np.sort(rng.choice(n, seen, replace=False))]))
+    quantised = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    sample = min(n, 64 * cells, max(cells, _TRAIN // (4 * dim)))
+    quantised.train(np.asarray(stored[np.sort(rng.choice(n, sample, replace=False))]))
     with run.track("build", n) as bar:
         for start in range(0, n, index.chunk):
             part = np.asarray(stored[start : start + index.chunk])
-            made.add(part)
+            quantised.add(part)
             bar.advance(len(part))
-    asked = {"rows": np.asarray(stored[np.sort(rng.choice(n, _ASKED, replace=False))])}
+    query_sets = {"rows": np.asarray(stored[np.sort(rng.choice(n, _ASKED, replace=False))])}
     if queries is not None and len(queries):
-        asked["texts"] = np.ascontiguousarray(queries, dtype=np.float32)
-    truth = {name: exact_slots(stored, q, TOP, index.chunk) for name, q in asked.items()}
+        query_sets["texts"] = np.ascontiguousarray(queries, dtype=np.float32)
+    truth = {name: exact_slots(stored, q, TOP, index.chunk) for name, q in query_sets.items()}
     nprobe, measured = 1, dict[str, float]()
     while True:
-        made.nprobe = nprobe
-        for name, q in asked.items():
-            found = made.search(q, 4 * TOP)[1]
-            measured[name] = float(np.mean([np.isin(t, f).mean() for t, f in zip(truth[name], found, strict=True)]))
+        quantised.nprobe = nprobe
+        for name, q in query_sets.items():
+            neighbours = quantised.search(q, 4 * TOP)[1]
+            measured[name] = float(
+                np.mean([np.isin(t, f).mean() for t, f in zip(truth[name], neighbours, strict=True)])
+            )
         if min(measured.values()) >= recall or nprobe >= cells:
             break
         nprobe *= 2
-    about = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in asked.items()})
+    description = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in query_sets.items()})
     path = index.path(modality)
     write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(made, str(draft)), overwrite=True)
     # last: without it the other file counts for nothing
@@ -110,7 +110,7 @@ def build(
 
 
 def about(index: Index, modality: Modality) -> Approximate | None:
-    """Return what is known of the approximate index of a modality; None where there is none.
+    """Return the description of the approximate index of a modality; None where there is none.
 
     Raises:
         DamagedStore: its description is damaged.
@@ -126,7 +126,7 @@ def about(index: Index, modality: Modality) -> Approximate | None:
         ) from None
 
 
-def candidates(index: Index, modality: Modality, known: Approximate, query: Vectors, k: int) -> NDArray[np.int64]:
+def candidates(index: Index, modality: Modality, description: Approximate, query: Vectors, k: int) -> NDArray[np.int64]:
     """Return up to k slots near a (D,) query, best first.
 
     Raises:
@@ -136,31 +136,33 @@ def candidates(index: Index, modality: Modality, known: Approximate, query: Vect
     faiss = _faiss()
     path = index.path(modality).with_suffix(".faiss")
     try:
-        made = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        quantised = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
     except RuntimeError:
         raise DamagedStore(
             f"{path} is damaged: build it again with 'diptych index --out {index.folder} --ann'."
         ) from None
-    found = made.search(query[None].astype(np.float32), k, params=faiss.SearchParametersIVF(nprobe=known.nprobe))[1][0]
-    return np.asarray(found[found >= 0], dtype=np.int64)
+    slots = quantised.search(
+        query[None].astype(np.float32), k, params=faiss.SearchParametersIVF(nprobe=description.nprobe)
+    )[1][0]
+    return np.asarray(slots[slots >= 0], dtype=np.int64)
 
 
 def exact_slots(stored: Vectors, queries: Vectors, k: int, chunk: int) -> NDArray[np.int64]:
-    """Return the (Q, k) slots of the k nearest of each query, by looking at all vectors, ``chunk`` at a time."""
+    """Return the (Q, k) slots of the k nearest of each query among all vectors, ``chunk`` at a time."""
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     slots = np.full((len(queries), k), -1, dtype=np.int64)
     for start in range(0, len(stored), chunk):
         scores = queries @ np.asarray(stored[start : start + chunk]).T
         both = np.concatenate([best, scores], axis=1)
         top = np.argpartition(-both, k - 1, axis=1)[:, :k]
-        own = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
-        slots = np.take_along_axis(np.concatenate([slots, own], axis=1), top, 1)
+        numbers = np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)
+        slots = np.take_along_axis(np.concatenate([slots, numbers], axis=1), top, 1)
         best = np.take_along_axis(both, top, 1)
     return np.take_along_axis(slots, np.argsort(-best, axis=1, kind="stable"), 1)
 
 
 def installed() -> bool:
-    """Whether faiss can be imported."""
+    """Return whether faiss can be imported."""
     import importlib.util
 
     return importlib.util.find_spec("faiss") is not None

@@ -1,13 +1,13 @@
-"""A search index: vectors that memory maps, rows that SQLite keeps. NumPy only; ``index.ann`` adds approximate search.
+"""A search index of memory-mapped vectors and SQLite rows, with NumPy only; ``index.ann`` has approximate search.
 
     folder/index.json          {"schema": 1, "facts": ...}: backbone, width, what was indexed
     folder/rows.sqlite         a row an item: name, stamp, key, caption, facts, and its slots in the files of vectors
     folder/image-3.f32         (n, D) little-endian float32 unit vectors by slot, text-3.f32 those of the captions
 
-**Nothing committed is lost.** ``add`` holds SQLite's write lock, appends vectors, forces them to the disk, and only
-then commits rows and their number. A process that is killed before the commit leaves bytes that no row names and the
-next writer overwrites; after it, all is there. ``compact`` writes a new file and switches to it in one commit. Readers
-need no lock: they take number and file in one look.
+Nothing committed is lost. ``add`` takes SQLite's write lock, appends vectors, forces them to the disk, and then commits
+rows and their number. A process that is killed before the commit leaves bytes without rows, which the next writer
+overwrites. ``compact`` writes a new file and switches to it in one commit. Readers need no lock, since they read number
+and file in one query.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound,
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20
-"""Bytes of vectors that are looked at at once."""
+"""Bytes of vectors in memory at once."""
 _SCHEMA = 1
 _DATABASE = tuple(f"rows.sqlite{end}" for end in ("", "-wal", "-shm", "-journal"))
 
 
 class Index(Rows):
-    """An open index; one object is for one thread, any number of processes may read and write.
+    """An open index. An object is for one thread; several processes may read and write.
 
     Args:
-        folder: made by ``Index.create``.
+        folder: a folder of ``Index.create``.
 
     Raises:
         UsageError: there is no index, or it has another schema.
-        DamagedStore: its files do not hold what they say.
+        DamagedStore: its files are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,24 +67,24 @@ class Index(Rows):
 
     @classmethod
     def create(cls, folder: Path, facts: Mapping[str, Any]) -> Index:
-        """Make an empty index; where one exists, open it.
+        """Create an empty index, or open an existing one.
 
         Args:
-            folder: its place.
-            facts: plain data; "dim", and "fingerprint" of what embeds, which must be those of the index that exists.
+            folder: folder of the index.
+            facts: plain data with "dim" and "fingerprint" of the encoder, which must be those of an existing index.
 
         Raises:
-            UsageError: the index that exists was made by another backbone, or the folder holds other files.
+            UsageError: the existing index is of another backbone, or the folder has other files.
         """
         if (folder / "index.json").exists():
-            made = cls(folder)
-            made.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
-            return made
-        left = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
-        if folder.is_file() or any(p.name not in _DATABASE and p.suffix != ".tmp" for p in left):
+            index = cls(folder)
+            index.expect(str(facts["fingerprint"]), str(facts.get("backbone", "")))
+            return index
+        files = list(folder.iterdir()) if folder.is_dir() else []  # of a process that was killed before index.json
+        if folder.is_file() or any(p.name not in _DATABASE and p.suffix != ".tmp" for p in files):
             raise UsageError(f"{folder} holds other files: give a new folder for the index.")
         folder.mkdir(parents=True, exist_ok=True)
-        for name in _DATABASE:  # a log that outlived its database would be played into the new one
+        for name in _DATABASE:  # an old log would be applied to the new database
             (folder / name).unlink(missing_ok=True)
         with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
             database.execute("PRAGMA journal_mode = WAL")
@@ -93,10 +93,10 @@ class Index(Rows):
         return cls(folder)
 
     def expect(self, fingerprint: str, name: str) -> None:
-        """Refuse another backbone: its vectors mean something else.
+        """Check the backbone, since vectors of two backbones are not comparable.
 
         Raises:
-            UsageError: the index was made by another one.
+            UsageError: the index is of another backbone.
         """
         if fingerprint != self.facts["fingerprint"]:
             there = self.facts.get("backbone")
@@ -126,14 +126,14 @@ class Index(Rows):
 
     @property
     def chunk(self) -> int:
-        """Vectors that are looked at at once."""
+        """Number of vectors in memory at once."""
         return max(1, CHUNK // (4 * self.dim))
 
     def add(self, entries: Sequence[Entry], vectors: Mapping[Modality, tuple[NDArray[np.int64], Vectors]]) -> None:
-        """Add or replace entries, all or none; when this returns they are on the disk.
+        """Add or replace entries, all or none, and force them to the disk.
 
         Args:
-            entries: n items; one of a known name replaces it.
+            entries: n items; one with an existing name replaces that entry.
             vectors: modality -> (positions in ``entries`` that have a vector, (m, D) vectors, which are normalised).
 
         Raises:
@@ -175,8 +175,9 @@ class Index(Rows):
             )
 
     def delete(self, names: Sequence[str]) -> int:
-        """Delete entries by name, all or none, and return how many there were; their vectors go with the next
-        ``compact``.
+        """Delete entries by name, all or none, and return their number.
+
+        ``compact`` removes their vectors.
         """
         with self._writing():
             before = self._database.total_changes
@@ -184,13 +185,13 @@ class Index(Rows):
             return self._database.total_changes - before
 
     def wasted(self) -> float:
-        """Return the share of slots that no row names any more, in [0, 1]."""
+        """Return the share of slots without a row, in [0, 1]."""
         slots = sum(self._file(m)[1] for m in MODALITIES)
         used = int(self._one("SELECT count(image) + count(text) FROM rows"))
         return 1 - used / slots if slots else 0.0
 
     def compact(self) -> None:
-        """Write the vectors that are still named to new files; a kill leaves the old or the new ones, whole."""
+        """Write the vectors of present entries to new files; a killed process leaves the old or the new files."""
         old: list[Path] = []
         with self._writing():
             for modality in MODALITIES:
@@ -217,14 +218,14 @@ class Index(Rows):
             path.with_suffix(".faiss").unlink(missing_ok=True)
 
     def vectors(self, modality: Modality) -> Vectors:
-        """Return (slots, D) unit vectors, mapped and not read; rows of deleted entries are among them.
+        """Return the memory-mapped (slots, D) unit vectors, including those of deleted entries.
 
         Raises:
-            DamagedStore: the file is shorter than the rows say.
+            DamagedStore: the file is shorter than its number of slots.
         """
         number, count = self._file(modality)
-        held = self._maps.get(modality)
-        if held is None or held[0] != number or len(held[1]) != count:
+        mapping = self._maps.get(modality)
+        if mapping is None or mapping[0] != number or len(mapping[1]) != count:
             path = self._path(modality, number)
             if count and (not path.is_file() or path.stat().st_size < count * self.dim * 4):
                 raise DamagedStore(
@@ -233,11 +234,11 @@ class Index(Rows):
             mapped = (
                 np.memmap(path, "<f4", "r", shape=(count, self.dim)) if count else np.zeros((0, self.dim), np.float32)
             )
-            held = self._maps[modality] = (number, mapped)
-        return held[1]
+            mapping = self._maps[modality] = (number, mapped)
+        return mapping[1]
 
     def path(self, modality: Modality) -> Path:
-        """Return the file of vectors that holds now."""
+        """Return the current file of vectors."""
         return self._path(modality, self._file(modality)[0])
 
     def _path(self, modality: Modality, number: int) -> Path:

@@ -1,7 +1,10 @@
 """The nearest entries of an index: exact up to a size, else approximate candidates that are scored again exactly.
 
-score(e) = sum over modalities m of  w_m <q, v_m(e)>           v_m(e): unit vector of the entry's picture or caption, 0
-                                                               without one
+    score(e) = sum over modalities m of  w_m <q, v_m(e)>
+
+q: unit vector of the query
+v_m(e): unit vector of the entry's picture or caption, 0 without one
+w_m: weight of the modality
 """
 
 from __future__ import annotations
@@ -32,21 +35,21 @@ def nearest(
     """Return the k nearest entries, best first; of equal scores the older entry.
 
     Args:
-        index: where to look.
+        index: the index.
         query: (D,) unit vector.
-        k: answers wanted, at least 1.
-        weights: what counts how much: pictures, captions; an entry without the vector of any of them is left out.
-        where: conditions that an answer must meet.
-        exact: look at all entries; None: up to ``ann.EXACT`` that meet the conditions, or where there is no approximate
-            index.
+        k: number of results, at least 1.
+        weights: modality -> weight; entries without a vector of any of them are left out.
+        where: conditions on results.
+        exact: whether to score all entries; None: up to ``ann.EXACT`` entries that meet the conditions, or without an
+            approximate index.
 
     Raises:
-        UsageError: k below 1, no weight, a query of another width, ``exact=False`` where nothing was built, or a
-            condition on a fact that no entry has, which would be met by none, or with "!=" by all.
-        DamagedStore: the index does not hold what it says.
+        UsageError: k below 1, no weight, a query of another width, ``exact=False`` without an approximate index, or a
+            condition on a fact that no entry has.
+        DamagedStore: the index is damaged.
     """
-    asked = [m for m in MODALITIES if weights.get(m, 0.0) != 0.0]
-    if k < 1 or not asked or query.shape != (index.dim,):
+    modalities = [m for m in MODALITIES if weights.get(m, 0.0) != 0.0]
+    if k < 1 or not modalities or query.shape != (index.dim,):
         raise UsageError(
             f"A search takes k of at least 1, a weight, and a query of {index.dim} numbers, not {k}, {weights}, "
             f"{query.shape}."
@@ -54,22 +57,24 @@ def nearest(
     for attempt in (1, 2):
         try:
             with index.snapshot():
-                best = _best(index, query.astype(np.float32), k, {m: weights[m] for m in asked}, where, exact)
+                best = _best(index, query.astype(np.float32), k, {m: weights[m] for m in modalities}, where, exact)
                 if where and (not best or any(c.operator == "!=" for c in where)):
-                    _known(index, where)
+                    _check_columns(index, where)
                 entries = index.entries([i for _, i in best])
             return [Found(entries[i], -score) for score, i in best]
-        except DamagedStore:  # another process may just have compacted the files
+        except DamagedStore:  # another process may have compacted the files
             if attempt == 2:
                 raise
     raise AssertionError
 
 
-def _known(index: Index, where: Sequence[Condition]) -> None:
-    held = index.columns()
+def _check_columns(index: Index, where: Sequence[Condition]) -> None:
+    columns = index.columns()
     for c in where:
-        if c.column.replace('"', "") not in held:
-            raise UsageError(f"No entry of {index.folder} has {c.column!r}: conditions may ask for {', '.join(held)}.")
+        if c.column.replace('"', "") not in columns:
+            raise UsageError(
+                f"No entry of {index.folder} has {c.column!r}: conditions may ask for {', '.join(columns)}."
+            )
 
 
 def _best(
@@ -80,8 +85,8 @@ def _best(
     where: Sequence[Condition],
     exact: bool | None,
 ) -> _Best:
-    known = {m: ann.about(index, m) for m in weights}
-    built = all(a is not None for a in known.values())
+    descriptions = {m: ann.about(index, m) for m in weights}
+    built = all(a is not None for a in descriptions.values())
     if exact is False and not built:
         raise UsageError(f"{index.folder} has no approximate index of {' and '.join(weights)}: build one with --ann.")
     if exact or not built or (exact is None and (not ann.installed() or index.count(where) <= ann.EXACT)):
@@ -89,18 +94,18 @@ def _best(
     fetch = 4 * max(k, ann.TOP)
     while True:
         best, more = list[tuple[float, int]](), False
-        for m, about in known.items():
-            assert about is not None
-            slots = ann.candidates(index, m, about, query if weights[m] > 0 else -query, fetch)
+        for m, description in descriptions.items():
+            assert description is not None
+            slots = ann.candidates(index, m, description, query if weights[m] > 0 else -query, fetch)
             for part in (
                 index.located(m, slots.tolist(), where),
-                *index.places(m, where, first=about.slots, size=index.chunk),
+                *index.places(m, where, first=description.slots, size=index.chunk),
             ):
                 best = _merged(best, _scored(index, part, query, weights, k), k)
             more = more or len(slots) == fetch
         if len(best) >= k:
             return best
-        if not more:  # the cells that were looked at hold too few that live and meet the conditions
+        if not more:  # too few candidates are present and meet the conditions
             return _exact(index, query, k, weights, where)
         fetch *= 4
 
@@ -113,7 +118,7 @@ def _exact(
     for m in weights:
         column = 1 + MODALITIES.index(m)
         for rows in index.places(m, where, size=index.chunk):
-            fresh = rows[(rows[:, earlier] < 0).all(1)]  # the others were met in an earlier pass
+            fresh = rows[(rows[:, earlier] < 0).all(1)]  # the others are in an earlier pass
             best = _merged(best, _scored(index, fresh, query, weights, k), k)
         earlier.append(column)
     return best
@@ -125,8 +130,8 @@ def _scored(index: Index, rows: NDArray[np.int64], query: Vectors, weights: Mapp
         slots = rows[:, 1 + MODALITIES.index(m)]
         there = slots >= 0
         total[there] += weight * (index.vectors(m)[_slice(slots[there])] @ query)
-    kept = np.flatnonzero(total >= np.partition(total, -k)[-k]) if len(total) > k else np.arange(len(total))
-    return list(zip((-total[kept]).tolist(), rows[kept, 0].tolist(), strict=True))
+    top = np.flatnonzero(total >= np.partition(total, -k)[-k]) if len(total) > k else np.arange(len(total))
+    return list(zip((-total[top]).tolist(), rows[top, 0].tolist(), strict=True))
 
 
 def _merged(best: _Best, more: _Best, k: int) -> _Best:

@@ -1,6 +1,4 @@
-"""What an index says of its items: entries as rows of SQLite, found by name, by slot and by conditions on their
-facts.
-"""
+"""Entries of an index as rows of SQLite, with queries by name, by slot and by conditions on their facts."""
 
 from __future__ import annotations
 
@@ -37,11 +35,11 @@ class Entry:
     """One item of an index.
 
     Args:
-        name: what the user calls it: the path of a photo, a row of a table; unique.
-        stamp: changes when the item does: size and time of its file.
+        name: unique name for users, such as the path of a photo or a row of a table.
+        stamp: size and time of its file, which change with the item.
         key: content key of its picture, "" without one.
         caption: its text, "" without one.
-        facts: metadata, name -> text or number, for filters and for show.
+        facts: metadata, name -> text or number, for filters and display.
     """
 
     name: str
@@ -53,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Found:
-    """One answer.
+    """One result of a search.
 
     Args:
         entry: the item.
@@ -68,19 +66,19 @@ class Rows:
     """The rows of an index.
 
     Args:
-        path: of the database.
+        path: path of the database.
     """
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
-        self._database.execute("PRAGMA synchronous = FULL")  # a commit must outlive a power cut
+        self._database.execute("PRAGMA synchronous = FULL")  # a commit must survive a power failure
 
     def __len__(self) -> int:
         return int(self._one("SELECT count(*) FROM rows"))
 
     def stamps(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-        """Return name -> (stamp, caption, facts as JSON) of those names that the index holds."""
-        found: dict[str, tuple[str, str, str]] = {}
+        """Return name -> (stamp, caption, facts as JSON) of the names that are in the index."""
+        result: dict[str, tuple[str, str, str]] = {}
         for part in _parts(names, 500):
             marks = ",".join("?" * len(part))
             query = f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})"
@@ -99,21 +97,20 @@ class Rows:
         return int(self._one(f"SELECT count(*) FROM rows WHERE 1{text}", values))
 
     def columns(self) -> tuple[str, ...]:
-        """Return what conditions may ask for: "name", "caption", and every fact that an entry has."""
+        """Return the names of columns for conditions: "name", "caption", and every fact of an entry."""
         rows = self._database.execute("SELECT DISTINCT json_each.key FROM rows, json_each(rows.facts)")
         return ("name", "caption", *sorted(str(key) for (key,) in rows))
 
     def places(
         self, modality: Modality, where: Sequence[Condition] = (), *, first: int = 0, size: int = 4096
     ) -> Iterator[NDArray[np.int64]]:
-        """Yield (n, 3) rows of (id, image slot, text slot), -1 for none, of the entries that meet all conditions, by
-        slot.
+        """Yield (n, 3) rows of (id, image slot, text slot) of the entries that meet all conditions, by slot.
 
         Args:
-            modality: whose slots order them; entries without one are left out.
+            modality: modality of the slots for the order; entries without one are left out. A missing slot is -1.
             where: conditions.
             first: lowest slot.
-            size: most rows at once.
+            size: largest number of rows at once.
         """
         text, values = clause(where)
         query = (
@@ -124,20 +121,18 @@ class Rows:
             yield np.asarray(part, dtype=np.int64)
 
     def located(self, modality: Modality, slots: Sequence[int], where: Sequence[Condition] = ()) -> NDArray[np.int64]:
-        """Return (n, 3) rows as ``places`` of those entries at the given slots that still exist and meet all
-        conditions.
-        """
+        """Return (n, 3) rows as ``places`` of the present entries at the given slots that meet all conditions."""
         text, values = clause(where)
-        found: list[tuple[int, int, int]] = []
+        result: list[tuple[int, int, int]] = []
         for part in _parts(list(map(int, slots)), 500):
             marks = ",".join("?" * len(part))
             query = f"SELECT id, ifnull(image, -1), ifnull(text, -1) FROM rows WHERE {modality} IN ({marks}){text}"
-            found += self._database.execute(query, (*part, *values)).fetchall()
-        return np.asarray(found, dtype=np.int64).reshape(-1, 3)
+            result += self._database.execute(query, (*part, *values)).fetchall()
+        return np.asarray(result, dtype=np.int64).reshape(-1, 3)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """See one state of the index, whatever others write meanwhile."""
+        """Read one state of the index within the block, whatever other processes write."""
         self._database.execute("BEGIN")
         try:
             yield
@@ -146,7 +141,7 @@ class Rows:
 
     def entries(self, ids: Sequence[int]) -> dict[int, Entry]:
         """Return id -> entry."""
-        found: dict[int, Entry] = {}
+        result: dict[int, Entry] = {}
         for part in _parts(list(map(int, ids)), 500):
             marks = ",".join("?" * len(part))
             for row in self._database.execute(

@@ -1,4 +1,4 @@
-"""Conditions on metadata, such as ``year>=1990``: parsed here and handed to SQLite as bound values, never as text."""
+"""Conditions on metadata, such as ``year>=1990``, as SQLite clauses with bound values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Condition:
     Args:
         column: name of a fact, or "name", "caption".
         operator: = != > < >= <= or ~ (a shell pattern).
-        text: what it is compared with.
+        text: value to compare with.
     """
 
     column: str
@@ -49,15 +49,16 @@ class Condition:
 
 
 def clause(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
-    """Return " AND ..." and its bound values. A fact that an entry lacks meets no condition but "!="; < and > compare
-    like with like.
+    """Return " AND ..." and its bound values.
+
+    An entry without the fact meets only "!=". < and > compare numbers with numbers and text with text.
     """
     parts, values = [], list[str | float]()
     for c in conditions:
-        own = c.column in ("name", "caption")
-        left = c.column if own else "json_extract(facts, ?)"
-        path: list[str | float] = [] if own else ['$."' + c.column.replace('"', "") + '"']
-        if c.operator in ("=", "!="):  # 7 is also "7", and "07" is not
+        is_column = c.column in ("name", "caption")
+        left = c.column if is_column else "json_extract(facts, ?)"
+        path: list[str | float] = [] if is_column else ['$."' + c.column.replace('"', "") + '"']
+        if c.operator in ("=", "!="):  # 7 equals "7", and not "07"
             test = f"{left} IN (?, ?)"
             parts.append(f" AND {test}" if c.operator == "=" else f" AND ({test}) IS NOT TRUE")
             values += [*path, c.text, c.text if c.number is None else c.number]
@@ -65,7 +66,7 @@ def clause(conditions: Sequence[Condition]) -> tuple[str, list[str | float]]:
             parts.append(f" AND {left} GLOB ?")
             values += [*path, c.text]
         else:
-            kinds = "('text')" if c.number is None or own else "('integer', 'real')"
+            kinds = "('text')" if c.number is None or is_column else "('integer', 'real')"
             parts.append(f" AND typeof({left}) IN {kinds} AND {left} {c.operator} ?")
-            values += [*path, *path, c.text if c.number is None or own else c.number]
+            values += [*path, *path, c.text if c.number is None or is_column else c.number]
     return "".join(parts), values

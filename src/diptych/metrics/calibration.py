@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say."""
+"""Calibration of probabilities: its error, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def expected_calibration_error(
 
         ECE = sum over bins m of  |B_m| / N  |accuracy(B_m) - confidence(B_m)|
 
+    B_m: the items whose confidence is in bin m, of N items in all
+
     Args:
         probabilities: (N, K), each row in [0, 1] with sum 1; the confidence is the largest of a row.
         labels: (N,) class positions.
@@ -28,22 +30,20 @@ def expected_calibration_error(
 
     Raises:
         UsageError: bins is below 1.
-        DataError: sizes do not fit, a label is no class position, or a row is no distribution (cosines and logits are
-            none).
+        DataError: sizes do not fit, a label is no class position, or a row is no distribution (such as cosines or
+            logits).
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017), equation 3.
     """
     if bins < 1:
-        raise UsageError(f"bins must be at least 1, and is {bins}.")
+        raise UsageError(f"bins must be at least 1, got {bins}.")
     if probabilities.ndim != 2 or labels.shape != (len(probabilities),) or probabilities.size == 0:
         raise DataError(
-            f"Probabilities must be (items, classes) and labels (items,), and are {probabilities.shape} and "
-            f"{labels.shape}."
+            f"Probabilities must be (items, classes) and labels (items,), got {probabilities.shape} and {labels.shape}."
         )
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise DataError(
-            f"Labels must be class positions 0 to {probabilities.shape[1] - 1}, and run from {labels.min()} to "
-            f"{labels.max()}."
+            f"Labels must be class positions 0 to {probabilities.shape[1] - 1}, got {labels.min()} to {labels.max()}."
         )
     p = probabilities.astype(np.float64)
     if not (np.all(p >= 0) and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
@@ -55,7 +55,7 @@ def expected_calibration_error(
 
 
 def confidence_bins(confidence: NDArray[np.floating[Any]], bins: int = 15) -> NDArray[np.int64]:
-    """Return (N,) the bin of each confidence in [0, 1] among ``bins`` equal ones, closed on the right."""
+    """Return the (N,) bin of each confidence in [0, 1], of ``bins`` bins of equal width, closed on the right."""
     numbers: NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return numbers
 
@@ -69,7 +69,7 @@ def weighted_calibration_error(
         confidence: (N,) probability of the predicted class.
         hits: (N,) whether it is right.
         counts: (b, N) how often each item counts.
-        bins: as there.
+        bins: number of bins of equal width.
 
     Returns:
         (b,).
@@ -80,23 +80,23 @@ def weighted_calibration_error(
 
 
 WARMEST = 1e3
-"""Temperatures lie in [1 / WARMEST, WARMEST]: separable data would want 0, pure noise infinity."""
+"""Temperatures are in [1 / WARMEST, WARMEST]; separable data would give 0, pure noise infinity."""
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """Return the temperature T that makes softmax(logits / T) likeliest: above 1 where the model was too sure. It
-    changes no ranks.
+    """Return the temperature T that makes the labels likeliest under softmax(logits / T).
 
-        T = argmin of  - mean over items of  log softmax(logits / T)[own class]
+        T = argmin of  - mean over items of  log softmax(logits / T)[true class]
 
-    which is convex in 1 / T, so its one minimum is found.
+    T is above 1 where the model is overconfident, and changes no ranks. The loss is convex in 1 / T, so it has one
+    minimum.
 
     Args:
-        logits: (n, K), log-probabilities too; -inf marks classes that are no candidates.
+        logits: (n, K) logits or log-probabilities; -inf marks classes that are no candidates.
         labels: (n,) class positions.
 
     Returns:
-        T in [1/1000, 1000]; an item whose true class is no candidate says nothing about T and is left out.
+        T in [1/1000, 1000]. Items whose true class is no candidate are left out.
 
     Raises:
         DataError: sizes do not fit, no item is left, or a logit is NaN.
@@ -105,16 +105,15 @@ def fit_temperature(logits: NDArray[np.floating[Any]], labels: NDArray[np.intege
     """
     if logits.ndim != 2 or labels.shape != (len(logits),) or np.isnan(logits).any():
         raise DataError(
-            f"Logits must be (items, classes) without NaN and labels (items,), and are {logits.shape} and "
-            f"{labels.shape}."
+            f"Logits must be (items, classes) without NaN and labels (items,), got {logits.shape} and {labels.shape}."
         )
-    known = np.isfinite(logits[np.arange(len(logits)), labels])
-    if not known.any():
+    usable = np.isfinite(logits[np.arange(len(logits)), labels])
+    if not usable.any():
         raise DataError(
             "No calibration item has its true class among the candidates, so no temperature can be fitted: give more "
             "items."
         )
-    z, y = logits[known].astype(np.float64), labels[known]
+    z, y = logits[usable].astype(np.float64), labels[usable]
     rows = np.arange(len(y))
 
     from scipy.optimize import minimize_scalar

@@ -1,8 +1,8 @@
 """Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore over embeddings. All are better when higher.
 
-Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as coco-caption drops it after its
-tokeniser. That tokeniser is the Java program of the Penn Treebank and parts a few words otherwise (contractions), so a
-score may differ from coco-caption's in the third digit; on the same tokens they agree.
+Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as in coco-caption. On the same
+tokens the scores equal coco-caption's. Its tokeniser, of the Penn Treebank, splits contractions differently, so that
+scores of a text may differ in the third digit.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def tokens(text: str) -> list[str]:
 
 
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4) -> float:
-    """Return corpus BLEU-n in [0, 1]: clipped n-gram precisions over all candidates, their geometric mean, times the
-    brevity penalty.
+    """Return corpus BLEU-n in [0, 1], without smoothing.
 
-        BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n);   c: words of all candidates, r: of the references closest
-                                                               in length
+        BLEU = min(1, exp(1 - r / c)) * (p_1 ... p_n)^(1/n)
 
-    0 where a precision is 0: nothing is smoothed.
+    p_k: clipped precision of the k-grams over all candidates; where one is 0, so is BLEU
+    c: number of words of all candidates
+    r: number of words of the references, of each item the one closest in length
 
     Args:
         candidates: N captions.
@@ -48,9 +48,9 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
 
     Source: Papineni et al. 2002; ties in length go to the shorter reference.
     """
-    own, others = _tokenised(candidates, references)
+    captions, others = _tokenised(candidates, references)
     hits, totals, length, closest = np.zeros(n), np.zeros(n), 0, 0
-    for words, refs in zip(own, others, strict=True):
+    for words, refs in zip(captions, others, strict=True):
         length += len(words)
         closest += min((abs(len(r) - len(words)), len(r)) for r in refs)[1]
         for k in range(1, n + 1):
@@ -83,23 +83,25 @@ def rouge_l(candidates: Sequence[str], references: Sequence[Sequence[str]], beta
 
     Source: Lin 2004, section 2; coco-caption for the maxima and beta.
     """
-    found = []
+    scores = []
     for words, refs in zip(*_tokenised(candidates, references), strict=True):
         common = [(_longest(words, r), len(r)) for r in refs]
         p, r = max(c / max(1, len(words)) for c, _ in common), max(c / max(1, size) for c, size in common)
-        found.append((1 + beta**2) * p * r / (r + beta**2 * p) if p and r else 0.0)
-    return np.array(found)
+        scores.append((1 + beta**2) * p * r / (r + beta**2 * p) if p and r else 0.0)
+    return np.array(scores)
 
 
 def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4, sigma: float = 6.0) -> Floats:
     """Return CIDEr-D of each candidate, (N,) in [0, 10]; its mean is the score of a corpus.
 
         g_k(x)  = tf-idf vector of the k-grams of x; idf from the references of all N items:
-                  log(N) - log(max(1, items whose references hold it))
+                  log(N) - log(max(1, number of items whose references have it))
         CIDEr-D = 10 / n sum_k mean over references s of
                   [ exp(-(|c| - |s|)^2 / (2 sigma^2)) min(g_k(c), g_k(s)) . g_k(s) / (|g_k(c)| |g_k(s)|) ]
 
-    Scores of different item sets do not compare: the idf is the set's own. With one item the idf, and the score, is 0.
+    c: the candidate;  |c|, |s|: numbers of words;  |g_k|: Euclidean length
+
+    Scores of different item sets are not comparable, since the idf depends on the set. With one item the score is 0.
 
     Args:
         candidates: N captions.
@@ -112,17 +114,17 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
 
     Source: Vedantam et al. 2015, sections 3 and 4; coco-caption for counts of words as lengths and raw counts as tf.
     """
-    own, others = _tokenised(candidates, references)
+    captions, others = _tokenised(candidates, references)
     holding = [Counter(g for refs in others for g in {g for r in refs for g in _grams(r, k)}) for k in range(1, n + 1)]
 
     def weighted(words: Sequence[str], k: int) -> dict[tuple[str, ...], float]:
         return {
-            g: count * (math.log(len(own)) - math.log(max(1, holding[k - 1][g])))
+            g: count * (math.log(len(captions)) - math.log(max(1, holding[k - 1][g])))
             for g, count in _grams(words, k).items()
         }
 
-    found = []
-    for words, refs in zip(own, others, strict=True):
+    scores = []
+    for words, refs in zip(captions, others, strict=True):
         total = 0.0
         for k in range(1, n + 1):
             mine = weighted(words, k)
@@ -130,26 +132,27 @@ def cider_d(candidates: Sequence[str], references: Sequence[Sequence[str]], n: i
                 other = weighted(r, k)
                 penalty = math.exp(-((len(words) - len(r)) ** 2) / (2 * sigma**2))
                 total += penalty * _cosine(mine, other) / len(refs)
-        found.append(10 * total / n)
-    return np.array(found)
+        scores.append(10 * total / n)
+    return np.array(scores)
 
 
 def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -> Floats:
-    """Return CLIPScore of each pair, (N,) in [0, weight]: weight max(cos, 0). The embeddings must not be the
-    captioner's own backbone's.
+    """Return CLIPScore of each pair, (N,) in [0, weight]: weight max(cos, 0).
+
+    The embeddings should come from another backbone than the captioner's.
 
     Args:
-        images: (N, D) embeddings of the judge, any length.
-        texts: (N, D) of the captions, in the same order.
-        weight: 2.5.
+        images: (N, D) embeddings of the images, of any length.
+        texts: (N, D) embeddings of the captions, in the same order.
+        weight: factor of the cosine (2.5, the paper's).
 
     Raises:
         DataError: sizes differ.
 
-    Source: Hessel et al. 2021, section 3. The prefix "A photo depicts" is the caller's.
+    Source: Hessel et al. 2021, section 3. The caller adds the prefix "A photo depicts".
     """
     if images.shape != texts.shape:
-        raise DataError(f"Images and texts must be as many and as wide, and are {images.shape} and {texts.shape}.")
+        raise DataError(f"Images and texts must be of one size, got {images.shape} and {texts.shape}.")
     x, t = images.astype(np.float64), texts.astype(np.float64)
     cosine = (x * t).sum(-1) / np.maximum(np.linalg.norm(x, axis=-1) * np.linalg.norm(t, axis=-1), 1e-12)
     scores: Floats = weight * np.maximum(cosine, 0)
@@ -164,7 +167,7 @@ def _tokenised(
             f"{len(candidates)} captions need as many lists of at least one reference, and there are "
             f"{len(references)} lists."
         )
-    return [tokens(c) for c in candidates], [[tokens(r) for r in own] for own in references]
+    return [tokens(c) for c in candidates], [[tokens(r) for r in group] for group in references]
 
 
 def _grams(words: Sequence[str], k: int) -> Grams:
@@ -172,7 +175,7 @@ def _grams(words: Sequence[str], k: int) -> Grams:
 
 
 def _longest(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     row = [0] * (len(b) + 1)
     for word in a:
         before = 0
@@ -182,6 +185,6 @@ def _longest(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def _cosine(mine: Mapping[tuple[str, ...], float], other: Mapping[tuple[str, ...], float]) -> float:
-    """Product of clipped and plain vector, over the lengths of both; 0 where one has no length."""
+    """Return the product of the clipped and the plain vector over the lengths of both; 0 where a length is 0."""
     lengths = math.sqrt(sum(v * v for v in mine.values())) * math.sqrt(sum(v * v for v in other.values()))
     return sum(min(v, other.get(g, 0.0)) * other.get(g, 0.0) for g, v in mine.items()) / lengths if lengths else 0.0

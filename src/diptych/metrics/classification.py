@@ -1,6 +1,7 @@
 """Classification metrics on class scores. NumPy in, floats out, fractions (not percent) as in CLIP_benchmark.
 
-Scores may be of any kind that ranks right; where probabilities are needed, the argument says so. NaN is refused.
+Scores may be of any kind that is higher for likelier classes; arguments that must be probabilities are named so. NaN
+raises.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Labels = NDArray[np.integer[Any]]
 
 
 def top_k_hits(scores: Array, labels: Labels, k: int = 1) -> NDArray[np.bool_]:
-    """Tell which items have their class among the k best. Ties go to the class that comes first.
+    """Return which items have their class among the k best. Ties go to the class that comes first.
 
     Args:
         scores: (N, K), higher is better.
@@ -26,7 +27,7 @@ def top_k_hits(scores: Array, labels: Labels, k: int = 1) -> NDArray[np.bool_]:
         k: at least 1.
 
     Returns:
-        (N,) bool: what a paired bootstrap resamples.
+        (N,) bool, the input of a paired bootstrap.
 
     Raises:
         DataError: sizes do not fit, a label is no class position, or a score is NaN.
@@ -59,20 +60,20 @@ def weighted_mean(values: NDArray[Any], counts: NDArray[np.float64]) -> NDArray[
 
 
 def weighted_class_mean(values: NDArray[Any], labels: Labels, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the means over the classes that occur of the means over their items, in b resamples.
+    """Return the mean of class means in b resamples, over the classes that occur.
 
     Args:
         values: (N,) such as hits, whose mean over the items of a class is its recall.
         labels: (N,) class positions.
-        counts: (b, N) how often each item counts; a resample may miss a class.
+        counts: (b, N) how often each item counts; a class may be missing from a resample.
 
     Returns:
         (b,).
     """
     with np.errstate(invalid="ignore"):
         means = group_sums(counts * values, labels) / group_sums(counts, labels)
-    seen = np.isfinite(means)
-    balanced: NDArray[np.float64] = np.where(seen, means, 0.0).sum(axis=1) / seen.sum(axis=1)
+    present = np.isfinite(means)
+    balanced: NDArray[np.float64] = np.where(present, means, 0.0).sum(axis=1) / present.sum(axis=1)
     return balanced
 
 
@@ -115,16 +116,16 @@ def mean_per_class_recall(scores: Array, labels: Labels) -> float:
 
 
 def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:
-    """Return the mean of ``-log p(own class)``, in nats. Lower is better, from 0; infinite where a true class got
-    probability 0.
+    """Return the mean of ``-log p(true class)``, in nats. Lower is better, from 0.
+
+    It is infinite where a true class has probability 0.
 
     Args:
-        log_probabilities: (N, K), each row a log-softmax: logs, because a probability may round to 0 where its log does
-            not.
+        log_probabilities: (N, K), each row a log-softmax. A probability may round to 0 where its logarithm does not.
         labels: (N,) class positions.
 
     Returns:
-        The mean over items; a uniform guess has log K.
+        The mean over items; log K for uniform probabilities.
 
     Raises:
         DataError: sizes do not fit, a label is no class position, a value is NaN, or a row does not sum to 1.
@@ -137,13 +138,12 @@ def negative_log_likelihood(log_probabilities: Array, labels: Labels) -> float:
             "Log-probabilities of a row must sum to probability 1: give the log-softmax of logits, not logits or "
             "cosines."
         )
-    own = np.take_along_axis(log_probabilities, labels[:, None], axis=1).astype(np.float64)
-    return max(0.0, float(-own.mean()))
+    true = np.take_along_axis(log_probabilities, labels[:, None], axis=1).astype(np.float64)
+    return max(0.0, float(-true.mean()))
 
 
 def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
-    """Return the average precision of every class over the items, averaged over all classes. Higher is better, in [0,
-    1].
+    """Return the mean over classes of the average precision over items. Higher is better, in [0, 1].
 
     Args:
         scores: (N, K), higher is better.
@@ -173,16 +173,19 @@ def mean_average_precision(scores: Array, targets: NDArray[Any]) -> float:
 def _check(scores: Array, labels: Labels) -> None:
     if scores.ndim != 2 or labels.shape != (len(scores),) or scores.size == 0:
         raise DataError(
-            f"Scores must be (items, classes) and labels (items,), with at least one item, and are {scores.shape} and "
+            f"Scores must be (items, classes) and labels (items,), with at least one item, got {scores.shape} and "
             f"{labels.shape}."
         )
     if labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise DataError(
-            f"Labels must be class positions 0 to {scores.shape[1] - 1}, and run from {labels.min()} to {labels.max()}."
+            f"Labels must be class positions 0 to {scores.shape[1] - 1}, got {labels.min()} to {labels.max()}."
         )
     _refuse_nan(scores)
 
 
 def _refuse_nan(scores: Array) -> None:
     if np.isnan(scores).any():
-        raise DataError("Scores hold NaN, which has no rank: find the item whose embedding is not finite.")
+        raise DataError(
+            f"{int(np.isnan(scores).sum())} scores are NaN, which has no rank: find the items whose "
+            "embeddings are not finite."
+        )

@@ -1,7 +1,8 @@
-"""Thresholds with a promise: sets that hold the true class, and an "unknown" that known classes rarely get.
+"""Conformal thresholds: sets that contain the true class, and a bounded rate of false "unknown".
 
-All promises are about new items that are exchangeable with the calibration items (same kind of pictures, none used to
-fit or choose), averaged over draws of both; they say nothing about a single class or a shifted camera.
+The guarantees hold for new items that are exchangeable with the calibration items, on average over draws of both.
+Calibration items must be of the same kind of pictures and not used to fit or choose. There is no guarantee for a single
+class or under a shift.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, UsageError
 
 LEAST = 10
-"""Calibration items of a class below which it is given no threshold of its own (ours)."""
+"""Calibration items that a class needs for a threshold of its own (our choice)."""
 
 
-def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
-    """Return the probability from which on a class enters the set, so that sets hold the true class in a share
-    ``level`` of items.
+def set_threshold(true_probabilities: NDArray[np.floating[Any]], level: float) -> float:
+    """Return the threshold on probabilities whose sets contain the true class in a share ``level`` of items.
 
         t = the i-th smallest probability of the true class,  i = floor((n + 1) (1 - level))
 
     Args:
-        own: (n,) probability that each calibration item got for its true class.
+        true_probabilities: (n,) probability of the true class of each calibration item.
         level: wanted coverage, in (0, 1).
 
     Returns:
@@ -39,23 +39,23 @@ def set_threshold(own: NDArray[np.floating[Any]], level: float) -> float:
     Source: Vovk et al. 2005 (split conformal); Sadinle, Lei and Wasserman 2019 (least ambiguous sets), section 3.
     """
     if not 0 < level < 1:
-        raise UsageError(f"The coverage of sets is a share in (0, 1), such as 0.9, not {level}.")
-    return _smallest(own, 1 - level, -math.inf)
+        raise UsageError(f"The coverage of sets must be in (0, 1), got {level}: give a share such as 0.9.")
+    return _smallest(true_probabilities, 1 - level, -math.inf)
 
 
 def class_thresholds(
-    own: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int, level: float
+    true_probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int, level: float
 ) -> NDArray[np.float64]:
     """Return a threshold for each class: its own where it has enough calibration items, else the common one.
 
     Args:
-        own: (n,) probability that each calibration item got for its true class.
+        true_probabilities: (n,) probability of the true class of each calibration item.
         labels: (n,) class positions.
         classes: K.
-        level: wanted coverage within every class that has its own.
+        level: wanted coverage within every class with its own threshold.
 
     Returns:
-        (K,) thresholds; a class needs ``LEAST`` items, and (1 - t) / t of them for the share 1 - t that may be missed.
+        (K,) thresholds. A class has its own if it has ``LEAST`` items, and level / (1 - level) of them.
 
     Raises:
         UsageError: level outside (0, 1).
@@ -63,39 +63,47 @@ def class_thresholds(
 
     Source: Vovk 2012, "Conditional validity of inductive conformal predictors", section 4 (label-conditional).
     """
-    common = set_threshold(own, level)
+    common = set_threshold(true_probabilities, level)
     needed = max(LEAST, math.ceil(level / (1 - level) - 1e-9))
     counts = np.bincount(labels, minlength=classes)
-    return np.array([set_threshold(own[labels == k], level) if counts[k] >= needed else common for k in range(classes)])
+    return np.array(
+        [
+            set_threshold(true_probabilities[labels == k], level) if counts[k] >= needed else common
+            for k in range(classes)
+        ]
+    )
 
 
 def unknown_threshold(confidence: NDArray[np.floating[Any]], rate: float) -> float:
-    """Return the confidence below which an item is called unknown, so that known items get that answer in a share
-    ``rate`` at most.
+    """Return the confidence below which an item is called unknown.
+
+    At most a share ``rate`` of known items is called unknown.
 
     Args:
         confidence: (n,) of calibration items, all of known classes.
         rate: false-alarm rate, in (0, 1).
 
     Returns:
-        The threshold; an item is unknown when its confidence lies strictly below.
+        The threshold; an item is unknown when its confidence is strictly below it.
 
     Raises:
-        UsageError: rate outside (0, 1), or smaller than 1 / (n + 1), which n items cannot promise.
+        UsageError: rate outside (0, 1), or smaller than 1 / (n + 1), which n items cannot guarantee.
         DataError: no items.
     """
     if not 0 < rate < 1:
-        raise UsageError(f"The rate of false unknowns is a share in (0, 1), such as 0.05, not {rate}.")
+        raise UsageError(f"The rate of false unknowns must be in (0, 1), got {rate}: give a share such as 0.05.")
     if math.floor((len(confidence) + 1) * rate + 1e-9) < 1:
         need = math.ceil(1 / rate - 1 - 1e-9)
         raise UsageError(
-            f"{len(confidence)} calibration items cannot promise a false-alarm rate of {rate}: it takes {need} or more."
+            f"{len(confidence)} calibration items cannot guarantee a false-alarm rate of {rate}: give {need} or more."
         )
     return _smallest(confidence, rate, -math.inf)
 
 
 def sets(probabilities: NDArray[np.floating[Any]], threshold: float | NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which classes are in the set of each item; the likeliest one always is, which can only raise coverage.
+    """Return which classes are in the set of each item.
+
+    The likeliest class always is, which can only raise coverage.
 
     Args:
         probabilities: (N, K).
@@ -112,6 +120,6 @@ def sets(probabilities: NDArray[np.floating[Any]], threshold: float | NDArray[np
 def _smallest(values: NDArray[np.floating[Any]], share: float, none: float) -> float:
     """Return the floor((n + 1) share)-th smallest value; ``none`` where that is the 0-th."""
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise DataError(f"Calibration takes finite values (items,), at least one, and got {values.shape}.")
-    place = math.floor((len(values) + 1) * share + 1e-9)
-    return float(np.sort(values)[place - 1]) if place else none
+        raise DataError(f"Calibration needs finite values (items,), at least one, got size {values.shape}.")
+    rank = math.floor((len(values) + 1) * share + 1e-9)
+    return float(np.sort(values)[rank - 1]) if rank else none

@@ -1,5 +1,4 @@
-"""Detection of anomalies: how images and pixels rank, how regions are covered, and where to put a threshold. NumPy in,
-fractions out.
+"""Metrics and thresholds of anomaly detection. NumPy in, fractions out.
 
 AUROC = P(an anomalous score > a normal score) + P(they are equal) / 2
 AP    = sum over thresholds t of (R_t - R_{t-1}) P_t                          R, P: recall and precision of "score >= t"
@@ -38,8 +37,9 @@ def auroc(scores: Scores, labels: Marks) -> float:
 
 
 def average_precision(scores: Scores, labels: Marks) -> float:
-    """Return the average precision, without interpolation. Higher is better, in [0, 1]; chance is the share of
-    anomalous items.
+    """Return the average precision, without interpolation. Higher is better, in [0, 1].
+
+    Chance is the share of anomalous items.
 
     Args:
         scores: (N,), higher is more anomalous.
@@ -57,8 +57,8 @@ def average_precision(scores: Scores, labels: Marks) -> float:
 def per_region_overlap(maps: Scores, masks: Marks, *, limit: float = 0.3) -> float:
     """Return PRO, the mean overlap of regions integrated up to a false-positive rate. Higher is better, in [0, 1].
 
-    Regions are 8-connected, over all images together, and each counts alike, however small. Every distinct score is a
-    threshold; the field's code takes 200. Chance is ``limit`` / 2.
+    Regions are 8-connected; those of all images have equal weights, whatever their sizes. Every distinct score is a
+    threshold, where the usual code takes 200. Chance is ``limit`` / 2.
 
     Args:
         maps: (N, H, W), higher is more anomalous.
@@ -74,7 +74,9 @@ def per_region_overlap(maps: Scores, masks: Marks, *, limit: float = 0.3) -> flo
     from scipy import ndimage
 
     if not 0 < limit <= 1:
-        raise UsageError(f"The integral of PRO ends at a rate in (0, 1], not at {limit}.")
+        raise UsageError(
+            f"limit must be in (0, 1], got {limit}: give the false-positive rate at which the integral of PRO ends."
+        )
     values, bad = _checked(np.ravel(maps), np.ravel(masks))
     weights, regions = np.zeros(len(bad)), 0
     for i, mask in enumerate(bad.reshape(masks.shape)):
@@ -94,8 +96,8 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
 
         t = the ceil((n + 1)(1 - rate))-th smallest of n normal scores;    flagged is score > t
 
-    The promise holds on average over draws of these n items, whatever their law, if new normal ones come from the same
-    (split conformal prediction). Fewer than 1 / rate - 1 items cannot hold it.
+    The bound holds on average over draws of the n items, if new normal items have the same distribution (split
+    conformal prediction). It needs at least 1 / rate - 1 items.
 
     Args:
         normal: (n,) scores of normal items that ``fit`` did not see.
@@ -108,7 +110,7 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
     Source: Vovk et al. 2005, section 2; Laxhammar 2014 for anomalies.
     """
     if not 0 < rate < 1:
-        raise UsageError(f"A false-alarm rate lies in (0, 1), such as 0.05, not at {rate}.")
+        raise UsageError(f"The false-alarm rate must be in (0, 1), got {rate}: give a share such as 0.05.")
     if not np.isfinite(normal).all():
         raise DataError("A score is not finite: check the photos and the detector that gave it.")
     n, rank = len(normal), math.ceil(round((len(normal) + 1) * (1 - rate), 9))
@@ -122,8 +124,9 @@ def false_alarm_threshold(normal: Scores, rate: float) -> float:
 
 
 def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float, float]:
-    """Return (false alarms a normal item, alarms an anomalous item) of "score > threshold": lower, and higher, is
-    better.
+    """Return the shares of normal and of anomalous items with a score above the threshold.
+
+    The first, the false alarms, is better when lower, the second when higher.
 
     Raises:
         DataError: as ``auroc``.
@@ -134,17 +137,16 @@ def alarm_rates(scores: Scores, labels: Marks, threshold: float) -> tuple[float,
 
 
 def auroc_bootstrap(scores: Scores, labels: Marks, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Return AUROC averaged over seeds with its two-sided interval; normal items, anomalous ones and seeds are
-    resampled apart.
+    """Return AUROC averaged over seeds, with its two-sided interval.
 
-    A 95 % interval holds an AUROC of 0.7 in 94 to 97 % of runs from 10 + 10 items on. Near 1 it is too narrow: 0.95 is
-    held in 82 % with 10 + 10 items, in 90 % with 25 + 25, and in 95 % with 100 + 100. All scores in order give an
-    interval without width.
+    Normal items, anomalous items and seeds are resampled separately. A 95 % interval contains an AUROC of 0.7 in 94 to
+    97 % of runs, from 10 + 10 items on. Near 1 it is too narrow: it contains 0.95 in 82 % of runs with 10 + 10 items,
+    in 90 % with 25 + 25, and in 95 % with 100 + 100. A perfect ranking gives an interval of width 0.
 
     Args:
         scores: (R, N) of R seeds on the same items.
         labels: (N,) True or 1 for anomalous.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled values inside.
         draws: resampled values.
     """
@@ -161,7 +163,7 @@ def auroc_gain(
         first: (R, N) scores of R seeds.
         second: (R, N): the same seeds and items, in the same order. Constant scores are chance.
         labels: (N,) True or 1 for anomalous.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled gains above the bound.
         draws: resampled gains.
 
@@ -190,8 +192,9 @@ def _checked(scores: Scores, labels: Marks) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _curve(scores: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Return what lies at or above each distinct score, highest first, from (0, 0): cumulative ``x`` and ``y``; ties
-    are one step.
+    """Return the cumulative sums of ``x`` and ``y`` at each distinct score, highest first, from (0, 0).
+
+    Tied scores are one step.
     """
     order = np.argsort(-scores, kind="stable")
     ends = _ends(scores[order])

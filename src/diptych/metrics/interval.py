@@ -1,15 +1,14 @@
-"""Intervals: how far a number would move with other test items and other seeds.
+"""Confidence intervals over test items and seeds.
 
-Almost all are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) of one kernel, ``resample``. The two
-crossed sources of chance, which N items were tested and which R seeds were drawn, are resampled independently of each
-other, as whole rows and whole columns of an (R, N) table: an item keeps its values of all seeds.
+Almost all are percentile bootstraps (Efron and Tibshirani 1993, chapter 13) that use ``resample``. The N test items and
+the R seeds are resampled independently of each other, as whole columns and whole rows of an (R, N) table.
 
-How often a 95 % interval holds the truth, measured in 400 runs each (docs/intervals.md has all sizes):
+Coverage of a 95 % interval, measured in 400 runs each (docs/intervals.md has all sizes):
 
 - One seed: 93 to 97 % for means and paired gains from 50 items on; 88 % for shares of 0.9 on 20 items.
-- Several seeds that differ item by item and little in their means: 97 to 100 %, too wide. The bootstrap counts what is
-  neither of the item nor of the seed three times (Owen 2007, "The pigeonhole bootstrap"). A gain that it shows is one;
-  a control that it lets fail may still hold a small effect.
+- Several seeds that differ item by item and little in their means: 97 to 100 %, too wide. The bootstrap counts the
+  variance that belongs neither to the item nor to the seed three times (Owen 2007, "The pigeonhole bootstrap"). A gain
+  whose interval excludes 0 is sound; an interval that includes 0 may hide a small effect.
 - Few seeds whose means differ much: too narrow. Where seeds differ by 15 points, 200 items and 3 seeds give 80 %, 5
   seeds 89 %, 10 seeds 93 %. Up to 5 points, 93 % or more.
 """
@@ -30,25 +29,25 @@ Array = NDArray[np.floating[Any] | np.bool_]
 Floats = NDArray[np.float64]
 
 CELLS = 1 << 22
-"""Resampled counts held at once (32 MiB)."""
+"""Resampled counts in memory at once (32 MiB)."""
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
-"""(generator, draws, size) -> (draws, size): how often each of ``size`` things falls into each resample."""
+"""(generator, draws, size) -> (draws, size): how often each of ``size`` units is in each resample."""
 
 
-class Rows(Protocol):
-    """R values of N items each: an (R, N, ...) array, or a list."""
+class SeedRows(Protocol):
+    """R values of N items each, one a seed: an (R, N, ...) array, or a list."""
 
     def __len__(self) -> int:
-        """R."""
+        """Number R of seeds."""
         ...
 
     def __getitem__(self, row: int, /) -> Any:
-        """Values of one seed, whose length is N."""
+        """Return the values of one seed, of length N."""
         ...
 
 
-V = TypeVar("V", bound=Rows)
+V = TypeVar("V", bound=SeedRows)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Interval:
     """An estimate and its interval.
 
     Args:
-        value: the mean of what was measured.
+        value: the estimate, usually a mean.
         low: lower end.
         high: upper end; infinite for a one-sided lower bound.
     """
@@ -73,7 +72,7 @@ def by_index(rng: np.random.Generator, draws: int, size: int) -> Floats:
 
 
 def by_count(rng: np.random.Generator, draws: int, size: int) -> Floats:
-    """Draw the counts themselves. The law is that of ``by_index``, the bits are not."""
+    """Draw the counts directly: the distribution of ``by_index``, with other bits."""
     return rng.multinomial(size, np.full(size, 1 / size), size=draws).astype(np.float64)
 
 
@@ -81,7 +80,7 @@ def within(*strata: NDArray[np.bool_]) -> Draw:
     """Return ``by_count`` within each stratum, so that every stratum keeps its size.
 
     Args:
-        strata: (size,) masks that part the things.
+        strata: (size,) masks, a partition of the units.
     """
 
     def draw(rng: np.random.Generator, draws: int, size: int) -> Floats:
@@ -103,19 +102,19 @@ def resample(
     axes: Sequence[tuple[int, Draw]] = ((1, by_count), (0, by_count)),
     width: int = 1,
 ) -> Floats:
-    """Return a statistic of resamples of seeds and items, crossed, in blocks of bounded memory.
+    """Return a statistic over resamples of seeds and items, crossed, in blocks of bounded memory.
 
     Args:
         values: R values of N items each, one a seed, such as an (R, N, ...) array.
         statistic: takes ``values`` and counts (b, R) and (b, N), how often each seed and each item is in each of b
             resamples, and returns (b, ...).
-        seed: of the resampling.
-        over: what ``values`` are compared with, the same seeds and items in the same order: the gain over it in the
-            same resamples is returned.
-        draws: resamples.
-        axes: 0 for the seeds and 1 for the items, in the order in which a block draws them, and how. Ways and order
-            change the bits and not the law: what is published keeps its own.
-        width: numbers that the statistic holds for a resample, where they are more than the counts.
+        seed: seed of the resampling.
+        over: values of the same seeds and items, in the same order, to compare with; the result is then the gain over
+            them in the same resamples.
+        draws: number of resamples.
+        axes: (axis, way of drawing) in the order in which a block draws them; axis 0 is the seeds, 1 the items. Both
+            change the bits and not the distribution, so published results keep theirs.
+        width: numbers in memory for each resample, where the statistic needs more than the counts.
 
     Returns:
         (draws, ...).
@@ -138,14 +137,14 @@ def resample(
     return np.concatenate(blocks)
 
 
-def per_seed(metric: Callable[[Any, Floats], Floats]) -> Callable[[Rows, Floats, Floats], Floats]:
-    """Return the statistic that is a metric of each seed's items, averaged over the seeds.
+def per_seed(metric: Callable[[Any, Floats], Floats]) -> Callable[[SeedRows, Floats, Floats], Floats]:
+    """Return the statistic that averages a metric of each seed's items over the seeds.
 
     Args:
         metric: takes the values of one seed and counts (b, N), and returns (b, ...).
     """
 
-    def statistic(values: Rows, seeds: Floats, items: Floats) -> Floats:
+    def statistic(values: SeedRows, seeds: Floats, items: Floats) -> Floats:
         each = np.stack([metric(values[r], items) for r in range(len(values))], axis=1)
         shares = (seeds / len(values)).reshape(*seeds.shape, *[1] * (each.ndim - 2))
         return np.asarray((shares * each).sum(1))
@@ -154,11 +153,11 @@ def per_seed(metric: Callable[[Any, Floats], Floats]) -> Callable[[Rows, Floats,
 
 
 def two_sided(value: float, drawn: Floats, level: float = 0.95) -> Interval:
-    """Return the value between the quantiles of its resamples; NaN among these is left out.
+    """Return the value with the quantiles of its resamples as ends. Resamples that are NaN are left out.
 
     Args:
-        value: of the items and seeds themselves.
-        drawn: (draws,) of ``resample``.
+        value: the statistic of the original items and seeds.
+        drawn: (draws,) result of ``resample``.
         level: share of resamples inside, in (0, 1).
     """
     low, high = np.nanquantile(drawn, [(1 - _checked(level)) / 2, (1 + level) / 2])
@@ -166,7 +165,7 @@ def two_sided(value: float, drawn: Floats, level: float = 0.95) -> Interval:
 
 
 def lower_bound(value: float, drawn: Floats, level: float = 0.95) -> Interval:
-    """Return the value with its one-sided lower bound, below which a share 1 - level of the resamples lies."""
+    """Return the value with its one-sided lower bound: a share 1 - level of the resamples is below it."""
     return Interval(value, float(np.nanquantile(drawn, 1 - _checked(level))), math.inf)
 
 
@@ -175,7 +174,7 @@ def bootstrap_mean(values: Array, seed: int, *, level: float = 0.95, draws: int 
 
     Args:
         values: (N,) or (R, N): per-item values such as hits, of one run or of R seeds on the same items.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled means inside.
         draws: resampled means.
 
@@ -192,7 +191,7 @@ def paired_bootstrap(first: Array, second: Array, seed: int, *, level: float = 0
     Args:
         first: (N,) or (R, N) per-item values.
         second: the same size: the same seeds and items, in the same order.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled gains inside.
         draws: resampled gains.
 
@@ -206,12 +205,12 @@ def paired_bootstrap(first: Array, second: Array, seed: int, *, level: float = 0
 def one_sided_lower(first: Array, second: Array, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
     """Return the mean gain of ``first`` over ``second`` with its one-sided lower bound; ``high`` is infinite.
 
-    A control has failed, as it must, when this interval includes 0: ``low <= 0``.
+    A control shows no effect when this interval includes 0: ``low <= 0``.
 
     Args:
         first: (N,) or (R, N) per-item values.
         second: the same size: the same seeds and items, in the same order.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled gains above the bound.
         draws: resampled gains.
 
@@ -227,12 +226,12 @@ def paired_p(first: Array, second: Array, seed: int, *, draws: int = 10_000) -> 
 
         p = (1 + number of |d* - d| >= |d|) / (1 + draws)
 
-    with d the mean gain and d* its resamples, drawn as those of the intervals are: items and seeds crossed.
+    d: the mean gain;  d*: its resamples, with items and seeds crossed as for the intervals
 
     Args:
         first: (N,) or (R, N) per-item values.
         second: the same size: the same seeds and items, in the same order.
-        seed: of the resampling.
+        seed: seed of the resampling.
         draws: resampled gains; the smallest p-value is 1 / (1 + draws).
 
     Raises:
@@ -262,11 +261,11 @@ def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
 
         mean +- t(K - 1) s / sqrt(K),   s: the standard deviation with K - 1 in the denominator
 
-    It is exact for normal values. One value has no spread: its ends are infinite.
+    It is exact for normal values. The interval of one value is infinite.
 
     Args:
         values: (K,) finite, at least one.
-        level: share of intervals that hold the true mean, in (0, 1).
+        level: share of intervals that contain the true mean, in (0, 1).
         sides: 2 for both ends; 1 for a lower bound alone, with ``high`` infinite.
 
     Raises:
@@ -278,7 +277,7 @@ def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
     if sides not in (1, 2):
         raise UsageError(f"sides must be 1 or 2, got {sides}.")
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise DataError(f"Values must be finite numbers, (classes,), at least one, and are of size {values.shape}.")
+        raise DataError(f"Values must be finite numbers, (classes,), at least one, got size {values.shape}.")
     from scipy.stats import t
 
     mean, tail = float(values.mean()), (1 - _checked(level)) / sides
@@ -289,12 +288,12 @@ def t_mean(values: Floats, *, level: float = 0.95, sides: int = 2) -> Interval:
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return Wilson's interval of a proportion, fractions in [0, 1]; ``z`` = 1.96 is 95 %.
+    """Return Wilson's interval of a proportion, in [0, 1].
 
     Args:
         hits: successes, 0 <= hits <= n.
         n: trials, at least 1.
-        z: standard normal quantile.
+        z: standard normal quantile; 1.96 gives a 95 % interval.
 
     Source: Wilson 1927.
     """
@@ -305,17 +304,18 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def newcombe(hits: int, n: int, other_hits: int, other_n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the interval of the difference of two independent proportions, hits / n less other_hits / other_n.
+    """Return the interval of the difference of two independent proportions.
 
         d - sqrt( (p - l)^2 + (u' - p')^2 )  to  d + sqrt( (u - p)^2 + (p' - l')^2 )
 
-    with d = p - p', l and u the ends of Wilson's interval of p, and l' and u' those of p'.
+    p = hits / n, p' = other_hits / other_n, and d = p - p'
+    l, u: the ends of Wilson's interval of p;  l', u': those of p'
 
     Args:
         hits: successes, 0 <= hits <= n.
         n: trials, at least 1.
-        other_hits: successes of the proportion that is taken away.
-        other_n: its trials, at least 1.
+        other_hits: successes of the subtracted proportion.
+        other_n: trials of the subtracted proportion, at least 1.
         z: standard normal quantile.
 
     Source: Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10.
@@ -328,7 +328,7 @@ def newcombe(hits: int, n: int, other_hits: int, other_n: int, z: float = 1.9599
 def _check_paired(first: Any, second: Any) -> None:
     if np.shape(first) != np.shape(second):
         raise DataError(
-            f"Paired values must have one size, and have {np.shape(first)} and {np.shape(second)}: give the same seeds "
+            f"Paired values must have one size, got {np.shape(first)} and {np.shape(second)}: give the same seeds "
             f"and items."
         )
 
@@ -342,7 +342,7 @@ def _means(values: Array, seed: int, draws: int) -> tuple[float, Floats]:
     table = np.atleast_2d(values.astype(np.float64))
     if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
         raise DataError(
-            f"Values must be finite numbers, (items,) or (seeds, items), at least one, and are of size {values.shape}."
+            f"Values must be finite numbers, (items,) or (seeds, items), at least one, got size {values.shape}."
         )
 
     drawn = resample(table, _mean, seed, draws=draws, axes=((0, by_index), (1, by_index)))

@@ -1,4 +1,4 @@
-"""Several labels an item: from which score on a class counts as there."""
+"""Multi-label classification: thresholds on class scores, and F1."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError
 
 LEAST = 5
-"""Positives of a class below which it takes the common threshold (ours)."""
+"""Positives that a class needs for its own threshold; with fewer it takes the common one (our choice)."""
 
 
 def best_threshold(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> float:
-    """Return the score from which on calling an item positive gives the highest F1; between equals, the highest score.
+    """Return the threshold with the highest F1; of equally good ones, the highest threshold.
+
+    Items with at least that score are positive.
 
     Args:
         scores: (n,), higher is likelier.
         targets: (n,) bool.
 
     Returns:
-        One of the scores, or infinity where nothing is positive.
+        One of the scores, or infinity where no target is positive.
 
     Raises:
         DataError: no items, sizes differ, or a score is NaN.
@@ -29,19 +31,20 @@ def best_threshold(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> 
     Source: Lipton, Elkan and Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure".
     """
     if scores.shape != targets.shape or scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
-        raise DataError(f"Scores and targets must be (items,) without NaN, and are {scores.shape} and {targets.shape}.")
+        raise DataError(f"Scores and targets must be (items,) without NaN, got {scores.shape} and {targets.shape}.")
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order].astype(np.int64))
     if not hits[-1]:
         return float("inf")
     f1 = 2 * hits / (np.arange(1, len(scores) + 1) + hits[-1])
-    last = np.r_[scores[order][1:] != scores[order][:-1], True]  # a threshold cannot part equal scores
+    last = np.r_[scores[order][1:] != scores[order][:-1], True]  # a threshold cannot separate equal scores
     return float(scores[order][np.where(last, f1, -1.0).argmax()])
 
 
 def class_thresholds(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a threshold for each class by its best F1 on val; a class with fewer than ``LEAST`` positives takes the
-    common one.
+    """Return a threshold for each class, the one with its best F1 on val.
+
+    A class with fewer than ``LEAST`` positives takes the common threshold.
 
     Args:
         scores: (n, K).
@@ -54,7 +57,7 @@ def class_thresholds(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -
         DataError: no items, sizes differ, or a score is NaN.
     """
     if scores.ndim != 2:
-        raise DataError(f"Scores must be (items, classes), and are {scores.shape}.")
+        raise DataError(f"Scores must be (items, classes), got {scores.shape}.")
     common = best_threshold(scores.ravel(), targets.ravel())
     enough = targets.sum(axis=0) >= LEAST
     return np.array(
@@ -71,14 +74,14 @@ def f1(predicted: NDArray[np.bool_], targets: NDArray[Any], average: str = "micr
         average: "micro" counts all cells together, "macro" averages over classes that have a positive or a prediction.
 
     Raises:
-        DataError: sizes differ, or there is nothing.
+        DataError: sizes differ, or there are no items.
     """
     if predicted.shape != targets.shape or predicted.ndim != 2 or predicted.size == 0:
         raise DataError(
-            f"Predictions and targets must both be (items, classes), and are {predicted.shape} and {targets.shape}."
+            f"Predictions and targets must both be (items, classes), got {predicted.shape} and {targets.shape}."
         )
     truth = targets.astype(bool)
     axis = None if average == "micro" else 0
     hits, sizes = (predicted & truth).sum(axis=axis), predicted.sum(axis=axis) + truth.sum(axis=axis)
-    found = np.atleast_1d(2 * hits / np.maximum(sizes, 1))
-    return float(found[np.atleast_1d(sizes) > 0].mean()) if (np.atleast_1d(sizes) > 0).any() else 0.0
+    values = np.atleast_1d(2 * hits / np.maximum(sizes, 1))
+    return float(values[np.atleast_1d(sizes) > 0].mean()) if (np.atleast_1d(sizes) > 0).any() else 0.0

@@ -1,7 +1,7 @@
-"""Retrieval and linkage: N queries, each with scores of M gallery items, of which some are relevant.
+"""Metrics of retrieval and linkage: N queries, each with scores of M gallery items, of which some are relevant.
 
-**Ties count against the system**: an irrelevant item with the score of a relevant one stands before it. A model that
-gives every item the same score thus ranks last, and no order of the gallery can help it.
+Ties count against the system: an irrelevant item ranks before a relevant one of the same score. So results do not
+depend on the order of the gallery, and a model with constant scores ranks last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
     """Return the rank, from 1, of each query's best relevant item. Lower is better.
 
-    rank = 1 + number of irrelevant items that score at least as much
+        rank = 1 + number of irrelevant items that score at least as much
 
     Args:
         scores: (N, M), higher is nearer; an item that must not count (the query itself) has -inf.
@@ -35,8 +35,7 @@ def first_ranks(scores: Scores, relevant: Mask) -> NDArray[np.int64]:
 
 
 def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
-    """Return R@k, the share of queries with a relevant item among the first k. Higher is better, in [0, 1]; mean over
-    queries.
+    """Return R@k, the share of queries with a relevant item among the first k. Higher is better, in [0, 1].
 
     Raises:
         DataError: there are no ranks.
@@ -45,7 +44,7 @@ def recall_at(ranks: NDArray[np.integer[Any]], k: int) -> float:
     Source: Karpathy and Fei-Fei 2015, section 4.1; CLIP_benchmark's ``recall@k`` counts the same.
     """
     if k < 1:
-        raise UsageError(f"R@k counts the first k items, at least 1, not {k}.")
+        raise UsageError(f"k of R@k must be at least 1, got {k}.")
     return float((_some(ranks) <= k).mean())
 
 
@@ -61,7 +60,7 @@ def median_rank(ranks: NDArray[np.integer[Any]]) -> float:
 def average_precision(scores: Scores, relevant: Mask) -> NDArray[np.float64]:
     """Return each query's average precision; their mean is mAP. Higher is better, in [0, 1].
 
-    AP = mean over relevant items i of  (relevant items ranked up to i) / rank(i)
+        AP = mean over relevant items i of  (relevant items ranked up to i) / rank(i)
 
     Args:
         scores: (N, M), higher is nearer; an item that must not count has -inf and is not relevant.
@@ -73,34 +72,33 @@ def average_precision(scores: Scores, relevant: Mask) -> NDArray[np.float64]:
     Source: Manning, Raghavan and Schütze 2008, section 8.4.
     """
     _check(scores, relevant)
-    order = np.lexsort((relevant, -scores))  # by score; of a tie, the relevant ones last
+    order = np.lexsort((relevant, -scores))  # by score; within a tie, relevant items last
     hits = np.take_along_axis(relevant, order, 1)
     precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
     return np.asarray((precision * hits).sum(1) / hits.sum(1), dtype=np.float64)
 
 
 def linked(scores: Scores, right: Mask, exists: Mask, threshold: float) -> Mask:
-    """Return which of N records are treated rightly: linked to a true partner, or left alone where there is none.
+    """Return which of N records are decided correctly: linked to a true partner, or not linked without one.
 
     Args:
-        scores: (N,) of each record's nearest candidate.
+        scores: (N,) score of each record's nearest candidate.
         right: (N,) whether that candidate is a true partner.
-        exists: (N,) whether there is a true partner at all.
+        exists: (N,) whether the record has a true partner.
         threshold: a record is linked from this score on.
     """
     return np.where(scores >= threshold, right, ~exists)
 
 
 def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
-    """Return the threshold that treats most records rightly on labelled ones; see ``linked``.
+    """Return the threshold that decides most labelled records correctly; see ``linked``.
 
-    Among equally good thresholds the middle of the widest gap between two scores: it is likeliest to hold for new
-    records.
+    Of equally good thresholds it is the middle of the widest gap between two scores.
 
     Args:
-        scores: (N,) finite, of each record's nearest candidate.
+        scores: (N,) finite score of each record's nearest candidate.
         right: (N,) whether that candidate is a true partner.
-        exists: (N,) whether there is a true partner at all.
+        exists: (N,) whether the record has a true partner.
 
     Raises:
         DataError: no records, sizes differ, or a score is not finite.
@@ -114,26 +112,25 @@ def match_threshold(scores: Scores, right: Mask, exists: Mask) -> float:
     cuts, gaps = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     cuts[0], cuts[-1] = values[0], np.nextafter(values[-1], np.inf)  # link all; link none
     gaps[0] = gaps[-1] = 0.0
-    gained = np.zeros(len(values) + 1)
-    np.add.at(gained, np.searchsorted(values, scores), right.astype(np.float64) - (~exists))
-    good = gained[::-1].cumsum()[::-1]  # what linking from each cut on gains over linking none
+    gains = np.zeros(len(values) + 1)
+    np.add.at(gains, np.searchsorted(values, scores), right.astype(np.float64) - (~exists))
+    good = gains[::-1].cumsum()[::-1]  # gain of each cut over linking none
     best = np.flatnonzero(good >= good.max() - 1e-9)
     return float(cuts[best[np.argmax(gaps[best])]])
 
 
 def f1_threshold(scores: Scores, right: Mask, exists: Mask) -> tuple[float, float]:
-    """Return the threshold of the best F1 of links on labelled records, and that F1. Of equal ones the lowest
-    threshold, which links more.
+    """Return the threshold with the best F1 of links on labelled records, and that F1.
 
-    F1 = 2 right links / (links + records that have a partner)
+        F1 = 2 right links / (links + records that have a partner)
 
-    Unlike ``match_threshold`` it needs no labelled records without partner: they only cost precision where they are
-    linked.
+    Of equally good thresholds it is the lowest. Unlike ``match_threshold``, it needs no labelled records without a
+    partner.
 
     Args:
-        scores: (N,) finite, of each record's nearest candidate.
+        scores: (N,) finite score of each record's nearest candidate.
         right: (N,) whether that candidate is a true partner.
-        exists: (N,) whether there is a true partner at all.
+        exists: (N,) whether the record has a true partner.
 
     Raises:
         DataError: no records, sizes differ, or a score is not finite.
@@ -148,14 +145,14 @@ def f1_threshold(scores: Scores, right: Mask, exists: Mask) -> tuple[float, floa
 
 
 def candidates(entities: NDArray[Any], groups: NDArray[Any] | None = None) -> tuple[Mask, Mask]:
-    """Return which of N records may match which, and which do.
+    """Return which of N records may match each other, and which do.
 
     Args:
-        entities: (N,) what each record is of.
-        groups: (N,) side of each record: only records of different sides may match. None: any two.
+        entities: (N,) entity of each record.
+        groups: (N,) source of each record; only records of different sources may match. None: any two.
 
     Returns:
-        (N, N) may match (never a record itself), (N, N) of one entity among those.
+        (N, N) whether two records may match, False on the diagonal; (N, N) whether they also have one entity.
     """
     may = ~np.eye(len(entities), dtype=bool)
     if groups is not None:
@@ -164,10 +161,10 @@ def candidates(entities: NDArray[Any], groups: NDArray[Any] | None = None) -> tu
 
 
 def chosen_threshold(scores: Scores, entities: NDArray[Any], groups: NDArray[Any] | None = None) -> float:
-    """Return ``match_threshold`` of N records that are each linked to the nearest other one that may match.
+    """Return ``match_threshold`` of N records, whose candidate is the nearest other one that may match.
 
     Args:
-        scores: (N, N) of every record against every one.
+        scores: (N, N) score of every two records.
         entities: (N,) as in ``candidates``.
         groups: (N,) as in ``candidates``.
 
@@ -189,8 +186,7 @@ def _check_links(scores: Scores, right: Mask, exists: Mask) -> None:
         or not np.isfinite(scores).all()
     ):
         raise DataError(
-            f"A threshold needs one finite score a record, and the sizes are {scores.shape}, {right.shape}, "
-            f"{exists.shape}."
+            f"A threshold needs one finite score a record, got sizes {scores.shape}, {right.shape} and {exists.shape}."
         )
 
 
@@ -202,11 +198,11 @@ def _some(ranks: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
 
 def _check(scores: Scores, relevant: Mask) -> None:
     if scores.shape != relevant.shape or scores.ndim != 2:
-        raise DataError(
-            f"Scores and relevance must be (queries, items) alike, and are {scores.shape} and {relevant.shape}."
-        )
+        raise DataError(f"Scores and relevance must both be (queries, items), got {scores.shape} and {relevant.shape}.")
     if np.isnan(scores).any():
-        raise DataError("A score is NaN: look for broken embeddings.")
+        raise DataError(
+            f"{int(np.isnan(scores).sum())} scores are NaN: find the items whose embeddings are not finite."
+        )
     if not relevant.any(1).all():
-        lonely = int(np.flatnonzero(~relevant.any(1))[0])
-        raise DataError(f"Query {lonely} has no relevant item in the gallery: leave it out, or add its partner.")
+        query = int(np.flatnonzero(~relevant.any(1))[0])
+        raise DataError(f"Query {query} has no relevant item in the gallery: leave it out, or add its partner.")

@@ -1,8 +1,10 @@
-"""Semantic segmentation over a whole data set: counts are added up first, and divided once. NumPy in, fractions out.
+"""Metrics of semantic segmentation over a whole data set. NumPy in, fractions out.
 
-IoU_k = I_k / (P_k + L_k - I_k)        I, P, L: pixels of intersection, prediction and label of class k, over ALL images
+    IoU_k = I_k / (P_k + L_k - I_k)
 
-The mean of per-image IoUs is another metric, and is not here. Pixels of the ignored label count nowhere.
+I, P, L: pixels of intersection, prediction and label of class k, summed over all images
+
+Pixels of the ignored label count nowhere. The mean of the IoUs of single images is another metric.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from diptych.core.errors import DataError
 from diptych.metrics.interval import Interval, lower_bound, per_seed, resample, two_sided
 
 IGNORE = 255
-"""The label that the field gives to pixels that do not count."""
+"""The usual label of ignored pixels."""
 
 Labels = NDArray[np.integer[Any]]
 Counts = NDArray[np.integer[Any] | np.floating[Any]]
@@ -24,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = IGNORE) -> NDArray[np.int64]:
-    """Count the pixels of one image; sums of these are the counts of a data set.
+    """Return the confusion counts of one image; their sum is the counts of a data set.
 
     Args:
         predicted: (H, W) class positions.
@@ -40,8 +42,8 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
     """
     if predicted.shape != labels.shape:
         raise DataError(
-            f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the images' own "
-            f"size."
+            f"The prediction has {predicted.shape} pixels and the mask {labels.shape}: give masks of the size of their "
+            f"images."
         )
     counted = labels != ignore
     p, y = predicted[counted].astype(np.int64), labels[counted].astype(np.int64)
@@ -49,15 +51,16 @@ def confusion(predicted: Labels, labels: Labels, classes: int, *, ignore: int = 
         outside = values[(values < 0) | (values >= classes)]
         if outside.size:
             raise DataError(
-                f"The {name} holds {outside[0]}, and there are {classes} classes: number them from 0, and ignore the "
-                f"rest."
+                f"The {name} has label {outside[0]}, and there are {classes} classes: number them from 0, and give all "
+                f"other pixels the ignored label."
             )
     return np.bincount(y * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
 def zero_is_void(labels: Labels) -> Labels:
-    """Return labels whose 0 is ignored and whose classes move down by one (the field's ``reduce_zero_label``); 255
-    stays 255.
+    """Return labels with 0 as the ignored label and all classes lowered by one.
+
+    255 stays 255. mmsegmentation calls this ``reduce_zero_label``.
     """
     wide = labels.astype(np.int64)
     return np.where((wide == 0) | (wide == IGNORE), IGNORE, wide - 1)
@@ -84,7 +87,7 @@ def class_iou(counts: Counts) -> NDArray[np.float64]:
 def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> NDArray[np.float64]:
     """Return mIoU, the mean IoU over classes. Higher is better, in [0, 1].
 
-    The two rules differ by several points on large vocabularies: name the one you report.
+    The two rules differ by several points on large vocabularies, so reports should name theirs.
 
     Args:
         counts: (..., K, K) summed confusion counts.
@@ -96,8 +99,8 @@ def mean_iou(counts: Counts, *, over: Literal["seen", "labelled"] = "seen") -> N
     """
     c = np.asarray(counts, dtype=np.float64)
     iou = class_iou(c)
-    chosen = ~np.isnan(iou) if over == "seen" else c.sum(-1) > 0
-    total, number = np.where(chosen, np.nan_to_num(iou), 0.0).sum(-1), chosen.sum(-1)
+    counted = ~np.isnan(iou) if over == "seen" else c.sum(-1) > 0
+    total, number = np.where(counted, np.nan_to_num(iou), 0.0).sum(-1), counted.sum(-1)
     mean: NDArray[np.float64] = np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
     return mean
 
@@ -118,8 +121,9 @@ def pixel_accuracy(counts: Counts) -> NDArray[np.float64]:
 
 
 def chance(counts: Counts) -> NDArray[np.float64]:
-    """Return the counts expected of a segmenter that draws one of the K classes for each pixel; its mIoU on even labels
-    is 1 / (2K - 1).
+    """Return the expected counts of a segmenter that draws a random class for each pixel.
+
+    Its mIoU on balanced labels is 1 / (2K - 1).
 
     Args:
         counts: (..., K, K) counts of any segmenter on the same images.
@@ -129,14 +133,14 @@ def chance(counts: Counts) -> NDArray[np.float64]:
 
 
 def miou_bootstrap(counts: Counts, seed: int, *, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Return mIoU over the data set, averaged over seeds, with its two-sided interval: images and seeds are resampled,
-    then summed.
+    """Return mIoU over the data set, averaged over seeds, with its two-sided interval.
 
-    A 95 % interval holds the truth in 90 % of runs with 10 images, in 92 to 93 % with 20 or 50, and in 94 % with 200.
+    Images and seeds are resampled, and the counts then summed. A 95 % interval contains the truth in 90 % of runs with
+    10 images, in 92 to 93 % with 20 or 50, and in 94 % with 200.
 
     Args:
         counts: (R, N, K, K) counts of R seeds on the same N images.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled values inside.
         draws: resampled values.
     """
@@ -150,7 +154,7 @@ def miou_gain(first: Counts, second: Counts, seed: int, *, level: float = 0.95, 
     Args:
         first: (R, N, K, K) counts of R seeds on the same N images.
         second: the same size: the same seeds and images, in the same order.
-        seed: of the resampling.
+        seed: seed of the resampling.
         level: share of resampled gains above the bound.
         draws: resampled gains.
 

@@ -1,6 +1,6 @@
-"""Answering only when sure: how much is answered (coverage) and how much of that is wrong (risk).
+"""Selective classification: the share of items answered (coverage), and of wrong answers among them (risk).
 
-Confidence is any number per item that grows with certainty.
+Confidence is any number for each item that grows with certainty.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, UsageError
 
 
 def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], coverage: float) -> float:
-    """Return the share of wrong answers among the surest items. Lower is better, in [0, 1].
+    """Return the share of wrong answers among the most confident items. Lower is better, in [0, 1].
 
     Args:
         confidence: (N,).
@@ -31,14 +31,15 @@ def risk_at(confidence: NDArray[np.floating[Any]], correct: NDArray[Any], covera
     """
     _check(confidence, correct)
     if not 0 < coverage <= 1:
-        raise UsageError(f"Coverage is a share in (0, 1], not {coverage}.")
+        raise UsageError(f"Coverage must be in (0, 1], got {coverage}.")
     n = math.ceil(coverage * len(confidence) - 1e-9)
     return float(_risks(confidence, correct)[n - 1])
 
 
 def area_under_risk_coverage(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> float:
-    """Return the risk averaged over all coverages 1/N, 2/N ... 1. Lower is better, in [0, 1]; ties count by their
-    expected order.
+    """Return the risk averaged over all coverages 1/N, 2/N ... 1. Lower is better, in [0, 1].
+
+    Ties count by their expected order.
 
     Args:
         confidence: (N,).
@@ -54,7 +55,7 @@ def area_under_risk_coverage(confidence: NDArray[np.floating[Any]], correct: NDA
 
 
 def _risks(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the risk at every coverage; within a tie, each item is as wrong as the tie is on average."""
+    """Return the risk at every coverage; each item of a tie counts as the average of the tie."""
     _, group = np.unique(-np.asarray(confidence, dtype=np.float64), return_inverse=True)
     wrong = ~np.asarray(correct, dtype=bool)
     expected = (np.bincount(group, weights=wrong) / np.bincount(group))[group]
@@ -66,5 +67,5 @@ def _risks(confidence: NDArray[np.floating[Any]], correct: NDArray[Any]) -> NDAr
 def _check(confidence: NDArray[Any], correct: NDArray[Any]) -> None:
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence) or np.isnan(confidence).any():
         raise DataError(
-            f"Confidence and correct must be (items,) without NaN, and are {confidence.shape} and {correct.shape}."
+            f"Confidence and correct must be (items,) without NaN, got {confidence.shape} and {correct.shape}."
         )

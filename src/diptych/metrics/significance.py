@@ -1,4 +1,4 @@
-"""Tests over many rows and many data sets: Holm's correction, mean ranks, Nemenyi's critical difference."""
+"""Tests over many systems and many data sets: Holm's correction, mean ranks, Nemenyi's critical difference."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from diptych.core.errors import DataError, UsageError
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return p-values that may be read one by one although M were computed: the family-wise error stays at the level
-    read.
+    """Return M p-values with Holm's correction, which bounds the family-wise error.
 
         adjusted of the i-th smallest = max over j <= i of  min(1, (M - j + 1) p_(j))
+
+    p_(j): the j-th smallest p-value
 
     Args:
         p_values: (M,) in [0, 1].
 
     Returns:
-        (M,) adjusted, in the order given; each at least its own p-value.
+        (M,) adjusted p-values, in the given order, each at least the original.
 
     Raises:
         DataError: a value is no probability.
@@ -30,7 +31,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """
     p = np.asarray(p_values, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
-        raise DataError("P-values must lie in [0, 1]: one is not a probability.")
+        raise DataError(f"P-values must be in [0, 1], got {p[~((p >= 0) & (p <= 1))][0]}: give probabilities.")
     order = np.argsort(p, kind="stable")
     steps = np.maximum.accumulate(np.minimum(1.0, (len(p) - np.arange(len(p))) * p[order]))
     adjusted = np.empty_like(steps)
@@ -51,7 +52,7 @@ def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         DataError: no data set or no system, or a value is not finite.
     """
     if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
-        raise DataError(f"Ranks need finite values, (data sets, systems), at least one, and got {values.shape}.")
+        raise DataError(f"Ranks need finite values, (data sets, systems), at least one, got size {values.shape}.")
     from scipy.stats import rankdata
 
     ranks: NDArray[np.float64] = rankdata(-values, axis=1).mean(axis=0)
@@ -59,9 +60,11 @@ def mean_ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def critical_difference(systems: int, datasets: int, level: float = 0.05) -> float:
-    """Return how far the mean ranks of two systems must lie apart before their difference counts.
+    """Return Nemenyi's critical difference of the mean ranks of two systems.
 
-        CD = q sqrt( K (K + 1) / (6 N) ),   q: studentized range of K groups and infinite freedom, over sqrt 2
+        CD = q sqrt( K (K + 1) / (6 N) )
+
+    q: quantile of the studentized range of K groups with infinite degrees of freedom, over sqrt 2
 
     Args:
         systems: K, at least 2.
@@ -76,8 +79,8 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
     """
     if systems < 2 or datasets < 1 or not 0 < level < 1:
         raise UsageError(
-            f"A critical difference takes 2 systems and 1 data set or more, not {systems} and {datasets} (level "
-            f"{level})."
+            "A critical difference needs at least 2 systems and 1 data set and a level in (0, 1), got "
+            f"{systems}, {datasets} and {level}."
         )
     from scipy.stats import studentized_range
 
@@ -86,15 +89,16 @@ def critical_difference(systems: int, datasets: int, level: float = 0.05) -> flo
 
 
 def cliques(ranks: Sequence[float], difference: float) -> tuple[tuple[int, ...], ...]:
-    """Return the largest groups of systems whose mean ranks all lie within ``difference``: the bars of a
-    critical-difference plot.
+    """Return the largest groups of systems whose mean ranks differ by at most ``difference``.
+
+    They are the bars of a critical-difference plot.
 
     Args:
         ranks: (K,) mean ranks.
         difference: critical difference.
 
     Returns:
-        Groups of two or more positions in ``ranks``, best first; no group holds another.
+        Groups of two or more positions in ``ranks``, best first; no group contains another.
     """
     order = sorted(range(len(ranks)), key=lambda k: ranks[k])
     groups: list[tuple[int, ...]] = []

@@ -1,6 +1,4 @@
-"""How unit embeddings fill their sphere: spread, the gap between modalities, uniformity, alignment against the hardest
-negative.
-"""
+"""Geometry of unit embeddings: spread, modality gap, uniformity, relative alignment, effective rank."""
 
 from __future__ import annotations
 
@@ -39,8 +37,7 @@ def modality_gap(x: Vectors, y: Vectors) -> float:
 
 
 def uniformity(x: Vectors, y: Vectors) -> float:
-    """Return -log mean exp(-2 ||a - b||^2) over all pairs of different vectors of both modalities. Higher is more
-    uniform.
+    """Return -log mean exp(-2 ||a - b||^2) over all pairs of vectors of both modalities. Higher is more uniform.
 
     Args:
         x: (N, D) unit vectors.
@@ -54,25 +51,33 @@ def uniformity(x: Vectors, y: Vectors) -> float:
 
 
 def relative_alignment(x: Vectors, y: Vectors) -> NDArray[np.float64]:
-    """Return (N,) min over k != i of ||x_i - y_k||^2, less ||x_i - y_i||^2. Higher is better: the own partner is nearer
-    than others.
+    """Return how much nearer each vector's partner is than its hardest negative. Higher is better.
+
+        a_i = min over k != i of ||x_i - y_k||^2  -  ||x_i - y_i||^2
 
     Args:
         x: (N, D) unit vectors, N at least 2.
         y: (N, D) their partners.
 
+    Returns:
+        (N,) the a_i.
+
+    Raises:
+        DataError: sizes differ, or fewer than two pairs.
+
     Source: Oh et al. 2023, section 3 (alignment relative to the hardest negative).
     """
     if x.shape != y.shape or len(x) < 2:
-        raise DataError(f"Alignment needs at least two pairs, and the sizes are {x.shape} and {y.shape}.")
+        raise DataError(f"Alignment needs at least two pairs of vectors, got sizes {x.shape} and {y.shape}.")
     squared = 2 - 2 * (x @ y.T).astype(np.float64)
     others = np.where(np.eye(len(x), dtype=bool), np.inf, squared)
     return np.asarray(others.min(1) - np.diag(squared), dtype=np.float64)
 
 
 def effective_rank(x: Vectors) -> float:
-    """Return exp(entropy of the covariance's eigenvalues, normalised to sum 1): how many directions are used. From 1 to
-    D; 0 without any.
+    """Return the effective rank, the number of directions that the vectors use, from 1 to D.
+
+    It is exp(entropy of the covariance's eigenvalues, normalised to sum 1); 0 where all vectors are equal.
 
     Args:
         x: (N, D) vectors.
@@ -88,5 +93,5 @@ def effective_rank(x: Vectors) -> float:
 
 def _some(x: Vectors) -> Vectors:
     if x.ndim != 2 or not len(x):
-        raise DataError(f"Vectors are (N, D), at least one, and these are {x.shape}.")
+        raise DataError(f"Vectors must be (N, D), at least one, got {x.shape}.")
     return x

@@ -21,9 +21,9 @@ from typing import Any, Literal
 from diptych.backbones.engines.export import to_onnx
 from diptych.backbones.engines.quantise import quantise
 from diptych.backbones.engines.runners import EXACT, INT8
-from diptych.backbones.engines.runtimes.made import GRAPH, IR, Made
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner, openvino, openvino_version
+from diptych.backbones.engines.runtimes.report import GRAPH, IR, RuntimeReport
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError
@@ -223,7 +223,7 @@ def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: Pictures
     """Write an encoder's graph and return what runs it."""
     inputs = to_onnx(encoder, folder / GRAPH)
     if form == "onnx":
-        return OnnxRunner(Made(folder, True, inputs=inputs))
+        return OnnxRunner(RuntimeReport(folder, True, inputs=inputs))
     whole = form == "openvino" or encoder.modality != "image"
     if whole:
         ov = openvino()

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.backbones.engines.engine import Engines
-from diptych.backbones.engines.remembered import Remembered
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError
 from diptych.core.run import Run
@@ -23,7 +23,7 @@ from diptych.features.head_cache import read_head
 from diptych.tasks.classified import Classified, Prediction
 
 
-def ready(backbone: Remembered, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
+def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np.float32] | None:
     """Return the cached (K, D) class head; None where something is missing that only torch can make.
 
     Args:
@@ -44,7 +44,7 @@ def ready(backbone: Remembered, classes: ClassNames, run: Run) -> NDArray[np.flo
 def answer(
     photos: Samples[Any],
     classes: ClassNames,
-    backbone: Remembered,
+    backbone: CachedBackbone,
     run: Run,
     *,
     top: int = 5,
@@ -59,7 +59,7 @@ def classify(
     photos: Samples[Any],
     classes: ClassNames,
     head: NDArray[np.float32],
-    backbone: Remembered,
+    backbone: CachedBackbone,
     run: Run,
     *,
     top: int = 5,

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from diptych.backbones.engines.remembered import Remembered
+from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
-from diptych.data.record_parts import Part
+from diptych.data.record_parts import RecordPart
 from diptych.data.record_roots import root
 from diptych.data.records import Records, stamp
 from diptych.features.batch_size import calibrate
@@ -73,7 +73,7 @@ class Indexed:
         }
 
 
-def fingerprint(backbone: Backbone | Remembered, run: Run) -> str:
+def fingerprint(backbone: Backbone | CachedBackbone, run: Run) -> str:
     """Return what an index and its queries must share; of the precision what was asked, which whoever searches asks
     again.
     """
@@ -126,7 +126,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     added, unchanged, failed = 0, 0, list(records.failed)
     with open_index(out, backbone, run) as made:
         if not len(made):
-            run = calibrate(backbone.image, Part(records, "image"), run)
+            run = calibrate(backbone.image, RecordPart(records, "image"), run)
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
                 rows = range(first, min(first + SLICE, len(records)))
@@ -145,7 +145,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
 
 
 def unchanged(
-    records: Records, backbone: Remembered, run: Run, out: Path, *, prune: Sequence[str] = ()
+    records: Records, backbone: CachedBackbone, run: Run, out: Path, *, prune: Sequence[str] = ()
 ) -> Indexed | None:
     """Do what ``index`` does where nothing needs the backbone's weights; None where something is new, or there is more
     to build.
@@ -282,7 +282,7 @@ def _add(
     broken: dict[int, UnreadableItem] = {}
     vectors: dict[Modality, tuple[Any, Vectors]] = {}
     for modality in ("image", "text"):
-        part = Part(some, modality)
+        part = RecordPart(some, modality)
         if len(part):
             found = embed_readable(backbone.encoders[modality], part, run)
             bad = {e.name: e for e in found.failed}

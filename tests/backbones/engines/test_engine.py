@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from diptych.backbones.engines import engine, export, parity, runners
 from diptych.backbones.engines.engine import Engines
-from diptych.backbones.engines.runtimes import made, onnx, openvino
-from diptych.backbones.engines.runtimes.made import read_made
+from diptych.backbones.engines.runtimes import onnx, openvino, report
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
+from diptych.backbones.engines.runtimes.report import read_report
 from diptych.core.errors import DiptychError, MissingExtra, UsageError
 from diptych.core.run import Run
 from diptych.features.embed import embed
@@ -186,11 +186,11 @@ def test_a_damaged_export_is_made_again(tmp_path: Path, small: Small) -> None:
         file.seek(100)
         file.write(b"damage")
     measured = next(tmp_path.glob("*-onnxruntime-*"))
-    assert read_made(measured) is None
+    assert read_report(measured) is None
     runner = Engines(tmp_path).runner(small, Run())
     assert runner is not None
     assert runner(small.inputs([Image.new("RGB", (9, 9))])).shape == (1, 5)
-    (measured / made.FACTS).write_text("{")
+    (measured / report.FACTS).write_text("{")
     assert Engines(tmp_path).runner(small, Run()) is not None
 
 
@@ -204,7 +204,7 @@ def test_what_follows_its_batch_mates_otherwise_than_torch_is_refused(
     assert Engines(tmp_path, "auto", said.append).runner(small, Run()) is None
     assert "cosine to torch" in said[-1]
     assert "torch, fp32" in said[-1]
-    facts = json.loads((next(tmp_path.glob("*-onnxruntime-*")) / made.FACTS).read_text())
+    facts = json.loads((next(tmp_path.glob("*-onnxruntime-*")) / report.FACTS).read_text())
     assert facts["supported"] is False
     assert facts["speed"] is None
 
@@ -256,10 +256,12 @@ def test_a_full_disk_is_told_and_not_stored(tmp_path: Path, small: Small, monkey
 
 def test_a_refusal_seen_with_another_onnx_is_tried_again(tmp_path: Path, small: Small) -> None:
     """Earlier versions stored a missing package as a fact of the encoder."""
-    place = Engines(tmp_path)._place(small, "onnxruntime", "fp32")
+    place = Engines(tmp_path)._folder(small, "onnxruntime", "fp32")
     place.mkdir()
-    stale = made.Made(place, False, "the export fails: Module onnx is not installed!", versions={"onnx": "0.1"})
-    export._write(stale, place / made.FACTS)
+    stale = report.RuntimeReport(
+        place, False, "the export fails: Module onnx is not installed!", versions={"onnx": "0.1"}
+    )
+    export._write(stale, place / report.FACTS)
     assert Engines(tmp_path).runner(small, Run()) is not None
 
 
@@ -352,11 +354,11 @@ QUIET = """
 import sys
 from importlib import import_module
 from pathlib import Path
-from diptych.backbones.engines.runtimes.made import Made
+from diptych.backbones.engines.runtimes.report import RuntimeReport
 import numpy as np
 module, name = sys.argv[2:]
 runner = getattr(import_module(f"diptych.backbones.engines.runtimes.{module}"), name)
-runner(Made(Path(sys.argv[1]), True, inputs=("x",)))(np.zeros((1, 3, 16, 16), np.float32))
+runner(RuntimeReport(Path(sys.argv[1]), True, inputs=("x",)))(np.zeros((1, 3, 16, 16), np.float32))
 assert not [name for name in sys.modules if name.startswith(("openvino_telemetry", "torch"))]
 assert list(Path.home().iterdir()) == [], list(Path.home().iterdir())
 """

@@ -20,9 +20,9 @@ from diptych.backbones.engines import engine, export, quantise, runners
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.parity import compared
 from diptych.backbones.engines.runners import opened
-from diptych.backbones.engines.runtimes.made import IR, Made, hash_graph
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
+from diptych.backbones.engines.runtimes.report import IR, RuntimeReport, hash_graph
 from diptych.backbones.sources.load import load
 from diptych.core.errors import MissingExtra, UsageError
 from diptych.core.run import Run
@@ -40,7 +40,7 @@ def test_towers_give_torchs_vectors_on_every_runtime(
 ) -> None:
     pytest.importorskip("openvino")
     encoder = load(f"local:{openclip_folder('vit')}", offline=True).encoders[modality]
-    made = Made(tmp_path, True, inputs=export.to_onnx(encoder, tmp_path / "model.onnx"))
+    made = RuntimeReport(tmp_path, True, inputs=export.to_onnx(encoder, tmp_path / "model.onnx"))
     items: list[Any] = list(photos) if modality == "image" else [*SENTENCES, "x " * 30, "y " * 75]
     for runtime, precision in RUNTIMES:
         found = compared(encoder, opened(encoder, made, runtime, precision), items)
@@ -56,7 +56,7 @@ def test_one_graph_serves_lengths_that_it_was_not_traced_with(
     """
     pytest.importorskip("openvino")
     text = load(f"local:{openclip_folder('vit')}", offline=True).text
-    made = Made(tmp_path, True, inputs=export.to_onnx(text, tmp_path / "model.onnx"))
+    made = RuntimeReport(tmp_path, True, inputs=export.to_onnx(text, tmp_path / "model.onnx"))
     for runner in (OnnxRunner(made), OpenVinoRunner(made)):
         trimmed, full = text.inputs(SENTENCES), torch.zeros(len(SENTENCES), 77, dtype=torch.int64)
         full[:, : trimmed.shape[1]] = trimmed
@@ -70,20 +70,20 @@ def test_openvino_leaves_the_stack_of_signals_alone(tmp_path: Path, openclip_fol
     fault.
     """
     pytest.importorskip("openvino")
-    made = Made(
+    made = RuntimeReport(
         tmp_path,
         True,
         inputs=export.to_onnx(load(f"local:{openclip_folder('vit')}", offline=True).image, tmp_path / "model.onnx"),
     )
     code = (
         "import sys; from ctypes import CDLL, byref; from pathlib import Path\n"
-        "from diptych.backbones.engines.runtimes.made import Made\n"
+        "from diptych.backbones.engines.runtimes.report import RuntimeReport\n"
         "from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner\n"
         "from diptych.backbones.engines.runtimes.signal_stack import _Stack\n"
         "def held():\n"
         "    stack = _Stack(); CDLL(None).sigaltstack(None, byref(stack)); return stack.address, stack.flags, "
         "stack.size\n"
-        "before, request = held(), OpenVinoRunner(Made(Path(sys.argv[1]), True, inputs=('x',)))._request\n"
+        "before, request = held(), OpenVinoRunner(RuntimeReport(Path(sys.argv[1]), True, inputs=('x',)))._request\n"
         "print(held() == before)"
     )
     done = subprocess.run(
@@ -117,12 +117,12 @@ def test_int8_is_made_once_and_keeps_a_space_of_its_own(
     monkeypatch.setattr(quantise, "quantise", None)
     runner = Engines(tmp_path / "engines").runner(small, run)
     assert isinstance(runner, OpenVinoRunner)
-    assert (runner.precision, runner.facts) == ("int8", {"engine": "openvino", "graph": hash_graph(runner.made.path)})
+    assert (runner.precision, runner.facts) == ("int8", {"engine": "openvino", "graph": hash_graph(runner.report.path)})
     found = compared(small, runner, [photos[i] for i in range(10)])
     assert found.mates.min() > 1 - 1e-9
-    weights = runner.made.path.with_suffix(".bin")
+    weights = runner.report.path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    assert engine.read_made(runner.made.folder) is None
+    assert engine.read_report(runner.report.folder) is None
 
 
 def test_texts_are_not_quantised(tmp_path: Path, small: Small) -> None:
@@ -190,7 +190,7 @@ def test_ranges_taken_from_the_batch_are_refused(tmp_path: Path, monkeypatch: py
     found = compared(wide, ranged, photos)
     assert found.mean > runners.INT8
     assert found.mates.min() < runners.EXACT
-    judged = export._measured(Made(tmp_path, True, inputs=("x",)), wide, "onnxruntime", "int8", photos)
+    judged = export._measured(RuntimeReport(tmp_path, True, inputs=("x",)), wide, "onnxruntime", "int8", photos)
     assert not judged.supported
     assert "batch mates" in judged.reason
 

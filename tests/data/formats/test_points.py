@@ -52,7 +52,7 @@ def test_samples(tmp_path: Path) -> None:
     assert items.key(0) == items.key(1) != Clouds(items.paths, points=21).key(0)
     (tmp_path / "t.csv").write_text("cloud\na.off\n")
     assert read_typed(tmp_path / "t.csv", {}, "cloud", clouds).splits["test"].items[0].shape == (1024, 3)
-    with pytest.raises(UsageError, match="0 points"):
+    with pytest.raises(UsageError, match="got 0"):
         Clouds([], points=0)
 
 

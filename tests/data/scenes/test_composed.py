@@ -122,7 +122,7 @@ def test_small_and_ragged_things_are_not_cut_out(boxes: Scenes) -> None:
     ragged[np.arange(40) % 4 == 0, :] = 1  # a quarter of its box
     full[:, :] = 2
     made = Pasted(Pictures(boxes.photos.images[:3]), (small, ragged, full), 1)
-    cuts, squares = made.found
+    cuts, squares = made.sources
     assert [(cut.photo, cut.label) for cut in cuts] == [(2, 2)]
     assert [square[0] for square in squares] == [0]
 

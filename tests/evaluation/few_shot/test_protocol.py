@@ -100,7 +100,7 @@ def test_all_parts_are_there(done: tuple[Protocol, Path]) -> None:
     kinds = {(r.method, r.kind) for r in made.reaches}
     everywhere = {(slug, k) for slug in ("zero-shot", "gda") for k in ("base", "new", "cross", "shift")}
     assert kinds == everywhere | {("tip-adapter", "base"), ("tip-adapter", "shift")}
-    assert "speaks only of the classes" in made.missing["Tip-Adapter, new"]
+    assert "applies only to the classes" in made.missing["Tip-Adapter, new"]
     assert all(r.shots == 2 for r in made.reaches if r.method == "gda")
     assert set(made.harmonic()) == {"zero-shot CLIP, single", "zero-shot CLIP, ensemble", "GDA"}
     base, new, mean = made.harmonic()["zero-shot CLIP, ensemble"]
@@ -227,7 +227,7 @@ def test_the_pools_of_the_data_sets_are_found_by_their_own_names(
     made = run(sets, tmp_path, plan)
     assert places(made, "description") == {"base", "new", "cross", "shift"}
     assert places(made, "discriminative-descriptions") == {"base", "shift"}
-    assert "speaks only of the classes" in made.missing["DisCLIP, new"]
+    assert "applies only to the classes" in made.missing["DisCLIP, new"]
 
     wordier = {name: (*values, *values[:1]) for name, values in texts.texts.texts.items()}
     less = {name: values for name, values in wordier.items() if "red" not in name.split(VERSUS)}

@@ -1,15 +1,16 @@
-"""What runs an encoder on the CPU in torch's stead: the fastest runtime that keeps its vectors. No torch until
-something is exported.
+"""Choice of the runtime of an encoder on the CPU: the fastest whose vectors keep their bound.
+
+Torch is imported only for an export.
 
     folder/<fingerprint>-graph-torch-<version>/model.onnx                              the encoder as a graph, for every
                                                                                        runtime
            <fingerprint>-<runtime>-<version>-<precision>-<processor>/facts.json        what was measured here, or why it
                                                                                        is not used
 
-A folder appears whole (it is made aside and renamed), so processes that export the same encoder at once do not meet;
-the first one counts. A runtime is used only where its vectors kept the bound beside torch's float32 forward on fixed
-pictures or sentences, each alone and all together; of those that did, the one that was fastest when it was made runs,
-now and later. Otherwise torch does, and the reason is told.
+A folder is written under another name and renamed, so of processes that export one encoder at once, the first counts.
+A runtime is used only where its vectors keep the bound to torch's float32 vectors on fixed pictures or sentences, each
+alone and all together. Of these, the fastest in a measurement at export runs. Otherwise torch runs, and the reason is
+reported.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from diptych.backbones.engines.runners import opened, plain_version
-from diptych.backbones.engines.runtimes.made import Made, read_made, torch_version
 from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version
+from diptych.backbones.engines.runtimes.report import RuntimeReport, read_report, torch_version
 from diptych.backbones.engines.runtimes.torch_weights import TorchRunner
 from diptych.core.backbone import Encoder
 from diptych.core.errors import MissingExtra, UsageError
@@ -43,23 +44,23 @@ CANDIDATES = {
     "int8": (("openvino", "int8"),),
 }
 LOWER = {"int8": "bf16", "bf16": "fp32"}
-"""Where a precision does not keep its bound, or is not faster, the next one runs."""
+"""Precision -> the next one to use where it does not keep its bound, or is not faster."""
 RUNTIME_OF = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 CLEARLY = 1.05
 """A runtime must be so much faster to be taken before one that is named earlier: near ties do not fall by chance."""
 
 
 class Engines:
-    """Chooses what runs an encoder, for the CPU; a ``core.run.Engine``.
+    """Chooses the runner of an encoder on the CPU; a ``core.run.Engine``.
 
     Args:
-        folder: of exports; made if absent.
-        kind: "auto" takes the fastest runtime that keeps the bound; "onnx", "openvino" and "torch" insist on one.
-        report: called once for each encoder with a line on what runs it and why.
+        folder: folder of exports, created if absent.
+        kind: "auto" takes the fastest runtime that keeps the bound; "onnx", "openvino" and "torch" require one.
+        report: called once for each encoder with a line on its runner and the reason.
 
     Raises:
         UsageError: an unknown kind.
-        MissingExtra: OpenVINO is asked for and not installed.
+        MissingExtra: OpenVINO is required and not installed.
     """
 
     def __init__(self, folder: Path, kind: str = "auto", report: Callable[[str], None] = lambda line: None) -> None:
@@ -73,8 +74,9 @@ class Engines:
         self._announced: set[str] = set()
 
     def serve(self, *encoders: Encoder[Any]) -> None:
-        """Run these encoders only: those that a run trains or composes are new every time, and an export of them would
-        only lie about.
+        """Limit this engine to these encoders.
+
+        Encoders that a run trains or composes are new every time, so their exports would not be used again.
         """
         self._served = {encoder.fingerprint for encoder in encoders} | (self._served or set())
 
@@ -103,18 +105,19 @@ class Engines:
         return self._chosen[which]
 
     def decided(self, encoder: Encoder[Any], run: Run) -> bool:
-        """Say whether all is on disk that ``runner`` needs; without it, the encoder's weights are needed too."""
+        """Return whether all files that ``runner`` needs exist; otherwise it needs the encoder's weights too."""
         return run.device == "cpu" and all(
-            (made := read_made(self._place(encoder, *c))) is not None and made.settled
+            (report := read_report(self._folder(encoder, *c))) is not None and report.settled
             for p in self._precisions(encoder, run.precision)
             for c in self._candidates(p)
         )
 
-    def _precisions(self, encoder: Encoder[Any], asked: str) -> Iterable[str]:
-        """Yield the precisions that are tried, the asked one first. Texts are not quantised: a head's error would be
-        every image's.
+    def _precisions(self, encoder: Encoder[Any], requested: str) -> Iterable[str]:
+        """Yield the precisions to try, the requested one first.
+
+        Text encoders are not quantised, since an error in a class head affects every image.
         """
-        precision = LOWER["int8"] if asked == "int8" and encoder.size is None else asked
+        precision = LOWER["int8"] if requested == "int8" and encoder.size is None else requested
         while precision:
             yield precision
             precision = LOWER.get(precision, "")
@@ -124,15 +127,15 @@ class Engines:
         allowed = installed if self.kind == "auto" else {RUNTIME_OF[self.kind]}
         return [c for c in CANDIDATES[precision] if c[0] in allowed]
 
-    def _choose(self, encoder: Encoder[Any], asked: str) -> Runner | None:
+    def _choose(self, encoder: Encoder[Any], requested: str) -> Runner | None:
         refused: dict[str, list[str]] = {}
-        best: tuple[Made, str, str] | None = None
-        for precision in self._precisions(encoder, asked):
-            for made, runtime, kept in self._made(encoder, self._candidates(precision)):
-                if not made.supported:
-                    refused.setdefault(made.reason, []).append(f"{runtime} {kept}")
-                elif best is None or made.speed > CLEARLY * best[0].speed:
-                    best = (made, runtime, kept)
+        best: tuple[RuntimeReport, str, str] | None = None
+        for precision in self._precisions(encoder, requested):
+            for report, runtime, tried in self._reports(encoder, self._candidates(precision)):
+                if not report.supported:
+                    refused.setdefault(report.reason, []).append(f"{runtime} {tried}")
+                elif best is None or report.speed > CLEARLY * best[0].speed:
+                    best = (report, runtime, tried)
         reasons = [f"not {', '.join(names)} ({reason})" for reason, names in refused.items()]
         insisted = self.kind in ("onnx", "openvino")
         if insisted and best is None:
@@ -140,57 +143,60 @@ class Engines:
                 f"The {encoder.modality} encoder cannot run with --engine {self.kind} ({'; '.join(reasons)}): use "
                 f"--engine auto or torch."
             )
-        runner: Runner | None = TorchRunner(encoder) if asked != "fp32" else None
-        said = "torch, fp32"
+        runner: Runner | None = TorchRunner(encoder) if requested != "fp32" else None
+        description = "torch, fp32"
         if best and (insisted or best[0].speed > 1):
             runner = opened(encoder, *best)
             which = "mean" if best[2] == "int8" else "least"
-            said = (
+            description = (
                 f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made, {which} cosine to it "
                 f"{best[0].cosine:.6f}"
             )
         elif best:
             reasons.append(f"{best[1]} {best[2]} would be slower ({best[0].speed:.1f} x)")
-        self._report("; ".join([f"{encoder.modality} encoder: {said}", *reasons]))
+        self._report("; ".join([f"{encoder.modality} encoder: {description}", *reasons]))
         return runner
 
-    def _place(self, encoder: Encoder[Any], runtime: str, precision: str) -> Path:
+    def _folder(self, encoder: Encoder[Any], runtime: str, precision: str) -> Path:
         version = {"onnxruntime": onnxruntime_version, "openvino": openvino_version, "torch": torch_version}[runtime]()
         return self.folder / f"{encoder.fingerprint}-{runtime}-{plain_version(version)}-{precision}-{processor()}"
 
-    def _made(self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]]) -> list[tuple[Made, str, str]]:
-        """Return what is known of the candidates of one precision; what is not, is made and timed now, against each
-        other.
-        """
-        places = [self._place(encoder, *c) for c in candidates]
-        known = [read_made(place) for place in places]
-        found = [made for made in known if made is not None and made.settled]
-        if len(found) < len(candidates):
+    def _reports(
+        self, encoder: Encoder[Any], candidates: Sequence[tuple[str, str]]
+    ) -> list[tuple[RuntimeReport, str, str]]:
+        """Return the reports of the candidates of one precision; missing ones are exported and timed in one race."""
+        folders = [self._folder(encoder, *c) for c in candidates]
+        stored = [read_report(folder) for folder in folders]
+        reports = [report for report in stored if report is not None and report.settled]
+        if len(reports) < len(candidates):
             from diptych.backbones.engines.export import make, race
 
             if encoder.fingerprint not in self._announced:
                 self._announced.add(encoder.fingerprint)
                 self._report(f"{encoder.modality} encoder: preparing and timing runtimes, once for this machine")
-            found = [made or make(encoder, place, *c) for made, place, c in zip(known, places, candidates, strict=True)]
-            found = race(encoder, [(made, *c) for made, c in zip(found, candidates, strict=True)])
-        return [(made, *c) for made, c in zip(found, candidates, strict=True)]
+            reports = [
+                report or make(encoder, folder, *c)
+                for report, folder, c in zip(stored, folders, candidates, strict=True)
+            ]
+            reports = race(encoder, [(report, *c) for report, c in zip(reports, candidates, strict=True)])
+        return [(report, *c) for report, c in zip(reports, candidates, strict=True)]
 
 
 def kind_of(engine: str) -> Kind:
-    """Return the kind that gives the vectors of an engine again, by the name that results hold."""
+    """Return the kind that reproduces the vectors of an engine, by its name in results."""
     kinds: dict[str, Kind] = {"torch": "torch", "onnxruntime": "onnx", "openvino": "openvino"}
     return kinds.get(engine, "auto")
 
 
 @cache
 def processor() -> str:
-    """Return a short hash of the processor: what is fastest on one need not be on another that shares the folder."""
-    found = platform.processor() or platform.machine()
+    """Return a short hash of the processor, since the fastest runtime differs between processors."""
+    model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        found += "".join(
+        model += "".join(
             next((line for line in lines if line.startswith(what)), "") for what in ("model name", "flags")
         )
     except OSError:  # no Linux
         pass
-    return hashlib.sha256(f"{platform.machine()}/{found}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{platform.machine()}/{model}".encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""An encoder as an ONNX graph, on bfloat16 weights or in int8, made once and judged beside torch."""
+"""Export of an encoder as an ONNX graph, with bfloat16 weights or in int8, compared with torch once."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from diptych.backbones.engines.half import module_of
 from diptych.backbones.engines.parity import compared, fixed_items, measured_speeds
 from diptych.backbones.engines.runners import BOUNDS, EXACT, graph_folder, opened
-from diptych.backbones.engines.runtimes.made import (
+from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
+from diptych.backbones.engines.runtimes.openvino import openvino_version
+from diptych.backbones.engines.runtimes.report import (
     FACTS,
     GRAPH,
     IR,
-    Made,
+    RuntimeReport,
     hash_graph,
     onnx_version,
-    read_made,
+    read_report,
     stamp_of,
     torch_version,
 )
-from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
-from diptych.backbones.engines.runtimes.openvino import openvino_version
 from diptych.core.backbone import Encoder
 from diptych.core.errors import DiptychError, MissingExtra
 from diptych.data.files import drafted, write_json
@@ -37,42 +37,41 @@ OPSET = 17
 
 
 class _Environment(Exception):
-    """A failure that says nothing about the encoder: a package, memory or disk space is missing. It is never stored."""
+    """A failure that is not the encoder's, such as missing packages, memory or disk space. It is never stored."""
 
 
-def make(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
-    """Compare an encoder on a runtime with torch, exporting it first where nobody has, and put what was found in its
-    folder, untimed.
+def make(encoder: Encoder[Any], folder: Path, runtime: str, precision: str) -> RuntimeReport:
+    """Export an encoder where there is no graph, compare it with torch, and write the report to its folder.
 
     Args:
-        encoder: float32, on the CPU.
-        place: the folder; whoever puts it there first counts. The graph lies beside it.
+        encoder: encoder in float32, on the CPU.
+        folder: the folder of the report, with the graph beside it. The first process that writes it counts.
         runtime: "onnxruntime", "openvino" or "torch".
         precision: "fp32", "bf16" or "int8".
 
     Returns:
-        What now lies there; nothing is written where the environment is to blame, so that the next run tries again.
+        The report, without a speed. Failures of the environment are not written, so that the next run tries again.
 
     Raises:
         DiptychError: the folder cannot be written.
     """
     try:
-        return _made(encoder, place, runtime, precision)
+        return _exported(encoder, folder, runtime, precision)
     except _Environment as error:
-        return Made(place, False, str(error))
+        return RuntimeReport(folder, False, str(error))
 
 
-def _made(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> Made:
+def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str) -> RuntimeReport:
     if runtime == "torch":
-        return _put(place, lambda draft: _measured(Made(draft, True), encoder, runtime, precision))
-    graph = place.with_name(graph_folder(encoder))
-    found = read_made(graph) or _put(graph, lambda draft: _graph(encoder, draft))
-    if not found.supported:
-        return _put(place, lambda draft: Made(draft, False, found.reason))
+        return _put(folder, lambda draft: _measured(RuntimeReport(draft, True), encoder, runtime, precision))
+    graph = folder.with_name(graph_folder(encoder))
+    report = read_report(graph) or _put(graph, lambda draft: _graph(encoder, draft))
+    if not report.supported:
+        return _put(folder, lambda draft: RuntimeReport(draft, False, report.reason))
     if precision == "int8":
-        return _put(place, lambda draft: _int8(found.path, encoder, draft))
+        return _put(folder, lambda draft: _int8(report.path, encoder, draft))
     return _put(
-        place, lambda draft: _measured(replace(found, folder=draft, graph=graph.name), encoder, runtime, precision)
+        folder, lambda draft: _measured(replace(report, folder=draft, graph=graph.name), encoder, runtime, precision)
     )
 
 
@@ -96,22 +95,21 @@ def _put(place: Path, work: Callable[[Path], Made]) -> Made:
     return found
 
 
-def race(encoder: Encoder[Any], found: Sequence[tuple[Made, str, str]]) -> list[Made]:
-    """Time what was made, all in one race with torch, and write the speeds beside the graphs.
+def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]]) -> list[RuntimeReport]:
+    """Time exports in one race with torch, and write the speeds to their reports.
 
     Args:
-        encoder: float32, on the CPU.
-        found: what was made, its runtime and its precision; what is timed already, or may not be used, comes back as it
-            is.
+        encoder: encoder in float32, on the CPU.
+        reports: report, runtime and precision of each; those with a speed, or that may not be used, stay unchanged.
 
     Raises:
         DiptychError: a folder cannot be written.
     """
-    untimed = [place for place, (made, _, _) in enumerate(found) if not made.settled]
-    timed = [made for made, _, _ in found]
+    untimed = [place for place, (report, _, _) in enumerate(reports) if not report.settled]
+    timed = [report for report, _, _ in reports]
     if not untimed:
         return timed
-    speeds = measured_speeds(encoder, [opened(encoder, *found[place]) for place in untimed])
+    speeds = measured_speeds(encoder, [opened(encoder, *reports[place]) for place in untimed])
     for place, speed in zip(untimed, speeds, strict=True):
         made = timed[place] = replace(timed[place], speed=speed)
         try:
@@ -126,9 +124,9 @@ def _write(made: Made, path: Path) -> None:
     write_json(path, facts, overwrite=True)
 
 
-def _unwritable(place: Path, error: OSError) -> DiptychError:
+def _unwritable(folder: Path, error: OSError) -> DiptychError:
     return DiptychError(
-        f"Cannot write the engine folder {place.parent} ({error}): free space, or name another cache folder."
+        f"Cannot write the engine folder {folder.parent} ({error}): free space, or name another cache folder."
     )
 
 
@@ -151,13 +149,13 @@ def _graph(encoder: Encoder[Any], folder: Path) -> Made:
         raise  # a full or read-only disk: the caller names the folder
     except (ImportError, MemoryError) as error:
         raise _Environment(f"the export fails here: {_short(error)}") from error
-    except Exception as error:  # the exporter refuses with whatever exception comes up
+    except Exception as error:  # the exporter raises all kinds of exceptions
         (folder / GRAPH).unlink(missing_ok=True)
-        return Made(folder, False, f"the export fails: {_short(error)}")
-    return Made(folder, True, inputs=inputs, sha256=hash_graph(folder / GRAPH))
+        return RuntimeReport(folder, False, f"the export fails: {_short(error)}")
+    return RuntimeReport(folder, True, inputs=inputs, sha256=hash_graph(folder / GRAPH))
 
 
-def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> Made:
+def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> RuntimeReport:
     from diptych.backbones.engines.quantise import fixed_pictures, other_pictures, quantise
 
     small = folder / IR
@@ -167,31 +165,31 @@ def _int8(graph: Path, encoder: Encoder[Any], folder: Path) -> Made:
         raise
     except (ImportError, MemoryError) as error:
         raise _Environment(f"the quantisation fails here: {_short(error)}") from error
-    except Exception as error:  # the quantiser refuses with whatever exception comes up
-        return Made(folder, False, f"the quantisation fails: {_short(error)}")
-    made = Made(folder, True, inputs=("x",), sha256=hash_graph(small), file=IR)
-    return _measured(made, encoder, "openvino", "int8", other_pictures())
+    except Exception as error:  # the quantiser raises all kinds of exceptions
+        return RuntimeReport(folder, False, f"the quantisation fails: {_short(error)}")
+    report = RuntimeReport(folder, True, inputs=("x",), sha256=hash_graph(small), file=IR)
+    return _measured(report, encoder, "openvino", "int8", other_pictures())
 
 
 def _measured(
-    made: Made, encoder: Encoder[Any], runtime: str, precision: str, items: Sequence[Any] | None = None
-) -> Made:
-    """Return what was made with its cosine, or with the reason why it is not used."""
+    report: RuntimeReport, encoder: Encoder[Any], runtime: str, precision: str, items: Sequence[Any] | None = None
+) -> RuntimeReport:
+    """Return a report with its cosine, or with the reason why it is not used."""
     try:
-        forward = opened(encoder, made, runtime, precision)
-        found = compared(encoder, forward, items)
+        forward = opened(encoder, report, runtime, precision)
+        comparison = compared(encoder, forward, items)
     except (ImportError, MemoryError, OSError) as error:
         raise _Environment(f"it fails here: {_short(error)}") from error
-    except Exception as error:  # runtimes refuse with whatever exception comes up
-        return replace(made, supported=False, reason=f"it fails: {_short(error)}")
-    cosine, mates = (found.mean if precision == "int8" else found.least), float(found.mates.min())
+    except Exception as error:  # runtimes raise all kinds of exceptions
+        return replace(report, supported=False, reason=f"it fails: {_short(error)}")
+    cosine, mates = (comparison.mean if precision == "int8" else comparison.least), float(comparison.mates.min())
     if cosine < BOUNDS[precision]:
         reason = f"cosine to torch {cosine:.6f}, below {BOUNDS[precision]}"
     elif precision == "int8" and mates < EXACT:
         reason = f"a vector depends on its batch mates, cosine {mates:.6f}"
     else:
-        return replace(made, cosine=cosine)
-    return replace(made, supported=False, reason=reason, cosine=cosine)
+        return replace(report, cosine=cosine)
+    return replace(report, supported=False, reason=reason, cosine=cosine)
 
 
 def _short(error: Exception) -> str:

@@ -1,6 +1,4 @@
-"""What the folder of engines holds: size and last use of each graph and measurement, and deleting them; a later run
-makes them again.
-"""
+"""Listing and deletion of exports, with size and last use. A later run exports them again."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from diptych.backbones.engines.runtimes.made import FACTS, FILES
+from diptych.backbones.engines.runtimes.report import FACTS, FILES
 
 _NAME = re.compile(r"(?P<encoder>[0-9a-f]{16})-(?P<what>(graph-torch|onnxruntime|openvino|torch)-[^/]+)")
 
@@ -43,39 +41,39 @@ class Export:
 
 
 def list_exports(folder: Path) -> list[Export]:
-    """Return the exports in a folder, the one that was used longest ago first; drafts of killed processes are exports
-    too.
-    """
-    found = []
-    for place in folder.iterdir() if folder.is_dir() else ():
-        match = _NAME.fullmatch(place.name.removeprefix("."))
-        if match is None or place.is_symlink() or not place.is_dir():
+    """Return the exports in a folder, the least recently used first, with the drafts of killed processes."""
+    exports = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _NAME.fullmatch(path.name.removeprefix("."))
+        if match is None or path.is_symlink() or not path.is_dir():
             continue
-        states = [file.stat() for name in FILES if (file := place / name).is_file()]
-        used = max([place.stat().st_mtime, *(s.st_mtime for s in states)])
-        what = f"{match['what'].rsplit('.', 2)[0]} (unfinished)" if place.name.startswith(".") else match["what"]
-        found.append(Export(place.name, match["encoder"], what, sum(s.st_size for s in states), used))
-    return sorted(found, key=lambda e: (e.used, e.name))
+        states = [file.stat() for name in FILES if (file := path / name).is_file()]
+        used = max([path.stat().st_mtime, *(s.st_mtime for s in states)])
+        what = f"{match['what'].rsplit('.', 2)[0]} (unfinished)" if path.name.startswith(".") else match["what"]
+        exports.append(Export(path.name, match["encoder"], what, sum(s.st_size for s in states), used))
+    return sorted(exports, key=lambda e: (e.used, e.name))
 
 
 def remove_exports(folder: Path, exports: Collection[Export], *, idle: float = 600.0) -> list[Export]:
-    """Delete exports, what they say of themselves first, so that a half-deleted one is made anew; files of others stay.
+    """Delete exports; other files stay.
+
+    The report is deleted first, so that a partly deleted export is exported again.
 
     Args:
-        folder: of the engines.
-        exports: as ``list_exports`` gave them.
-        idle: one that was used within so many seconds is probably in use and stays.
+        folder: folder of the exports.
+        exports: exports of ``list_exports``.
+        idle: least seconds since the last use; more recently used exports stay.
 
     Returns:
-        Those that stayed.
+        The exports that stayed.
     """
-    kept = [e for e in exports if time.time() - e.used < idle]
+    recent = [e for e in exports if time.time() - e.used < idle]
     for export in exports:
-        if export in kept:
+        if export in recent:
             continue
-        place = folder / export.name
+        path = folder / export.name
         for name in (FACTS, *FILES):
-            (place / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another's file lies there
-            place.rmdir()
-    return kept
+            (path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it has other files
+            path.rmdir()
+    return recent

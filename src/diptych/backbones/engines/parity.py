@@ -58,9 +58,9 @@ class Compared:
     """Cosines of N items.
 
     Args:
-        together, alone: (N,) float64, of an engine's vectors to torch's float32 ones, all in one batch and each in its
-            own.
-        mates: (N,) of the engine's two vectors to each other.
+        together, alone: (N,) float64, cosine of an engine's vectors to torch's float32 vectors, in one batch and in
+            batches of one.
+        mates: (N,) cosine of the engine's two vectors.
     """
 
     together: NDArray[np.float64]
@@ -104,8 +104,9 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float6
 
 
 def fixed_items(encoder: Encoder[Any]) -> Sequence[Any]:
-    """Return fixed items that the engine is measured on: the self-test picture in several crops and lights, or
-    sentences of all lengths.
+    """Return the fixed items of the comparison.
+
+    They are crops of the self-test picture in several lights, or sentences of all lengths.
     """
     if encoder.size is None:
         return TEXTS
@@ -120,8 +121,9 @@ def fixed_items(encoder: Encoder[Any]) -> Sequence[Any]:
 
 
 def measured_speeds(encoder: Encoder[Any], forwards: Sequence[Callable[[Any], Any]]) -> list[float]:
-    """Return how many times as fast as torch's float32 each forward is: the best of interleaved turns of them all, on
-    16 fixed items.
+    """Return the speed of each forward relative to torch's float32, on 16 fixed items.
+
+    All forwards run in interleaved turns, of which the fastest counts.
     """
     items = fixed_items(encoder)
     x = encoder.inputs([items[n % len(items)] for n in range(TIMED)])

@@ -1,5 +1,6 @@
-"""An encoder's graph with int8 products, for OpenVINO: ranges fixed beforehand on pictures, so that no vector sees its
-batch mates.
+"""Quantisation of an encoder's graph to int8 products, for OpenVINO.
+
+Ranges are calibrated on pictures beforehand, so that a vector does not depend on the other items of its batch.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def _some(items: Any, count: int) -> Iterator[Image.Image]:
 
 
 def _extremes() -> Any:
-    """Return the rule that a range holds all values that were seen: NNCF's own, the mean of the pictures' extremes,
-    cuts many off.
+    """Return the rule that a range includes all calibration values.
+
+    NNCF's default, the mean of the pictures' extremes, cuts many values off.
     """
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 

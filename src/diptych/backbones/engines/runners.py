@@ -1,12 +1,12 @@
-"""What opens an export: the runner of each runtime, the bounds it must keep, and the folder of its graph."""
+"""The runner of each runtime, the bounds of its vectors, and the folder of its graph."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from diptych.backbones.engines.runtimes.made import Made, torch_version
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
+from diptych.backbones.engines.runtimes.report import RuntimeReport, torch_version
 from diptych.backbones.engines.runtimes.torch_weights import Bf16Runner
 from diptych.core.backbone import Encoder
 from diptych.core.run import Runner
@@ -17,18 +17,18 @@ something is broken (ours: what int8 costs in accuracy, ``diptych export --label
 BOUNDS = {"fp32": EXACT, "bf16": FAST, "int8": INT8}
 
 
-def opened(encoder: Encoder[Any], made: Made, runtime: str, precision: str) -> Runner:
-    """Return what runs an encoder as it was made."""
+def opened(encoder: Encoder[Any], report: RuntimeReport, runtime: str, precision: str) -> Runner:
+    """Return the runner of an encoder by its report."""
     if runtime == "torch":
         return Bf16Runner(encoder)
-    return OnnxRunner(made) if runtime == "onnxruntime" else OpenVinoRunner(made, precision)
+    return OnnxRunner(report) if runtime == "onnxruntime" else OpenVinoRunner(report, precision)
 
 
 def graph_folder(encoder: Encoder[Any]) -> str:
-    """Return the name of the folder that holds an encoder's graph."""
+    """Return the name of the folder of an encoder's graph."""
     return f"{encoder.fingerprint}-graph-torch-{plain_version(torch_version())}"
 
 
 def plain_version(version: str) -> str:
-    """Return a version that may stand in a file's name."""
+    """Return a version without characters that a file name must not have."""
     return version.replace("+", "_")

@@ -1,1 +1,1 @@
-"""Generators with a style space: a renderer whose factors are known, and StyleGAN2's synthesis network."""
+"""Generators with a style space: a renderer with known factors, and StyleGAN2's synthesis network."""

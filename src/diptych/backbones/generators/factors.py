@@ -1,10 +1,10 @@
-"""A generator whose styles mean something that is known: place, size, shape, colour and ground of one drawn thing.
+"""A generator with known factors: position, size, shape and colour of one object, and colour of the background.
 
 d(u) = sum_k softmax(shape / TEMPERATURE)_k sdf_k(u)                 signed distance of the mixture of shapes, u in the
                                                                      thing's own square
 a(p) = sigmoid(side size d((p - centre) / side + 1/2))               how much of pixel p it covers: edges of about a
                                                                      pixel
-x(p) = a(p) sum_k softmax(colour / TEMPERATURE)_k rgb_k + (1 - a(p)) ground
+x(p) = a(p) sum_k softmax(colour / TEMPERATURE)_k rgb_k + (1 - a(p)) background
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from diptych.data.scenes.captions import article
 from diptych.data.scenes.sprites import COLOURS, SHAPES, shape_mask
 
 TEMPERATURE = 0.1
-"""Of the mixtures: the strongest colour and the strongest shape nearly always stand alone."""
+"""Temperature of the mixtures, at which one colour and one shape nearly always dominate."""
 PLACE = ("across", "down", "size")
 GROUND = ("lightness", "warmth", "greenness")
 _TINTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
@@ -51,14 +51,13 @@ def _distances(shapes: tuple[str, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class FactorGenerator:
-    """Draws one thing on a plain ground; every style is standard normal when sampled.
+    """Draws one object on a plain background. Sampled styles are standard normal.
 
     Args:
         size: side of the pictures in pixels.
         colours: names of its colours, each a channel.
         shapes: names of its shapes, each a channel.
-        rotation: None: a channel is a factor. A seed: channels are a random rotation of the factors, and none means
-            anything alone.
+        rotation: None: a channel is a factor. A seed: channels are a random rotation of the factors.
 
     Raises:
         UsageError: fewer than 8 pixels, no colours or no shapes, or an unknown colour.

@@ -1,6 +1,4 @@
-"""A small convolutional encoder from pictures to a generator's code: the inverter of the embedded generator
-``small``.
-"""
+"""A small convolutional encoder from pictures to a generator's code, the inverter of the generator ``small``."""
 
 from __future__ import annotations
 
@@ -44,7 +42,7 @@ class ConvInverter:
 
 
 def fresh_encoder(style_dim: int, g: torch.Generator, size: int = 32) -> dict[str, Tensor]:
-    """Return weights as they stand before a training: normal, of variance 2 / fan-in."""
+    """Return the initial weights of a training: normal, of variance 2 / fan-in."""
     out, into = {}, 3
     for i, wide in enumerate(WIDTHS):
         out[f"{i}.weight"] = torch.randn(wide, into, 3, 3, generator=g) * math.sqrt(2 / (9 * into))

@@ -25,19 +25,19 @@ SMALL_DRAWS = FactorGenerator(
 SMALL_PLACED = 0.3
 """How much of that generator's variation of place and size it was taught."""
 MEAN_OF = 4096
-"""Draws of which the mean of w is taken where the file holds none."""
+"""Number of draws for the mean of w, where the file has none."""
 
 
 def load_generator(name: str) -> tuple[StyleGenerator, Inverter | None]:
-    """Return a generator, and what inverts its pictures where that is known.
+    """Return a generator, and its inverter where there is one.
 
     Args:
         name: "factors", "small", or "local:FILE" with StyleGAN2 weights, see ``load_stylegan2``.
 
     Raises:
-        UsageError: the name means no generator, or the file is no safetensors.
+        UsageError: the name is no generator, or the file is no safetensors.
         NotAvailable: there is no such file.
-        DataError: the file is damaged, or holds another network.
+        DataError: the file is damaged, or is of another network.
     """
     if name == "factors":
         return FactorGenerator(), None
@@ -96,7 +96,7 @@ def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return the tensors of stylegan2-ada-pytorch under rosinality's names.
 
     Raises:
-        DataError: the generator is told a class, or a tensor is not known here.
+        DataError: the generator is class-conditional, or a tensor has an unknown name.
     """
     out: dict[str, Tensor] = {}
     for name, t in state.items():
@@ -104,12 +104,12 @@ def from_nvidia(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             continue
         if name == "mapping.w_avg":
             out["latent_avg"] = t
-        elif found := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
-            out[f"style.{int(found[1]) + 1}.{found[2]}"] = t
+        elif renamed := re.fullmatch(r"mapping\.fc(\d+)\.(weight|bias)", name):
+            out[f"style.{int(renamed[1]) + 1}.{renamed[2]}"] = t
         elif name == "synthesis.b4.const":
             out["input.input"] = t[None]
-        elif found := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
-            out |= _nvidia_layer(int(math.log2(int(found[1]))) - 3, found[2], found[3], t, f"{path}: {name}")
+        elif renamed := re.fullmatch(r"synthesis\.b(\d+)\.(conv0|conv1|torgb)\.([a-z_.]+)", name):
+            out |= _nvidia_layer(int(math.log2(int(renamed[1]))) - 3, renamed[2], renamed[3], t, f"{path}: {name}")
         else:
             raise DataError(
                 f"{path} holds the tensor {name}, which no unconditional StyleGAN2 generator has: give mapping and "
@@ -142,7 +142,7 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
     """Compare names and sizes with what a StyleGAN2 generator of the file's own size and widths has.
 
     Raises:
-        DataError: tensors are missing, of another size, or belong to something else.
+        DataError: tensors are missing, of another size, or unknown.
     """
     first = [name for name in ("conv1.conv.modulation.weight", "input.input", "style.1.weight") if name not in weights]
     if first:
@@ -156,8 +156,8 @@ def check(weights: Mapping[str, Tensor], path: Path) -> None:
         wanted[name] = (style, style) if name.endswith("weight") else (style,)
     into = wide
     for i, layer in enumerate(generator.convolutions()):
-        own = weights.get(f"{layer}.conv.weight")
-        out = own.shape[1] if own is not None and own.ndim == 5 else 0
+        expected = weights.get(f"{layer}.conv.weight")
+        out = expected.shape[1] if expected is not None and expected.ndim == 5 else 0
         wanted |= {f"{layer}.conv.weight": (1, out, into, 3, 3), f"{layer}.activate.bias": (out,)}
         wanted |= {f"{layer}.conv.modulation.weight": (into, style), f"{layer}.conv.modulation.bias": (into,)}
         if f"{layer}.noise.weight" in weights:

@@ -2,7 +2,7 @@
 
 s_l   = A_l w_l + a_l                                                style of convolution l: one number an input channel
 y_o   = sum_i (W_oi s_i) * x_i / sqrt(sum_ik (W_oik s_i)^2 + 1e-8)   modulated, then demodulated
-x     = lrelu(y + strength noise + b, 0.2) sqrt 2                    noise is a fixed buffer, so a picture hangs on
+x     = lrelu(y + strength noise + b, 0.2) sqrt 2                    noise is a fixed buffer, so a picture depends on
                                                                      its styles alone
 rgb   = up(rgb) + (V s_rgb) * x + c                                  colour layers take their styles from w, and
                                                                      are not demodulated
@@ -27,8 +27,9 @@ LR_MULTIPLIER = 0.01
 
 
 def blur_kernel() -> Tensor:
-    """Return the (4, 4) outer product of (1, 3, 3, 1) with itself, of sum 4: what keeps the mean when zeros were put
-    between pixels.
+    """Return the (4, 4) outer product of (1, 3, 3, 1) with itself, scaled to sum 4.
+
+    The sum preserves the mean where zeros were inserted between pixels.
     """
     row = torch.tensor([1.0, 3.0, 3.0, 1.0])
     return 4 * row[:, None] * row / row.sum() ** 2
@@ -71,9 +72,7 @@ def normalised(z: Tensor) -> Tensor:
 
 
 def equal_linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: float = 1.0) -> Tensor:
-    """Return x (W multiplier / sqrt I)^T + multiplier b: the layer whose stored weights are standard normal when
-    fresh.
-    """
+    """Return x (W multiplier / sqrt I)^T + multiplier b, a layer whose initial weights are standard normal."""
     return linear(x, weight * (multiplier / math.sqrt(weight.shape[1])), bias * multiplier)
 
 
@@ -141,9 +140,7 @@ class StyleGAN2:
         return w[:, None].expand(-1, self.latents, -1)
 
     def styles(self, w_plus: Tensor) -> Styles:
-        """Return the styles of (B, latents, C) w+: s of the convolutions, and w+ itself, flat, for the colour
-        layers.
-        """
+        """Return the styles of (B, latents, C) w+: s of the convolutions, and flat w+ for the colour layers."""
         s = [self._affine(layer, w_plus[:, i]) for i, layer in enumerate(self.convolutions())]
         return Styles(torch.cat(s, dim=1), w_plus.flatten(1))
 
@@ -152,7 +149,7 @@ class StyleGAN2:
         return self.unclipped(styles).clamp(0, 1)
 
     def unclipped(self, styles: Styles) -> Tensor:
-        """Return (B, 3, size, size) pictures: the network's own [-1, 1], and what lies beyond, brought to [0, 1]."""
+        """Return (B, 3, size, size) pictures, mapped from [-1, 1] to [0, 1] and not clipped."""
         s = torch.split(styles.s, list(self.channels), dim=1)
         w_plus = styles.rest.unflatten(1, (self.latents, self.style_dim))  # type: ignore[no-untyped-call]
         x = self._weight("input.input", s[0]).expand(len(s[0]), -1, -1, -1)
@@ -197,14 +194,14 @@ class StyleGAN2:
 def fresh_weights(
     size: int, style_dim: int, widths: Mapping[int, int], depth: int, g: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return weights as they stand before a training, without noise.
+    """Return the initial weights of a training, without noise.
 
     Args:
         size: side of the pictures, a power of two from 8 on.
         style_dim: C.
         widths: side of a map (4, 8, ..., size) -> its channels.
         depth: layers of the mapping network; 0 makes none.
-        g: draws them.
+        g: generator of the draws.
     """
 
     def normal(*shape: int) -> Tensor:

@@ -1,6 +1,4 @@
-"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP and ALIGN from a folder, every fact read
-from its files.
-"""
+"""transformers models as a Backbone: CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP and ALIGN, with facts from their files."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from diptych.core.spec import Spec
 
 @dataclass(frozen=True)
 class Family:
-    """What no configuration file says, because transformers' code says it.
+    """Facts of a model type that are in transformers' code and in no configuration file.
 
     Args:
         tokenizer: kind of tokenizer.
@@ -116,7 +114,7 @@ class HuggingFace(ModuleBackbone):
         return scale_and_bias(scale, getattr(model, "logit_bias", None))
 
     def rebuild(self, module: nn.Module, spec: Spec) -> HuggingFace:
-        """Return the same kind of backbone round another module of the same architecture, with its own fingerprint."""
+        """Return a backbone with another module of the same architecture, and its own fingerprint."""
         digest = state_hash(module)
         return HuggingFace(
             module, replace(spec, weights=f"state:{digest}"), self.tokens, truncate=self._truncate, weights=digest

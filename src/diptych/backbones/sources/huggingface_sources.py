@@ -1,4 +1,4 @@
-"""Where transformers models come from: a folder whose files state every fact, held against each other."""
+"""Loading of transformers models from a folder, whose files must agree with each other."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def from_folder(
     truncate: bool = False,
     allow_pickle: bool = False,
 ) -> HuggingFace:
-    """Load a folder in transformers' format; never touches the network.
+    """Load a folder in transformers' format, without the network.
 
     Args:
-        folder: with config.json, weights, preprocessor_config.json and the tokenizer's files.
+        folder: folder with config.json, weights, preprocessor_config.json and the tokenizer's files.
         name: canonical name; "": "local:" and the folder.
-        stated: facts to hold against the folder's.
-        truncate: cut texts that are too long instead of raising.
-        allow_pickle: also read pytorch_model.bin (tensors only, but through pickle's reader).
+        stated: facts to compare with the folder's.
+        truncate: whether to truncate texts that are too long, instead of raising.
+        allow_pickle: whether to read pytorch_model.bin too (tensors only, with pickle's reader).
 
     Raises:
         NotAvailable: weights or tokenizer are missing.
@@ -92,19 +92,20 @@ def _width(config: Any) -> int:
 
 
 def _activation(raw: Mapping[str, Any], folder: Path, stated: Stated) -> str:
-    """Read ``hidden_act`` of both towers; absent, transformers would take QuickGELU, wrong for converted LAION
-    weights.
+    """Read ``hidden_act`` of both towers.
+
+    Without it, transformers would use QuickGELU, which is wrong for converted LAION weights.
     """
     if stated.activation is not None and stated.override:
         return stated.activation
-    said = {part: (raw.get(f"{part}_config") or {}).get("hidden_act") for part in ("vision", "text")}
-    silent = [f"{part}_config.hidden_act" for part, value in said.items() if value is None]
+    values = {part: (raw.get(f"{part}_config") or {}).get("hidden_act") for part in ("vision", "text")}
+    silent = [f"{part}_config.hidden_act" for part, value in values.items() if value is None]
     if silent and stated.activation is None:
         raise UsageError(
             f"{folder / CONFIG} does not state {' and '.join(silent)}: give activation='gelu' or 'quick_gelu' "
             f"(NAME?activation=gelu)."
         )
-    names = {part: _ACTIVATIONS.get(str(v), str(v)) for part, v in said.items() if v is not None}
+    names = {part: _ACTIVATIONS.get(str(v), str(v)) for part, v in values.items() if v is not None}
     if len(names) == 2 and names["vision"] != names["text"]:  # two towers may differ, as ALIGN's do
         joint = f"{names['vision']}+{names['text']}"
         return agree("activation", stated.activation, {CONFIG: joint}, override=False)
@@ -134,7 +135,7 @@ def recipe_of(facts: Mapping[str, Any], path: Path) -> PixelRecipe:
     """Read a preprocessor_config.json.
 
     Raises:
-        DataError: a fact is missing, or is one that PixelRecipe cannot say.
+        DataError: a fact is missing, or has no equivalent in PixelRecipe.
     """
     absent = [k for k in ("size", "image_mean", "image_std", "resample") if k not in facts]
     if absent:
@@ -225,9 +226,7 @@ def _model(folder: Path, activation: str, *, safe: bool) -> nn.Module:
 
 
 def _belongs(tokens: HubTokens, config: Any, family: Family, folder: Path) -> None:
-    """Check that pooling finds the end token where the tokenizer puts it; a wrong pair pools the start token in
-    silence.
-    """
+    """Check that pooling finds the tokenizer's end token; a wrong pair would pool the start token silently."""
     ids = tokens.ids(["a"])[0]
     if max(ids) >= config.vocab_size:
         raise DataError(

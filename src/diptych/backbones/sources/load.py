@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diptych.backbones.hub import is_offline, repository
 from diptych.backbones.names import Name, nearest, parse
-from diptych.backbones.sources.asked import Asked, Weights, split_name
+from diptych.backbones.sources.load_options import LoadOptions, Weights, split_name
 from diptych.backbones.spec import NOTHING_STATED, Stated
 from diptych.core.backbone import Backbone
 from diptych.core.errors import NotAvailable, UsageError
@@ -27,15 +27,15 @@ def load(
 
     Args:
         name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
-            "local:PATH"; see ``names.parse``. After a "?" it may say the facts below itself:
-            "local:w.safetensors?architecture=ViT-B-32"; see ``asked.split_name``.
-        offline: never touch the network; None: as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE say.
+            "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
+            "local:w.safetensors?architecture=ViT-B-32"; see ``load_options.split_name``.
+        offline: whether to avoid the network; None: as in HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.
         weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
-        seed: of random weights.
+        seed: seed of random weights.
         device: torch device of the module.
-        stated: facts that the source does not state, or states wrongly.
-        truncate: cut texts that are longer than the tower reads, instead of raising.
-        allow_pickle: run pickles and TorchScript archives; only for files that you trust.
+        stated: facts that are missing or wrong in the source.
+        truncate: whether to truncate texts that are longer than the context, instead of raising.
+        allow_pickle: whether to run pickles and TorchScript archives, which must be trusted.
 
     Returns:
         The backbone. Its vectors and fingerprint depend on the checkpoint and ``truncate`` only.
@@ -50,14 +50,14 @@ def load(
         >>> load("openclip:RN50", weights="random").spec.dim
         1024
     """
-    name, asked = split_name(name, Asked(stated, truncate, allow_pickle, weights, seed))
+    name, options = split_name(name, LoadOptions(stated, truncate, allow_pickle, weights, seed))
     parsed = parse(name)
-    if asked.weights == "random" and parsed.kind != "openclip":
+    if options.weights == "random" and parsed.kind != "openclip":
         raise UsageError(
             f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use openclip:ViT-B-32."
         )
-    random_seed = asked.seed if asked.weights == "random" else None
-    backbone = _load(parsed, is_offline(offline), random_seed, asked.stated, asked.truncate, asked.allow_pickle)
+    random_seed = options.seed if options.weights == "random" else None
+    backbone = _load(parsed, is_offline(offline), random_seed, options.stated, options.truncate, options.allow_pickle)
     backbone.module().to(device)
     return backbone
 
@@ -117,8 +117,9 @@ def _embedded(name: str, truncate: bool) -> Backbone:
 
 
 def _fetched(name: Name, offline: bool) -> Path:
-    """Return the folder of a hub repository with one format's files; pickled weights are fetched only where nothing
-    safer is there.
+    """Return the folder of a hub repository with one format's files.
+
+    Pickled weights are fetched only where there are no safetensors.
     """
     from diptych.backbones.sources import huggingface_sources, openclip_sources
 
@@ -163,7 +164,7 @@ def _local(
 def _by_content(
     path: Path, name: str, offline: bool, stated: Stated, truncate: bool, allow_pickle: bool, prefer_openclip: bool
 ) -> Backbone:
-    """Load a folder or file by what lies in it; a repository may hold both formats side by side."""
+    """Load a folder or file by its contents; a repository may have both formats."""
     from diptych.backbones import weights
     from diptych.backbones.sources import huggingface_sources, openclip_sources, save
 

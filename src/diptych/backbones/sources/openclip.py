@@ -43,8 +43,9 @@ class OpenClipText(ModuleText):
     """The text encoder of CLIP, CustomTextCLIP or CoCa."""
 
     def inputs(self, items: Sequence[str], size: int | None = None) -> Tensor:
-        """Return (B, L) int64 token ids; L is the longest text's length where padding can't matter, else the context
-        length.
+        """Return (B, L) int64 token ids.
+
+        L is the longest text's length where padding has no effect, else the context length.
 
         Raises:
             UsageError: a text is longer than the context and the backbone was not loaded with ``truncate=True``.
@@ -62,9 +63,7 @@ class OpenClipText(ModuleText):
 
 
 def trimmable(model: nn.Module) -> bool:
-    """Say whether padding after the end token can't change the vectors: causal mask, and pooling at a token of the
-    text.
-    """
+    """Return whether padding has no effect: with a causal mask, and pooling at a token of the text."""
     text: Any = getattr(model, "text", model)
     pooling = getattr(text, "pool_type", None) or getattr(text, "text_pool_type", None)
     causal = getattr(text, "attn_mask", None) is not None
@@ -74,7 +73,7 @@ def trimmable(model: nn.Module) -> bool:
 def encode_short_text(model: nn.Module, ids: Tensor) -> Tensor:
     """Encode (B, L) ids with L below the context length: open_clip's text forward with positions and mask cut to L.
 
-    open_clip's own ``encode_text`` insists on the full length: 77 tokens for the five of a class name.
+    open_clip's ``encode_text`` needs the full length: 77 tokens for the five of a class name.
     """
     from open_clip.transformer import text_global_pool
 
@@ -127,7 +126,7 @@ class OpenClip(ModuleBackbone):
         return scale_and_bias(model.logit_scale.exp(), getattr(model, "logit_bias", None))
 
     def rebuild(self, module: nn.Module, spec: Spec) -> OpenClip:
-        """Return the same kind of backbone round another module of the same architecture, with its own fingerprint."""
+        """Return a backbone with another module of the same architecture, and its own fingerprint."""
         digest = state_hash(module)
         return OpenClip(
             module,

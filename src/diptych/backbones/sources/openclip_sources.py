@@ -50,11 +50,11 @@ def by_name(
     Args:
         architecture: open_clip architecture, "-quickgelu" included where the weights were trained so.
         tag: published weights; "" only with ``random_seed``.
-        offline: never touch the network.
+        offline: whether to avoid the network.
         random_seed: draw random weights from this seed instead of loading any; None: load.
-        stated: facts to hold against the library's tables.
-        truncate: cut texts that are too long instead of raising.
-        allow_pickle: run pickles and TorchScript archives; only for files that you trust.
+        stated: facts to compare with the library's tables.
+        truncate: whether to truncate texts that are too long, instead of raising.
+        allow_pickle: whether to run pickles and TorchScript archives, which must be trusted.
 
     Raises:
         UsageError: the name's activation contradicts the weights' or ``stated``.
@@ -108,21 +108,21 @@ def from_folder(
     allow_pickle: bool = False,
     licence: str = "",
 ) -> OpenClip:
-    """Load a folder in open_clip's format (what it calls ``local-dir:``).
+    """Load a folder in open_clip's format (its ``local-dir:``).
 
     Args:
-        folder: with open_clip_config.json, a weight file and, for other than CLIP's BPE, the tokenizer's files.
+        folder: folder with open_clip_config.json, a weight file and, for other than CLIP's BPE, the tokenizer's files.
         name: canonical name; "": "local:" and the folder.
         offline: never touch the network (only a text tower whose configuration is not in the folder would).
-        stated: facts to hold against the folder's.
-        truncate: as in ``by_name``.
-        allow_pickle: as in ``by_name``.
-        licence: of the weights.
+        stated: facts to compare with the folder's.
+        truncate: as for ``by_name``.
+        allow_pickle: as for ``by_name``.
+        licence: licence of the weights.
 
     Raises:
         NotAvailable: the folder, its configuration, weights or tokenizer are missing.
         UsageError: the configuration contradicts the folder's name or ``stated``.
-        DataError: the configuration is damaged or silent on the pixels, or the weights do not fit.
+        DataError: the configuration is damaged or has no pixel recipe, or the weights do not fit.
     """
     if not (folder / CONFIG).is_file():
         raise NotAvailable(
@@ -168,8 +168,8 @@ def from_file(
         path: .safetensors, or a torch file.
         stated: architecture, activation and pixels: all three are demanded, since wrong ones give plausible vectors.
         offline: as in ``by_name``.
-        truncate: as in ``by_name``.
-        allow_pickle: as in ``by_name``.
+        truncate: as for ``by_name``.
+        allow_pickle: as for ``by_name``.
 
     Raises:
         NotAvailable: there is no such file.
@@ -233,7 +233,7 @@ def from_model(
         spec: what it is; its ``weights`` is replaced by a hash of the tensors.
         tokens: its tokenizer; None: CLIP's BPE.
         config: its ``model_cfg``, for saving.
-        truncate: cut texts that are too long instead of raising.
+        truncate: whether to truncate texts that are too long, instead of raising.
     """
     digest = state_hash(model)
     return OpenClip(
@@ -305,9 +305,7 @@ def _architecture(config: Mapping[str, Any]) -> str:
 
 
 def _text_config_on_disk(config: Mapping[str, Any], folder: Path | None, offline: bool) -> dict[str, Any]:
-    """Point a transformers text tower at a folder on this machine, where open_clip would ask the hub even for
-    ``local-dir:``.
-    """
+    """Set the folder of a transformers text tower, for which open_clip would otherwise request the hub."""
     facts = copy.deepcopy(dict(config))
     name = facts["text_cfg"].get("hf_model_name")
     if not name:

@@ -27,12 +27,14 @@ SCHEMA = 1
 def save(space: Space, folder: Path) -> None:
     """Write a space so that ``load("local:FOLDER")`` gives the same vectors.
 
-    open_clip models become a folder that open_clip itself loads with ``local-dir:FOLDER``; transformers models one that
-    ``from_pretrained`` loads; any other space that ``load`` knows by name becomes space.json with its tensors.
-    The vectors of a fixed picture and sentence lie beside them, and ``load`` compares.
+    - open_clip models become a folder for open_clip's ``local-dir:FOLDER``.
+    - transformers models become a folder for ``from_pretrained``.
+    - Any other space that ``load`` has by name becomes space.json with its tensors.
+
+    The vectors of a fixed picture and sentence are saved too, and ``load`` compares them.
 
     Args:
-        space: what to write.
+        space: the space to write.
         folder: new or empty.
 
     Raises:
@@ -60,14 +62,14 @@ def save(space: Space, folder: Path) -> None:
 
 
 def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
-    """Load a Space folder: its base by name, rebuilt round the folder's tensors.
+    """Load a Space folder: its base by name, rebuilt with the folder's tensors.
 
     Args:
-        folder: as ``save`` wrote it.
-        load: gives the base by its name.
+        folder: a folder of ``save``.
+        load: function that loads the base by its name.
 
     Raises:
-        NotAvailable: the folder holds no tensors, or its base is not on this machine.
+        NotAvailable: the folder has no tensors, or its base is not on this machine.
         DataError: the folder is damaged, of a newer schema, or its tensors do not fit the base.
     """
     facts = read_json(folder / SPACE)
@@ -97,7 +99,7 @@ def _openclip_config(backbone: OpenClip) -> dict[str, Any]:
     """Return the open_clip_config.json of a backbone.
 
     Raises:
-        UsageError: the backbone does not know its model_cfg, or its pixel recipe has a crop that the format cannot say.
+        UsageError: the backbone has no model_cfg, or its pixel recipe has a crop, which the format does not have.
     """
     if backbone.config is None:
         raise UsageError(

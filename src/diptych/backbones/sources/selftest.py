@@ -1,6 +1,4 @@
-"""A fixed picture and a fixed sentence, whose vectors lie beside saved weights: loading them elsewhere must give the
-same.
-"""
+"""A fixed picture and a fixed sentence, whose vectors are saved beside weights and compared on loading."""
 
 from __future__ import annotations
 

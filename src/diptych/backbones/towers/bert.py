@@ -49,7 +49,7 @@ class BertTower(TextTower):
         pooling: "mean" of the real tokens, or "cls".
         head: what follows the pooled vector; None: nothing.
         pooler: the model's dense + tanh over the pooled vector, where the checkpoint uses it; None: not used.
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a decoder.

@@ -1,7 +1,6 @@
-"""What all towers share: the loop over blocks, attention bias, position tables.
+"""Base of all towers: the loop over blocks, attention bias, position tables.
 
-A tower keeps no training trick of its library: patch dropout and dropout on attention probabilities are not applied;
-dropout modules on the residual branches are, in train mode.
+In train mode, dropout on residual branches is applied; patch dropout and dropout on attention probabilities are not.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ class Block(Protocol):
         ...
 
     def rest(self, h: Tensor, attended: Tensor, look: Look | None, /) -> Tensor:
-        """Return the block's output; ``look`` sees the input of the MLP."""
+        """Return the block's output; ``look`` is called with the input of the MLP."""
         ...
 
 
 class CutTower(ABC):
-    """A tower as its parts; subclasses bring the stem.
+    """A tower of stem, blocks and head; subclasses add the stem.
 
     Args:
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
         layers: the blocks, in order.
         width: C.
         heads: attention heads a block.
-        token_norm: norm that stands before pooling.
-        pooled_norm: norm that stands after pooling.
+        token_norm: norm before pooling.
+        pooled_norm: norm after pooling.
         head: map (..., C) to (..., D).
     """
 
@@ -104,10 +103,10 @@ class CutTower(ABC):
             stop: one past the last block, in [first, depth]; None: to the end.
             edit: called "before" and "after" each block.
             kernel: attention of these blocks; None: fused softmax attention.
-            tap: sees (i, "mlp_in", the normed input of the MLP) and (i, "out", the block's output before the edit).
+            tap: called with (i, "mlp_in", the normed input of the MLP) and (i, "out", the output before the edit).
 
         Raises:
-            UsageError: the range lies outside the tower.
+            UsageError: the range is outside the tower.
         """
         stop = self.depth if stop is None else stop
         if not 0 <= first <= stop <= self.depth:
@@ -140,7 +139,7 @@ class CutTower(ABC):
         return replace(s, h=self.layers[i].rest(s.h, attended, None))
 
     def norm(self, h: Tensor, /) -> Tensor:
-        """Apply the norms that stand between the last block and the projection."""
+        """Apply the norms between the last block and the projection."""
         return self.pooled_norm(self.token_norm(h))
 
     def project(self, h: Tensor, /) -> Tensor:
@@ -178,22 +177,22 @@ def attention_bias(valid: Tensor | None, causal: bool, length: int, like: Tensor
     """Return the bias that hides padding keys and, if causal, later tokens.
 
     Args:
-        valid: (B, T) bool, True for tokens that may be seen; None: all.
-        causal: whether a token sees only itself and earlier ones.
+        valid: (B, T) bool, True for tokens that may be attended to; None: all.
+        causal: whether a token attends only to itself and earlier ones.
         length: T.
-        like: gives dtype and device.
+        like: tensor with the dtype and device of the result.
 
     Returns:
         (B or 1, 1, T, T) of 0 and -inf; None if nothing is hidden.
     """
     if valid is None and not causal:
         return None
-    seen = torch.ones(1, 1, length, length, dtype=torch.bool, device=like.device)
+    visible = torch.ones(1, 1, length, length, dtype=torch.bool, device=like.device)
     if causal:
-        seen = seen.tril()
+        visible = visible.tril()
     if valid is not None:
-        seen = seen & valid[:, None, None, :]
-    return torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill(~seen, float("-inf"))
+        visible = visible & valid[:, None, None, :]
+    return torch.zeros(visible.shape, dtype=like.dtype, device=like.device).masked_fill(~visible, float("-inf"))
 
 
 def resize_positions(

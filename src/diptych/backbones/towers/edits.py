@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def patch_count(s: State) -> int:
-    """Return the number of patch tokens; they stand at ``s.prefix`` and after.
+    """Return the number of patch tokens, which begin at ``s.prefix``.
 
     Raises:
         UsageError: a text state.
@@ -33,8 +33,9 @@ def patch_count(s: State) -> int:
 
 
 def insert(s: State, tokens: Tensor, at: int) -> State:
-    """Insert tokens before position ``at`` (``at = T`` appends); all may see them, or only later tokens where the tower
-    is causal.
+    """Insert tokens before position ``at`` (``at = T`` appends).
+
+    All tokens attend to them, or only later tokens where the tower is causal.
 
     Args:
         s: any state.
@@ -45,7 +46,7 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
         The longer state; new tokens have pooling weight 0.
 
     Raises:
-        UsageError: ``at`` is out of range or lies between patches.
+        UsageError: ``at`` is out of range or between patches.
     """
     length = s.h.shape[1]
     if not 0 <= at <= length or (s.grid is not None and s.prefix < at < s.prefix + patch_count(s)):
@@ -69,11 +70,12 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
 
 
 def remove(s: State, at: int, count: int) -> State:
-    """Remove ``count`` tokens from position ``at``, such as prompts of the block before; patches go by
-    ``keep_patches``.
+    """Remove ``count`` tokens from position ``at``, such as prompts of the previous block.
+
+    ``keep_patches`` removes patches.
 
     Raises:
-        UsageError: the tokens do not exist, are patches, or hold all pooling weight.
+        UsageError: the tokens do not exist, are patches, or have all pooling weight.
     """
     length, stop = s.h.shape[1], at + count
     if not 0 <= at <= stop <= length or (s.grid is not None and at < s.prefix + patch_count(s) and stop > s.prefix):
@@ -94,10 +96,10 @@ def keep_patches(s: State, keep: Tensor) -> State:
         keep: (B, t) positions among the present patch tokens, each in [0, patch_count).
 
     Returns:
-        The shorter state; ``kept`` holds the patches' numbers in the full grid.
+        The shorter state, whose ``kept`` is the positions of the patches in the full grid.
 
     Raises:
-        UsageError: a text state, or the dropped tokens hold all pooling weight.
+        UsageError: a text state, or the dropped tokens have all pooling weight.
     """
     count, device = patch_count(s), s.h.device
     numbers = torch.arange(count, device=device).expand(len(keep), -1) if s.kept is None else s.kept
@@ -125,8 +127,10 @@ def fill(s: State, where: Tensor, tokens: Tensor) -> State:
 
 
 def _grown_bias(bias: Tensor, source: Tensor, new: Tensor) -> Tensor:
-    """Old pairs keep their bias; a pair with a new token is open, unless its key is padding or comes later in a causal
-    tower.
+    """Return the bias with new tokens inserted.
+
+    Pairs of old tokens keep their bias. A pair with a new token has bias 0, unless its key is padding, or later in a
+    causal tower.
     """
     length = bias.shape[-1]
     later = torch.ones(length, length, dtype=torch.bool, device=bias.device).triu(1)

@@ -48,7 +48,7 @@ class HFImageTower(ImageTower):
     Args:
         vision: ``model.vision_model``.
         projection: ``model.visual_projection``; None (SigLIP): the pooled vector is the embedding.
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a SigLIP without its pooling head.
@@ -104,7 +104,7 @@ class HFTextTower(TextTower):
     Args:
         text: ``model.text_model``.
         projection: ``model.text_projection``; None: the model's own ``head`` (SigLIP).
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
     """
 
     def __init__(self, text: Any, projection: nn.Module | None, name: str) -> None:

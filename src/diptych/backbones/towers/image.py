@@ -1,6 +1,4 @@
-"""The stem and the pooling that all image towers share: patches, CLS and registers, positions for a grid of any
-size.
-"""
+"""Stem and pooling of image towers: patches, CLS and registers, positions for a grid of any size."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ ImagePooling = Literal["cls", "mean", "mean_all", "attention", "attention_all"]
 
 
 class ImageTower(CutTower):
-    """A ViT. Subclasses say how pixels become patches and what the prefix and the positions are.
+    """A ViT. Subclasses define the patches, the prefix and the positions.
 
     Args:
         name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
@@ -60,7 +58,7 @@ class ImageTower(CutTower):
         made), "ready".
 
         Raises:
-            UsageError: sides that the patch does not divide, or an edit that lost patches without saying which.
+            UsageError: sides that the patch does not divide, or an edit that removed patches without ``kept``.
         """
         pixels = x["pixels"] if isinstance(x, Mapping) else x
         height, width = pixels.shape[-2:]
@@ -84,9 +82,7 @@ class ImageTower(CutTower):
         return self.token_norm(s.h[:, s.prefix : s.prefix + patch_count(s)])
 
     def norm(self, h: Tensor, /) -> Tensor:
-        """Apply the norms between the last block and the projection; where tokens are pooled by attention, those before
-        the pool.
-        """
+        """Apply the norms between the last block and the projection, or before the pool with attention pooling."""
         return super().norm(h) if self.pool is None else self.token_norm(h)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Attention kernels: functions (i, q, k, v, bias) -> mixed values that a method hands to ``Tower.attend`` or
+"""Attention kernels: functions (i, q, k, v, bias) -> mixed values, for ``Tower.attend`` and
 ``Tower.blocks``.
 
 q, k, v are (B, heads, T, d), already normed and rotated by the tower; bias is (B or 1, 1 or heads, T, T) or None, added
@@ -61,7 +61,7 @@ def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
     """Make a kernel that mixes patch values by a given affinity, such as another model's (Trident, CLIP-DINOiser).
 
     Args:
-        affinity: (B or 1, n, n) weights, used as they are; row = the patch that receives.
+        affinity: (B or 1, n, n) weights without normalisation; row = the output patch.
         prefix: tokens before the patches (``State.prefix``); they keep their own values, as do tokens after the
             patches.
 

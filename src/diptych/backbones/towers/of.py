@@ -1,6 +1,4 @@
-"""Which tower cuts which module. Modules are known by the names of their classes, so no library is imported to find
-out.
-"""
+"""Tower classes of modules, by the names of the modules' classes, so that no library is imported."""
 
 from __future__ import annotations
 

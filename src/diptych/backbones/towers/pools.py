@@ -27,9 +27,7 @@ class AttentionPool(Protocol):
 
 
 def log_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (B, Q, n) logs of the weights over their largest, finite everywhere, and a (B, Q, 1) bool of the regions
-    that are empty.
-    """
+    """Return the (B, Q, n) finite logs of the weights over their largest, and (B, Q, 1) whether a region is empty."""
     largest = weights.amax(-1, keepdim=True)
     empty = largest == 0
     return (torch.where(empty, 1.0, weights) / torch.where(empty, 1.0, largest)).clamp_min(
@@ -44,7 +42,7 @@ def gather(q: Tensor, k: Tensor, v: Tensor, weights: Tensor | None) -> Tensor:
         q: (B or 1, heads, 1, d).
         k: (B, heads, n, d).
         v: (B, heads, n, d).
-        weights: (B, Q, n), not negative; None: one region that holds all.
+        weights: (B, Q, n), not negative; None: one region of all keys.
 
     Returns:
         (B, Q, heads * d).

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResidualBlock:
-    """ResidualAttentionBlock and CustomResidualAttentionBlock: pre-norm, LayerScale, head scale, inner norms,
-    qk-norm.
+    """ResidualAttentionBlock and CustomResidualAttentionBlock.
+
+    Their variants are pre-norm, LayerScale, head scale, inner norms and qk-norm.
     """
 
     module: Any
@@ -58,7 +59,7 @@ def residual_blocks(name: str, transformer: Any) -> list[ResidualBlock]:
     """Return the blocks of an open_clip Transformer.
 
     Raises:
-        MissingHook: cosine attention, whose temperature no kernel of ours knows, or a wrapper (LoRA) round fused
+        MissingHook: cosine attention, whose temperature the kernels do not have, or a wrapper (LoRA) of fused
             attention.
     """
     if not all(isinstance(b.attn, nn.MultiheadAttention) or hasattr(b.attn, "ln_q") for b in transformer.resblocks):
@@ -80,7 +81,7 @@ class OpenClipImageTower(ImageTower):
 
     Args:
         visual: the module, ``CLIP.visual``.
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: a pooling other than CLS, mean or CoCa's attention pool.
@@ -135,12 +136,11 @@ class OpenClipImageTower(ImageTower):
 
 
 class OpenClipTextTower(TextTower):
-    """Text of open_clip's CLIP (attributes on the model itself) or its TextTransformer (CustomTextCLIP, CoCa,
-    MobileCLIP).
+    """Text tower of open_clip's CLIP, or its TextTransformer (CustomTextCLIP, CoCa, MobileCLIP).
 
     Args:
         text: CLIP or TextTransformer.
-        name: of the backbone, for messages.
+        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: no pooling.

@@ -1,6 +1,4 @@
-"""The stem and the pooling that all text towers share: ids or soft prompts, padding and causal bias, the place that is
-pooled.
-"""
+"""Stem and pooling of text towers: ids or soft prompts, padding and causal bias, the pooled position."""
 
 from __future__ import annotations
 
@@ -26,15 +24,15 @@ _FIELDS = {"ids", "embeds", "mask"}
 
 
 class TextTower(CutTower):
-    """A text transformer. Subclasses say what embeddings and positions are.
+    """A text transformer. Subclasses define embeddings and positions.
 
     Args:
         name, layers, width, heads, token_norm, pooled_norm, head: see ``CutTower``.
         pooling: which tokens are pooled: of the largest id, the first end id, the first, the last place, or the mean of
             real tokens.
-        causal: whether a token sees earlier ones only.
+        causal: whether a token attends to earlier ones only.
         context: longest sequence, in tokens.
-        padding: id whose tokens are hidden from bare ids; None: padding is seen, as the model was trained.
+        padding: id whose tokens are masked for ids without a mask; None: padding is attended to, as in training.
         eos: end id, for "eos".
     """
 
@@ -120,20 +118,20 @@ class TextTower(CutTower):
             weights = torch.ones(batch, length, device=known.device) if valid is None else valid.float()
             return weights / weights.sum(1, keepdim=True)
         if self.pooling == "first":
-            place = torch.zeros(batch, dtype=torch.long, device=known.device)
+            position = torch.zeros(batch, dtype=torch.long, device=known.device)
         elif self.pooling == "last":
-            place = torch.full((batch,), length - 1, device=known.device)
+            position = torch.full((batch,), length - 1, device=known.device)
         elif ids is not None:
-            place = (
+            position = (
                 ids.argmax(1)
                 if self.pooling == "argmax"
                 else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
             )
         elif valid is not None:
-            place = length - 1 - valid.int().flip(1).argmax(1)
+            position = length - 1 - valid.int().flip(1).argmax(1)
         else:
             raise UsageError(
                 "Soft prompts alone do not say where the text ends: give the placeholder 'ids' or a 'mask' beside "
                 "'embeds'."
             )
-        return F.one_hot(place, length).float()
+        return F.one_hot(position, length).float()

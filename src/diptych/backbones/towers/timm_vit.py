@@ -1,5 +1,6 @@
-"""Towers of timm's VisionTransformer and Eva (EVA-02, PE, DINOv3): registers, LayerScale, qk-norm, rotary positions,
-attention pools.
+"""Towers of timm's VisionTransformer and Eva (EVA-02, PE, DINOv3).
+
+They cover registers, LayerScale, qk-norm, rotary positions and attention pools.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class TimmTower(ImageTower):
     """A timm ViT or Eva trunk.
 
     Args:
-        trunk: the module; its own head runs in ``project``.
-        head: what follows the trunk (open_clip's ``TimmModel.head``); None: nothing.
-        name: of the backbone, for messages.
+        trunk: the module, whose head runs in ``project``.
+        head: the module after the trunk (open_clip's ``TimmModel.head``); None: nothing.
+        name: name of the backbone, for errors.
 
     Raises:
         MissingHook: blocks, stems or poolings that are not of this family.
@@ -195,7 +196,7 @@ def _scaled(block: Any, x: Tensor, which: str) -> Tensor:
 
 
 def _angles(rope: Any, grid: tuple[int, int], native: tuple[int, int]) -> Tensor:
-    """Rotary table of a grid; a table that the trunk caches for its own size is rebuilt on a copy for any other."""
+    """Return the rotary table of a grid; for another grid than the trunk's, it is computed on a copy."""
     if getattr(rope, "feat_shape", None) is not None and grid != native:
         rope = copy.deepcopy(rope)
         rope.update_feat_shape(list(grid))

@@ -1,1 +1,1 @@
-"""Writers: where texts come from. Each keeps who wrote a text, to which prompt, and when."""
+"""Writers, the sources of texts. A text has its writer, prompt and date."""

@@ -18,22 +18,22 @@ from diptych.core.run import Run
 
 
 class CausalLM:
-    """Continues each prompt, by the model's own chat template where it has one.
+    """Continues each prompt, with the model's chat template where it has one.
 
-    Draws are fixed by (run.seed, prompt), so an answer depends on its ask alone. SmolLM2 with its 135 M weights proves
-    the path, not the quality: record a better model's replies, and share the record.
+    Draws are fixed by (run.seed, prompt), so a reply depends on its request alone. The replies of SmolLM2, with 135 M
+    weights, are poor; a better model's can be recorded and shared.
 
     Args:
         model: in eval mode.
         tokenizer: the model's own.
-        name: stands as the writer of every text.
+        name: writer of every text.
         run: seed and device.
-        limit: most tokens a text.
+        limit: largest number of tokens of a text.
         temperature: >= 0; 0 takes the most likely token each time and writes one text, whatever n.
         top_p: in (0, 1]; cuts the least likely tokens.
 
     Raises:
-        UsageError: a setting is out of its range; on writing: an ask with an image, an empty prompt, or one too long
+        UsageError: a setting is out of its range; on writing: a request with an image, an empty prompt, or one too long
             for the model.
     """
 

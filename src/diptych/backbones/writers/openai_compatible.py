@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat protocol: a hosted model, vLLM, llama.cpp, Ollama."""
+"""Servers with OpenAI's chat protocol: a hosted model, vLLM, llama.cpp, Ollama."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ _BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True)
 class OpenAICompatible:
-    """Asks a server for each text, once a text, since many servers ignore a wish for several.
+    """Sends one request to a server for each text, since many servers return only one.
 
-    Wrap it in ``Recorded``: the same prompt gives another text the next time, and a recorded run never needs the
-    network.
+    ``Recorded`` stores the replies, since the same prompt gives another text the next time.
 
     Args:
         base_url: up to and without "/chat/completions", such as "http://localhost:8000/v1".
-        model: the server's name of the model.
-        key_variable: environment variable with the API key, read when a request is sent and kept nowhere; "": no key.
+        model: name of the model on the server.
+        key_variable: environment variable with the API key, read for each request and not stored; "": no key.
         system: system message; "": none.
-        limit: most tokens a text.
+        limit: largest number of tokens of a text.
         temperature: >= 0.
-        timeout: seconds that a server may be silent.
-        attempts: how often a request is sent before it is given up, where the server is busy or the line breaks.
-        wait: seconds before the second attempt, doubled before each further one; a server's Retry-After goes before it,
-            up to a minute.
-        workers: requests under way at once.
+        timeout: seconds without a reply.
+        attempts: largest number of attempts, where the server is busy or the connection fails.
+        wait: seconds before the second attempt, doubled before each further one. A server's Retry-After of up to a
+            minute replaces it.
+        workers: number of concurrent requests.
 
     Raises:
-        UsageError: the address is not http(s) or holds a password, or a number is out of its range; on writing: no such
+        UsageError: the address is not http(s) or has a password, or a number is out of its range; on writing: no such
             environment variable, or the server refuses the request.
         NotAvailable: on writing, the server cannot be reached, or stays busy.
-        DataError: on writing, the reply is not one.
+        DataError: on writing, the reply has another form.
     """
 
     base_url: str
@@ -83,7 +82,7 @@ class OpenAICompatible:
             )
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return n texts for each ask; images are sent as PNG."""
+        """Return n texts for each request; images are sent as PNG."""
         bodies = [self._body(ask) for ask in asks for _ in range(ask.n)]
         with ThreadPoolExecutor(self.workers) as pool:
             texts = pool.map(self._ask, bodies)
@@ -120,7 +119,7 @@ class OpenAICompatible:
         return value.strip(), f"{model} at {self._host}"
 
     def _sent(self, body: bytes) -> bytes:
-        """Send until there is an answer."""
+        """Send a request until there is a reply."""
         failure = ""
         for attempt in range(self.attempts):
             pause = self.wait * 2**attempt
@@ -184,5 +183,5 @@ def _retry_after(headers: Message, otherwise: float) -> float:
 
 
 def _excerpt(raw: bytes) -> str:
-    """Return the beginning of an answer on one line, fit for a message."""
+    """Return the beginning of a reply on one line, for an error."""
     return " ".join(raw[:200].decode(errors="replace").split()) or "no words"

@@ -1,6 +1,4 @@
-"""Texts on disk: pools that a person or a paper made, and the recorded replies of any writer, so that nothing is asked
-twice.
-"""
+"""Texts on disk: pools of texts, and the recorded replies of any writer."""
 
 from __future__ import annotations
 
@@ -29,13 +27,13 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Reply:
-    """What was asked, and the answer.
+    """A request and its reply.
 
     Args:
-        about: as in ``Ask``.
-        prompt: as in ``Ask``.
+        about: as for ``Ask``.
+        prompt: as for ``Ask``.
         picture: SHA-256 of the image, or "".
-        n: number of texts that were asked for.
+        n: number of requested texts.
         texts: at most n.
     """
 
@@ -47,11 +45,10 @@ class Reply:
 
 
 class StoredPool:
-    """Answers by class name from a file, whatever the prompt; the texts keep the prompt that they were written to.
+    """Returns texts by class name from a file, whatever the prompt; the texts keep their original prompt.
 
     Args:
-        source: what ``data.pools.read_pool`` reads (a pool that ships, or a ``.json`` file), or the ``.jsonl`` that
-            ``Recorded`` writes.
+        source: a packaged pool or ``.json`` file for ``data.pools.read_pool``, or a ``.jsonl`` file of ``Recorded``.
 
     Raises:
         UsageError: there is no such file.
@@ -68,21 +65,22 @@ class StoredPool:
         self.pool = TextPool({name: tuple(found) for name, found in texts.items()})
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return the first n texts about each ask's ``about`` (its prompt, where that is empty); [] where the pool has
-        none.
+        """Return the first n texts of each request's ``about``, or of its prompt where that is empty.
+
+        They are [] where the pool has none.
         """
         return [list(self.pool.texts.get(ask.about or ask.prompt, ())[: ask.n]) for ask in asks]
 
 
 class Recorded:
-    """Keeps every reply of a writer, and asks only what was not asked before.
+    """Records every reply of a writer, and sends only new requests to it.
 
-    A reply is found again by ``about``, prompt and picture; a smaller n takes its first texts, a larger n asks afresh.
+    The key of a reply is ``about``, prompt and picture. A smaller n takes its first texts; a larger n is a new request.
 
     Args:
-        writer: whom to ask; None: nobody, so that a run can't leave the record.
-        path: ``.jsonl`` file, one reply a line, made when the first reply comes. A line that a kill left unfinished is
-            asked again.
+        writer: the writer; None: only recorded replies are used.
+        path: ``.jsonl`` file, one reply a line, created with the first reply. An incomplete line of a killed process is
+            requested again.
 
     Raises:
         UsageError: the file has another suffix, or there is neither a file nor a writer.
@@ -99,7 +97,7 @@ class Recorded:
             self._keep(reply)
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return the recorded texts, and ask for the others, saving as they come.
+        """Return the recorded texts, and request and record the others.
 
         Raises:
             NotAvailable: a reply is not recorded, and there is no writer.
@@ -136,7 +134,7 @@ class Recorded:
 
 
 def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> TextPool:
-    """Ask a writer for texts about every class.
+    """Request texts about every class from a writer.
 
     Args:
         writer: any writer.
@@ -148,8 +146,8 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
         At least one text for every class.
 
     Raises:
-        UsageError: the prompt has no place for the name, or n is below 1.
-        DataError: the writer knows nothing about a class.
+        UsageError: the prompt has no "{}", or n is below 1.
+        DataError: the writer has no text about a class.
     """
     if prompt.count("{}") != 1 or n < 1:
         raise UsageError(
@@ -167,7 +165,7 @@ def write_about(writer: Writer, classes: ClassNames, prompt: str, n: int) -> Tex
 
 
 def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
-    """Write a pool that ``data.pools.read_pool`` reads, and so ``--texts`` on the command line.
+    """Write a pool for ``data.pools.read_pool``, and so for ``--texts`` on the command line.
 
     Args:
         texts: class name -> texts, all of one writer.
@@ -176,7 +174,7 @@ def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
 
     Raises:
         UsageError: the file exists, or the texts have several writers (a pool file names one).
-        DataError: a text is longer than a pool may hold.
+        DataError: a text is longer than a pool allows.
     """
     every = [text for found in texts.texts.values() for text in found]
     writers = sorted({text.writer for text in every})

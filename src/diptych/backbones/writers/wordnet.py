@@ -1,6 +1,4 @@
-"""Descriptions from WordNet: what a thing is, what it is a kind of, and what it has. No model, no network, no
-guessing.
-"""
+"""Descriptions from WordNet: definition, hypernyms and parts of a noun, without a model or network."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ class WordNetWriter:
     senses: Mapping[str, int] = field(default_factory=dict)
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return up to n texts about each ask's ``about`` (its prompt, where that is empty); [] where WordNet lacks the
-        noun.
+        """Return up to n texts of each request's ``about``, or of its prompt where that is empty.
+
+        They are [] where WordNet has no such noun.
         """
         return [
             [Text(t, WRITER, ask.prompt, DATE) for t in islice(self._texts(ask.about or ask.prompt), ask.n)]

@@ -1,4 +1,4 @@
-"""Anomaly folders: MVTec's layout, and anomalib's folder by folder."""
+"""Anomaly folders: MVTec's layout, and anomalib's separate folders."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ import numpy as np
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
-from diptych.data.format import PICTURES, Ask, Format
+from diptych.data.format import PICTURES, Format, Request
 from diptych.data.formats.regions import defect_masks
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
 
 CLASSES = ("normal", "anomalous")
 
-Found = list[tuple[Path, str, Path | None]]  # picture, kind ("good" or a defect), mask
+Pictures = list[tuple[Path, str, Path | None]]  # picture, kind ("good" or a defect), mask
 
 
 def is_mvtec(root: Path) -> bool:
-    """Whether a folder has MVTec's layout with masks, which no folder of classes has."""
+    """Return whether a folder has MVTec's layout with masks, which no folder of classes has."""
     return all((root / name).is_dir() for name in ("train", "test", "ground_truth"))
 
 
 def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
     """Read ``root/train/good``, ``root/test/good``, ``root/test/<defect>`` and ``root/ground_truth/<defect>``.
 
-    Masks are called as their picture, or as it with "_mask" added. A folder of another name in train, such as
-    "nominal", is normal too, in test as well. Without ground_truth there are no masks.
+    - Masks have the name of their picture, or that name with "_mask". Without ground_truth there are no masks.
+    - All folders in train, such as "nominal", are normal, in test too.
 
     Args:
         root: folder of one category.
-        keys: remembers content keys.
+        keys: cache of content keys.
 
     Returns:
-        Splits "train" and "test" with the classes "normal" (0) and "anomalous" (1) in "label", the kind of defect in
-        "group", and, where there is ground truth, the defect's pixels in "mask" ((H, W) bool, read when asked for; all
-        False for a normal picture).
+        Splits "train" and "test" with these columns:
+
+        - "label": "normal" (0) or "anomalous" (1).
+        - "group": kind of defect.
+        - "mask", with ground truth: (H, W) bool, pixels of the defect, read on demand.
 
     Raises:
         UsageError: ``root`` has no train or no test folder.
@@ -52,16 +54,16 @@ def read_mvtec(root: str | os.PathLike[str], keys: FileKeys | None = None) -> La
         )
     normal = {f.name for f in _folders(base / "train")}
     truth = base / "ground_truth"
-    found: dict[str, Found] = {}
+    pictures: dict[str, Pictures] = {}
     for split in ("train", "test"):
-        found[split] = [
+        pictures[split] = [
             (p, f.name, None if f.name in normal or not truth.is_dir() else _mask(truth / f.name, p, f))
             for f in _folders(base / split)
             for p in image_paths(f)
         ]
-        if not found[split]:
+        if not pictures[split]:
             raise DataError(f"{base / split} holds no pictures: put them in folders such as {split}/good.")
-    return _data(base.resolve().name, found, normal, truth.is_dir(), keys)
+    return _data(base.resolve().name, pictures, normal, truth.is_dir(), keys)
 
 
 def read_anomaly_parts(
@@ -72,19 +74,19 @@ def read_anomaly_parts(
     masks: str | Sequence[str] = (),
     keys: FileKeys | None = None,
 ) -> LabelledData:
-    """Read anomalib's folders: what each holds is said by the caller.
+    """Read anomalib's folders, whose contents the caller gives.
 
     Args:
-        root: folder from which the others start.
+        root: folder of the other paths.
         normal: folders of normal pictures for train (anomalib: normal_dir).
         abnormal: folders of anomalous pictures for test (abnormal_dir); a folder's name is the kind of its defects.
-        normal_test: folders of normal pictures for test (normal_test_dir). anomalib splits some off ``normal`` where
-            there are none; here test data are named, never drawn.
+        normal_test: folders of normal pictures for test (normal_test_dir). anomalib can also draw them from ``normal``,
+            which is not done here.
         masks: one folder for each of ``abnormal``, or () for none (mask_dir).
-        keys: remembers content keys.
+        keys: cache of content keys.
 
     Returns:
-        As ``read_mvtec``.
+        As for ``read_mvtec``.
 
     Raises:
         UsageError: another number of mask folders than of abnormal ones, or a folder that does not exist.
@@ -99,8 +101,8 @@ def read_anomaly_parts(
         raise UsageError(
             f"There are {len(parts[3])} mask folders for {len(parts[1])} abnormal ones: give one each, or none."
         )
-    train: Found = [(p, "good", None) for f in parts[0] for p in image_paths(f)]
-    test: Found = [(p, "good", None) for f in parts[2] for p in image_paths(f)]
+    train: Pictures = [(p, "good", None) for f in parts[0] for p in image_paths(f)]
+    test: Pictures = [(p, "good", None) for f in parts[2] for p in image_paths(f)]
     for number, folder in enumerate(parts[1]):
         test += [
             (p, folder.name, _mask(parts[3][number], p, folder) if parts[3] else None) for p in image_paths(folder)
@@ -110,9 +112,11 @@ def read_anomaly_parts(
     return _data(base.resolve().name, {"train": train, "test": test}, {"good"}, bool(parts[3]), keys)
 
 
-def _data(name: str, found: dict[str, Found], normal: set[str], masked: bool, keys: FileKeys | None) -> LabelledData:
+def _data(
+    name: str, pictures: dict[str, Pictures], normal: set[str], masked: bool, keys: FileKeys | None
+) -> LabelledData:
     splits = {}
-    for split, rows in found.items():
+    for split, rows in pictures.items():
         columns = {
             "label": label_column([CLASSES[kind not in normal] for _, kind, _ in rows], CLASSES),
             "group": Column("group", np.array([kind for _, kind, _ in rows])),
@@ -123,28 +127,28 @@ def _data(name: str, found: dict[str, Found], normal: set[str], masked: bool, ke
     return LabelledData(name, CLASSES, splits)
 
 
-def _folders(place: Path) -> list[Path]:
-    return sorted(f for f in place.iterdir() if f.is_dir() and not f.name.startswith((".", "__")))
+def _folders(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not f.name.startswith((".", "__")))
 
 
 def _mask(masks: Path, picture: Path, pictures: Path) -> Path:
-    """Return the mask of a picture, which lies below ``masks`` as the picture does below ``pictures``."""
-    place = masks / picture.relative_to(pictures)
-    for stem in (place.stem, f"{place.stem}_mask"):
+    """Return the mask of a picture, at the path in ``masks`` that the picture has in ``pictures``."""
+    expected = masks / picture.relative_to(pictures)
+    for stem in (expected.stem, f"{expected.stem}_mask"):
         for ending in (".png", ".bmp", ".tif", ".tiff"):
-            if (mask := place.with_name(stem + ending)).is_file():
+            if (mask := expected.with_name(stem + ending)).is_file():
                 return mask
-    raise DataError(f"{picture} has no mask in {masks}: add {place.stem}.png or {place.stem}_mask.png.")
+    raise DataError(f"{picture} has no mask in {masks}: add {expected.stem}.png or {expected.stem}_mask.png.")
 
 
-def _matches(path: Path, ask: Ask) -> bool:
-    if ask.need == "anomalies":
+def _matches(path: Path, request: Request) -> bool:
+    if request.need == "anomalies":
         return path.is_dir()
-    return is_mvtec(path) or (ask.need == "check" and _normal_alone(path))
+    return is_mvtec(path) or (request.need == "check" and _normal_alone(path))
 
 
 def _normal_alone(path: Path) -> bool:
-    """Return whether train holds one kind, and test that kind and others: MVTec's layout without masks."""
+    """Return whether train has one kind, and test that kind and others: MVTec's layout without masks."""
     if not ((path / "train").is_dir() and (path / "test").is_dir()):
         return False
     train, test = ({f.name for f in _folders(path / split)} for split in ("train", "test"))
@@ -154,6 +158,6 @@ def _normal_alone(path: Path) -> bool:
 ANOMALIES = Format(
     "a folder of MVTec's layout",
     _matches,
-    lambda path, ask: read_mvtec(path, ask.keys),
+    lambda path, request: read_mvtec(path, request.keys),
     frozenset({*PICTURES, "anomalies"}),
 )

@@ -1,4 +1,4 @@
-"""Arrays as samples: one row an item, keyed by its bytes; and NumPy files opened safely."""
+"""Arrays as samples, one row an item, and safe opening of NumPy files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from diptych.core.errors import DataError, UsageError
 
 MAX_BYTES = 8 * 2**30
-"""Bytes of unpacked arrays above which an .npz is refused."""
+"""Largest unpacked array of an .npz, in bytes."""
 
 
 @dataclass(frozen=True)
 class ArrayRows:
-    """The rows of an array as samples; of a memory-mapped array only the rows asked for are read.
+    """The rows of an array as samples. Of a memory-mapped array, only the requested rows are read.
 
     Args:
         values: (N, ...) array.
-        label: what the user calls the array, usually its path.
+        label: name of the array for users, usually its path.
     """
 
     values: NDArray[Any] = field(repr=False, compare=False)
@@ -59,7 +59,7 @@ def open_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
 
     Raises:
         UsageError: no such file.
-        DataError: damaged, truncated, or it holds objects, which would run code.
+        DataError: the file is damaged, truncated, or has objects, which would run code.
     """
     _exists(path)
     try:
@@ -78,15 +78,15 @@ def open_npz(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
 
     Raises:
         UsageError: no such file.
-        DataError: no array of this name, damaged, larger unpacked than 8 GiB, or it holds objects, which would run
-            code.
+        DataError: the file has no array of this name, is damaged, is larger than 8 GiB unpacked, or has objects, which
+            would run code.
     """
     _exists(path)
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{name}.npy" not in archive.namelist():
-                held = ", ".join(n.removesuffix(".npy") for n in archive.namelist()[:20])
-                raise DataError(f"{path} has no array {name!r}, only {held}: choose one of these.")
+                names = ", ".join(n.removesuffix(".npy") for n in archive.namelist()[:20])
+                raise DataError(f"{path} has no array {name!r}, only {names}: choose one of these.")
             size = archive.getinfo(f"{name}.npy").file_size
             if size > MAX_BYTES:
                 raise DataError(
@@ -117,7 +117,7 @@ def open_npz(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
 
 
 def _check_header(file: Any, size: int, path: str | os.PathLike[str]) -> None:
-    """Refuse an array whose header promises more than the archive holds: NumPy would reserve the memory first."""
+    """Raise where a header declares more bytes than the archive has, before NumPy allocates them."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -1,4 +1,4 @@
-"""Pictures with captions: a table, or a folder that holds one as captions.csv. A picture or caption may come again."""
+"""Pictures with captions: a table, or a folder with captions.csv. Pictures and captions may repeat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from diptych.core.data import Samples
 from diptych.core.errors import DataError
 from diptych.data.folders import ImageFiles
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLIT_NAMES, LabelledData
@@ -28,7 +28,7 @@ from diptych.data.rows import (
 
 
 def captions_table(path: Path) -> Path:
-    """Return the captions.csv of a folder that holds one; else the path."""
+    """Return the captions.csv of a folder that has one; else the path."""
     return path / "captions.csv" if (path / "captions.csv").is_file() else path
 
 
@@ -37,46 +37,47 @@ def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys |
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet; relative paths of pictures start at its folder.
-        image: column with the picture; "": found by its name.
-        text: column with the caption, or a pattern such as "caption_*" for several; "": found by name.
-        keys: remembers content keys.
+        image: column with the picture; "" uses the usual names.
+        text: column with the caption, or a pattern such as "caption_*" for several; "" uses the usual names.
+        keys: cache of content keys.
 
     Raises:
-        UsageError: there is no such file, or a column is not there.
+        UsageError: the file or a column does not exist.
         DataError: the table is damaged or empty, a row has no picture, or a path leads outside.
     """
     cells = read_columns(path)
     items = chosen_column(path, cells, PATH_COLUMNS, image, "the pictures (--image)")
     chosen_column(path, cells, CAPTION_COLUMNS, text, "the captions (--text, --captions)")
-    found = text or next(p for p in CAPTION_COLUMNS if columns_of(cells, (p,)))
+    pattern = text or next(p for p in CAPTION_COLUMNS if columns_of(cells, (p,)))
     if not filled(path, items, cells[items]):
         raise DataError(f"{path} has no rows: give one picture a row.")
 
-    def opened(folder: str, places: Sequence[str]) -> Samples[Any]:
-        return ImageFiles(all_inside(folder, places), keys)
+    def opened(folder: str, paths: Sequence[str]) -> Samples[Any]:
+        return ImageFiles(all_inside(folder, paths), keys)
 
-    return read_typed(path, {"captions": Typed("captions", found)}, items, opened)
+    return read_typed(path, {"captions": Typed("captions", pattern)}, items, opened)
 
 
-def _read(path: Path, ask: Ask) -> LabelledData:
+def _read(path: Path, request: Request) -> LabelledData:
     table = captions_table(path)
-    data = read_captioned(table, ask.image, ask.text, ask.keys)
-    for split in data.splits.values() if ask.need == "captions" else ():
-        if empty := [i for i, own in enumerate(split.columns["captions"].values) if not own]:
+    data = read_captioned(table, request.image, request.text, request.keys)
+    for split in data.splits.values() if request.need == "captions" else ():
+        if empty := [i for i, captions in enumerate(split.columns["captions"].values) if not captions]:
             raise DataError(
-                f"{split.items.name(empty[0])} has no caption in {ask.text or table.name}: fill it, or remove the row."
+                f"{split.items.name(empty[0])} has no caption in {request.text or table.name}: fill it, or remove the "
+                "row."
             )
     return replace(data, name=path.name) if path.is_dir() else data
 
 
-def _matches(path: Path, ask: Ask) -> bool:
+def _matches(path: Path, request: Request) -> bool:
     table = captions_table(path)
     if not table.is_file() or table.suffix.lower() not in (*SUFFIXES, ".jsonl"):
         return False
-    if ask.need == "captions":
+    if request.need == "captions":
         return True
     split = path.is_dir() and any(p.name.lower() in SPLIT_NAMES for p in path.iterdir())
-    return not split and bool(ask.text or columns_of(header(table), CAPTION_COLUMNS))
+    return not split and bool(request.text or columns_of(header(table), CAPTION_COLUMNS))
 
 
 CAPTIONED = Format(

@@ -17,7 +17,7 @@ from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_colum
 from diptych.data.named_sets import located
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
-"""Suffixes of files that are taken for videos."""
+"""Suffixes of video files."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ClipFiles:
     Args:
         paths: N files and folders.
         frames: pictures an item, T.
-        keys: remembers content keys.
+        keys: cache of content keys.
     """
 
     paths: Sequence[str]
@@ -49,7 +49,11 @@ class ClipFiles:
         return self._part(index)[index]
 
     def key(self, index: int, /) -> str:
-        """Return the key of the video, or of the frames; raises UnreadableItem where there are none."""
+        """Return the key of the video, or of the frames.
+
+        Raises:
+            UnreadableItem: there are none.
+        """
         return self._part(index).key(index)
 
     def name(self, index: int, /) -> str:
@@ -67,8 +71,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 def holds_clips(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a video, or a folder whose first file of any kind we know is one: pictures may be photos
-    or frames.
+    """Return whether a path is a video, or a folder whose first picture or video is a video.
+
+    A folder of pictures may have photos or frames.
     """
     if is_video(path):
         return True
@@ -84,10 +89,10 @@ def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -
     """Read clips.
 
     Args:
-        root: a CLIP, which is a video or a folder with pictures directly in it; or a folder of them, laid out as
-            ``class_folder`` has photos: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``.
+        root: a clip, which is a video or a folder with pictures directly in it; or a folder of clips with the layout of
+            ``class_folder``: ``root/train/wave/CLIP``, ``root/wave/CLIP`` or ``root/CLIP``.
         frames: pictures an item, T.
-        keys: remembers content keys.
+        keys: cache of content keys.
 
     Returns:
         Its splits; classes are the folder names, sorted, () without class folders.
@@ -103,16 +108,16 @@ def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -
         for p in _visible(root)
         if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)
     }
-    found = {split: _by_class(place) for split, place in (parts or {"test": root}).items()}
-    classes = tuple(sorted({c for by_class in found.values() for c in by_class if c is not None}))
-    if not any(clips for by_class in found.values() for clips in by_class.values()):
+    clips_of = {split: _by_class(folder) for split, folder in (parts or {"test": root}).items()}
+    classes = tuple(sorted({c for by_class in clips_of.values() for c in by_class if c is not None}))
+    if not any(clips for by_class in clips_of.values() for clips in by_class.values()):
         raise DataError(
             f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each."
         )
     splits = {}
-    for split in (s for s in SPLITS if s in found):
+    for split in (s for s in SPLITS if s in clips_of):
         pairs = [
-            (clip, c) for c, clips in sorted(found[split].items(), key=lambda pair: pair[0] or "") for clip in clips
+            (clip, c) for c, clips in sorted(clips_of[split].items(), key=lambda pair: pair[0] or "") for clip in clips
         ]
         labels = [c for _, c in pairs if c is not None]
         items = ClipFiles([clip for clip, _ in pairs], frames, keys)
@@ -127,16 +132,16 @@ def is_clip(path: str | os.PathLike[str]) -> bool:
     return any(p.is_file() and p.suffix.lower() in PICTURES for p in _visible(Path(path)))
 
 
-def _by_class(place: Path) -> dict[str | None, list[str]]:
-    """Return class -> clips; the class None holds clips without label."""
-    clips = [str(p) for p in _visible(place) if is_clip(p)]
+def _by_class(folder: Path) -> dict[str | None, list[str]]:
+    """Return class -> clips; the key None is clips without label."""
+    clips = [str(p) for p in _visible(folder) if is_clip(p)]
     folders: dict[str | None, list[str]] = {
-        p.name: [str(c) for c in _visible(p) if is_clip(c)] for p in _visible(place) if p.is_dir() and not is_clip(p)
+        p.name: [str(c) for c in _visible(p) if is_clip(c)] for p in _visible(folder) if p.is_dir() and not is_clip(p)
     }
     if clips and any(folders.values()):
-        raise DataError(f"{clips[0]} lies beside the class folders of {place}: move it into one of them, or out.")
-    if not clips and (empty := [c for c, own in folders.items() if not own]):
-        raise DataError(f"No clips of {empty[0]} below {place}: add some, or remove the empty class folder.")
+        raise DataError(f"{clips[0]} lies beside the class folders of {folder}: move it into one of them, or out.")
+    if not clips and (empty := [c for c, members in folders.items() if not members]):
+        raise DataError(f"No clips of {empty[0]} below {folder}: add some, or remove the empty class folder.")
     return {None: clips} if clips else folders
 
 
@@ -146,7 +151,7 @@ def _visible(folder: Path) -> list[Path]:
 
 CLIPS = Format(
     f"a video ({', '.join(sorted(VIDEOS))}) or a folder of clips",
-    lambda path, ask: path.is_dir() or (path.exists() and is_video(path)),
-    lambda path, ask: read_clips(path, ask.frames, ask.keys),
+    lambda path, request: path.is_dir() or (path.exists() and is_video(path)),
+    lambda path, request: read_clips(path, request.frames, request.keys),
     frozenset(("clips",)),
 )

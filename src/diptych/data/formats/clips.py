@@ -21,7 +21,7 @@ from diptych.data.rows import all_inside
 
 Clip = tuple[Image.Image, ...]
 MAX_FRAMES = 100_000
-"""Frames above which a video is refused: about an hour."""
+"""Largest number of frames of a video, about an hour."""
 
 
 def middles(count: int, frames: int) -> list[int]:
@@ -41,13 +41,14 @@ def middles(count: int, frames: int) -> list[int]:
 
 @dataclass(frozen=True)
 class FrameFolders:
-    """Folders of pictures as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles of the
-    files sorted by name.
+    """Folders of pictures as clips.
+
+    An item is a tuple of ``frames`` upright RGB pictures, the segment middles of the files sorted by name.
 
     Args:
         folders: N folders.
         frames: pictures an item, T.
-        keys: remembers content keys.
+        keys: cache of content keys.
     """
 
     folders: Sequence[str]
@@ -63,19 +64,23 @@ class FrameFolders:
         return len(self.folders)
 
     def __getitem__(self, index: int, /) -> Clip:
-        opened = {path: open_image(path) for path in dict.fromkeys(self._chosen(index))}
-        return tuple(opened[path] for path in self._chosen(index))
+        opened = {path: open_image(path) for path in dict.fromkeys(self._frames(index))}
+        return tuple(opened[path] for path in self._frames(index))
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the chosen files' keys; raises UnreadableItem where there are none."""
+        """Return the hash of the frames' keys.
+
+        Raises:
+            UnreadableItem: there are no frames.
+        """
         keys: FileKeys = self.__dict__["_keys"]
-        return hashlib.sha256("/".join(keys.keys_of(self._chosen(index))).encode()).hexdigest()
+        return hashlib.sha256("/".join(keys.keys_of(self._frames(index))).encode()).hexdigest()
 
     def name(self, index: int, /) -> str:
         """Return the folder's path."""
         return self.folders[index]
 
-    def _chosen(self, index: int) -> list[Path]:
+    def _frames(self, index: int) -> list[Path]:
         folder = self.folders[index]
         try:
             paths = [p for p in image_paths(folder) if p.parent == Path(folder)]
@@ -88,14 +93,15 @@ class FrameFolders:
 
 @dataclass(frozen=True)
 class Videos:
-    """Video files as clips: an item is a tuple of ``frames`` upright RGB pictures, the segment middles. Needs the extra
-    "video".
+    """Video files as clips, with the extra "video".
+
+    An item is a tuple of ``frames`` upright RGB pictures, the segment middles.
 
     Args:
         paths: N files.
         frames: pictures an item, T.
-        max_pixels: pixels a frame above which a video is refused.
-        keys: remembers content keys.
+        max_pixels: largest number of pixels of a frame.
+        keys: cache of content keys.
 
     Raises:
         MissingExtra: PyAV is not installed.
@@ -119,8 +125,10 @@ class Videos:
         return read_video(self.paths[index], self.frames, self.max_pixels)
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the file's key and the number of frames; raises UnreadableItem where the file is
-        missing.
+        """Return the hash of the file's key and the number of frames.
+
+        Raises:
+            UnreadableItem: the file is missing.
         """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.frames}".encode()).hexdigest()
@@ -131,13 +139,14 @@ class Videos:
 
 
 def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = MAX_PIXELS) -> Clip:
-    """Return the segment middles of a video. It is decoded twice, to count and to read: what headers say of the length
-    is often wrong.
+    """Return the segment middles of a video.
+
+    It is decoded twice, to count frames and to read them, since lengths in headers are often wrong.
 
     Args:
-        path: any container and codec that FFmpeg reads; only local files.
-        frames: T.
-        max_pixels: pixels a frame above which it is refused.
+        path: local file with any container and codec of FFmpeg.
+        frames: T, number of pictures.
+        max_pixels: largest number of pixels of a frame.
 
     Raises:
         MissingExtra: PyAV is not installed.
@@ -151,15 +160,14 @@ def read_video(path: str | os.PathLike[str], frames: int = 8, max_pixels: int = 
         raise UnreadableItem(name, "no frames in it")
     wanted = middles(count, frames)
     again = islice(_decoded(name, max_pixels), wanted[-1] + 1)
-    chosen = {i: _upright(frame) for i, frame in enumerate(again) if i in wanted}
-    return tuple(chosen[i] for i in wanted)
+    pictures = {i: _upright(frame) for i, frame in enumerate(again) if i in wanted}
+    return tuple(pictures[i] for i in wanted)
 
 
 def _decoded(name: str, max_pixels: int) -> Iterator[Any]:
     av = _av()
     try:
-        # Opened by us: FFmpeg would take a name such as "concat:..." or a playlist for leave to open other files and
-        # addresses.
+        # Opened here: with a name such as "concat:..." or a playlist, FFmpeg would open other files and addresses.
         with open(name, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
             if not container.streams.video:
                 raise UnreadableItem(name, "no picture track in it")
@@ -183,7 +191,7 @@ def _upright(frame: Any) -> Image.Image:
 
 def _check(frames: int) -> None:
     if frames < 1:
-        raise UsageError(f"{frames} frames mean nothing: ask for at least 1 a clip.")
+        raise UsageError(f"frames must be at least 1 a clip, got {frames}.")
 
 
 def _av() -> Any:
@@ -195,10 +203,10 @@ def _av() -> Any:
 
 
 def frame_folders(folder: str, cells: Sequence[str]) -> Samples[Clip]:
-    """Open the cells of a table as folders of frames; for ``read_typed``."""
+    """Open the cells of a table as folders of frames, for ``read_typed``."""
     return FrameFolders(all_inside(folder, cells))
 
 
 def videos(folder: str, cells: Sequence[str]) -> Samples[Clip]:
-    """Open the cells of a table as videos; for ``read_typed``."""
+    """Open the cells of a table as videos, for ``read_typed``."""
     return Videos(all_inside(folder, cells))

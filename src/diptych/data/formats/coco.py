@@ -21,7 +21,7 @@ from diptych.data.labelled import SPLITS, LabelledData
 from diptych.data.rows import inside
 
 MAX_BYTES = 2 * 2**30
-"""Size of an annotation file above which it is refused: instances_train2017.json has 0.45 GB."""
+"""Largest annotation file; instances_train2017.json has 0.45 GB."""
 
 
 def read_coco(
@@ -30,19 +30,21 @@ def read_coco(
     split: str = "test",
     keys: FileKeys | None = None,
 ) -> LabelledData:
-    """Read COCO annotations; several files (captions and instances of the same pictures) become columns of one table.
+    """Read COCO annotations. Several files of the same pictures become columns of one table.
 
     Args:
         annotations: one or several .json files with "images", "annotations" and, for instances, "categories".
-        images: folder in which each "file_name" lies.
-        split: what the pictures are: "train", "val" or "test".
-        keys: remembers content keys.
+        images: folder of the "file_name" paths.
+        split: name of the split: "train", "val" or "test".
+        keys: cache of content keys.
 
     Returns:
-        One split, the pictures in the order of the first file. Columns, where the files have them: "captions" (texts of
-        each picture), "boxes" (``Boxes``: corners x0 y0 x1 y1 in pixels, made from COCO's x y w h; classes by name in
-        ascending order of their id, so with the gaps of COCO's ids closed) and "mask" ((n, H, W) bool, one mask a box,
-        read when asked for). A picture may have none of either.
+        One split, with the pictures in the order of the first file and these columns, where the files have them:
+
+        - "captions": texts of each picture, maybe none.
+        - "boxes": ``Boxes`` with corners x0 y0 x1 y1 in pixels. Classes are in ascending order of COCO's ids, without
+          their gaps.
+        - "mask": (n, H, W) bool, one mask a box, read on demand.
 
     Raises:
         UsageError: no such file or folder, or an unknown split.
@@ -62,19 +64,19 @@ def read_coco(
         columns: dict[str, Column] = {}
         classes: tuple[str, ...] = ()
         for name, part in parts:
-            held: dict[int, list[dict[str, Any]]] = {i: [] for i in order}
+            entries_of: dict[int, list[dict[str, Any]]] = {i: [] for i in order}
             for entry in part["annotations"]:
-                if int(entry["image_id"]) not in held:
+                if int(entry["image_id"]) not in entries_of:
                     raise DataError(
                         f"{name} has an annotation of picture {entry['image_id']}, which {files[0]} does not list: "
                         f"leave it out."
                     )
-                held[int(entry["image_id"])].append(entry)
+                entries_of[int(entry["image_id"])].append(entry)
             if part.get("categories"):
-                classes = _instances(name, part["categories"], held, order, columns)
+                classes = _instances(name, part["categories"], entries_of, order, columns)
             else:
                 columns["captions"] = Column(
-                    "captions", tuple(tuple(str(a["caption"]).strip() for a in held[i]) for i in order)
+                    "captions", tuple(tuple(str(a["caption"]).strip() for a in entries_of[i]) for i in order)
                 )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
@@ -86,24 +88,24 @@ def read_coco(
 def _instances(
     name: str,
     categories: list[dict[str, Any]],
-    held: dict[int, list[dict[str, Any]]],
+    entries_of: dict[int, list[dict[str, Any]]],
     order: dict[int, dict[str, Any]],
     columns: dict[str, Column],
 ) -> tuple[str, ...]:
-    """Add the columns "boxes" and, where all are given, "mask"; return the classes."""
+    """Add the columns "boxes" and, where all boxes have one, "mask"; return the classes."""
     by_id = sorted((int(c["id"]), str(c["name"])) for c in categories)
     position = {i: k for k, (i, _) in enumerate(by_id)}
     if unknown := next(
-        (a for entries in held.values() for a in entries if int(a["category_id"]) not in position), None
+        (a for entries in entries_of.values() for a in entries if int(a["category_id"]) not in position), None
     ):
         raise DataError(
             f"{name} has an annotation of category {unknown['category_id']}, which it does not list: add the category."
         )
-    columns["boxes"] = Column("boxes", tuple(_boxes(held[i], position) for i in order))
-    if all(a.get("segmentation") is not None for entries in held.values() for a in entries):
+    columns["boxes"] = Column("boxes", tuple(_boxes(entries_of[i], position) for i in order))
+    if all(a.get("segmentation") is not None for entries in entries_of.values() for a in entries):
         sizes = [(int(e["height"]), int(e["width"])) for e in order.values()]
         sources = tuple(
-            (h, w, tuple(a["segmentation"] for a in held[i])) for i, (h, w) in zip(order, sizes, strict=True)
+            (h, w, tuple(a["segmentation"] for a in entries_of[i])) for i, (h, w) in zip(order, sizes, strict=True)
         )
         columns["mask"] = Column("mask", Masks(sources, _instance_masks))
     return tuple(c for _, c in by_id)

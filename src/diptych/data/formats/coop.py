@@ -1,4 +1,4 @@
-"""CoOp's splits: split_zhou_*.json, and few-shot pickles, which are read without ever running what they hold."""
+"""CoOp's splits: split_zhou_*.json, and few-shot pickles, which are read without running code in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from diptych.data.textfiles import MAX_BYTES, read_json
 
 Entry = tuple[str, int, str]  # path of the picture, class position, class name
 
-# Plain values, their containers, and the making of one object: nothing that calls, imports by extension code or reads
+# Plain values, containers, and the construction of one object: no calls, no imports by extension code, and no reads
 # outside the file.
 _OPCODES = frozenset(
     {
@@ -75,13 +75,13 @@ def read_coop_split(
     """Read a ``split_zhou_<Data>.json``: {"train" | "val" | "test": [[path, label, class name], ...]}.
 
     Args:
-        path: the file; files that ``convert_coop_shots`` wrote have the same form.
-        images: folder from which the pictures' paths start; None (default) takes the file's folder, or the one folder
-            directly below it where the first picture lies.
-        keys: remembers content keys.
+        path: the file; files of ``convert_coop_shots`` have the same form.
+        images: folder of the relative paths of pictures. None (default): the file's folder, or the one folder directly
+            below it with the first picture.
+        keys: cache of content keys.
 
     Returns:
-        The splits, in the file's order; classes in the order of the labels, as the file names them ("_" is kept).
+        The splits, in the file's order; classes in the order of the labels, with the names of the file ("_" stays).
 
     Raises:
         UsageError: no such file or folder.
@@ -98,15 +98,15 @@ def read_coop_split(
 def read_coop_shots(
     path: str | os.PathLike[str], images: str | os.PathLike[str], keys: FileKeys | None = None
 ) -> LabelledData:
-    """Read a few-shot pickle ``shot_<k>-seed_<s>.pkl`` of CoOp or Dassl, running nothing that it holds.
+    """Read a few-shot pickle ``shot_<k>-seed_<s>.pkl`` of CoOp or Dassl, without running code in it.
 
-    The paths in it start on the author's disk; they are cut at the front until the first picture is found below
-    ``images``, and all alike.
+    Its paths are absolute on the author's disk. The same number of leading folders is removed from all, until the first
+    picture is found below ``images``.
 
     Args:
         path: pickle of {"train": [Datum, ...], "val": [Datum, ...]}.
-        images: folder that holds the pictures.
-        keys: remembers content keys.
+        images: folder with the pictures.
+        keys: cache of content keys.
 
     Returns:
         As ``read_coop_split``, with train and val.
@@ -123,8 +123,7 @@ def read_coop_shots(
 def convert_coop_shots(
     path: str | os.PathLike[str], images: str | os.PathLike[str], out: str | os.PathLike[str]
 ) -> None:
-    """Write a few-shot pickle as JSON of the form of ``split_zhou_*.json``, with paths relative to ``images``; once is
-    enough.
+    """Convert a few-shot pickle to JSON of the form of ``split_zhou_*.json``, with paths relative to ``images``.
 
     Raises:
         UsageError: no such pickle, or ``out`` exists.
@@ -137,10 +136,10 @@ def convert_coop_shots(
 
 
 def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
-    """Return the entries of a few-shot pickle, paths as written.
+    """Return the entries of a few-shot pickle, with its paths.
 
-    The file's operations are listed first, and any outside a small set refuses it; then only a stand-in for Dassl's
-    Datum can be made.
+    An operation of the file outside a small set raises before anything is loaded. The only class that can be loaded is
+    a replacement of Dassl's Datum.
 
     Raises:
         UsageError: no such file.
@@ -162,17 +161,17 @@ def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
         value = _DatumUnpickler(io.BytesIO(data)).load()
         if not isinstance(value, dict):
             raise pickle.UnpicklingError("it holds no lists by split")
-        found = {split: [d.entry() for d in rows] for split, rows in value.items()}
-    # a damaged pickle fails in whatever way comes up: UnpicklingError, EOFError, IndexError, AttributeError, ...
+        entries = {split: [d.entry() for d in rows] for split, rows in value.items()}
+    # a damaged pickle raises all kinds of exceptions: UnpicklingError, EOFError, IndexError, AttributeError, ...
     except Exception as error:
         raise DataError(
             f"{file} is no few-shot pickle of CoOp and is not loaded ({str(error)[:100]}): give the JSON split instead."
         ) from None
-    return _checked(found, path)
+    return _checked(entries, path)
 
 
 class _Datum:
-    """Stands in for Dassl's class of the same name."""
+    """Replacement of Dassl's class of the same name."""
 
     def __init__(self) -> None:
         self.state: Mapping[str, Any] = {}
@@ -197,7 +196,7 @@ class _DatumUnpickler(pickle.Unpickler):
 
 
 def _checked(value: Any, path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
-    """Return the entries by split; raises DataError where a value is not what it should be."""
+    """Return the entries by split; DataError where a value has another form."""
     if not isinstance(value, dict) or not any(value.get(s) for s in SPLITS):
         raise DataError(f"{path} holds none of train, val and test: give a split_zhou_*.json.")
     names: dict[int, str] = {}
@@ -206,12 +205,12 @@ def _checked(value: Any, path: str | os.PathLike[str]) -> dict[str, list[Entry]]
         entries[split] = []
         for row in value[split] if isinstance(value[split], list) else [None]:
             match row:
-                case (str(place), int(label), str(name)) if (
-                    place and 0 <= label < 2**31 and not isinstance(label, bool)
+                case (str(picture), int(label), str(name)) if (
+                    picture and 0 <= label < 2**31 and not isinstance(label, bool)
                 ):
                     if names.setdefault(label, name) != name:
                         raise DataError(f"{path} calls class {label} both {names[label]!r} and {name!r}: correct it.")
-                    entries[split].append((place, label, name))
+                    entries[split].append((picture, label, name))
                 case _:
                     raise DataError(
                         f"{path} has an entry in {split} that is not [path, label, class name]: {str(row)[:80]}."
@@ -233,27 +232,27 @@ def _data(
         raise DataError(f"{path} gives two classes one name: make the names differ.")
     splits = {}
     for split, rows in entries.items():
-        places = [inside(base, place, f"Entry {i + 1} of {split} in {path}") for i, (place, _, _) in enumerate(rows)]
-        splits[split] = Table(ImageFiles(places, keys), {"label": label_column([c for _, _, c in rows], classes)})
+        paths = [inside(base, picture, f"Entry {i + 1} of {split} in {path}") for i, (picture, _, _) in enumerate(rows)]
+        splits[split] = Table(ImageFiles(paths, keys), {"label": label_column([c for _, _, c in rows], classes)})
     return LabelledData(name, classes, splits)
 
 
 def _images(path: Path, entries: Mapping[str, Sequence[Entry]]) -> Path:
-    first = next(place for rows in entries.values() for place, _, _ in rows)
-    found = [
+    first = next(picture for rows in entries.values() for picture, _, _ in rows)
+    folders = [
         f
         for f in [path.parent, *sorted(path.parent.iterdir())]
         if f.is_dir() and Path(inside(f, first, str(path))).is_file()
     ]
-    if len(found) != 1:
+    if len(folders) != 1:
         raise DataError(
-            f"{first} of {path} is found in {len(found)} folders here: give the folder from which its paths start."
+            f"{first} of {path} is found in {len(folders)} folders here: give the folder from which its paths start."
         )
-    return found[0]
+    return folders[0]
 
 
 def _relocated(entries: dict[str, list[Entry]], images: Path, path: str | os.PathLike[str]) -> dict[str, list[Entry]]:
-    rows = [place.replace("\\", "/").split("/") for group in entries.values() for place, _, _ in group]
+    rows = [picture.replace("\\", "/").split("/") for group in entries.values() for picture, _, _ in group]
     for cut in range(len(rows[0])):
         tail = "/".join(rows[0][cut:])
         if tail and ".." not in rows[0][cut:] and not tail.startswith("/") and (images / tail).is_file():
@@ -271,6 +270,6 @@ def _relocated(entries: dict[str, list[Entry]], images: Path, path: str | os.Pat
 
 COOP = Format(
     "",
-    lambda path, ask: path.is_file() and path.name.startswith("split_zhou_") and path.suffix == ".json",
-    lambda path, ask: read_coop_split(path, keys=ask.keys),
+    lambda path, request: path.is_file() and path.name.startswith("split_zhou_") and path.suffix == ".json",
+    lambda path, request: read_coop_split(path, keys=request.keys),
 )

@@ -1,4 +1,4 @@
-"""Embeddings that others computed: clip-retrieval's folders, and DataComp's metadata with its lists of uids."""
+"""Published embeddings: folders of clip-retrieval, and DataComp's metadata with lists of uids."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _UID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Vectors(Sequence[NDArray[Any]]):
-    """Vectors of several memory-mapped files as one sequence: samples of a table, or the values of a "vector" column.
+class VectorFiles(Sequence[NDArray[Any]]):
+    """Vectors of several memory-mapped files as one sequence: samples, or the values of a "vector" column.
 
     Args:
         parts: arrays (n, D) of one width.
-        labels: what the user calls each part.
+        labels: name of each part for users.
     """
 
     parts: tuple[NDArray[Any], ...] = field(repr=False, compare=False)
@@ -51,11 +51,11 @@ class Vectors(Sequence[NDArray[Any]]):
     def __getitem__(self, index: Any, /) -> Any:
         if isinstance(index, slice):
             return self.take(range(len(self))[index])
-        part, row = self._place(index)
+        part, row = self._position(index)
         return np.array(self.parts[part][row])
 
     def take(self, indices: Sequence[int]) -> NDArray[Any]:
-        """Return (M, D) chosen vectors, in memory."""
+        """Return the (M, D) given vectors, in memory."""
         return np.stack([self[i] for i in indices]) if len(indices) else self.parts[0][:0]
 
     def key(self, index: int, /) -> str:
@@ -64,10 +64,10 @@ class Vectors(Sequence[NDArray[Any]]):
 
     def name(self, index: int, /) -> str:
         """Return the file and the row in it."""
-        part, row = self._place(index)
+        part, row = self._position(index)
         return f"{self.labels[part]}[{row}]"
 
-    def _place(self, index: int) -> tuple[int, int]:
+    def _position(self, index: int) -> tuple[int, int]:
         ends: list[int] = self.__dict__["_ends"]
         index = range(len(self))[index]
         part = bisect.bisect_right(ends, index)
@@ -75,16 +75,17 @@ class Vectors(Sequence[NDArray[Any]]):
 
 
 def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") -> Table[NDArray[Any]]:
-    """Read a folder that clip-retrieval wrote: img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy,
-    metadata/metadata_<n>.parquet.
+    """Read a folder of clip-retrieval.
+
+    Its files are img_emb/img_emb_<n>.npy, text_emb/text_emb_<n>.npy and metadata/metadata_<n>.parquet.
 
     Args:
-        folder: holds at least one of the two embedding folders.
-        items: "img_emb" or "text_emb": which vectors are the items; the others become a "vector" column.
+        folder: folder with at least one of the two embedding folders.
+        items: "img_emb" or "text_emb", the vectors that are the items; the others become a "vector" column.
 
     Returns:
-        A table of vectors, in the order of the file numbers, memory-mapped. Columns, where the metadata have them:
-        "captions" from caption, "entity" from image_path.
+        A table of memory-mapped vectors, in the order of the file numbers. Columns from the metadata are "captions"
+        (caption) and "entity" (image_path).
 
     Raises:
         UsageError: no such vectors.
@@ -106,33 +107,33 @@ def read_clip_retrieval(folder: str | os.PathLike[str], items: str = "img_emb") 
     return Table(vectors[items], columns)
 
 
-def _vectors(folder: Path) -> Vectors:
+def _vectors(folder: Path) -> VectorFiles:
     files = _numbered(folder, ".npy")
     if not files:
         raise UsageError(f"{folder} holds no .npy files: give a folder that clip-retrieval inference wrote.")
-    return Vectors(tuple(open_npy(f) for f in files), tuple(map(str, files)))
+    return VectorFiles(tuple(open_npy(f) for f in files), tuple(map(str, files)))
 
 
 def _numbered(folder: Path, ending: str) -> list[Path]:
-    """Return the files <name>_<n> of a folder in the order of n: 10 comes after 9."""
-    found = [(int(m[1]), f) for f in folder.glob(f"*{ending}") if (m := _NUMBER.search(f.stem))]
-    return [f for _, f in sorted(found)]
+    """Return the files <name>_<n> of a folder in numeric order of n."""
+    numbered = [(int(m[1]), f) for f in folder.glob(f"*{ending}") if (m := _NUMBER.search(f.stem))]
+    return [f for _, f in sorted(numbered)]
 
 
 def read_datacomp(folder: str | os.PathLike[str], vectors: str = "l14_img") -> Table[NDArray[Any]]:
-    """Read DataComp's metadata: pairs <name>.parquet (with uid, and perhaps text) and <name>.npz.
+    """Read DataComp's metadata: pairs <name>.parquet (with uid and optionally text) and <name>.npz.
 
     Args:
-        folder: holds the pairs.
+        folder: folder with the pairs.
         vectors: array of each .npz: "b32_img", "b32_txt", "l14_img" or "l14_txt".
 
     Returns:
-        A table of vectors, in the order of the file names, held in memory. Columns: "entity", the uids, and "captions"
+        A table of vectors in memory, in the order of the file names, with columns "entity", the uids, and "captions"
         where there is text.
 
     Raises:
         UsageError: no .parquet there.
-        DataError: a uid is none, a file is damaged, or parquet and npz have different numbers of rows.
+        DataError: a uid is not valid, a file is damaged, or parquet and npz have different numbers of rows.
     """
     files = sorted(Path(folder).glob("*.parquet"))
     if not files:
@@ -152,19 +153,19 @@ def read_datacomp(folder: str | os.PathLike[str], vectors: str = "l14_img") -> T
     columns = {"entity": Column("entity", np.array(uids, dtype=np.str_))}
     if any(t is not None for t in texts):
         columns["captions"] = Column("captions", tuple((t,) if t else () for t in texts))
-    return Table(Vectors(tuple(parts), tuple(str(f.with_suffix(".npz")) for f in files)), columns)
+    return Table(VectorFiles(tuple(parts), tuple(str(f.with_suffix(".npz")) for f in files)), columns)
 
 
 def write_uids(path: str | os.PathLike[str], uids: Sequence[str]) -> None:
-    """Write uids as DataComp's resharder wants them: a sorted .npy of two 64-bit numbers each.
+    """Write uids for DataComp's resharder: a sorted .npy of two 64-bit numbers each.
 
     Args:
-        path: new file; its name is kept as it is.
-        uids: 32 hexadecimal digits each, in any order; doubled ones stay.
+        path: new file; no ending is added to its name.
+        uids: 32 hexadecimal digits each, in any order; duplicates stay.
 
     Raises:
         UsageError: the file exists.
-        DataError: a uid is none.
+        DataError: a uid is not valid.
     """
     _check_uids(uids)
     pairs = np.array([(int(u[:16], 16), int(u[16:], 16)) for u in uids], dtype=np.dtype("u8,u8"))
@@ -177,11 +178,11 @@ def write_uids(path: str | os.PathLike[str], uids: Sequence[str]) -> None:
 
 
 def read_uids(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the uids of a file that ``write_uids`` or DataComp wrote.
+    """Return the uids of a file of ``write_uids`` or DataComp.
 
     Raises:
         UsageError: no such file.
-        DataError: it holds something else.
+        DataError: the file has no uids.
     """
     pairs = open_npy(path)
     if pairs.dtype != np.dtype("u8,u8") or pairs.ndim != 1:

@@ -1,4 +1,4 @@
-"""Pictures that lie as bytes inside something larger: a tar, a Parquet file."""
+"""Pictures stored as bytes inside a larger file, such as a tar or a Parquet file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from diptych.data.images import decode_image
 
 
 class EncodedImages(ABC):
-    """Samples whose key is the SHA-256 of the picture's bytes: the same key as of a file that holds these bytes."""
+    """Samples whose key is the SHA-256 of the picture's bytes, the same as for a file of these bytes."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def read(self, index: int) -> bytes:
-        """Return the bytes of a picture; raises UnreadableItem where they cannot be had."""
+        """Return the bytes of a picture.
+
+        Raises:
+            UnreadableItem: they cannot be read.
+        """
 
     @abstractmethod
     def name(self, index: int, /) -> str:
-        """Return where a picture lies."""
+        """Return the path of the file and the position of a picture in it."""
 
     def __getitem__(self, index: int, /) -> Image.Image:
         return decode_image(self.read(index), self.name(index))

@@ -1,4 +1,4 @@
-"""Labelled pictures with a group each: the ground they stand on, the domain they come from, how they were made."""
+"""Labelled pictures with a group each, such as background, domain or origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles, image_paths
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData, label_column
 from diptych.data.rows import (
@@ -26,18 +26,18 @@ from diptych.data.rows import (
 
 
 def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | None = None) -> LabelledData:
-    """Read labelled pictures with a column "group", all in the split "test": an audit trains nothing, so a column
-    "split" is not read.
+    """Read labelled pictures with a column "group", all in the split "test".
+
+    A column "split" is not read, since an audit does not train.
 
     Args:
-        path: a table with one picture a row, a folder that holds one called labels.csv, or a folder
-            CLASS/GROUP/picture.
+        path: a table with one picture a row, a folder with one named labels.csv, or a folder CLASS/GROUP/picture.
         group: column of the table with the group; "" for folders.
-        label: column of the table with the class; "": found by its name.
-        keys: remembers content keys.
+        label: column of the table with the class; "" uses the usual names.
+        keys: cache of content keys.
 
     Raises:
-        UsageError: the column with groups or classes is not named.
+        UsageError: there is no name of the column with groups or classes.
         DataError: a column or a value is missing, or the folder has no such layout.
     """
     table = path / "labels.csv" if (path / "labels.csv").is_file() else path
@@ -47,14 +47,18 @@ def read_grouped(path: Path, group: str = "", label: str = "", keys: FileKeys | 
         raise UsageError(
             f"{path} holds no labels.csv, so it has no column {group or label}: give a table, or folders CLASS/GROUP."
         )
-    places = [(p, p.relative_to(path).parts) for p in image_paths(path)]
-    if not places or any(len(parts) != 3 for _, parts in places):
+    pictures = [(p, p.relative_to(path).parts) for p in image_paths(path)]
+    if not pictures or any(len(parts) != 3 for _, parts in pictures):
         raise DataError(
             f"The pictures of {path} do not lie in folders CLASS/GROUP: lay them out so, or give a table with a group "
             f"column."
         )
     return _data(
-        path.name, [str(p) for p, _ in places], [c for _, (c, _, _) in places], [g for _, (_, g, _) in places], keys
+        path.name,
+        [str(p) for p, _ in pictures],
+        [c for _, (c, _, _) in pictures],
+        [g for _, (_, g, _) in pictures],
+        keys,
     )
 
 
@@ -78,13 +82,13 @@ def _data(
     return LabelledData(name, classes, {"test": Table(ImageFiles(paths, keys), columns)})
 
 
-def _matches(path: Path, ask: Ask) -> bool:
+def _matches(path: Path, request: Request) -> bool:
     return path.is_dir() or (path.is_file() and path.suffix.lower() in (*SUFFIXES, ".jsonl"))
 
 
 GROUPED = Format(
     "a table with a column of groups, or a folder CLASS/GROUP/picture",
     _matches,
-    lambda path, ask: read_grouped(path, ask.group, ask.label, ask.keys),
+    lambda path, request: read_grouped(path, request.group, request.label, request.keys),
     frozenset(("groups",)),
 )

@@ -1,6 +1,4 @@
-"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files that hold the pictures'
-bytes.
-"""
+"""Hugging Face data set folders: pictures with metadata.csv or .jsonl, and Parquet files with encoded pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ import numpy as np
 from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import ImageFiles
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.parquet import class_names, holds_images, image_column, parquet_images
 from diptych.data.formats.regions import Boxes, boxes
 from diptych.data.keys import FileKeys
@@ -26,33 +24,33 @@ _METADATA = ("metadata.csv", "metadata.jsonl")
 
 
 def is_metadata_folder(root: Path) -> bool:
-    """Whether a folder, or a split folder in it, holds a metadata.csv or metadata.jsonl with a column file_name."""
+    """Return whether a folder, or a split folder in it, has a metadata file with a column file_name."""
     return bool(metadata_files(root))
 
 
 def is_parquet_folder(root: Path) -> bool:
-    """Whether a folder, or "data" in it, holds Parquet files with pictures in them."""
+    """Return whether a folder, or "data" in it, has Parquet files with encoded pictures."""
     files = _parquet_files(root)
     return bool(files) and holds_images(files[0])
 
 
 def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = None) -> LabelledData:
-    """Read pictures that a metadata.csv or metadata.jsonl describes: below ``root`` itself, or below its split folders.
+    """Read the pictures in a metadata.csv or metadata.jsonl, of ``root`` or of its split folders.
 
-    Columns: file_name, where relative paths start at the metadata's folder; and, where they are there, label, captions
-    (``data.rows.CAPTION_COLUMNS``), and objects ({"bbox": x y w h in pixels, "categories"}).
+    Columns are file_name, with paths relative to the metadata's folder, and optionally label, captions
+    (``data.rows.CAPTION_COLUMNS``) and objects ({"bbox": x y w h in pixels, "categories"}).
 
     Args:
-        root: the folder; pictures in it that the metadata do not name are not read.
-        keys: remembers content keys.
+        root: the folder; pictures that are not in the metadata are not read.
+        keys: cache of content keys.
 
     Returns:
-        Splits with the columns "label", "captions" and "boxes" that the metadata allow; without split folders all is
-        "test".
+        Splits with the columns "label", "captions" and "boxes" where the metadata have them. Without split folders all
+        rows are "test".
 
     Raises:
         UsageError: there is no metadata file.
-        DataError: no column file_name, a path that leads outside, or a value that is not what its column says.
+        DataError: no column file_name, a path that leads outside, or a value that does not fit its column.
     """
     files = metadata_files(Path(root))
     if not files:
@@ -63,30 +61,29 @@ def read_metadata_folder(root: str | os.PathLike[str], keys: FileKeys | None = N
     parts: dict[str, tuple[Samples[Any], dict[str, list[Any]]]] = {}
     for split, file in files.items():
         cells = read_columns(file)
-        places = [inside(file.parent, str(p or ""), f"Row {i} of {file}") for i, p in enumerate(cells["file_name"], 1)]
-        parts[split] = (ImageFiles(places, keys), cells)
+        paths = [inside(file.parent, str(p or ""), f"Row {i} of {file}") for i, p in enumerate(cells["file_name"], 1)]
+        parts[split] = (ImageFiles(paths, keys), cells)
     return _data(Path(root).resolve().name, parts, {})
 
 
 def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
-    """Read Parquet files that hold pictures, in a column of {bytes, path} structs or of bytes.
+    """Read Parquet files with pictures in a column of {bytes, path} structs or of bytes.
 
-    The column is called image, img, jpg or png, or is the only one of its kind.
-
-    Splits come from the names "train-00000-of-00002.parquet" and the like, or from split folders; other files are
-    "test". Class names come from the schema that the data sets library writes. Other columns are read as in
-    ``read_metadata_folder``.
+    - The column has the name image, img, jpg or png, or is the only one of its kind.
+    - Splits come from names such as "train-00000-of-00002.parquet", or from split folders; other files are "test".
+    - Class names come from the schema of the datasets library.
+    - Other columns are read as in ``read_metadata_folder``.
 
     Args:
-        root: a .parquet file, a folder of them, or a folder that holds them in "data".
+        root: a .parquet file, a folder of them, or a folder with them in "data".
 
     Returns:
-        Splits with the columns "label", "captions" and "boxes" that the files allow. Pictures are read
-        where they lie, a row group at a time.
+        Splits with the columns "label", "captions" and "boxes" where the files have them. Pictures are read on demand,
+        a row group at a time.
 
     Raises:
         UsageError: no Parquet file there.
-        DataError: no column of pictures, a damaged file, or a value that is not what its column says.
+        DataError: no column of pictures, a damaged file, or a value that does not fit its column.
     """
     import pyarrow.parquet as pq
 
@@ -125,7 +122,7 @@ def read_parquet_folder(root: str | os.PathLike[str]) -> LabelledData:
 def _data(
     name: str, parts: Mapping[str, tuple[Samples[Any], dict[str, list[Any]]]], names: Mapping[str, tuple[str, ...]]
 ) -> LabelledData:
-    """Make typed columns of what the metadata hold; one class order for all splits."""
+    """Return the typed columns of metadata, with one order of classes for all splits."""
     labels = {text_of(v) for _, cells in parts.values() for v in cells.get("label", ())}
     classes = names.get("label") or in_order(labels)
     objects = {
@@ -133,7 +130,7 @@ def _data(
         for split, (_, cells) in parts.items()
         if "objects" in cells
     }
-    categories = in_order({text_of(c) for held in objects.values() for _, named in held for c in named})
+    categories = in_order({text_of(c) for rows in objects.values() for _, named in rows for c in named})
     splits = {}
     for split in (s for s in SPLITS if s in parts):
         items, cells = parts[split]
@@ -142,8 +139,8 @@ def _data(
             columns["label"] = Column(
                 "label", np.array([_position(v, classes, name) for v in cells["label"]], dtype=np.int64)
             )
-        if said := [cells[c] for c in columns_of(cells, CAPTION_COLUMNS)]:
-            texts = tuple(tuple(t for cell in row for t in texts_of(cell)) for row in zip(*said, strict=True))
+        if captions := [cells[c] for c in columns_of(cells, CAPTION_COLUMNS)]:
+            texts = tuple(tuple(t for cell in row for t in texts_of(cell)) for row in zip(*captions, strict=True))
             columns["captions"] = Column("captions", texts)
         if split in objects:
             columns["boxes"] = Column(
@@ -154,9 +151,7 @@ def _data(
 
 
 def _position(value: Any, classes: Sequence[str], name: str) -> int:
-    """Return the class position of a label: a number where the file writes numbers for named classes, else the name's
-    place.
-    """
+    """Return the class position of a label, which is a name, or a number where the file numbers named classes."""
     if (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -187,17 +182,17 @@ def _objects(value: Any, name: str) -> tuple[list[Any], list[Any]]:
 
 
 def metadata_files(root: Path) -> dict[str, Path]:
-    """Return split -> metadata file; those of split folders count before one directly in the folder."""
-    found: dict[str, Path] = {}
+    """Return split -> metadata file, of the split folders, or else of the folder itself."""
+    files: dict[str, Path] = {}
     if not root.is_dir():
-        return found
-    for place in sorted(root.iterdir()):
-        split = SPLIT_NAMES.get(place.name.lower())
-        file = next((place / m for m in _METADATA if (place / m).is_file()), None) if split else None
+        return files
+    for folder in sorted(root.iterdir()):
+        split = SPLIT_NAMES.get(folder.name.lower())
+        file = next((folder / m for m in _METADATA if (folder / m).is_file()), None) if split else None
         if split and file and _names_files(file):
-            found[split] = file
+            files[split] = file
     top = next((root / m for m in _METADATA if (root / m).is_file()), None)
-    return found or ({"test": top} if top and _names_files(top) else {})
+    return files or ({"test": top} if top and _names_files(top) else {})
 
 
 def _names_files(file: Path) -> bool:
@@ -209,9 +204,9 @@ def _names_files(file: Path) -> bool:
 
 
 def _parquet_files(root: Path) -> list[Path]:
-    places = [root / "data", root, *(root / s for s in sorted(SPLIT_NAMES))]
-    return next((found for p in places[:2] if (found := sorted(p.glob("*.parquet")))), None) or [
-        f for p in places[2:] for f in sorted(p.glob("*.parquet"))
+    folders = [root / "data", root, *(root / s for s in sorted(SPLIT_NAMES))]
+    return next((files for p in folders[:2] if (files := sorted(p.glob("*.parquet")))), None) or [
+        f for p in folders[2:] for f in sorted(p.glob("*.parquet"))
     ]
 
 
@@ -223,13 +218,13 @@ def _split_of(file: Path) -> str:
     )
 
 
-def _holds_parquet(path: Path, ask: Ask) -> bool:
+def _holds_parquet(path: Path, request: Request) -> bool:
     if path.is_dir():
         return is_parquet_folder(path)
     return path.suffix.lower() == ".parquet" and holds_images(path)
 
 
 METADATA = Format(
-    "", lambda path, ask: is_metadata_folder(path), lambda path, ask: read_metadata_folder(path, ask.keys)
+    "", lambda path, request: is_metadata_folder(path), lambda path, request: read_metadata_folder(path, request.keys)
 )
-PARQUET = Format("", _holds_parquet, lambda path, ask: read_parquet_folder(path))
+PARQUET = Format("", _holds_parquet, lambda path, request: read_parquet_folder(path))

@@ -22,9 +22,9 @@ class LightCurve:
 
     Args:
         time: (T,) float64, in the table's unit; of a spectrum, the wavelength.
-        value: (T,) float64: magnitude or flux, as the table has it.
-        error: (T,) float64, NaN where none is given; None where the table has no such column.
-        band: (T,) text; None where the table has no such column.
+        value: (T,) float64, magnitude or flux as in the table.
+        error: (T,) float64, NaN for empty cells; None without such a column.
+        band: (T,) text; None without such a column.
     """
 
     time: NDArray[np.float64]
@@ -39,8 +39,8 @@ class LightCurves:
 
     Args:
         ids: N names of objects.
-        starts: (N + 1,) first measurement of each, and their number.
-        columns: "time", "value" and perhaps "error" and "band", flat.
+        starts: (N + 1,) position of the first measurement of each, and the number of all.
+        columns: "time", "value" and optionally "error" and "band", flat.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +59,11 @@ class LightCurves:
         return curve
 
     def key(self, index: int, /) -> str:
-        """Return the SHA-256 of the measurements; raises UnreadableItem where they are not finite."""
+        """Return the SHA-256 of the measurements.
+
+        Raises:
+            UnreadableItem: they are not finite.
+        """
         curve = self[index]
         parts = [curve.time, curve.value] + ([] if curve.error is None else [curve.error])
         return array_key(*parts, np.array("\n".join([] if curve.band is None else curve.band.tolist()).encode("utf-8")))
@@ -69,18 +73,18 @@ class LightCurves:
         return self.ids[index]
 
     def rows(self, folder: str, ids: Sequence[str]) -> LightCurves:
-        """Return the curves of chosen objects; fits ``read_typed``, whose folder does not matter here.
+        """Return the curves of the given objects; an argument for ``read_typed``, whose folder is not used.
 
         Raises:
             DataError: an object has no measurements, or several curves.
         """
-        place: dict[str, int] = {}
+        position: dict[str, int] = {}
         for i, name in enumerate(self.ids):
-            if place.setdefault(name, i) != i:
+            if position.setdefault(name, i) != i:
                 raise DataError(f"{name!r} has several curves: choose among them by position, with core.data.Subset.")
-        if missing := [i for i in ids if i not in place]:
+        if missing := [i for i in ids if i not in position]:
             raise DataError(f"{missing[0]!r} has no measurements: remove its row, or add them.")
-        cuts = [np.arange(self.starts[place[i]], self.starts[place[i] + 1]) for i in ids]
+        cuts = [np.arange(self.starts[position[i]], self.starts[position[i] + 1]) for i in ids]
         starts = np.concatenate([[0], np.cumsum([len(c) for c in cuts])]).astype(np.int64)
         flat = np.concatenate(cuts) if cuts else np.empty(0, dtype=np.int64)
         return LightCurves(tuple(ids), starts, {name: column[flat] for name, column in self.columns.items()})
@@ -99,7 +103,7 @@ def read_light_curves(
     Args:
         path: .csv, .tsv, .jsonl or .parquet with one measurement a row, in any order; or .jsonl or .parquet whose time,
             value and error are lists, with one curve a row.
-        identity: column that names the object.
+        identity: column with the object.
         time: column of times.
         value: column of magnitudes or fluxes.
         error: column of their errors, if any; empty cells are NaN.

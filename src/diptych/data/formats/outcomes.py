@@ -1,4 +1,4 @@
-"""Streams some of whose items cannot be used: who reads them says whether those are told of, or end the pass."""
+"""Streams with unusable items, which the reader may report or raise."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ T = TypeVar("T")
 def usable(
     outcomes: Generator[tuple[int, T | UnreadableItem], None, None], broken: Callable[[UnreadableItem], None] | None
 ) -> Iterator[tuple[int, T]]:
-    """Yield (position, item) of the items that can be used.
+    """Yield (position, item) of the usable items.
 
     Args:
-        outcomes: positions with items, or with why they cannot be used. Closed in the end, not when the garbage is
-            collected: an error that is raised here would keep the file open.
-        broken: takes the errors; None: the first is raised.
+        outcomes: positions with items or errors. It is closed explicitly, since an error raised here would keep its
+            file open.
+        broken: function that takes the errors; None: the first is raised.
 
     Raises:
         UnreadableItem: the first error, where ``broken`` is None.

@@ -1,4 +1,4 @@
-"""Picture-text tables as streams: open_clip's CSV or TSV with the columns filepath and title, row after row."""
+"""Picture-text tables as streams, such as open_clip's CSV or TSV with columns filepath and title."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from diptych.data.rows import inside
 
 @dataclass(frozen=True)
 class PairItem:
-    """One row, not decoded yet: decoding belongs in the workers.
+    """One row, which is decoded on demand, in the workers.
 
     Args:
         name: path of the picture.
@@ -30,7 +30,11 @@ class PairItem:
     title: str
 
     def image(self) -> Image.Image:
-        """Return the picture; raises UnreadableItem where it is broken."""
+        """Return the picture.
+
+        Raises:
+            UnreadableItem: it cannot be read.
+        """
         return open_image(self.name)
 
     def text(self) -> str:
@@ -40,14 +44,17 @@ class PairItem:
 
 @dataclass(frozen=True)
 class PairStream:
-    """Rows of a picture-text table: a Stream of core.data. Memory: one row. A position is the number of a row, from 0.
+    """Rows of a picture-text table, as a Stream of core.data with one row in memory.
+
+    A position is the number of a row, from 0.
 
     Args:
         path: .csv or .tsv file, UTF-8, with a heading.
         images: column with the picture's path; relative paths start at the table's folder.
         texts: column with the text.
-        broken: called with each row that cannot be used, which is then passed over. None (default): it is raised.
-        allow_outside: accept paths that lead out of the table's folder (default False).
+        broken: function that takes the error of each unusable row, which is then skipped. None (default): the error is
+            raised.
+        allow_outside: whether paths may leave the table's folder (default False).
         start: first row.
     """
 
@@ -62,10 +69,10 @@ class PairStream:
         return usable(self.outcomes(), self.broken)
 
     def outcomes(self) -> Generator[tuple[int, PairItem | UnreadableItem], None, None]:
-        """Yield (position, item, or why the row cannot be used) of all rows.
+        """Yield (position, item or error) of all rows.
 
         Raises:
-            DataError: a column is missing, or the table is damaged: where rows begin and end is then unknown.
+            DataError: a column is missing, or the table is damaged, so that the bounds of rows are unknown.
         """
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as lines:
@@ -125,7 +132,7 @@ def open_pairs(
 
 PAIRS = Format(
     "a table (.csv, .tsv)",
-    lambda path, ask: path.suffix.lower() in _MARKS,
-    lambda path, ask: open_pairs(path, ask.image, ask.text),
+    lambda path, request: path.suffix.lower() in _MARKS,
+    lambda path, request: open_pairs(path, request.image, request.text),
     frozenset(("photos", "texts")),
 )

@@ -1,4 +1,4 @@
-"""Pictures as bytes in Parquet files, as the Hugging Face data sets library writes them."""
+"""Pictures as bytes in Parquet files, as written by the Hugging Face datasets library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_GROUP = 4 * 2**30  # bytes of a row group, unpacked
 
 @dataclass(frozen=True)
 class ParquetImages(EncodedImages):
-    """Pictures in Parquet files; the row group read last stays in memory.
+    """Pictures in Parquet files, with the last row group in memory.
 
     Args:
         groups: (file, column, row group, rows) in order.
@@ -34,17 +34,21 @@ class ParquetImages(EncodedImages):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ends", np.cumsum([g[3] for g in self.groups]))
-        object.__setattr__(self, "_held", _Held())
+        object.__setattr__(self, "_row_group", _RowGroup())
 
     def __len__(self) -> int:
         return int(self.__dict__["_ends"][-1]) if self.groups else 0
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of a picture; raises UnreadableItem where the file is damaged or the row is empty."""
-        group, row = self._place(index)
-        held: _Held = self.__dict__["_held"]
+        """Return the bytes of a picture.
+
+        Raises:
+            UnreadableItem: the file is damaged or the row is empty.
+        """
+        group, row = self._position(index)
+        row_group: _RowGroup = self.__dict__["_row_group"]
         try:
-            cell = held.column(self.groups[group])[row].as_py()
+            cell = row_group.column(self.groups[group])[row].as_py()
         except (OSError, ValueError) as error:
             raise UnreadableItem(self.name(index), f"damaged Parquet file ({str(error)[:80]})") from None
         data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -54,40 +58,40 @@ class ParquetImages(EncodedImages):
 
     def name(self, index: int, /) -> str:
         """Return the file and the row in it."""
-        group, row = self._place(index)
+        group, row = self._position(index)
         file = self.groups[group][0]
         before = sum(g[3] for g in self.groups[:group] if g[0] == file)
         return f"{file}[{before + row}]"
 
-    def _place(self, index: int) -> tuple[int, int]:
+    def _position(self, index: int) -> tuple[int, int]:
         index = range(len(self))[index]
         group = int(np.searchsorted(self.__dict__["_ends"], index, side="right"))
         return group, index - int(self.__dict__["_ends"][group]) + self.groups[group][3]
 
 
-class _Held:
-    """The column of one row group; not carried to other processes."""
+class _RowGroup:
+    """The column of one row group, which is not pickled."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: tuple[tuple[str, str, int, int], pa.ChunkedArray] | None = None
 
-    def __reduce__(self) -> tuple[type[_Held], tuple[()]]:
-        return _Held, ()
+    def __reduce__(self) -> tuple[type[_RowGroup], tuple[()]]:
+        return _RowGroup, ()
 
     def column(self, group: tuple[str, str, int, int]) -> pa.ChunkedArray:
         import pyarrow.parquet as pq
 
         with self._lock:
             if self._last is None or self._last[0] != group:
-                self._last = None  # two at once would double the memory
+                self._last = None  # freed first, since two would double the memory
                 with pq.ParquetFile(group[0]) as file:
                     self._last = (group, file.read_row_group(group[2], columns=[group[1]]).column(0))
             return self._last[1]
 
 
 def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
-    """Return the pictures of (file, column) one after the other.
+    """Return the pictures of several (file, column), in order.
 
     Raises:
         DataError: a row group is larger than 4 GiB unpacked.
@@ -109,7 +113,7 @@ def parquet_images(sources: Sequence[tuple[str, str]]) -> ParquetImages:
 
 
 def holds_images(path: Path) -> bool:
-    """Whether a Parquet file has a column of pictures' bytes, and none of paths."""
+    """Return whether a Parquet file has a column of pictures' bytes, and none of paths."""
     import pyarrow.parquet as pq
 
     try:
@@ -128,16 +132,18 @@ def image_column(schema: pa.Schema) -> str | None:
             return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
         return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    found = [f.name for f in schema if is_image(f.type)]
-    named = [c for c in IMAGE_COLUMNS if c in found]
-    return named[0] if named else (found[0] if len(found) == 1 else None)
+    candidates = [f.name for f in schema if is_image(f.type)]
+    named = [c for c in IMAGE_COLUMNS if c in candidates]
+    return named[0] if named else (candidates[0] if len(candidates) == 1 else None)
 
 
 def class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Return column -> class names, from what the data sets library keeps beside the schema."""
+    """Return column -> class names, from the schema metadata of the datasets library."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        found = {c: f["names"] for c, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
-        return {c: tuple(map(str, names)) for c, names in found.items()}
+        names_of = {
+            c: f["names"] for c, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"
+        }
+        return {c: tuple(map(str, names)) for c, names in names_of.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -1,4 +1,4 @@
-"""Point clouds: .npy and .xyz by NumPy, .ply and meshes by trimesh."""
+"""Point clouds: .npy and text files with NumPy, .ply and meshes with trimesh."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from diptych.data.rows import all_inside
 
 SUFFIXES = frozenset((".npy", ".xyz", ".txt", ".pts", ".ply", ".off", ".obj", ".stl"))
 MAX_BYTES = 512 * 2**20
-"""Size of a file above which it is refused."""
+"""Largest file, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Clouds:
     Args:
         paths: N files that end in .npy, .xyz, .txt, .pts, .ply, .off, .obj or .stl; all but the first four need the
             extra "points".
-        points: points drawn on a mesh's surface, evenly by area; a draw is fixed by the file's content. Clouds give all
-            they have.
-        keys: remembers content keys.
+        points: number of points drawn on the surface of a mesh, uniformly by area and fixed by the file's content.
+            Clouds keep all their points.
+        keys: cache of content keys.
     """
 
     paths: Sequence[str]
@@ -41,7 +41,7 @@ class Clouds:
 
     def __post_init__(self) -> None:
         if self.points < 1:
-            raise UsageError(f"{self.points} points mean nothing: ask for at least 1 a mesh.")
+            raise UsageError(f"points must be at least 1 a mesh, got {self.points}.")
         object.__setattr__(self, "paths", tuple(os.fspath(p) for p in self.paths))
         object.__setattr__(self, "_keys", FileKeys() if self.keys is None else self.keys)
 
@@ -53,8 +53,10 @@ class Clouds:
         return read_cloud(self.paths[index], self.points, int(keys.key(self.paths[index])[:16], 16))
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the file's key and the number of points; raises UnreadableItem where the file is
-        missing.
+        """Return the hash of the file's key and the number of points.
+
+        Raises:
+            UnreadableItem: the file is missing.
         """
         keys: FileKeys = self.__dict__["_keys"]
         return hashlib.sha256(f"{keys.key(self.paths[index])}/{self.points}".encode()).hexdigest()
@@ -68,10 +70,10 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
     """Return (P, 3) points of a cloud, or (points, 3) drawn on a mesh.
 
     Args:
-        path: see ``Clouds``. Text holds x y z in each row, parted by spaces or commas; further numbers (colour, normal)
-            are passed over.
-        points: points drawn on a mesh.
-        seed: of the draw, from 0.
+        path: see ``Clouds``. Text files have x y z in each row, separated by spaces or commas; further numbers (colour,
+            normal) are not read.
+        points: number of points drawn on a mesh.
+        seed: seed of the draw, from 0.
 
     Raises:
         MissingExtra: a .ply or mesh, and trimesh is not installed.
@@ -98,7 +100,7 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
         raise
     except DataError as error:
         raise UnreadableItem(name, str(error)[:120]) from None
-    except Exception as error:  # a parser meets damaged bytes with whatever exception comes up
+    except Exception as error:  # parsers raise all kinds of exceptions on damaged bytes
         raise UnreadableItem(name, f"damaged {kind} file ({(str(error) or type(error).__name__)[:80]})") from error
     if not np.isfinite(cloud).all():
         raise UnreadableItem(name, "holds numbers that are not finite")
@@ -106,8 +108,7 @@ def read_cloud(path: str | os.PathLike[str], points: int = 1024, seed: int = 0) 
 
 
 def unit_sphere(cloud: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (P, 3) points moved to their mean and scaled so that the farthest lies at distance 1; one point stays at
-    0.
+    """Return (P, 3) points centred at their mean and scaled to a largest distance of 1; one point stays at 0.
 
     Source: PointNet (CVPR 2017), section 5.1.
     """
@@ -139,7 +140,7 @@ def _from_trimesh(name: str, kind: str, points: int, seed: int) -> NDArray[Any]:
 
 
 def _on_surface(triangles: NDArray[np.float64], points: int, seed: int) -> NDArray[np.float64]:
-    """Return (points, 3) places on (F, 3, 3) triangles, evenly by area.
+    """Return (points, 3) points on (F, 3, 3) triangles, uniform by area.
 
     Source: Osada et al., Shape Distributions (ACM TOG 2002), section 4.2, equation 1.
     """
@@ -150,14 +151,16 @@ def _on_surface(triangles: NDArray[np.float64], points: int, seed: int) -> NDArr
         (3, points)
     )  # raw doubles only: the stream that NumPy keeps stable
     ends = np.cumsum(area / area.sum())
-    chosen = triangles[np.minimum(np.searchsorted(ends, uniform[0], side="right"), len(triangles) - 1)]
+    drawn_triangles = triangles[np.minimum(np.searchsorted(ends, uniform[0], side="right"), len(triangles) - 1)]
     root, other = np.sqrt(uniform[1])[:, None], uniform[2][:, None]
     drawn: NDArray[np.float64] = (
-        (1 - root) * chosen[:, 0] + root * (1 - other) * chosen[:, 1] + root * other * chosen[:, 2]
+        (1 - root) * drawn_triangles[:, 0]
+        + root * (1 - other) * drawn_triangles[:, 1]
+        + root * other * drawn_triangles[:, 2]
     )
     return drawn
 
 
 def clouds(folder: str, cells: Sequence[str]) -> Samples[NDArray[np.float32]]:
-    """Open the cells of a table as point clouds; for ``read_typed``."""
+    """Open the cells of a table as point clouds, for ``read_typed``."""
     return Clouds(all_inside(folder, cells))

@@ -1,4 +1,4 @@
-"""Values of "boxes" and "mask" columns: boxes with their classes, and masks that are read when they are asked for."""
+"""Values of "boxes" and "mask" columns: boxes with their classes, and masks that are read on demand."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Boxes(NamedTuple):
 
     Args:
         corners: (n, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 not included.
-        labels: (n,) int64 class positions; -1 where the file names none.
-        crowd: (n,) bool: a group that is not told apart, left out by detection metrics.
+        labels: (n,) int64 class positions; -1 without a class.
+        crowd: (n,) bool: a group of several objects, left out by detection metrics.
     """
 
     corners: NDArray[np.float32]
@@ -35,7 +35,7 @@ def boxes(values: Sequence[Sequence[float]], form: BoxForm, labels: Sequence[int
 
     Args:
         values: n boxes of 4 numbers in pixels.
-        form: "xywh" (left, top, width, height: COCO, Hugging Face) or "xyxy" (corners); nothing is guessed.
+        form: "xywh" (left, top, width, height: COCO, Hugging Face) or "xyxy" (corners).
         labels: n class positions.
         crowd: n marks; () is none.
 
@@ -61,11 +61,11 @@ def boxes(values: Sequence[Sequence[float]], form: BoxForm, labels: Sequence[int
 
 @dataclass(frozen=True)
 class Masks(Sequence[NDArray[Any]]):
-    """Masks that are read when they are asked for; the values of a "mask" column.
+    """Masks that are read on demand; the values of a "mask" column.
 
     Args:
-        sources: N values from which ``read`` makes a mask.
-        read: makes the mask of one source.
+        sources: N arguments of ``read``.
+        read: function that returns the mask of a source.
     """
 
     sources: tuple[Any, ...] = field(repr=False)
@@ -78,7 +78,7 @@ class Masks(Sequence[NDArray[Any]]):
         return self.take(range(len(self))[index]) if isinstance(index, slice) else self.read(self.sources[index])
 
     def take(self, indices: Sequence[int]) -> Masks:
-        """Return the chosen masks, unread."""
+        """Return the given masks without reading them."""
         return Masks(tuple(self.sources[i] for i in indices), self.read)
 
 
@@ -88,8 +88,9 @@ def class_masks(paths: Sequence[str]) -> Column:
 
 
 def defect_masks(pairs: Sequence[tuple[str, str | None]]) -> Column:
-    """Return the "mask" column of N (picture, mask file or None): (H, W) bool, True where the file is not 0; without a
-    file all False.
+    """Return the "mask" column of N (picture, mask file or None).
+
+    A mask is (H, W) bool, True where the file is not 0, and all False without a file.
     """
     return Column("mask", Masks(tuple(pairs), _defect))
 

@@ -15,9 +15,9 @@ from diptych.data.images import MAX_PIXELS
 def run_lengths(text: str | bytes) -> list[int]:
     """Return the run lengths of COCO's compressed text.
 
-    Each number is written in groups of 5 bits, the lowest first, as characters from "0" on; bit 6 says that more
-    follow, the top bit of the last group is the sign; from the fourth number on the difference to the one two before is
-    written.
+    - A number is groups of 5 bits, the lowest first, as characters from "0" on.
+    - Bit 6 marks that more groups follow; the top bit of the last group is the sign.
+    - From the fourth on, a number is the difference to the one two before.
 
     Args:
         text: the field "counts".
@@ -25,7 +25,7 @@ def run_lengths(text: str | bytes) -> list[int]:
     Raises:
         DataError: the text is no run-length code.
 
-    Source: COCO API, the text form of its run lengths; held against pycocotools in the tests.
+    Source: COCO API, the text form of its run lengths; the tests compare with pycocotools.
     """
     data = text.encode("latin-1", "replace") if isinstance(text, str) else text
     counts: list[int] = []
@@ -46,7 +46,7 @@ def run_lengths(text: str | bytes) -> list[int]:
 
 
 def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-    """Return the (H, W) mask of run lengths, which go down the columns and begin with background.
+    """Return the (H, W) mask of run lengths in column-major order, the first of background.
 
     Raises:
         DataError: a run is negative, or the runs do not fill the picture.
@@ -61,8 +61,8 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
     """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels.
 
-    A pixel counts where its centre, at the halves, lies in one of them by the even-odd rule. pycocotools rounds the
-    outline to fifths of a pixel first, so that the two differ in pixels on the outline.
+    A pixel is in the mask where its centre is in one of them by the even-odd rule. pycocotools rounds the outline to
+    fifths of a pixel first, so the two may differ on the outline.
 
     Raises:
         DataError: a polygon has fewer than three points, an odd number of values, or values that are not finite.

@@ -1,4 +1,4 @@
-"""Photos with label maps: a table of pictures and mask files, and a table that says which number is which class."""
+"""Photos with label maps: a table of pictures and mask files, and a table of the classes of mask values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diptych.core.data import Column
 from diptych.core.errors import DataError
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.regions import Masks
 from diptych.data.formats.typed import Typed, read_typed
 from diptych.data.images import open_mask
@@ -21,25 +21,24 @@ from diptych.data.rows import header, read_columns, text_of
 from diptych.data.tables import LISTINGS
 
 IGNORE = 255
-"""The value of pixels that do not count, in the masks that come out."""
+"""Value of ignored pixels in the returned masks."""
 
 
 def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str = "labels.csv") -> LabelledData:
-    """Read ``labels.csv`` (path, mask, and maybe split) and ``classes.csv`` (value, name) of a folder.
+    """Read ``labels.csv`` (path, mask, optionally split) and ``classes.csv`` (value, name) of a folder.
 
     Args:
-        folder: holds the two tables; pictures and masks lie below it.
-        void: values of ``classes.csv`` that name no class, besides those that its column "void" marks with 1, true or
-            yes: their pixels do not count.
+        folder: folder of the two tables, pictures and masks.
+        void: ignored values of ``classes.csv``, besides those that its column "void" marks with 1, true or yes.
         listing: file name of the first table.
 
     Returns:
-        Data whose classes are the other names, in the order of their values, and whose column "mask" holds (H, W) uint8
-        positions among them, 255 where a pixel does not count.
+        Data whose classes are the names of the other values, in their order. Its column "mask" has (H, W) uint8 class
+        positions, 255 for ignored pixels.
 
     Raises:
         UsageError: a table is missing.
-        DataError: a column is missing, a value is no number or is doubled, or there are no classes, or more than 255.
+        DataError: a column is missing, a value is no number or occurs twice, or there are no classes or more than 255.
     """
     root = Path(folder)
     data = read_typed(root / listing, {"mask": Typed("mask", "mask")})
@@ -67,25 +66,25 @@ def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str =
 
 
 def _positions(path: str, numbers: tuple[int, ...]) -> NDArray[np.uint8]:
-    values, known = open_mask(path), np.asarray(numbers)
-    place = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return np.where(known[place] == values, place, IGNORE).astype(np.uint8)
+    values, class_values = open_mask(path), np.asarray(numbers)
+    position = np.searchsorted(class_values, values).clip(max=len(class_values) - 1)
+    return np.where(class_values[position] == values, position, IGNORE).astype(np.uint8)
 
 
 def _listing(path: Path) -> str | None:
-    """Return the table of a folder with label maps: one of ``LISTINGS`` that names a mask a photo."""
+    """Return the table of a folder with label maps: one of ``LISTINGS`` with columns path and mask."""
     if not (path / "classes.csv").is_file():
         return None
     return next((t for t in LISTINGS if {"path", "mask"} <= set(header(path / t))), None)
 
 
-def _read(path: Path, ask: Ask) -> LabelledData:
-    return read_semantic(path, ask.void, _listing(path) or LISTINGS[0])
+def _read(path: Path, request: Request) -> LabelledData:
+    return read_semantic(path, request.void, _listing(path) or LISTINGS[0])
 
 
 MASKS = Format(
     "a folder with label maps: labels.csv or captions.csv (path, mask) and classes.csv (value, name)",
-    lambda path, ask: _listing(path) is not None,
+    lambda path, request: _listing(path) is not None,
     _read,
     frozenset(("any", "photos", "check", "masks")),
 )

@@ -1,6 +1,6 @@
-"""WebDataset tars: members that share a name are one item; shards are named by brace ranges.
+"""WebDataset tars: members with a common name are one item, and brace ranges name several shards.
 
-Nothing is unpacked. A member's name is only a name: one that leads outside, a link or a device is refused.
+Members are read in memory and never written to disk. Names that lead outside, links and devices raise.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.data.format import Ask, Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import SUFFIXES, decode_image
 
 MAX_MEMBER = 256 * 2**20
-"""Bytes above which a member is refused before it is read."""
+"""Largest member in bytes, checked before it is read."""
 
 ENDINGS = (".tar", ".tar.gz", ".tgz")
-"""Of files that are tars."""
+"""File endings of tars."""
 
 _SHARD = 2**32  # positions: shard number * _SHARD + item number in the shard
 _MAX_SHARDS = 1_000_000
 _NUMBERS = re.compile(r"(\d+)\.\.(\d+)")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, ValueError)
-"""What reading a damaged tar raises."""
+"""Exceptions from reading a damaged tar."""
 
 
 @dataclass(frozen=True)
 class TarItem:
-    """One item of a tar, not decoded yet: decoding belongs in the workers.
+    """One item of a tar, which is decoded on demand, in the workers.
 
     Args:
         name: the shard's path, "!" and the members' common name.
@@ -53,8 +53,10 @@ class TarItem:
     members: Mapping[str, bytes] = field(repr=False)
 
     def image(self) -> Image.Image:
-        """Return the picture, of the first member that is one; raises UnreadableItem where there is none or it is
-        broken.
+        """Return the picture of the first member that is one.
+
+        Raises:
+            UnreadableItem: there is none, or it is damaged.
         """
         ending = next((e for e in self.members if f".{e}" in SUFFIXES), None)
         if ending is None:
@@ -62,7 +64,11 @@ class TarItem:
         return decode_image(self.members[ending], f"{self.name}.{ending}")
 
     def text(self, ending: str = "txt") -> str:
-        """Return the text of a member; raises UnreadableItem where it is missing or not UTF-8."""
+        """Return the text of a member.
+
+        Raises:
+            UnreadableItem: it is missing or not UTF-8.
+        """
         try:
             return self.members[ending].decode("utf-8-sig").strip()
         except KeyError:
@@ -73,7 +79,11 @@ class TarItem:
             raise UnreadableItem(f"{self.name}.{ending}", "is not UTF-8 text") from None
 
     def record(self, ending: str = "json") -> Any:
-        """Return the value of a JSON member; raises UnreadableItem where it is missing or no JSON."""
+        """Return the value of a JSON member.
+
+        Raises:
+            UnreadableItem: it is missing or no JSON.
+        """
         try:
             return json.loads(self.text(ending))
         except (ValueError, RecursionError):
@@ -82,17 +92,16 @@ class TarItem:
 
 @dataclass(frozen=True)
 class TarStream:
-    """Items of WebDataset tars, shard after shard: a Stream of core.data. Memory: one item.
+    """Items of WebDataset tars in the order of shards, as a Stream of core.data with one item in memory.
 
     Args:
         shards: .tar, .tar.gz or .tgz files, in reading order; see ``open_tars``.
-        broken: called with each item or shard that cannot be read, which is then passed over, up to the next item or
-            shard. None (default): it is raised.
-        max_member: bytes above which a member is refused.
-        start: position of the first item; a position counts shards and items in the shard, and depends on no other
-            shard.
-        stop: position at which a part of the stream ends, the first of a shard. None: the end of the last shard.
-        endings: of the members that are read ("txt"); items have no others. None: all.
+        broken: function that takes the error of each item or shard that cannot be read, which is then skipped. None
+            (default): the error is raised.
+        max_member: largest member in bytes.
+        start: position of the first item. A position has the number of the shard and of the item in it.
+        stop: position of the end, the first of a shard. None: the end of the last shard.
+        endings: endings of the members to read, such as "txt"; None: all.
     """
 
     shards: tuple[str, ...]
@@ -106,18 +115,23 @@ class TarStream:
         return usable(self.outcomes(), self.broken)
 
     def outcomes(self) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-        """Yield (position, item, or why it or the rest of its shard cannot be read); the cause of the latter is what
-        reading raised.
+        """Yield (position, item or error) of all items.
+
+        An error is that of an item, or of the rest of its shard; the cause of the latter is the exception of the read.
         """
         first, skip = divmod(self.start, _SHARD)
         for number in range(first, len(self.shards) if self.stop is None else self.stop // _SHARD):
             items = shard_items(self.shards[number], skip if number == first else 0, self.max_member, self.endings)
             with contextlib.closing(items):
-                for place, item in items:
-                    yield number * _SHARD + place, item
+                for position, item in items:
+                    yield number * _SHARD + position, item
 
     def seek(self, position: int) -> TarStream:
-        """Return the stream that starts at ``position``; raises UsageError where no shard has it."""
+        """Return the stream that starts at ``position``.
+
+        Raises:
+            UsageError: no shard has this position.
+        """
         if not 0 <= position < max(1, len(self.shards)) * _SHARD:
             raise UsageError(
                 f"These {len(self.shards)} tars have no position {position}: give one that this stream counted."
@@ -125,7 +139,7 @@ class TarStream:
         return replace(self, start=position)
 
     def parts(self, count: int) -> list[TarStream]:
-        """Return at most ``count`` streams of whole tars that hold the same items at the same positions, each once."""
+        """Return at most ``count`` streams of whole tars; each item is in one of them, at the same position."""
         cuts = sorted({len(self.shards) * k // count for k in range(count + 1)})
         return [replace(self, start=a * _SHARD, stop=b * _SHARD) for a, b in itertools.pairwise(cuts)]
 
@@ -142,7 +156,7 @@ def open_tars(
         broken: see ``TarStream``.
 
     Raises:
-        UsageError: a shard is missing, a range is none, there are no shards, or the shards are addresses or pipes.
+        UsageError: a shard is missing, a range is not valid, there are no shards, or they are addresses or pipes.
     """
     specs = [spec] if isinstance(spec, (str, os.PathLike)) else list(spec)
     shards = tuple(itertools.chain.from_iterable(_shards(os.fspath(s)) for s in specs))
@@ -158,10 +172,10 @@ def open_tars(
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return the names of a pattern: {000..012} counts, keeping leading zeros, and {a,b} lists.
+    """Return the names of a pattern. {000..012} is a range, with leading zeros, and {a,b} a list.
 
     Raises:
-        UsageError: braces that do not match or stand in one another, or more than a million names.
+        UsageError: unmatched or nested braces, or more than a million names.
     """
     pieces = _BRACES.split(pattern)  # text, inner, text, inner, ..., text
     if any("{" in text or "}" in text for text in pieces[::2]):
@@ -171,7 +185,7 @@ def expand_braces(pattern: str) -> list[str]:
     parts = [[text] if i % 2 == 0 else _choices(text) for i, text in enumerate(pieces)]
     if math.prod(map(len, parts)) > _MAX_SHARDS:
         raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS:,} files: give a smaller range.")
-    return ["".join(chosen) for chosen in itertools.product(*parts)]
+    return ["".join(combination) for combination in itertools.product(*parts)]
 
 
 def _choices(inner: str) -> Sequence[str]:
@@ -198,8 +212,13 @@ def _shards(spec: str) -> list[str]:
 def shard_items(
     shard: str, skip: int = 0, max_member: int = MAX_MEMBER, endings: frozenset[str] | None = None
 ) -> Generator[tuple[int, TarItem | UnreadableItem], None, None]:
-    """Yield (number, item, or why it cannot be read) of one tar; the first ``skip`` items, and members of other
-    endings, are not read.
+    """Yield (number, item or error) of the items of one tar, without reading the first ``skip`` items.
+
+    Args:
+        shard: path of the tar.
+        skip: number of items to skip.
+        max_member: largest item in bytes.
+        endings: endings of the members to read; None: all.
     """
     number, common, members, sizes = -1, None, dict[str, bytes](), dict[str, int]()
     trouble: UnreadableItem | None = None
@@ -222,22 +241,22 @@ def shard_items(
                         if endings is None or ending in endings:
                             members[ending] = tar.extractfile(info).read()  # type: ignore[union-attr]
                     elif info.size > max_member and tar.compressed:
-                        break  # not even passed over: it may be endless
+                        break  # not skipped, since it may be endless
             if number >= skip:
                 yield number, trouble or TarItem(f"{shard}!{common}", members)
     except DAMAGE as error:
         trouble = UnreadableItem(shard, damage(error))
-        trouble.__cause__ = error.with_traceback(None)  # which would hold the members read so far
+        trouble.__cause__ = error.with_traceback(None)  # the traceback refers to the members read so far
         yield max(number, 0), trouble
 
 
 def damage(error: Exception) -> str:
-    """Return what is wrong with a tar, in a few words."""
+    """Return a short description of the damage of a tar."""
     return f"damaged or truncated tar ({(str(error) or type(error).__name__)[:80]})"
 
 
 def refusal(shard: str, info: tarfile.TarInfo, max_member: int) -> UnreadableItem | None:
-    """Return why a member is refused; None where it may be read."""
+    """Return the error of a member that must not be read; None where it may be."""
     name = f"{shard}!{info.name[:200]}"
     if info.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", info.name) or "\0" in info.name:
         return UnreadableItem(name, "its name leads outside the tar")
@@ -249,8 +268,9 @@ def refusal(shard: str, info: tarfile.TarInfo, max_member: int) -> UnreadableIte
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return (common name, ending in lower case) of a member: the name is cut at the first dot after the last "/", as
-    webdataset does.
+    """Return (common name, ending in lower case) of a member.
+
+    The name is split at the first dot after the last "/", as in webdataset.
     """
     folder, _, last = name.rpartition("/")
     stem, _, ending = last.partition(".")
@@ -259,7 +279,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def opened(shard: str, max_member: int = MAX_MEMBER) -> Iterator[OpenTar]:
-    """Open a tar so that no single reading, of a member or of a header's extension, exceeds a bound."""
+    """Open a tar whose single reads, of members or of extensions of headers, are bounded."""
     with open(shard, "rb") as plain, gzip.GzipFile(fileobj=plain) as unpacked:
         compressed = plain.read(2) == b"\x1f\x8b"
         plain.seek(0)
@@ -270,10 +290,10 @@ def opened(shard: str, max_member: int = MAX_MEMBER) -> Iterator[OpenTar]:
 
 
 def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield files and links in order, and keep none of them.
+    """Yield the headers of files and links in order, without storing them.
 
     Raises:
-        tarfile.ReadError: the tar is damaged, or ends without its end mark; the standard library takes both for the
+        tarfile.ReadError: the tar is damaged, or ends without its end mark. The standard library takes both as the
             end.
     """
     while (info := tar.next()) is not None:
@@ -286,13 +306,13 @@ def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class OpenTar(tarfile.TarFile):
-    """A tar that knows whether it is compressed."""
+    """A tar with a mark whether it is compressed."""
 
     compressed = False
 
 
 class _Bounded:
-    """A file that refuses large readings and remembers the last one."""
+    """A file that raises at large reads and stores the last one."""
 
     def __init__(self, name: str, file: BinaryIO | gzip.GzipFile, limit: int) -> None:
         self.name, self.file, self.limit, self.last = name, file, limit, b""
@@ -305,14 +325,14 @@ class _Bounded:
         return self.last
 
 
-def _read(path: Path, ask: Ask) -> TarStream:
+def _read(path: Path, request: Request) -> TarStream:
     stream = open_tars(path)
-    return replace(stream, endings=frozenset({"txt"})) if ask.need == "texts" else stream
+    return replace(stream, endings=frozenset({"txt"})) if request.need == "texts" else stream
 
 
 TAR_STREAM = Format(
     "tars of a WebDataset (.tar)",
-    lambda path, ask: path.suffix.lower() == ".tar",
+    lambda path, request: path.suffix.lower() == ".tar",
     _read,
     frozenset(("photos", "texts")),
 )

@@ -1,4 +1,4 @@
-"""Any table as typed columns: what each column means is said by the caller, never guessed."""
+"""Any table as typed columns, whose kinds the caller gives."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ Open = Callable[[str, Sequence[str]], Samples[Any]]
 
 @dataclass(frozen=True)
 class Typed:
-    """What a column of the result is made of.
+    """Kind and source of a column of the result.
 
     Args:
-        kind: what it means.
-        source: column of the file, or a pattern such as "caption_*" that names several ("captions" and "vector" only).
-        separator: between the names in a cell; for "multilabel".
-        classes: order of classes; () takes the values found, sorted. For "label" and "multilabel".
+        kind: kind of the column.
+        source: column of the file, or for "captions" and "vector" a pattern of several, such as "caption_*".
+        separator: separator of the names in a cell of "multilabel".
+        classes: order of classes of "label" and "multilabel"; () uses the present values, sorted.
 
-    The result, a value a row: "label" () int64; "multilabel" (K,) bool; "captions" tuple of texts, empty cells left
-    out; "mask" (H, W) int32, from a path; "group", "entity" and "user" text; "vector" (D,) float64, empty cells NaN.
+    A value of the result is:
+
+    - "label": int64; "multilabel": (K,) bool;
+    - "captions": tuple of texts, without empty cells;
+    - "mask": (H, W) int32, from a path;
+    - "group", "entity" and "user": text;
+    - "vector": (D,) float64, NaN for empty cells.
     """
 
     kind: ColumnKind
@@ -49,21 +54,20 @@ def pictures(folder: str, cells: Sequence[str]) -> Samples[Any]:
 def read_typed(
     path: str | os.PathLike[str], columns: Mapping[str, Typed], items: str = "path", opens: Open = pictures
 ) -> LabelledData:
-    """Read a table with typed columns; a column "split", where there is one, makes splits, and rows without it are
-    "test".
+    """Read a table with typed columns. A column "split" defines the splits; without it all rows are "test".
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet.
-        columns: name in the result -> what it is made of.
-        items: column of the file that names the items.
-        opens: makes the items from (the table's folder, M cells): ``pictures`` (default), ``clips.frame_folders``,
-            ``clips.videos``, ``points.clouds``, or a function that looks ids up, such as ``LightCurves.rows``.
+        columns: name in the result -> kind and source.
+        items: column of the file with the items.
+        opens: function from (the table's folder, M cells) to the items: ``pictures`` (default),
+            ``clips.frame_folders``, ``clips.videos``, ``points.clouds``, or one for ids, such as ``LightCurves.rows``.
 
     Returns:
         Data whose classes are those of the column "label", or else of the first multilabel column, or ().
 
     Raises:
-        UsageError: no such file, or boxes are asked for, which ``read_boxes`` reads.
+        UsageError: no such file, or a column of boxes, which ``read_boxes`` reads.
         DataError: a column is missing, a cell has no value or a wrong one, or a split has an unknown name.
     """
     cells = read_columns(path)
@@ -82,8 +86,8 @@ def read_typed(
     splits = {}
     for split in SPLITS:
         if split in rows:
-            made = {name: reader.column(rows[split]) for name, reader in typed.items()}
-            splits[split] = Table(opens(folder, [_text(cells[items][i]) for i in rows[split]]), made)
+            typed_columns = {name: reader.column(rows[split]) for name, reader in typed.items()}
+            splits[split] = Table(opens(folder, [_text(cells[items][i]) for i in rows[split]]), typed_columns)
     labels = [r for r in typed.values() if r.spec.kind == "label"] or [
         r for r in typed.values() if r.spec.kind == "multilabel"
     ]
@@ -102,14 +106,14 @@ class _Reader:
                 f"{', '.join(cells)[:300]}: name one."
             )
         self.cells = [cells[c] for c in self.names]
-        found = (
+        present = (
             {name for value in self.cells[0] for name in self._parts(value)}
             if spec.kind in ("label", "multilabel")
             else set()
         )
-        if spec.classes and (unknown := found - set(spec.classes)):
+        if spec.classes and (unknown := present - set(spec.classes)):
             raise DataError(f"{path} holds {sorted(unknown)[0]!r}, which is none of the classes given: add it.")
-        self.classes = spec.classes or in_order(found)
+        self.classes = spec.classes or in_order(present)
 
     def _parts(self, value: Any) -> list[str]:
         if isinstance(value, list):
@@ -130,10 +134,10 @@ class _Reader:
             return label_column([_text(first[i]) for i in rows], self.classes)
         if kind == "multilabel":
             position = {c: k for k, c in enumerate(self.classes)}
-            held = np.zeros((len(rows), len(self.classes)), dtype=bool)
+            marks = np.zeros((len(rows), len(self.classes)), dtype=bool)
             for row, i in enumerate(rows):
-                held[row, [position[p] for p in self._parts(first[i])]] = True
-            return Column(kind, held)
+                marks[row, [position[p] for p in self._parts(first[i])]] = True
+            return Column(kind, marks)
         if kind == "captions":
             return Column(kind, tuple(tuple(t for cells in self.cells for t in _texts(cells[i])) for i in rows))
         if kind == "mask":
@@ -166,20 +170,21 @@ def _texts(value: Any) -> list[str]:
 def read_boxes(
     path: str | os.PathLike[str], form: BoxForm, items: Sequence[str], classes: Sequence[str] = ()
 ) -> tuple[Column, tuple[str, ...]]:
-    """Read a table with one box a row: image | path, x, y, w, h (or x0, y0, x1, y1), and perhaps category | label |
-    class and iscrowd.
+    """Read a table with one box a row.
+
+    Columns are image or path; x, y, w, h or x0, y0, x1, y1; and optionally category, label or class, and iscrowd.
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet.
-        form: "xywh" or "xyxy": decides which columns are read.
-        items: N item names as the column image | path writes them; the order of the result.
-        classes: order of classes; () takes the values found, sorted.
+        form: "xywh" or "xyxy", which columns are read.
+        items: N item names as in the column image or path, in the order of the result.
+        classes: order of classes; () uses the present values, sorted.
 
     Returns:
         A "boxes" column of N ``Boxes``, and the classes. An item without rows has no boxes.
 
     Raises:
-        DataError: a column is missing, a row names no item of these, or a box is none.
+        DataError: a column is missing, a row has no item of these, or a box is not valid.
     """
     cells = read_columns(path)
     at = next((c for c in ("image", "path") if c in cells), None)
@@ -203,11 +208,11 @@ def read_boxes(
         rows[name].append(i)
     crowd = [_text(v) in ("1", "True", "true") for v in cells.get("iscrowd", [0] * len(values))]
 
-    def of(held: list[int]) -> Boxes:
+    def of(indices: list[int]) -> Boxes:
         try:
-            corners = [[float(cells[n][i]) for n in numbers] for i in held]
+            corners = [[float(cells[n][i]) for n in numbers] for i in indices]
         except (TypeError, ValueError) as error:
             raise DataError(f"{path} holds a box that is not four numbers ({error}): correct it.") from None
-        return boxes(corners, form, [position[values[i]] for i in held], [crowd[i] for i in held])
+        return boxes(corners, form, [position[values[i]] for i in indices], [crowd[i] for i in indices])
 
     return Column("boxes", tuple(of(rows[name]) for name in items)), order

@@ -1,6 +1,4 @@
-"""CLIP_benchmark's folders of WebDataset tars, as tables: the tars are indexed once, and items are read where they
-lie.
-"""
+"""CLIP_benchmark's folders of WebDataset tars as tables. The tars are indexed once, and items are read in them."""
 
 from __future__ import annotations
 
@@ -35,20 +33,24 @@ _TEXT_LIMIT = 2**20
 
 @dataclass(frozen=True)
 class TarImages(EncodedImages):
-    """Pictures inside plain tars, by where they lie.
+    """Pictures inside uncompressed tars.
 
     Args:
-        places: N (shard, name of the member, first byte, bytes).
+        members: N (shard, name of the member, first byte, number of bytes).
     """
 
-    places: tuple[tuple[str, str, int, int], ...] = field(repr=False)
+    members: tuple[tuple[str, str, int, int], ...] = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.members)
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of a picture; raises UnreadableItem where the tar has become shorter or is gone."""
-        shard, _, start, size = self.places[index]
+        """Return the bytes of a picture.
+
+        Raises:
+            UnreadableItem: the tar is missing or has become shorter.
+        """
+        shard, _, start, size = self.members[index]
         try:
             with open(shard, "rb") as file:
                 file.seek(start)
@@ -61,20 +63,21 @@ class TarImages(EncodedImages):
 
     def name(self, index: int, /) -> str:
         """Return the shard's path, "!" and the member's name."""
-        return "!".join(self.places[index][:2])
+        return "!".join(self.members[index][:2])
 
 
 def is_tar_folder(root: Path) -> bool:
-    """Whether a folder has CLIP_benchmark's layout: a split folder that says how many shards it holds."""
+    """Return whether a folder has CLIP_benchmark's layout: a split folder with an nshards.txt."""
     return any((root / name / "nshards.txt").is_file() for name in SPLIT_NAMES)
 
 
 def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     """Read CLIP_benchmark's layout.
 
-    ``root/{train,test}/nshards.txt`` holds the number of shards, 0.tar, 1.tar, ... beside it hold the items: a picture
-    and .cls (class position), or .txt (one caption a line). ``root/classnames.txt`` names the classes. Templates, if
-    any, are in ``root/zeroshot_classification_templates.txt``: give that file to ``read_templates``.
+    - ``root/{train,test}/nshards.txt`` has the number of shards.
+    - 0.tar, 1.tar, ... beside it have the items: a picture with .cls (class position) or .txt (one caption a line).
+    - ``root/classnames.txt`` has the names of the classes.
+    - ``root/zeroshot_classification_templates.txt`` may have templates, for ``read_templates``.
 
     Args:
         root: folder with the split folders.
@@ -96,7 +99,7 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     kind = base / "dataset_type.txt"
     retrieval = kind.is_file() and read_text(kind, "the data set's type").strip().lower() == "retrieval"
     ending = "txt" if retrieval else "cls"
-    found = {
+    indexed = {
         SPLIT_NAMES[f.name]: _index(f, ending)
         for f in sorted(base.iterdir())
         if f.name in SPLIT_NAMES and (f / "nshards.txt").is_file()
@@ -105,10 +108,10 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
     classes: tuple[str, ...] = ()
     if retrieval:
         columns = {
-            s: Column("captions", tuple(tuple(t.splitlines()) for t in texts)) for s, (_, texts) in found.items()
+            s: Column("captions", tuple(tuple(t.splitlines()) for t in texts)) for s, (_, texts) in indexed.items()
         }
     else:
-        labels = {s: _labels(images, texts) for s, (images, texts) in found.items()}
+        labels = {s: _labels(images, texts) for s, (images, texts) in indexed.items()}
         count = 1 + max((int(v.max()) for v in labels.values() if v.size), default=-1)
         names = base / "classnames.txt"
         classes = read_names(names) if names.is_file() else tuple(map(str, range(count)))
@@ -118,13 +121,13 @@ def read_tar_folder(root: str | os.PathLike[str]) -> LabelledData:
             )
         columns = {s: Column("label", v) for s, v in labels.items()}
     for split in SPLITS:
-        if split in found:
-            splits[split] = Table(found[split][0], {columns[split].kind: columns[split]})
+        if split in indexed:
+            splits[split] = Table(indexed[split][0], {columns[split].kind: columns[split]})
     return LabelledData(base.resolve().name, classes, splits)
 
 
 def is_tars(spec: str | os.PathLike[str]) -> bool:
-    """Whether ``spec`` is one tar, a brace range of tars, or a folder that holds tars."""
+    """Return whether ``spec`` is one tar, a brace range of tars, or a folder of tars."""
     name = os.fspath(spec)
     if os.path.isdir(name):
         return any(entry.lower().endswith(ENDINGS) for entry in os.listdir(name))
@@ -138,16 +141,16 @@ def read_tars(spec: str | os.PathLike[str]) -> LabelledData:
         spec: as for ``open_tars``.
 
     Raises:
-        UsageError: as ``open_tars``.
+        UsageError: as for ``open_tars``.
         DataError: a tar is damaged or compressed, or an item has no picture.
     """
-    places: list[tuple[str, str, int, int]] = []
+    members: list[tuple[str, str, int, int]] = []
     for shard in open_tars(spec).shards:
-        for common, (place, _) in _items(shard, None).items():
-            if place is None:
+        for common, (member, _) in _items(shard, None).items():
+            if member is None:
                 raise DataError(f"{shard}!{common} has no picture: take the item out of the tar.")
-            places.append(place)
-    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(tuple(places)))})
+            members.append(member)
+    return LabelledData(os.fspath(spec), (), {"test": Table(TarImages(tuple(members)))})
 
 
 def _labels(images: TarImages, texts: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -164,21 +167,21 @@ def _index(folder: Path, ending: str) -> tuple[TarImages, list[str]]:
     count = read_text(folder / "nshards.txt", "the number of shards").strip()
     if not (count.isascii() and count.isdigit() and len(count) < 8):
         raise DataError(f"{folder / 'nshards.txt'} says {count[:40]!r}: write the number of shards.")
-    places: list[tuple[str, str, int, int]] = []
+    members: list[tuple[str, str, int, int]] = []
     texts: list[str] = []
     for number in range(int(count)):
         shard = str(folder / f"{number}.tar")
         if not Path(shard).is_file():
             raise DataError(f"{folder} should hold {count} shards, and {number}.tar is missing: fetch it again.")
-        for common, (place, text) in _items(shard, ending).items():
-            if place is None or text is None:
+        for common, (member, text) in _items(shard, ending).items():
+            if member is None or text is None:
                 raise DataError(
-                    f"{shard}!{common} has no {'picture' if place is None else '.' + ending}: write both for every "
+                    f"{shard}!{common} has no {'picture' if member is None else '.' + ending}: write both for every "
                     f"item."
                 )
-            places.append(place)
+            members.append(member)
             texts.append(text)
-    return TarImages(tuple(places)), texts
+    return TarImages(tuple(members)), texts
 
 
 def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, int, int] | None, str | None]]:
@@ -197,18 +200,18 @@ def _items(shard: str, ending: str | None) -> dict[str, tuple[tuple[str, str, in
                     continue
                 if trouble := refusal(shard, info, MAX_MEMBER if end != ending else _TEXT_LIMIT):
                     raise trouble
-                place, text = items.get(common, (None, None))
+                member, text = items.get(common, (None, None))
                 if end == ending:
                     text = tar.extractfile(info).read().decode("utf-8-sig").strip()  # type: ignore[union-attr]
-                elif place is None:
-                    place = (shard, info.name, info.offset_data, info.size)
-                items[common] = (place, text)
+                elif member is None:
+                    member = (shard, info.name, info.offset_data, info.size)
+                items[common] = (member, text)
     except DAMAGE as error:
         raise UnreadableItem(shard, damage(error)) from None
     return items
 
 
 TAR_FOLDER = Format(
-    "", lambda path, ask: path.is_dir() and is_tar_folder(path), lambda path, ask: read_tar_folder(path)
+    "", lambda path, request: path.is_dir() and is_tar_folder(path), lambda path, request: read_tar_folder(path)
 )
-TARS = Format("", lambda path, ask: is_tars(path), lambda path, ask: read_tars(path))
+TARS = Format("", lambda path, request: is_tars(path), lambda path, request: read_tars(path))

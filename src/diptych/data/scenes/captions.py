@@ -1,6 +1,4 @@
-"""Captions of scenes, in words that the ground truth supports: short, long, and in other languages where names
-exist.
-"""
+"""Captions of scenes from their ground truth: short, long, and in other languages where names exist."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ TRANSLATED: Mapping[str, Mapping[str, str]] = {
 
 
 class Described(Protocol):
-    """What a caption needs to know of an object: noun, colour, texture, size."""
+    """The attributes of an object in a caption: noun, colour, texture, size."""
 
     @property
     def noun(self) -> str: ...  # noqa: D102
@@ -96,8 +94,8 @@ def translated_caption(things: Sequence[Described], names: Sequence[Mapping[str,
     """Return a comma-separated list of nouns with colours in another language, or None where a name is missing."""
     words = TRANSLATED.get(language, {})
     out = []
-    for thing, own in zip(things, names, strict=True):
-        noun = own.get(language) or words.get(thing.noun)
+    for thing, translations in zip(things, names, strict=True):
+        noun = translations.get(language) or words.get(thing.noun)
         colour = words.get(thing.colour) if thing.colour else ""
         if noun is None or colour is None:
             return None

@@ -1,6 +1,6 @@
-"""Compose scenes: draw what stands where, paint it, and keep the whole truth beside the pixels.
+"""Composition of scenes: objects are drawn at random and painted, and the ground truth is returned with the pixels.
 
-A scene is fixed by (recipe, seed, number) alone, so a stream can be entered anywhere and split over workers.
+A scene is fixed by (recipe, seed, number), so that a stream can start anywhere and be split over workers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Scene:
         masks: (n, S, S) bool, visible pixels of each object (later objects hide earlier ones).
         boxes: (n, 4) float32, x0 y0 x1 y1 in pixels round the visible pixels; zeros where nothing is visible.
         objects: the n objects, in painting order.
-        relation: of the first object to the second ("above"), where there are exactly two unlike objects.
+        relation: relation of the first object to the second ("above"), where there are exactly two different objects.
         background: kind of background.
         captions: "short", "long", and language codes where names exist.
     """
@@ -46,18 +46,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class SceneRecipe:
-    """What scenes are drawn from.
+    """The distribution of scenes.
 
     Args:
         bank: sprites.
         size: side of the pictures in pixels.
-        objects: numbers of objects, drawn with equal chance.
+        objects: numbers of objects, equally likely.
         same: probability that all objects of a scene are alike ("three red circles").
         sides: range of the objects' side, as a share of the picture's side.
         turn: largest rotation in degrees.
-        backgrounds: kinds of background, drawn with equal chance.
+        backgrounds: kinds of background, equally likely.
         held_out: (colour, shape) pairs that never occur; for tests on unseen combinations.
-        only: if not empty, the only (colour, shape) pairs that occur.
+        only: the (colour, shape) pairs that occur; empty: all.
         languages: captions beside English.
 
     Raises:
@@ -92,19 +92,19 @@ def hold_out(bank: SpriteBank, share: float, seed: int) -> frozenset[tuple[str, 
     """Choose a share of the combinations so that every colour and every shape still occurs in the rest."""
     pairs = bank.combinations()
     order = np.random.default_rng(seed).permutation(len(pairs))
-    kept: list[tuple[str, str]] = list(pairs)
-    held: set[tuple[str, str]] = set()
+    remaining: list[tuple[str, str]] = list(pairs)
+    held_out: set[tuple[str, str]] = set()
     for i in order:
         pair = pairs[i]
-        rest = [p for p in kept if p != pair]
+        rest = [p for p in remaining if p != pair]
         if (
-            len(held) < round(share * len(pairs))
+            len(held_out) < round(share * len(pairs))
             and any(c == pair[0] for c, _ in rest)
             and any(s == pair[1] for _, s in rest)
         ):
-            held.add(pair)
-            kept = rest
-    return frozenset(held)
+            held_out.add(pair)
+            remaining = rest
+    return frozenset(held_out)
 
 
 def _place(n: int, sides: NDArray[np.float64], g: np.random.Generator) -> NDArray[np.float64]:
@@ -125,7 +125,7 @@ def _place(n: int, sides: NDArray[np.float64], g: np.random.Generator) -> NDArra
 
 
 def relation_of(first: SceneObject, second: SceneObject) -> str:
-    """Name where the first object is, seen from the second, by the larger of the two distances."""
+    """Return the position of the first object relative to the second, by the larger of the two distances."""
     dx, dy = first.centre[0] - second.centre[0], first.centre[1] - second.centre[1]
     if abs(dx) >= abs(dy):
         return RELATIONS[0] if dx < 0 else RELATIONS[1]
@@ -133,11 +133,11 @@ def relation_of(first: SceneObject, second: SceneObject) -> str:
 
 
 def draw_objects(recipe: SceneRecipe, g: np.random.Generator) -> tuple[SceneObject, ...]:
-    """Draw the objects of one scene: kinds, sizes, places."""
+    """Draw the objects of one scene: kinds, sizes, positions."""
     n = int(g.choice(recipe.objects))
     alike = n > 1 and g.random() < recipe.same
     pairs, bank = recipe.pairs(), recipe.bank
-    limit = 1.0 / np.sqrt(n) if n > 2 else 1.0  # crowded scenes take smaller objects
+    limit = 1.0 / np.sqrt(n) if n > 2 else 1.0  # smaller objects in crowded scenes
     sides = g.uniform(*recipe.sides, n) * limit
     centres = _place(n, sides, g)
     things: list[SceneObject] = []
@@ -146,13 +146,13 @@ def draw_objects(recipe: SceneRecipe, g: np.random.Generator) -> tuple[SceneObje
             things.append(replace(things[0], centre=(float(centres[i, 0]), float(centres[i, 1])), side=float(sides[i])))
             continue
         turn = float(g.uniform(-recipe.turn, recipe.turn))
-        place = {"centre": (float(centres[i, 0]), float(centres[i, 1])), "side": float(sides[i])}
+        position = {"centre": (float(centres[i, 0]), float(centres[i, 1])), "side": float(sides[i])}
         if bank.pictures and (not pairs or g.random() < bank.picture_share):
             number = int(g.integers(len(bank.pictures)))
-            things.append(SceneObject(bank.pictures[number].name, None, None, picture=number, **place))  # type: ignore[arg-type]
+            things.append(SceneObject(bank.pictures[number].name, None, None, picture=number, **position))  # type: ignore[arg-type]
         else:
             colour, shape = pairs[int(g.integers(len(pairs)))]
-            things.append(SceneObject(shape, colour, str(g.choice(bank.textures)), turn=turn, **place))  # type: ignore[arg-type]
+            things.append(SceneObject(shape, colour, str(g.choice(bank.textures)), turn=turn, **position))  # type: ignore[arg-type]
     return tuple(things)
 
 
@@ -163,9 +163,7 @@ def render(
     g: np.random.Generator,
     backdrop: NDArray[np.uint8] | None = None,
 ) -> Scene:
-    """Paint given objects on a given kind of background, or over the (S, S, 3) pixels of a photo, and write the
-    captions.
-    """
+    """Paint objects on a kind of background, or on the (S, S, 3) pixels of a photo, and write the captions."""
     canvas = canvas_of(background, recipe.size, g) if backdrop is None else backdrop.astype(np.float32)
     masks = np.zeros((len(things), recipe.size, recipe.size), bool)
     for i, thing in enumerate(things):
@@ -191,7 +189,7 @@ def _generator(seed: int, number: int) -> np.random.Generator:
 
 
 def scene(recipe: SceneRecipe, seed: int, number: int) -> Scene:
-    """Return scene ``number`` of the endless stream that (recipe, seed) fixes."""
+    """Return scene ``number`` of the endless stream of (recipe, seed)."""
     g = _generator(seed, number)
     things = draw_objects(recipe, g)
     return render(recipe, things, recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))], g)
@@ -201,9 +199,9 @@ def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[
     """Return a short clip of one moving object and its caption ("a red star moves left", "... grows").
 
     Args:
-        recipe: its first object count is ignored; one object moves.
+        recipe: distribution of the scene; its numbers of objects are not used.
         seed: any non-negative integer.
-        number: of the clip in the stream.
+        number: number of the clip in the stream.
         frames: number of frames.
     """
     g = _generator(seed ^ 0xC11F, number)
@@ -241,7 +239,7 @@ class Scenes:
     """The first ``count`` scenes of a stream as samples; the key names recipe, seed and number.
 
     Args:
-        recipe: what scenes are drawn from.
+        recipe: distribution of the scenes.
         count: number of scenes.
         seed: any non-negative integer.
         start: number of the first scene.
@@ -261,10 +259,8 @@ class Scenes:
         return scene(self.recipe, self.seed, self.start + index)
 
     @cached_property
-    def _told(self) -> str:
-        """The recipe in words that are the same in every process: its sets in order, its pictures by their pixels
-        too.
-        """
+    def _description(self) -> str:
+        """A text of the recipe that is equal in every process, with sorted sets and hashes of pictures."""
         plain = repr(replace(self.recipe, held_out=frozenset(), only=frozenset()))
         pixels = [
             hashlib.sha256(f"{p.rgba.shape}".encode() + p.rgba.tobytes()).hexdigest() for p in self.recipe.bank.pictures
@@ -273,8 +269,8 @@ class Scenes:
         return f"{plain}{rest}" if any(rest) else plain
 
     def key(self, index: int) -> str:
-        """Return the SHA-256 of (recipe, seed, number): scenes are fixed by them."""
-        return hashlib.sha256(f"{self._told}/{self.seed}/{self.start + index}".encode()).hexdigest()
+        """Return the SHA-256 of (recipe, seed, number), which fix the scene."""
+        return hashlib.sha256(f"{self._description}/{self.seed}/{self.start + index}".encode()).hexdigest()
 
     def name(self, index: int) -> str:
         """Return "scene 12 of seed 3"."""

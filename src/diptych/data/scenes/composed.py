@@ -1,7 +1,6 @@
-"""Photos composed into label maps that are exact: tiles of labelled photos (Mosaic-seg), and cut-outs pasted on others
-(Paste-seg).
+"""Composed photos with exact label maps: tiles of labelled photos (Mosaic-seg), and pasted cut-outs (Paste-seg).
 
-The pixels are photographed, what stands where is drawn. A picture is fixed by (photos, recipe, seed, number) alone.
+Pixels are from photos, positions are random. A picture is fixed by (photos, recipe, seed, number).
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ class Mosaics:
     """Squares of g x g photos, each cut from the middle of its photo.
 
     Args:
-        photos: to draw from.
+        photos: N photos.
         labels: (N,) class positions, below 255.
         count: M pictures.
-        seed: of the draws.
-        side: of a picture in pixels, which every grid divides.
-        grids: g is one of these, with equal chance.
+        seed: seed of the draws.
+        side: side of a picture in pixels, a multiple of every grid.
+        grids: values of g, equally likely.
 
     Raises:
         UsageError: a grid that does not divide the side, or no grid.
@@ -62,7 +61,7 @@ class Mosaics:
         return self.count
 
     def tiles(self, index: int) -> NDArray[np.int64]:
-        """Return the (g, g) positions of the photos of a picture; none comes twice."""
+        """Return the (g, g) positions of the photos of a picture, all different."""
         rng = _generator(self.seed, range(self.count)[index])
         g = self.grids[int(rng.integers(len(self.grids)))]
         return rng.choice(len(self.photos), g * g, replace=False).reshape(g, g)
@@ -83,7 +82,7 @@ class Mosaics:
         return np.kron(self.labels[tiles].astype(np.uint8), block)
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the recipe and of the photos in their places."""
+        """Return the hash of the recipe and of the photos with their positions."""
         tiles = self.tiles(index)
         return _digest("mosaic/1", self.side, len(tiles), *(self.photos.key(int(n)) for n in tiles.flat))
 
@@ -94,12 +93,12 @@ class Mosaics:
 
 @dataclass(frozen=True)
 class CutOut:
-    """All that a photo shows of one class.
+    """All pixels of one class in a photo.
 
     Args:
         photo: position of the photo.
         label: class position.
-        box: left, top, right, bottom in pixels, round what is shown.
+        box: left, top, right, bottom of its bounding box in pixels.
     """
 
     photo: int
@@ -109,19 +108,20 @@ class CutOut:
 
 @dataclass(frozen=True)
 class Pasted:
-    """Cut-outs of photos, pasted on squares of other photos where no class is.
+    """Cut-outs of photos, pasted on squares of other photos without any class.
 
-    A cut-out is what a photo shows of one class, if that is a twentieth of the photo and half of the box round it. A
-    square is the largest of a photo without any pixel of a class, if its side is a third of the photo's shorter side;
-    it is as clean as the masks are.
+    - A cut-out is all pixels of one class in a photo, if they fill a twentieth of the photo and half of their bounding
+      box.
+    - A square is the largest one of a photo without pixels of a class, if its side is a third of the photo's shorter
+      side.
 
     Args:
-        photos: to draw from.
-        masks: N label maps of the photos' sizes: (H, W) uint8 class positions, 255 where no class is.
+        photos: N photos.
+        masks: N label maps of the photos' sizes: (H, W) uint8 class positions, 255 for pixels without class.
         count: M pictures.
-        seed: of the draws.
-        side: of a picture in pixels.
-        most: cut-outs in a picture, 1 to this.
+        seed: seed of the draws.
+        side: side of a picture in pixels.
+        most: largest number of cut-outs in a picture.
         sizes: least and greatest longer side of a cut-out, as a share of the picture's side.
 
     Raises:
@@ -138,7 +138,7 @@ class Pasted:
     sizes: tuple[float, float] = (0.4, 0.7)
 
     @cached_property
-    def found(self) -> tuple[tuple[CutOut, ...], tuple[tuple[int, int, int, int], ...]]:
+    def sources(self) -> tuple[tuple[CutOut, ...], tuple[tuple[int, int, int, int], ...]]:
         """Return the cut-outs, and (photo, left, top, side) of the squares."""
         cuts, squares = [], []
         for n in range(len(self.photos)):
@@ -160,24 +160,25 @@ class Pasted:
 
     @cached_property
     def present(self) -> tuple[int, ...]:
-        """Return the classes with a cut-out; they count from 1 in the masks that come out, 0 is background."""
-        return tuple(sorted({cut.label for cut in self.found[0]}))
+        """Return the classes with a cut-out. The returned masks number them from 1; 0 is background."""
+        return tuple(sorted({cut.label for cut in self.sources[0]}))
 
     def __len__(self) -> int:
         return self.count
 
     def placed(self, index: int) -> tuple[tuple[int, int, int, int], list[tuple[CutOut, int, int, int, int]]]:
-        """Return the square below, and each cut-out with left, top, width, height, in painting order. Classes are
-        equally likely.
+        """Return the background square, and each cut-out with left, top, width, height, in painting order.
+
+        Classes are equally likely.
         """
         rng = _generator(self.seed, range(self.count)[index])
-        cuts, squares = self.found
+        cuts, squares = self.sources
         below = squares[int(rng.integers(len(squares)))]
         things = []
         for _ in range(int(rng.integers(1, self.most + 1))):
             label = self.present[int(rng.integers(len(self.present)))]
-            own = [cut for cut in cuts if cut.label == label]
-            cut = own[int(rng.integers(len(own)))]
+            candidates = [cut for cut in cuts if cut.label == label]
+            cut = candidates[int(rng.integers(len(candidates)))]
             width, height = cut.box[2] - cut.box[0], cut.box[3] - cut.box[1]
             scale = rng.uniform(*self.sizes) * self.side / max(width, height)
             w, h = max(1, round(width * scale)), max(1, round(height * scale))
@@ -218,9 +219,9 @@ class Pasted:
         return self.both(index)[1]
 
     def key(self, index: int, /) -> str:
-        """Return the hash of the recipe and of all photos in their places; masks are not in it."""
+        """Return the hash of the recipe and of all photos with their positions, without the masks."""
         (n, *square), things = self.placed(index)
-        parts = [part for cut, *place in things for part in (self.photos.key(cut.photo), cut.label, *cut.box, *place)]
+        parts = [part for cut, *box in things for part in (self.photos.key(cut.photo), cut.label, *cut.box, *box)]
         return _digest("pasted/1", self.side, self.photos.key(n), *square, *parts)
 
     def name(self, index: int, /) -> str:
@@ -230,15 +231,15 @@ class Pasted:
 
 def mosaic_data(name: str, table: Table[Any], classes: tuple[str, ...], count: int, seed: int = 0) -> LabelledData:
     """Return mosaics of labelled photos as a test split with masks; every class keeps its position."""
-    made = Mosaics(table.items, table.labels(), count, seed)
-    return LabelledData(name, classes, {"test": Table(made, {"mask": _masks(made)})})
+    mosaics = Mosaics(table.items, table.labels(), count, seed)
+    return LabelledData(name, classes, {"test": Table(mosaics, {"mask": _masks(mosaics)})})
 
 
 def pasted_data(name: str, table: Table[Any], classes: tuple[str, ...], count: int, seed: int = 0) -> LabelledData:
-    """Return pasted cut-outs as a test split with masks; class 0 is "background", the others are those that have a
-    cut-out.
+    """Return pasted cut-outs as a test split with masks.
 
-    What is "background" in the photos is nothing to cut out, but a place to paste on.
+    Class 0 is "background", the others are the classes with a cut-out. A class "background" of the photos is pasted on,
+    and not cut out.
 
     Raises:
         DataError: the photos have no masks.
@@ -250,30 +251,31 @@ def pasted_data(name: str, table: Table[Any], classes: tuple[str, ...], count: i
         )
     free = classes.index(BACKGROUND) if BACKGROUND in classes else IGNORE
     masks = Masks(tuple(range(len(table))), partial(_freed, column.values, free))
-    made = Pasted(table.items, masks, count, seed)
+    pasted = Pasted(table.items, masks, count, seed)
     return LabelledData(
-        name, (BACKGROUND, *(classes[k] for k in made.present)), {"test": Table(made, {"mask": _masks(made)})}
+        name, (BACKGROUND, *(classes[k] for k in pasted.present)), {"test": Table(pasted, {"mask": _masks(pasted)})}
     )
 
 
 def largest_square(free: NDArray[np.bool_]) -> tuple[int, int, int]:
-    """Return (left, top, side) of the largest square of True pixels, topmost, then leftmost of equals; side 0 where
-    there is none.
+    """Return (left, top, side) of the largest square of True pixels; side 0 where there is none.
+
+    Of equal squares it is the topmost, then the leftmost.
     """
     height, width = free.shape
     sums = np.zeros((height + 1, width + 1), dtype=np.int64)
     sums[1:, 1:] = (~free).cumsum(0).cumsum(1)
 
-    def place(side: int) -> tuple[int, int] | None:
+    def corner(side: int) -> tuple[int, int] | None:
         blocked = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
         rows, columns = np.nonzero(blocked == 0)
         return (int(columns[0]), int(rows[0])) if len(rows) else None
 
     low, high = 0, min(height, width)
-    while low < high:  # a square of side s holds one of every smaller side
+    while low < high:  # a square of side s has one of every smaller side
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if place(middle) else (low, middle - 1)
-    left, top = (place(low) if low else None) or (0, 0)
+        low, high = (middle, high) if corner(middle) else (low, middle - 1)
+    left, top = (corner(low) if low else None) or (0, 0)
     return left, top, low
 
 
@@ -288,8 +290,8 @@ def _square(photo: Image.Image) -> Image.Image:
     return photo.convert("RGB").crop((left, top, left + size, top + size))
 
 
-def _masks(made: Mosaics | Pasted) -> Column:
-    return Column("mask", Masks(tuple(range(len(made))), made.mask))
+def _masks(pictures: Mosaics | Pasted) -> Column:
+    return Column("mask", Masks(tuple(range(len(pictures))), pictures.mask))
 
 
 def _generator(seed: int, number: int) -> np.random.Generator:

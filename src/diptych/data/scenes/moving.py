@@ -1,4 +1,4 @@
-"""Clips of one real cut-out that moves over a real photo, as samples: what moves, and how, is known."""
+"""Clips of one real cut-out that moves over a real photo, as samples with known object and motion."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOTIONS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
 BACKWARDS: Mapping[str, str] = MappingProxyType(
     {"right": "left", "left": "right", "down": "up", "up": "down", "grows": "shrinks", "shrinks": "grows"}
 )
-"""What a motion looks like when the clip is played backwards."""
+"""Motion -> its motion when the clip is reversed."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Moving:
         sprite: number of the cut-out.
         backdrop: number of the photo.
         motion: a key of ``MOTIONS``.
-        side: of the thing's square, as a share of the frame's.
-        lane: where its path lies across the motion, in [0, 1].
-        backwards: whether the frames come in reverse.
+        side: side of the object's square, as a share of the frame's.
+        lane: position of its path across the motion, in [0, 1].
+        backwards: whether the frames are in reverse order.
     """
 
     sprite: int
@@ -56,8 +56,9 @@ class Moving:
 
 @dataclass(frozen=True)
 class MovingClips:
-    """Composed clips: an item is a tuple of ``frames`` pictures; the thing crosses 0.8 of the frame, or changes its
-    side by a factor of 2.
+    """Composed clips: an item is a tuple of ``frames`` pictures.
+
+    The object crosses 0.8 of the frame, or changes its side by a factor of 2.
 
     Args:
         sprites: cut-outs, squares.
@@ -76,7 +77,7 @@ class MovingClips:
 
     def __post_init__(self) -> None:
         if self.frames < 2:
-            raise UsageError(f"A clip of {self.frames} frame does not move: ask for at least 2.")
+            raise UsageError(f"frames must be at least 2, got {self.frames}: one frame does not move.")
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -88,12 +89,14 @@ class MovingClips:
         dx, dy, growth = MOTIONS[p.motion]
         start = (0.5 if dx or growth else p.lane, 0.5 if dy else p.lane)
         thing = SceneObject(picture.name, None, None, start, p.side, picture=0)
-        made = []
+        pictures = []
         for t in np.linspace(-0.4, 0.4, self.frames):
             centre = (start[0] + dx * float(t), start[1] + dy * float(t))
             moved = replace(thing, centre=centre, side=p.side * 2 ** (growth * float(t) / 0.8))
-            made.append(Image.fromarray(render(recipe, (moved,), "light", np.random.default_rng(0), backdrop).image))
-        return tuple(reversed(made)) if p.backwards else tuple(made)
+            pictures.append(
+                Image.fromarray(render(recipe, (moved,), "light", np.random.default_rng(0), backdrop).image)
+            )
+        return tuple(reversed(pictures)) if p.backwards else tuple(pictures)
 
     def key(self, index: int, /) -> str:
         """Return the SHA-256 of the plan, the cut-out and the photo, which fix the frames."""
@@ -104,7 +107,7 @@ class MovingClips:
         return digest.hexdigest()
 
     def name(self, index: int, /) -> str:
-        """Return what moves, and how."""
+        """Return the number, object and motion of the clip."""
         p = self.plan[index]
         return f"clip {index}: {self.sprites[p.sprite].name} {p.motion}{' (backwards)' if p.backwards else ''}"
 
@@ -112,13 +115,13 @@ class MovingClips:
 def drawn_plan(
     sprites: Sequence[int], backdrops: Sequence[int], each: int, rng: np.random.Generator
 ) -> tuple[Moving, ...]:
-    """Return ``each`` clips of every cut-out in turn: photo, motion, size and lane drawn evenly.
+    """Return ``each`` clips of every cut-out, with photo, motion, size and lane drawn uniformly.
 
     Args:
-        sprites: their numbers.
+        sprites: numbers of the cut-outs.
         backdrops: numbers of the photos.
         each: clips a cut-out.
-        rng: draws.
+        rng: generator of the draws.
     """
     motions = tuple(MOTIONS)
     return tuple(

@@ -1,6 +1,4 @@
-"""Paint on a canvas: a background, then one object after another, a shape in its colour and texture or a picture that
-was cut out.
-"""
+"""Painting of scenes: a background, then objects in order, which are coloured shapes or cut-out pictures."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ from diptych.data.scenes.sprites import COLOURS, Picture, shape_mask, texture
 
 Background = Literal["light", "dark", "gradient", "noise"]
 BACKGROUNDS: tuple[Background, ...] = ("light", "dark", "gradient", "noise")
-_LARGE = 0.34  # share of the picture's side from which an object is called large
+_LARGE = 0.34  # least side of a large object, as a share of the picture's side
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object and its truth.
+    """One object of a scene.
 
     Args:
         noun: shape or picture name.
@@ -28,7 +26,7 @@ class SceneObject:
         texture: texture name; None for picture sprites.
         centre: (x, y) in [0, 1].
         side: side of its square in [0, 1] of the picture's side.
-        turn: rotation in degrees, counter-clockwise; 0 for a picture, which stands as it was cut out.
+        turn: rotation in degrees, counter-clockwise; 0 for a picture.
         picture: number of the picture sprite in the bank; None for shapes.
     """
 
@@ -47,7 +45,7 @@ class SceneObject:
 
 
 def canvas_of(kind: Background, size: int, g: np.random.Generator) -> NDArray[np.float32]:
-    """Return (size, size, 3) pixels in [0, 255] of one kind of background, in drawn colours."""
+    """Return (size, size, 3) pixels in [0, 255] of one kind of background, in random colours."""
     low, high = (190, 255) if kind == "light" else (0, 60) if kind == "dark" else (40, 230)
     first = g.uniform(low, high, 3).astype(np.float32)
     if kind == "gradient":
@@ -68,12 +66,12 @@ def canvas_of(kind: Background, size: int, g: np.random.Generator) -> NDArray[np
 def paint(
     canvas: NDArray[np.float32], thing: SceneObject, pictures: tuple[Picture, ...], shade: float
 ) -> NDArray[np.bool_]:
-    """Paint one object over the canvas in place; return its (S, S) mask.
+    """Paint one object on the canvas, which is modified in place, and return its (S, S) mask.
 
     Args:
         canvas: (S, S, 3) pixels in [0, 255].
-        thing: what to paint, and where.
-        pictures: of the bank; ``thing.picture`` is a place among them.
+        thing: the object, with its position.
+        pictures: pictures of the bank, indexed by ``thing.picture``.
         shade: factor of a shape's colour.
     """
     size = canvas.shape[0]

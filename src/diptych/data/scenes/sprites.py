@@ -1,6 +1,6 @@
 """Sprite banks: shapes drawn by this code, and cut-outs or emoji read from data, as RGBA arrays with names.
 
-A shape is an alpha mask that takes any colour and texture; a picture sprite (emoji, cut-out) brings its own colours.
+A shape is an alpha mask with any colour and texture; a picture sprite (emoji, cut-out) has its own colours.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "gray": (132, 132, 132),
 }
 TEXTURES = ("plain", "striped", "dotted", "checkered")
-_DRAWN = 192  # side of the master masks in pixels; every use shrinks them
+_DRAWN = 192  # side of the original masks in pixels, which are larger than any use
 
 
 def _polygon(corners: int, first: float = -90.0, inner: float | None = None) -> list[tuple[float, float]]:
@@ -154,7 +154,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class SpriteBank:
-    """What scenes are composed of.
+    """The shapes, colours, textures and pictures of scenes.
 
     Args:
         shapes: names of drawn shapes.
@@ -181,11 +181,11 @@ def read_emoji(path: Path, style: str = "google", groups: frozenset[str] | None 
     Args:
         path: the table.
         style: "google" or "twitter".
-        groups: keep only these emoji groups; None keeps all.
+        groups: emoji groups to read; None: all.
 
     Raises:
         NotAvailable: no such file.
-        DataError: the table has not the columns it should have.
+        DataError: a column is missing.
     """
     import pyarrow.parquet as pq
 
@@ -226,15 +226,17 @@ def cut_out(image: Image.Image, mask: Image.Image, name: str) -> Picture:
 
 
 def white_cut_out(image: Image.Image, name: str, tolerance: int = 12) -> Picture:
-    """Cut a picture sprite from a photo on white: what the border's white cannot reach, squared with clear pixels.
+    """Cut a picture sprite from a photo on a white background, padded to a square with transparent pixels.
+
+    The background is the white pixels that are connected to the border.
 
     Args:
-        image: on a white ground.
-        name: of the thing.
+        image: photo on a white background.
+        name: name of the object.
         tolerance: a pixel whose three channels are at least 255 - tolerance is white.
 
     Raises:
-        DataError: all of it is white.
+        DataError: the whole photo is white.
     """
     from scipy.ndimage import label
 

@@ -116,7 +116,7 @@ def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[Link
     """Return the records without those whose picture cannot be read, and why it cannot; each is embedded, which the
     base row needs.
     """
-    pictures = Part(data.records, "image")
+    pictures = RecordPart(data.records, "image")
     found = embed_readable(backbone.image, pictures, run)
     if not found.failed:
         return data, ()

@@ -1,1 +1,1 @@
-"""What can run an encoder on the CPU, a runtime a file; none imports its library before a vector is asked for."""
+"""Runtimes of an encoder on the CPU, one a file. Each imports its library when it computes the first vector."""

@@ -11,39 +11,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engines.runtimes.made import Made
+from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.core.backbone import Inputs
 
 
 class OnnxRunner:
-    """A graph in ONNX Runtime; opened when first needed.
+    """A graph in ONNX Runtime; opened at the first call.
 
     Args:
-        made: a supported export.
-        threads: of one call; 0: OMP_NUM_THREADS, else one a core.
+        report: report of a supported export.
+        threads: threads of one call; 0: OMP_NUM_THREADS, else one a core.
     """
 
     precision = "fp32"
     facts: Mapping[str, str] = {"engine": "onnxruntime"}
     needs_torch = False
 
-    def __init__(self, made: Made, threads: int = 0) -> None:
-        self.made, self.threads = made, threads
+    def __init__(self, report: RuntimeReport, threads: int = 0) -> None:
+        self.report, self.threads = report, threads
 
     @property
     def name(self) -> str:
-        """What a user reads."""
+        """Name for users."""
         return f"onnxruntime {onnxruntime_version()}, fp32"
 
     @cached_property
     def _session(self) -> Any:
         return onnxruntime().InferenceSession(
-            str(self.made.path), session_options(self.threads), providers=["CPUExecutionProvider"]
+            str(self.report.path), session_options(self.threads), providers=["CPUExecutionProvider"]
         )
 
     def __call__(self, x: Inputs | Mapping[str, NDArray[Any]], /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
-        rows: NDArray[np.float32] = self._session.run(None, arrays(x, self.made.inputs))[0]
+        rows: NDArray[np.float32] = self._session.run(None, arrays(x, self.report.inputs))[0]
         return rows
 
 
@@ -65,16 +65,16 @@ def session_options(threads: int = 0) -> Any:
 def onnxruntime() -> Any:
     """Import ONNX Runtime without its telemetry, which writes a device identifier into the home folder at import.
 
-    The variable is its own switch, read once; who has set it already is obeyed.
+    The environment variable is ONNX Runtime's switch; a value that is already set stays.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return importlib.import_module("onnxruntime")
 
 
 def threads_asked() -> int:
-    """Return OMP_NUM_THREADS; 0 where it says nothing."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() else 0
+    """Return OMP_NUM_THREADS; 0 where it is not set."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() else 0
 
 
 def onnxruntime_version() -> str:

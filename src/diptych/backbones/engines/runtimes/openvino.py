@@ -1,4 +1,4 @@
-"""A graph in OpenVINO, in float32, bfloat16 or with int8 matrix products. Nothing is ever sent to anyone."""
+"""A graph in OpenVINO, in float32, bfloat16 or with int8 matrix products, without telemetry."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.engines.runtimes.made import Made
 from diptych.backbones.engines.runtimes.onnx import arrays, threads_asked
+from diptych.backbones.engines.runtimes.report import RuntimeReport
 from diptych.backbones.engines.runtimes.signal_stack import own_signal_stack
 from diptych.core.errors import MissingExtra
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
-"""What OpenVINO computes in; of an int8 graph, what is not quantised."""
+"""Precision -> OpenVINO's type; for int8, the type of the operations that are not quantised."""
 
 
 class OpenVinoRunner:
-    """A graph in OpenVINO; opened when first needed.
+    """A graph in OpenVINO; opened at the first call.
 
     Args:
-        made: a supported export.
+        report: report of a supported export.
         precision: "fp32", "bf16" or "int8".
-        threads: of one call; 0: OMP_NUM_THREADS, else OpenVINO's own choice.
+        threads: threads of one call; 0: OMP_NUM_THREADS, else OpenVINO's own choice.
     """
 
     needs_torch = False
 
-    def __init__(self, made: Made, precision: str = "fp32", threads: int = 0) -> None:
-        self.made, self.precision, self.threads = made, precision, threads
+    def __init__(self, report: RuntimeReport, precision: str = "fp32", threads: int = 0) -> None:
+        self.report, self.precision, self.threads = report, precision, threads
         self._one_at_a_time = threading.Lock()
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What the store must tell apart: an int8 graph's vectors follow what it was calibrated on."""
-        return {"engine": "openvino", **({"graph": self.made.sha256} if self.precision == "int8" else {})}
+        """What the embedding store must distinguish; vectors of an int8 graph depend on its calibration."""
+        return {"engine": "openvino", **({"graph": self.report.sha256} if self.precision == "int8" else {})}
 
     @property
     def name(self) -> str:
-        """What a user reads."""
+        """Name for users."""
         return f"openvino {openvino_version()}, {self.precision}"
 
     @cached_property
@@ -52,34 +52,33 @@ class OpenVinoRunner:
         core = openvino().Core()
         with own_signal_stack():
             return core.compile_model(
-                str(self.made.path), "CPU", options(self.precision, self.threads)
+                str(self.report.path), "CPU", options(self.precision, self.threads)
             ).create_infer_request()
 
     def __call__(self, x: Any, /) -> NDArray[np.float32]:
         """Return (B, D) float32 vectors of an encoder's inputs, arrays or CPU tensors."""
         with self._one_at_a_time:  # a request holds the tensors of one call
-            found = self._request.infer(arrays(x, self.made.inputs), share_inputs=True)
-            rows: NDArray[np.float32] = np.array(found[0], dtype=np.float32)
+            outputs = self._request.infer(arrays(x, self.report.inputs), share_inputs=True)
+            rows: NDArray[np.float32] = np.array(outputs[0], dtype=np.float32)
         return rows
 
 
 def options(precision: str, threads: int = 0) -> dict[str, Any]:
-    """Return OpenVINO's options: one call at a time on all threads, which no other process finds nailed to the same
-    cores.
-    """
-    chosen: dict[str, Any] = {
+    """Return OpenVINO's options: one call at a time on all threads, without pinning to cores."""
+    settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "ENABLE_CPU_PINNING": False,
     }
     threads = threads or threads_asked()
-    return {**chosen, "INFERENCE_NUM_THREADS": threads} if threads else chosen
+    return {**settings, "INFERENCE_NUM_THREADS": threads} if threads else settings
 
 
 def openvino() -> Any:
-    """Import OpenVINO without its telemetry, which would write an identifier into the home folder and report to a
-    server.
+    """Import OpenVINO without its telemetry.
+
+    The telemetry writes an identifier into the home folder and reports to a server.
 
     Raises:
         MissingExtra: it is not installed.
@@ -93,9 +92,7 @@ def openvino() -> Any:
 
 @contextlib.contextmanager
 def without(name: str) -> Iterator[None]:
-    """Let a package look absent to those that are imported meanwhile: OpenVINO then takes the stub that it has for this
-    case.
-    """
+    """Make a package appear absent to imports within the block; OpenVINO then uses its stub for telemetry."""
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:

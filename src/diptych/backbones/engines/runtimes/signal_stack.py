@@ -1,4 +1,4 @@
-"""The stack that signals are handled on, kept from a library that replaces it and later frees it."""
+"""Protection of the alternate signal stack from a library that replaces it and later frees it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class _Stack(ctypes.Structure):
 
 @contextlib.contextmanager
 def own_signal_stack() -> Iterator[None]:
-    """Give this thread its alternate signal stack back after the block.
+    """Restore the alternate signal stack of this thread after the block.
 
-    OpenVINO's CPU plugin puts a stack of its own in place when it compiles a model (for processors with tile
+    OpenVINO's CPU plugin replaces the stack when it compiles a model (for processors with tile
     registers), and unmaps it with the model. Python's handlers run on that stack, so the next Ctrl-C or alarm then
     ended the process with a segmentation fault.
     """
@@ -28,12 +28,12 @@ def own_signal_stack() -> Iterator[None]:
         yield
         return
     libc, before = ctypes.CDLL(None), _Stack()
-    known = libc.sigaltstack(None, ctypes.byref(before)) == 0
+    readable = libc.sigaltstack(None, ctypes.byref(before)) == 0
     try:
         yield
     finally:
         before.flags &= _DISABLED
         if (
-            not known or libc.sigaltstack(ctypes.byref(before), None) != 0
+            not readable or libc.sigaltstack(ctypes.byref(before), None) != 0
         ):  # it may be too small for tile registers by now
             libc.sigaltstack(ctypes.byref(_Stack(None, _DISABLED, 0)), None)

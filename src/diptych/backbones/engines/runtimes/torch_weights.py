@@ -1,6 +1,4 @@
-"""An encoder in torch itself: on bfloat16 weights, or in float32 where less was asked for and does not keep its
-bound.
-"""
+"""Runners in torch: with bfloat16 weights, or in float32 where the requested precision does not keep its bound."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ class Bf16Runner:
 
 
 class TorchRunner:
-    """The encoder in torch, float32, where a lower precision was asked for.
+    """The encoder in torch, float32, where a lower precision was requested.
 
     Args:
         encoder: float32.

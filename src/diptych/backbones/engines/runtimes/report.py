@@ -1,4 +1,4 @@
-"""What is known of an encoder on a runtime: facts beside the graph, read without torch."""
+"""The report on an encoder on a runtime, stored beside the graph and read without torch."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from diptych.data.keys import hash_file
 
 FACTS, GRAPH, IR = "facts.json", "model.onnx", "model.xml"
 FILES = (FACTS, GRAPH, IR, "model.bin")
-"""All that a folder may hold."""
+"""All files that a folder may have."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """One encoder on one runtime in one precision, or the graph that several of them read.
+class RuntimeReport:
+    """Report on one encoder on one runtime in one precision, or on the graph that several runtimes read.
 
     Args:
-        folder: where the facts lie.
-        supported: whether it may be used.
-        reason: why not; "" where it may.
-        cosine: least cosine to torch's float32 vectors, together and alone, of int8 the mean; NaN where nothing ran.
-        speed: torch's float32 seconds over its seconds, on this machine; NaN until it was timed.
+        folder: folder of the report.
+        supported: whether the runtime may be used.
+        reason: why it may not; "" where it may.
+        cosine: least cosine to torch's float32 vectors, together and alone, or for int8 the mean; NaN before a run.
+        speed: torch's float32 seconds over its seconds, on this machine; NaN before the timing.
         inputs: names of the graph's inputs.
-        graph: the graph's folder, beside ``folder``; "" without a graph, or where it lies in ``folder``.
-        sha256: of the graph; "" without one.
-        stamp: sizes and dates (ns) of its files when it was hashed.
-        file: the graph's name.
-        versions: of the libraries that made it.
+        graph: folder of the graph, beside ``folder``; "" without a graph, or where it is in ``folder``.
+        sha256: hash of the graph; "" without one.
+        stamp: sizes and dates (ns) of the graph's files when it was hashed.
+        file: name of the graph's file.
+        versions: versions of the libraries at export.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Made:
 
     @property
     def settled(self) -> bool:
-        """Whether all is known that a choice needs."""
+        """Whether the report has all values that a choice needs."""
         return not self.supported or not math.isnan(self.speed)
 
     @property
@@ -62,29 +62,27 @@ class Made:
         return (self.folder.parent / self.graph if self.graph else self.folder) / self.file
 
 
-def read_made(folder: Path) -> Made | None:
-    """Return what a folder says of itself; None where there is none, or it or its graph is damaged (and will be made
-    anew).
+def read_report(folder: Path) -> RuntimeReport | None:
+    """Return the report of a folder; None where there is none, or it or its graph is damaged.
 
-    A graph whose size and date are still those of its hash is not hashed again: a cold start has no time for it.
-    A refusal counts only for the version of onnx that it was seen with: a package that was absent or broken is tried
-    again.
+    A graph of the same size and date is not hashed again, to save time at start. A negative report is valid only for
+    its version of onnx, so that a package that was absent or broken is tried again.
     """
     try:
         facts = json.loads((folder / FACTS).read_bytes())
-        made = Made(
+        report = RuntimeReport(
             folder, bool(facts["supported"]), str(facts["reason"]), _number(facts["cosine"]), _number(facts["speed"]),
             tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]),
             str(facts["file"]),
             dict(facts["versions"]),
         )  # fmt: skip
-        if not made.supported and facts["versions"].get("onnx") != onnx_version():
+        if not report.supported and facts["versions"].get("onnx") != onnx_version():
             return None
-        if not made.sha256 or stamp_of(made.path) == made.stamp or hash_graph(made.path) == made.sha256:
-            for used in {folder, made.path.parent}:
-                with contextlib.suppress(OSError):  # a cache that is only read
+        if not report.sha256 or stamp_of(report.path) == report.stamp or hash_graph(report.path) == report.sha256:
+            for used in {folder, report.path.parent}:
+                with contextlib.suppress(OSError):  # a read-only cache
                     os.utime(used)
-            return made
+            return report
     except (OSError, ValueError, KeyError, TypeError, UnreadableItem):
         pass
     return None
@@ -100,7 +98,7 @@ def onnx_version() -> str:
 
 
 def hash_graph(path: Path) -> str:
-    """Return the hash of a graph, with its weights where they lie in a file of their own."""
+    """Return the hash of a graph and of its separate file of weights, if there is one."""
     parts = [hash_file(file) for file in _files(path)]
     return parts[0] if len(parts) == 1 else hashlib.sha256("/".join(parts).encode()).hexdigest()
 

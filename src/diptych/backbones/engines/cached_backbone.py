@@ -1,11 +1,10 @@
-"""What a backbone is, remembered beside its exports: enough to answer from cached heads without loading torch or any
-weights.
+"""Facts of a backbone cached beside its exports, for classification with cached heads without torch or weights.
 
     folder/<hash of the name>.json    spec, fingerprints, scale and bias, and size and date of every weight file they
                                       were read from
 
-A memory counts only while all of those files are unchanged and the versions of diptych and torch are the same. Only
-backbones whose files are known without the network are remembered: ``lite``, ``tiny`` and local paths.
+A cached backbone is valid while these files and the versions of diptych and torch are unchanged. Only backbones whose
+files are known without the network are cached: ``lite``, ``tiny`` and local paths.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones import lite_files
-from diptych.backbones.engines.runtimes.made import torch_version
+from diptych.backbones.engines.runtimes.report import torch_version
 from diptych.backbones.names import parse
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DiptychError
@@ -34,12 +33,12 @@ from diptych.data.pixels import prepare
 
 
 @dataclass(frozen=True)
-class RememberedEncoder:
-    """An encoder by name only: a runtime holds its weights.
+class CachedEncoder:
+    """An encoder without weights, which are in the graph of a runtime.
 
     Args:
         modality: "image" or "text".
-        fingerprint: of the encoder.
+        fingerprint: fingerprint of the encoder.
         dim: joint width D.
         pixels: recipe of the images; None for texts.
     """
@@ -67,7 +66,7 @@ class RememberedEncoder:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class CachedBackbone:
     """A backbone by name.
 
     Args:
@@ -79,8 +78,8 @@ class Remembered:
     """
 
     name: str
-    image: RememberedEncoder
-    text: RememberedEncoder
+    image: CachedEncoder
+    text: CachedEncoder
     scale: float
     bias: float
     score: str
@@ -94,14 +93,15 @@ class Remembered:
 
 
 def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
-    """Write the memory of a backbone; nothing happens for one whose files are not known, or where nothing may be
-    written.
+    """Write the facts of a backbone.
+
+    Nothing happens where its files are not known, or where the folder cannot be written.
 
     Args:
-        name: as the user gave it.
-        backbone: loaded by that name, with no statement of the user's.
-        folder: of the exports.
-        device: what "auto" meant.
+        name: the name from the user.
+        backbone: the backbone loaded by that name, without stated facts.
+        folder: folder of the exports.
+        device: the device that "auto" selected.
     """
     stamp = _stamp(name)
     if stamp is None or (_place(name, folder).exists() and recall(name, folder) is not None):
@@ -118,10 +118,8 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
         write_json(_place(name, folder), facts, overwrite=True)
 
 
-def recall(name: str, folder: Path) -> Remembered | None:
-    """Return the memory of a backbone; None where there is none, it is damaged, or a file or version has changed
-    since.
-    """
+def recall(name: str, folder: Path) -> CachedBackbone | None:
+    """Return a cached backbone; None where there is none, it is damaged, or a file or version has changed."""
     try:
         facts = json.loads(_place(name, folder).read_bytes())
         if facts["stamp"] != _stamp(name):
@@ -130,9 +128,9 @@ def recall(name: str, folder: Path) -> Remembered | None:
             **{**facts["pixels"], "mean": tuple(facts["pixels"]["mean"]), "std": tuple(facts["pixels"]["std"])}
         )
         dim = int(facts["dim"])
-        image = RememberedEncoder("image", str(facts["image"]), dim, pixels)
-        text = RememberedEncoder("text", str(facts["text"]), dim)
-        return Remembered(
+        image = CachedEncoder("image", str(facts["image"]), dim, pixels)
+        text = CachedEncoder("text", str(facts["text"]), dim)
+        return CachedBackbone(
             facts["name"], image, text, float(facts["scale"]), float(facts["bias"]), facts["score"], facts["device"]
         )
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,8 +1,6 @@
-"""What may stand after a backbone's name:
-``local:WEIGHTS.safetensors?architecture=ViT-B-32&activation=gelu&pixels=RECIPE.json``.
+"""Options after a backbone's name, such as ``local:WEIGHTS.safetensors?architecture=ViT-B-32&activation=gelu``.
 
-So every verb, every recorded command and every line of Python says it in one place, and no verb needs flags of its own
-for it.
+They are a part of the name in every verb, recorded command and call, so that no verb needs flags for them.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ _KNOWN = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadOptions:
     """How a backbone is loaded, beside its name.
 
     Args:
@@ -39,16 +37,16 @@ class Asked:
     seed: int = 0
 
 
-def split_name(text: str, asked: Asked = Asked()) -> tuple[str, Asked]:
-    """Split "NAME?KEY=VALUE&KEY" into the name and what is asked for.
+def split_name(text: str, options: LoadOptions = LoadOptions()) -> tuple[str, LoadOptions]:
+    """Split "NAME?KEY=VALUE&KEY" into the name and the options.
 
     Args:
-        text: a backbone's name. A path that exists as it stands is a name, question mark included.
-        asked: what holds where the text says nothing.
+        text: a backbone's name. A path that exists is a name, with its question mark.
+        options: defaults of the options.
 
     Raises:
         UsageError: a key is unknown, a value is missing, superfluous or of the wrong kind.
-        DataError: the file of a pixel recipe is none.
+        DataError: the file of a pixel recipe is not valid.
 
     Example:
         >>> split_name("openclip:RN50?weights=random&seed=1")[1].seed
@@ -56,29 +54,29 @@ def split_name(text: str, asked: Asked = Asked()) -> tuple[str, Asked]:
     """
     name, _, query = text.partition("?")
     if not query or Path(text.partition(":")[2] or text).exists():
-        return text, asked
+        return text, options
     for part in query.split("&"):
         key, equals, value = part.partition("=")
         if bool(equals and value) != (key in ("architecture", "activation", "pixels", "weights", "seed")):
             raise UsageError(f"{part!r} cannot stand after the backbone {name}: {_KNOWN}.")
         if key == "architecture":
-            asked = replace(asked, stated=replace(asked.stated, architecture=value))
+            options = replace(options, stated=replace(options.stated, architecture=value))
         elif key == "activation" and value in ("gelu", "quick_gelu"):
-            asked = replace(asked, stated=replace(asked.stated, activation=value))
+            options = replace(options, stated=replace(options.stated, activation=value))
         elif key == "pixels":
-            asked = replace(
-                asked, stated=replace(asked.stated, pixels=recipe_from(read_json(Path(value).expanduser())))
+            options = replace(
+                options, stated=replace(options.stated, pixels=recipe_from(read_json(Path(value).expanduser())))
             )
         elif key == "override":
-            asked = replace(asked, stated=replace(asked.stated, override=True))
+            options = replace(options, stated=replace(options.stated, override=True))
         elif key == "truncate":
-            asked = replace(asked, truncate=True)
+            options = replace(options, truncate=True)
         elif key == "allow-pickle":
-            asked = replace(asked, allow_pickle=True)
+            options = replace(options, allow_pickle=True)
         elif key == "weights" and value in ("required", "random"):
-            asked = replace(asked, weights=cast(Weights, value))
+            options = replace(options, weights=cast(Weights, value))
         elif key == "seed" and value.isdecimal():
-            asked = replace(asked, seed=int(value))
+            options = replace(options, seed=int(value))
         else:
             raise UsageError(f"{part!r} cannot stand after the backbone {name}: {_KNOWN}.")
-    return name, asked
+    return name, options

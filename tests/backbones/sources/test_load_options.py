@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from diptych.backbones.sources.asked import Asked, split_name
 from diptych.backbones.sources.load import load
+from diptych.backbones.sources.load_options import LoadOptions, split_name
 from diptych.core.errors import DataError, UsageError
 
 
 def test_a_name_alone_asks_for_nothing() -> None:
-    assert split_name("ViT-B-32/openai") == ("ViT-B-32/openai", Asked())
+    assert split_name("ViT-B-32/openai") == ("ViT-B-32/openai", LoadOptions())
 
 
 def test_every_fact_is_read(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_every_fact_is_read(tmp_path: Path) -> None:
 def test_a_path_with_a_question_mark_that_exists_is_a_path(tmp_path: Path) -> None:
     odd = tmp_path / "what?truncate"
     odd.mkdir()
-    assert split_name(f"local:{odd}") == (f"local:{odd}", Asked())
-    assert split_name(str(odd)) == (str(odd), Asked())
+    assert split_name(f"local:{odd}") == (f"local:{odd}", LoadOptions())
+    assert split_name(str(odd)) == (str(odd), LoadOptions())
 
 
 @pytest.mark.parametrize(
