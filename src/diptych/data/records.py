@@ -264,10 +264,10 @@ def _tar(path: Path) -> Records:
                     failed.setdefault(common, UnreadableItem(f"{shard}!{info.name}", f"is no {what}"))
     except DAMAGE as error:
         failed[shard] = UnreadableItem(shard, damage(error))
-    places = {common: place for common, place in places.items() if common not in failed}
-    if not places and failed:
+    members = {common: member for common, member in members.items() if common not in failed}
+    if not members and failed:
         raise DataError(f"{path} holds no picture that can be read; the first: {next(iter(failed.values()))}.")
-    if not places:
+    if not members:
         raise DataError(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
     images = TarImages(tuple(members.values()))
     names = tuple(images.name(i) for i in range(len(images)))
@@ -275,8 +275,8 @@ def _tar(path: Path) -> Records:
         names,
         images,
         tuple(range(len(images))),
-        tuple(texts.get(c) or None for c in places),
-        tuple(facts.get(c, {}) for c in places),
+        tuple(texts.get(c) or None for c in members),
+        tuple(facts.get(c, {}) for c in members),
         tuple(failed.values()),
     )
 

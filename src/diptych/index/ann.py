@@ -103,10 +103,10 @@ def build(
         nprobe *= 2
     description = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in query_sets.items()})
     path = index.path(modality)
-    write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(made, str(draft)), overwrite=True)
+    write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(quantised, str(draft)), overwrite=True)
     # last: without it the other file counts for nothing
-    write_whole(path.with_suffix(".ann.json"), json.dumps(asdict(about)), overwrite=True)
-    return about
+    write_whole(path.with_suffix(".ann.json"), json.dumps(asdict(description)), overwrite=True)
+    return description
 
 
 def about(index: Index, modality: Modality) -> Approximate | None:

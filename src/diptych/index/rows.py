@@ -83,8 +83,8 @@ class Rows:
             marks = ",".join("?" * len(part))
             query = f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})"
             rows = self._database.execute(query, [bound(name) for name in part])
-            found.update((_read(name), (stamp, caption, facts)) for name, stamp, caption, facts in rows)
-        return found
+            result.update((_read(name), (stamp, caption, facts)) for name, stamp, caption, facts in rows)
+        return result
 
     def names(self, pattern: str = "*") -> Iterator[str]:
         """Yield the names that a shell pattern matches (``*`` also crosses folders)."""
@@ -147,8 +147,8 @@ class Rows:
             for row in self._database.execute(
                 f"SELECT id, name, stamp, key, caption, facts FROM rows WHERE id IN ({marks})", part
             ):
-                found[row[0]] = Entry(_read(row[1]), row[2], row[3], row[4], json.loads(row[5]))
-        return found
+                result[row[0]] = Entry(_read(row[1]), row[2], row[3], row[4], json.loads(row[5]))
+        return result
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
         return self._database.execute(query, tuple(values)).fetchone()[0]

@@ -231,4 +231,4 @@ def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: Pictures
     else:
         quantise(folder / GRAPH, folder / IR, encoder, pictures or ())
     (folder / GRAPH).unlink()
-    return OpenVinoRunner(Made(folder, True, inputs=inputs, file=IR), "fp32" if whole else "int8")
+    return OpenVinoRunner(RuntimeReport(folder, True, inputs=inputs, file=IR), "fp32" if whole else "int8")

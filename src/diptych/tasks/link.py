@@ -18,7 +18,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
-from diptych.data.record_parts import Part
+from diptych.data.record_parts import RecordPart
 from diptych.data.records import Records, joined
 from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import f1_threshold
@@ -208,7 +208,7 @@ def _readable(
     Raises:
         DataError: none can.
     """
-    pictures = Part(records, "image")
+    pictures = RecordPart(records, "image")
     found = embed_readable(backbone.image, pictures, run)
     if not found.failed:
         return records, {i: i for i in range(len(records))}, ()

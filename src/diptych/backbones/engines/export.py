@@ -75,19 +75,19 @@ def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str)
     )
 
 
-def _put(place: Path, work: Callable[[Path], Made]) -> Made:
+def _put(place: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
     """Do work in a draft folder, write its facts there, and rename it to its place; return what then lies there."""
     try:
         with drafted(place, overwrite=True) as draft:
             draft.mkdir()
             made = work(draft)
             _write(replace(made, stamp=stamp_of(made.path) if made.sha256 else (), versions=versions()), draft / FACTS)
-            if read_made(place) is not None:
+            if read_report(place) is not None:
                 raise FileExistsError(f"another process has put {place} there")
     except OSError as error:
-        if read_made(place) is None:
+        if read_report(place) is None:
             raise _unwritable(place, error) from error
-    found = read_made(place)
+    found = read_report(place)
     if found is None:
         raise DiptychError(
             f"The engine folder {place} does not hold what was written to it: check the disk, or use --engine torch."
@@ -119,7 +119,7 @@ def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]
     return timed
 
 
-def _write(made: Made, path: Path) -> None:
+def _write(made: RuntimeReport, path: Path) -> None:
     facts = {field.name: getattr(made, field.name) for field in fields(made) if field.name != "folder"}
     write_json(path, facts, overwrite=True)
 
@@ -140,7 +140,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _graph(encoder: Encoder[Any], folder: Path) -> Made:
+def _graph(encoder: Encoder[Any], folder: Path) -> RuntimeReport:
     if importlib.util.find_spec("onnx") is None:
         raise _Environment("the package onnx is not installed: run pip install onnx")
     try:
