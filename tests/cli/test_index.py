@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.index.index import Index
+from diptych.search_index.index import Index
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 

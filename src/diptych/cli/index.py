@@ -83,7 +83,7 @@ def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, pr
     from diptych.data.load import open_records
     from diptych.data.record_roots import root
     from diptych.data.records import joined
-    from diptych.index import ann as approximate
+    from diptych.search_index import ann as approximate
     from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
@@ -145,8 +145,8 @@ def search(
     shared: options.RunOptions = _ONE,
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
-    from diptych.index.index import Index
-    from diptych.index.rows import Modality
+    from diptych.search_index.index import Index
+    from diptych.search_index.rows import Modality
 
     shared.free(html, flag="--html")
     with Index(folder) as index:

@@ -25,11 +25,11 @@ from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, open_image
 from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
-from diptych.index import ann
-from diptych.index.index import Index, Vectors
-from diptych.index.nearest import nearest
-from diptych.index.rows import Found, Modality
-from diptych.index.where import Condition
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Found, Modality
+from diptych.search_index.where import Condition
 from diptych.tasks.index import fingerprint
 from diptych.tasks.photo_page import thumbnail
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, dumped
+from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, dumped
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, MissingExtra
 from diptych.core.run import Run
-from diptych.index.index import Index, Vectors
-from diptych.index.rows import Modality
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import Modality
 
 EXACT = 200_000
 """Entries up to which search is exact (ours; 33 ms a query of width 512 on one core)."""
