@@ -55,6 +55,7 @@ rules: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python -m diptych.catalog --check
+	$(BIN)/python tools/systems_stub.py --check
 	$(BIN)/python tools/lowest.py --check
 	$(BIN)/python tools/readme_table.py --check
 	$(BIN)/python tools/benchmarks_table.py --check
@@ -100,6 +101,7 @@ docs: $(VENV)/.docs
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write
+	$(BIN)/python tools/systems_stub.py
 	$(BIN)/python tools/lowest.py --write
 	$(BIN)/python tools/readme_table.py
 	$(BIN)/python tools/benchmarks_table.py
