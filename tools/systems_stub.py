@@ -62,7 +62,7 @@ def _default(value: Any) -> str:
 
 
 def _formatted(text: str) -> str:
-    for command in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
+    for command in (["check", "--quiet", "--select", "I,D209", "--fix"], ["format", "--quiet"]):
         call = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(STUB), "-"]
         text = subprocess.run(call, input=text, capture_output=True, text=True, check=True, cwd=STUB.parents[2]).stdout
     return text
@@ -74,7 +74,9 @@ def main() -> int:
     if "--check" in sys.argv:
         stale = not STUB.is_file() or STUB.read_text(encoding="utf-8") != new
         if stale:
-            sys.stderr.write("src/diptych/systems.pyi is not what the catalog says: run python tools/systems_stub.py.\n")
+            sys.stderr.write(
+                "src/diptych/systems.pyi is not what the catalog says: run python tools/systems_stub.py.\n"
+            )
         return int(stale)
     STUB.write_text(new, encoding="utf-8")
     return 0

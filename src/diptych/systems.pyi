@@ -26,7 +26,8 @@ class AnomalyCLIP(DetectorSystem):
 
 class AstroM3(OtherSystem):
     """Train three towers so that the modalities of a star find each other; ``features`` of one then start
-    a classifier of few labels."""
+    a classifier of few labels.
+    """
     def __init__(
         self,
         length: int = 200,
@@ -91,7 +92,8 @@ class ClipLoss(OtherSystem):
 
 class Clippings(OtherSystem):
     """Link records by the mean of their picture's and their text's embedding, trained on labelled matches
-    where there are some."""
+    where there are some.
+    """
     def __init__(
         self,
         learns: Literal["maps", "nothing", "towers"] = "towers",
@@ -112,7 +114,8 @@ class Cloob(OtherSystem):
 
 class CoCaLoss(OtherSystem):
     """Match pairs and predict the next word. For models that must retrieve and caption; it needs a
-    decoder."""
+    decoder.
+    """
     def __init__(
         self,
         pair: tuple[str, str] = ...,
@@ -140,7 +143,8 @@ class CoOp(ClassifierSystem):
 
 class CounterAnimal(OtherSystem):
     """Find the two groups between which a reference model differs most, class by class, and measure every
-    model between them."""
+    model between them.
+    """
     def __init__(
         self, reference: str = "", gap: float = 0.05, selection: Literal["all", "half"] = "half", least: int = 5
     ) -> None: ...
@@ -160,7 +164,8 @@ class DNCBM(ClassifierSystem):
 
 class DeltaEdit(OtherSystem):
     """Train a mapper from differences of image vectors to differences of styles, and give it differences
-    of text vectors."""
+    of text vectors.
+    """
     def __init__(
         self,
         beta: float = 0.03,
@@ -226,7 +231,8 @@ class Gaussian(DetectorSystem):
 
 class GeodesicMixup(OtherSystem):
     """Fine-tune on pairs with mixtures as hard negatives (m2-Mix), and with mixed pairs as further data
-    (m3-Mix)."""
+    (m3-Mix).
+    """
     def __init__(
         self,
         m2: float = 0.01,
@@ -260,7 +266,8 @@ class HypOC(DetectorSystem):
 
 class LaClip(OtherSystem):
     """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a
-    stored pool, or a language model."""
+    stored pool, or a language model.
+    """
     def __init__(
         self, rewrites: int = 4, words: int = 2, examples: tuple[tuple[str, str], ...] = ..., shown: int = 3
     ) -> None: ...
@@ -323,7 +330,8 @@ class NearestCaption(CaptionerSystem):
 
 class NoLA(ClassifierSystem):
     """Adapt to unlabelled images. No label is read, so nothing stops the training early: the last epoch
-    counts."""
+    counts.
+    """
     def __init__(
         self,
         prompts: int = 16,
@@ -348,7 +356,8 @@ class PerceptionCLIP(ClassifierSystem):
 
 class RSMClip(OtherSystem):
     """Train pairs in any number of languages (one caption is drawn, so translations are further captions),
-    and distil crops."""
+    and distil crops.
+    """
     def __init__(
         self,
         weight: float = 1.0,
@@ -366,7 +375,8 @@ class RSMClip(OtherSystem):
 
 class SigLipLoss(OtherSystem):
     """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than
-    ClipLoss in small batches."""
+    ClipLoss in small batches.
+    """
     def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
 
 class StringMatching(OtherSystem):
