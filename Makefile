@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CODE := src tests recipes
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
-.PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench changelog release clean
+.PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make docs    the site, out/site/index.html"
 	@echo "make fresh   build the wheel, install it alone into a new environment, use it there (another 2 GB)"
 	@echo "make bench   speed against peers, out/bench.json"
+	@echo "make results run committed results again and compare; ONLY=\"gda coop\" runs some, OVER=1 writes over them"
 	@echo "make test-lowest   the suite on the lowest declared versions (another 6 GB)"
 	@echo "make changelog     move the fragments of changelog.d into CHANGELOG.md, under the version"
 	@echo "make release       build sdist and wheel into dist/, check both, use the wheel in a new environment"
@@ -98,6 +99,10 @@ $(VENV)/.docs: $(VENV)/.run
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --quiet --site-dir out/site
+
+# Each file of results/ names its command; what lies in out/results is not run again.
+results: $(VENV)/.dev
+	$(BIN)/python tools/results.py $(ONLY) $(if $(OVER),--over)
 
 index: $(VENV)/.dev
 	$(BIN)/python -m diptych.catalog --write

@@ -237,7 +237,8 @@ def main(words: Sequence[str] | None = None) -> None:
             {**found, "weights": backbone.spec.weights, "command": command, "date": now(), "versions": versions()},
             indent=1,
         )
-        (asked.out / "tiny.json").write_text(text + "\n", encoding="utf-8")
+        path = asked.out if asked.out.suffix == ".json" else asked.out / "tiny.json"
+        path.write_text(text + "\n", encoding="utf-8")
         sys.stdout.write(text + "\n")
 
 

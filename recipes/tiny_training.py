@@ -24,7 +24,7 @@ from diptych.core.train import Clock, Embedded, Row
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe, hold_out, scene
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
@@ -113,8 +113,8 @@ class TinyTrainee(PairTrainee):
         names: Sequence[str],
         distil: float = 0.5,
     ) -> None:
-        super().__init__(space, ClipLoss(), run)
-        self.contrast = ClipLoss()
+        super().__init__(space, CLIPLoss(), run)
+        self.contrast = CLIPLoss()
         self.fit, self.plan, self.photos, self.names, self.distil = fit, plan, photos, names, distil
         bank = plan[0].recipes[0].bank
         self.colours, self.shapes = bank.colours, bank.shapes

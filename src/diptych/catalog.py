@@ -229,9 +229,11 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["--write"], ["--check"]):
         sys.stderr.write("usage: python -m diptych.catalog --write | --check\n")
         return 2
+    from diptych.data.files import write_whole
+
     text = json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
     if arguments == ["--write"]:
-        INDEX.write_text(text, encoding="utf-8")
+        write_whole(INDEX, text, overwrite=True)
         return 0
     if not INDEX.exists() or INDEX.read_text(encoding="utf-8") != text:
         sys.stderr.write(

@@ -7,7 +7,9 @@ from diptych.data.contexts import Contexts
 from diptych.nn.dense.label_maps import Windows
 
 class AnomalyCLIP(DetectorSystem):
-    """Learn a normal and an anomalous prompt on anomalies of another thing."""
+    """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing
+    with them.
+    """
     def __init__(
         self,
         length: int = 12,
@@ -25,9 +27,7 @@ class AnomalyCLIP(DetectorSystem):
     ) -> None: ...
 
 class AstroM3(OtherSystem):
-    """Train three towers so that the modalities of a star find each other; ``features`` of one then start
-    a classifier of few labels.
-    """
+    """Train three towers without labels, so that the modalities of a star have near embeddings."""
     def __init__(
         self,
         length: int = 200,
@@ -45,7 +45,9 @@ class AstroM3(OtherSystem):
     ) -> None: ...
 
 class CLIP4DM(OtherSystem):
-    """Attribute the cosine of image and caption to the words of the caption."""
+    """Attribute the cosine of image and caption to the words of the caption, and mark the words that do
+    not fit.
+    """
     def __init__(
         self,
         choice: Literal["most-negative", "threshold"] = "threshold",
@@ -55,7 +57,9 @@ class CLIP4DM(OtherSystem):
     ) -> None: ...
 
 class CLIPDINOiser(SegmenterSystem):
-    """Train the two convolutions on crops of unlabelled photos, beside a frozen teacher."""
+    """Train two convolutions on crops of unlabelled photos, and segment with the patches that they
+    average.
+    """
     def __init__(
         self,
         gamma: float = 0.2,
@@ -66,12 +70,37 @@ class CLIPDINOiser(SegmenterSystem):
         batch: int = 4,
         rate: float = 0.001,
         background_rate: float = 0.01,
-        spoiled: Literal["affinity", "nothing", "targets"] = "nothing",
+    ) -> None: ...
+
+class CLIPLoss(OtherSystem):
+    """Match pairs by a softmax over the batch."""
+    def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
+
+class CLIPPINGS(OtherSystem):
+    """Link records by the mean embedding of picture and text, trained on labelled matches if there are
+    any.
+    """
+    def __init__(
+        self,
+        learns: Literal["maps", "nothing", "towers"] = "towers",
+        weight: float = 0.5,
+        temperature: float = 0.1,
+        rate: float | None = None,
+        epochs: int = 30,
+        batch: int = 126,
+        each: int = 3,
+        rank: int = 64,
     ) -> None: ...
 
 class CLIPScoreFilter(OtherSystem):
-    """Keep the pairs that are most alike."""
+    """Keep the pairs of a pool with the highest cosines of image and text."""
     def __init__(self, share: float = 0.3, threshold: float | None = None) -> None: ...
+
+class CLOOB(OtherSystem):
+    """Match the retrievals of pairs, by a loss whose gradient does not vanish for good matches."""
+    def __init__(
+        self, inverse_temperature: float = 30.0, beta: float | None = 8.0, pair: tuple[str, str] = ...
+    ) -> None: ...
 
 class CapSAdapter(ClassifierSystem):
     """Add votes of captioned support images to the zero-shot classifier."""
@@ -86,36 +115,8 @@ class CapSAdapter(ClassifierSystem):
         words: int | None = None,
     ) -> None: ...
 
-class ClipLoss(OtherSystem):
-    """Match pairs by softmax over the batch. The plain choice; SigLipLoss suits small batches better."""
-    def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
-
-class Clippings(OtherSystem):
-    """Link records by the mean of their picture's and their text's embedding, trained on labelled matches
-    where there are some.
-    """
-    def __init__(
-        self,
-        learns: Literal["maps", "nothing", "towers"] = "towers",
-        weight: float = 0.5,
-        temperature: float = 0.1,
-        rate: float | None = None,
-        epochs: int = 30,
-        batch: int = 126,
-        each: int = 3,
-        rank: int = 64,
-    ) -> None: ...
-
-class Cloob(OtherSystem):
-    """Compare what pairs recall instead of what they are, by a loss that never saturates."""
-    def __init__(
-        self, inverse_temperature: float = 30.0, beta: float | None = 8.0, pair: tuple[str, str] = ...
-    ) -> None: ...
-
 class CoCaLoss(OtherSystem):
-    """Match pairs and predict the next word. For models that must retrieve and caption; it needs a
-    decoder.
-    """
+    """Match pairs and predict the next word of each caption."""
     def __init__(
         self,
         pair: tuple[str, str] = ...,
@@ -142,9 +143,7 @@ class CoOp(ClassifierSystem):
     ) -> None: ...
 
 class CounterAnimal(OtherSystem):
-    """Find the two groups between which a reference model differs most, class by class, and measure every
-    model between them.
-    """
+    """Find each class's best and worst group by a reference model, and measure all models between the two."""
     def __init__(
         self, reference: str = "", gap: float = 0.05, selection: Literal["all", "half"] = "half", least: int = 5
     ) -> None: ...
@@ -163,9 +162,7 @@ class DNCBM(ClassifierSystem):
     ) -> None: ...
 
 class DeltaEdit(OtherSystem):
-    """Train a mapper from differences of image vectors to differences of styles, and give it differences
-    of text vectors.
-    """
+    """Train a mapper on differences of image vectors, and use it with differences of text vectors."""
     def __init__(
         self,
         beta: float = 0.03,
@@ -192,15 +189,15 @@ class DiscriminativeDescriptions(ClassifierSystem):
     def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
 
 class FeatureMemory(DetectorSystem):
-    """Remember cells of normal photos, and measure how far the nearest one is."""
+    """Remember cells of normal photos, and measure the distance of each cell to the nearest of them."""
     def __init__(self, cells: int = 20000, strides: tuple[int, ...] = ..., side: int | None = None) -> None: ...
 
 class FrameMean(OtherSystem):
-    """Take clips into a space of photos and texts."""
+    """Embed clips in a space of photos and texts."""
     def __init__(self, frames: int = 8) -> None: ...
 
 class FuDD(ClassifierSystem):
-    """Ask again, with differential descriptions, about the classes that a first look leaves in doubt."""
+    """Compare the candidates of a first look again, by texts that tell them apart."""
     def __init__(self, candidates: int | None = 10, template: str = "a photo of a {}.") -> None: ...
 
 class Full(OtherSystem):
@@ -212,7 +209,9 @@ class GDA(ClassifierSystem):
     def __init__(self, alpha: float | None = None, views: int = 10, base_to_new: bool = False) -> None: ...
 
 class GLSim(ClassifierSystem):
-    """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most like its summary."""
+    """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most similar to its
+    summary.
+    """
     def __init__(
         self,
         top: int = 8,
@@ -256,7 +255,6 @@ class HypOC(DetectorSystem):
         radius: float = 2.0,
         geometry: Literal["euclidean", "hyperbolic"] = "hyperbolic",
         pairs: Literal["artanh", "atan"] = "artanh",
-        negatives: Literal["gaussian", "resampled"] = "gaussian",
         rate: float = 0.0001,
         decay: float = 1e-06,
         batch: int = 8,
@@ -264,24 +262,24 @@ class HypOC(DetectorSystem):
         clip: float = 3.0,
     ) -> None: ...
 
-class LaClip(OtherSystem):
-    """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a
-    stored pool, or a language model.
-    """
+class LaCLIP(OtherSystem):
+    """Train pairs whose captions are drawn among rewrites by the kit's writer."""
     def __init__(
         self, rewrites: int = 4, words: int = 2, examples: tuple[tuple[str, str], ...] = ..., shown: int = 3
     ) -> None: ...
 
 class LinearProbe(ClassifierSystem):
-    """Fit logistic regression on the shots' embeddings."""
+    """Fit logistic regression on the embeddings of the shots."""
     def __init__(self, c: float | None = None) -> None: ...
 
 class LoRA(OtherSystem):
-    """Fine-tune low-rank adapters beside every linear layer that may learn, by peft."""
+    """Fine-tune low-rank adapters of every linear layer that may be trained, by peft."""
     def __init__(self, rank: int = 8, alpha: float = 16.0, smoothing: float = 0.0) -> None: ...
 
 class MacCap(CaptionerSystem):
-    """Train a prefix on sentences alone, and put an image's regions in the place of the noisy sentence."""
+    """Train a captioner on sentences alone; at test time regions of an image replace the noisy copies of a
+    sentence.
+    """
     def __init__(
         self,
         copies: int = 10,
@@ -302,17 +300,17 @@ class MacCap(CaptionerSystem):
     ) -> None: ...
 
 class MaskCLIP(SegmenterSystem):
-    """Compare the value of every patch in the last block with the class texts."""
+    """Compare the value of each patch in the last block with the class texts."""
     def __init__(
         self, block: Literal["tokens", "value", "value-only"] = "value", windows: Windows = ..., denoise: float = 0.0
     ) -> None: ...
 
 class MetaCLIP(OtherSystem):
-    """Match alt-texts against metadata, and balance the entries."""
+    """Match texts against metadata, and balance how often the entries appear."""
     def __init__(self, metadata: str = "wordnet", t: float = 20000) -> None: ...
 
 class MoCoOp(ClassifierSystem):
-    """Learn a soft prompt a group of templates and route each image to two of them."""
+    """Learn a soft prompt for each group of templates, and route each image to two of them."""
     def __init__(
         self,
         groups: tuple[tuple[str, ...], ...] = ...,
@@ -325,13 +323,11 @@ class MoCoOp(ClassifierSystem):
     ) -> None: ...
 
 class NearestCaption(CaptionerSystem):
-    """Answer with sentences of the pool: nothing is written, nothing is trained."""
+    """Caption images with sentences of a pool, without any training."""
     def __init__(self) -> None: ...
 
 class NoLA(ClassifierSystem):
-    """Adapt to unlabelled images. No label is read, so nothing stops the training early: the last epoch
-    counts.
-    """
+    """Adapt to unlabelled images, without reading any label."""
     def __init__(
         self,
         prompts: int = 16,
@@ -354,9 +350,9 @@ class PerceptionCLIP(ClassifierSystem):
         generic: str = "object",
     ) -> None: ...
 
-class RSMClip(OtherSystem):
-    """Train pairs in any number of languages (one caption is drawn, so translations are further captions),
-    and distil crops.
+class RSMCLIP(OtherSystem):
+    """Train pairs in any number of languages, and distil from crops. Translations are further captions of
+    an image.
     """
     def __init__(
         self,
@@ -367,30 +363,27 @@ class RSMClip(OtherSystem):
         hidden: int = 2048,
         bottleneck: int = 256,
         prototypes: int = 4096,
-        sharp: float = 0.04,
-        soft: float = 0.1,
+        teacher_temperature: float = 0.04,
+        student_temperature: float = 0.1,
         momentum: float = 0.996,
-        centring: bool = True,
     ) -> None: ...
 
-class SigLipLoss(OtherSystem):
-    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than
-    ClipLoss in small batches.
-    """
+class SigLIPLoss(OtherSystem):
+    """Match pairs by a binary classification of every image with every caption."""
     def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
 
 class StringMatching(OtherSystem):
-    """Link records whose texts are alike, letter by letter."""
+    """Link records whose texts have similar letters."""
     def __init__(self, measure: Literal["jaccard", "levenshtein"] = "levenshtein", n: int = 3) -> None: ...
 
 class TipAdapter(ClassifierSystem):
-    """Add a vote of the shots to the zero-shot classifier."""
+    """Add a vote of the stored shots to the zero-shot classifier."""
     def __init__(
         self, alpha: float | None = None, beta: float | None = None, search: tuple[float, float] = ..., views: int = 10
     ) -> None: ...
 
 class TipAdapterF(ClassifierSystem):
-    """Train the keys of a cache, then choose how much they count."""
+    """Train the keys of a cache, then choose weight and sharpness of its vote."""
     def __init__(
         self,
         alpha: float | None = None,
@@ -404,7 +397,7 @@ class TipAdapterF(ClassifierSystem):
     ) -> None: ...
 
 class VRLwF(OtherSystem):
-    """Fine-tune while similarities to a replayed vocabulary stay as they were."""
+    """Fine-tune on a task, with a loss that keeps the similarities of images to random sentences."""
     def __init__(
         self,
         vocabulary: Literal["classes", "random"] = "random",
@@ -417,7 +410,9 @@ class VRLwF(OtherSystem):
     ) -> None: ...
 
 class ViFiCLIP(OtherSystem):
-    """Tune a CLIP on clips with a text each; the result takes clips where the backbone took photos."""
+    """Tune a CLIP on clips that have one text each; the result embeds clips where the backbone embeds
+    photos.
+    """
     def __init__(
         self,
         tunes: Literal["full", "heads", "prompts"] = "full",
@@ -433,8 +428,12 @@ class ViFiCLIP(OtherSystem):
         mix: bool = True,
     ) -> None: ...
 
+class WiSEFT(OtherSystem):
+    """Fine-tune all weights, then average them with the weights before."""
+    def __init__(self, alpha: float = 0.5, smoothing: float = 0.0) -> None: ...
+
 class WinCLIPStyle(DetectorSystem):
-    """Compare windows with texts of a normal and of a damaged thing."""
+    """Compare windows of an image with texts of a normal and of a damaged thing."""
     def __init__(
         self,
         thing: str = "object",
@@ -442,10 +441,6 @@ class WinCLIPStyle(DetectorSystem):
         scales: tuple[int, ...] = ...,
         side: int | None = None,
     ) -> None: ...
-
-class WiseFT(OtherSystem):
-    """Fine-tune fully, then average with the weights before."""
-    def __init__(self, alpha: float = 0.5, smoothing: float = 0.0) -> None: ...
 
 class ZeroShot(ClassifierSystem):
     """Classify with class names alone."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,26 @@ def test_a_board_with_its_files(diptych: Cli, colours: Path, tmp_path: Path) -> 
     assert [r["metrics"] for r in again.data["rows"]] == [r["metrics"] for r in written["rows"]]
     assert again.data["encode"]["images"] == 0
     assert written["source"] == str(colours)
+
+
+def test_an_unchanged_board_is_answered_without_torch_and_a_changed_one_is_run(
+    diptych: Cli, colours: Path, tmp_path: Path
+) -> None:
+    words = ["board", "classify", str(colours), *SMALL]
+    assert "nothing has changed" not in diptych(*words).err
+    first = (tmp_path / "out" / "board.json").read_bytes()
+    code = f"import sys; sys.argv = {['diptych', *words]!r}\nfrom diptych.cli.main import main\ntry: main()\n"
+    code += "except SystemExit as end: assert not end.code, end.code\nassert 'torch' not in sys.modules"
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nothing has changed" in again.stderr
+    assert "Recommended: " in again.stdout
+    assert (tmp_path / "out" / "board.json").read_bytes() == first
+    assert "nothing has changed" not in diptych(*words, "--templates", "a {}").err  # another board lies there now
+    assert "nothing has changed" not in diptych(*words).err
+    (colours / "test" / "red" / "0.png").rename(colours / "test" / "blue" / "moved.png")
+    assert "nothing has changed" not in diptych(*words).err
+    (tmp_path / "out" / "report.html").unlink()
+    assert "nothing has changed" not in diptych(*words).err
 
 
 def test_a_board_with_texts_and_its_rerun(diptych: Cli, colours: Path, tmp_path: Path) -> None:
@@ -195,3 +217,41 @@ def test_several_data_sets_are_compared(diptych: Cli, tmp_path: Path) -> None:
     assert "<script" not in page
     assert (tmp_path / "out" / "two" / "report.html").exists()
     assert diptych("board", "classify", "one", "two", "--names", "a,b").code == 2
+
+
+def test_a_board_of_another_verb_or_data_set_is_not_written_over(diptych: Cli, colours: Path, tmp_path: Path) -> None:
+    assert diptych("board", "classify", colours, *SMALL).code == 0
+    board, before = tmp_path / "out" / "board.json", (tmp_path / "out" / "board.json").read_bytes()
+    other = colour_folder(tmp_path / "other", {"train": 4, "test": 3})
+    got = diptych("board", "classify", other, *SMALL)
+    assert (got.code, "board.json is a board of" in got.err, "--overwrite" in got.err) == (2, True, True)
+    assert board.read_bytes() == before
+    (tmp_path / "moved").symlink_to(colours)
+    assert diptych("board", "classify", tmp_path / "moved", *SMALL).code == 0, "the same files elsewhere"
+    for text, said in (
+        ('{"kind": "board", "verb": "detect"}', "a board of detect"),
+        ("{}", "no board"),
+        ("{", "no board"),
+    ):
+        board.write_text(text)
+        got = diptych("board", "classify", colours, *SMALL)
+        assert (got.code, said in got.err) == (2, True)
+        assert board.read_text() == text
+    assert diptych("board", "classify", other, *SMALL, "--overwrite").code == 0
+    assert json.loads(board.read_text())["source"] == str(other)
+
+
+def test_a_protocol_or_comparison_of_other_data_is_not_written_over(
+    diptych: Cli, colours: Path, tmp_path: Path
+) -> None:
+    other = colour_folder(tmp_path / "other", {"train": 4, "test": 3})
+    short = ("--methods", "zero-shot", "--shots", "1", "--seeds", "1", "--out")
+    assert diptych("board", "few-shot", colours, *short, "few").code == 0
+    before = (tmp_path / "few" / "protocol.json").read_bytes()
+    assert diptych("board", "few-shot", other, *short, "few").code == 2
+    assert (tmp_path / "few" / "protocol.json").read_bytes() == before
+    assert diptych("board", "few-shot", other, *short, "few", "--overwrite").code == 0
+    third = colour_folder(tmp_path / "third", {"train": 4, "test": 3})
+    assert diptych("board", "classify", colours, other, *short, "two").code == 0
+    assert diptych("board", "classify", colours, third, *short, "two").code == 2
+    assert diptych("board", "classify", colours, third, *short, "two", "--overwrite").code == 0

@@ -85,6 +85,11 @@ def test_metaclip_reads_no_picture_of_a_tar(
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
     got = diptych("curate", "plan", spec, "--method", "clip-score", "--out", "scores", "--json")
     assert (got.code, got.data["broken"]) == (3, 1)  # its picture is
+    assert len(got.data["skipped"]) == 1
+    assert got.data["skipped"][0]["path"] in got.err
+    assert got.data["skipped"][0]["reason"] in got.err
+    merged = diptych("curate", "plan", spec, "--method", "clip-score", "--merge", "scores", "--out", "two", "--json")
+    assert (merged.data["broken"], len(merged.data["skipped"])) == (2, 1), "named are those of this pass"
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,15 @@ def test_wrong_calls_are_one_sentence(diptych: Cli, plate: Path, words: list[str
     assert got.code == code
     assert says in got.err
     assert got.out == ""
+
+
+def test_what_a_killed_run_left_is_written_over(diptych: Cli, plate: Path) -> None:
+    words = ("detect", plate / "test", "--normal", plate / "train", "--out", "o")
+    assert diptych(*words).code == 0
+    maps = sorted(Path("o").glob("*.heat.png"))
+    assert maps
+    Path("o/detect.json").unlink()
+    maps[0].write_bytes(b"half")
+    assert diptych(*words).code == 0
+    assert maps[0].read_bytes()[:4] == b"\x89PNG"
+    assert diptych(*words).code == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 
@@ -175,3 +177,40 @@ def test_clips_are_taken_in_and_found(diptych: Cli, tmp_path: Path) -> None:
     assert diptych("search", "idx", "green", "--html", "page.html").code == 0  # a clip has no thumbnail
     assert "leave them out" in diptych("index", "clips", "--frames", 2, "--caption", "x", "--out", "idx").err
     assert "was indexed with" in diptych("index", "clips", "--frames", 3, "--out", "idx").err
+
+
+def test_a_tar_with_a_broken_item_is_indexed_without_it(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        tar.add(photos / "red" / "red.png", "red.png")
+        tar.add(photos / "blue" / "blue.png", "blue.png")
+        info = tarfile.TarInfo("blue.json")
+        tar.addfile(info)
+    for _ in range(2):
+        got = diptych("index", "t.tar", "--out", "idx", "--json")
+        assert (got.code, got.data["entries"], "blue.json: is no JSON" in got.err) == (3, 1, True)
+
+
+def test_json_says_what_was_built_for_approximate_search(diptych: Cli, photos: Path, tmp_path: Path) -> None:
+    assert diptych("index", photos, "--out", "idx").code == 0
+    got = diptych("index", "--out", "idx", "--ann", "--json")
+    assert (got.code, got.data) == (0, {"index": "idx", "approximate": {}}), "too few for one"
+    rng = np.random.default_rng(0)
+    with Index(tmp_path / "idx") as index:
+        names = [Entry(f"{i}", facts={}) for i in range(1100)]
+        index.add(names, {"image": (np.arange(1100), rng.normal(size=(1100, 4)).astype(np.float32))})
+    got = diptych("index", "--out", "idx", "--ann", "--json")
+    assert got.code == 0
+    assert got.data["approximate"]["image"]["slots"] >= 1100
+    assert 0.9 < got.data["approximate"]["image"]["recall"]["rows"] <= 1
+
+
+def test_a_flag_that_may_be_repeated_takes_one_value_a_line_from_the_environment(
+    diptych: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert diptych("index", photos, "--out", "idx").code == 0
+    monkeypatch.setenv("DIPTYCH_WHERE", "name~*red*\n folder!=a b \n")
+    got = diptych("search", "idx", "blue", "--json")
+    assert got.data["where"] == ["name~*red*", "folder!=a b"]
+    assert paths(got) == ["red.png"]
+    got = diptych("search", "idx", "blue", "--json", "--where", "name~*green*")
+    assert paths(got) == ["green.png"]

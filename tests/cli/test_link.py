@@ -18,7 +18,8 @@ from diptych.data.load import open_records
 from diptych.data.records import Records
 from diptych.methods.retrieve.string_matching import FittedStringMatching, StringMatching
 from diptych.tasks.link import _one_to_one, link
-from tests.support.colours import ColourBackbone
+from tests.support.colours import COLOURS, ColourBackbone, coloured
+from tests.support.image_files import truncated
 
 Cli = Callable[..., Any]
 NAMES = ["north mill", "south mill", "old bakery", "new bakery", "river bank", "city bank", "iron works", "glass works"]
@@ -172,3 +173,42 @@ def test_the_board_measures_every_retriever_on_entities_that_it_has_not_seen(
     alone = diptych("board", "retrieve", "t.csv", "--entity", "kind", "--out", "o")
     assert alone.code == 1
     assert "are of 1 entities: give 3 or more" in alone.err
+
+
+def test_a_record_that_cannot_be_read_is_left_out_and_named(diptych: Cli, tmp_path: Path) -> None:
+    for name in ("red", "blue", "green"):
+        coloured(tmp_path / "a" / f"{name}.png", name, 1, noise=5.0)
+        coloured(tmp_path / "b" / f"{name}.png", name, 2, noise=5.0)
+    truncated(tmp_path / "a" / "half.jpg")
+    got = diptych("link", "a", "b", "--json")
+    assert (got.code, "half.jpg" in got.err) == (3, True)
+    linked = {(Path(k["left"]).name, Path(k["right"]).name) for k in got.data["links"]}
+    assert linked == {(f"{n}.png", f"{n}.png") for n in ("red", "blue", "green")}
+    assert [Path(s["path"]).name for s in got.data["skipped"]] == ["half.jpg"]
+    assert len(Path("links.csv").read_text().splitlines()) == 4
+    (tmp_path / "only").mkdir()
+    truncated(tmp_path / "only" / "half.jpg")
+    got = diptych("link", "only", "b", "--out", "none.csv")
+    assert (got.code, "None of the 1 records can be read" in got.err) == (1, True)
+
+
+def test_pairs_keep_their_records_where_others_are_left_out(diptych: Cli, tmp_path: Path) -> None:
+    truncated(tmp_path / "0.jpg")
+    rows = ["path,name", "0.jpg,broken"]
+    for i, name in enumerate(list(COLOURS) * 2):
+        coloured(tmp_path / f"{i}.png", name, i, noise=2.0)
+        rows.append(f"{i}.png,{name} {i}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    (tmp_path / "p.csv").write_text("left,right\n" + "".join(f"{i},{i}\n" for i in range(11)))
+    got = diptych("link", "t.csv", "t.csv", "--pairs", "p.csv", "--variant", "mean", "--json")
+    assert got.code == 3
+    assert got.data["labelled"]["pairs"] == 10
+    assert got.data["labelled"]["nearest_right"] == 1.0
+    assert len(got.data["skipped"]) == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_threshold_is_a_number(diptych: Cli, tables: Path, value: str) -> None:
+    got = diptych("link", "a.csv", "b.csv", "--method", "string-matching", "--threshold", value)
+    assert (got.code, f"must be a finite score, got {value}" in got.err) == (2, True)
+    assert not Path("links.csv").exists()

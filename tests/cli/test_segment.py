@@ -162,3 +162,9 @@ def test_a_mask_of_another_size_is_named(diptych: Cli, photo: Path, tmp_path: Pa
     assert got.code != 0
     assert "2.png has (7, 9) pixels" in got.err
     assert "Traceback" not in got.err
+
+
+def test_background_is_one_class(diptych: Cli, photo: Path) -> None:
+    got = diptych("segment", photo, "--names", "red, Background", "--background", "blue")
+    assert (got.code, "'background' is a name and what the words for background become" in got.err) == (2, True)
+    assert diptych("segment", photo, "--names", "red, background").code == 0

@@ -109,6 +109,7 @@ def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: 
     kit = Kit({"main": vit})
     fitted = make(slug).fit(kit, EVIDENCE, Run())
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", kit)
     for a, b in zip(fitted.detect(photos, Run()), again.detect(photos, Run()), strict=True):
         assert a.score == b.score

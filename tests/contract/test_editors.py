@@ -109,5 +109,6 @@ def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
     fitted = make(slug).fit(kit, Evidence(), Run())
     assert dataclasses.is_dataclass(fitted)
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     ask = EditAsk("red", "blue", styles=STYLES)
     assert torch.equal(portable.load(tmp_path / "fitted", kit).edit(ask, Run()).after, fitted.edit(ask, Run()).after)

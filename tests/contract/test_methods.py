@@ -223,6 +223,7 @@ def test_permuting_classes_permutes_columns(slug: str) -> None:
 def test_state_round_trip(slug: str, tmp_path: Path) -> None:
     fitted, test = fit(make(slug))
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", Kit({"main": backbone_for(slug)}))
     assert again.classes == fitted.classes
     assert torch.equal(scored(again, test.items).values, scored(fitted, test.items).values)

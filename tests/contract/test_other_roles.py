@@ -148,4 +148,5 @@ def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
     else:
         pytest.skip("auditors and curators hold no state")
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     assert ask(portable.load(tmp_path / "fitted", kit)) == ask(fitted)

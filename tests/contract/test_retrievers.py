@@ -62,6 +62,7 @@ def test_every_row_scores_alike_twice_alone_and_in_any_order(slug: str, label: s
 def test_state_round_trip(slug: str, label: str, vit: Backbone, tmp_path: Path) -> None:
     fitted = fit(slug, label, vit)
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", Kit({"main": vit}))
     assert again.threshold == fitted.threshold
     assert torch.equal(again.against(FOUND, Run())(FOUND), fitted.against(FOUND, Run())(FOUND))

@@ -116,6 +116,7 @@ def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: 
     kit = parts(vit)
     fitted = make(slug).fit(kit, NAMES, Evidence(unlabelled=UNLABELLED), Run())
     portable.save(fitted, tmp_path / "fitted")
+    assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", kit)
     for a, b in zip(fitted.regions(photos, Run()), again.regions(photos, Run()), strict=True):
         assert torch.equal(a.scores.values, b.scores.values)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.data.load import open_records
 from diptych.data.record_roots import root
 from diptych.data.records import Records, joined, stamp
@@ -130,7 +130,7 @@ def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:
         ("none", UsageError, "no file or folder"),
         (photos / "x.doc", UsageError, "neither"),
         (tmp_path / "empty", DataError, "No pictures"),
-        (tmp_path / "empty.tar", UnreadableItem, "damaged"),
+        (tmp_path / "empty.tar", DataError, "holds no picture that can be read; the first: .*damaged"),
         (photos / "bare.csv", DataError, "neither a picture nor a text"),
         (photos / "none.csv", DataError, "no rows"),
         (photos / "out.csv", DataError, "outside"),
@@ -140,3 +140,33 @@ def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column 'title'"):
         open_records(str(photos / "bare.csv"), text="title")
     assert isinstance(open_records(str(photos / "a.jpg")), Records)
+
+
+def test_a_broken_item_of_a_tar_is_named_and_the_others_are_read(photos: Path, tmp_path: Path) -> None:
+    def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+    picture = (photos / "a.jpg").read_bytes()
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        for name in ("good", "words", "facts", "../out", "last"):
+            add(tar, f"{name}.jpg", picture)
+        add(tar, "words.txt", b"\xff\xfe\xff")
+        add(tar, "facts.json", b"{")
+        add(tar, "good.txt", b"a photo")
+    found = open_records(str(tmp_path / "t.tar"))
+    assert [n.rpartition("!")[2] for n in found.names] == ["good.jpg", "last.jpg"]
+    assert found.texts == ("a photo", None)
+    reasons = {e.name.rpartition("!")[2]: e.reason for e in found.failed}
+    assert reasons == {
+        "words.txt": "is no UTF-8 text",
+        "facts.json": "is no JSON",
+        "../out.jpg": "its name leads outside the tar",
+    }
+    assert found.take([0]).failed == joined([found]).failed == found.failed
+    cut = (tmp_path / "t.tar").read_bytes()[: 512 + 512 * -(-len(picture) // 512) + 512 + 100]
+    (tmp_path / "cut.tar").write_bytes(cut)
+    held = open_records(str(tmp_path / "cut.tar"))
+    assert [n.rpartition("!")[2] for n in held.names][:1] == ["good.jpg"]
+    assert "damaged or truncated tar" in held.failed[-1].reason

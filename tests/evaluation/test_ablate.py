@@ -18,7 +18,7 @@ from diptych.data.load import open_data
 from diptych.data.pools import Pool
 from diptych.evaluation.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate
 from diptych.evaluation.proofs.classify import swapped_lists
-from diptych.evaluation.proofs.texts import random_texts, swapped_texts
+from diptych.evaluation.spoils import random_texts, swapped_texts
 from tests.support.colours import COLOURS, ColourBackbone, colour_folder
 
 CODES = dict(zip(sorted(COLOURS), ("kiwi", "plum", "fig", "lime", "date"), strict=True))

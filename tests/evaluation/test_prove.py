@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,18 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.pools import Pool
+from diptych.evaluation.proofs import classify
 from diptych.evaluation.proofs.classify import (
     TRIALS,
-    Spoil,
     all_labels_shuffled,
     other_rivals,
     random_words,
     shuffled_labels,
-    shuffled_names,
     swapped_lists,
     swapped_sides,
 )
 from diptych.evaluation.prove import prove
+from diptych.evaluation.spoils import SpoilEvidence, shuffled_names
 from tests.support.colours import ColourBackbone, colour_folder
 
 
@@ -129,7 +130,7 @@ def test_spoiled_texts_keep_what_they_must(pool: Pool) -> None:
     evidence: Evidence[Any] = Evidence(texts=pool.texts)
     held = pool.texts.texts
 
-    def spoiled(spoil: Spoil, seed: int = 1) -> Mapping[str, tuple[Text, ...]]:
+    def spoiled(spoil: SpoilEvidence, seed: int = 1) -> Mapping[str, tuple[Text, ...]]:
         names, found = spoil(classes, evidence, Run(seed=seed))
         assert names == classes
         assert found.texts is not None
@@ -171,7 +172,7 @@ def test_spoiled_texts_keep_what_they_must(pool: Pool) -> None:
 def test_systems_that_read_texts_are_proved_with_the_pool_of_the_data_set(
     slug: str, folder: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diptych.evaluation.prove.pool_of", lambda name: pool if name == folder.name else None)
+    monkeypatch.setattr("diptych.evaluation.few_shot.rows.pool_of", lambda name: pool if name == folder.name else None)
     found = prove(slug, ColourBackbone(), Run(), datasets=[str(folder)], seeds=(1, 2, 3))
     (entry,) = found.datasets
     (claim,), (control,), twins = entry["claims"], entry["controls"], entry["beside"]
@@ -191,11 +192,11 @@ def test_a_data_set_without_a_pool_cannot_prove_what_reads_texts(folder: Path) -
 
 
 def test_what_has_no_proof_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diptych.evaluation.prove.OWN_TRIALS", {})
+    monkeypatch.setattr("diptych.evaluation.proofs.retrieve.TRIALS", {})
     with pytest.raises(UsageError, match="no system"):
         prove("gpa", ColourBackbone(), Run())
-    with pytest.raises(UsageError, match="no proof yet"):
-        prove("clip-loss", ColourBackbone(), Run())
+    with pytest.raises(UsageError, match=r"clippings has no proof yet; these have: .*gda"):
+        prove("clippings", ColourBackbone(), Run())
     with pytest.raises(UsageError, match="at least 3"):
         prove("gda", ColourBackbone(), Run(), seeds=(1, 1, 1))
 
@@ -219,8 +220,8 @@ def test_written_verdicts_follow_from_their_own_intervals(path: Path) -> None:
 
 
 def test_a_set_on_which_zero_shot_knows_nothing_proves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demanding = {"zero-shot": replace(TRIALS["zero-shot"], times_chance=5.1)}
-    monkeypatch.setattr("diptych.evaluation.prove.TRIALS", demanding)
+    demanding = replace(TRIALS["zero-shot"], bench=partial(classify.open_bench, times_chance=5.1))
+    monkeypatch.setattr(classify, "TRIALS", {"zero-shot": demanding})
     with pytest.raises(DataError, match=r"less than 5\.1 times chance"):
         prove("zero-shot", ColourBackbone(), Run(), datasets=[str(folder)])
-    assert TRIALS["nola"].times_chance == 3.0
+    assert TRIALS["nola"].bench.keywords == {"times_chance": 3.0}  # type: ignore[union-attr]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.features import portable
 from diptych.features.portable import load, save
 from diptych.methods.classify.gda import GDA
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
@@ -22,6 +25,12 @@ from tests.support.backbone import SmallBackbone
 from tests.support.pictures import task
 
 KIT = Kit({"main": SmallBackbone()})
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """State stands for any class of the table: its fields take whatever a fitted object holds."""
+    monkeypatch.setattr(portable, "SHARED", {**portable.SHARED, "State": "diptych.core.backbone"})
 
 
 @pytest.fixture
@@ -44,7 +53,6 @@ def test_a_loaded_object_scores_the_same_bits(method: Any, tmp_path: Path) -> No
 
 
 def test_every_plain_value_comes_back(tmp_path: Path) -> None:
-    """State stands for any frozen dataclass of diptych: its fields take whatever a fitted object holds."""
     plain = {"a": [1, 2.5, None, True, "é"], "b": (float("inf"), float("-inf")), "c": {"d": ()}}
     x = torch.randn(4, 3).T  # not contiguous
     value = State(h=x, bias=x, pool=plain, prefix=3, grid=(2, 5), kept=State(h=torch.zeros(0, 2, dtype=torch.float64)))  # type: ignore[arg-type]
@@ -57,12 +65,48 @@ def test_every_plain_value_comes_back(tmp_path: Path) -> None:
     assert (back.kept.h.shape, back.kept.h.dtype) == ((0, 2), torch.float64)
 
 
+def test_classes_are_written_by_short_names(folder: Path) -> None:
+    text = (folder / "fitted.json").read_text()
+    assert '"class": "zero-shot:FittedZeroShot"' in text
+    assert '"class": "ClassNames"' in text
+    assert "diptych." not in text
+
+
+def test_names_of_the_table_are_frozen_dataclasses_where_it_says() -> None:
+    for name, module in portable.SHARED.items():
+        kind = getattr(importlib.import_module(module), name)
+        assert (kind.__module__, portable._class(name, Path())) == (module, kind)
+
+
+def test_a_class_without_a_short_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Nameless of .*test_portable cannot be saved: .*not in portable.SHARED"):
+        save(Nameless(torch.zeros(1)), tmp_path / "x")
+
+
+def test_a_class_of_another_package_is_written_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("mine", f"{__name__}:Nameless", "diptych.methods")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    save(Nameless(torch.ones(2)), tmp_path / "x")
+    assert '"class": "mine:Nameless"' in (tmp_path / "x" / "fitted.json").read_text()
+    assert torch.equal(load(tmp_path / "x", Kit()).h, torch.ones(2))
+    monkeypatch.undo()
+    with pytest.raises(DataError, match=r"'mine:Nameless', which is no fitted class .*install its package"):
+        load(tmp_path / "x", Kit())
+
+
 def test_nothing_is_overwritten(folder: Path) -> None:
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(UsageError, match="exists: name another folder"):
         save(State(h=torch.zeros(1)), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert [p.name for p in folder.parent.iterdir()] == ["head"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Nameless:
+    h: torch.Tensor
 
 
 @dataclasses.dataclass
@@ -116,11 +160,22 @@ def forged(folder: Path) -> None:
         (edit(lambda f: f["fitted"]["fields"].pop("head")), "fields of FittedZeroShot differ: head"),
         (edit(lambda f: f["fitted"].update({"class": "os:system"})), "no fitted class"),
         (edit(lambda f: f["fitted"].update({"class": "subprocess:Popen"})), "no fitted class"),
-        (edit(lambda f: f["fitted"].update({"class": "diptych.features.portable:os"})), "no fitted class"),
-        (edit(lambda f: f["fitted"].update({"class": "diptych.features.portable:Path"})), "no fitted class"),
-        (edit(lambda f: f["fitted"].update({"class": "diptych.features.portable:Kit"})), "no fitted class"),
-        (edit(lambda f: f["fitted"].update({"class": "diptych.absent:Thing"})), "no fitted class"),
-        (edit(lambda f: f["fitted"].update({"class": "diptych..x/../y:Thing"})), "no fitted class"),
+        (edit(lambda f: f["fitted"].update({"class": "diptych.methods.classify.gda:FittedGDA"})), "fit again and save"),
+        *(
+            (edit(lambda f, name=name: f["fitted"].update({"class": name})), "no fitted class")  # type: ignore[misc]
+            for name in (
+                "os",
+                "Path",
+                "gda:np",
+                "gda:os",
+                "gda:Card",
+                "*:FittedGDA",
+                "../gda:FittedGDA",
+                "--init--:x",
+                ":x",
+                "absent:Thing",
+            )
+        ),
         (edit(lambda f: f["fitted"].update({"class": 7})), "not the description"),
         (edit(lambda f: f["fitted"]["fields"].update(head={"eval": "1"})), "unknown kind of value, 'eval'"),
         (edit(lambda f: f["fitted"]["fields"].update(head={"tensor": "absent"})), "not the description"),

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DiptychError, UsageError
+from diptych.data.files import locked
 from diptych.store import housekeeping
 from diptych.store.folder import space_id
 from diptych.store.housekeeping import Space, foreign, list_spaces, move, oldest, remove
-from diptych.store.sealed import locked
 from diptych.store.store import Store
 from tests.support.store_work import FACTS, key, vectors
 

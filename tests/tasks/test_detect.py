@@ -13,6 +13,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.detect import AnomalyBench
 from diptych.evaluation.boards.verb import verb_board
 from diptych.evaluation.datasets import open_set
@@ -149,8 +150,8 @@ def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_eve
 def test_a_board_ranks_all_and_names_what_cannot_run(tmp_path: Path) -> None:
     data = open_set(str(scratched_folder(tmp_path / "plate", train=20)), "anomalies")
     bench = AnomalyBench.open(data, BACKBONE, Run(), (1, 2), thing="plate")
-    jobs = [("feature-memory", ""), ("gaussian", ""), ("winclip-style", "pair"), ("anomalyclip", "")]
-    board = verb_board("detect", bench, jobs)
+    arms = [Arm("feature-memory"), Arm("gaussian"), Arm("winclip-style", "pair"), Arm("anomalyclip")]
+    board = verb_board("detect", bench, arms)
     rows = {row.label: row for row in board.rows}
     assert set(rows) == {"feature-memory", "gaussian", "winclip-style", "winclip-style:pair"}
     assert rows["feature-memory"].seeds == (1, 2)
@@ -178,7 +179,7 @@ def test_the_proof_finds_scratches_and_halves_of_normal_photos_do_not_differ(tmp
     assert claim["method"]["image_auroc"] > 0.9
     assert claim["baseline"]["image_auroc"] == pytest.approx(0.5)
     assert claim["gain"] == pytest.approx(claim["method"]["image_auroc"] - 0.5)
-    assert (found["items"], found["normal"]) == (24, 8)
+    assert (found["items"], found["normal_train"]) == (24, 8)
     assert control["name"] == "two halves of normal photos"
     assert abs(control["control"]["image_auroc"] - 0.5) < 0.4
     json.dumps(proof.as_dict())

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.data.files import read_json, write_bytes, write_json
+from diptych.data.files import read_json, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.tasks.record import Record, model_names, versions, write_csv
 from tests.support.colours import ColourBackbone
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten_unasked_and_a_failed_write_leaves_nothing(
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_bytes(tmp_path / "new" / "b.json", b"x")
+        write_whole(tmp_path / "new" / "b.json", b"x")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.json"]
 
 

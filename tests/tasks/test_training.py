@@ -26,9 +26,9 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
-from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
-from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.tasks.training import learns, need_towers, tune
 from diptych.tasks.training_data import by_labels, with_splits
 from diptych.train.schedule import Fit, Schedule
@@ -87,7 +87,7 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
 def test_captions_are_retrieved_and_a_part_is_held_out(place: Path, tmp_path: Path) -> None:
     data, said = open_data(str(place / "pairs.csv"), need="captions or classes"), list[str]()
     clip = load(f"local:{place / 'clip'}")
-    found = tune(ClipLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
+    found = tune(CLIPLoss(), clip, data, FIT, Run(workers=1), tmp_path, say=said.append)
     assert "image_retrieval_recall@5" in found.after["pairs"]
     assert said == ["pairs has no train split: 6 of 60 rows, drawn by the seed, are held out."]
     divided, _ = with_splits(data, 0)
@@ -224,14 +224,14 @@ def test_what_cannot_be_read_is_left_out_before_the_training_and_named(
 def test_captioned_photos_that_cannot_be_read_take_their_captions_along(spoilt: Path, tmp_path: Path) -> None:
     data = open_data(str(spoilt / "spoilt.csv"), need="captions or classes")
     found = tune(
-        ClipLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path
+        CLIPLoss(), load(f"local:{spoilt / 'clip'}"), data, replace(FIT, steps=None, epochs=1), Run(workers=1), tmp_path
     )
     assert [e.reason for e in found.failed] == ["truncated PNG file (60 bytes)", "no such file"]
     none = replace(data, splits={**data.splits, "val": replace(data.split("val"), items=ImageFiles(["gone.png"] * 20))})
     with pytest.raises(
         DataError, match=r"None of the 20 photos of spoilt, val, can be read; the first: gone.png: no such file"
     ):
-        tune(ClipLoss(), load(f"local:{spoilt / 'clip'}"), none, FIT, Run(workers=1), tmp_path / "b")
+        tune(CLIPLoss(), load(f"local:{spoilt / 'clip'}"), none, FIT, Run(workers=1), tmp_path / "b")
 
 
 def test_photos_are_decoded_once_where_their_vectors_are_made_anyway(place: Path, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_caption_that_is_too_long_is_an_error_before_the_training(
     wrong = Table(data.split(split).items, {"captions": Column("captions", captions)})
     with pytest.raises(UsageError, match=r"^19: The text 'very very .* reads \d+: shorten it"):
         tune(
-            ClipLoss(),
+            CLIPLoss(),
             load(f"local:{place / 'clip'}"),
             put(data, split, wrong),
             FIT,
@@ -276,14 +276,14 @@ def test_a_caption_that_is_too_long_is_an_error_before_the_training(
         )
     assert not list(tmp_path.iterdir())
     cut = load(f"local:{place / 'clip'}?truncate")
-    tune(ClipLoss(), cut, put(data, split, wrong), replace(FIT, steps=1), Run(workers=1), tmp_path, parts=parts)
+    tune(CLIPLoss(), cut, put(data, split, wrong), replace(FIT, steps=1), Run(workers=1), tmp_path, parts=parts)
 
 
 def test_a_decoder_that_cannot_read_a_caption_says_so_before_the_training(place: Path, tmp_path: Path) -> None:
     data = captioned(("train", "val", "test"))
     captions = (*data.split("val").columns["captions"].values[:-1], ("very " * 300,))
     wrong = put(data, "val", Table(data.split("val").items, {"captions": Column("captions", captions)}))
-    with pytest.raises(UsageError, match=r"^19: A caption has 302 words and marks, and the decoder reads 256"):
+    with pytest.raises(UsageError, match=r"^19: A caption must have at most 256 words and marks, .*, got 302"):
         tune(CoCaLoss(), load(f"local:{place / 'clip'}?truncate"), wrong, FIT, Run(workers=1), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -293,7 +293,7 @@ def test_a_row_without_captions_is_named_before_the_training(place: Path, tmp_pa
     captions = (*data.split("train").columns["captions"].values[:-1], ())
     wrong = put(data, "train", Table(data.split("train").items, {"captions": Column("captions", captions)}))
     with pytest.raises(DataError, match=r"^19 of data has no caption: fill it, or remove the row"):
-        tune(ClipLoss(), load(f"local:{place / 'clip'}"), wrong, FIT, Run(workers=1), tmp_path)
+        tune(CLIPLoss(), load(f"local:{place / 'clip'}"), wrong, FIT, Run(workers=1), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -394,8 +394,8 @@ def test_held_out_rows_are_drawn_by_the_seed(place: Path) -> None:
 
 def test_what_works_inside_a_tower_is_not_given_heads_alone() -> None:
     with pytest.raises(MissingHook, match=r"rs-m-clip works inside tower:image, .* give --parts all"):
-        need_towers(RSMClip(), "heads")
-    for method, parts in ((RSMClip(), "all"), (RSMClip(), "text"), (ClipLoss(), "heads")):
+        need_towers(RSMCLIP(), "heads")
+    for method, parts in ((RSMCLIP(), "all"), (RSMCLIP(), "text"), (CLIPLoss(), "heads")):
         need_towers(method, parts)
 
 
@@ -406,3 +406,19 @@ def test_what_is_measured_beside_a_training_is_classes_where_there_are_labels() 
     assert set(by_labels(both).splits["test"].columns) == {"label"}
     told = LabelledData("told", (), {"test": table})
     assert by_labels(told) is told
+
+
+def test_reports_and_logs_of_others_are_not_written_over(place: Path, tmp_path: Path) -> None:
+    backbone, data = load(f"local:{place / 'clip'}"), open_data(str(place / "data"))
+    for name, resume, said in (
+        ("report.json", False, "report.json exists"),
+        ("report.json", True, "report.json exists"),
+        ("log.jsonl", False, "log.jsonl exists"),
+        ("log.jsonl", True, "is no log of a training"),
+    ):
+        out = tmp_path / f"{name}-{resume}"
+        out.mkdir()
+        (out / name).write_text("mine\n")
+        with pytest.raises(UsageError, match=said):
+            tune(Full(), backbone, data, replace(FIT, steps=1), Run(), out, parts="heads", resume=resume)
+        assert (out / name).read_text() == "mine\n"

@@ -18,9 +18,9 @@ from diptych.core.backbone import State
 from diptych.core.errors import UsageError
 from diptych.core.run import Run, World
 from diptych.core.train import Clock, Embedded
-from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
-from diptych.methods.pretrain.siglip_loss import SigLipLoss
+from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.train import distributed
 from tests.train.toy import fit_here
 
@@ -61,9 +61,9 @@ def embedded(p: list[torch.Tensor], rows: slice, world: World) -> Embedded:
 def gradients(kind: str, rows: slice, world: World) -> tuple[float, list[torch.Tensor]]:
     p = parameters()
     ours = {
-        "clip": ClipLoss(),
-        "clip-chunked": ClipLoss(chunk=2),
-        "siglip": SigLipLoss(chunk=1),
+        "clip": CLIPLoss(),
+        "clip-chunked": CLIPLoss(chunk=2),
+        "siglip": SigLIPLoss(chunk=1),
         "coca": CoCaLoss(chunk=4),
     }
     if kind in ours:

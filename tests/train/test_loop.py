@@ -148,7 +148,7 @@ def test_randomness_comes_from_the_seed_and_leaves_no_trace() -> None:
 
 def test_epochs_are_counted_and_seen_by_the_trainee() -> None:
     toy, done = trained(fit=replace(SHORT, steps=None, epochs=4, accumulate=1))
-    assert (done.place.step, done.place.epoch) == (4 * 6, 4)
+    assert (done.position.step, done.position.epoch) == (4 * 6, 4)
     assert int(toy.net.epochs) == 4
 
 
@@ -212,7 +212,7 @@ def test_early_stop_ends_with_the_best_weights(tmp_path) -> None:
     toy.validate = lambda batches, clock: (list(batches), states.append(weights(toy)), next(values))[2]  # type: ignore[method-assign]
     fit = replace(SHORT, steps=None, epochs=9, patience=2, ema=None)
     done = train(toy, table(), fit, run, val=table(11))
-    assert (done.place.epoch, done.place.best, done.place.stopped) == (4, 1.0, True)
+    assert (done.position.epoch, done.position.best, done.position.stopped) == (4, 1.0, True)
     assert same(weights(toy), states[1])
     assert [r["val"] for r in done.records if "val" in r] == [3.0, 1.0, 2.0, 1.5]
     again, _ = trained(run, fit, val=table(11), resume=True)  # nothing is left to do, and the best weights come back

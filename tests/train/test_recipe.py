@@ -16,7 +16,7 @@ from diptych.core.data import Evidence
 from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.train import Recipe, Trainee, everything
-from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.train.captioning import PAD, WordIds
 from diptych.train.pair import PairTrainee
@@ -36,10 +36,10 @@ class TwoStages(Recipe):
 
     def stages(self, kit, classes, evidence, run, learns=everything) -> Iterator[Trainee]:
         first = PairTrainee(
-            kit.need(Space), ClipLoss(), run, learns=lambda n: not n.startswith("visual.") and learns(n)
+            kit.need(Space), CLIPLoss(), run, learns=lambda n: not n.startswith("visual.") and learns(n)
         )
         yield first
-        yield PairTrainee(first.trained(), ClipLoss(), run, learns=learns)
+        yield PairTrainee(first.trained(), CLIPLoss(), run, learns=learns)
 
 
 class Scorer(Trainee):
@@ -52,7 +52,7 @@ class Scorer(Trainee):
 def test_an_objective_trains_pairs_and_leaves_the_space() -> None:
     space = small()
     before = space.fingerprint
-    made = train_space(ClipLoss(), Kit({"main": space}), ROWS, FIT, RUN)
+    made = train_space(CLIPLoss(), Kit({"main": space}), ROWS, FIT, RUN)
     assert accuracy(made.space) > 0.9
     assert made.parts == {}
     assert len(made.log) == FIT.steps
@@ -73,15 +73,15 @@ def test_a_later_stage_starts_from_the_earlier(tmp_path) -> None:
 def test_only_what_may_learn_changes() -> None:
     space = small()
     made = train_space(
-        ClipLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection"
+        CLIPLoss(), Kit({"main": space}), ROWS, replace(FIT, steps=2), RUN, learns=lambda n: n == "text_projection"
     )
     old, new = space.module().state_dict(), made.space.module().state_dict()
     assert [n for n in old if not torch.equal(old[n], new[n])] == ["text_projection"]
 
 
 def test_rows_are_needed() -> None:
-    with pytest.raises(MissingEvidence, match="clip-loss learns from rows of a train split"):
-        train_space(ClipLoss(), Kit({"main": small()}), Evidence(), FIT, RUN)
+    with pytest.raises(MissingEvidence, match="clip-loss needs rows for training"):
+        train_space(CLIPLoss(), Kit({"main": small()}), Evidence(), FIT, RUN)
 
 
 def test_a_trainee_without_a_space_says_so() -> None:
@@ -112,5 +112,5 @@ def test_the_decoder_learns_to_write_what_it_sees() -> None:
 
 
 def test_a_caption_beyond_the_context_is_refused() -> None:
-    with pytest.raises(UsageError, match="has 5 words and marks"):
+    with pytest.raises(UsageError, match="words and marks, with start and end, got 5"):
         WordIds(("a",), context=4).ids(["a a a"])

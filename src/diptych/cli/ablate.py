@@ -9,10 +9,11 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.board import command_line
-from diptych.cli.console import say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.console import finish, show, show_json, show_table
+from diptych.core.errors import UsageError
 
 
+@options.offers("overwrite", *options.MODEL)
 def ablate(
     data: Annotated[
         str, typer.Argument(help="A folder with test (and train), a table, or demo:clothes.", show_default=False)
@@ -29,52 +30,43 @@ def ablate(
     out: Annotated[
         Path | None, options.option("--out", "-o", help="Also write a .json file.", show_default=False)
     ] = None,
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Compare descriptions with plain names, with other classes' descriptions, and with random words."""
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: give another --out or --overwrite.")
-    from diptych.core.data import ClassNames
+    shared.free(out)
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.data.pools import pool_of
     from diptych.evaluation.ablate import ablate as ablate_texts
 
-    keys = options.file_keys(cache, verify)
-    opened = open_data(data, keys, need="classes")
-    pool = options.text_pool(texts) or pool_of(opened.name)
-    if pool is None:
-        raise UsageError(
-            f"No descriptions ship for {opened.name}: give --texts, a JSON file of class name to list of texts."
+    with shared.open() as opened:
+        dataset = open_data(data, opened.keys, need="classes")
+        pool = options.text_pool(texts) or pool_of(dataset.name)
+        if pool is None:
+            raise UsageError(
+                f"No descriptions ship for {dataset.name}: give --texts, a JSON file of class name to list of texts."
+            )
+        result = ablate_texts(
+            dataset,
+            pool,
+            opened.backbone(),
+            opened.run,
+            methods=options.words(methods) if methods else None,
+            classes=options.named_classes(names, dataset.classes, templates),
+            shots=shots,
+            seeds=options.integers(seeds, "seeds"),
+            command=command_line(),
         )
-    classes = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    tower = options.open_backbone(backbone, run)
-    found = ablate_texts(
-        opened, pool, tower, run, methods=options.words(methods) if methods else None, classes=classes, shots=shots,
-        seeds=options.integers(seeds, "seeds"), command=command_line(),
-    )  # fmt: skip
-    keys.close()
     if out is not None:
-        write_json(out, found.as_dict(), overwrite=overwrite)
-    if json:
-        show_json(found.as_dict())
+        write_json(out, result.as_dict(), overwrite=shared.overwrite)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        title = (
-            f"{opened.name}: {found.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts), "
-            f"{tower.spec.name}"
-        )
+        counted = f"{result.facts['items']} photos, {pool.source} ({pool.as_dict()['texts']} texts)"
+        title = f"{dataset.name}: {counted}, {result.facts['backbone']}"
         lines = []
-        for row in found.rows:
+        for row in result.rows:
             lines.append((f"{row.label}: own texts", f"{100 * row.accuracy.value:.1f}", "", "", ""))
             for a in row.against:
                 interval = f"{100 * a.gain.low:+.1f} to {100 * a.gain.high:+.1f}"
@@ -88,10 +80,8 @@ def ablate(
                     )
                 )
         show_table(["", "top-1", "own texts gain", "95 %", "p"], lines, right=range(1, 5), title=title, spare=(3,))
-        for row in found.rows:
+        for row in result.rows:
             show(f"{row.label}: {row.verdict}")
-        for label, reason in found.missing.items():
+        for label, reason in result.missing.items():
             show(f"{label}: {reason}")
-    say_skipped(found.facts["skipped"])
-    if found.facts["skipped"]:
-        raise typer.Exit(UnreadableItem.exit_code)
+    finish(result.facts["skipped"])

@@ -104,7 +104,7 @@ def _show_groups(found: list[Finding]) -> None:
         role = ", which selected the groups" if kept["reference"] else ""
         show_table(
             ["", "points, 95 % interval"],
-            [(f.measure, percent(f)) for f in own if not f.about],
+            [(f.title, percent(f)) for f in own if not f.about],
             right=(1,),
             title=f"{subject}{role}: {kept['classes']} classes have two groups that differ",
         )
@@ -114,8 +114,8 @@ def _show_groups(found: list[Finding]) -> None:
             [
                 (
                     f.about,
-                    f"{', '.join(f.details['common'])} {100 * f.details['common accuracy']:.0f}",
-                    f"{', '.join(f.details['counter'])} {100 * f.details['counter accuracy']:.0f}",
+                    f"{', '.join(f.details['common'])} {100 * f.details['common_accuracy']:.0f}",
+                    f"{', '.join(f.details['counter'])} {100 * f.details['counter_accuracy']:.0f}",
                     percent(f),
                 )
                 for f in sorted(rows, key=lambda f: -f.value)
@@ -148,7 +148,7 @@ def audit_pairs(
     shared.free(out)
     options.one_of("--choice", choice, "threshold", "most-negative")
 
-    from diptych.data.files import write_bytes, write_json
+    from diptych.data.files import write_json, write_whole
     from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
     from diptych.tasks.audit import pair_auditor
@@ -160,7 +160,7 @@ def audit_pairs(
         result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
     if out is not None and out.suffix == ".html":
         title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
-        write_bytes(out, html(result, pairs.items, title).encode(), overwrite=True)
+        write_whole(out, html(result, pairs.items, title), overwrite=True)
     elif out is not None:
         write_json(out, result.as_dict(), overwrite=True)
     if shared.json:

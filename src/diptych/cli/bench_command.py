@@ -6,25 +6,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from diptych.cli import options
 from diptych.cli.board import command_line
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json, show_table
 
 if TYPE_CHECKING:
-    from diptych.core.backbone import Backbone
-    from diptych.core.run import Run
-    from diptych.data.keys import FileKeys
-    from diptych.evaluation.boards.bench import Bench, Job
+    from diptych.evaluation.arms import Arm, Bench
     from diptych.evaluation.boards.verb import Row, VerbBoard
 
 NAMES = {
@@ -52,10 +44,9 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What every board is asked. ``verb`` is no option, and a command may fix others."""
+class BoardOptions:
+    """What every board is asked."""
 
-    verb: str
     methods: Annotated[
         str | None,
         options.option(
@@ -70,75 +61,48 @@ class Shared:
         options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
     ] = None
     out: Annotated[Path, options.option("--out", "-o", help="Folder for board.json and board.csv.")] = Path("out/board")
-    overwrite: options.Overwrite = False
-    json: options.Json = False
-    backbone: options.BackboneName = "lite"
-    device: options.Device = "auto"
-    precision: options.Precision = "fp32"
-    engine: options.Engine = "auto"
-    batch: options.Batch = 32
-    workers: options.Workers = 2
-    cache: options.Cache = None
-    verify: options.Verify = False
-
-    @cached_property
-    def keys(self) -> FileKeys:
-        """Remembered content keys of files."""
-        return options.file_keys(self.cache, self.verify)
-
-    @cached_property
-    def numbers(self) -> tuple[int, ...]:
-        """The seeds."""
-        return options.integers(self.seeds, "seeds")
-
-    def open(self) -> tuple[Backbone, Run]:
-        """Load the backbone, and return it with the run: after the data, which may be absent."""
-        run = options.open_run(self.device, self.precision, self.batch, self.workers, self.cache, engine=self.engine)
-        return options.open_backbone(self.backbone, run), run
 
 
 def board_command(
-    verb: str, *, every: bool = False, without: Callable[[], tuple[Job, ...]] = tuple, **fixed: Any
+    verb: str, *, every: bool = False, without: Callable[[], tuple[Arm, ...]] = tuple, **fixed: Any
 ) -> Callable[[Callable[..., Bench]], Callable[..., None]]:
-    """Make a command of a function (Shared, its own options) -> Bench.
+    """Make a command of a function (open run, seeds, its own options) -> Bench. It opens the data, which may be absent,
+    before the backbone.
 
     Args:
         verb: what the systems do.
         every: whether all rows of all cards are run, where no methods are named.
         without: the rows that are not.
-        fixed: values of shared options that this verb does not offer.
+        fixed: values of options of ``RunOptions`` that this verb does not offer.
     """
+    mine, common = BoardOptions(out=Path(f"out/board-{verb}")), options.RunOptions(**fixed)
 
     def made(function: Callable[..., Bench]) -> Callable[..., None]:
-        hints = typing.get_type_hints(Shared, include_extras=True)
-        common = [f for f in fields(Shared) if f.name not in ("verb", *fixed)]
         function.__annotations__.pop("return", None)  # a name that only a type checker imports
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
         kind = inspect.Parameter.KEYWORD_ONLY
-        parameters = [p.replace(kind=kind) for p in own]
-        for f in common:
-            default = Path(f"out/board-{verb}") if f.name == "out" else f.default
-            parameters.append(inspect.Parameter(f.name, kind, default=default, annotation=hints[f.name]))
 
         @functools.wraps(function)
-        def command(**given: Any) -> None:
-            from diptych.evaluation.boards.verb import jobs_of, verb_board
+        def command(*, asked: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
+            from diptych.evaluation.boards.verb import arms_of, verb_board
 
-            shared = Shared(verb, **fixed, **{f.name: given.pop(f.name) for f in common})
-            taken = next((p for p in (shared.out / "board.json", shared.out / "board.csv") if p.exists()), None)
-            if taken and not shared.overwrite:
-                raise UsageError(f"{taken} exists: give another --out or --overwrite.")
-            methods = options.words(shared.methods) if shared.methods else None
-            jobs = jobs_of(verb, methods, every=every, without=without())
-            bench = function(shared, **given)
-            board = verb_board(verb, bench, jobs, budget=shared.budget, command=command_line())
-            shared.keys.close()
-            board.write(shared.out, overwrite=shared.overwrite)
-            _finish(board, shared.out, shared.json)
+            shared.free(asked.out / "board.json", asked.out / "board.csv")
+            methods = options.words(asked.methods) if asked.methods else None
+            arms = arms_of(verb, methods, every=every, without=without())
+            with shared.open() as opened:
+                bench = function(opened, options.integers(asked.seeds, "seeds"), **given)
+                board = verb_board(verb, bench, arms, budget=asked.budget, command=command_line())
+            board.write(asked.out, overwrite=shared.overwrite)
+            _finish(board, asked.out, shared.json)
 
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {}  # the signature holds them, evaluated
-        return command
+        command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                *(p.replace(kind=kind) for p in own),
+                inspect.Parameter("asked", kind, default=mine, annotation=BoardOptions),
+                inspect.Parameter("shared", kind, default=common, annotation=options.RunOptions),
+            ]
+        )
+        return options.offers(*(name for name in ("overwrite", *options.MODEL) if name not in fixed))(command)
 
     return made
 
@@ -153,12 +117,9 @@ def _finish(made: VerbBoard, out: Path, json: bool) -> None:
         show(str(out / "board.json"))
     for label, reason in (*made.missing.items(), *made.late.items()):
         say(f"{label} did not run: {reason}")
-    say_skipped(made.failed)
     if made.interrupted:
         say("Interrupted: the board holds the rows that were finished.")
-        raise typer.Exit(130)
-    if made.failed:
-        raise typer.Exit(UnreadableItem.exit_code)
+    finish(made.failed, 130 if made.interrupted else 0)
 
 
 def _show(made: VerbBoard) -> None:

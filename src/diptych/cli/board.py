@@ -4,22 +4,52 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from diptych.cli import options
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli import console, options
+from diptych.cli.console import say, show, show_json, show_table
+from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
     from diptych.evaluation.few_shot.board import Board
-    from diptych.evaluation.few_shot.gains import Row
+    from diptych.evaluation.few_shot.plan import Plan
     from diptych.evaluation.pages.comparison import Comparison
 
 
+@dataclass(frozen=True)
+class Draws:
+    """Which systems are measured, and on which draws."""
+
+    methods: Annotated[
+        str | None,
+        options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False),
+    ] = None
+    shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16"
+    seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
+    val: Annotated[
+        str,
+        options.option(
+            "--val",
+            help="coop: choose on min(shots, 4) val items a class; full: on all, as Tip-Adapter and GDA publish.",
+        ),
+    ] = "coop"
+
+    def plan(self, budget: float | None = None, timeout: float | None = None) -> Plan:
+        """Return the plan of a board, with its limits in seconds."""
+        from diptych.data.splits import ValRule
+        from diptych.evaluation.few_shot.plan import Plan
+
+        slugs = options.words(self.methods) if self.methods else None
+        shots, seeds = options.integers(self.shots, "shots"), options.integers(self.seeds, "seeds")
+        return Plan(slugs, shots, seeds, cast(ValRule, self.val), budget, timeout)
+
+
+@options.offers("overwrite", *options.MODEL)
 def board_classify(
     data: Annotated[
         list[str],
@@ -27,19 +57,8 @@ def board_classify(
             help="A folder with train and test, a table, or demo:clothes; several are compared.", show_default=False
         ),
     ],
-    methods: Annotated[
-        str | None,
-        options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False),
-    ] = None,
-    shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16",
-    seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3",
-    val: Annotated[
-        str,
-        options.option(
-            "--val",
-            help="coop: choose on min(shots, 4) val items a class; full: on all, as Tip-Adapter and GDA publish.",
-        ),
-    ] = "coop",
+    *,
+    draws: Draws,
     names: options.Names = None,
     templates: options.Templates = None,
     texts: options.TextPool = None,
@@ -65,69 +84,92 @@ def board_classify(
     out: Annotated[
         Path, options.option("--out", "-o", help="Folder for rows, board.json, board.csv and report.html.")
     ] = Path("out/board"),
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    shared: options.RunOptions,
 ) -> None:
     """Run every classifier at several shots and seeds; finished rows are kept and used again."""
-    from diptych.core.data import ClassNames
     from diptych.data.load import open_data
-    from diptych.data.splits import ValRule
-    from diptych.evaluation.few_shot.board import MODEL, board
-    from diptych.evaluation.few_shot.plan import Plan
+    from diptych.evaluation.few_shot import again
+    from diptych.evaluation.few_shot.plan import PAGE
     from diptych.evaluation.few_shot.unlabelled import Unlabelled
-    from diptych.evaluation.pages import board as report
-    from diptych.evaluation.pages import comparison
-    from diptych.tasks.segment import stems
 
-    slugs = options.words(methods) if methods else None
-    plan = Plan(
-        slugs, options.integers(shots, "shots"), options.integers(seeds, "seeds"), cast(ValRule, val), budget, timeout
-    )
+    plan = draws.plan(budget, timeout)
     if len(data) > 1 and (names or texts or unlabelled):
         raise UsageError("--names, --texts and --unlabelled belong to one data set: give one, or leave them out.")
-    keys = options.file_keys(cache, verify)
-    opened = [open_data(name, keys, need="classes") for name in data]
-    pool = options.text_pool(texts)
-    images = Unlabelled.open(unlabelled, keys) if unlabelled else None
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    tower = options.open_backbone(backbone, run)
     boards: list[Board] = []
-    for source, one, called in zip(data, opened, stems([d.name.replace(":", "-") for d in opened]), strict=True):
-        folder = out if len(data) == 1 else out / called
-        classes = ClassNames(options.class_names(names, one.classes), options.template_set(templates))
-        made = board(
-            one, tower, replace(run, out=folder), plan, classes=classes, texts=pool, unlabelled=images, export=export,
-            source=source,
-            command=command_line(),
-        )  # fmt: skip
-        report.write(made, folder / "report.html")
-        boards.append(made)
-        if not json:
-            show_board(made)
-            if export and (folder / MODEL).exists():
-                show(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
-            show(f"{folder / 'report.html'}")
-        say(encoding(made))
-        if made.interrupted:
-            break
-    keys.close()
+    shown: list[dict[str, Any]] = []
+    with shared.open() as opened:
+        sets = [open_data(name, opened.keys, need="classes") for name in data]
+        classes = [options.named_classes(names, d.classes, templates) for d in sets]
+        pool = options.text_pool(texts)
+        images = Unlabelled.open(unlabelled, opened.keys) if unlabelled else None
+
+        def key(fingerprint: str) -> str:
+            asked = {"backbone": fingerprint, "source": data[0], "export": export}
+            asked |= {name: getattr(shared, name) for name in ("device", "precision", "engine")}
+            return again.key_of(sets[0], plan, classes[0], pool, images, asked)
+
+        known = opened.recalled if len(data) == 1 else None
+        if known and (before := again.written(out, key(known[0].fingerprint))) and (out / PAGE).exists():
+            before |= {"encode": {"images": 0.0, "image_seconds": 0.0, "text_seconds": 0.0}}
+            _tell(before, out, export, shared.json)
+            say(f"{encoding(before)}; nothing has changed since {before['date']}, so no row was run")
+            if shared.json:
+                show_json(before)
+            finish(before)
+            return
+        from diptych.evaluation.few_shot.board import board
+        from diptych.evaluation.pages import board as report
+        from diptych.evaluation.pages import comparison
+        from diptych.tasks.segment import stems
+
+        tower = opened.backbone()
+        for i, stem in enumerate(stems([d.name.replace(":", "-") for d in sets])):
+            folder = out if len(data) == 1 else out / stem
+            result = board(
+                sets[i],
+                tower,
+                replace(opened.run, out=folder),
+                plan,
+                classes=classes[i],
+                texts=pool,
+                unlabelled=images,
+                export=export,
+                source=data[i],
+                command=command_line(),
+                overwrite=shared.overwrite,
+            )
+            report.write(result, folder / PAGE)
+            boards.append(result)
+            shown.append(result.as_dict())
+            _tell(shown[-1], folder, export, shared.json)
+            say(encoding(shown[-1]))
+            if result.interrupted:
+                break
+        if len(data) == 1:
+            opened.remember(tower)
+            again.keep(out, key(tower.fingerprint), shown[0])
     if len(boards) > 1:
         compared = comparison.compare(boards)
-        compared.write(out)
-        if not json:
+        compared.write(out, overwrite=shared.overwrite)
+        if not shared.json:
             show_comparison(compared)
             show(f"{out / comparison.PAGE}")
+    if shared.json:
+        show_json(shown[0] if len(data) == 1 else {"boards": shown})
+    for result in boards:
+        finish(result.as_dict(), interrupted=result.interrupted)
+
+
+def _tell(board: Mapping[str, Any], folder: Path, export: str | None, json: bool) -> None:
+    """Print a board and where its files lie, unless JSON is asked for."""
+    from diptych.evaluation.few_shot.plan import MODEL, PAGE
+
     if json:
-        show_json(boards[0].as_dict() if len(data) == 1 else {"boards": [b.as_dict() for b in boards]})
-    for made in boards:
-        finish(made)
+        return
+    show_board(board)
+    if export and (folder / MODEL).exists():
+        show(f"{folder / MODEL}: diptych classify PHOTOS --model {folder / MODEL}")
+    show(f"{folder / PAGE}")
 
 
 def command_line() -> str:
@@ -135,57 +177,53 @@ def command_line() -> str:
     return shlex.join(["diptych", *sys.argv[1:]])
 
 
-def finish(made: Board) -> None:
-    """Name what was skipped and leave with the exit code that says so; a board that ran out of its budget is a
-    result.
-    """
-    say_skipped(made.skipped)
-    if made.interrupted:
+def finish(board: Mapping[str, Any], *, interrupted: bool = False) -> None:
+    """Name what was skipped and leave with the exit code that says so; a board out of its budget is a result."""
+    if interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
-        raise typer.Exit(130)
-    if made.skipped:
-        raise typer.Exit(UnreadableItem.exit_code)
+    console.finish(board["skipped"], 130 if interrupted else 0)
 
 
-def encoding(made: Board) -> str:
+def encoding(board: Mapping[str, Any]) -> str:
     """Return one line about what was encoded."""
-    n, seconds = made.encode["images"], made.encode["image_seconds"]
+    n, seconds = board["encode"]["images"], board["encode"]["image_seconds"]
     rate = (
         f"{n:.0f} images in {seconds:.1f} s, {n / max(seconds, 1e-9):.0f} images/s"
         if n
         else "all images from the cache"
     )
-    return f"{made.spec['name']} on {made.device}, {made.precision}: {rate}; texts {made.encode['text_seconds']:.1f} s"
+    where = f"{board['spec']['name']} on {board['device']}, {board['precision']}"
+    return f"{where}: {rate}; texts {board['encode']['text_seconds']:.1f} s"
 
 
-def show_board(made: Board) -> None:
-    """Print the board, percentages with 95 % intervals, then what is missing or late, then the choice."""
+def show_board(board: Mapping[str, Any]) -> None:
+    """Print a board as written, percentages with 95 % intervals, then what is missing or late, then the choice."""
     rows = []
-    for row in made.rows:
-        low, high = row.ci95["acc1"]
-        gain = "" if row.gain is None else f"{100 * row.gain.value:+.1f}"
-        p = "" if row.p is None else "<.001" if row.p < 0.001 else f"{row.p:.3f}".removeprefix("0")
-        accuracy = f"{100 * row.metrics['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})"
-        seconds = f"{row.seconds('fit'):.1f}+{row.seconds('predict'):.1f}"
+    for row in board["rows"]:
+        low, high = row["ci95"]["acc1"]
+        gain = "" if row["gain"] is None else f"{100 * row['gain']['acc1']:+.1f}"
+        p = row["p_holm"]
         rows.append(
             (
-                _called(row.method, row.variant, row.shots),
-                accuracy,
+                _called(row["method"], row["variant"], row["shots"]),
+                f"{100 * row['metrics']['acc1']:.1f} ({100 * low:.0f}-{100 * high:.0f})",
                 gain,
-                p,
-                f"{100 * row.metrics['ece']:.0f}",
-                seconds,
+                "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0"),
+                f"{100 * row['metrics']['ece']:.0f}",
+                f"{row['seconds']['fit']:.1f}+{row['seconds']['predict']:.1f}",
                 _extra(row),
             )
         )
-    title = (
-        f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {made.spec['name']}"
-    )
+    about = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
+    title = f"{board['dataset']}: {about}, {board['spec']['name']}"
     show_table(columns, rows, right=range(1, 6), title=title, spare=(5, 6, 4))
-    for reason, labels in made.reasons().items():
+    reasons: dict[str, list[str]] = {}
+    for label, reason in (*board["missing"].items(), *board["late"].items()):
+        reasons.setdefault(reason, []).append(label)
+    for reason, labels in reasons.items():
         show(f"{'; '.join(labels)}: {reason}")
-    choice = made.choice
+    choice = board["choice"]
     if choice is None:
         show("No recommendation: there is no val or train split to choose on.")
         return
@@ -203,9 +241,9 @@ def _called(slug: str, variant: str, shots: int) -> str:
     )
 
 
-def _extra(row: Row) -> str:
+def _extra(row: Mapping[str, Any]) -> str:
     """Return what a system was given besides class names."""
-    given = {"photos": row.records[0].images, "texts": row.records[0].extra_texts}
+    given = {"photos": row["images"], "texts": row["extra_texts"]}
     return ", ".join(f"{count} {what}" for what, count in given.items() if count) or "-"
 
 

@@ -208,15 +208,15 @@ def _tell(
     """Write the file that was asked for, print the predictions, and leave with the exit code that says what was
     skipped.
     """
-    from diptych.data.files import write_bytes, write_json
+    from diptych.data.files import write_json, write_whole
     from diptych.data.images import SMALL, specks
 
     if out is not None and out.suffix == ".csv":
-        write_bytes(out, result.as_csv().encode(), overwrite=shared.overwrite)
+        write_whole(out, result.as_csv(), overwrite=shared.overwrite)
     elif out is not None and out.suffix == ".html" and samples is not None:
         from diptych.tasks import photo_page
 
-        write_bytes(out, photo_page.html(result, samples).encode(), overwrite=shared.overwrite)
+        write_whole(out, photo_page.html(result, samples), overwrite=shared.overwrite)
     elif out is not None:
         write_json(out, result.as_dict(), overwrite=shared.overwrite)
     if shared.json:

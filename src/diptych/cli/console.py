@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diptych.core.errors import UnreadableItem
+from diptych.data.files import escaped
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Print a remark on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(escaped(text) + "\n")
 
 
 def show(text: str) -> None:
     """Print a result on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(escaped(text) + "\n")
 
 
 def show_json(data: Any) -> None:
@@ -85,7 +86,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence
 def _plain(cell: str) -> str:
     from rich.markup import escape
 
-    return escape(cell)
+    return escape(escaped(cell))
 
 
 def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 10) -> None:

@@ -94,7 +94,8 @@ def curate_plan(
             pool=opened.pool(run.device),
             skipped=skipped,
         )
-    broken = skipped.count + int(plan.report().get("broken", 0))  # of this pass: older plans are added next
+    # of this pass: older plans are added next
+    skipped.extend(int(plan.report().get("broken", 0)), [{"path": n, "reason": r} for n, r in plan.unread])
     for other in older:
         plan = plan.merge(other)
     plan.write(out)
@@ -110,7 +111,7 @@ def curate_plan(
             ],
         )
     say(str(out))
-    _finish(skipped, broken)
+    _finish(skipped)
 
 
 @app.command("apply")
@@ -168,17 +169,17 @@ def curate_apply(
     else:
         show_table(["", ""], [(name, f"{value:,}") for name, value in facts.items()], right=(1,))
     say(f"{out}: {result.kept:,} of {result.seen:,} kept")
-    _finish(Skipped(result.broken, list(map(dict, result.skipped))), result.broken)
+    _finish(Skipped(result.broken, list(map(dict, result.skipped))))
 
 
-def _finish(skipped: Skipped, broken: int) -> None:
+def _finish(skipped: Skipped) -> None:
     if skipped.count:
         say(f"{skipped.count:,} skipped:")
     for item in skipped.first:
         say(f"  {item['path']}: {item['reason']}")
     if skipped.count > len(skipped.first):
         say(f"  and {skipped.count - len(skipped.first):,} more")
-    if broken:
+    if skipped.count:
         raise typer.Exit(UnreadableItem.exit_code)
 
 

@@ -40,10 +40,11 @@ def demo(
         data = open_data("demo:clothes", opened.keys)
         made = board(data, tower, run, plan, source="demo:clothes", command=command_line())
     report.write(made, out / "report.html", classified=result, photos=photos)
+    shown = made.as_dict()
     if shared.json:
-        show_json({"photos": result.as_dict(), "board": made.as_dict(), "report": str(out / "report.html")})
+        show_json({"photos": result.as_dict(), "board": shown, "report": str(out / "report.html")})
     else:
-        show_board(made)
+        show_board(shown)
         show(f"{out / 'report.html'}")
-    say(encoding(made))
-    finish(made)
+    say(encoding(shown))
+    finish(shown, interrupted=made.interrupted)

@@ -49,7 +49,7 @@ class TrainOptions:
     train_batch: Rows = 64
     decay: Decay = 0.0
 
-    def fit(self, rate: float, save_every: int = 0) -> Fit:
+    def fit(self, rate: float, save_every: int | None = None) -> Fit:
         """Return the settings of the loop; ``rate`` counts where none is given."""
         from diptych.train.schedule import Fit, Schedule
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ from diptych.cli.photos import clip_frames
 from diptych.core.errors import UsageError, install, need_extra
 
 if TYPE_CHECKING:
+    from diptych.search_index.ann import Approximate
+    from diptych.search_index.rows import Modality
     from diptych.tasks.index import Indexed
 
 
@@ -51,22 +54,24 @@ def index(
     if ann:
         need_extra("index", "Approximate search")
     result = delete(out, remove) if remove else None
+    built: Mapping[Modality, Approximate] = {}
     if photos or ann:
         clips = clip_frames(photos, frames) if photos else frames
         if clips and (image or caption):
             raise UsageError("--image and --caption name columns of a table, and these are clips: leave them out.")
         with (replace(shared, engine="torch") if clips else shared).open() as opened:
-            result = _add(photos or [], out, Table(image, caption, clips), opened, prune=prune, ann=ann) or result
-    if result is None:
-        return
+            taken, built = _add(photos or [], out, Table(image, caption, clips), opened, prune=prune, ann=ann)
+            result = taken or result
     if shared.json:
-        show_json(result.as_dict())
-    else:
+        facts = {"index": str(out)} if result is None else result.as_dict()
+        graphs = {"approximate": {modality: asdict(about) for modality, about in built.items()}}
+        show_json(facts | (graphs if ann or built else {}))
+    elif result is not None:
         show(
             f"{result.entries:,} entries in {out}: {result.added} added, {result.unchanged} unchanged, "
             f"{result.removed} removed"
         )
-    finish(result.failed)
+    finish(result.failed if result else ())
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class Table:
     clips: int | None
 
 
-def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, prune: bool, ann: bool) -> Indexed | None:
+def _add(
+    photos: list[str], out: Path, how: Table, opened: options.Opened, *, prune: bool, ann: bool
+) -> tuple[Indexed | None, Mapping[Modality, Approximate]]:
     """Take records in, build the approximate index where it is due, and say how good it is."""
     from diptych.data.load import open_records
     from diptych.data.record_roots import root
@@ -95,6 +102,7 @@ def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, pr
     gone = [root(p, how.image) for p in photos] if prune else ()
     known = opened.recalled if records is not None and not ann else None
     result = unchanged(records, *known, out, prune=gone) if records and known else None
+    built: Mapping[Modality, Approximate] = {}
     if result is None:
         tower, run = opened.backbone(), opened.run
         if how.clips is None:
@@ -105,13 +113,14 @@ def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, pr
             tower = with_clips(tower, how.clips, run)
         if records is not None:
             result = take_in(records, tower, run, out, prune=gone)
-        built = build(out, tower, run, always=ann) if ann or approximate.installed() else {}
+        if ann or approximate.installed():
+            built = build(out, tower, run, always=ann)
         for modality, about in built.items():
             recall = ", ".join(f"{value:.3f} on {about.queries[name]} {name}" for name, value in about.recall.items())
             say(f"{modality}: {about.kind}, {about.nprobe} cells a search, measured recall@10 {recall}")
     if not approximate.installed() and result is not None and result.entries > approximate.EXACT:
         say(f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search.")
-    return result
+    return result, built
 
 
 _ONE = options.RunOptions(batch=1, workers=1)
@@ -146,13 +155,12 @@ def search(
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
     from diptych.search_index.index import Index
-    from diptych.search_index.rows import Modality
 
     shared.free(html, flag="--html")
     with Index(folder) as index:
         facts = dict(index.facts)
 
-    from diptych.data.files import write_bytes
+    from diptych.data.files import write_whole
     from diptych.tasks.extend import with_clips
     from diptych.tasks.search import Term
     from diptych.tasks.search import html as page
@@ -167,7 +175,7 @@ def search(
         tower = with_clips(opened.backbone(name), int(clips) if clips.isdecimal() else None, opened.run)
         answer = ask(folder, terms, tower, opened.run, k=top, weights=weights, where=where or (), exact=exact or None)
     if html is not None:
-        write_bytes(html, page(answer).encode(), overwrite=shared.overwrite)
+        write_whole(html, page(answer), overwrite=shared.overwrite)
     if shared.json:
         show_json(answer.as_dict())
     else:

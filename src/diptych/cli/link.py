@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show, show_json
+from diptych.cli.console import finish, say, show, show_json
 from diptych.core.errors import DataError, UsageError
 from diptych.tasks.defaults import RETRIEVER, RETRIEVER_ROWS
 
@@ -55,7 +55,7 @@ def link(
 
     from diptych import catalog
     from diptych.core.method import Retriever
-    from diptych.data.files import write_bytes
+    from diptych.data.files import write_whole
     from diptych.data.load import open_records
     from diptych.tasks.link import link as link_records
 
@@ -70,7 +70,7 @@ def link(
         run = opened.run
         tower = opened.backbone() if system.card.needs.hooks else None
         result = link_records(a, b, system, tower, run, pairs=known, threshold=threshold, one_to_one=one_to_one)
-    write_bytes(out, result.as_csv().encode(), overwrite=shared.overwrite)
+    write_whole(out, result.as_csv(), overwrite=shared.overwrite)
     if shared.json:
         show_json(result.as_dict())
     else:
@@ -82,6 +82,7 @@ def link(
             f"{100 * result.labelled['nearest_right']:.0f} %"
         )
         say(f"{about}; from the threshold {result.threshold:.4f} on, {said}")
+    finish(result.failed)
 
 
 def _two(given: str | None) -> tuple[str | None, str | None]:

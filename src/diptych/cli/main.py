@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import UserDict
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -72,7 +73,22 @@ class Commands(UserDict[str, Any]):
                 app.command(name)(function)
             found = self.data[name] = get_command(app)
             found.name = name
+            _read_lines(found)
         return found
+
+
+def _read_lines(command: Any) -> None:
+    """Let flags that may be repeated take one value a line from the environment, not one a word."""
+    for inner in getattr(command, "commands", {}).values():
+        _read_lines(inner)
+    for flag in command.params:
+        if getattr(flag, "multiple", False):
+            flag.value_from_envvar = partial(_lines, flag)
+
+
+def _lines(flag: Any, ctx: Any) -> list[str] | None:
+    value = flag.resolve_envvar_value(ctx)
+    return None if value is None else [line.strip() for line in value.splitlines() if line.strip()]
 
 
 class Verbs(TyperGroup):

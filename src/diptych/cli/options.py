@@ -300,26 +300,6 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return made
 
 
-def file_keys(cache: Path | None, verify: bool) -> FileKeys:
-    """Open the remembered content keys of the cache folder. For boards, until they take ``RunOptions``."""
-    return Opened(RunOptions(cache=cache, verify=verify)).keys
-
-
-def open_run(
-    device: str,
-    precision: str,
-    batch: int,
-    workers: int,
-    cache: Path | None,
-    out: Path | None = None,
-    seed: int = 0,
-    engine: str = "torch",
-) -> Run:
-    """Return the run that these options describe. For boards, until they take ``RunOptions``."""
-    own = RunOptions(device=device, precision=precision, batch=batch, workers=workers, cache=cache, engine=engine)
-    return Opened(own, seed, out).run
-
-
 def integers(text: str, what: str) -> tuple[int, ...]:
     """Return the whole numbers of "1,4,16".
 

@@ -9,8 +9,8 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.board import command_line
-from diptych.cli.console import say, say_skipped, show, show_json, show_table
-from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.core.errors import BoundBroken
 
 if TYPE_CHECKING:
     from diptych.evaluation.prove import Proof
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 
+@options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
     slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
     data: Annotated[
@@ -29,16 +30,8 @@ def prove(
     ] = None,
     seeds: Annotated[str, options.option("--seeds", help="Seeds of draws, shuffles and systems.")] = "1,2,3,4,5",
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the result, SLUG.json.")] = Path("results"),
-    overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
-    verify: options.Verify = False,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Run the proof of a system beside its control and write results/SLUG.json. Exit code 5: not shown."""
     from diptych import catalog
@@ -46,39 +39,31 @@ def prove(
     from diptych.evaluation.prove import prove as run_proof
 
     target = out / f"{slug}.json"
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists: give another --out or --overwrite.")
+    shared.free(target)
     catalog.find(slug)  # an unknown name is told before a backbone is loaded
-    run = options.open_run(device, precision, batch, workers, cache, engine=engine)
-    keys = options.file_keys(cache, verify)
-    names = options.words(data) if data else None
-    found = run_proof(
-        slug,
-        options.open_backbone(backbone, run),
-        run,
-        datasets=names,
-        seeds=options.integers(seeds, "seeds"),
-        command=command_line(),
-        keys=keys,
-    )
-    keys.close()
-    write_json(target, found.as_dict(), overwrite=overwrite)
-    if json:
-        show_json(found.as_dict())
+    with shared.open() as opened:
+        result = run_proof(
+            slug,
+            opened.backbone(),
+            opened.run,
+            datasets=options.words(data) if data else None,
+            seeds=options.integers(seeds, "seeds"),
+            command=command_line(),
+        )
+    write_json(target, result.as_dict(), overwrite=shared.overwrite)
+    if shared.json:
+        show_json(result.as_dict())
     else:
-        _show(found)
+        _show(result)
         show(str(target))
-    say_skipped(found.facts["skipped"])
-    if not found.shown:
-        few, needed = len(set(found.facts["seeds"])), found.facts["seeds_needed"]
+    if not result.shown:
+        few, needed = len(set(result.facts["seeds"])), result.facts["seeds_needed"]
         say(
             f"Not shown: {few} seeds, and the proof asks for {needed}."
             if few < needed
             else "Not shown: see the lines above that say so."
         )
-        raise typer.Exit(BoundBroken.exit_code)
-    if found.facts["skipped"]:
-        raise typer.Exit(UnreadableItem.exit_code)
+    finish(result.facts["skipped"], 0 if result.shown else BoundBroken.exit_code)
 
 
 def _show(found: Proof) -> None:

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say_skipped, show, show_json, show_table
-from diptych.core.errors import UnreadableItem, UsageError
+from diptych.cli.console import finish, show, show_json, show_table
+from diptych.core.errors import UsageError
 
 
+@options.offers("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def board_several_labels(
     table: Annotated[
         Path, typer.Argument(help="A .csv, .tsv or .parquet with paths and several labels a row.", show_default=False)
@@ -23,14 +24,8 @@ def board_several_labels(
     templates: options.Templates = None,
     texts: options.TextPool = None,
     seed: Annotated[int, options.option("--seed", help="Seed of the two halves.")] = 0,
-    json: options.Json = False,
-    backbone: options.BackboneName = "lite",
-    device: options.Device = "auto",
-    precision: options.Precision = "fp32",
-    engine: options.Engine = "auto",
-    batch: options.Batch = 32,
-    workers: options.Workers = 2,
-    cache: options.Cache = None,
+    *,
+    shared: options.RunOptions,
 ) -> None:
     """Choose a threshold for each class on half of the photos, and measure on the other half."""
     from diptych import catalog
@@ -39,8 +34,8 @@ def board_several_labels(
     from diptych.data.formats.typed import Typed, read_typed
     from diptych.evaluation.several import several_labels
 
-    system = catalog.find(method)
-    if not issubclass(system, Classifier) or {"train", "unlabelled"} & set(system.card.needs.evidence):
+    system = catalog.find(method, Classifier)
+    if {"train", "unlabelled"} & set(system.card.needs.evidence):
         raise UsageError(
             f"{method} learns from photos: give a classifier that sees none, such as zero-shot or description."
         )
@@ -52,30 +47,28 @@ def board_several_labels(
             f"{table} has the splits {', '.join(data.splits)}, and halves are drawn here: give a table of one split."
         )
     pool = options.text_pool(texts)
-    run = options.open_run(device, precision, batch, workers, cache, seed=seed, engine=engine)
-    tower = options.open_backbone(backbone, run)
     classes = ClassNames(data.classes, options.template_set(templates))
     evidence: Evidence[object] = Evidence(texts=pool.texts if pool else None)
     (only,) = data.splits.values()
-    found = several_labels(only, classes, system(), tower, run, evidence=evidence)
-    if json:
-        show_json(found.as_dict())
+    with shared.open(seed=seed) as opened:
+        tower = opened.backbone()
+        result = several_labels(only, classes, system(), tower, opened.run, evidence=evidence)
+    if shared.json:
+        show_json(result.as_dict())
     else:
         show_table(
             ["class", "there from"],
-            [(n, f"{t:+.2f}") for n, t in zip(found.names, found.thresholds, strict=True)],
+            [(n, f"{t:+.2f}") for n, t in zip(result.names, result.thresholds, strict=True)],
             right=(1,),
         )
         show(
-            f"Chosen on {found.chosen_on} photos, measured on {found.items} others, {len(found.names)} classes, "
+            f"Chosen on {result.chosen_on} photos, measured on {result.items} others, {len(result.names)} classes, "
             f"{tower.spec.name}:"
         )
-        low, high = 100 * found.micro.low, 100 * found.micro.high
+        low, high = 100 * result.micro.low, 100 * result.micro.high
         show(
-            f"  F1 {100 * found.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * found.macro:.1f}; "
-            f"the one best class alone {100 * found.top1:.1f}; "
-            f"mean average precision {100 * found.average_precision:.1f}."
+            f"  F1 {100 * result.micro.value:.1f} ({low:.1f}-{high:.1f}), over classes {100 * result.macro:.1f}; "
+            f"the one best class alone {100 * result.top1:.1f}; "
+            f"mean average precision {100 * result.average_precision:.1f}."
         )
-    say_skipped(found.facts["skipped"])
-    if found.facts["skipped"]:
-        raise typer.Exit(UnreadableItem.exit_code)
+    finish(result.facts["skipped"])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import finetune, options
-from diptych.cli.bench_command import Shared, board_command
+from diptych.cli import finetune, options, pretrain
+from diptych.cli.bench_command import board_command
 from diptych.cli.curate import Metadata
 from diptych.cli.detect import Auxiliary, Thing
 from diptych.cli.segment import Teacher
 
 if TYPE_CHECKING:
-    from diptych.evaluation.boards.bench import Job
+    from diptych.evaluation.arms import Arm
     from diptych.evaluation.boards.caption import CaptionBench
     from diptych.evaluation.boards.curate import CurateBench
     from diptych.evaluation.boards.detect import AnomalyBench
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 @board_command("caption")
 def board_caption(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     table: Annotated[str, typer.Argument(help="A table of photos with human captions.", show_default=False)],
     references: Annotated[str, options.option("--references", help="Its columns of captions.")] = "caption*",
     texts: Annotated[
@@ -47,14 +48,14 @@ def board_caption(
     from diptych.data.captions import read_sentences
     from diptych.evaluation.boards.caption import CaptionBench, captioned_photos
 
-    opened = captioned_photos(table, references, read_sentences(texts) if texts else None, shared.keys)
-    backbone, run = shared.open()
-    return CaptionBench(opened, backbone, run, shared.numbers, options.open_backbone(judge, run) if judge else None)
+    data = captioned_photos(table, references, read_sentences(texts) if texts else None, opened.keys)
+    return CaptionBench(data, opened.backbone(), opened.run, seeds, opened.backbone(judge) if judge else None)
 
 
 @board_command("curate")
 def board_curate(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: Annotated[str, typer.Argument(help="A table of photos with captions.", show_default=False)],
     captions: Annotated[str, options.option("--captions", help="Its columns of captions.")] = "caption*",
     wrong: Annotated[float, options.option("--wrong", help="Share of the pairs whose captions are exchanged.")] = 0.3,
@@ -64,13 +65,14 @@ def board_curate(
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
     from diptych.evaluation.boards.curate import CurateBench, caption_pool
 
-    opened = caption_pool(data, captions, wrong, keep, shared.keys)
-    return CurateBench(opened, *shared.open(), shared.numbers, metadata)
+    pool = caption_pool(data, captions, wrong, keep, opened.keys)
+    return CurateBench(pool, opened.backbone(), opened.run, seeds, metadata)
 
 
 @board_command("detect", every=True)
 def board_detect(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: Annotated[
         str, typer.Argument(help="A folder of MVTec's layout: train/good, test/good, test/KIND ...", show_default=False)
     ],
@@ -86,15 +88,16 @@ def board_detect(
     from diptych.evaluation.boards.detect import AnomalyBench
     from diptych.evaluation.datasets import open_set, thing_of
 
-    opened = open_set(data, "anomalies", shared.keys)
-    known = None if auxiliary is None else open_set(auxiliary, "anomalies", shared.keys).split("test")
-    spoken = thing or thing_of(opened.name)
-    return AnomalyBench.open(opened, *shared.open(), shared.numbers, thing=spoken, rate=rate, auxiliary=known)
+    photos = open_set(data, "anomalies", opened.keys)
+    known = None if auxiliary is None else open_set(auxiliary, "anomalies", opened.keys).split("test")
+    spoken = thing or thing_of(photos.name)
+    return AnomalyBench.open(photos, opened.backbone(), opened.run, seeds, thing=spoken, rate=rate, auxiliary=known)
 
 
 @board_command("extend", engine="torch")
 def board_extend(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     clips: Annotated[
         str, typer.Argument(help="A folder with train and test (or val): CLASS/CLIP.", show_default=False)
     ],
@@ -103,37 +106,35 @@ def board_extend(
     frames: Annotated[int, options.option("--frames", help="Frames looked at in each clip.", min=1)] = 8,
 ) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
-    from diptych.core.data import ClassNames
     from diptych.data.load import open_data
     from diptych.evaluation.boards.extend import ExtendBench, only_readable
 
-    data = open_data(clips, shared.keys, need="clips", frames=frames)
-    spoken = ClassNames(options.class_names(names, data.classes), (template,))
-    backbone, run = shared.open()
+    data = open_data(clips, opened.keys, need="clips", frames=frames)
+    classes = options.named_classes(names, data.classes, [template])
+    backbone, run = opened.backbone(), opened.run
     data, failed = only_readable(data, backbone, frames, run)
-    return ExtendBench(data, spoken, backbone, run, shared.numbers, frames, failed)
+    return ExtendBench(data, classes, backbone, run, seeds, frames, failed)
+
+
+_TUNING = finetune.TrainOptions(parts="heads", epochs=10)
+_PRETRAINING = pretrain.PretrainOptions(parts="heads")
 
 
 @board_command("finetune", engine="torch")
 def board_finetune(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: finetune.Data,
-    parts: finetune.PartsChoice = "heads",
-    also: finetune.Also = None,
-    templates: options.Templates = None,
-    captions: finetune.Captions = None,
-    lr: finetune.Rate = None,
-    epochs: finetune.Epochs = 10,
-    train_batch: finetune.Rows = 64,
-    decay: finetune.Decay = 0.0,
+    how: finetune.TrainOptions = _TUNING,
 ) -> TuneBench:
     """Fine-tune by every system from the same start, and measure the held-out rows; gains over the backbone before."""
-    return _tuned(shared, data, captions, parts, also, (lr, train_batch, epochs, decay), templates=templates)
+    return _tuned(opened, seeds, data, how)
 
 
 @board_command("pretrain", engine="torch")
 def board_pretrain(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     table: finetune.Data,
     rewrites: Annotated[
         str | None,
@@ -143,13 +144,7 @@ def board_pretrain(
             show_default=False,
         ),
     ] = None,
-    parts: finetune.PartsChoice = "heads",
-    also: finetune.Also = None,
-    captions: finetune.Captions = None,
-    lr: finetune.Rate = None,
-    epochs: finetune.Epochs = 10,
-    train_batch: finetune.Rows = 128,
-    decay: finetune.Decay = 0.2,
+    how: pretrain.PretrainOptions = _PRETRAINING,
 ) -> TuneBench:
     """Train by every objective from the same start on captioned photos, and measure the held-out ones; gains over the
     backbone before.
@@ -159,38 +154,36 @@ def board_pretrain(
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
-    return _tuned(shared, table, captions, parts, also, (lr, train_batch, epochs, decay), kit=kit)
+    return _tuned(opened, seeds, table, how, kit)
 
 
 def _tuned(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: str,
-    captions: str | None,
-    parts: str,
-    also: str | None,
-    how: tuple[float | None, int, int, float],
-    *,
-    templates: list[str] | None = None,
+    how: finetune.TrainOptions,
     kit: dict[str, Any] | None = None,
 ) -> TuneBench:
     from diptych.data.load import open_data
     from diptych.data.templates import SINGLE
     from diptych.evaluation.boards.tune import TuneBench
-    from diptych.train.schedule import Fit, Schedule
 
-    opened = open_data(data, shared.keys, need="captions or classes", text=captions or "")
-    others = [open_data(name, shared.keys) for name in options.words(also or "")]
-    prompts = options.template_set(templates) if templates else SINGLE
-    lr, batch, epochs, decay = how
-    rate = lr if lr is not None else 3e-4 if parts == "heads" else 1e-5
-    fit = Fit(lr=rate, batch=batch, epochs=epochs, decay=decay, schedule=Schedule(warmup=20), clip=1.0)
-    backbone, run = shared.open()
+    rows = open_data(data, opened.keys, need="captions or classes", text=how.captions or "")
+    others = [open_data(name, opened.keys) for name in options.words(how.also or "")]
     return TuneBench(
-        opened, backbone, fit, run, shared.numbers, parts=parts, templates=prompts, elsewhere=others, kit=kit
+        rows,
+        opened.backbone(),
+        how.fit(3e-4 if how.parts == "heads" else 1e-5),
+        opened.run,
+        seeds,
+        parts=how.parts,
+        templates=options.template_set(how.templates) if how.templates else SINGLE,
+        elsewhere=others,
+        kit=kit,
     )
 
 
-def _slow() -> tuple[Job, ...]:
+def _slow() -> tuple[Arm, ...]:
     from diptych.evaluation.boards.retrieve import SLOW
 
     return SLOW
@@ -198,7 +191,8 @@ def _slow() -> tuple[Job, ...]:
 
 @board_command("retrieve", every=True, without=_slow)
 def board_retrieve(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: Annotated[
         str,
         typer.Argument(
@@ -221,13 +215,14 @@ def board_retrieve(
     from diptych.evaluation.boards.retrieve import RecordBench
     from diptych.evaluation.datasets import open_linkage
 
-    opened = open_linkage(data, entity, shared.keys, image=image or "", text=text or "")
-    return RecordBench(opened, *shared.open(), shared.numbers)
+    records = open_linkage(data, entity, opened.keys, image=image or "", text=text or "")
+    return RecordBench(records, opened.backbone(), opened.run, seeds)
 
 
 @board_command("segment", every=True, engine="torch", batch=1, workers=1)
 def board_segment(
-    shared: Shared,
+    opened: options.Opened,
+    seeds: tuple[int, ...],
     data: Annotated[
         str,
         typer.Argument(
@@ -250,11 +245,10 @@ def board_segment(
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over MaskCLIP."""
     from diptych.cli.photos import open_photos
-    from diptych.core.data import ClassNames
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
 
-    opened = open_set(data, "masks", shared.keys)
-    spoken = ClassNames(options.class_names(names, opened.classes), options.template_set(templates))
-    images = open_photos([photos], shared.keys)[0] if photos else None
-    return MaskBench(opened, *shared.open(), shared.numbers, spoken, images, teacher)
+    masks = open_set(data, "masks", opened.keys)
+    classes = options.named_classes(names, masks.classes, templates)
+    images = open_photos([photos], opened.keys)[0] if photos else None
+    return MaskBench(masks, opened.backbone(), opened.run, seeds, classes, images, teacher)

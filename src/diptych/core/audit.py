@@ -22,10 +22,10 @@ class Finding:
 
     Args:
         subject: the model it is about, as the caller named it.
-        measure: what was measured, such as "drop".
+        measure: what was measured, an identifier such as "drop_random_groups".
         value: fraction, in [-1, 1].
         interval: (low, high), 95 %; None where there is none.
-        about: part of the data it speaks of, such as a class name; "" is the whole.
+        about: part of the data that it is about, such as a class name; "" is the whole.
         details: plain data behind the number.
     """
 
@@ -36,11 +36,17 @@ class Finding:
     about: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """Return the measure in words, for tables."""
+        return self.measure.replace("_", " ")
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {
             "subject": self.subject,
             "measure": self.measure,
+            "title": self.title,
             "about": self.about,
             "value": self.value,
             "interval": self.interval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, Union, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from diptych.core.errors import MissingHook
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 S_contra = TypeVar("S_contra", contravariant=True)
 
-Inputs: TypeAlias = "Union[Tensor, Mapping[str, Tensor]]"
+Inputs: TypeAlias = "Tensor | Mapping[str, Tensor]"
 
 
 @runtime_checkable

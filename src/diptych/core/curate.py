@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -42,6 +42,11 @@ class Plan(ABC):
     @abstractmethod
     def report(self) -> dict[str, Any]:
         """Return what the plan says, in a few numbers, as plain data."""
+
+    @property
+    def unread(self) -> Sequence[tuple[str, str]]:
+        """Name and reason of the first items that the curator could not judge; all are "broken" in ``report``."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ def tidy(folder: str) -> str:
     """Return a folder's name as a reader would say it.
 
     "_" and "-" become spaces, CamelCase becomes words in lower case (all-capital words stay), a leading index such as
-    "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter.
+    "001." goes. Digits stay, and so does a hyphen beside a digit or a single letter. A byte that is no UTF-8 becomes
+    "?": no tokenizer reads it.
 
     Example:
         >>> [tidy(n) for n in ("sea_horse", "SeaHorse", "TVMonitor", "t-shirt", "747-400", "001.Laysan_Albatross")]
         ['sea horse', 'sea horse', 'TV monitor', 't-shirt', '747-400', 'Laysan Albatross']
     """
-    words = []
+    words, folder = [], folder.encode("utf-8", "replace").decode()
     for part in _LOOSE_HYPHEN.sub(" ", _INDEX.sub("", folder).replace("_", " ")).split():
         pieces = [p for p in _CAMEL.split(part) if p]
         words += [p if len(pieces) == 1 or (len(p) > 1 and p.isupper()) else p.lower() for p in pieces]

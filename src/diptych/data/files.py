@@ -1,16 +1,28 @@
-"""Files that are written whole: readers see the old file or the new one, never a half."""
+r"""The one writer of files: readers see the old file or the whole new one, never a half, and no name stops a write.
+
+Everything that diptych writes goes through ``drafted`` (files and folders that appear in one step), ``append`` (files
+that grow) or SQLite. Names of files need not be UTF-8: Python holds such bytes as surrogates, and text is written with
+each of them as ``\udcXX``, which JSON reads back as it was.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 from diptych.core.errors import DataError, UsageError
+
+Content: TypeAlias = bytes | str | Callable[[Path], object]
+"""Of a file: bytes, text, or what writes it to the path that it is given."""
+_NAMED = 40  # characters of the name that a draft shows; file systems allow 255 bytes
 
 
 def plain(value: Any) -> Any:
@@ -24,29 +36,108 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def write_bytes(path: Path, content: bytes, *, overwrite: bool = False) -> None:
-    """Write a file in one step: readers see the old file or the whole new one.
+def escaped(text: str) -> str:
+    r"""Return text that every encoder takes: bytes of a name that are no UTF-8 stand as ``\udcXX``.
+
+    >>> escaped("caf\udce9.jpg")
+    'caf\\udce9.jpg'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def refuse(path: Path, overwrite: bool) -> None:
+    """Refuse to write where something lies.
 
     Raises:
-        UsageError: the file exists and ``overwrite`` is False.
+        UsageError: the path exists and ``overwrite`` is False.
     """
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists: give another --out or --overwrite.")
+
+
+@contextmanager
+def drafted(path: Path, *, overwrite: bool = False, sync: bool = True, durable: bool = False) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; after the block, what was written there takes the place of ``path``.
+
+    Args:
+        path: a file, or a folder: the block writes a file, or makes a folder, at the path that it is given.
+        overwrite: replace what is there; of a folder, all.
+        sync: force the content to the disk first; without, a power cut (not a kill) may tear it, and a checksum must
+            tell.
+        durable: force the entry in the folder to the disk too: after the block a power cut leaves the new file.
+
+    Raises:
+        UsageError: the path exists and ``overwrite`` is False.
+        OSError: the system refuses; then, and whatever else the block raises, ``path`` is as before and the draft gone.
+    """
+    old = path.with_name(f".{path.name}.diptych-old")
+    if os.path.isdir(old):  # of a process that was killed while it replaced a folder
+        _discard(old) if path.exists() else move(old, path)
+    refuse(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = _draft(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield draft
+        if sync:
+            for part in (draft, *draft.rglob("*")) if draft.is_dir() else (draft,):
+                _sync(part)
+        if draft.is_dir() and path.is_dir() and any(path.iterdir()):  # no system renames a folder over a full one
+            move(path, old)
+            try:
+                move(draft, path)
+            except BaseException:
+                move(old, path)
+                raise
+            _discard(old)
+        else:
+            move(draft, path)
+    finally:
+        _discard(draft)
+    if durable:
+        _sync(path.parent)
+
+
+def write_whole(
+    path: Path, content: Content, *, overwrite: bool = False, sync: bool = True, durable: bool = False
+) -> None:
+    """Write a file in one step; see ``drafted``."""
+    with drafted(path, overwrite=overwrite, sync=sync, durable=durable) as draft:
+        _fill(draft, content)
 
 
 def write_json(path: Path, data: Any, *, overwrite: bool = False) -> None:
-    """Write plain data as indented JSON, atomically; see ``write_bytes``."""
-    write_bytes(path, (json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n").encode(), overwrite=overwrite)
+    """Write plain data as indented JSON in one step; see ``drafted``."""
+    write_whole(path, json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n", overwrite=overwrite)
+
+
+def append(path: Path, content: bytes | str, at: int | None = None) -> None:
+    """Write at the end of a file, which is made if absent, and force it to the disk.
+
+    Args:
+        path: the file.
+        content: what is added.
+        at: bytes of the file that count: what a killed writer left behind them goes. None: all.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        if at is not None:
+            file.truncate(at)
+        _add(file, _bytes(content))
+    _sync(path)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, over another one if need be, or a folder to where nothing or an empty folder is."""
+    os.replace(path, target)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the only lock of a file; the system gives it back when the process dies, however it dies."""
+    from filelock import FileLock  # its import takes longer than a cached answer
+
+    with FileLock(path).acquire(poll_interval=0.01):
+        yield
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -64,3 +155,36 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise DataError(f"{path} holds no JSON object: give a JSON file that diptych wrote.")
     return data
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name[:_NAMED]}.{uuid.uuid4().hex}.tmp")
+
+
+def _fill(draft: Path, content: Content) -> None:
+    if callable(content):
+        content(draft)
+    else:
+        draft.write_bytes(_bytes(content))
+
+
+def _add(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+
+
+def _discard(draft: Path) -> None:
+    shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and sys.platform == "win32":  # which opens no folder
+        return
+    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

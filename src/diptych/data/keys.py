@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.files import drafted, move
 
 _LOG = logging.getLogger(__name__)
 _SCHEMA = 1
@@ -196,12 +197,13 @@ def move_keys(path: Path, target: Path) -> None:
     """
     if not path.exists() or target.exists():
         return
-    draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(draft)) as new:
+        with (
+            drafted(target) as draft,
+            contextlib.closing(sqlite3.connect(path)) as old,
+            contextlib.closing(sqlite3.connect(draft)) as new,
+        ):
             old.backup(new)
-        draft.replace(target)
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except (OSError, sqlite3.OperationalError) as error:
@@ -210,8 +212,6 @@ def move_keys(path: Path, target: Path) -> None:
         ) from None
     except sqlite3.DatabaseError:
         return
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -266,7 +266,7 @@ def _write(database: sqlite3.Connection, rows: Iterable[tuple[bytes, int, int, s
 def _set_aside(path: Path, error: Exception) -> None:
     aside = next(p for n in itertools.count(1) if not (p := path.with_name(f"{path.name}.damaged-{n}")).exists())
     with contextlib.suppress(FileNotFoundError):  # another process may have done so already
-        path.rename(aside)
+        move(path, aside)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     _LOG.warning("The file of keys %s is damaged (%s): it now lies at %s, and a new one is built.", path, error, aside)

@@ -97,7 +97,7 @@ class LabelledData:
             labels = table.labels() if "label" in table.columns else None
             names = [""] * len(table) if labels is None else [self.classes[label] for label in labels]
             rows += [f"{split}\t{name}\t{table.items.key(i)}\n" for i, name in enumerate(names)]
-        return hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+        return hashlib.sha256("".join(sorted(rows)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def split(self, name: str) -> Table[Any]:
         """Return a split.

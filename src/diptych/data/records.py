@@ -58,6 +58,7 @@ class Records:
         places: (N,) positions in ``images``; None: no picture.
         texts: (N,) texts; None: no text.
         facts: (N,) metadata.
+        failed: members of a tar that are no records, and why; a tar that is damaged ends with its damage.
     """
 
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Records:
     places: tuple[int | None, ...]
     texts: tuple[str | None, ...]
     facts: tuple[Mapping[str, Fact], ...] = field(default=(), repr=False)
+    failed: tuple[UnreadableItem, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,6 +125,7 @@ def joined(parts: Sequence[Records]) -> Records:
         tuple(places),
         tuple(t for p in parts for t in p.texts),
         tuple(f for p in parts for f in (p.facts or ({},) * len(p))),
+        tuple(e for p in parts for e in p.failed),
     )
 
 
@@ -234,6 +237,7 @@ def _tar(path: Path) -> Records:
     places: dict[str, tuple[str, str, int, int]] = {}
     texts: dict[str, str] = {}
     facts: dict[str, dict[str, Fact]] = {}
+    failed: dict[str, UnreadableItem] = {}  # by the members' common name
     try:
         with opened(shard) as tar:
             if tar.compressed:
@@ -244,17 +248,25 @@ def _tar(path: Path) -> Records:
                 if not picture and end not in ("txt", "json"):
                     continue
                 if trouble := refusal(shard, info, MAX_MEMBER if picture else _LIMIT):
-                    raise trouble
+                    failed.setdefault(common, trouble)
+                    continue
                 if picture:
                     places.setdefault(common, (shard, info.name, info.offset_data, info.size))
                     continue
-                content = tar.extractfile(info).read().decode("utf-8-sig")  # type: ignore[union-attr]
-                if end == "txt":
-                    texts[common] = content.strip()
-                elif isinstance(data := json.loads(content), dict):
-                    facts[common] = {k: v for k, v in data.items() if isinstance(v, (str, int, float))}
+                content = tar.extractfile(info).read()  # type: ignore[union-attr]
+                try:
+                    if end == "txt":
+                        texts[common] = content.decode("utf-8-sig").strip()
+                    elif isinstance(data := json.loads(content.decode("utf-8-sig")), dict):
+                        facts[common] = {k: v for k, v in data.items() if isinstance(v, (str, int, float))}
+                except (ValueError, RecursionError):
+                    what = "UTF-8 text" if end == "txt" else "JSON"
+                    failed.setdefault(common, UnreadableItem(f"{shard}!{info.name}", f"is no {what}"))
     except DAMAGE as error:
-        raise UnreadableItem(shard, damage(error)) from None
+        failed[shard] = UnreadableItem(shard, damage(error))
+    places = {common: place for common, place in places.items() if common not in failed}
+    if not places and failed:
+        raise DataError(f"{path} holds no picture that can be read; the first: {next(iter(failed.values()))}.")
     if not places:
         raise DataError(f"{path} holds no pictures: give a tar of .jpg, .png and the like.")
     images = TarImages(tuple(places.values()))
@@ -265,6 +277,7 @@ def _tar(path: Path) -> Records:
         tuple(range(len(images))),
         tuple(texts.get(c) or None for c in places),
         tuple(facts.get(c, {}) for c in places),
+        tuple(failed.values()),
     )
 
 

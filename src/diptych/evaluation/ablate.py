@@ -9,27 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table, TextPool
-from diptych.core.errors import DiptychError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import Classifier
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import UsageError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import Pool
-from diptych.data.templates import ENSEMBLE
-from diptych.evaluation.few_shot.episodes import episode, measured, readable
-from diptych.evaluation.outcome import Outcome
-from diptych.evaluation.proofs.texts import random_texts, swapped_texts
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.boards.classify import ClassifyBench
+from diptych.evaluation.schedule import work
+from diptych.evaluation.spoils import random_texts, swapped_texts
 from diptych.metrics.interval import Interval, bootstrap_mean, paired_bootstrap, paired_p
 from diptych.metrics.significance import holm
 from diptych.tasks.classify import with_store
@@ -165,94 +158,59 @@ def ablate(
     """
     if not seeds:
         raise UsageError("Give at least one seed, such as 1,2,3,4,5.")
-    names = classes or ClassNames(tuple(tidy(c) for c in data.classes) or ("",), tuple(ENSEMBLE))
-    if len(names) != len(data.classes):
-        raise UsageError(f"There are {len(names)} names for {len(data.classes)} classes: give one name a class.")
     readers = [c["slug"] for c in catalog.cards() if c["verb"] == "classify" and "texts" in c["needs"]["evidence"]]
     for slug in methods or ():
         if slug not in readers:
             raise UsageError(f"{slug} does not live on descriptions: choose from {', '.join(readers)}.")
-    rows: list[Ablated] = []
-    missing: dict[str, str] = {}
     with with_store(run) as stored:
-        test, failed = readable(data.splits[measured(data)], backbone, stored)
-        bench = _Bench(data, test, names, backbone, stored, tuple(seeds), shots)
-        plan = [(slug, variant) for slug in (methods or readers) for variant in catalog.find(slug).card.variants]
-        with stored.track("ablate", len(plan)) as bar:
-            for slug, variant in plan:
-                card = catalog.find(slug).card
-                label = f"{card.name}, {variant}" if variant else card.name
-                try:
-                    rows.append(bench.row(label, slug, variant, pool))
-                except DiptychError as error:
-                    missing[label] = str(error)
-                bar.advance()
+        bench = ClassifyBench.open(data, backbone, stored, tuple(seeds), val="coop", classes=classes, texts=pool)
+        arms = [Arm(slug, row, shots) for slug in (methods or readers) for row in catalog.find(slug).card.variants]
+        worked = work(arms, lambda arm: _ablated(bench, arm), stored, label=_label)
+        if worked.interrupted:
+            raise KeyboardInterrupt
     facts = {
         "dataset": data.name,
-        "items": len(test),
-        "classes": names.names,
+        "items": bench.facts["items"],
+        "classes": bench.desk.classes.names,
         "texts": pool.as_dict(),
         "shots": shots,
         "seeds": list(seeds),
         **circumstances(backbone, run, command),
-        "skipped": [str(e) for e in failed],
+        "skipped": [str(e) for e in bench.failed],
     }
-    return Ablation(tuple(rows), missing, facts)
+    return Ablation(tuple(row for _, row, _ in worked.done), worked.missing, facts)
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """One data set: what each system hits with which texts."""
-
-    data: LabelledData
-    test: Table[Any]
-    classes: ClassNames
-    backbone: Backbone
-    run: Run
-    seeds: tuple[int, ...]
-    shots: int
-
-    def row(self, label: str, slug: str, variant: str, pool: Pool) -> Ablated:
-        own = self.hits(slug, variant, pool.texts)
-        seed = self.run.integer("bootstrap")
-        others = {NAMES: self.hits("zero-shot", "ensemble", None)}
-        for name in (SWAPPED, RANDOM):
-            others[name] = self.hits(slug, variant, pool.texts, name)
-        adjusted = holm([paired_p(own, other, seed) for other in others.values()])
-        against = tuple(
-            Against(name, bootstrap_mean(other, seed), paired_bootstrap(own, other, seed), p)
-            for (name, other), p in zip(others.items(), adjusted, strict=True)
-        )
-        return Ablated(label, slug, variant, bootstrap_mean(own, seed), against)
-
-    def hits(self, slug: str, variant: str, texts: TextPool | None, spoiled: str = "") -> NDArray[np.float64]:
-        """Return (seeds, items) hits."""
-        system = catalog.find(slug)
-        if not issubclass(system, Classifier):
-            raise UsageError(f"{slug} is no classifier.")
-        method = system(**system.card.variants[variant])
-        rows = []
-        for seed in self.seeds:
-            run = replace(self.run, seed=seed)
-            evidence: Evidence[Any] = Evidence(texts=texts)
-            if "train" in system.card.needs.evidence:
-                drawn = episode(self.data, self.shots, run.integer("shots"), "coop", self.backbone, run)
-                evidence = replace(evidence, train=drawn.train, val=drawn.val)
-            if spoiled == SWAPPED and texts is not None:
-                evidence = replace(evidence, texts=swapped_texts(self.classes, texts, run))
-            elif spoiled == RANDOM and texts is not None:
-                evidence = replace(evidence, texts=random_texts(texts, run.integer("random words")))
-            fitted = method.fit(Kit({"main": self.backbone}), self.classes, evidence, run)
-            rows.append(
-                Outcome.of(fitted.scores(self.test.items, run), self.backbone, self.test.labels()).correct.astype(
-                    np.float64
-                )
-            )
-            if slug == "zero-shot":
-                return np.broadcast_to(rows[0], (len(self.seeds), len(self.test)))
-        return np.stack(rows)
+def _label(arm: Arm) -> str:
+    name = catalog.find(arm.system).card.name
+    return f"{name}, {arm.variant}" if arm.variant else name
 
 
-@cache
+def _ablated(bench: ClassifyBench, arm: Arm) -> Ablated:
+    seed = bench.run.integer("bootstrap")
+    plans = {
+        NAMES: Arm("zero-shot", "ensemble"),
+        SWAPPED: replace(arm, spoil=_swapped),
+        RANDOM: replace(arm, spoil=_random),
+    }
+    own, others = bench.measure(arm).values, {name: bench.measure(other).values for name, other in plans.items()}
+    adjusted = holm([paired_p(own, other, seed) for other in others.values()])
+    against = tuple(
+        Against(name, bootstrap_mean(other, seed), paired_bootstrap(own, other, seed), p)
+        for (name, other), p in zip(others.items(), adjusted, strict=True)
+    )
+    return Ablated(_label(arm), arm.system, arm.variant, bootstrap_mean(own, seed), against)
+
+
+def _swapped(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    texts = evidence.texts and swapped_texts(classes, evidence.texts, run)
+    return classes, replace(evidence, texts=texts)
+
+
+def _random(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
+    texts = evidence.texts and random_texts(evidence.texts, run.integer("random words"))
+    return classes, replace(evidence, texts=texts)
+
+
 def _plain(interval: Interval) -> dict[str, Any]:
     return {"value": interval.value, "ci95": [interval.low, interval.high]}

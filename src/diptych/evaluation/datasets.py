@@ -185,9 +185,9 @@ class LinkageData:
         rows = (f"{self.records.key(i)}\t{e}\t{g}\n" for i, (e, g) in enumerate(zip(self.entities, sides, strict=True)))
         return hashlib.sha256("".join(rows).encode()).hexdigest()
 
-    def table(self, rows: NDArray[np.int64], entities: NDArray[np.int64] | None = None) -> Table[Any]:
-        """Return the table of some records, with other entities where given."""
-        columns = {"entity": Column("entity", self.entities[rows] if entities is None else entities)}
+    def table(self, rows: NDArray[np.int64]) -> Table[Any]:
+        """Return the table of some records."""
+        columns = {"entity": Column("entity", self.entities[rows])}
         if self.groups is not None:
             columns["group"] = Column("group", self.groups[rows])
         return Table(self.records.take(rows.tolist()), columns)

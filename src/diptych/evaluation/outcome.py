@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DamagedStore
 from diptych.core.method import Scores
-from diptych.data.files import write_bytes
+from diptych.data.files import write_whole
 from diptych.features.heads import logits_of
 from diptych.metrics.calibration import confidence_bins, weighted_calibration_error
 from diptych.metrics.classification import true_ranks, weighted_class_mean, weighted_mean
@@ -97,7 +97,7 @@ class Outcome:
         content = io.BytesIO()
         arrays: dict[str, Any] = {**vars(self), "classes": np.array(self.classes)}
         np.savez_compressed(content, **arrays)
-        write_bytes(path, content.getvalue(), overwrite=True)
+        write_whole(path, content.getvalue(), overwrite=True)
 
     @classmethod
     def load(cls, path: Path) -> Outcome:

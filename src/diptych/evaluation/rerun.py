@@ -94,7 +94,6 @@ def rerun(
             fresh,
             datasets=[d["dataset"] for d in written["datasets"]],
             seeds=written["seeds"],
-            keys=keys,
         ).as_dict()
         _same_data(
             {d["dataset"]: d["data_hash"] for d in written["datasets"]},

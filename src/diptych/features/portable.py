@@ -2,6 +2,9 @@
 
 A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen
 dataclasses of such, and spaces (the backbone), which are not written but named: whoever loads brings the same one.
+
+A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
+file of the system "gda", ours or an outsider's, and "ClassNames" stands in ``SHARED``.
 """
 
 from __future__ import annotations
@@ -12,12 +15,10 @@ import importlib
 import importlib.metadata
 import json
 import math
-import os
 import re
-import shutil
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -27,11 +28,31 @@ from torch import Tensor
 from diptych.core.backbone import Space
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.data.files import drafted
 
 SCHEMA = 1
 _JSON, _TENSORS = "fitted.json", "tensors.safetensors"
 _LARGEST = 64 * 2**20  # bytes of JSON that load is willing to read
-_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_NAME = re.compile(r"(?:([^:]+):)?([A-Za-z_]\w*)", re.ASCII)  # slug of a system, class
+_METHODS = Path(__file__).parents[1] / "methods"
+
+SHARED: Mapping[str, str] = MappingProxyType(
+    {
+        "Calibrated": "diptych.tasks.model",
+        "Calibration": "diptych.tasks.calibrate",
+        "ConvInverter": "diptych.backbones.generators.inverter",
+        "ClassNames": "diptych.core.data",
+        "FactorGenerator": "diptych.backbones.generators.factors",
+        "FittedCache": "diptych.nn.cache_model",
+        "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
+        "StarClassifier": "diptych.tasks.stars",
+        "StyleGAN2": "diptych.backbones.generators.stylegan2",
+        "Windows": "diptych.nn.dense.label_maps",
+    }
+)
+"""Classes that fitted objects hold and that are in no system's file -> their modules. A name stays for good; a module
+may move.
+"""
 
 
 def save(fitted: Any, folder: Path) -> None:
@@ -50,9 +71,10 @@ def save(fitted: Any, folder: Path) -> None:
     content = _pack(fitted, type(fitted).__name__, tensors, spaces)
     if not _is_frozen(type(fitted)):
         raise UsageError(f"{type(fitted).__name__} is no frozen dataclass: only fitted objects can be saved.")
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    draft.mkdir(parents=True)
-    try:
+    if folder.exists():
+        raise UsageError(f"{folder} exists: name another folder, or remove it first.")
+    with drafted(folder) as draft:
+        draft.mkdir()
         save_file(tensors, draft / _TENSORS)
         facts = {
             "schema": SCHEMA,
@@ -62,11 +84,6 @@ def save(fitted: Any, folder: Path) -> None:
             "fitted": content,
         }
         (draft / _JSON).write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
-        if folder.exists():
-            raise UsageError(f"{folder} exists: name another folder, or remove it first.")
-        os.rename(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load(folder: Path, kit: Kit) -> Any:
@@ -137,7 +154,7 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
             for f in dataclasses.fields(value)
             if f.init
         }
-        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": fields}
+        return {"class": _name(type(value)), "fields": fields}
     raise UsageError(
         f"{where} is a {type(value).__name__}, which cannot be saved: hold tensors, plain values or frozen "
         f"dataclasses of them."
@@ -173,24 +190,47 @@ def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Spa
     raise DataError(f"{folder} holds an unknown kind of value, {sort!r}: use the version that wrote it.")
 
 
-def _class(name: str, folder: Path) -> type[Any]:
-    """Return a frozen dataclass of diptych, or of a module that an installed package declares under
-    ``diptych.methods``.
+def _name(kind: type[Any]) -> str:
+    """Return the short name of a frozen dataclass.
+
+    Raises:
+        UsageError: it has none.
     """
-    if _NAME.fullmatch(name):
-        module, _, attribute = name.partition(":")
-        outside = {point.module for point in importlib.metadata.entry_points(group="diptych.methods")}
-        if module.startswith("diptych.") or module in outside:
-            try:
-                kind = getattr(importlib.import_module(module), attribute, None)
-            except ImportError:
-                kind = None
-            if isinstance(kind, type) and kind.__module__ == module and _is_frozen(kind):
-                return kind
+    if SHARED.get(kind.__qualname__) == kind.__module__:
+        return kind.__qualname__
+    for slug, module in _systems():
+        if module == kind.__module__:
+            return f"{slug}:{kind.__qualname__}"
+    raise UsageError(
+        f"{kind.__qualname__} of {kind.__module__} cannot be saved: it is in no system's file and "
+        f"not in portable.SHARED."
+    )
+
+
+def _class(name: str, folder: Path) -> type[Any]:
+    """Return the frozen dataclass of a short name."""
+    match = _NAME.fullmatch(name)
+    if match is not None:
+        slug, attribute = match.groups()
+        module = SHARED.get(attribute) if slug is None else dict(_systems()).get(slug)
+        try:
+            kind = module and getattr(importlib.import_module(module), attribute, None)
+        except ImportError:
+            kind = None
+        if isinstance(kind, type) and kind.__module__ == module and _is_frozen(kind):
+            return kind
     raise DataError(
         f"{folder} names the class {name!r}, which is no fitted class of diptych or of an installed method: install "
-        f"its package."
+        f"its package, or fit again and save anew."
     )
+
+
+def _systems() -> Iterator[tuple[str, str]]:
+    """Yield (slug, module) of every system: the slug is the name of its file, or of its package's entry point."""
+    for path in sorted(_METHODS.glob("*/[a-z]*.py")):
+        yield path.stem.replace("_", "-"), f"diptych.methods.{path.parent.name}.{path.stem}"
+    for point in importlib.metadata.entry_points(group="diptych.methods"):
+        yield point.name, point.module
 
 
 def _read(path: Path) -> dict[str, Any]:

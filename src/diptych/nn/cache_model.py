@@ -1,4 +1,4 @@
-"""The key-value cache of Tip-Adapter: stored image features vote for their labels. Shared by all cache systems.
+"""The key-value cache of Tip-Adapter, for all cache systems: stored image features vote for their labels.
 
 Source: Zhang et al., "Tip-Adapter" (ECCV 2022), sections 3.1 and 3.2.
 """
@@ -26,19 +26,20 @@ from diptych.nn.mixing import CELLS, first_best, hits
 
 
 def cache_keys(views: Tensor) -> Tensor:
-    """Return (M, D) unit keys of (M, A, D) embeddings: the mean over A views, before normalising, normalised."""
+    """Return (M, D) unit keys of (M, A, D) embeddings: their mean over the A views, normalised afterwards."""
     return normalize(views.float().mean(dim=1), dim=-1)
 
 
 def affinity(similarity: Tensor, beta: float | Tensor) -> Tensor:
-    """Return ``exp(-beta (1 - a))``, elementwise, of similarities ``a``: 1 where a = 1, and 1 everywhere where beta =
-    0.
+    """Return ``exp(-beta (1 - a))``, elementwise, of similarities ``a``.
+
+    It is 1 where a = 1, and 1 everywhere if beta = 0.
     """
     return torch.exp(-beta * (1 - similarity))
 
 
 def cache_logits(x: Tensor, keys: Tensor, labels: Tensor, classes: int, beta: float) -> Tensor:
-    """Let the keys vote: ``exp(-beta (1 - x F^T)) L``.
+    """Return the votes of the keys, ``exp(-beta (1 - x F^T)) L``.
 
     Args:
         x: (N, D) unit embeddings.
@@ -58,7 +59,7 @@ def cache_logits(x: Tensor, keys: Tensor, labels: Tensor, classes: int, beta: fl
 def cache_hits(
     x: Tensor, base: Tensor, y: Tensor, keys: Tensor, labels: Tensor, betas: Tensor, alphas: Tensor
 ) -> Tensor:
-    """Count right answers of ``base + alpha * cache_logits(beta)`` on a grid, in bounded memory.
+    """Count the correct answers of ``base + alpha * cache_logits(beta)`` on a grid, in bounded memory.
 
     Args:
         x: (N, D) unit embeddings of held-out items.
@@ -75,21 +76,22 @@ def cache_hits(
     values = one_hot(labels, base.shape[1]).to(x.dtype)
     counts = torch.zeros(len(betas), len(alphas), dtype=torch.int64, device=x.device)
     rows = max(1, CELLS // max(len(keys), len(alphas) * base.shape[1]))
-    for part, zero_shot, right in zip(*(torch.split(t, rows) for t in (x, base, y)), strict=True):
+    for part, zero_shot, part_y in zip(*(torch.split(t, rows) for t in (x, base, y)), strict=True):
         similarity = part @ keys.T
         for i, beta in enumerate(betas):
-            counts[i] += hits(zero_shot, affinity(similarity, beta) @ values, right, alphas)
+            counts[i] += hits(zero_shot, affinity(similarity, beta) @ values, part_y, alphas)
     return counts
 
 
 def grid(stop: float, steps: int) -> Tensor:
-    """Return ``0.1 + i (stop - 0.1) / steps`` for i = 0 .. steps - 1: the authors' grid, its end left out."""
+    """Return ``0.1 + i (stop - 0.1) / steps`` for i = 0 .. steps - 1: the authors' grid, without its end."""
     return 0.1 + torch.arange(steps, dtype=torch.float32) * ((stop - 0.1) / steps)
 
 
 def search_grids(alpha: float | None, beta: float | None, search: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """Return the (b,) betas and (a,) alphas that a search tries: 200 and 20 values up to ``search``, or the one that
-    was given.
+    """Return the (b,) betas and (a,) alphas that a search tries.
+
+    They are 200 and 20 values up to ``search``, or the one value that was given.
     """
     betas = grid(search[0], 200) if beta is None else torch.tensor([beta])
     alphas = grid(search[1], 20) if alpha is None else torch.tensor([alpha])
@@ -126,7 +128,7 @@ class FittedCache(FittedClassifier):
 
 
 Trained = Callable[[Backbone, Tensor, Tensor, Tensor, Run], Tensor]
-"""Backbone, (K, D) head, (M, A, D) views and (M,) labels of the shots, and the run -> (M, D) keys."""
+"""(backbone, (K, D) head, (M, A, D) views and (M,) labels of the shots, run) -> (M, D) keys."""
 
 
 def fit_cache(
@@ -141,18 +143,20 @@ def fit_cache(
     views: int,
     trained: Trained | None = None,
 ) -> FittedCache:
-    """Build a cache of the shots, and choose what is None by val accuracy. Ties keep the smallest beta, then alpha.
+    """Build a cache of the shots, and choose alpha and beta by val accuracy where they are None.
+
+    Of ties the smallest beta wins, then the smallest alpha.
 
     Args:
         kit: with a backbone.
         classes: K names.
-        evidence: train, and val where something is chosen.
+        evidence: train, and val if something is chosen.
         run: cache and progress.
-        alpha: weight of the vote; None: chosen.
-        beta: its sharpness; None: chosen.
+        alpha: weight of the vote. None: chosen.
+        beta: sharpness of the vote. None: chosen.
         search: where the search of (beta, alpha) ends.
-        views: A, augmented views of every shot.
-        trained: makes the keys of the views; None: ``cache_keys``.
+        views: A, augmented views of each shot.
+        trained: makes the keys of the views. None: ``cache_keys``.
 
     Raises:
         MissingPart: the kit has no backbone.
@@ -163,13 +167,13 @@ def fit_cache(
     train, labels = shots(evidence, classes)
     val = held_out(evidence, classes, choosing="alpha and beta") if alpha is None or beta is None else None
     head = text_head(backbone, classes.prompts(), run)
-    shown = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=views))
+    view_embeddings = embed(backbone.image, train.items, run, views=replace(TIP_VIEWS, draws=views))
     y = torch.tensor(labels)
-    keys = cache_keys(shown) if trained is None else trained(backbone, head, shown, y, run)
+    keys = cache_keys(view_embeddings) if trained is None else trained(backbone, head, view_embeddings, y, run)
     betas, alphas = search_grids(alpha, beta, search)
     b = a = 0
     if val is not None:
         z = normalize(embed(backbone.image, val[0].items, run), dim=-1)
-        right = torch.tensor(val[1])
-        b, a = first_best(cache_hits(z, logits(backbone, z, head), right, keys, y, betas, alphas))
+        y_val = torch.tensor(val[1])
+        b, a = first_best(cache_hits(z, logits(backbone, z, head), y_val, keys, y, betas, alphas))
     return FittedCache(classes, backbone, head, keys, y, float(alphas[a]), float(betas[b]))

@@ -1,4 +1,4 @@
-"""Candidate classes: the few that an image is torn between, shared by systems that look twice."""
+"""Candidate classes: the few that an image is most similar to, for systems that look at an image twice."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def candidates(cosines: Tensor, k: int) -> tuple[Tensor, dict[tuple[int, ...], list[int]]]:
-    """Return the k classes that each item is nearest to, as a mask and as items by candidate set.
+    """Return the k classes that each item is most similar to, as a mask and as items by candidate set.
 
     Args:
         cosines: (N, K) of items and class names.
-        k: candidates an item, from 1 to K; ties go to the first class.
+        k: candidates an item, from 1 to K; of ties the first class.
 
     Returns:
-        (N, K) bool, and {k class positions, ascending: positions of the items that have just these}.
+        (N, K) bool, and {k class positions, ascending: positions of the items that have exactly these candidates}.
     """
     best = cosines.argsort(dim=1, descending=True, stable=True)[:, :k]
     sets: dict[tuple[int, ...], list[int]] = {}
@@ -26,7 +26,7 @@ def candidates(cosines: Tensor, k: int) -> tuple[Tensor, dict[tuple[int, ...], l
 
 
 def ceiling(cosines: Tensor, labels: NDArray[np.int64], k: int) -> float:
-    """Return the share of items whose class is among their k candidates: no second look is right more often.
+    """Return the share of items whose class is among their k candidates, which bounds the accuracy of a second look.
 
     Args:
         cosines: (N, K) of the first look.

@@ -1,5 +1,6 @@
-"""Losses over pairs and next tokens, whole or in blocks that never hold all logits at once; both are exact in value and
-gradient.
+"""Losses over pairs and over next tokens, whole or in blocks that never hold all logits at once.
+
+Both ways give the same value and gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from diptych.core.train import Embedded
 def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: int | None = None) -> Tensor:
     """Return the mean cross-entropy of B rows that must each pick their partner among N columns.
 
-    l = mean_b [ logsumexp_j(scale x_b . y_j) - scale x_b . y_(first + b) ], in nats.
+        l = mean over b of [ logsumexp over j of (scale x_b . y_j) - scale x_b . y_(first + b) ],  in nats
 
     A bias added to all logits would change nothing, so there is none.
 
@@ -27,14 +28,19 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
         y: (N, D) unit embeddings of all processes, N >= first + B.
         scale: scalar, inverse temperature.
         first: column of the first row's partner.
-        chunk: rows a block: memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
+        chunk: rows a block. Memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
             block.
 
     Returns:
         Scalar in float32 or float64.
 
-    Source:
-        Radford et al. 2021, figure 3 (one direction).
+    Source: Radford et al. 2021, figure 3 (one direction).
+
+    Example:
+        >>> import torch
+        >>> alike = torch.ones(4, 1)  # embeddings that tell nothing apart: the loss is ln 4
+        >>> softmax_pairs(alike, alike, torch.tensor(10.0))
+        tensor(1.3863)
     """
     x, y, scale = _wide(x), _wide(y), _wide(scale)
     partner = torch.arange(first, first + len(x), device=x.device)
@@ -48,8 +54,9 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
 
 
 def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) -> Tensor:
-    """Return CLIP's loss of a pair of modalities: the mean of ``softmax_pairs`` in both directions, over all processes'
-    columns.
+    """Return CLIP's loss of two modalities, the mean of ``softmax_pairs`` in both directions.
+
+    The columns are those of all processes.
 
     Args:
         e: (B, D) vectors of both modalities, and their scale.
@@ -62,9 +69,8 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) ->
     x, y = (normalize(e.vectors[m], dim=-1) for m in pair)
     scale, first = e.scale(*pair)[0], e.rank * len(x)
     columns = e.gather(y)
-    if chunk is None and len(columns) == len(
-        x
-    ):  # one process: the logits of one direction are those of the other, transposed
+    if chunk is None and len(columns) == len(x):
+        # One process: the logits of one direction are those of the other, transposed.
         return _both_ways(_wide(x), _wide(y), _wide(scale))
     return (softmax_pairs(x, columns, scale, first, chunk) + softmax_pairs(y, e.gather(x), scale, first, chunk)) / 2
 
@@ -82,7 +88,9 @@ def sigmoid_pairs(
 ) -> Tensor:
     """Return the sum of B x N yes/no losses, divided by the number of rows.
 
-    l = 1/B sum_b [ sum_j softplus(k_bj) - k_b(first + b) ],  k = scale x . y + bias; softplus(-k) = softplus(k) - k.
+        l = 1/B sum over b of [ sum over j of softplus(k_bj) - k_b(first + b) ],   k_bj = scale x_b . y_j + bias
+
+    since softplus(-k) = softplus(k) - k.
 
     Args:
         x: (B, D) unit embeddings of this process.
@@ -95,8 +103,7 @@ def sigmoid_pairs(
     Returns:
         Scalar in float32 or float64.
 
-    Source:
-        Zhai et al. 2023, in the form of open_clip's SigLipLoss.
+    Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
     """
     x, y, scale, bias = _wide(x), _wide(y), _wide(scale), _wide(bias)
 
@@ -115,7 +122,7 @@ def next_token(
 
     Args:
         h: (B, L, C) states of a decoder, already shifted: state l predicts target l.
-        output: (M, C) -> (M, V), the output layer; the identity where ``h`` holds logits.
+        output: (M, C) -> (M, V), the output layer; the identity if ``h`` holds logits.
         targets: (B, L) int64 token ids.
         pad: id that is not predicted.
         chunk: tokens a block: V is large, and only chunk x V logits exist at once. None: one block.
@@ -123,8 +130,7 @@ def next_token(
     Returns:
         Two scalars: sum in nats, and count in its type.
 
-    Source:
-        Yu et al. 2022 (captioning loss), in the form of open_clip's CoCaLoss.
+    Source: Yu et al. 2022 (captioning loss), in the form of open_clip's CoCaLoss.
     """
 
     def block(states: Tensor, target: Tensor) -> Tensor:
@@ -140,7 +146,7 @@ def _parts(x: Tensor, chunk: int | None) -> tuple[Tensor, ...]:
 
 
 def _summed(block: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], chunk: int | None) -> Tensor:
-    """Return the sum of the blocks; with a chunk, each is computed again in the backward pass instead of being kept."""
+    """Return the sum of the blocks; with a chunk, each is computed again in the backward pass and not stored."""
     if not chunk:
         return block(*inputs[0])
     parts: list[Tensor] = [checkpoint(block, *i, use_reentrant=False, preserve_rng_state=False) for i in inputs]
@@ -148,32 +154,34 @@ def _summed(block: Callable[..., Tensor], inputs: list[tuple[Tensor, ...]], chun
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Return half precision as float32: exponentials of scaled logits overflow or lose their digits in less."""
+    """Return half precision as float32, in which exponentials of scaled logits neither overflow nor lose digits."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def supervised_contrastive(
     z: Tensor, labels: Tensor, temperature: float, columns: Tensor, column_labels: Tensor, first: int = 0
 ) -> Tensor:
-    """Return SupCon's loss, the mean of l_i over the rows that have a positive, in nats; 0 where none has.
+    """Return SupCon's loss, the mean of l_i over the rows that have a positive, in nats; 0 if no row has one.
 
-    l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
+        l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
+
+    P(i) are the other columns with the label of row i.
 
     Args:
         z: (B, D) unit embeddings of this process.
         labels: (B,) entities.
-        temperature: tau > 0.
-        columns: (N, D) of all processes.
-        column_labels: (N,) theirs.
+        temperature: tau, > 0.
+        columns: (N, D) unit embeddings of all processes.
+        column_labels: (N,) entities of the columns.
         first: column of the first row.
 
     Source: Khosla et al. 2020, equation 2 (L_out).
     """
     with torch.autocast(z.device.type, enabled=False):
-        own = torch.zeros(len(z), len(columns), dtype=torch.bool, device=z.device)
-        own[torch.arange(len(z)), torch.arange(first, first + len(z))] = True
-        logits = (z.float() @ columns.float().T / temperature).masked_fill(own, -torch.inf)
-        positive = (labels[:, None] == column_labels[None]) & ~own
+        itself = torch.zeros(len(z), len(columns), dtype=torch.bool, device=z.device)
+        itself[torch.arange(len(z)), torch.arange(first, first + len(z))] = True
+        logits = (z.float() @ columns.float().T / temperature).masked_fill(itself, -torch.inf)
+        positive = (labels[:, None] == column_labels[None]) & ~itself
         log_p = (logits - logits.logsumexp(1, keepdim=True)).masked_fill(~positive, 0.0)
         count = positive.sum(1)
         each = -log_p.sum(1) / count.clamp(min=1)

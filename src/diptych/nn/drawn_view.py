@@ -1,4 +1,4 @@
-"""One random view of an item, as a training loop asks for it: stored, or drawn of the picture."""
+"""One random view of an item for a training loop: a stored embedding, or an augmented picture."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from diptych.data.views import ViewRecipe
 
 
 def drawn_view(row: Row, recipe: ViewRecipe, encoder: Encoder[object], g: Generator) -> Tensor:
-    """Return one of the views of an item, each as likely as the others.
+    """Return one of the views of an item, each with the same probability.
 
     Args:
         row: its item is a picture, or a tensor of ``recipe.draws`` stored embeddings, (A, D).
         recipe: of the views.
-        encoder: whose inputs pixels become.
-        g: draws.
+        encoder: takes the pixels.
+        g: random numbers.
 
     Returns:
         (D,) the stored embedding, or (3, S, S) normalised pixels.
@@ -36,5 +36,5 @@ def drawn_view(row: Row, recipe: ViewRecipe, encoder: Encoder[object], g: Genera
 def labelled_views(
     recipe: ViewRecipe, encoder: Encoder[object]
 ) -> Callable[[Row, Generator], Mapping[str, Tensor | int]]:
-    """Return what makes {"x": one drawn view, "y": the label} of a row, see ``drawn_view``."""
+    """Return the function that makes {"x": one drawn view, "y": the label} of a row; see ``drawn_view``."""
     return lambda row, g: {"x": drawn_view(row, recipe, encoder, g), "y": int(row.columns["label"])}

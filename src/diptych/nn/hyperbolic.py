@@ -1,13 +1,18 @@
-"""The Poincare ball of curvature -c: points are vectors of norm below 1/sqrt(c), and distances grow without bound
-towards the edge.
+"""The Poincare ball of curvature -c: points are vectors of norm below 1/sqrt(c), and distances grow towards its edge.
 
-x (+) y       = [(1 + 2c<x,y> + c|y|^2) x + (1 - c|x|^2) y] / [1 + 2c<x,y> + c^2 |x|^2 |y|^2]          Mobius addition
-exp_b(v)      = b (+) tanh(sqrt(c) lambda_b |v| / 2) v / (sqrt(c) |v|),   lambda_b = 2 / (1 - c|b|^2)
-d(x, y)       = 2/sqrt(c) artanh(sqrt(c) |(-x) (+) y|)
-logit_k(y)    = lambda_p |a|/sqrt(c) asinh(2 sqrt(c) <u,a> / ((1 - c|u|^2) |a|)),   u = (-p) (+) y
-                signed distance to a hyperplane
+    x (+) y    = [(1 + 2c<x,y> + c|y|^2) x + (1 - c|x|^2) y] / [1 + 2c<x,y> + c^2 |x|^2 |y|^2]
+    exp_b(v)   = b (+) tanh(sqrt(c) lambda_b |v| / 2) v / (sqrt(c) |v|),   lambda_b = 2 / (1 - c|b|^2)
+    d(x, y)    = 2/sqrt(c) artanh(sqrt(c) |(-x) (+) y|)
+    logit_k(y) = lambda_p |a|/sqrt(c) asinh(2 sqrt(c) <u,a> / ((1 - c|u|^2) |a|)),   u = (-p) (+) y
 
-All functions take c > 0 and tensors (..., D). Source: Ganea et al. 2018, sections 2 and 3.1.
+x, y, b: points of the ball, (..., D);  (+): Moebius addition
+v: tangent vector at b;  exp_b: the point that it leads to;  lambda_b: conformal factor
+d: geodesic distance
+p, a: a point of hyperplane k and its normal there; the logit is the scaled signed distance of y
+
+All functions take c > 0 and tensors (..., D).
+
+Source: Ganea et al. 2018, sections 2 and 3.1.
 """
 
 from __future__ import annotations
@@ -22,20 +27,20 @@ _TINY = 1e-5  # norms and denominators are kept above it
 
 
 def mobius_add(x: Tensor, y: Tensor, c: float) -> Tensor:
-    """Return x (+) y; not commutative, and 0 is neutral."""
+    """Return x (+) y. It is not commutative; x (+) 0 = 0 (+) x = x."""
     xy, xx, yy = (x * y).sum(-1, keepdim=True), (x * x).sum(-1, keepdim=True), (y * y).sum(-1, keepdim=True)
     return ((1 + 2 * c * xy + c * yy) * x + (1 - c * xx) * y) / (1 + 2 * c * xy + c * c * xx * yy).clamp_min(_TINY)
 
 
 def into_ball(x: Tensor, c: float) -> Tensor:
-    """Return x with a norm of at most (1 - 1e-3) / sqrt(c)."""
+    """Return x, shortened to a norm of at most (1 - 1e-3) / sqrt(c)."""
     most = (1 - _EDGE) / c**0.5
     norm = x.norm(dim=-1, keepdim=True).clamp_min(_TINY)
     return torch.where(norm > most, x / norm * most, x)
 
 
 def clipped(x: Tensor, radius: float) -> Tensor:
-    """Return x min(1, r / |x|): without it points reach the edge, where gradients vanish."""
+    """Return x min(1, radius / |x|); without it points reach the edge, where gradients vanish."""
     out: Tensor = x * (radius / (x.norm(dim=-1, keepdim=True) + _TINY)).clamp_max(1.0)
     return out
 
@@ -55,13 +60,13 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
 
 
 def plane_logits(y: Tensor, points: Tensor, normals: Tensor, c: float) -> Tensor:
-    """Return the (N, K) scaled signed distances of (N, D) points of the ball to K hyperplanes.
+    """Return the (N, K) scaled signed distances of points of the ball to K hyperplanes.
 
     Args:
-        y: (N, D).
+        y: (N, D) points.
         points: (K, D) points on the planes.
         normals: (K, D), at those points; their length is the scale.
-        c: curvature.
+        c: curvature, > 0.
     """
     u = mobius_add(-points, y[:, None], c)
     length = normals.norm(dim=-1).clamp_min(_TINY)
@@ -86,5 +91,5 @@ class _Riemannian(torch.autograd.Function):
 
 def riemannian(y: Tensor, c: float) -> Tensor:
     """Return y unchanged; its gradient is multiplied by (1 - c|y|^2)^2 / 4, the inverse metric at y."""
-    found: Tensor = _Riemannian.apply(y, c)  # type: ignore[no-untyped-call]
-    return found
+    unchanged: Tensor = _Riemannian.apply(y, c)  # type: ignore[no-untyped-call]
+    return unchanged

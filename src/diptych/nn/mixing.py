@@ -1,4 +1,4 @@
-"""Choosing, on held-out items, how much of a second classifier to add to the zero-shot one."""
+"""Choose, on held-out items, how much of a second classifier is added to the zero-shot one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ CELLS = 1 << 22
 
 
 def hits(base: Tensor, extra: Tensor, labels: Tensor, alphas: Tensor) -> Tensor:
-    """Count the items that ``base + alpha * extra`` classifies rightly, for every alpha.
+    """Count the items that ``base + alpha * extra`` classifies correctly, for every alpha.
 
     Args:
-        base: (N, K) logits, of the zero-shot classifier as a rule.
+        base: (N, K) logits, usually of the zero-shot classifier.
         extra: (N, K) logits of the other classifier.
         labels: (N,) int64 class positions.
         alphas: (A,) weights.
@@ -30,7 +30,7 @@ def hits(base: Tensor, extra: Tensor, labels: Tensor, alphas: Tensor) -> Tensor:
 
 
 def first_best(counts: Tensor) -> tuple[int, ...]:
-    """Return the position of the largest count; ties keep the first, so the smallest value of an ascending grid.
+    """Return the position of the largest count; of ties the first, so the smallest value of an ascending grid.
 
     Args:
         counts: counts on a grid of any number of axes.

@@ -1,7 +1,13 @@
-"""A sparse autoencoder on embeddings: more directions than dimensions, few of them active at a time.
+"""A sparse autoencoder rebuilds embeddings from more directions than dimensions, of which few are active at a time.
 
-f    = relu( W_e (x - b) + b_e )  in R^m;   xhat = W_d f + b          columns of W_d have unit norm
-loss = mean over j of (x_j - xhat_j)^2  +  lambda sum over k of |f_k|,   averaged over a batch
+    f    = relu( W_e (x - b) + b_e );   xhat = W_d f + b
+    loss = mean over j of (x_j - xhat_j)^2  +  lambda sum over k of |f_k|,     averaged over a batch
+
+x: (n,) embedding, not normalised;  xhat: (n,) what is rebuilt
+f: (m,) codes, >= 0
+W_e, b_e: (m, n) and (m,), encoder
+W_d, b: (n, m) and (n,), decoder; its columns have unit norm
+lambda: sparsity
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 
 SUBSET = 819_200
-"""Images, at most, among which those that the dictionary explains worst are sought."""
+"""Images, at most, among which dead units look for those that the dictionary explains worst."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,16 @@ class SparseAutoencoder:
     """A fitted dictionary.
 
     Args:
-        encoder: (m, n).
-        encoder_bias: (m,).
-        decoder: (n, m), unit columns.
-        bias: (n,), taken from the input and given back.
+        encoder: (m, n), W_e.
+        encoder_bias: (m,), b_e.
+        decoder: (n, m), W_d, unit columns.
+        bias: (n,), b, subtracted from the input and added to the output.
+
+    Example:
+        >>> import torch
+        >>> sae = SparseAutoencoder(torch.eye(2), torch.tensor([-0.5, 0.0]), torch.eye(2), torch.zeros(2))
+        >>> sae.codes(torch.tensor([[0.4, 2.0]]))  # the bias keeps the first unit silent
+        tensor([[0., 2.]])
     """
 
     encoder: Tensor
@@ -37,11 +49,11 @@ class SparseAutoencoder:
     bias: Tensor
 
     def codes(self, x: Tensor) -> Tensor:
-        """Return f, (N, m) >= 0, of (N, n) embeddings, which are not normalised."""
+        """Return f, (N, m), of (N, n) embeddings, which are not normalised."""
         return ((x - self.bias) @ self.encoder.T + self.encoder_bias).relu()
 
     def decoded(self, f: Tensor) -> Tensor:
-        """Return (N, n) of (N, m) codes."""
+        """Return xhat, (N, n), of (N, m) codes."""
         return f @ self.decoder.T + self.bias
 
 
@@ -51,14 +63,15 @@ class Dictionary:
 
     Args:
         units: m, >= 1.
-        sparsity: lambda, >= 0; it hangs on n and on the length of the embeddings.
+        sparsity: lambda, >= 0; a good value depends on n and on the length of the embeddings.
         epochs: passes over the embeddings, >= 0.
-        rate: of Adam.
-        batch: embeddings a step, at most; few of them are cut into at least ``STEPS`` steps an epoch.
-        resample: epochs after which units that never fired start anew, but not among the last so many; 0: never.
+        rate: learning rate of Adam, > 0.
+        batch: embeddings a step, at most, >= 1; few embeddings are cut into at least ``STEPS`` steps an epoch.
+        resample: epochs, >= 0, after which units that never fired start again. The last so many epochs have no restart;
+            0 means none at all.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
     """
 
     units: int
@@ -75,6 +88,7 @@ class Dictionary:
 
 
 STEPS = 16
+"""Steps of an epoch, at least."""
 
 
 def initial(n: int, m: int, generator: torch.Generator) -> SparseAutoencoder:
@@ -93,7 +107,7 @@ def losses(sae: SparseAutoencoder, x: Tensor, sparsity: float) -> Tensor:
 
 
 def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "dictionary") -> SparseAutoencoder:
-    """Learn a dictionary of embeddings by Adam.
+    """Learn a dictionary of embeddings with Adam.
 
     Args:
         x: (N, n) embeddings, not normalised.
@@ -112,7 +126,7 @@ def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "di
     batch = min(settings.batch, max(1, -(-len(x) // STEPS)))
     fired = torch.zeros(settings.units, dtype=torch.bool)
     with torch.enable_grad(), run.track("learn concepts", settings.epochs) as bar:
-        # Not the one loop: gradients are turned before the step, the optimiser's state of dead units is set back after
+        # Not the one loop: gradients are projected before the step, the optimiser's state of dead units is reset after
         # an epoch, and ``nn`` may not import ``train``.
         for epoch in range(settings.epochs):
             for rows in torch.split(torch.randperm(len(x), generator=g), batch):
@@ -133,7 +147,7 @@ def fit_dictionary(x: Tensor, settings: Dictionary, run: Run, purpose: str = "di
 
 
 def _step(optimiser: torch.optim.Adam, decoder: Tensor) -> None:
-    """Take the part of the gradient along each column away, step, and give the columns unit norm again."""
+    """Take a step without the part of the gradient along each column, and give the columns unit norm again."""
     with torch.no_grad():
         if decoder.grad is not None:
             decoder.grad -= decoder * (decoder.grad * decoder).sum(dim=0)
@@ -145,8 +159,9 @@ def _step(optimiser: torch.optim.Adam, decoder: Tensor) -> None:
 def _resample(
     sae: SparseAutoencoder, x: Tensor, dead: Tensor, sparsity: float, optimiser: torch.optim.Adam, g: torch.Generator
 ) -> None:
-    """Start dead units anew, in place, at embeddings drawn by their squared loss; without enough embeddings some stay
-    dead.
+    """Start dead units again, at embeddings drawn by their squared loss. Modified in place.
+
+    Without enough embeddings some units stay dead.
     """
     subset = torch.randperm(len(x), generator=g)[:SUBSET]
     weights = losses(sae, x[subset], sparsity).double().square()

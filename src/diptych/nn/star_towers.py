@@ -1,4 +1,4 @@
-"""Three small towers for a star: its light curve, its spectrum, its metadata."""
+"""Three small towers for a star: of its light curve, its spectrum and its metadata."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from diptych.data.stars import CURVE_CHANNELS, SPECTRUM_CHANNELS
 
 
 class CurveTower(nn.Module):
-    """Informer's encoder over a light curve, with full attention.
+    """Informer's encoder of a light curve, with full attention.
 
     Args:
         length: L, rows of the input.
-        width: C, a multiple of the heads.
-        layers, heads, hidden: of the transformer, post-norm, GELU.
-        dropout: in its layers; that of the embedding is 0.1 always.
+        width: C, a multiple of ``heads``.
+        layers, heads, hidden: of the transformer, which is post-norm with GELU.
+        dropout: in its layers; that of the embedding is always 0.1.
     """
 
     def __init__(self, length: int, width: int, layers: int, heads: int, hidden: int, dropout: float) -> None:
@@ -34,22 +34,23 @@ class CurveTower(nn.Module):
         self.out = length * width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, L C) of (B, L, 6): five channels, and 1.0 where a row is a measurement; rows of padding are
-        neither seen nor kept.
+        """Return (B, L C) of (B, L, 6) light curves: five channels, and 1.0 where a row is a measurement.
+
+        Rows of padding take no part in the attention, and their outputs are 0.
         """
-        seen = x[..., -1] > 0
+        measured = x[..., -1] > 0
         h = self.drop(self.embed(x[..., :-1].mT).mT + self.positions)
         for layer in self.layers:
-            h = layer(h, src_key_padding_mask=~seen)
-        kept: Tensor = self.norm(h).masked_fill(~seen[..., None], 0.0)
-        return kept.flatten(1)
+            h = layer(h, src_key_padding_mask=~measured)
+        unpadded: Tensor = self.norm(h).masked_fill(~measured[..., None], 0.0)
+        return unpadded.flatten(1)
 
 
 class SpectrumTower(nn.Module):
     """GalSpecNet: four convolutions of width 3, the first three pooled by 4.
 
     Args:
-        length: W, wavelengths of the input, at least 234: fewer leave nothing behind the last pooling.
+        length: W, wavelengths of the input, at least 234; with fewer, nothing is left after the last pooling.
         dropout: of the output.
     """
 
@@ -70,12 +71,12 @@ class SpectrumTower(nn.Module):
 
 
 class FactsTower(nn.Module):
-    """Two layers over standardised metadata; what is unknown is the mean.
+    """Two layers over standardised metadata; an unknown value is replaced by the mean.
 
     Args:
         mean, std: (M,) of the training stars.
         hidden: width of both layers.
-        dropout: behind each.
+        dropout: after each.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, hidden: int, dropout: float) -> None:
@@ -95,10 +96,10 @@ class FactsTower(nn.Module):
 
 
 class StarModule(nn.Module):
-    """Towers, projections and a scale for each pair of modalities.
+    """Towers, projections, and a scale for each pair of modalities.
 
     Args:
-        towers: modality -> tower with an attribute ``out``.
+        towers: modality -> tower with an attribute ``out``, its width.
         dim: D.
         pairs: pairs of modalities.
     """
@@ -119,7 +120,7 @@ class Scale(nn.Module):
 
 
 def pair_name(a: str, b: str) -> str:
-    """Return the name of a pair, whatever its order."""
+    """Return the name of a pair, the same for both orders."""
     return "-".join(sorted((a, b)))
 
 

@@ -1,6 +1,4 @@
-"""What a backbone sees of a generator's style space: vectors of drawn pictures, and what each style channel does to
-them.
-"""
+"""A generator's style space as a backbone sees it: vectors of its pictures, and the effect of each style channel."""
 
 from __future__ import annotations
 
@@ -20,15 +18,15 @@ from diptych.core.run import Run
 
 
 def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:
-    """Return the (B, 3, H, W) pictures of B styles, ``run.batch`` at a time, on the CPU."""
+    """Return the (B, 3, H, W) pictures of B styles, synthesised ``run.batch`` at a time, on the CPU."""
     parts = [styles.take(slice(i, i + run.batch)) for i in range(0, len(styles), run.batch)]
     return torch.cat([generator.synthesise(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
 
 
 def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
-    """Return the (B, D) unit vectors of (B, 3, H, W) pictures in [0, 1], on the CPU; nothing is kept in a store.
+    """Return the (B, D) unit vectors of (B, 3, H, W) pictures in [0, 1], on the CPU. Nothing is stored.
 
-    Another size than the encoder's is brought to it by antialiased bicubic interpolation, clipped to [0, 1].
+    Pictures of another size than the encoder's are resized by antialiased bicubic interpolation, clipped to [0, 1].
     """
     out = []
     for i in range(0, len(pictures), run.batch):
@@ -54,14 +52,16 @@ def pictures_of(images: Samples[Any], size: int) -> Tensor:
 
 
 def relevance(generator: StyleGenerator, encoder: Encoder[Any], styles: Styles, step: Tensor, run: Run) -> Tensor:
-    """Return (S, D), row c the mean over P pictures of normalise(v(s + step_c e_c) - v(s - step_c e_c)), v the unit
-    image vector.
+    """Return the (S, D) relevance matrix, whose row c is the direction in which style channel c moves image vectors.
 
-    A channel that no vector notices has a row of zeros.
+        row_c = mean over P pictures of normalise(v(s + step_c e_c) - v(s - step_c e_c))
+
+    s is a style, e_c the unit vector of channel c, and v the unit image vector of a style's picture. A channel that
+    changes no vector has a row of zeros.
 
     Args:
-        generator: draws.
-        encoder: sees.
+        generator: synthesises the pictures.
+        encoder: embeds them.
         styles: of P pictures.
         step: (S,) how far each channel moves, to either side.
         run: batch and device.

@@ -1,4 +1,4 @@
-"""CLIP's loss over several pairs of modalities."""
+"""CLIP's loss, summed over several pairs of modalities."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from diptych.nn.contrastive import contrastive
 
 @dataclass(frozen=True)
 class SummedPairs(Objective):
-    """L = sum over pairs of CE(Z, I) + CE(Z^T, I), the sum of both directions and not their mean: 2 ln B a pair where
-    all is alike.
+    """Sum CLIP's loss over pairs of modalities, and over both directions of a pair.
+
+        L = sum over pairs of CE(Z, I) + CE(Z^T, I)
+
+    Z is the (B, B) matrix of scaled cosines of a pair, and I says that row i belongs to column i. The loss is 2 ln B a
+    pair if all embeddings are equal.
 
     Args:
         pairs: pairs of modalities.

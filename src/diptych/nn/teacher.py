@@ -1,4 +1,4 @@
-"""A teacher that follows its student: the exponential moving average of the student's weights."""
+"""A teacher whose weights are the exponential moving average of its student's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float) -> None:
-    """Move the teacher's tensors, in place: t <- momentum t + (1 - momentum) s.
+    """Move the teacher's tensors towards the student's: t <- momentum t + (1 - momentum) s. Modified in place.
 
-    Source:
-        Tarvainen and Valpola 2017 (mean teacher).
+    Source: Tarvainen and Valpola 2017 (mean teacher).
     """
     for t, s in zip(teacher, student, strict=True):
         if t.is_floating_point():
@@ -27,14 +26,17 @@ def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: float
 def cosine_momentum(start: float, step: int, steps: int) -> float:
     """Return the momentum that rises from ``start`` to 1 along half a cosine.
 
-    Source:
-        Grill et al. 2020 (BYOL).
+    Source: Grill et al. 2020 (BYOL).
+
+    Example:
+        >>> [round(cosine_momentum(0.9, step, steps=2), 3) for step in (0, 1, 2)]
+        [0.9, 0.95, 1.0]
     """
     return 1 - (1 - start) * (math.cos(math.pi * step / steps) + 1) / 2
 
 
 class Teacher(nn.Module):
-    """Holds a frozen copy of a student. It stays in eval mode whatever its parent does, and takes no gradient.
+    """A frozen copy of a student. It always stays in eval mode, and takes no gradient.
 
     Args:
         student: the module to copy and to follow.
@@ -57,7 +59,7 @@ class Teacher(nn.Module):
         return out
 
     def follow(self, student: nn.Module, momentum: float) -> None:
-        """Move weights and buffers towards the student's."""
+        """Move weights and buffers towards the student's. Modified in place."""
         follow(
             [*self.network.parameters(), *self.network.buffers()], [*student.parameters(), *student.buffers()], momentum
         )

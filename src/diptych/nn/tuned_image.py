@@ -1,7 +1,8 @@
-"""An image tower of which only prompts and norms learn: a twin of the backbone's own, so that the backbone stays as it
-is.
+"""A copy of an image tower of which only prompts and norms learn; the backbone itself does not change.
 
-[CLS] [v1] .. [vP] [patches]            v: (P, C) learnt tokens, put in after the stem's norm, without positions
+    [CLS] [v1] .. [vP] [patches]
+
+v: (P, C) learnt tokens, inserted after the norm of the stem, without positions;  C: width of the tower
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
     from diptych.core.backbone import Stage, State
 
 PATCH = 16
-"""Side of a patch in the initialisation of the prompts, whatever the tower's own is: the authors' constant (VPT's)."""
+"""Side of a patch in the formula of the prompts' start; the authors' constant (VPT's), whatever the tower's own side.
+"""
 
 
 class TunedImage(nn.Module):
-    """The twin of an image tower with P prompts.
+    """The copy of an image tower, with P prompts.
 
     Args:
         backbone: with an image tower that can be rebuilt; it is copied, not changed.
-        prompts: P, >= 0. They start evenly in +-sqrt(6 / (3 PATCH^2 + C)), from torch's global generator: seed it by
-            ``Run.seeded``.
+        prompts: P, >= 0. They start uniformly in +-sqrt(6 / (3 PATCH^2 + C)), from torch's global generator; seed it
+            with ``Run.seeded``.
 
     Raises:
         MissingHook: the backbone has no image tower, or cannot be rebuilt.
@@ -63,7 +65,7 @@ class TunedImage(nn.Module):
         """Return the names of weights and biases of the tower's LayerNorms.
 
         Args:
-            blocks_only: leave out the norms of the stem and before the projection, which stand in no block.
+            blocks_only: leave out the norms of the stem and before the projection, which are in no block.
         """
         norms = [
             f"twin.{n}.{p}"
@@ -71,14 +73,17 @@ class TunedImage(nn.Module):
             if isinstance(m, nn.LayerNorm)
             for p, _ in m.named_parameters()
         ]
-        return reached(self, lambda: self._seen(blocks_only), among=norms)
+        return reached(self, lambda: self._output(blocks_only), among=norms)
 
     def weights(self) -> tuple[str, ...]:
         """Return the names of all parameters that the embedding depends on."""
-        return reached(self, self._seen, among=[f"twin.{n}" for n, _ in self.twin.named_parameters()])
+        return reached(self, self._output, among=[f"twin.{n}" for n, _ in self.twin.named_parameters()])
 
-    def _seen(self, blocks_only: bool = False) -> Tensor:
-        """Return what one image becomes: its embedding, or the tokens after the blocks, cut off from the stem."""
+    def _output(self, blocks_only: bool = False) -> Tensor:
+        """Return an image's embedding, or with ``blocks_only`` its tokens after the blocks.
+
+        With ``blocks_only`` no gradient reaches the stem.
+        """
         size = self.space.encoders["image"].size or 0
         x = torch.zeros(1, 3, size, size, device=next(self.twin.parameters()).device)
         if not blocks_only:
@@ -91,7 +96,7 @@ class TunedImage(nn.Module):
 
 @dataclass(frozen=True)
 class TunedEncoder(SameInputs):
-    """An image encoder round a tuned tower.
+    """An image encoder that runs a tuned tower.
 
     Args:
         backbone: whose pixels and width it has.
@@ -105,7 +110,7 @@ class TunedEncoder(SameInputs):
 
     @classmethod
     def of(cls, backbone: Backbone, learnt: Mapping[str, Tensor], device: str = "cpu") -> TunedEncoder:
-        """Return the encoder of learnt parameters, by their names in ``TunedImage``.
+        """Return the encoder with these learnt parameters, by their names in ``TunedImage``.
 
         Raises:
             MissingHook: the backbone has no such tower, or its parameters have other names.

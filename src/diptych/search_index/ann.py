@@ -11,7 +11,6 @@ are searched exactly, so an index may grow for a while without being built anew.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, MissingExtra
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.rows import Modality
 
@@ -103,11 +103,9 @@ def build(
         nprobe *= 2
     about = Approximate(n, kind, nprobe, measured, {name: len(q) for name, q in asked.items()})
     path = index.path(modality)
-    draft = path.with_suffix(".faiss.tmp")
-    faiss.write_index(made, str(draft))
-    os.replace(draft, path.with_suffix(".faiss"))
-    draft.write_text(json.dumps(asdict(about)), encoding="utf-8")
-    os.replace(draft, path.with_suffix(".ann.json"))  # last: without it the other file counts for nothing
+    write_whole(path.with_suffix(".faiss"), lambda draft: faiss.write_index(made, str(draft)), overwrite=True)
+    # last: without it the other file counts for nothing
+    write_whole(path.with_suffix(".ann.json"), json.dumps(asdict(about)), overwrite=True)
     return about
 
 

@@ -13,7 +13,6 @@ need no lock: they take number and file in one look.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, dumped
+from diptych.data.files import append, write_json
+from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20
@@ -89,9 +89,7 @@ class Index(Rows):
         with closing(sqlite3.connect(folder / "rows.sqlite")) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.executescript(TABLES)
-        draft = folder / "index.json.tmp"
-        draft.write_text(json.dumps({"schema": _SCHEMA, "facts": dict(facts)}, indent=2), encoding="utf-8")
-        os.replace(draft, folder / "index.json")
+        write_json(folder / "index.json", {"schema": _SCHEMA, "facts": facts})
         return cls(folder)
 
     def expect(self, fingerprint: str, name: str) -> None:
@@ -154,16 +152,24 @@ class Index(Rows):
                 number, count = self._file(modality)
                 unit = values.astype(np.float64)
                 unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-                _append(self._path(modality, number), count * self.dim * 4, unit.astype("<f4"))
+                append(self._path(modality, number), unit.astype("<f4").tobytes(), count * self.dim * 4)
                 slots[modality] = {int(p): count + i for i, p in enumerate(positions)}
                 self._database.execute(
                     "UPDATE files SET slots = ? WHERE modality = ?", (count + len(positions), modality)
                 )
-            self._database.executemany("DELETE FROM rows WHERE name = ?", [(e.name,) for e in entries])
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(bound(e.name),) for e in entries])
             self._database.executemany(
                 "INSERT INTO rows (name, stamp, key, caption, facts, image, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (e.name, e.stamp, e.key, e.caption, dumped(e.facts), slots["image"].get(i), slots["text"].get(i))
+                    (
+                        bound(e.name),
+                        e.stamp,
+                        e.key,
+                        e.caption,
+                        dumped(e.facts),
+                        slots["image"].get(i),
+                        slots["text"].get(i),
+                    )
                     for i, e in enumerate(entries)
                 ],
             )
@@ -174,7 +180,7 @@ class Index(Rows):
         """
         with self._writing():
             before = self._database.total_changes
-            self._database.executemany("DELETE FROM rows WHERE name = ?", [(name,) for name in names])
+            self._database.executemany("DELETE FROM rows WHERE name = ?", [(bound(name),) for name in names])
             return self._database.total_changes - before
 
     def wasted(self) -> float:
@@ -193,7 +199,7 @@ class Index(Rows):
                 path.write_bytes(b"")
                 start, column = 0, 1 + MODALITIES.index(modality)
                 for part in self.places(modality, size=self.chunk):
-                    _append(path, start * self.dim * 4, np.asarray(stored[part[:, column]]))
+                    append(path, np.asarray(stored[part[:, column]]).tobytes(), start * self.dim * 4)
                     start += len(part)
                 # Moved below zero first: the column is unique at every moment.
                 ranked = (
@@ -257,12 +263,3 @@ class Index(Rows):
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
-
-
-def _append(path: Path, start: int, values: Vectors) -> None:
-    with open(path, "r+b" if path.exists() else "xb") as file:
-        file.truncate(start)  # what a killed writer left
-        file.seek(start)
-        file.write(np.ascontiguousarray(values).tobytes())
-        file.flush()
-        os.fsync(file.fileno())

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.data.files import escaped
 from diptych.search_index.where import Condition, clause
 
 Modality = Literal["image", "text"]
@@ -82,16 +83,15 @@ class Rows:
         found: dict[str, tuple[str, str, str]] = {}
         for part in _parts(names, 500):
             marks = ",".join("?" * len(part))
-            rows = self._database.execute(f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})", part)
-            found.update((name, (stamp, caption, facts)) for name, stamp, caption, facts in rows)
+            query = f"SELECT name, stamp, caption, facts FROM rows WHERE name IN ({marks})"
+            rows = self._database.execute(query, [bound(name) for name in part])
+            found.update((_read(name), (stamp, caption, facts)) for name, stamp, caption, facts in rows)
         return found
 
     def names(self, pattern: str = "*") -> Iterator[str]:
         """Yield the names that a shell pattern matches (``*`` also crosses folders)."""
-        yield from (
-            row[0]
-            for row in self._database.execute("SELECT name FROM rows WHERE name GLOB ? ORDER BY name", (pattern,))
-        )
+        query = "SELECT name FROM rows WHERE name GLOB ? ORDER BY name"
+        yield from (_read(row[0]) for row in self._database.execute(query, (bound(pattern),)))
 
     def count(self, where: Sequence[Condition] = ()) -> int:
         """Return how many entries meet all conditions."""
@@ -152,7 +152,7 @@ class Rows:
             for row in self._database.execute(
                 f"SELECT id, name, stamp, key, caption, facts FROM rows WHERE id IN ({marks})", part
             ):
-                found[row[0]] = Entry(row[1], row[2], row[3], row[4], json.loads(row[5]))
+                found[row[0]] = Entry(_read(row[1]), row[2], row[3], row[4], json.loads(row[5]))
         return found
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
@@ -161,7 +161,20 @@ class Rows:
 
 def dumped(facts: Mapping[str, str | int | float]) -> str:
     """Return facts as the rows hold them."""
-    return _DUMPED(dict(facts))
+    return escaped(_DUMPED(dict(facts)))
+
+
+def bound(name: str) -> str | bytes:
+    """Return a name as SQLite takes it: one that is no UTF-8 as its bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape")
+    return name
+
+
+def _read(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
 
 
 def _parts(values: Any, size: int) -> Iterator[Any]:

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from diptych.core.errors import DiptychError, UsageError
-from diptych.store.sealed import Damage, locked, write_whole
+from diptych.data.files import locked, write_whole
+from diptych.store.sealed import Damage
 
 SCHEMA = 1
 STEPS: Mapping[int, Callable[[Path], None]] = MappingProxyType({})
@@ -115,4 +116,4 @@ def _read(folder: Path, report: Callable[[Damage], None]) -> int | None:
 
 
 def _write(folder: Path, schema: int) -> None:
-    write_whole(folder / "store.json", json.dumps({"schema": schema}).encode())
+    write_whole(folder / "store.json", json.dumps({"schema": schema}), overwrite=True, sync=False)

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from diptych.core.errors import UsageError
+from diptych.data.files import drafted, locked
 from diptych.store.folder import read_facts, settle, using
-from diptych.store.sealed import BrokenFileError, locked
+from diptych.store.sealed import BrokenFileError
 from diptych.store.shards import list_shards, read_blocks
 from diptych.store.store import Store
 
@@ -267,19 +267,13 @@ def _copy(path: Path, target: Path) -> None:
         copy = target / file.relative_to(path)
         if copy.exists():
             continue
-        draft = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}.tmp")
-        try:
+        with drafted(copy) as draft:
             try:
                 os.link(file, draft)
             except OSError:  # another file system, or one without links
                 shutil.copy2(file, draft)
-                with open(draft, "rb+") as written:
-                    os.fsync(written.fileno())
                 if not filecmp.cmp(file, draft, shallow=False):
                     raise OSError(f"{copy} differs from what was written") from None
-            os.replace(draft, copy)
-        finally:
-            draft.unlink(missing_ok=True)
     for part in ("plans", "shards"):
         if (path / part).is_dir():
             shutil.copystat(path / part, target / part)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diptych.data.files import move
 from diptych.store.sealed import BrokenFileError, Damage, unseal
 
 
@@ -54,7 +55,7 @@ def read_plans(folder: Path, plans: dict[str, list[Batch]], report: Callable[[Da
                 plans[path.stem] = read_plan(path)
             except BrokenFileError as error:
                 report(Damage(path, str(error)))
-                path.replace(path.with_suffix(".damaged"))
+                move(path, path.with_suffix(".damaged"))
 
 
 def verify_plans(folder: Path) -> list[Damage]:

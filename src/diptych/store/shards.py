@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.store.sealed import BrokenFileError, Damage, seal, unseal, write_whole
+from diptych.data.files import write_whole
+from diptych.store.sealed import BrokenFileError, Damage, seal, unseal
 
 _SHARD = re.compile(r"([0-9]{8}-[0-9]{6}|merged-[0-9a-f]{16})\.json")
 _ARRAY, _BATCH = re.compile(r"[0-9a-z-]{1,64}\.npy"), re.compile(r"[0-9]{8}-[0-9]{6}")
@@ -109,7 +110,7 @@ def write_array(folder: Path, name: str, parts: Sequence[tuple[Block, NDArray[np
     array = f"{name}-{hashlib.sha256('/'.join(digests).encode()).hexdigest()[:16]}.npy"
     buffer = io.BytesIO()
     np.save(buffer, np.concatenate([rows for _, rows in parts]).astype("<f4", copy=False), allow_pickle=False)
-    write_whole(folder / array, buffer.getvalue())
+    write_whole(folder / array, buffer.getvalue(), overwrite=True, sync=False)
     starts = np.cumsum([0, *(len(rows) for _, rows in parts)]).tolist()
     return [replace(b, array=array, start=s, digest=d) for (b, _), s, d in zip(parts, starts, digests, strict=False)]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from diptych.data.files import locked, write_whole
 from diptych.store.folder import using
-from diptych.store.sealed import BrokenFileError, Damage, locked, write_whole
+from diptych.store.sealed import BrokenFileError, Damage
 from diptych.store.shards import (
     Block,
     Index,
@@ -112,9 +113,7 @@ class SpaceShards:
 
     def write(self, block: Block, values: NDArray[np.float32]) -> None:
         """Write a one-block shard; the caller holds the lock."""
-        write_whole(
-            self._folder / f"{block.batch}.json", list_blocks(write_array(self._folder, block.batch, [(block, values)]))
-        )
+        self._list(block.batch, write_array(self._folder, block.batch, [(block, values)]))
 
     def compact(self) -> None:
         """Merge the one-block shards into one, and sweep what killed processes left. Safe to kill."""
@@ -127,9 +126,13 @@ class SpaceShards:
                     self._drop(block, str(error))
             if len(parts) > 1:
                 name = f"merged-{hashlib.sha256('/'.join(b.batch for b, _ in parts).encode()).hexdigest()[:16]}"
-                write_whole(self._folder / f"{name}.json", list_blocks(write_array(self._folder, name, parts)))
+                self._list(name, write_array(self._folder, name, parts))
                 remove_shards(self._folder, [b for b, _ in parts])
             sweep(self._folder, self.index().arrays, _STALE)
+
+    def _list(self, shard: str, blocks: Sequence[Block]) -> None:
+        """Write the JSON of a shard; its checksum tells of a power cut."""
+        write_whole(self._folder / f"{shard}.json", list_blocks(blocks), overwrite=True, sync=False)
 
     def _drop_shard(self, name: str, reason: str) -> None:
         path = self._folder / f"{name}.json"
@@ -149,7 +152,7 @@ class SpaceShards:
             if self._read_only:
                 self._bad.add((block.shard, block.batch))
             elif others:
-                write_whole(self._folder / f"{block.shard}.json", list_blocks(others))
+                self._list(block.shard, others)
             else:
                 remove_shards(self._folder, [block])
 

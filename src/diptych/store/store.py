@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import UsageError
+from diptych.data.files import write_whole
 from diptych.store.folder import read_facts, settle, space_id, using
 from diptych.store.plans import Batch, name_batches, read_plans, verify_plans
-from diptych.store.sealed import Damage, seal, write_whole
+from diptych.store.sealed import Damage, seal
 from diptych.store.shards import Block, verify_shards
 from diptych.store.space_shards import SpaceShards
 
@@ -110,7 +111,7 @@ class Store:
                 return space
             if existed:
                 self._report(Damage(path, "not the facts of this space"))
-            write_whole(path, json.dumps(dict(facts), indent=2, sort_keys=True).encode())
+            write_whole(path, json.dumps(dict(facts), indent=2, sort_keys=True), overwrite=True, sync=False)
         return space
 
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -179,7 +180,7 @@ class Store:
             number = f"{1 + max([-1, *map(int, plans), *(int(name[:8]) for name in index.done)]):08d}"
             batches = name_batches(number, [rest[i : i + size] for i in range(0, len(rest), size)])
             content = seal({"batches": [b.keys for b in batches]})
-            write_whole(self.folder / space / "plans" / f"{number}.json", content, sync=True)
+            write_whole(self.folder / space / "plans" / f"{number}.json", content, durable=True)
             return chosen + batches
 
     def put(

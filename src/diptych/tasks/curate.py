@@ -28,7 +28,7 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import plain, read_json, write_json
+from diptych.data.files import escaped, plain, read_json, write_json, write_whole
 from diptych.data.formats.pairs import PairStream
 from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
@@ -332,8 +332,8 @@ def _judged(
 
 
 def _row(item: Any, verdict: Verdict) -> dict[str, Any]:
-    text = item if isinstance(item, str) else item.text()
-    name = {} if isinstance(item, str) else {"filepath": item.name}
+    text = escaped(item if isinstance(item, str) else item.text())
+    name = {} if isinstance(item, str) else {"filepath": escaped(item.name)}
     return {"position": verdict.position, **name, "title": text, "score": verdict.score}
 
 
@@ -341,7 +341,4 @@ def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.part")
-    pq.write_table(pa.Table.from_pylist(rows), hidden)
-    hidden.replace(path)
+    write_whole(path, lambda draft: pq.write_table(pa.Table.from_pylist(rows), draft), overwrite=True)

@@ -123,12 +123,12 @@ def plan_in(
     if not shards:
         raise UsageError("There is nothing to plan over: give at least one file.")
     asked = plain({**about, "shards": len(shards)})
-    if folder.exists():
-        if not resume:
-            raise UsageError(f"{folder} holds a plan under way: give --resume to go on with it, or remove it.")
-        if not (folder / "asked.json").exists() or read_json(folder / "asked.json") != asked:
-            raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
-    write_json(folder / "asked.json", asked, overwrite=True)
+    held = folder / "asked.json"  # written first: without it there is no plan under way
+    if held.exists() and not resume:
+        raise UsageError(f"{folder} holds a plan under way: give --resume to go on with it, or remove it.")
+    if read_json(held) != asked if held.exists() else any(folder.glob("plan-*")):
+        raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
+    write_json(held, asked, overwrite=True)
     try:
         return _merged(curator, load, shards, folder, run, pool, skipped)
     except UsageError:

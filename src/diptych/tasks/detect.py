@@ -23,7 +23,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import refuse, write_json, write_whole
 from diptych.data.images import need_size
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
 from diptych.nn.dense.label_maps import upsampled
@@ -57,12 +57,12 @@ class Detected:
         """Return plain data for JSON."""
         return {"path": self.name, "score": self.score, "flagged": self.flagged}
 
-    def write(self, folder: Path, stem: str, span: tuple[float, float], *, overwrite: bool = False) -> Path | None:
-        """Write STEM.heat.png and return its path; None where there is no map. Raises UsageError where it exists."""
+    def write(self, folder: Path, stem: str, span: tuple[float, float]) -> Path | None:
+        """Write STEM.heat.png, over that of an earlier run, and return its path; None where there is no map."""
         if self.map is None:
             return None
         path = folder / f"{stem}.heat.png"
-        write_bytes(path, png(self.shown(span)), overwrite=overwrite)
+        write_whole(path, png(self.shown(span)), overwrite=True)
         return path
 
     def shown(self, span: tuple[float, float]) -> Image.Image:
@@ -103,9 +103,15 @@ class Detections:
     def write(
         self, folder: Path, marks: Sequence[str], about: dict[str, Any], *, overwrite: bool = False
     ) -> dict[str, Any]:
-        """Write a heat map a photo and detect.json, which is returned; ``marks`` are file stems."""
+        """Write a heat map a photo and then detect.json, which is returned; ``marks`` are file stems. Without
+        detect.json the heat maps that lie there are those of a run that was killed.
+
+        Raises:
+            UsageError: detect.json exists and ``overwrite`` is False.
+        """
+        refuse(folder / "detect.json", overwrite)
         span = self.span()
-        paths = [d.write(folder, mark, span, overwrite=overwrite) for d, mark in zip(self.found, marks, strict=True)]
+        paths = [d.write(folder, mark, span) for d, mark in zip(self.found, marks, strict=True)]
         photos = [
             {**d.as_dict(), "heat_map": None if p is None else str(p)} for d, p in zip(self.found, paths, strict=True)
         ]

@@ -19,7 +19,7 @@ from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, S
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import write_json, write_whole
 from diptych.features import portable
 from diptych.tasks.overlay import png
 from diptych.tasks.segment import stems
@@ -88,7 +88,7 @@ class Edits:
         """Write NAME.png of each picture, and edit.json; return the pictures' paths."""
         paths = files(out, [p.name for p in self.pairs])
         for path, pair in zip(paths, self.pairs, strict=True):
-            write_bytes(path, png(pair.image()), overwrite=overwrite)
+            write_whole(path, png(pair.image()), overwrite=overwrite)
         write_json(out / "edit.json", {**self.as_dict(), **about}, overwrite=overwrite)
         return paths
 

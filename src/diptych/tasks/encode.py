@@ -8,8 +8,6 @@ OUT/encode.json                     the backbone as data, what was skipped, seco
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import drafted, escaped, write_json, write_whole
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.features.batch_size import calibrate
@@ -118,8 +116,9 @@ def encode(
             raise DataError(
                 f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}."
             )
+        (out / "encode.json").unlink(missing_ok=True)  # written last: while it is absent, the other files may not match
     seconds = time.perf_counter() - start
-    write_bytes(
+    write_whole(
         out / "metadata" / "metadata_0.parquet",
         _parquet({n: [c[i] for i in kept] for n, c in columns.items()}),
         overwrite=True,
@@ -157,20 +156,12 @@ def _rows_of(path: Path, dim: int) -> Iterator[BinaryIO]:
         np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
         return content.getvalue()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(head(0))
-            yield file
-            rows = (file.tell() - len(head(0))) // (4 * dim)
-            file.seek(0)
-            file.write(head(rows))  # as long as before: NumPy leaves room for the number to grow
-        Path(draft).chmod(0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with drafted(path, overwrite=True) as draft, draft.open("wb") as file:
+        file.write(head(0))
+        yield file
+        rows = (file.tell() - len(head(0))) // (4 * dim)
+        file.seek(0)
+        file.write(head(rows))  # as long as before: NumPy leaves room for the number to grow
 
 
 def _photos(data: LabelledData) -> tuple[Samples[Any], Mapping[str, Sequence[str]]]:
@@ -189,5 +180,5 @@ def _parquet(columns: Mapping[str, Sequence[str]]) -> bytes:
     import pyarrow.parquet as pq
 
     content = io.BytesIO()
-    pq.write_table(pa.table(dict(columns)), content)
+    pq.write_table(pa.table({name: list(map(escaped, cells)) for name, cells in columns.items()}), content)
     return content.getvalue()

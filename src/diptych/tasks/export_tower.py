@@ -12,7 +12,6 @@ whole and measured.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -29,7 +28,7 @@ from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError
 from diptych.core.run import Run, Runner
-from diptych.data.files import write_json
+from diptych.data.files import drafted, write_json
 from diptych.tasks.export_gate import Gate, Parity, Pictures, gate, parity, readable
 from diptych.tasks.record import now, versions
 
@@ -139,7 +138,7 @@ def export(
     cosines: dict[str, Parity] = {}
     refused: dict[str, str] = {}
     runners: dict[str, Runner] = {}
-    with _drafted(out) as draft:
+    with _writing(out) as draft:
         for encoder in (backbone.image, backbone.text):
             folder, items = draft / encoder.modality, pictures if encoder.modality == "image" else None
             folder.mkdir()
@@ -174,7 +173,7 @@ def export(
         write_json(
             draft / ABOUT, {**facts, "score": backbone.score, **made.as_dict(), "versions": versions(), "date": now()}
         )
-        _place(draft, out)
+        _bring(out, draft)
     return made
 
 
@@ -188,21 +187,19 @@ def _check_target(out: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _drafted(out: Path) -> Iterator[Path]:
+def _writing(out: Path) -> Iterator[Path]:
     """Give a folder beside ``out`` to write to, gone after the block; what the system refuses becomes an error with a
     remedy.
     """
-    draft = out.absolute().with_name(f".{out.absolute().name}.{os.getpid()}")
     try:
-        draft.mkdir(parents=True)
-        yield draft
+        with drafted(out.absolute(), overwrite=True) as draft:
+            draft.mkdir()
+            yield draft
     except OSError as error:
         reason = error.strerror or str(error)
         raise DiptychError(
             f"Cannot write {out} ({reason}): free space, set its permissions, or name another --out."
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _check_space(folder: Path) -> None:
@@ -212,18 +209,14 @@ def _check_space(folder: Path) -> None:
     probe.unlink()
 
 
-def _place(draft: Path, out: Path) -> None:
-    """Move a whole draft to its place, over the files of an earlier export, its report last."""
-    if not out.exists():
-        draft.rename(out)
-        return
-    for folder in (draft / "image", draft / "text"):
-        _clear(out / folder.name)
-        if folder.is_dir():
-            (out / folder.name).mkdir(exist_ok=True)
-            for file in folder.iterdir():
-                os.replace(file, out / folder.name / file.name)
-    os.replace(draft / ABOUT, out / ABOUT)
+def _bring(out: Path, draft: Path) -> None:
+    """Copy what lies in a folder beside an earlier export to the draft that takes its place."""
+    ours = {ABOUT, *(f"{part}/{name}" for part in ("image", "text") for name in (GRAPH, IR, "model.bin"))}
+    for file in out.rglob("*") if out.is_dir() else ():
+        name = file.relative_to(out)
+        if file.is_file() and name.as_posix() not in ours:
+            (draft / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, draft / name)
 
 
 def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: Pictures | None) -> Runner:
@@ -239,8 +232,3 @@ def _written(encoder: Encoder[Any], folder: Path, form: Form, pictures: Pictures
         quantise(folder / GRAPH, folder / IR, encoder, pictures or ())
     (folder / GRAPH).unlink()
     return OpenVinoRunner(Made(folder, True, inputs=inputs, file=IR), "fp32" if whole else "int8")
-
-
-def _clear(folder: Path) -> None:
-    for name in (GRAPH, IR, "model.bin"):
-        (folder / name).unlink(missing_ok=True)

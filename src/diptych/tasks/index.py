@@ -123,7 +123,7 @@ def index(records: Records, backbone: Backbone, run: Run, out: Path, *, prune: S
     """
     start, before = time.perf_counter(), run.tally["encoded"]
     records, roots = records.distinct(), [root(p) for p in prune]
-    added, unchanged, failed = 0, 0, list[UnreadableItem]()
+    added, unchanged, failed = 0, 0, list(records.failed)
     with open_index(out, backbone, run) as made:
         if not len(made):
             run = calibrate(backbone.image, Part(records, "image"), run)
@@ -175,7 +175,7 @@ def unchanged(
                     return None
                 bar.advance(len(rows))
         removed = _pruned(made, records, roots)
-        return Indexed(out, len(made), 0, len(records), removed, (), 0, time.perf_counter() - start)
+        return Indexed(out, len(made), 0, len(records), removed, records.failed, 0, time.perf_counter() - start)
 
 
 def _pruned(made: Index, records: Records, roots: Sequence[str]) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, UsageError
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
+from diptych.data.record_parts import Part
 from diptych.data.records import Records, joined
+from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import f1_threshold
+from diptych.tasks.classify import with_store
 
 CELLS = 1 << 24
 """Scores held at once (64 MiB)."""
@@ -51,6 +55,7 @@ class Linked:
         method: slug of the system.
         labelled: what the labelled pairs say: "pairs", "val" records among them that chose the threshold, the share of
             these whose nearest record is right, and "precision", "recall" and "f1" of their links; empty without.
+        failed: records that cannot be read, of either table, and why; they are in neither.
     """
 
     links: tuple[Link, ...]
@@ -59,6 +64,7 @@ class Linked:
     threshold: float | None
     method: str
     labelled: Mapping[str, float]
+    failed: tuple[UnreadableItem, ...] = ()
 
     def as_csv(self) -> str:
         """Return left, right, score, one line a link; cells that a spreadsheet would run as formulas are quoted."""
@@ -78,7 +84,8 @@ class Linked:
             for k in self.links
         ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
-        return {"links": found, **about, "labelled": dict(self.labelled)}
+        skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
+        return {"links": found, **about, "labelled": dict(self.labelled), "skipped": skipped}
 
 
 def _safe(cell: str) -> str:
@@ -96,7 +103,7 @@ def link(
     threshold: float | None = None,
     one_to_one: bool = False,
 ) -> Linked:
-    """Link each left record to its nearest right one.
+    """Link each left record to its nearest right one; records that cannot be read are left out and named.
 
     Args:
         left: N records.
@@ -111,16 +118,39 @@ def link(
             scores is taken.
 
     Raises:
-        DataError: a table is empty, fewer than five pairs, or no pairs that share no record with the others, for a
-            method that learns.
-        UsageError: a pair names a record that is not there.
+        DataError: a table is empty or none of it can be read, fewer than five pairs, or no pairs that share no record
+            with the others, for a method that learns.
+        UsageError: a pair names a record that is not there, or the threshold is not finite.
     """
     if not len(left) or not len(right):
         raise DataError("Linking takes two tables with at least one record each: one of them is empty.")
     if any(not (0 <= i < len(left) and 0 <= j < len(right)) for i, j in pairs):
         raise UsageError(f"A labelled pair names a record that is not there: left has {len(left)}, right {len(right)}.")
-    if pairs and len(pairs) < 5:
-        raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"The threshold must be a finite score, got {threshold}.")
+    failed = (*left.failed, *right.failed)
+    with with_store(run) as stored:
+        if backbone is not None:
+            left, lefts, broken = _readable(left, backbone, stored)
+            right, rights, more = _readable(right, backbone, stored)
+            failed += broken + more
+            pairs = [(lefts[i], rights[j]) for i, j in pairs if i in lefts and j in rights]
+        if pairs and len(pairs) < 5:
+            raise DataError(f"{len(pairs)} labelled pairs choose no threshold: give at least 5, or --threshold.")
+        made = _linked(left, right, method, backbone, stored, pairs, threshold, one_to_one)
+    return replace(made, failed=tuple({e.name: e for e in failed}.values()))  # a table may be linked to itself
+
+
+def _linked(
+    left: Records,
+    right: Records,
+    method: Retriever,
+    backbone: Backbone | None,
+    run: Run,
+    pairs: Sequence[tuple[int, int]],
+    threshold: float | None,
+    one_to_one: bool,
+) -> Linked:
     both = joined((left, right))
     rng = np.random.default_rng(run.integer("pairs"))
     learns = "train" in method.card.needs.optional and getattr(method, "learns", "") != "nothing"
@@ -168,6 +198,25 @@ def link(
     )
     kept = tuple(k for k in links if threshold is None or k.score >= threshold)
     return Linked(kept, left, right, threshold, method.card.slug, labelled)
+
+
+def _readable(
+    records: Records, backbone: Backbone, run: Run
+) -> tuple[Records, dict[int, int], tuple[UnreadableItem, ...]]:
+    """Return the records whose pictures can be read, old position -> new one, and why the others cannot.
+
+    Raises:
+        DataError: none can.
+    """
+    pictures = Part(records, "image")
+    found = embed_readable(backbone.image, pictures, run)
+    if not found.failed:
+        return records, {i: i for i in range(len(records))}, ()
+    broken = {pictures.rows[i] for i in set(range(len(pictures))).difference(found.kept.tolist())}
+    kept = [i for i in range(len(records)) if i not in broken]
+    if not kept:
+        raise DataError(f"None of the {len(records)} records can be read; the first: {found.failed[0]}.")
+    return records.take(kept), {old: new for new, old in enumerate(kept)}, tuple(found.failed)
 
 
 def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:

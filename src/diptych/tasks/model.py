@@ -8,7 +8,6 @@ was.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Reason, Scores
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
-from diptych.data.files import read_json, write_json
+from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
 from diptych.features import portable
 from diptych.features.heads import logits_of
@@ -123,13 +122,9 @@ class Predictor:
         Raises:
             UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
         """
-        folder = Path(folder)
-        if folder.exists() and overwrite:
-            if not (folder / ABOUT).is_file():
-                raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
-            shutil.rmtree(folder)
-        portable.save(Calibrated(self.fitted, self.calibration), folder)
-        made = self.calibration
+        folder, made = Path(folder), self.calibration
+        if folder.exists() and overwrite and not (folder / ABOUT).is_file():
+            raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
         own = {
             "schema": SCHEMA,
             "kind": "classifier",
@@ -137,15 +132,17 @@ class Predictor:
             "spec": self.backbone.spec.as_dict(),
             "fingerprint": self.backbone.fingerprint,
         }
-        end = {
-            "calibration": None
-            if made is None
-            else {"temperature": made.temperature, "items": len(made.labels), "seen_by_fit": made.seen},
-            "fitted_sha256": portable.checksum(folder),
-            "versions": versions(),
-            "date": now(),
-        }
-        write_json(folder / ABOUT, {**own, **{k: v for k, v in self.about.items() if k not in own}, **end})
+        with drafted(folder, overwrite=overwrite) as draft:
+            portable.save(Calibrated(self.fitted, self.calibration), draft)
+            end = {
+                "calibration": None
+                if made is None
+                else {"temperature": made.temperature, "items": len(made.labels), "seen_by_fit": made.seen},
+                "fitted_sha256": portable.checksum(draft),
+                "versions": versions(),
+                "date": now(),
+            }
+            write_json(draft / ABOUT, {**own, **{k: v for k, v in self.about.items() if k not in own}, **end})
 
     def _scores(self, photos: object) -> Scores:
         return self.fitted.scores(as_samples(photos), self.run)

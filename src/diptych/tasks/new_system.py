@@ -13,6 +13,7 @@ from string import Template
 
 from diptych import catalog
 from diptych.core.errors import DataError, UsageError
+from diptych.data.files import write_whole
 
 TEMPLATES = Path(__file__).parent.parent / "assets" / "new_system"
 _SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -90,9 +91,8 @@ def new_system(slug: str, verb: str, root: Path, *, name: str | None = None) -> 
         for part in ("system", "test", "proof")
     )
     for path, text in ((written.system, system), (written.test, test)):
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    written.proof.write_text(table.replace(_END, proof + _END), encoding="utf-8")
+        write_whole(path, text)
+    write_whole(written.proof, table.replace(_END, proof + _END), overwrite=True)
     return written
 
 

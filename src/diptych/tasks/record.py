@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.core.errors import DataError
-from diptych.data.files import plain, write_bytes
+from diptych.data.files import plain, write_whole
 
 if TYPE_CHECKING:
     from diptych.core.backbone import Backbone
@@ -146,7 +146,7 @@ class Record:
 
 
 def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False) -> None:
-    """Write the rows of CLIP_benchmark's ``build`` and our own columns; see ``write_bytes``."""
+    """Write the rows of CLIP_benchmark's ``build`` and our own columns; see ``write_whole``."""
     import io
 
     rows = [record.row() for record in records]
@@ -155,7 +155,7 @@ def write_csv(path: Path, records: Iterable[Record], *, overwrite: bool = False)
     writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode(), overwrite=overwrite)
+    write_whole(path, text.getvalue(), overwrite=overwrite)
 
 
 def model_names(spec: Spec) -> tuple[str, str]:

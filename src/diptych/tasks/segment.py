@@ -18,7 +18,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
-from diptych.data.files import write_bytes, write_json
+from diptych.data.files import write_json, write_whole
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.data.templates import ENSEMBLE
@@ -69,8 +69,8 @@ class Segmented:
         is False.
         """
         paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
-        write_bytes(paths[0], png(self.shown()), overwrite=overwrite)
-        write_bytes(paths[1], label_png(self.labels, self.colours()), overwrite=overwrite)
+        write_whole(paths[0], png(self.shown()), overwrite=overwrite)
+        write_whole(paths[1], label_png(self.labels, self.colours()), overwrite=overwrite)
         write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
         return paths
 
@@ -113,7 +113,7 @@ def segment(
 
     Raises:
         UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a
-            background word too.
+            background word too, or "background" beside such words.
         DataError: there is no photo.
     """
     from diptych.methods.segment.maskclip import MaskCLIP
@@ -126,6 +126,11 @@ def segment(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     named = ClassNames.of(names, ENSEMBLE)
+    if background and BACKGROUND in map(str.casefold, named.names):
+        raise UsageError(
+            f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
+            "words."
+        )
     queries = replace(named, names=(*background, *named.names), templates=tuple(templates or named.templates))
     classes = (BACKGROUND, *named.names) if background else named.names
     palette(len(classes))

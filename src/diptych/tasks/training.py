@@ -4,6 +4,7 @@ collapse, write it.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
 from diptych.data.classnames import tidy
+from diptych.data.files import write_json
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
@@ -33,6 +35,7 @@ from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
 from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
 from diptych.train.captioning import WordIds
+from diptych.train.checkpoint import newest
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
 
@@ -92,7 +95,7 @@ def tune(
     resume: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Tuned:
-    """Train a copy of a backbone and write it to ``out / "model"``.
+    """Train a copy of a backbone, and write it to ``out / "model"`` and what was measured to ``out / "report.json"``.
 
     Args:
         method: of the verbs ``finetune`` or ``pretrain``.
@@ -110,15 +113,19 @@ def tune(
         say: takes remarks.
 
     Raises:
-        UsageError: ``out`` holds a model already, an unknown part, or a caption that is too long.
+        UsageError: ``out`` holds a report, or (unless resumed) a model or a log already, an unknown part, or a caption
+            that is too long.
         MissingHook: see ``need_towers``.
         DataError: the data have neither captions nor labels, or no rows to train on that can be read, or a row has no
             caption.
         Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
             written.
     """
-    if (out / "model").exists():
-        raise UsageError(f"{out / 'model'} exists: give another folder.")
+    again = resume and newest(out / "checkpoints") is not None
+    taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
+    for path in (out / name for name in taken):
+        if path.exists():
+            raise UsageError(f"{path} exists: give another folder, or resume the training that was stopped there.")
     learnt = learns(backbone, parts)
     need_towers(method, parts)
     data, remark = with_splits(data, run.seed)
@@ -158,6 +165,8 @@ def tune(
                 f"to"
                 f" {after[data.name][kind]:.3f}. Train with a lower learning rate, fewer steps or larger batches."
             )
+    if (out / "model").exists():
+        shutil.rmtree(out / "model")
     save(trained, out / "model")
     names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
     count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
@@ -176,7 +185,9 @@ def tune(
         "seconds": round(time.perf_counter() - start, 2),
         "beside": sorted(made.parts),
     }
-    return Tuned(trained, before, after, facts, out / "model", failed)
+    tuned = Tuned(trained, before, after, facts, out / "model", failed)
+    write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
+    return tuned
 
 
 def learns(backbone: Backbone, parts: str) -> Learns:

@@ -1,5 +1,6 @@
-"""From rows to batches: who is in a batch, seen how, read from where. A pure function of (seed, epoch, place), so it
-resumes anywhere.
+"""Batches from rows or a stream: which rows are in a batch, and their views.
+
+A batch is a pure function of the seed, the epoch and its position, so that a training can be resumed anywhere.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ Batch = Mapping[str, Any]
 
 
 class Source(Protocol):
-    """Batches of an epoch, from any place in it."""
+    """The batches of an epoch, from any position in it."""
 
     def count(self) -> int:
         """Return the number of batches in the first epoch."""
         ...
 
     def epoch(self, epoch: int, last: int | None) -> Iterator[tuple[int, Batch]]:
-        """Yield (place, this process's share of the batch) after the place ``last``; None starts the epoch."""
+        """Yield (position, this process's part of the batch) after the position ``last``; None starts the epoch."""
         ...
 
 
@@ -40,19 +41,20 @@ def open_source(data: Table[Any] | Stream[Any], trainee: Trainee, fit: Fit, run:
     """Return the batches of a table or a stream.
 
     Raises:
-        UsageError: the batch does not divide among the processes.
+        UsageError: the batch size is not a multiple of the number of processes.
         DataError: the table does not fill one batch.
     """
     if fit.batch % run.world.size:
-        raise UsageError(f"A batch of {fit.batch} does not divide among {run.world.size} processes: choose a multiple.")
+        raise UsageError(f"batch must be a multiple of the {run.world.size} processes, got {fit.batch}: give one.")
     if isinstance(data, Table):
         return TableSource(data, trainee, trainee.sampler(data, run) or Shuffle(len(data), run.seed), fit.batch, run)
     return StreamSource(data, trainee, fit.batch, run)
 
 
 def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> Source:
-    """Return validation rows in batches of the training's size, or as large as the rows allow; the last rows that fill
-    none stay out.
+    """Return validation rows in batches of the training's size, or smaller ones if there are too few rows.
+
+    The last rows that fill no batch are left out.
     """
     size = max(run.world.size, min(fit.batch, len(val) // run.world.size * run.world.size))
     return TableSource(val, trainee, Shuffle(len(val), run.seed), size, run)
@@ -60,11 +62,17 @@ def validation_source(val: Table[Any], trainee: Trainee, fit: Fit, run: Run) -> 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """All rows in a new order every epoch; the last rows that fill no batch sit this epoch out.
+    """All rows in a new order every epoch; the last rows that fill no batch are left out of the epoch.
 
     Args:
         rows: number of rows.
         seed: of the run.
+
+    Example:
+        >>> [len(batch) for batch in Shuffle(rows=7, seed=0).batches(epoch=0, size=3)]
+        [3, 3]
+        >>> Shuffle(7, 0).batches(0, 3) == Shuffle(7, 0).batches(1, 3)
+        False
     """
 
     rows: int
@@ -79,7 +87,7 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class TableSource:
-    """Batches of a table; a place is the number of the batch in its epoch."""
+    """Batches of a table; the position of a batch is its number in the epoch."""
 
     table: Table[Any]
     trainee: Trainee
@@ -107,9 +115,10 @@ class TableSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Batches of a stream, in its own order; a place is the position of the batch's last item.
+    """Batches of a stream, in its order; the position of a batch is that of its last item.
 
-    Every process and worker passes over all items, but makes views of its own only: keep decoding in ``Trainee.views``.
+    Every process and every worker reads all items, and makes views of its part alone, so decoding belongs in
+    ``Trainee.views``.
     """
 
     stream: Stream[Any]
@@ -118,7 +127,7 @@ class StreamSource:
     run: Run
 
     def count(self) -> int:
-        """Refuse to count.
+        """Raise an error: a stream has no length.
 
         Raises:
             UsageError: always.
@@ -133,6 +142,8 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class _TableViews(Dataset["Batch | DiptychError"]):
+    """Row numbers of a batch -> the batch, or the error of a row, for the loader's workers."""
+
     table: Table[Any]
     trainee: Trainee
     seed: int
@@ -151,6 +162,8 @@ class _TableViews(Dataset["Batch | DiptychError"]):
 
 @dataclass(frozen=True)
 class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
+    """The batches of a stream, or the error of an item, for the loader's workers."""
+
     stream: Stream[Any]
     trainee: Trainee
     seed: int
@@ -168,7 +181,7 @@ class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         worker = get_worker_info()
         mine, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        # Seeking to the last item and passing over it asks nothing of how positions are counted.
+        # Seeking to the last item and skipping it needs no assumption about how positions are counted.
         items = iter(self.stream) if self.last is None else islice(self.stream.seek(self.last), 1, None)
         number = 0
         while len(batch := list(islice(items, self.size))) == self.size:
@@ -179,7 +192,7 @@ class _StreamViews(IterableDataset["tuple[int, Batch] | DiptychError"]):
 
 
 def _share(batch: Sequence[Any], world: World) -> Sequence[Any]:
-    """Return the rows of a batch that fall to this process."""
+    """Return the rows of a batch for this process."""
     each = len(batch) // world.size
     return batch[world.rank * each : (world.rank + 1) * each]
 
@@ -189,17 +202,15 @@ def _batch(trainee: Trainee, rows: Sequence[Row], seed: int, epoch: int) -> Batc
 
 
 def _view(trainee: Trainee, row: Row, run: Run, purpose: str) -> Batch:
-    # torchvision's transforms draw from torch's global generator. Run.seeded seeds all devices' too, a hundred times
-    # slower.
+    # torchvision's transforms draw from torch's global generator. Run.seeded would also seed all devices, which is a
+    # hundred times slower.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(run.integer(purpose))
         return trainee.views(row, run.generator(purpose))
 
 
 def _loaded(views: Any, run: Run, order: list[list[int]] | None) -> Iterator[Any]:
-    """Yield what the workers make, in order, and raise here the errors that they met: the loader itself would lose
-    their type.
-    """
+    """Yield the batches of the workers in order, and raise their errors, whose type the loader itself would lose."""
     if order == []:
         return
     loader = DataLoader(
@@ -207,21 +218,21 @@ def _loaded(views: Any, run: Run, order: list[list[int]] | None) -> Iterator[Any
         batch_size=None,
         sampler=order,
         num_workers=min(run.workers, os.cpu_count() or 1),
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
         generator=run.generator("loader"),  # without one, the loader draws from torch's global generator
-        worker_init_fn=_leave_interrupts,
+        worker_init_fn=_ignore_interrupts,
         pin_memory=run.device.startswith("cuda"),
     )
-    for made in loader:
-        if isinstance(made, DiptychError):
-            raise made
-        yield made
+    for batch in loader:
+        if isinstance(batch, DiptychError):
+            raise batch
+        yield batch
 
 
-def _as_it_is(made: Any) -> Any:
-    return made
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Let Ctrl-C reach the training process only, which still wants its batch to end the step."""
+def _ignore_interrupts(worker: int) -> None:
+    """Ignore Ctrl-C in a worker: the training process handles it, and needs its batch to finish the step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The trainee that also writes: a decoder learns each caption from its image, word by word, beside the pairs."""
+"""The trainee that also captions: a decoder learns to predict each caption from its image, word by word."""
 
 from __future__ import annotations
 
@@ -17,17 +17,31 @@ from diptych.core.run import Run
 from diptych.core.train import Embedded, Learns, Objective, everything
 from diptych.train.pair import PairTrainee
 
-PAD, START, END, UNKNOWN = range(4)
+PAD = 0
+"""Id of padding."""
+START = 1
+"""Id of the start of a caption."""
+END = 2
+"""Id of the end of a caption."""
+UNKNOWN = 3
+"""Id of a word that is not in the vocabulary."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
 class WordIds:
-    """A vocabulary of whole words, in lower case; punctuation marks are words.
+    """A vocabulary of whole words in lower case, in which punctuation marks are words.
 
     Args:
-        words: those with ids, from id 4; ids 0 to 3 are padding, start, end and unknown.
+        words: with the ids from 4 on; ids 0 to 3 are padding, start, end and unknown.
         context: longest caption in ids, start and end included.
+
+    Example:
+        >>> words = WordIds.of(["A dog runs.", "A cat sits.", "a dog"])
+        >>> words.words
+        ('.', 'a', 'dog')
+        >>> words.ids(["a dog runs"]).tolist()
+        [[1, 5, 6, 3, 2]]
     """
 
     words: tuple[str, ...]
@@ -35,7 +49,7 @@ class WordIds:
 
     @classmethod
     def of(cls, captions: Sequence[str], least: int = 2, context: int = 64) -> WordIds:
-        """Return the words that occur at least ``least`` times in the captions, sorted."""
+        """Return the vocabulary of the words that occur at least ``least`` times in the captions, sorted."""
         counts: dict[str, int] = {}
         for caption in captions:
             for word in _WORD.findall(caption.lower()):
@@ -46,7 +60,7 @@ class WordIds:
         return len(self.words) + 4
 
     def ids(self, captions: Sequence[str]) -> Tensor:
-        """Return (B, L) int64 ids, start and end included, padded to the longest.
+        """Return the ids of B captions, (B, L) int64, with start and end, padded to the longest.
 
         Raises:
             UsageError: a caption is longer than the context.
@@ -56,33 +70,34 @@ class WordIds:
         longest = max((len(row) for row in rows), default=0)
         if longest > self.context:
             raise UsageError(
-                f"A caption has {longest} words and marks, and the decoder reads {self.context}: shorten it."
+                f"A caption must have at most {self.context} words and marks, with start and end, got {longest}: "
+                f"shorten it."
             )
         return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
 def next_logits(decoder: Any, ids: Tensor, images: Tensor) -> Tensor:
-    """Return (B, L - 1, V) logits of the words after the first.
+    """Return the logits of each id after the first, (B, L - 1, V).
 
     Args:
         decoder: a language model with cross-attention; see ``core.language.LanguageModel``.
         ids: (B, L) of captions.
-        images: (B, D) embeddings, which the decoder sees as a memory of one token.
+        images: (B, D) embeddings; the decoder attends to each as a memory of one token.
     """
-    read = ids[:, :-1]
-    logits: Tensor = decoder.logits(decoder.embed(read), read != PAD, images[:, None])[0]
+    inputs = ids[:, :-1]
+    logits: Tensor = decoder.logits(decoder.embed(inputs), inputs != PAD, images[:, None])[0]
     return logits
 
 
 class CaptionTrainee(PairTrainee):
-    """Pairs, and a decoder that reads the image's embedding: what ``coca-loss`` minimises.
+    """Trains pairs, and a decoder that predicts captions from image embeddings, as ``coca-loss`` needs.
 
     Args:
         space: as for ``PairTrainee``.
-        objective: reads ``tokens["caption"]`` as logits and ``targets["caption"]`` as ids with padding 0.
+        objective: uses ``tokens["caption"]``, the logits, and ``targets["caption"]``, the ids with padding 0.
         run: as for ``PairTrainee``.
-        decoder: a module that is a language model whose memory is D wide; trained in place.
-        words: its vocabulary.
+        decoder: a module that is a language model with a memory of width D. Modified in place.
+        words: vocabulary of the decoder.
         learns: as for ``PairTrainee``.
     """
 
@@ -101,11 +116,11 @@ class CaptionTrainee(PairTrainee):
         self._module["decoder"] = decoder
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return inputs of both encoders, and the words' ids."""
+        """Return the inputs of both encoders, and the ids of the captions."""
         return {**super().collate(views), "ids": self.words.ids([v["text"] for v in views])}
 
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
-        """Return both vectors, the decoder's logits and the words that they predict."""
+        """Return the embeddings of both modalities, the decoder's logits, and the ids that they predict."""
         e = super().embed(batch)
         logits = next_logits(self._module["decoder"], batch["ids"], e.vectors["image"])
         return replace(e, tokens={"caption": State(logits)}, targets={"caption": batch["ids"][:, 1:]})

@@ -1,10 +1,9 @@
-"""Checkpoints that survive a kill: whole or absent, tensors in safetensors, all else in JSON, nothing to unpickle."""
+"""Checkpoints that are whole or absent, even after a kill: tensors in safetensors, all else in JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import threading
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from diptych.core.errors import DataError
+from diptych.data.files import drafted
 
 SCHEMA = 1
 
@@ -30,29 +30,26 @@ def save(
     """Write one checkpoint under ``folder`` in one atomic rename, then remove all but the latest ``keep``.
 
     Args:
-        folder: where the checkpoints of this training lie.
-        name: such as "step-00000120-epoch-0002": begins with "step-", later ones sort behind; one that exists is left
-            as it is.
+        folder: of the checkpoints of this training.
+        name: begins with "step-", and later names sort after earlier ones, such as "step-00000120-epoch-0002". A
+            checkpoint of this name that exists is not changed.
         tensors: file stem -> name -> tensor, of any size and type.
-        state: what else must be remembered, as JSON.
-        keep: number of checkpoints kept.
+        state: all else, as plain data for JSON.
+        keep: number of checkpoints that are not removed.
 
     Returns:
         The checkpoint's folder.
     """
-    target, draft = folder / name, folder / f".draft-{name}"
+    target = folder / name
     if target.exists():
         return target
-    for stale in folder.glob(".draft-*"):
+    for stale in folder.glob(".step-*.tmp"):  # of a process that was killed
         shutil.rmtree(stale)
-    draft.mkdir(parents=True)
-    for stem, its in tensors.items():
-        save_file(_owned(its), draft / f"{stem}.safetensors")
-    (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
-    for path in (*draft.iterdir(), draft):
-        _sync(path)
-    os.replace(draft, target)
-    _sync(folder)
+    with drafted(target, durable=True) as draft:
+        draft.mkdir()
+        for stem, its in tensors.items():
+            save_file(_owned(its), draft / f"{stem}.safetensors")
+        (draft / "state.json").write_text(json.dumps({"schema": SCHEMA, **state}, indent=1, sort_keys=True))
     for old in _steps(folder)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -67,7 +64,7 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     """Return (tensors, state) as they were saved, tensors on the CPU.
 
     Raises:
-        DataError: a file is damaged, or the checkpoint was written by a later version.
+        DataError: a file is damaged, or the checkpoint is from another version.
     """
     try:
         state = json.loads((checkpoint / "state.json").read_text())
@@ -85,7 +82,7 @@ def read(checkpoint: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
 
 
 def optimizer_tensors(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict[str, Tensor]:
-    """Return an optimiser's state as ``"moment/parameter name"`` -> tensor."""
+    """Return an optimiser's state, as "name of the moment/name of the parameter" -> tensor."""
     return {
         f"{kind}/{names[p]}": torch.as_tensor(v)
         for p, state in optimizer.state.items()
@@ -95,7 +92,7 @@ def optimizer_tensors(optimizer: Optimizer, names: Mapping[Tensor, str]) -> dict
 
 
 def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: Mapping[str, Tensor]) -> None:
-    """Give a new optimiser the state that ``optimizer_tensors`` took from an old one, bit by bit."""
+    """Load a state of ``optimizer_tensors`` into a new optimiser, with the same bits. Modified in place."""
     parameters = {name: p for p, name in names.items()}
     for key, value in tensors.items():
         kind, name = key.split("/", 1)
@@ -104,26 +101,24 @@ def load_optimizer(optimizer: Optimizer, names: Mapping[Tensor, str], tensors: M
 
 
 class Stop(contextlib.AbstractContextManager["Stop"]):
-    """Turns Ctrl-C and SIGTERM into a wish that the loop grants between two steps; the signal then takes its usual
-    course.
-    """
+    """Delays Ctrl-C and SIGTERM until the loop has finished a step; the signal is raised again at the end."""
 
     def __init__(self) -> None:
-        self.asked: int | None = None
+        self._signal: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python refuses handlers
-            self._before = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {n: signal.signal(n, self._note) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def wanted(self) -> bool:
-        """Return whether a signal came."""
-        return self.asked is not None
+        """Return whether a signal was received."""
+        return self._signal is not None
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = number
-        self._restore()  # a second Ctrl-C does not wait
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = number
+        self._restore()  # a second Ctrl-C acts at once
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -132,8 +127,8 @@ class Stop(contextlib.AbstractContextManager["Stop"]):
 
     def __exit__(self, *exc: object) -> None:
         self._restore()
-        if self.asked is not None and exc[0] is None:
-            signal.raise_signal(self.asked)
+        if self._signal is not None and exc[0] is None:
+            signal.raise_signal(self._signal)
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -141,7 +136,7 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _owned(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory, as safetensors wants them: tied weights are written once for each name."""
+    """Return tensors that share no memory, as safetensors needs: tied weights are written once for each name."""
     seen: set[int] = set()
     owned = {}
     for name, t in named.items():
@@ -149,11 +144,3 @@ def _owned(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
         owned[name] = flat.clone() if flat.untyped_storage().data_ptr() in seen else flat
         seen.add(flat.untyped_storage().data_ptr())
     return owned
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Several processes as one: the same batch, the same gradients, whatever their number."""
+"""Training in several processes, with the same batches and gradients as in one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from diptych.core.run import Run, World
 
 
 def join(run: Run) -> Run:
-    """Join the processes that torchrun (or ``accelerate launch``) started, and return the run that knows its place
-    among them.
+    """Join the processes of torchrun or ``accelerate launch``, and return the run with its rank and their number.
 
-    A process that was started alone gets the same run back. Processes on CPUs talk over gloo, on GPUs over NCCL.
+    A single process gets the run unchanged. Processes use gloo on CPUs and NCCL on GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return run
@@ -33,16 +32,21 @@ def join(run: Run) -> Run:
 
 
 def check(world: World) -> None:
-    """Raise UsageError where the run's place among processes is not the process group's."""
+    """Check that a run's number of processes is that of the process group.
+
+    Raises:
+        UsageError: it is not.
+    """
     real = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if world.size != real:
         raise UsageError(
-            f"The run speaks of {world.size} processes, but {real} are joined: take the run from "
-            f"train.distributed.join(run)."
+            f"The run has {world.size} processes, but {real} are joined: use the run of train.distributed.join(run)."
         )
 
 
 class _Gather(torch.autograd.Function):
+    """Concatenation over processes; the gradient of a row is its sum over the processes."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
@@ -59,15 +63,15 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(world: World) -> Callable[[Tensor], Tensor]:
-    """Return the map (B, ...) -> (W * B, ...) that joins the rows of all W processes in rank order, with gradient.
+    """Return the function that concatenates the rows of all W processes in rank order, with gradient.
 
-    Every process must bring rows of the same size.
+    It maps (B, ...) to (W * B, ...); B and the size of a row must be the same in every process.
     """
     return (lambda x: x) if world.size == 1 else _Gather.apply
 
 
 def mean(value: float, world: World) -> float:
-    """Return the mean of a number over the processes."""
+    """Return the mean of a value over the processes."""
     if world.size == 1:
         return value
     total = torch.tensor(value, dtype=torch.float64)
@@ -78,10 +82,10 @@ def mean(value: float, world: World) -> float:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
-    """Replace each gradient by its mean over the processes; a gradient that no process has stays absent.
+    """Replace each gradient by its mean over the processes. Modified in place; None where no process has a gradient.
 
-    By hand and not by DistributedDataParallel: several backward passes, several optimisers, unused parameters and
-    gradients of gradients need no special case, and accumulated batches are averaged once.
+    DistributedDataParallel is not used, since several backward passes, several optimisers, unused parameters and
+    gradients of gradients need special cases there.
     """
     if world.size == 1:
         return
@@ -102,7 +106,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
 
 
 def equalise(module: nn.Module, world: World, *, buffers_only: bool = False) -> None:
-    """Give all processes the weights and buffers (or the buffers only) of process 0."""
+    """Copy the weights and buffers of process 0, or its buffers alone, to all processes. Modified in place."""
     if world.size == 1:
         return
     tensors = [*module.buffers(), *([] if buffers_only else module.parameters())]

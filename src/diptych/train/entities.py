@@ -1,4 +1,4 @@
-"""Batches in which every record has a partner: some records of each of some entities."""
+"""Batches in which every record has another record of its entity."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from diptych.core.run import Run
 
 @dataclass(frozen=True)
 class SomeOfEach:
-    """Batches of m records of each of batch / m entities; entities are drawn without replacement, those with one record
-    sit out.
+    """Batches of m records of each of batch / m entities; entities are drawn without replacement.
+
+    Entities with a single record are left out.
 
     Args:
-        entities: (N,) of the table.
-        each: m, >= 2; an entity with fewer records gives some of them twice.
+        entities: (N,) entity of each row of the table.
+        each: m, >= 2; records of an entity with fewer than m are repeated.
         seed: of the run.
+
+    Example:
+        >>> sampler = SomeOfEach(np.array([0, 0, 1, 1, 1, 2]), each=2, seed=0)
+        >>> [sorted(sampler.entities[batch].tolist()) for batch in sampler.batches(epoch=0, size=4)]
+        [[0, 0, 1, 1]]
     """
 
     entities: NDArray[np.int64]
@@ -27,16 +33,16 @@ class SomeOfEach:
     seed: int
 
     def batches(self, epoch: int, size: int) -> Sequence[Sequence[int]]:
-        """Return the batches of an epoch; the last entities that fill none sit this epoch out."""
+        """Return the batches of an epoch; the last entities that fill no batch are left out."""
         rng = np.random.default_rng(Run(seed=self.seed).integer(f"entities/{epoch}"))
         labels, counts = np.unique(self.entities, return_counts=True)
         order = rng.permutation(labels[counts > 1])
         per = max(2, min(size // self.each, len(order)))
-        found = []
+        batches = []
         for start in range(0, len(order) - per + 1, per):
             rows = [
                 np.resize(rng.permutation(np.flatnonzero(self.entities == e)), self.each)
                 for e in order[start : start + per]
             ]
-            found.append([int(i) for r in rows for i in r])
-        return found
+            batches.append([int(i) for r in rows for i in r])
+        return batches

@@ -1,4 +1,4 @@
-"""Who learns, with which optimiser, and after which phase it steps."""
+"""Groups of trained parameters: their optimiser, and the phase after which they step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from diptych.train.schedule import Fit
 def by_phase(
     groups: list[ParamGroup], parameters: Mapping[str, Tensor], phases: tuple[str, ...]
 ) -> dict[str, list[ParamGroup]]:
-    """Return the phase after which groups step -> those groups, in the order of the phases.
+    """Return phase -> the groups that step after it, in the order of the phases.
+
+    Args:
+        groups: of the trainee.
+        parameters: name -> parameter of the module.
+        phases: of a step.
 
     Raises:
         UsageError: an unknown parameter or phase, a parameter in two groups, or no parameter at all.
@@ -27,22 +32,23 @@ def by_phase(
         {n for n in names if n not in parameters} | {p for g in groups for p in g.phases if p not in phases}
     )
     if unknown:
-        raise UsageError(f"Parameter groups name what the module or the phases lack: {', '.join(unknown)}.")
+        raise UsageError(
+            f"Parameter groups name {', '.join(unknown)}, which the module or the phases lack: name what they have."
+        )
     doubled = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if doubled or not names:
-        raise UsageError(f"Every trained parameter belongs in one group: {', '.join(doubled) or 'there is none'}.")
+        wrong = f"{', '.join(doubled)} is in several" if doubled else "there is no parameter"
+        raise UsageError(f"Every trained parameter must be in one group, and {wrong}: change the groups.")
     ends = [max((phases.index(p) for p in g.phases), default=len(phases) - 1) for g in groups]
     return {
-        phase: own
+        phase: of_phase
         for i, phase in enumerate(phases)
-        if (own := [g for g, end in zip(groups, ends, strict=True) if end == i])
+        if (of_phase := [g for g, end in zip(groups, ends, strict=True) if end == i])
     }
 
 
 def make_optimizer(groups: list[ParamGroup], parameters: Mapping[str, nn.Parameter], fit: Fit) -> Optimizer:
-    """Return the optimiser of the groups that step together; each keeps its factor on the learning rate as
-    ``"factor"``.
-    """
+    """Return the optimiser of groups that step together; "factor" of a group is its factor on the learning rate."""
     sets = [
         {"params": [parameters[n] for n in g.names], "weight_decay": fit.decay * g.decay, "factor": g.lr}
         for g in groups
@@ -55,7 +61,7 @@ def make_optimizer(groups: list[ParamGroup], parameters: Mapping[str, nn.Paramet
 
 @contextlib.contextmanager
 def training(module: nn.Module, trained: set[str]) -> Iterator[None]:
-    """Switch to training with all else frozen, and leave modes and flags as they were."""
+    """Switch to training mode with the named parameters trainable; restore modes and flags at the end."""
     modes = {m: m.training for m in module.modules()}
     flags = {p: p.requires_grad for p in module.parameters()}
     module.train()

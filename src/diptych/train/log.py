@@ -1,4 +1,4 @@
-"""What a training says while it runs: JSON lines always, TensorBoard where it is installed."""
+"""The log of a training: JSON lines, and TensorBoard files where TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diptych.core.errors import UsageError
+from diptych.data.files import write_whole
+
 Record = dict[str, Any]
 
 
 class Log:
-    """The records of one training, kept in ``records`` and written to ``folder/log.jsonl`` and ``folder/tensorboard``.
+    """The records of one training, in ``records``, ``folder/log.jsonl`` and ``folder/tensorboard``.
 
     Args:
-        folder: where to write; None keeps the records in memory only.
-        since: step after which a resumed training goes on: later records of the killed one are dropped.
+        folder: where to write; None keeps the records in memory alone.
+        since: step from which a resumed training continues; later records in the file are removed.
     """
 
     def __init__(self, folder: Path | None, since: int = 0) -> None:
@@ -27,9 +30,9 @@ class Log:
             return
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "log.jsonl"
-        if since and path.exists():
+        if path.exists():
             self.records = [r for r in _whole_lines(path) if r["step"] <= since]
-        path.write_text("".join(json.dumps(r) + "\n" for r in self.records))
+        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.records), overwrite=True)
         self._file = path.open("a")
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
@@ -37,7 +40,7 @@ class Log:
             self._board = SummaryWriter(folder / "tensorboard", purge_step=since + 1)
 
     def write(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Add one record of ``step``, with the seconds since this process began to train."""
+        """Add the record of a step, with the seconds since this log was opened."""
         record = {"step": step, **values, "seconds": round(time.perf_counter() - self._started, 3)}
         self.records.append(record)
         if self._file:
@@ -56,6 +59,15 @@ class Log:
 
 
 def _whole_lines(path: Path) -> list[Record]:
-    """Return the records of a log whose last line a kill may have cut."""
-    lines = path.read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    """Return the records of a log; the last line is left out where a kill has cut it.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        if all(isinstance(r, dict) and "step" in r for r in records):
+            return records
+    except ValueError:
+        pass
+    raise UsageError(f"{path} is no log of a training: give another folder.")

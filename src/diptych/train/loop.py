@@ -1,5 +1,6 @@
-"""The one training loop. It drives any Trainee; every number that steers it stands in Fit, and every draw is fixed by
-(seed, step).
+"""The training loop of all methods: it trains any Trainee by the settings of a Fit.
+
+All random numbers follow from the seed of the run and the step or epoch.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from diptych.train.schedule import Fit
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a training stands between two steps.
+class Position:
+    """The position of a training between two steps.
 
     Args:
-        step: steps done.
-        epoch: epochs done.
-        last: place of the last batch used in this epoch, as its source counts; None at the start.
-        best: best validation so far.
+        step: finished steps.
+        epoch: finished epochs.
+        last: position of the last batch used in this epoch, see ``Source.epoch``; None at the start.
+        best: lowest validation value so far.
         waited: epochs since then.
-        stopped: True once patience has run out.
+        stopped: whether ``patience`` ended the training.
     """
 
     step: int = 0
@@ -49,14 +50,14 @@ class Place:
 
 @dataclass(frozen=True)
 class History:
-    """What the loop hands back; the weights are in the trainee's module.
+    """The result of the loop; the weights are in the trainee's module.
 
     Args:
-        place: where training ended.
+        position: where the training ended.
         records: the log, oldest first.
     """
 
-    place: Place
+    position: Position
     records: tuple[Record, ...]
 
 
@@ -69,39 +70,55 @@ def train(
     val: Table[Any] | None = None,
     resume: bool = False,
 ) -> History:
-    """Train the trainee's module in place.
+    """Train the trainee's module. Modified in place.
 
-    The result depends on the trainee, the data, ``fit`` and ``run.seed``; not on workers, and, up to rounding, not on
-    the number of processes. A training that was killed and resumed ends with the same bits (fp32, same threads).
+    The result depends on the trainee, the data, ``fit`` and ``run.seed``. It does not depend on the number of workers
+    and, up to rounding, of processes. A training that is killed and resumed ends with the same bits in fp32 with the
+    same number of threads.
 
     Args:
-        trainee: what to train.
-        data: rows, or a stream (which needs ``fit.steps``).
+        trainee: what is trained.
+        data: rows, or a stream, which needs ``fit.steps``.
         fit: the settings.
-        run: seed, device, precision ("bf16" and "fp16" are mixed), workers, and the folder ``out`` of checkpoints and
-            log (None: none).
+        run: seed, device, precision ("bf16" is mixed), workers, and the folder ``out`` of checkpoints and log (None:
+            nothing is written).
         val: rows for ``Trainee.validate`` after every epoch.
-        resume: go on from the newest checkpoint in ``run.out``, or start where there is none.
+        resume: continue from the newest checkpoint in ``run.out``; start from the beginning if there is none.
 
     Returns:
-        Where training ended, and the log.
+        The last position, and the log.
 
     Raises:
         MissingExtra: accelerate is not installed.
-        UsageError: groups, fit, run and data contradict each other, or ``run.out`` holds another training.
+        UsageError: groups, fit, run and data contradict each other, or ``run.out`` has another training.
         DataError: the data do not fill one step, or a checkpoint is damaged.
         Diverged: a loss is not finite.
+
+    Example:
+        A scalar w is trained towards 3:
+
+        >>> from diptych.core.data import Texts
+        >>> from diptych.features.vectors import Vectors
+        >>> from diptych.train.step import Step
+        >>> module = nn.ParameterDict({"w": nn.Parameter(torch.zeros(()))})
+        >>> step = Step(module, lambda row, g: {"x": row.item}, lambda batch: {"square": (module["w"] - 3).square()})
+        >>> rows = Table(Vectors(torch.zeros(4, 1), Texts(("a", "b", "c", "d"))))
+        >>> history = train(step, rows, Fit(0.3, 2, 20, optimizer="adam", decay=0.0), Run())
+        >>> history.position.step, history.position.epoch, round(module["w"].item())
+        (40, 20, 3)
     """
     return _Loop(trainee, data, fit, run, val).run_from(resume)
 
 
 class _Loop:
+    """One training: its optimisers, position, averaged and best weights."""
+
     def __init__(
         self, trainee: Trainee, data: Table[Any] | Stream[Any], fit: Fit, run: Run, val: Table[Any] | None
     ) -> None:
         distributed.check(run.world)
         if fit.patience is not None and val is None:
-            raise UsageError("Patience needs validation rows: give val, or patience=None.")
+            raise UsageError(f"patience={fit.patience} needs validation rows: give val, or patience=None.")
         self.trainee, self.fit, self.run = trainee, fit, run
         self.accelerator = _accelerator(run)
         self.device = torch.device(run.device)
@@ -117,12 +134,12 @@ class _Loop:
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
-        self.place = Place()
+        self.position = Position()
 
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
         self._restore(resume)
-        log = Log(out, self.place.step)
+        log = Log(out, self.position.step)
         with (
             contextlib.closing(log),
             self.run.seeded("train"),
@@ -130,43 +147,43 @@ class _Loop:
             training(self.module, {n for gs in self.groups.values() for g in gs for n in g.names}),
             checkpoint.Stop() as stop,
         ):
-            bar.advance(self.place.step)
-            while self.place.step < self.steps and not self.place.stopped and not stop.wanted():
+            bar.advance(self.position.step)
+            while self.position.step < self.steps and not self.position.stopped and not stop.wanted():
                 self._epoch(log, bar, stop)
                 self._save()
             if not stop.wanted():
                 _load(self.parameters, self.ema)
                 self.module.load_state_dict(self.best, strict=False)
-        return History(self.place, tuple(log.records))
+        return History(self.position, tuple(log.records))
 
     def _epoch(self, log: Log, bar: Progress, stop: checkpoint.Stop) -> None:
-        for last, batches in self._stepfuls():
+        for last, batches in self._steps_of_epoch():
             self._step(last, batches, log)
             bar.advance()
-            if self.place.step == self.steps:
+            if self.position.step == self.steps:
                 break
             if stop.wanted():
                 return
-            if self.fit.save_every and self.place.step % self.fit.save_every == 0:
+            if self.fit.save_every and self.position.step % self.fit.save_every == 0:
                 self._save()
-        if self.place.last is None:
+        if self.position.last is None:
             raise DataError(
-                f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: take a smaller batch."
+                f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: give a smaller batch."
             )
         self._end_epoch(log)
 
-    def _stepfuls(self) -> Iterator[tuple[int, list[Batch]]]:
-        """Yield (place of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
-        batches = self.source.epoch(self.place.epoch, self.place.last)
+    def _steps_of_epoch(self) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield (position of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
+        batches = self.source.epoch(self.position.epoch, self.position.last)
         while len(some := list(islice(batches, self.fit.accumulate))) == self.fit.accumulate:
             yield some[-1][0], [_move(batch, self.device) for _, batch in some]
 
     def _step(self, last: int, batches: list[Batch], log: Log) -> None:
-        fit, place = self.fit, self.place
+        fit, position = self.fit, self.position
         clock = self._clock("step")
         seed_all = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
-        seed_all(self.run.integer(f"dropout/{place.step}/{self.run.world.rank}"))
-        lr = fit.lr * fit.schedule.factor(place.step, self.steps)
+        seed_all(self.run.integer(f"dropout/{position.step}/{self.run.world.rank}"))
+        lr = fit.lr * fit.schedule.factor(position.step, self.steps)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
@@ -182,33 +199,33 @@ class _Loop:
                     seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + value.item() / fit.accumulate
                 if not math.isfinite(total.item()):
                     raise Diverged(
-                        f"The losses are not finite in step {place.step} ({seen}): lower the learning rate, clip, or "
-                        f"use fp32."
+                        f"The losses are not finite in step {position.step} ({seen}): lower the learning rate, clip, "
+                        f"or use fp32."
                     )
                 self.accelerator.backward(total)
             if phase in self.optimizers:
                 self._update(phase)
-        self.place = replace(place, step=place.step + 1, last=last)
+        self.position = replace(position, step=position.step + 1, last=last)
         with torch.no_grad():
             self.trainee.after("step", clock)
             for name, average in self.ema.items():
                 average.lerp_(self.parameters[name].detach(), 1 - (fit.ema or 0.0))
-        if self.place.step % fit.log_every == 0:
+        if self.position.step % fit.log_every == 0:
             values = {name: distributed.mean(value, self.run.world) for name, value in seen.items()}
-            log.write(self.place.step, {"epoch": place.epoch, "lr": lr, **values})
+            log.write(self.position.step, {"epoch": position.epoch, "lr": lr, **values})
 
     def _open(self, phase: str) -> None:
-        """Let gradients reach only the groups that the phase trains."""
+        """Require gradients for the groups of the phase alone."""
         for group in (g for groups in self.groups.values() for g in groups):
             for name in group.names:
                 self.parameters[name].requires_grad_(not group.phases or phase in group.phases)
 
     def _update(self, phase: str) -> None:
-        own = [p for group in self.optimizers[phase].param_groups for p in group["params"]]
-        distributed.average_gradients(own, self.run.world)
+        parameters = [p for group in self.optimizers[phase].param_groups for p in group["params"]]
+        distributed.average_gradients(parameters, self.run.world)
         if self.fit.clip is not None:
             self.accelerator.unscale_gradients(self.prepared[phase])
-            nn.utils.clip_grad_norm_(own, self.fit.clip)
+            nn.utils.clip_grad_norm_(parameters, self.fit.clip)
         self.prepared[phase].step()
 
     @torch.no_grad()
@@ -216,27 +233,28 @@ class _Loop:
         clock = self._clock("epoch")
         distributed.equalise(self.module, self.run.world, buffers_only=True)
         self.trainee.after("epoch", clock)
-        self.place = replace(self.place, epoch=self.place.epoch + 1, last=None)
+        self.position = replace(self.position, epoch=self.position.epoch + 1, last=None)
         if self.val is None:
             return
-        kept = {n: self.parameters[n].detach().clone() for n in self.ema}
+        current = {n: self.parameters[n].detach().clone() for n in self.ema}
         _load(self.parameters, self.ema)
         self.module.eval()
         batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
         with self.accelerator.autocast():
             value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
         self.module.train()
-        better = self.place.best is None or value < self.place.best
+        better = self.position.best is None or value < self.position.best
         if better and self.fit.patience is not None:
             self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
-        _load(self.parameters, kept)
-        waited = 0 if better else self.place.waited + 1
+        _load(self.parameters, current)
+        waited = 0 if better else self.position.waited + 1
         stopped = self.fit.patience is not None and waited >= self.fit.patience
-        self.place = replace(self.place, best=value if better else self.place.best, waited=waited, stopped=stopped)
-        log.write(self.place.step, {"epoch": self.place.epoch, "val": value})
+        best = value if better else self.position.best
+        self.position = replace(self.position, best=best, waited=waited, stopped=stopped)
+        log.write(self.position.step, {"epoch": self.position.epoch, "val": value})
 
     def _clock(self, what: str) -> Clock:
-        step, epoch = self.place.step, self.place.epoch
+        step, epoch = self.position.step, self.position.epoch
         return Clock(step, self.steps, epoch, self.run.generator(f"{what}/{step}"))
 
     def _settings(self) -> dict[str, Any]:
@@ -244,7 +262,7 @@ class _Loop:
         changes_nothing = ("save_every", "keep", "log_every")
         fit = {k: v for k, v in self.fit.as_dict().items() if k not in changes_nothing}
         settings = {"fit": fit, "steps": self.steps, "seed": self.run.seed, "groups": groups}
-        return dict(json.loads(json.dumps(settings)))  # as it will be read back
+        return dict(json.loads(json.dumps(settings)))  # as they are read from a checkpoint
 
     def _save(self) -> None:
         distributed.equalise(self.module, self.run.world, buffers_only=True)
@@ -254,8 +272,8 @@ class _Loop:
         tensors = {f"optimizer-{phase}": checkpoint.optimizer_tensors(o, names) for phase, o in self.optimizers.items()}
         tensors |= {"module": self.module.state_dict(), "ema": self.ema, "best": self.best}
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else None
-        state = {"place": asdict(self.place), "settings": self._settings(), "scaler": scaler}
-        name = f"step-{self.place.step:08d}-epoch-{self.place.epoch:04d}"
+        state = {"place": asdict(self.position), "settings": self._settings(), "scaler": scaler}
+        name = f"step-{self.position.step:08d}-epoch-{self.position.epoch:04d}"
         checkpoint.save(self.run.out / "checkpoints", name, tensors, state, self.fit.keep)
 
     def _restore(self, resume: bool) -> None:
@@ -264,7 +282,7 @@ class _Loop:
             return
         if not resume:
             raise UsageError(
-                f"{self.run.out} holds a training already: give resume=True to go on with it, or another folder."
+                f"{self.run.out} has a training already: give resume=True to continue it, or another folder."
             )
         tensors, state = checkpoint.read(newest)
         if state["settings"] != self._settings():
@@ -279,7 +297,7 @@ class _Loop:
             checkpoint.load_optimizer(optimizer, names, tensors[f"optimizer-{phase}"])
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.best, self.place = tensors["best"], Place(**state["place"])
+        self.best, self.position = tensors["best"], Position(**state["place"])
 
 
 def _accelerator(run: Run) -> Any:
@@ -289,7 +307,7 @@ def _accelerator(run: Run) -> Any:
     except ImportError:
         raise MissingExtra("accelerate", "train", "Training") from None
     AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
-    mixed = "bf16" if run.precision == "bf16" else "no"  # int8 is of encoders that an engine runs, none of which learns
+    mixed = "bf16" if run.precision == "bf16" else "no"  # int8 encoders run in an engine, and are not trained
     return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
 
 

@@ -1,4 +1,4 @@
-"""The default trainee: pairs of any modalities that share a space, and one objective."""
+"""The default trainee: pairs of two modalities of a space, and one objective."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def item(row: Row, g: torch.Generator) -> Any:
 
 
 def drawn_caption(row: Row, g: torch.Generator) -> str:
-    """Return one of the row's captions, each as likely as the others.
+    """Return one of the row's captions, drawn with equal probability.
 
     Raises:
         DataError: the row has no captions.
@@ -40,16 +40,16 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
 
 
 class PairTrainee(Trainee):
-    """Trains a copy of a space with one objective; the space that came in stays as it was.
+    """Trains a copy of a space with one objective; the given space is not changed.
 
     Args:
-        space: any space whose ``rebuild`` works.
-        objective: what to minimise; None: a subclass brings ``losses`` of its own.
-        run: its seed initialises the objective's heads, its world gathers.
-        read: modality -> how its item is read from a row (and augmented). Default: the item is the image, a drawn
-            caption the text.
-        learns: whether a parameter of the space's module, given by name, is trained. Default: all are.
-        scale_range: range of parameters named ``logit_scale``, kept after every step; they are logarithms.
+        space: any space that can be rebuilt.
+        objective: the loss; None: a subclass defines ``losses``.
+        run: its seed initialises the objective's heads, and its processes are gathered.
+        read: modality -> function that reads its input from a row, and may augment it. Default: the item is the image,
+            and a drawn caption the text.
+        learns: whether the parameter of this name in the space's module is trained; by default all are.
+        scale_range: range to which parameters named ``logit_scale`` are clamped after every step; they are logarithms.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PairTrainee(Trainee):
         self._module = nn.ModuleDict({"space": self.space.module(), "heads": self.heads})
 
     def trained(self) -> Space:
-        """Return the space round the weights as they are now, with a fingerprint of its own."""
+        """Return a space with a copy of the current weights, and their fingerprint."""
         return self.space.rebuild(copy.deepcopy(self.space.module()), self.space.spec)
 
     def module(self) -> nn.Module:
@@ -78,8 +78,9 @@ class PairTrainee(Trainee):
         return self._module
 
     def groups(self) -> list[ParamGroup]:
-        """Return matrices with weight decay, and vectors and scalars (biases, norms, scales) without; all beside the
-        space learns.
+        """Return two groups: matrices with weight decay, and vectors and scalars without.
+
+        All parameters outside the space are trained.
         """
         named = [
             (n, p)
@@ -90,25 +91,25 @@ class PairTrainee(Trainee):
         return [ParamGroup(matrices), ParamGroup(tuple(n for n, p in named if p.ndim < 2), decay=0.0)]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return modality -> item."""
+        """Return modality -> the input that is read from the row."""
         return {modality: read(row, g) for modality, read in self.read.items()}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Inputs]:
-        """Return modality -> inputs of its encoder."""
+        """Return modality -> the inputs of its encoder."""
         return {m: self.space.encoders[m].inputs([v[m] for v in views]) for m in self.read}
 
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
-        """Return the batch as the objective sees it; systems with more views, tokens or targets extend this."""
+        """Return the embeddings of a batch for the objective; subclasses add views, tokens or targets."""
         vectors = {m: self.space.encoders[m].encode(batch[m]) for m in self.read}
         return Embedded(vectors, self.space.scale, gather(self.run.world), self.run.world.rank)
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the objective's terms."""
-        assert self.objective is not None  # else a subclass has losses of its own
+        assert self.objective is not None  # otherwise a subclass defines losses
         return self.objective.terms(self.embed(batch), self.heads, clock)
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Keep the logit scales in their range."""
+        """Clamp the logit scales to their range."""
         for name, p in self._module.named_parameters():
             if name.endswith("logit_scale"):
                 p.data.clamp_(*self.scale_range)

@@ -1,4 +1,4 @@
-"""The training inside a method's ``fit``: it keeps no checkpoints, and what it learnt comes back as plain tensors."""
+"""Training inside a method's ``fit``: without checkpoints, and with plain tensors as the result."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def train_parameters(
     *,
     val: Table[Any] | None = None,
 ) -> dict[str, Tensor]:
-    """Train the trainee's module in place, in this process, without checkpoints or log, also where the caller switched
-    gradients off.
+    """Train the trainee's module without checkpoints or log, and return its tensors. Modified in place.
+
+    Gradients are switched on for the training, even inside ``torch.no_grad``.
 
     Args:
-        trainee: what to train.
+        trainee: what is trained.
         data: rows.
         fit: the settings.
-        run: seed, device and precision.
-        parameters: names of the tensors that are returned; () where the module itself is used on; None: all of them.
+        run: seed, device and precision; no workers are used.
+        parameters: names of the tensors that are returned; () returns none, None returns all.
         val: rows for early stopping.
 
     Returns:
-        Name -> copy on the CPU, see ``copies``.
+        Name -> copy of the tensor on the CPU, see ``copies``.
 
     Raises:
         MissingExtra, UsageError, DataError, Diverged: as ``train``.
@@ -48,6 +49,11 @@ def train_parameters(
 
 
 def copies(module: nn.Module, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """Return copies, on the CPU, of a module's parameters and buffers of these names; None: of all."""
+    """Return copies on the CPU of a module's parameters and buffers of these names; None returns all.
+
+    Example:
+        >>> sorted(copies(nn.Linear(2, 1)))
+        ['bias', 'weight']
+    """
     state = module.state_dict()
     return {name: state[name].detach().cpu().clone() for name in (state if names is None else names)}

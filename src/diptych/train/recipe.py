@@ -1,4 +1,4 @@
-"""Runs what ``pretrain`` and ``finetune`` offer: an objective over pairs, or a recipe with stages of its own."""
+"""Training of a space by an objective or a recipe, for ``pretrain`` and ``finetune``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
 
-DECODER, WORDS = "decoder", "words"
-"""Names of a kit's parts for objectives that write captions: a ``LanguageModel`` that is a module, and its ``WordIds``.
-"""
+DECODER = "decoder"
+"""Name of the kit's part for objectives that write captions: a ``LanguageModel`` that is a module."""
+WORDS = "words"
+"""Name of the kit's part with the decoder's vocabulary, a ``WordIds``."""
 
 
 def train_space(
@@ -38,14 +39,14 @@ def train_space(
     """Train a copy of the kit's space and return it.
 
     Args:
-        method: an objective, which takes the rows' items and captions as pairs, or a recipe.
-        kit: the space under "main", and what else a recipe asks for.
-        evidence: rows in ``train``; ``val`` is measured after every epoch, and needed where ``fit`` has patience.
+        method: an objective, for pairs of the rows' items and captions, or a recipe.
+        kit: the space as "main", and the parts that the method needs.
+        evidence: rows in ``train``; the loss on ``val`` is computed after every epoch, and ``fit.patience`` needs it.
         fit: settings of every stage.
-        run: as for ``train``; stages after the first keep checkpoints and log in ``out / "stage-2"`` and so on.
-        classes: names of the labels, for recipes that read them.
+        run: as for ``train``; later stages write to ``out / "stage-2"`` and so on.
+        classes: names of the labels, for recipes that use labels.
         learns: which parameters of the space may be trained.
-        resume: go on with a training that stopped.
+        resume: continue a training that stopped.
 
     Returns:
         The space of the last stage, its parts, and the log of all stages.
@@ -55,7 +56,7 @@ def train_space(
         UsageError, DataError, Diverged: as ``train``.
     """
     if evidence.train is None:
-        raise MissingEvidence(f"{method.card.slug} learns from rows of a train split: add them.")
+        raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
     stages: Iterator[Trainee]
     if isinstance(method, Objective):
         stages = iter([_trainee(method, kit, run, learns)])
@@ -64,8 +65,8 @@ def train_space(
     log: list[Record] = []
     last: Trainee | None = None
     for number, trainee in enumerate(stages, 1):
-        own = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
-        log += train(trainee, evidence.train, fit, own, val=evidence.val, resume=resume).records
+        run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
+        log += train(trainee, evidence.train, fit, run_of_stage, val=evidence.val, resume=resume).records
         last = trainee
     assert last is not None  # a recipe has at least one stage
     return Trained(last.trained(), last.parts(), tuple(log))

@@ -1,4 +1,4 @@
-"""The settings of a training, all in the open: nothing that changes the result hides in the loop."""
+"""The settings of a training: every number that changes its result."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from diptych.core.ranges import at_least, between, check
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up, then a cosine to ``floor`` or a constant.
+    """A linear warm-up of the learning rate, then a cosine to ``floor`` or a constant.
 
-    factor(t) = (t + 1) / warmup for t < warmup, then floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup)))
-    / 2.
+        factor(t) = (t + 1) / warmup                                                             for t < warmup
+        factor(t) = floor + (1 - floor) (1 + cos(pi (t - warmup) / (steps - warmup))) / 2        from then on
+
+    t is the step, from 0, and steps the length of the training.
 
     Args:
-        kind: "cosine" or "constant".
-        warmup: steps of the warm-up.
-        floor: share of the learning rate at which the cosine ends.
+        kind: "cosine" (default) or "constant".
+        warmup: steps of the warm-up, >= 0.
+        floor: share of the learning rate at which the cosine ends, in [0, 1].
+
+    Example:
+        >>> [round(Schedule(warmup=2, floor=0.1).factor(t, steps=6), 2) for t in range(6)]
+        [0.5, 1.0, 1.0, 0.87, 0.55, 0.23]
     """
 
     kind: Literal["cosine", "constant"] = "cosine"
@@ -28,7 +34,7 @@ class Schedule:
     floor: float = 0.0
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor in [0, 1] on the learning rate in ``step`` (from 0) of ``steps``."""
+        """Return the factor on the learning rate, in [0, 1], in a step (from 0) of ``steps``."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         if self.kind == "constant":
@@ -42,27 +48,26 @@ class Fit:
     """How one training runs.
 
     Args:
-        lr: learning rate at the top of the schedule.
-        batch: items in one loss, over ALL processes: the number of processes changes the speed, not the result.
+        lr: learning rate where the schedule's factor is 1.
+        batch: items in one loss, over ALL processes, so that the number of processes does not change the result.
         epochs: passes over the data; give this or ``steps``.
-        steps: optimiser steps; the only choice for a stream.
-        schedule: course of the learning rate.
+        steps: optimiser steps; a stream needs them.
+        schedule: factor on the learning rate in each step.
         optimizer: "adamw", "adam" or "sgd".
         betas: of Adam; the first is also the momentum of SGD.
         eps: of Adam.
         decay: weight decay.
-        accumulate: batches whose mean gradient makes a step. Their losses stay apart: negatives come from one batch
-            only.
+        accumulate: batches whose mean gradient is used in one step; negatives come from the same batch alone.
         clip: largest gradient norm of the groups that step together; None does not clip.
-        ema: decay of averaged weights, with which training ends and validates; None keeps none.
-        patience: epochs without a better validation after which training stops and takes the best weights; None never
-            stops.
-        save_every: steps between checkpoints, beside the one after every epoch; None saves after epochs only.
-        keep: number of latest checkpoints kept.
+        ema: decay of the moving average of the weights, in [0, 1), which is validated and returned; None: no average.
+        patience: epochs without a better validation after which training stops, with the best weights; None: no early
+            stopping.
+        save_every: steps between checkpoints; None: a checkpoint after every epoch alone.
+        keep: number of checkpoints that are not removed, the latest.
         log_every: steps between log records.
 
     Raises:
-        UsageError: neither or both of epochs and steps, or a number out of its range.
+        UsageError: neither or both of epochs and steps are given, or a number is out of its range.
     """
 
     lr: float
@@ -84,7 +89,10 @@ class Fit:
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
-            raise UsageError("Give the length of a training as either epochs or steps.")
+            raise UsageError(
+                f"The length of a training must be either epochs or steps, got epochs={self.epochs} and "
+                f"steps={self.steps}: give one of the two."
+            )
         check(
             self, at_least(1), "epochs", "steps", "batch", "accumulate", "patience", "save_every", "keep", "log_every"
         )

@@ -10,18 +10,21 @@ from torch import Generator, Tensor, nn
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 
 View = Callable[[Row, Generator], Mapping[str, Any]]
+"""From a row and a generator to one item of a batch."""
 Loss = Callable[[Mapping[str, Any]], Mapping[str, Tensor]]
+"""From a batch to losses by name."""
 
 
 class Step(Trainee):
-    """Trains a module by a function of the batch. What has phases, a sampler, or work after a step is a ``Trainee`` of
-    its own.
+    """Trains a module by a loss of the batch.
+
+    Write a ``Trainee`` instead where there are phases, a sampler, or work after a step.
 
     Args:
-        module: holds what is trained.
-        view: (row, generator) -> one item of a batch, see ``Trainee.views``.
-        loss: batch -> losses by name, see ``Trainee.losses``; it uses the module.
-        groups: what is trained, and how; None: every parameter alike.
+        module: contains the trained parameters.
+        view: from a row and a generator to one item of a batch, see ``Trainee.views``.
+        loss: from a batch to losses by name, see ``Trainee.losses``; it uses the module.
+        groups: groups of trained parameters; None (default) is one group of all.
 
     Example:
         >>> import torch
@@ -55,5 +58,5 @@ class Step(Trainee):
         return self._view(row, g)
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the losses of a batch; there is one phase."""
+        """Return the losses of a batch, in the one phase."""
         return self._loss(batch)

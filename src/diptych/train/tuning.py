@@ -1,6 +1,4 @@
-"""Plain fine-tuning: images of labelled classes pick their class among the prompts of all, or captioned images their
-caption.
-"""
+"""The trainee of fine-tuning: it classifies labelled images among the prompts of all classes, or matches captions."""
 
 from __future__ import annotations
 
@@ -23,18 +21,21 @@ from diptych.train.pair import PairTrainee, drawn_caption, item
 class TuningTrainee(PairTrainee):
     """Fine-tunes both towers on a task.
 
-        labels:    L = CE( s x t_k ),   t_k = unit mean of the unit prompts of class k, from the text tower as it is now
-        captions:  L = the loss of pairs that the caller gives
+        labels:    L = CE( s x t_k )
+        captions:  L = the given loss of pairs
 
-    The scale is the space's own, and is not trained.
+    x: (B, D) unit image embeddings
+    t_k: (D,) unit mean of the unit prompts of class k, by the text tower in training
+    s: the space's scale, which is not trained
+    CE: mean cross-entropy over the images
 
     Args:
         space: as for ``PairTrainee``.
         run: as for ``PairTrainee``.
-        classes: names and templates of the classes that the column "label" counts; None: rows have captions.
+        classes: names and templates of the classes of the column "label"; None: rows have captions.
         pairs: loss of captioned rows.
         learns: as for ``PairTrainee``.
-        smoothing: of the labels.
+        smoothing: of the labels, in [0, 1).
     """
 
     def __init__(
@@ -51,14 +52,16 @@ class TuningTrainee(PairTrainee):
         super().__init__(space, None, run, read=read, learns=lambda n: "logit_" not in n and learns(n))
         self.classes, self.pairs, self.smoothing = classes, pairs, smoothing
         self.prompts = (
-            self.space.encoders["text"].inputs([p for own in classes.prompts() for p in own]) if classes else None
+            self.space.encoders["text"].inputs([prompt for prompts in classes.prompts() for prompt in prompts])
+            if classes
+            else None
         )
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the image, and its label or a drawn caption.
 
         Raises:
-            DataError: the row has no label, or one that is no class.
+            DataError: the row has no label, or its label is no class.
         """
         if self.classes is None:
             return super().views(row, g)
@@ -76,11 +79,11 @@ class TuningTrainee(PairTrainee):
         return {**super().collate(views), **labels}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"task": scalar}."""
+        """Return the loss of the batch as "task"."""
         return self.task(batch, self.embed(batch))
 
     def task(self, batch: Mapping[str, Any], e: Embedded) -> Mapping[str, Tensor]:
-        """Return {"task": scalar} of a batch that is embedded already."""
+        """Return the loss of an embedded batch as "task"."""
         if self.classes is None:
             return {"task": self.pairs(e)}
         assert self.prompts is not None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diptych.core.backbone import Space
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row
-from diptych.methods.pretrain.clip_loss import ClipLoss
+from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.nn.teacher import Teacher, cosine_momentum
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
@@ -36,7 +36,7 @@ def distillation(students: Sequence[Tensor], teachers: Sequence[Tensor], centre:
 
 class MultiCrop(PairTrainee):
     def __init__(self, space: Space, run: Run, prototypes: int = 8) -> None:
-        super().__init__(space, ClipLoss(), run)
+        super().__init__(space, CLIPLoss(), run)
         with run.seeded("prototypes"):
             self._module["head"] = nn.Linear(space.spec.dim, prototypes)
         self.teacher = Teacher(nn.ModuleDict({"space": self.space.module(), "head": self._module["head"]}))

@@ -17,6 +17,7 @@ import pytest
 from diptych.core.data import Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.curate import (
     CaptionPool,
     CurateBench,
@@ -146,10 +147,10 @@ def test_what_keeps_nothing_is_named(pool: Path) -> None:
     opened = caption_pool(str(pool), "caption*", 0.3, 0.5)
     bench = CurateBench(opened, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt"))
     with pytest.raises(UsageError, match="no curator"):
-        bench.measure("gda", "")
+        bench.measure(Arm("gda"))
     few = replace(opened, keep=0.03)  # fewer than share the uppermost cell of the histogram
     with pytest.raises(DataError, match="clip-score kept none of the 80 pairs"):
-        CurateBench(few, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt")).measure("clip-score", "")
+        CurateBench(few, ColourBackbone(), Run(), (1,), str(pool.parent / "names.txt")).measure(Arm("clip-score"))
 
 
 def test_captions_are_exchanged_by_the_seed() -> None:
@@ -168,7 +169,7 @@ def test_captions_are_exchanged_by_the_seed() -> None:
 def test_metaclip_evens_out_captions_of_few_common_words(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("\n".join(f"word{w}" for w in range(1, 61)))
     bench = CurateBench(zipf(), ColourBackbone(), Run(), (1, 2, 3), str(tmp_path / "words.txt"))
-    plain, own = bench.measure("random", ""), bench.measure("metaclip", "")
+    plain, own = bench.measure(Arm("random")), bench.measure(Arm("metaclip"))
     assert plain.values.shape == own.values.shape == (3, 200, 2)
     assert plain.others["balance"] == 1
     assert own.others["balance"] > 1.2

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from diptych.cli.main import app
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.run import Run
-from diptych.evaluation.boards.bench import MEANS, Measured, Statistic, over_seeds, two_sided
-from diptych.evaluation.boards.verb import jobs_of, verb_board
+from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.boards.verb import arms_of, verb_board
 from diptych.metrics.interval import Interval
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
@@ -27,7 +27,7 @@ from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS as SQUARES
 from tests.train.test_pair import squares
 
-NEAR, SMALL, ASTRO = ("nearest-caption", ""), ("maccap", "small"), ("astrom3", "")
+NEAR, SMALL, ASTRO = Arm("nearest-caption"), Arm("maccap", "small"), Arm("astrom3")
 
 
 class Known:
@@ -35,13 +35,13 @@ class Known:
 
     metric, statistic, always, failed = "acc1", MEANS, (NEAR,), ()
 
-    def __init__(self, values: dict[tuple[str, str], Any], seeds: tuple[int, ...] = (1, 2)) -> None:
+    def __init__(self, values: dict[Arm, Any], seeds: tuple[int, ...] = (1, 2)) -> None:
         self.values, self.seeds, self.asked, self.facts = values, seeds, [], {"dataset": "known", "items": 4}
         self.backbone, self.run = ColourBackbone(), Run()
 
-    def measure(self, slug: str, variant: str) -> Measured:
-        self.asked.append((slug, variant))
-        found = self.values.get((slug, variant), MissingEvidence("It needs x: give it."))
+    def measure(self, arm: Arm) -> Measured:
+        self.asked.append(arm)
+        found = self.values.get(arm, MissingEvidence("It needs x: give it."))
         if isinstance(found, BaseException):
             raise found
         return Measured(np.array(found, dtype=float), {"more": 2.0}, (1,))
@@ -130,16 +130,16 @@ def test_what_draws_nothing_is_measured_once() -> None:
     assert (still.seeds, moved.seeds) == ((4,), (4, 6))
 
 
-def test_jobs_are_named_by_slug_and_variant() -> None:
-    assert NEAR in jobs_of("caption", None)
-    assert SMALL not in jobs_of("caption", None)
-    assert {NEAR, SMALL} <= set(jobs_of("caption", None, every=True))
-    assert NEAR not in jobs_of("caption", None, every=True, without=(NEAR,))
-    assert jobs_of("caption", ["maccap:small"]) == [("maccap", "small")]
+def test_arms_are_named_by_slug_and_variant() -> None:
+    assert NEAR in arms_of("caption", None)
+    assert SMALL not in arms_of("caption", None)
+    assert {NEAR, SMALL} <= set(arms_of("caption", None, every=True))
+    assert NEAR not in arms_of("caption", None, every=True, without=(NEAR,))
+    assert arms_of("caption", ["maccap:small"]) == [SMALL]
     with pytest.raises(UsageError, match="no variant 'big'"):
-        jobs_of("caption", ["maccap:big"])
+        arms_of("caption", ["maccap:big"])
     with pytest.raises(UsageError, match="no system of caption"):
-        jobs_of("caption", ["gda"])
+        arms_of("caption", ["gda"])
     with pytest.raises(UsageError, match="at least one seed"):
         verb_board("caption", Known({NEAR: [[1]]}, seeds=()), [])
 

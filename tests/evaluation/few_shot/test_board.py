@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.pools import Pool
 from diptych.data.splits import ValRule
+from diptych.evaluation.few_shot import inputs
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.gains import best
 from diptych.evaluation.few_shot.held import apart, keys_of
@@ -31,9 +33,12 @@ from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import jobs_of
+from diptych.methods.classify.coop import CoOp
 from diptych.methods.classify.gda import GDA
 from diptych.methods.classify.tip_adapter import TipAdapter
 from diptych.methods.classify.zero_shot import ZeroShot
+from diptych.methods.detect.anomalyclip import AnomalyCLIP
+from diptych.methods.retrieve.string_matching import StringMatching
 from tests.support.colours import ColourBackbone, colour_folder
 
 CLASSIFIERS = [c["slug"] for c in catalog.cards() if c["verb"] == "classify"]
@@ -284,7 +289,7 @@ def test_a_time_out_stops_one_system_and_not_the_others(data: LabelledData, monk
 
 def test_a_budget_keeps_what_was_done(data: LabelledData, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 100_000, 50))
-    monkeypatch.setattr("diptych.evaluation.few_shot.work.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("diptych.evaluation.schedule.time.monotonic", lambda: next(clock))
     made = board(data, ColourBackbone(), Run(), replace(SMALL, budget=1e-3))
     assert {r.method for r in made.rows} == {"zero-shot"}, "the baseline is always run"
     assert "the budget of 0.001 s was spent" in made.late["GDA"]
@@ -400,12 +405,50 @@ def test_what_trains_by_steps_comes_last(data: LabelledData) -> None:
     assert order[0] == "zero-shot"
 
 
-def test_a_row_is_run_again_where_the_code_that_systems_share_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    tip, zero, source = code_of(TipAdapter), code_of(ZeroShot), inspect.getsource
-    code_of.cache_clear()
-    monkeypatch.setattr(
-        inspect, "getsource", lambda m: source(m) + ("#" if m.__name__ == "diptych.nn.cache_model" else "")
-    )
-    assert code_of(TipAdapter) != tip
-    assert code_of(ZeroShot) == zero, "it uses no cache"
-    code_of.cache_clear()
+@pytest.fixture
+def unread() -> Iterator[None]:
+    inputs._read.cache_clear()
+    yield
+    inputs._read.cache_clear()
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize(
+    ("module", "user", "other"),
+    [
+        ("diptych.nn.cache_model", TipAdapter, ZeroShot),
+        ("diptych.backbones.towers.kernels", AnomalyCLIP, ZeroShot),
+        ("diptych.train.loop", CoOp, ZeroShot),
+        ("diptych.data.views", TipAdapter, StringMatching),
+    ],
+)
+def test_a_row_is_run_again_where_the_code_that_systems_share_has_changed(
+    module: str, user: type, other: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, same, source = code_of(user), code_of(other), inspect.getsource
+    inputs._read.cache_clear()
+    monkeypatch.setattr(inspect, "getsource", lambda m: source(m) + ("#" if m.__name__ == module else ""))
+    assert code_of(user) != before
+    assert code_of(other) == same, "it takes nothing from there"
+
+
+@pytest.mark.usefixtures("unread")
+def test_the_code_of_every_system_is_read_to_the_end() -> None:
+    """Every module of the shared rooms that a system's modules hold something of is among what was read."""
+    for slug in catalog.slugs():
+        code_of(catalog.find(slug))
+    size = inputs._read.cache_info().currsize
+    loaded = {n for n in sys.modules if n.startswith("diptych.methods.") and n.count(".") == 3}
+    while (
+        more := {
+            module
+            for name in loaded
+            for value in vars(sys.modules[name]).values()
+            if (module := getattr(value, "__module__", None) or "").startswith(inputs.SHARED)
+        }
+        - loaded
+    ):
+        loaded |= more
+    for name in loaded:
+        inputs._read(name)
+    assert inputs._read.cache_info().currsize == size > 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.proofs import edit as proof
 from diptych.evaluation.proofs.edit_asks import Asks, Factors, Pictures, Words, asks, clean, details
-from diptych.evaluation.prove import OWN_TRIALS, prove
+from diptych.evaluation.prove import prove
 from tests.support.colours import ColourBackbone
 
 FACTORS = Factors(FactorGenerator())
@@ -85,7 +86,8 @@ def test_words_stand_at_their_place() -> None:
 
 
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OWN_TRIALS, "deltaedit", proof.EditTrial(items=12, bank=16, passes=2, probes=1))  # type: ignore[arg-type]
+    short = partial(proof.open_edits, items=12, bank=16, passes=2, probes=1)
+    monkeypatch.setattr(proof, "TRIALS", {"deltaedit": replace(proof.TRIALS["deltaedit"], bench=short)})
     found = prove("deltaedit", ColourBackbone(), Run(), seeds=(1, 2, 3)).as_dict()
     (data,) = found["datasets"]
     assert (data["dataset"], data["items"], found["metric"]) == ("factors", 12, "clean_edits")

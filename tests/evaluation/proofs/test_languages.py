@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from PIL import Image
 
 from diptych.core.errors import NotAvailable
 from diptych.evaluation.proofs import languages
-from diptych.evaluation.proofs.languages import FIT, LanguageTrial, find_named, found
-from diptych.methods.pretrain.rs_m_clip import RSMClip
+from diptych.evaluation.proofs.languages import FIT, find_named, found, open_named
+from diptych.evaluation.proofs.pretrain import TRIALS
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from tests.train.test_pair import RUN, small
 
 NUMBER = 8
@@ -68,8 +70,8 @@ def test_recall_counts_both_directions(table: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_bench_measures_every_arm(table: Path) -> None:
-    method = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6)
-    trial = LanguageTrial(method, replace(FIT, batch=4, steps=2))
+    method = RSMCLIP(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6)
+    trial = replace(TRIALS["rs-m-clip"], bench=partial(open_named, method=method, fit=replace(FIT, batch=4, steps=2)))
     verdict = trial.verdict("rs-m-clip", str(table), small(), RUN, (1, 2, 3))
     (claim,), (control,) = verdict["claims"], verdict["controls"]
     assert verdict["items"] == 6

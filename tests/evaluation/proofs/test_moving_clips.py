@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs import moving_clips
-from diptych.evaluation.proofs.moving_clips import ClipTrial, compose, shots, shuffled_texts
+from diptych.evaluation.proofs.extend import TRIALS
+from diptych.evaluation.proofs.moving_clips import NEW_CLASSES, Direction, compose, open_clips, shots, shuffled_texts
+from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 from tests.support.visual_backbone import VisualBackbone
@@ -42,7 +46,17 @@ def test_clips_of_train_and_test_share_no_thing_and_no_photo(data_root: Path, sm
 
 
 def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) -> None:
-    trial = ClipTrial(HEADS, FrameMean(2), {"image head alone": replace(HEADS, towers="image")})
+    image = Arm(replace(HEADS, towers="image"))
+    trial = replace(
+        TRIALS["vifi-clip"],
+        own=Arm(HEADS),
+        controls=(Claim("chance", own=Arm(Direction(HEADS)), base=Arm(Direction(None)), name="forwards or backwards"),),
+        beside={
+            "new classes: frame mean": Claim("frame-mean", part=NEW_CLASSES),
+            "image head alone": image,
+            "new classes: image head alone": Claim("image head", base=image, part=NEW_CLASSES),
+        },
+    )
     found = trial.verdict("vifi-clip", str(data_root / "tuxpaint_stamps"), VisualBackbone(), Run(), SEEDS)
     (claim,) = found["claims"]
     assert claim["over"] == "frame-mean"
@@ -58,7 +72,7 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
 
 
 def test_real_clips_are_counted(data_root: Path, small: None) -> None:
-    trial = ClipTrial(HEADS, FrameMean(2))
+    trial = replace(TRIALS["vifi-clip"], bench=partial(open_clips, counted=(HEADS, FrameMean(2))))
     found = trial.verdict("vifi-clip", str(data_root / "exercise_pairs"), VisualBackbone(), Run(), SEEDS)
     assert (found["items"], found["claims"]) == (41, [])
     assert len(found["right"]["vifi-clip"]) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,17 @@ from diptych.backbones.sources.load import load
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.named_sets import present
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs import coca, finetune
-from diptych.evaluation.proofs.finetune import TaskTrial, Tuning, random_teacher, shuffled_labels
-from diptych.evaluation.proofs.pairs import FRESH, Arm, recall, shuffled_captions
-from diptych.evaluation.proofs.pretrain import TRIALS, Comparison, PairTrial, Side, first_captions, other_people, people
+from diptych.evaluation.proofs.finetune import BEFORE, TaskBench, random_teacher, shuffled_labels
+from diptych.evaluation.proofs.pairs import FRESH, PairBench, Training, recall, shuffled_captions
+from diptych.evaluation.proofs.pretrain import TRIALS, first_captions, other_people, people
+from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import COLOURS, squares
 
@@ -44,15 +47,14 @@ def place(tmp_path_factory) -> Path:
 
 
 def verdict(trial, place: Path):
-    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS)
+    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS, PairBench)
 
 
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
-    arm = Arm(ClipLoss(), FIT)
-    trial = PairTrial(
-        (Comparison("chance", Side(arm), Side(None), 5),),
-        (Comparison("chance", Side(replace(arm, rows=shuffled_captions)), Side(None), 5),),
-    )
+    how = Training(CLIPLoss(), FIT)
+    at_5 = Claim("chance", part="recall_at_5")
+    shuffled = replace(at_5, own=Arm(replace(how, rows=shuffled_captions)))
+    trial = Trial((at_5,), own=Arm(how), controls=(shuffled,))
     found = verdict(trial, place)
     (claim,), (control,) = found["claims"], found["controls"]
     assert claim["shown"]
@@ -62,12 +64,14 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
 
 
 def test_rank_writers_and_differences(place: Path) -> None:
-    arm, cloob = Arm(ClipLoss(), FIT), Arm(Cloob(), FIT)
-    lac = Arm(LaClip(rewrites=1), FIT, rows=first_captions, kit=people)
-    trial = PairTrial(
-        (Comparison("clip-loss", Side(cloob), Side(arm), 0), Comparison("chance", Side(lac), Side(None), 5)),
-        (Comparison("clip-loss", Side(arm, arm), Side(cloob, cloob)),),
-        {"others": Comparison("laclip", Side(replace(lac, kit=other_people)), Side(lac))},
+    arm, cloob = Arm(Training(CLIPLoss(), FIT)), Arm(Training(CLOOB(), FIT))
+    lac = Training(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people)
+    others = Arm(replace(lac, kit=other_people))
+    trial = Trial(
+        (Claim("clip-loss", base=arm, part="effective_rank"), Claim("chance", own=Arm(lac), part="recall_at_5")),
+        own=cloob,
+        controls=(Claim("clip-loss", own=arm, base=cloob, less=(arm, cloob), part="recall_at_1"),),
+        beside={"others": Claim("laclip", own=others, base=Arm(lac))},
     )
     found = verdict(trial, place)
     assert found["claims"][0]["what"] == "effective_rank"
@@ -84,7 +88,9 @@ def test_chance_and_recall_in_closed_form() -> None:
 
 
 def test_captions_are_likelier_under_their_photo(place: Path) -> None:
-    found = verdict(coca.CoCaTrial(replace(FIT, lr=1e-3, steps=5)), place)
+    found = verdict(
+        replace(TRIALS["coca-loss"], bench=partial(coca.open_captioning, fit=replace(FIT, lr=1e-3, steps=5))), place
+    )
     (claim,) = found["claims"]
     assert claim["baseline"]["own_photo"] == 0.5
     assert 0 < claim["method"]["own_photo"] <= 1
@@ -93,14 +99,16 @@ def test_captions_are_likelier_under_their_photo(place: Path) -> None:
 def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "FIT", FIT)
     monkeypatch.setattr(finetune, "OTHERS", (str(place / "data"),))
-    full, before = Tuning(Full()), Tuning(None)
-    controls = {"labels": replace(full, spoil=shuffled_labels), "teacher": Tuning(VRLwF(size=8), random_teacher)}
-    trial = TaskTrial(
-        full,
-        ("zero-shot", before),
-        "task",
-        controls,
-        {"one sentence": Tuning(VRLwF(size=1, over_texts=False, smoothing=0.0))},
+    over, full = Claim("zero-shot", base=Arm(BEFORE)), Arm(Full())
+    trial = Trial(
+        (over,),
+        own=full,
+        controls=(
+            replace(over, own=replace(full, spoil=shuffled_labels), name="labels"),
+            replace(over, own=Arm(VRLwF(size=8), spoil=random_teacher), name="teacher"),
+        ),
+        beside={"one sentence": Arm(VRLwF(size=1, over_texts=False, smoothing=0.0))},
+        bench=TaskBench,
     )
     # a folder with captions.csv and class folders is both kinds of data: labels count
     found = verdict(trial, place)
@@ -112,9 +120,10 @@ def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pyte
 
 
 def test_every_trial_names_what_is_absent() -> None:
-    for trial in (*TRIALS.values(), *finetune.TRIALS.values()):
-        with pytest.raises(NotAvailable, match=r"(are|is) not here"):
-            trial.verdict("x", "no such data", None, RUN, SEEDS)  # type: ignore[arg-type]
+    for trials, opener in ((TRIALS, PairBench), (finetune.TRIALS, TaskBench)):
+        for trial in trials.values():
+            with pytest.raises(NotAvailable, match=r"(are|is) not here"):
+                trial.verdict("x", "no such data", None, RUN, SEEDS, opener)  # type: ignore[arg-type]
     with pytest.raises(NotAvailable):
         present("nowhere", "captions.csv")
 
@@ -122,8 +131,9 @@ def test_every_trial_names_what_is_absent() -> None:
 def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "WHOLE", replace(FIT, lr=1e-3, steps=30))
     monkeypatch.setattr(finetune, "SCENES", 20)
-    full = Tuning(Full())
-    trial = TaskTrial(full, ("zero-shot", Tuning(None)), "task", {"labels": replace(full, spoil=shuffled_labels)})
+    over, full = Claim("zero-shot", base=Arm(BEFORE)), Arm(Full())
+    shuffled = replace(over, own=replace(full, spoil=shuffled_labels))
+    trial = Trial((over,), own=full, controls=(shuffled,), bench=TaskBench)
     found = trial.verdict("x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
     assert found["claims"][0]["shown"]
     assert found["controls"][0]["failed"]
@@ -131,4 +141,14 @@ def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeyp
         ["all but the scale"],
         ["composed scenes"],
         {"task": 20, "others": 20},
+    )
+
+
+def test_what_is_reported_beside_cloob_is_over_clip() -> None:
+    recalls, ranks = TRIALS["cloob"].beside.values()
+    assert (recalls.own, recalls.base.system.method, recalls.part) == (None, CLIPLoss(), "recall_at_1")
+    assert (ranks.own.system.method, ranks.base.system.method, ranks.part) == (
+        CLOOB(beta=None),
+        CLIPLoss(),
+        "effective_rank",
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from diptych.core.run import Run
 from diptych.evaluation.proofs import stars
-from diptych.evaluation.proofs.stars import StarTrial, supernovae, variables
+from diptych.evaluation.proofs.extend import TRIALS
+from diptych.evaluation.proofs.stars import open_stars, supernovae, variables
 from diptych.methods.extend.astrom3 import SMALL
 from tests.support.stars import star
 from tests.support.visual_backbone import VisualBackbone
@@ -27,7 +29,8 @@ def test_stars_are_read_whole(data_root: Path) -> None:
 @pytest.mark.slow
 def test_the_proof_of_stars_holds_what_is_written(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stars, "SHOTS", 2)
-    trial = StarTrial(replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8))
+    tiny = replace(SMALL, epochs=1, width=8, layers=1, heads=2, hidden=8, length=16, dim=8, facts=8)
+    trial = replace(TRIALS["astrom3"], bench=partial(open_stars, method=tiny))
     found = trial.verdict("astrom3", str(data_root / "rrlyrae_snia"), VisualBackbone(), Run(), SEEDS)
     assert found["claims"][0]["over"] == "from scratch"
     assert found["controls"][0]["name"] == "shuffled pairs"

@@ -117,7 +117,7 @@ def test_batch_mates_do_not_matter() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(MissingHook, match="small"):
         CLIP4DM().fit(Kit({"main": SmallBackbone()}), Evidence(), Run())
-    with pytest.raises(UsageError, match="text blocks, not 9"):
+    with pytest.raises(UsageError, match=r"layers must be at most 2 .* got 9"):
         fitted(layers=9)
     refused(CLIP4DM, {"choice": "lowest"})
     with pytest.raises(DataError, match="no captions"):

@@ -137,7 +137,7 @@ def test_findings_name_their_subject_and_control() -> None:
         whole = {f.measure: f for f in found if f.subject == subject and not f.about}
         assert whole["drop"].value == pytest.approx(whole["common"].value - whole["counter"].value)
         assert whole["drop"].details["reference"] is (subject == "a")
-        low, high = whole["drop, random groups"].interval or (1.0, 1.0)
+        low, high = whole["drop_random_groups"].interval or (1.0, 1.0)
         assert low <= 0 <= high
     for f in found:
         if f.about:

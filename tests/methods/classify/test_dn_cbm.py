@@ -12,7 +12,7 @@ from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.wordnet import WordNet
-from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, TRIED, named, needed, probe
+from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, TRIED, count_for, nearest_words, probe
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, task
 from tests.support.refused import refused
@@ -61,7 +61,7 @@ def test_a_penalty_makes_the_layer_sparse() -> None:
 
 def test_names_are_the_nearest_words() -> None:
     decoder, words = normalize(torch.randn(8, 700), dim=0), normalize(torch.randn(30, 8), dim=1)
-    place, cosines = named(decoder, words)
+    place, cosines = nearest_words(decoder, words)
     for k in (0, 511, 512, 699):
         every = [float(words[w] @ decoder[:, k]) for w in range(30)]
         assert int(place[k]) == int(np.argmax(every))
@@ -80,7 +80,7 @@ def test_reasons_add_up_to_the_logit_and_a_concept_can_be_switched_off(kit: Kit,
     spoiled = fitted.without((first,))
     assert all(f"(concept {first})" not in r.text for r in spoiled.explain(test.items, run)[0])
     assert fitted.without(()).scores(test.items, run).values.equal(fitted.scores(test.items, run).values)
-    with pytest.raises(UsageError, match="numbered from 0 to 31"):
+    with pytest.raises(UsageError, match=r"positions in \[0, 31\], got"):
         fitted.without((32,))
 
 
@@ -103,7 +103,7 @@ def test_reasons_of_a_class_equal_a_loop(kit: Kit, run: Run) -> None:
         assert reasons[0].text == f"{fitted.names[int(np.argmax(total))]} (concept {int(np.argmax(total))})"
         told.add(reasons[0].text)
     assert len(told) > 1, "the classes must differ"
-    with pytest.raises(UsageError, match="Classes are numbered from 0 to 2"):
+    with pytest.raises(UsageError, match=r"class position in \[0, 2\], got"):
         fitted.explain_class(3, test.items, run)
 
 
@@ -136,15 +136,15 @@ def test_so_many_concepts_carry_a_decision(part: float, kit: Kit, run: Run) -> N
 def test_the_count_starts_at_one() -> None:
     """Pitfall: the released metric returns the place of the last concept, from 0, and not how many there are."""
     shares = torch.tensor([[0.0, 9.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]])
-    assert needed(shares, 0.9).tolist() == [1, 4, 0, 1]
-    assert needed(shares, 0.91).tolist() == [2, 4, 0, 1]
-    assert needed(shares, 1.0).tolist() == [2, 4, 0, 1]
+    assert count_for(shares, 0.9).tolist() == [1, 4, 0, 1]
+    assert count_for(shares, 0.91).tolist() == [2, 4, 0, 1]
+    assert count_for(shares, 1.0).tolist() == [2, 4, 0, 1]
 
 
 @pytest.mark.parametrize("part", [0.0, 1.5, -1.0])
 def test_a_part_is_a_share(part: float, kit: Kit, run: Run) -> None:
     names, evidence, test = task(2)
-    with pytest.raises(UsageError, match="lies above 0 and is at most 1"):
+    with pytest.raises(UsageError, match=r"part must be in \(0, 1\], got"):
         QUICK.fit(kit, names, evidence, run).concepts_needed(test.items, run, part)
 
 

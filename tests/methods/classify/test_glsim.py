@@ -184,7 +184,7 @@ def test_the_last_epoch_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
             "nothing is judged between epochs, or averaged"
         )
         history = train(trainee, data, fit, run, **options)
-        assert (history.place.epoch, history.place.step) == (5, 5), "all epochs are passed"
+        assert (history.position.epoch, history.position.step) == (5, 5), "all epochs are passed"
         last.append({n: p.detach().clone() for n, p in trainee.module().named_parameters()})
         return history
 

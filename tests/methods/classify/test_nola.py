@@ -14,7 +14,7 @@ from diptych.core.run import Run
 from diptych.data.strong_views import STRONG_VIEWS
 from diptych.data.views import TIP_VIEWS
 from diptych.features.visual import Unprojected
-from diptych.methods.classify.nola import NoLA, described, groups, labeller, sure_images
+from diptych.methods.classify.nola import NoLA, class_prompts, labeller, parameter_groups, sure_images
 from diptych.methods.classify.zero_shot import ZeroShot
 from diptych.nn.tuned_image import TunedEncoder, TunedImage
 from diptych.train.parameters import copies
@@ -129,7 +129,7 @@ def test_with_nothing_to_train_the_tower_is_the_backbones(run: Run) -> None:
     tuned = TunedImage(backbone)
     x = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(tuned(x), backbone.image.encode(x))
-    assert [g.names for g in groups(("head",))] == [("head",)]
+    assert [g.names for g in parameter_groups(("head",))] == [("head",)]
 
 
 def test_norms_are_those_of_the_image_tower() -> None:
@@ -150,7 +150,7 @@ def test_head_and_prompts_decay_and_norms_do_not() -> None:
     backbone = VisualBackbone()
     tuned = TunedImage(backbone, 2)
     norms = tuple(f"tuned.{name}" for name in tuned.norms())
-    made = groups(("head", "tuned.prompts", *norms))
+    made = parameter_groups(("head", "tuned.prompts", *norms))
     assert {name: g.decay for g in made for name in g.names} == {
         "head": 1.0,
         "tuned.prompts": 1.0,
@@ -199,9 +199,12 @@ def test_unprojected_features_project_to_the_embedding() -> None:
 
 def test_sentences_are_templates_and_named_descriptions() -> None:
     names, evidence, _ = task(2)
-    (fox, _) = described(names, evidence)
+    (fox, _) = class_prompts(names, evidence)
     assert fox[:2] == ["a photo of a red fox.", "a photo of a red fox, which has bushy tail."]
-    assert described(names, replace(evidence, texts=None)) == [["a photo of a red fox."], ["a photo of a oak tree."]]
+    assert class_prompts(names, replace(evidence, texts=None)) == [
+        ["a photo of a red fox."],
+        ["a photo of a oak tree."],
+    ]
 
 
 def test_strong_views_are_fixed_by_key_and_draw() -> None:

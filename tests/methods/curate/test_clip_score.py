@@ -127,7 +127,7 @@ def test_plans_merge_and_come_back(tmp_path: Path) -> None:
 
 def test_bad_input_is_named() -> None:
     other = ScoreCounts("other", np.zeros(BINS, dtype=np.uint64))
-    with pytest.raises(UsageError, match="different backbones"):
+    with pytest.raises(UsageError, match="Plans of two backbones"):
         CLIPScoreFilter().plan(KIT, Items(1), Run()).merge(other)
     with pytest.raises(UsageError, match="other"):
         list(CLIPScoreFilter().apply(KIT, other, Items(), Run()))

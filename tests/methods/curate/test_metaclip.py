@@ -123,7 +123,7 @@ def test_thresholds_of_pools() -> None:
     counts = np.array([1, 2, 4, 8, 16, 32, 64, 128], dtype=np.uint64)
     assert m.tail_share(counts, 16) == pytest.approx(15 / 255)
     assert m.threshold_for(counts, 15 / 255) == 8  # not the inverse: "<" leaves 16 out
-    with pytest.raises(UsageError, match="No entry was met"):
+    with pytest.raises(UsageError, match="No text contains an entry"):
         m.threshold_for(np.zeros(3, dtype=np.uint64), 0.5)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diptych.core.backbone import Backbone, State
-from diptych.core.data import Column, Evidence, Table
+from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -90,10 +90,10 @@ def test_the_share_of_blocks_is_the_papers() -> None:
     class Deep:
         depth = 24
 
-    places: Any = AnomalyCLIP(layers=(0.25, 0.5, 0.75, 1.0)).places
-    assert places(Deep()) == ((6, 12, 18, 24), 5)
+    blocks: Any = AnomalyCLIP(layers=(0.25, 0.5, 0.75, 1.0)).local_blocks
+    assert blocks(Deep()) == ((6, 12, 18, 24), 5)
     Deep.depth = 4
-    assert places(Deep())[1] == 1
+    assert blocks(Deep())[1] == 1
 
 
 def test_deep_tokens_overwrite_one_to_m_before_the_second_block_and_later() -> None:
@@ -155,7 +155,8 @@ def test_learnt_prompts_tell_scratches_apart_and_swapped_labels_turn_them_round(
         return auroc(np.array([a.score for a in fitted.detect(test.items, Run())]), test.labels())
 
     assert area(method.fit(kit, evidence, Run())) > 0.8
-    assert area(swapped_labels(method, kit, evidence, Run())) < 0.3
+    _, spoiled = swapped_labels(ClassNames(("plate",)), evidence, Run())
+    assert area(method.fit(kit, spoiled, Run())) < 0.3
 
 
 def test_the_map_is_the_blurred_anomalous_share(vit: Backbone) -> None:

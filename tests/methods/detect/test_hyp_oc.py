@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Clock
-from diptych.methods.detect.hyp_oc import FittedHypOC, Head, HypOC, OneClass, pair_distance
+from diptych.methods.detect.hyp_oc import FittedHypOC, HypOC, HypOCHead, HypOCTrainee, pair_distance
 from diptych.nn.hyperbolic import distance, exponential
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures
@@ -36,16 +35,16 @@ def noise(*size: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
-def head(method: HypOC = SMALL, dim: int = 6) -> Head:
+def head(method: HypOC = SMALL, dim: int = 6) -> HypOCHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Head(dim, method.widths, method)
+        return HypOCHead(dim, method.widths, method)
 
 
 def test_the_loss_equals_its_equation() -> None:
     """One step by a NumPy loop over samples, with the noise that the clock's generator gives."""
     own, f = head(), noise(4, 6)
-    found = OneClass(own, f).losses({"f": f}, "main", clock(0))
+    found = HypOCTrainee(own, f).losses({"f": f}, "main", clock(0))
     g = f.mean(0) + torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
     c, total = 0.1, 0.0
     with torch.no_grad():
@@ -69,7 +68,7 @@ def test_the_loss_equals_its_equation() -> None:
 
 
 def test_the_mean_runs_on_between_steps() -> None:
-    own, trainee_of = head(), OneClass
+    own, trainee_of = head(), HypOCTrainee
     trainee = trainee_of(own, noise(4, 6))
     first, second = noise(4, 6, seed=1), noise(4, 6, seed=2)
     for step, f in enumerate((first, second)):
@@ -89,17 +88,19 @@ def test_pairs_are_pulled_by_artanh_and_the_slip_of_the_code_is_weaker_far_apart
 
 
 def test_scratches_rank_above_even_surfaces_and_the_control_learns_nothing() -> None:
+    from diptych.evaluation.proofs.detect import ResampledNegatives
+    from diptych.evaluation.spoils import as_subclass
+    from diptych.metrics.detection import auroc
+
     test = scratched(8, 8, seed=4)
 
     def ranks(method: HypOC) -> list[float]:
-        from diptych.metrics.detection import auroc
-
         return [
             auroc(np.array([a.score for a in fit(method, s).detect(test.items, Run())]), test.labels()) for s in (1, 2)
         ]
 
     assert min(ranks(SMALL)) > 0.9
-    spoiled: Any = replace(SMALL, negatives="resampled")
+    spoiled = as_subclass(ResampledNegatives).change(SMALL, Run())
     assert np.mean(ranks(spoiled)) < np.mean(ranks(SMALL))
 
 
@@ -122,7 +123,6 @@ def test_what_cannot_be_is_refused() -> None:
         {"epochs": 0},
         {"geometry": "flat"},
         {"pairs": "tan"},
-        {"negatives": "none"},
     )
     alike = Table(Pictures((Image.new("RGB", (20, 20), "blue"),) * 3))
     with pytest.raises(DataError, match="too few"):

@@ -160,8 +160,8 @@ def test_bad_input_is_named(fitted: FittedDeltaEdit) -> None:
     with pytest.raises(MissingPart, match="StyleGenerator named 'generator'"):
         DeltaEdit(**SHORT).fit(Kit({"main": BACKBONE}), Evidence(), Run())  # type: ignore[arg-type]
     photos = Pictures((picture(0, 0),))
-    with pytest.raises(MissingPart, match="Photos are edited by a generator"):
+    with pytest.raises(MissingPart, match="Photos can be edited only with an inverter"):
         fitted.edit(EditAsk("red", "blue", images=photos), Run())
-    for ask in (EditAsk("red", "blue"), EditAsk("red", "blue", STYLES, photos)):
-        with pytest.raises(UsageError, match="not both"):
+    for ask, given in ((EditAsk("red", "blue"), "neither"), (EditAsk("red", "blue", STYLES, photos), "both")):
+        with pytest.raises(UsageError, match=f"got {given}"):
             fitted.edit(ask, Run())

@@ -7,7 +7,7 @@ from diptych.core.errors import DataError
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.finetune.wise_ft import WiseFT
+from diptych.methods.finetune.wise_ft import WiSEFT
 from tests.support.tuning_work import SHORT, labelled, run, state
 from tests.train.test_pair import RUN, accuracy, small, squares
 
@@ -27,7 +27,7 @@ def test_a_row_without_label_is_named() -> None:
         run(Full(), table=squares(), fit=SHORT)
 
 
-@pytest.mark.parametrize("method", [Full(), WiseFT(), VRLwF(size=20)])
+@pytest.mark.parametrize("method", [Full(), WiSEFT(), VRLwF(size=20)])
 def test_heads_alone_give_a_backbone_whose_towers_stayed(method) -> None:
     space = small()
     own, heads = Headed(space), head_names(space)

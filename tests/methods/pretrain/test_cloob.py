@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.errors import UsageError
 from diptych.core.train import Embedded
-from diptych.methods.pretrain.cloob import Cloob, info_loob, retrieve
+from diptych.methods.pretrain.cloob import CLOOB, info_loob, retrieve
 from tests.methods.pretrain.oracle import CLOCK
 from tests.support.refused import refused
 
@@ -24,7 +24,7 @@ def embedded(x, y, gather=lambda t: t, rank=0) -> Embedded:
 
 
 def loss(x, y, **more) -> torch.Tensor:
-    return sum(Cloob(**more).terms(embedded(x, y), nn.Identity(), CLOCK).values())  # type: ignore[return-value]
+    return sum(CLOOB(**more).terms(embedded(x, y), nn.Identity(), CLOCK).values())  # type: ignore[return-value]
 
 
 def by_loops(x: np.ndarray, y: np.ndarray, beta: float, inverse: float) -> float:
@@ -91,7 +91,7 @@ def test_two_processes_make_the_loss_of_one_in_value_and_gradient() -> None:
     for rank in range(2):
         rows = slice(3 * rank, 3 * rank + 3)
         e = embedded(x[rows], y[rows], lambda t, rows=rows: x if torch.allclose(t, x[rows]) else y, rank)
-        shares.append(sum(Cloob().terms(e, nn.Identity(), CLOCK).values()))
+        shares.append(sum(CLOOB().terms(e, nn.Identity(), CLOCK).values()))
     torch.testing.assert_close((shares[0] + shares[1]) / 2, loss(x, y))
     parts = torch.autograd.grad((shares[0] + shares[1]) / 2, (x, y))
     # the rows are unit already, so only the part along the sphere is common to both ways of computing
@@ -106,6 +106,6 @@ def test_without_look_up_it_is_the_bound_alone() -> None:
 
 
 def test_one_pair_and_wrong_numbers_are_refused() -> None:
-    with pytest.raises(UsageError, match="no negatives"):
+    with pytest.raises(UsageError, match="at least two pairs in a batch, got 1"):
         loss(unit(1, 1), unit(1, 2))
-    refused(Cloob, {"beta": -1.0}, {"inverse_temperature": 0.0})
+    refused(CLOOB, {"beta": -1.0}, {"inverse_temperature": 0.0})

@@ -14,7 +14,7 @@ from diptych.core.kit import Kit
 from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.core.train import Row
-from diptych.methods.pretrain.laclip import LaClip, first_line, prompt
+from diptych.methods.pretrain.laclip import LaCLIP, first_line, prompt
 from diptych.train.pair import PairTrainee
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
@@ -35,7 +35,7 @@ def captioned(text: str = "a red square") -> Table:
     return Table(table.items, {"captions": Column("captions", [(text,)] * 10)})
 
 
-def trainee(method: LaClip, writer: Thesaurus, table: Table) -> PairTrainee:
+def trainee(method: LaCLIP, writer: Thesaurus, table: Table) -> PairTrainee:
     (only,) = method.stages(Kit({"main": small(), "writer": writer}), None, Evidence(train=table), RUN)
     assert isinstance(only, PairTrainee)
     return only
@@ -47,7 +47,7 @@ def drawn(t: PairTrainee, n: int = 2000) -> Counter:
 
 
 def test_every_wording_is_as_likely() -> None:
-    counts = drawn(trainee(LaClip(), Thesaurus("see {}", "look, {}", "one {}", "here is {}"), captioned()))
+    counts = drawn(trainee(LaCLIP(), Thesaurus("see {}", "look, {}", "one {}", "here is {}"), captioned()))
     assert set(counts) == {
         "a red square",
         "see a red square",
@@ -59,18 +59,18 @@ def test_every_wording_is_as_likely() -> None:
 
 
 def test_a_rewrite_of_one_word_falls_back_on_the_original() -> None:
-    assert drawn(trainee(LaClip(), Thesaurus("red", "{} again"), captioned())).keys() == {
+    assert drawn(trainee(LaCLIP(), Thesaurus("red", "{} again"), captioned())).keys() == {
         "a red square",
         "a red square again",
     }
 
 
 def test_no_rewrites_is_plain_clip_and_asks_nobody() -> None:
-    from diptych.methods.pretrain.clip_loss import ClipLoss
+    from diptych.methods.pretrain.clip_loss import CLIPLoss
 
     rows, fit = Evidence(train=captioned()), replace(FIT, steps=3)
-    plain = train_space(ClipLoss(), Kit({"main": small()}), rows, fit, RUN)
-    own = train_space(LaClip(rewrites=0), Kit({"main": small()}), rows, fit, RUN)
+    plain = train_space(CLIPLoss(), Kit({"main": small()}), rows, fit, RUN)
+    own = train_space(LaCLIP(rewrites=0), Kit({"main": small()}), rows, fit, RUN)
     assert own.space.fingerprint == plain.space.fingerprint
 
 
@@ -78,20 +78,20 @@ def test_it_learns() -> None:
     table = squares()
     first = Table(table.items, {"captions": Column("captions", [c[:1] for c in table.columns["captions"].values])})
     made = train_space(
-        LaClip(), Kit({"main": small(), "writer": Thesaurus("there is {} here")}), Evidence(train=first), FIT, RUN
+        LaCLIP(), Kit({"main": small(), "writer": Thesaurus("there is {} here")}), Evidence(train=first), FIT, RUN
     )
     assert accuracy(made.space) > 0.9
 
 
 def test_the_prompt_shows_examples_and_asks_once_a_caption() -> None:
     writer = Thesaurus("{} again")
-    trainee(LaClip(rewrites=2), writer, captioned("a red => blue square"))
+    trainee(LaCLIP(rewrites=2), writer, captioned("a red => blue square"))
     (ask,) = writer.asks
     assert (ask.about, ask.n) == ("a red => blue square", 2)
     assert ask.prompt.count(" => ") == 3 + 1
     assert ask.prompt.endswith("a red => blue square =>")
     assert prompt("x", []).endswith("x =>")
-    one, two = (LaClip().fit(Kit({"writer": writer}), Evidence(), Run(seed=s))._drawn("x") for s in (1, 2))
+    one, two = (LaCLIP().fit(Kit({"writer": writer}), Evidence(), Run(seed=s))._drawn("x") for s in (1, 2))
     assert one != two
 
 
@@ -103,14 +103,14 @@ def test_replies_are_cut_to_their_first_line(reply: str, line: str) -> None:
 
 
 def test_copies_and_empty_replies_are_no_wordings() -> None:
-    assert drawn(trainee(LaClip(), Thesaurus("{}", "", "{} => "), captioned()), 50).keys() == {"a red square"}
+    assert drawn(trainee(LaCLIP(), Thesaurus("{}", "", "{} => "), captioned()), 50).keys() == {"a red square"}
 
 
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(MissingPart, match="Writer named 'writer'"):
-        next(LaClip().stages(Kit({"main": small()}), None, Evidence(train=captioned()), RUN))
+        next(LaCLIP().stages(Kit({"main": small()}), None, Evidence(train=captioned()), RUN))
     with pytest.raises(DataError, match="rows have none"):
-        trainee(LaClip(), Thesaurus(), Table(squares(10).items))
+        trainee(LaCLIP(), Thesaurus(), Table(squares(10).items))
     with pytest.raises(DataError, match="Row 0 has no caption"):
-        trainee(LaClip(), Thesaurus(), captioned(""))
-    refused(LaClip, {"rewrites": -1})
+        trainee(LaCLIP(), Thesaurus(), captioned(""))
+    refused(LaCLIP, {"rewrites": -1})

@@ -9,14 +9,14 @@ import torch
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
-from diptych.core.train import Clock, Row
-from diptych.methods.pretrain.rs_m_clip import Prototypes, RSMClip, _pooled, _SelfDistilled, entropy, self_distillation
+from diptych.core.train import Clock, Row, everything
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP, Prototypes, _pooled, _SelfDistilled, entropy, self_distillation
 from diptych.train.loop import train
 from diptych.train.recipe import train_space
 from tests.support.refused import refused
 from tests.train.test_pair import FIT, RUN, accuracy, small, squares
 
-TINY = RSMClip(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
+TINY = RSMCLIP(crops=1, small=0.5, hidden=8, bottleneck=4, prototypes=6, momentum=0.9)
 ROWS = Evidence(train=squares())
 
 
@@ -53,7 +53,14 @@ def test_scores_are_cosines() -> None:
     assert head(100 * torch.randn(50, 5)).abs().max() <= 1 + 1e-6
 
 
-def trainee(method: RSMClip = TINY) -> _SelfDistilled:
+class Uncentred(_SelfDistilled):
+    """The control that collapses: nothing keeps one prototype from taking every image."""
+
+    def _move_centre(self) -> None:
+        pass
+
+
+def trainee(method: RSMCLIP = TINY) -> _SelfDistilled:
     (only,) = method.stages(Kit({"main": small()}), None, ROWS, RUN)
     assert isinstance(only, _SelfDistilled)
     return only
@@ -71,7 +78,7 @@ def test_one_step_moves_centre_and_teacher_after_the_loss() -> None:
 
 
 def test_without_centring_the_centre_stays() -> None:
-    t = trainee(replace(TINY, centring=False))
+    t = Uncentred(TINY, small(), RUN, everything)
     train(t, squares(), replace(FIT, steps=1), RUN)
     assert not t._centre().any()
 
@@ -94,8 +101,8 @@ def test_the_two_logged_parts_sum_up_to_the_loss_and_the_entropy_teaches_nothing
 def test_without_centring_the_teacher_collapses() -> None:
     """One prototype takes every image: its entropy falls to 0, which the log shows; centred, it does not."""
     ends = {}
-    for centring in (True, False):
-        records = train(trainee(replace(TINY, centring=centring)), squares(), FIT, RUN).records
+    for centring, kind in ((True, _SelfDistilled), (False, Uncentred)):
+        records = train(kind(TINY, small(), RUN, everything), squares(), FIT, RUN).records
         ends[centring] = sum(r["main/entropy"] for r in records[-5:]) / 5
     assert ends[False] < 0.02
     assert ends[True] > 0.4
@@ -125,4 +132,4 @@ def test_what_cannot_work_is_refused() -> None:
 
     with pytest.raises(MissingHook):
         next(TINY.stages(Kit({"main": SmallBackbone()}), None, ROWS, RUN))
-    refused(RSMClip, {"sharp": 0.0})
+    refused(RSMCLIP, {"teacher_temperature": 0.0})

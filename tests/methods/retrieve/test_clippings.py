@@ -14,7 +14,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed
 from diptych.features.records import pooled
-from diptych.methods.retrieve.clippings import Clippings
+from diptych.methods.retrieve.clippings import CLIPPINGS
 from diptych.nn.contrastive import supervised_contrastive
 from diptych.train.entities import SomeOfEach
 from tests.support.backbone import SmallBackbone
@@ -69,7 +69,7 @@ def test_without_labels_it_is_the_mean_of_the_backbones_embeddings() -> None:
     backbone = SmallBackbone()
     x = normalize(embed(backbone.image, found.images, Run()), dim=-1)
     t = normalize(torch.stack([backbone.text.encode(backbone.text.inputs([w]))[0] for w in found.texts if w]), dim=-1)
-    fitted = Clippings().fit(KIT, Evidence(), Run())
+    fitted = CLIPPINGS().fit(KIT, Evidence(), Run())
     torch.testing.assert_close(fitted.encode(found, Run()), normalize(x / 2 + t / 2, dim=-1), rtol=1e-5, atol=1e-5)
     assert fitted.threshold is None
     torch.testing.assert_close(fitted.encode(found.only("image"), Run()), x, rtol=1e-5, atol=1e-5)
@@ -85,7 +85,7 @@ def test_maps_learn_matches_that_shuffled_ones_do_not_teach_and_val_chooses_the_
     learn, ask = entities < 8, entities >= 8
     train = table(found.take(np.flatnonzero(learn)), entities[learn])
     val = table(found.take(np.flatnonzero(ask)), entities[ask])
-    method = Clippings(learns="maps", rank=8, epochs=40, rate=0.01)
+    method = CLIPPINGS(learns="maps", rank=8, epochs=40, rate=0.01)
     fitted = method.fit(KIT, Evidence(train=train, val=val), Run())
     assert fitted.threshold is not None
     assert -1 <= fitted.threshold <= 1
@@ -103,7 +103,7 @@ def test_towers_are_trained_in_a_copy(tmp_path: Path) -> None:
     before = {k: v.clone() for k, v in backbone.module().state_dict().items()}
     found, entities = records(3, 2)
     mixed = replace(found, places=(None, *found.places[1:]), texts=(*found.texts[:-1], None))
-    method, evidence = Clippings(epochs=1, batch=6, each=2, rate=1e-3), Evidence(train=table(mixed, entities))
+    method, evidence = CLIPPINGS(epochs=1, batch=6, each=2, rate=1e-3), Evidence(train=table(mixed, entities))
     with torch.no_grad():  # a caller's, which does not stop the training
         fitted = method.fit(Kit({"main": backbone}), evidence, Run())
     assert all(torch.equal(v, before[k]) for k, v in backbone.module().state_dict().items())
@@ -114,13 +114,13 @@ def test_towers_are_trained_in_a_copy(tmp_path: Path) -> None:
 def test_bad_input_is_named() -> None:
     found, entities = records(2, 2)
     with pytest.raises(DataError, match="'entity'"):
-        Clippings(learns="maps").fit(KIT, Evidence(train=Table(found)), Run())
+        CLIPPINGS(learns="maps").fit(KIT, Evidence(train=Table(found)), Run())
     with pytest.raises(DataError, match="two entities"):
-        Clippings(learns="maps").fit(KIT, Evidence(train=table(found, np.arange(4))), Run())
+        CLIPPINGS(learns="maps").fit(KIT, Evidence(train=table(found, np.arange(4))), Run())
     with pytest.raises(DataError, match="neither"):
-        Clippings().fit(KIT, Evidence(), Run()).encode(replace(found.only("text"), texts=(None,) * 4), Run())
+        CLIPPINGS().fit(KIT, Evidence(), Run()).encode(replace(found.only("text"), texts=(None,) * 4), Run())
     with pytest.raises(MissingHook):
-        Clippings(batch=4, each=2).fit(KIT, Evidence(train=table(found, entities)), Run())
+        CLIPPINGS(batch=4, each=2).fit(KIT, Evidence(train=table(found, entities)), Run())
     refused(
-        Clippings, {"weight": 2.0}, {"temperature": 0.0}, {"each": 1}, {"learns": "all"}, {"batch": 3}, {"rate": 0.0}
+        CLIPPINGS, {"weight": 2.0}, {"temperature": 0.0}, {"each": 1}, {"learns": "all"}, {"batch": 3}, {"rate": 0.0}
     )

@@ -16,6 +16,8 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.evaluation.proofs.segment import OtherTargets, _Shuffled
+from diptych.evaluation.spoils import as_subclass
 from diptych.features import portable
 from diptych.methods.segment.clip_dinoiser import (
     CLIPDINOiser,
@@ -191,14 +193,13 @@ def test_training_brings_the_affinity_to_the_teachers(photos: Pictures) -> None:
 
     trained = f1(method)
     assert trained > f1(replace(method, steps=1, rate=1e-9)) + 0.05
-    assert trained > f1(replace(method, spoiled="targets")) + 0.05
+    assert trained > f1(as_subclass(OtherTargets).change(method, Run())) + 0.05
 
 
 def test_the_control_gets_every_targets_from_another_crop(photos: Pictures) -> None:
     backbone = DenseColours()
-    own, other = (
-        replace(QUICK, spoiled=s)._lesson(backbone, backbone, photos, Run(seed=3)) for s in ("nothing", "targets")
-    )  # type: ignore[arg-type]
+    spoiled = as_subclass(OtherTargets).change(QUICK, Run())
+    own, other = (how._lesson(backbone, backbone, photos, Run(seed=3)) for how in (QUICK, spoiled))
     a, b = own.columns["together"].values, other.columns["together"].values
     assert all(torch.equal(b[i], a[(i + 1) % 6]) for i in range(6))
     assert torch.equal(own.items[0], other.items[0])
@@ -206,7 +207,7 @@ def test_the_control_gets_every_targets_from_another_crop(photos: Pictures) -> N
 
 def test_the_other_control_pools_as_many_patches_that_are_others(vit: Backbone, fitted: FittedCLIPDINOiser) -> None:
     """Affinities of patch pi(i) to pi(j) weigh patch j for patch i, by loops; the honest system's maps are others."""
-    spoiled = replace(fitted, method=replace(fitted.method, spoiled="affinity"), order=5)
+    spoiled = _Shuffled(**vars(fitted), order=5)
     x = drawn(1, 3, 64, 64)
     with torch.no_grad():
         got, own = spoiled.probabilities(x), fitted.probabilities(x)
@@ -308,7 +309,6 @@ def test_a_panorama_among_the_photos_is_learnt_from(vit: Backbone, photos: Pictu
     [
         {"gamma": 1.5},
         {"delta": -0.1},
-        {"spoiled": "all"},
         {"photos": 0},
         {"steps": 0},
         {"batch": 0},

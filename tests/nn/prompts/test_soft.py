@@ -81,7 +81,7 @@ def test_gradients_reach_every_vector_and_nothing_else(backbone: Backbone) -> No
 def test_places_by_hand() -> None:
     backbone = DeepBackbone()
     where = slots(backbone, ["cat", "red barn"], 3, "middle")
-    assert where.places.tolist() == [[1, 3, 4], [1, 4, 5]]
+    assert where.positions.tolist() == [[1, 3, 4], [1, 4, 5]]
     a, dot = word_id("a"), word_id(".")
     assert where.ids[0, :7].tolist() == [198, a, word_id("cat"), a, a, dot, 199]
     assert where.ids[1, :8].tolist() == [198, a, word_id("red"), word_id("barn"), a, a, dot, 199]

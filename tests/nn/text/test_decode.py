@@ -300,9 +300,9 @@ def test_bad_settings_are_named() -> None:
         Prefix(torch.zeros(1, 2, 6), torch.ones(2, 1, dtype=torch.bool))
     with pytest.raises(UsageError, match="pad on the left"):
         Prefix(torch.zeros(1, 2, 6), torch.tensor([[True, False]]))
-    with pytest.raises(UsageError, match="limit is 0"):
+    with pytest.raises(UsageError, match="limit must be at least 1, got 0"):
         greedy(model, prefix, limit=0, end=None)
-    with pytest.raises(UsageError, match="limit is 0"):
+    with pytest.raises(UsageError, match="limit must be at least 1, got 0"):
         beam(model, prefix, beams=2, limit=0, end=None)
     for settings in ({"temperature": 0.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}):
         with pytest.raises(UsageError, match="temperature > 0"):

@@ -94,7 +94,7 @@ def test_steps_equal_one_pass() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(UsageError, match="do not divide"):
+    with pytest.raises(UsageError, match="heads must divide width"):
         SmallLM(10, width=30, heads=4)
     x, real = torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.bool)
     with pytest.raises(UsageError, match="built with it"):

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
-import math
-import os
-import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
@@ -36,6 +31,7 @@ from diptych.backbones.engines.runtimes.onnx import onnxruntime_version
 from diptych.backbones.engines.runtimes.openvino import openvino_version
 from diptych.core.backbone import Encoder
 from diptych.core.errors import DiptychError, MissingExtra
+from diptych.data.files import drafted, write_json
 
 OPSET = 17
 
@@ -82,16 +78,16 @@ def _made(encoder: Encoder[Any], place: Path, runtime: str, precision: str) -> M
 
 def _put(place: Path, work: Callable[[Path], Made]) -> Made:
     """Do work in a draft folder, write its facts there, and rename it to its place; return what then lies there."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}.{time.time_ns()}")
     try:
-        draft.mkdir(parents=True)
-        made = work(draft)
-        _write(replace(made, stamp=stamp_of(made.path) if made.sha256 else (), versions=versions()), draft / FACTS)
-        _settle(draft, place)
+        with drafted(place, overwrite=True) as draft:
+            draft.mkdir()
+            made = work(draft)
+            _write(replace(made, stamp=stamp_of(made.path) if made.sha256 else (), versions=versions()), draft / FACTS)
+            if read_made(place) is not None:
+                raise FileExistsError(f"another process has put {place} there")
     except OSError as error:
-        raise _unwritable(place, error) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if read_made(place) is None:
+            raise _unwritable(place, error) from error
     found = read_made(place)
     if found is None:
         raise DiptychError(
@@ -118,21 +114,16 @@ def race(encoder: Encoder[Any], found: Sequence[tuple[Made, str, str]]) -> list[
     speeds = measured_speeds(encoder, [opened(encoder, *found[place]) for place in untimed])
     for place, speed in zip(untimed, speeds, strict=True):
         made = timed[place] = replace(timed[place], speed=speed)
-        draft = made.folder / f".{FACTS}.{os.getpid()}.{time.time_ns()}"
         try:
-            _write(made, draft)
-            draft.replace(made.folder / FACTS)
+            _write(made, made.folder / FACTS)
         except OSError as error:
             raise _unwritable(made.folder, error) from error
-        finally:
-            draft.unlink(missing_ok=True)
     return timed
 
 
 def _write(made: Made, path: Path) -> None:
     facts = {field.name: getattr(made, field.name) for field in fields(made) if field.name != "folder"}
-    facts.update({name: facts[name] if math.isfinite(facts[name]) else None for name in ("cosine", "speed")})
-    path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_json(path, facts, overwrite=True)
 
 
 def _unwritable(place: Path, error: OSError) -> DiptychError:
@@ -149,19 +140,6 @@ def versions() -> dict[str, str]:
         "openvino": openvino_version(),
         "onnx": onnx_version(),
     }
-
-
-def _settle(draft: Path, place: Path) -> None:
-    """Rename the draft to its place, unless another process has put a whole folder there."""
-    for _ in range(3):
-        try:
-            draft.rename(place)
-        except OSError:
-            if read_made(place) is not None:
-                return
-            shutil.rmtree(place, ignore_errors=True)  # damaged
-        else:
-            return
 
 
 def _graph(encoder: Encoder[Any], folder: Path) -> Made:

@@ -10,10 +10,10 @@ backbones whose files are known without the network are remembered: ``lite``, ``
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +29,7 @@ from diptych.backbones.names import parse
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DiptychError
 from diptych.core.spec import PixelRecipe
+from diptych.data.files import write_json
 from diptych.data.pixels import prepare
 
 
@@ -113,14 +114,8 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
         "dim": spec.dim, "pixels": spec.as_dict()["pixels"], "image": backbone.image.fingerprint,
         "text": backbone.text.fingerprint,
     }  # fmt: skip
-    place = _place(name, folder)
-    draft = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        draft.replace(place)
-    except OSError:  # a cache that is only read: the next process loads torch as this one did
-        draft.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a cache that is only read: the next process loads torch as this one did
+        write_json(_place(name, folder), facts, overwrite=True)
 
 
 def recall(name: str, folder: Path) -> Remembered | None:

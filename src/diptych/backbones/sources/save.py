@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from diptych.backbones.weights import OPENCLIP_FILES, read_state
 from diptych.core.backbone import Backbone, Space
 from diptych.core.errors import DataError, UsageError
 from diptych.core.spec import Spec
+from diptych.data.files import drafted, write_json
 
 SPACE = "space.json"
 SCHEMA = 1
@@ -42,21 +42,22 @@ def save(space: Space, folder: Path) -> None:
         raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
     space = space.unwrapped
     config = _openclip_config(space) if isinstance(space, OpenClip) else None
-    folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(space, Backbone):
-        _json(folder / selftest.FILE, selftest.probe(space))
-    if isinstance(space, OpenClip):
-        assert config is not None
-        _save_text_tower(space, config["model_cfg"], folder)
-        if isinstance(space.tokens, HubTokens):
-            space.tokens.tokenizer.save_pretrained(str(folder))
-        _tensors(space.module(), folder / OPENCLIP_FILES[0])
-        _json(folder / openclip_sources.CONFIG, config)
-    elif isinstance(space, HuggingFace):
-        _save_transformers(space, folder)
-    else:
-        _tensors(space.module(), folder / "model.safetensors")
-        _json(folder / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
+    with drafted(folder, overwrite=True) as draft:
+        draft.mkdir()
+        if isinstance(space, Backbone):
+            write_json(draft / selftest.FILE, selftest.probe(space))
+        if isinstance(space, OpenClip):
+            assert config is not None
+            _save_text_tower(space, config["model_cfg"], draft, folder)
+            if isinstance(space.tokens, HubTokens):
+                space.tokens.tokenizer.save_pretrained(str(draft))
+            _tensors(space.module(), draft / OPENCLIP_FILES[0])
+            write_json(draft / openclip_sources.CONFIG, config)
+        elif isinstance(space, HuggingFace):
+            _save_transformers(space, draft)
+        else:
+            _tensors(space.module(), draft / "model.safetensors")
+            write_json(draft / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
 
 
 def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
@@ -120,16 +121,12 @@ def _tensors(module: nn.Module, path: Path) -> None:
     save_file({k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}, path)
 
 
-def _json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _save_text_tower(space: OpenClip, config: dict[str, Any], folder: Path) -> None:
+def _save_text_tower(space: OpenClip, config: dict[str, Any], draft: Path, folder: Path) -> None:
     """Give a transformers text tower its configuration inside the folder, so that loading never asks the hub."""
     source = config["text_cfg"].get("hf_model_name")
     if source:
         text: Any = space.module().text
-        text.config.save_pretrained(str(folder))
+        text.config.save_pretrained(str(draft))
         config["text_cfg"] = {**config["text_cfg"], "hf_model_name": str(folder.absolute())}
 
 
@@ -160,4 +157,4 @@ def _save_transformers(space: HuggingFace, folder: Path) -> None:
         "image_std": list(recipe.std),
         "do_convert_rgb": True,
     }
-    _json(folder / "preprocessor_config.json", facts)
+    write_json(folder / "preprocessor_config.json", facts)

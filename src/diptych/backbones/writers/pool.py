@@ -14,6 +14,7 @@ from typing import Any
 from diptych.core.data import ClassNames, Text, TextPool
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.language import Ask, Writer
+from diptych.data.files import append, write_json
 from diptych.data.pools import LONGEST, read_pool
 
 MAX_BYTES = 256 * 2**20
@@ -190,7 +191,7 @@ def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
         "schema": 1,
         "descriptions": about | {"texts": {name: [t.value for t in found] for name, found in texts.texts.items()}},
     }
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, value)
 
 
 def read_replies(path: Path) -> Iterator[Reply]:
@@ -237,22 +238,18 @@ def _append(path: Path, replies: Sequence[Reply]) -> None:
         }
         for r in replies
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-    with path.open("a+b") as file:
-        _end_at_a_line(file)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), _cut(path))
 
 
-def _end_at_a_line(file: Any) -> None:
-    """Cut what a kill left of the last line."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - MAX_LINE))
-    tail = file.read()
-    if tail and not tail.endswith(b"\n"):
-        file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
+def _cut(path: Path) -> int | None:
+    """Return the bytes of whole lines, where a kill left a part of the last one; None where all are whole."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - MAX_LINE))
+        tail = file.read()
+    return None if tail[-1:] in (b"", b"\n") else size - len(tail) + tail.rfind(b"\n") + 1
 
 
 def _reply(row: Any, where: str) -> Reply:

@@ -13,6 +13,7 @@ from typing import Any
 
 from diptych.core.data import Table
 from diptych.core.errors import DataError, UsageError
+from diptych.data.files import write_whole
 from diptych.data.folders import ImageFiles
 from diptych.data.format import Format
 from diptych.data.keys import FileKeys
@@ -130,11 +131,9 @@ def convert_coop_shots(
         DataError: as for ``read_coop_shots``.
     """
     entries = _relocated(read_shots_pickle(path), Path(images), path)
-    try:
-        with open(out, "x", encoding="utf-8") as file:
-            json.dump(entries, file, ensure_ascii=False)
-    except FileExistsError:
-        raise UsageError(f"{out} exists already: remove it, or choose another name.") from None
+    if Path(out).exists():
+        raise UsageError(f"{out} exists already: remove it, or choose another name.")
+    write_whole(Path(out), json.dumps(entries, ensure_ascii=False))
 
 
 def read_shots_pickle(path: str | os.PathLike[str]) -> dict[str, list[Entry]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
+from diptych.data.files import write_whole
 from diptych.data.formats.arrays import array_key, open_npy, open_npz
 from diptych.data.rows import read_columns
 
@@ -167,11 +169,11 @@ def write_uids(path: str | os.PathLike[str], uids: Sequence[str]) -> None:
     _check_uids(uids)
     pairs = np.array([(int(u[:16], 16), int(u[16:], 16)) for u in uids], dtype=np.dtype("u8,u8"))
     pairs.sort()
-    try:
-        with open(path, "xb") as file:
-            np.save(file, pairs, allow_pickle=False)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already: remove it, or choose another name.") from None
+    if os.path.exists(path):
+        raise UsageError(f"{path} exists already: remove it, or choose another name.")
+    content = io.BytesIO()
+    np.save(content, pairs, allow_pickle=False)
+    write_whole(Path(path), content.getvalue())
 
 
 def read_uids(path: str | os.PathLike[str]) -> tuple[str, ...]:

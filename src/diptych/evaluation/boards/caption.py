@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner
 from diptych.core.data import Evidence, Samples, Text, TextPool
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
-from diptych.evaluation.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
-from diptych.metrics.caption import cider_d
-from diptych.tasks.caption import caption, judge, measure
+from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.metrics.caption import bleu, cider_d, rouge_l
+from diptych.tasks.caption import judge
 from diptych.tasks.detect import openable
 
 
@@ -38,6 +40,13 @@ class CaptionedPhotos:
     references: tuple[tuple[str, ...], ...]
     texts: TextPool
     failed: tuple[UnreadableItem, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the photos' keys and of the sentences."""
+        keys = [self.photos.key(i) for i in range(len(self.photos))]
+        learnt = [t.value for own in self.texts.texts.values() for t in own]
+        return hashlib.sha256("\0".join([*keys, *learnt]).encode()).hexdigest()
 
 
 def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: FileKeys | None = None) -> CaptionedPhotos:
@@ -67,6 +76,15 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
     return CaptionedPhotos(data.name, photos, references, texts, tuple(failed))
 
 
+SpoilSaid: TypeAlias = Callable[[Any, Samples[Any], Run], list[str]]
+"""(fitted captioner, photos, run) -> a caption a photo, in place of its own."""
+
+
+def first_captions(fitted: Any, photos: Samples[Any], run: Run) -> list[str]:
+    """Return the best caption of each photo; "" where there is none."""
+    return [own[0].value if own else "" for own in fitted.caption(photos, run)]
+
+
 @dataclass(frozen=True)
 class CaptionBench:
     """How captioners are measured.
@@ -77,6 +95,7 @@ class CaptionBench:
         run: device and cache.
         seeds: of trainings.
         by: the judge; None: there is no CLIPScore.
+        unit: what CIDEr-D is divided by: 10 makes a share of it.
     """
 
     data: CaptionedPhotos
@@ -84,9 +103,11 @@ class CaptionBench:
     run: Run
     seeds: tuple[int, ...]
     by: Backbone | None = None
+    unit: float = 1.0
     metric: str = "cider_d"
     statistic: Statistic = MEANS
-    always: tuple[Job, ...] = (("nearest-caption", ""),)
+    always: tuple[Arm, ...] = (Arm("nearest-caption"),)
+    fits: dict[tuple[Any, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def failed(self) -> tuple[UnreadableItem, ...]:
@@ -95,24 +116,27 @@ class CaptionBench:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Name, sizes and judge."""
+        """Name, hash, sizes and judge."""
         learnt = sum(len(own) for own in self.data.texts.texts.values())
-        sizes = {"dataset": self.data.name, "items": len(self.data.photos), "sentences": learnt}
-        return {**sizes, "judge": self.by.spec.name if self.by else None}
+        sizes = {"dataset": self.data.name, "data_hash": self.data.hash, "items": len(self.data.photos)}
+        return {**sizes, "sentences": learnt, "judge": self.by.spec.name if self.by else None}
 
-    def measure(self, slug: str, variant: str) -> Measured:
-        """Caption every photo, once a seed where something is trained."""
-        system = catalog.find(slug)
-        if not issubclass(system, Captioner):
-            raise UsageError(f"{slug} is no captioner: see 'diptych systems --verb caption'.")
-        method = system(**system.card.variants[variant])
+    def measure(self, arm: Arm) -> Measured:
+        """Caption every photo, once a seed where something is drawn; arms that spoil the captions share one fit."""
+        method = arm.system
+        if isinstance(method, str):
+            method = catalog.row(catalog.find(arm.system, Captioner), arm.variant)
+        said: SpoilSaid = arm.spoil or first_captions
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
-            found = caption(self.data.photos, Evidence(texts=self.data.texts), self.backbone, run, method=method)
-            best = [own[0].value if own else "" for own in found.captions]
-            others = {name: value for name, value in measure(best, self.data.references).items() if name != self.metric}
+            key = method, run.seed
+            if key not in self.fits:
+                self.fits[key] = method.fit(Kit({"main": self.backbone}), Evidence(texts=self.data.texts), run)
+            best, references = said(self.fits[key], self.data.photos, run), self.data.references
+            others = {"bleu4": bleu(best, references), "rouge_l": float(rouge_l(best, references).mean())}
             if self.by is not None:
                 others["clip_score"] = judge(self.data.photos, best, self.backbone, self.by, run)
-            return cider_d(best, self.data.references), others
+            return cider_d(best, references) / self.unit, others
 
-        return over_seeds(once, self.run, self.seeds, draws=method.card.trains != "nothing")
+        draws = bool(arm.spoil) or method.card.trains != "nothing"
+        return over_seeds(once, self.run, self.seeds, draws=draws)

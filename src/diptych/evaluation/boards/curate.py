@@ -5,8 +5,8 @@ kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +24,7 @@ from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.data.named_sets import located
-from diptych.evaluation.boards.bench import Floats, Job, Measured, Statistic, over_seeds
-from diptych.evaluation.proofs.curate import Captions
+from diptych.evaluation.arms import Arm, Floats, Measured, Statistic, over_seeds
 from diptych.methods.curate.clip_score import CLIPScoreFilter
 from diptych.methods.curate.metaclip import MetaCLIP, entry_probabilities, keep_probabilities
 from diptych.metrics.interval import Interval, resample, two_sided
@@ -141,7 +140,7 @@ def precision_gain(first: Floats, second: Floats, seed: int) -> Interval:
     return two_sided(_ratio(first) - _ratio(second), resample(first, _precision, seed, over=second))
 
 
-PRECISION = Statistic(precision, precision_gain)
+PRECISION = Statistic(precision, precision_gain, None)
 """Kept and right pairs are added up over photos and seeds, and divided once; all pairs of a photo are resampled
 together.
 """
@@ -173,7 +172,7 @@ class CurateBench:
     metadata: str = WORDNET
     metric: str = "precision"
     statistic: Statistic = PRECISION
-    always: tuple[Job, ...] = ((RANDOM, ""),)
+    always: tuple[Arm, ...] = (Arm(RANDOM),)
     rows: Numbers = field(init=False)
     found: Numbers = field(init=False)
 
@@ -204,9 +203,9 @@ class CurateBench:
             "metadata": self.metadata,
         }
 
-    def measure(self, slug: str, variant: str) -> Measured:
+    def measure(self, arm: Arm) -> Measured:
         """Plan and apply on the pool of every seed, and count by photo what is kept and right."""
-        system = None if (slug, variant) == (RANDOM, "") else self._curator(slug, variant)
+        system = None if arm.system == RANDOM else self._curator(arm.system, arm.variant)
         more = {"t": system.t} if isinstance(system, MetaCLIP) and math.isfinite(system.t) else {}
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
@@ -215,7 +214,8 @@ class CurateBench:
             keep = self._random(chosen) if system is None else self._kept(system, order, run)
             if not keep.any():
                 raise DataError(
-                    f"{slug} kept none of the {len(keep)} pairs: its share or threshold leaves nothing to measure."
+                    f"{arm.system} kept none of the {len(keep)} pairs: its share or threshold leaves nothing "
+                    f"to measure."
                 )
             counts = [np.bincount(self.owners, which, len(self.pool.photos)) for which in (keep, keep & right)]
             return np.stack(counts, axis=1), {
@@ -259,15 +259,13 @@ class CurateBench:
             self.pool.photos.__getitem__
         )  # the pairs of a photo follow each other, and decoding takes longest
         said = zip(self.owners.tolist(), order.tolist(), strict=True)
-        pairs = Captions(tuple(_Pair(opened, i, self.texts[k]) for i, k in said))
+        pairs = Captions(tuple(PhotoPair(opened, i, self.texts[k]) for i, k in said))
         kit = Kit({"main": self.backbone})
         return np.array([v.keep for v in system.apply(kit, system.plan(kit, pairs, run), pairs, run)])
 
     def _curator(self, slug: str, variant: str) -> Curator:
         """Return a curator that keeps about the share asked for, where its variant does not say what it keeps."""
-        system = catalog.find(slug)
-        if not issubclass(system, Curator):
-            raise UsageError(f"{slug} is no curator: see 'diptych systems --verb curate'.")
+        system = catalog.find(slug, Curator)
         given: dict[str, Any] = {}
         if issubclass(system, MetaCLIP):
             given = {"metadata": self.metadata, "t": threshold(self.rows, self.found, len(self.texts), self.pool.keep)}
@@ -277,15 +275,45 @@ class CurateBench:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Captions:
+    """Captions, or photos with captions, as a stream.
+
+    Args:
+        texts: in order.
+        start: first position.
+    """
+
+    texts: tuple[Any, ...]
+    start: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return iter([*enumerate(self.texts)][self.start :])
+
+    def seek(self, position: int) -> Captions:
+        """Return the stream from a position on."""
+        return replace(self, start=position)
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """A photo and a caption, as a stream gives them.
+
+    Args:
+        opened: number -> photo.
+        photo: its number.
+        said: the caption.
+    """
+
     opened: Callable[[int], Any]
     photo: int
     said: str
 
     def image(self) -> Any:
+        """Return the photo."""
         return self.opened(self.photo)
 
     def text(self) -> str:
+        """Return the caption."""
         return self.said
 
 

@@ -6,22 +6,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Table
+from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
+from diptych.core.method import Detector
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.boards.bench import Job, Measured, Statistic, over_seeds, two_sided
-from diptych.evaluation.proofs.detect import draws
+from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
+from diptych.evaluation.spoils import applied
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain, false_alarm_threshold
-from diptych.tasks.detect import detector, kept_aside, openable, rank
+from diptych.metrics.interval import Interval
+from diptych.tasks.detect import Ranking, detector, kept_aside, openable, rank
+
+HALVES = "halves of normal photos"
+"""The part of a measuring in which a random half of the normal photos is called anomalous."""
+
+
+def _auroc(values: Floats, seed: int) -> Interval:
+    return auroc_bootstrap(values[..., 0], values[0, :, 1] != 0, seed)
+
+
+def _gain(first: Floats, second: Floats, seed: int, *, level: float = 0.95) -> Interval:
+    return auroc_gain(first[..., 0], second[..., 0], first[0, :, 1] != 0, seed, level=level)
+
+
+AUROC = Statistic(_auroc, partial(two_sided, _gain), _gain)
+"""(R, N, 2) scores and labels, 1 for anomalous; normal and anomalous photos are resampled apart."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class AnomalyBench:
         run: device and cache.
         seeds: of draws and trainings.
         thing: what the photos show, for detectors that are told.
-        rate: false alarms a normal photo, in (0, 1).
+        rate: false alarms a normal photo, in (0, 1); None: no photo is kept aside, and there is no threshold.
         auxiliary: labelled anomalies of another thing.
     """
 
@@ -49,10 +66,11 @@ class AnomalyBench:
     run: Run
     seeds: tuple[int, ...]
     thing: str
-    rate: float = 0.1
+    rate: float | None = 0.1
     auxiliary: Table[Any] | None = None
     metric: str = "image_auroc"
-    always: tuple[Job, ...] = (("winclip-style", ""),)
+    statistic: Statistic = AUROC
+    always: tuple[Arm, ...] = (Arm("winclip-style"),)
 
     @classmethod
     def open(
@@ -70,18 +88,10 @@ class AnomalyBench:
                 f"The test split of {data.name} holds one kind of photos only: a board needs normal and anomalous ones."
             )
         normal = train.take(np.flatnonzero(train.labels() == 0).tolist())
-        made = cls(data, normal, test, (*broken, *failed), backbone, run, seeds, **more)
-        kept_aside(normal.items, made.rate, run)  # says what is wrong before anything runs
-        return made
-
-    @property
-    def statistic(self) -> Statistic:
-        """AUROC of (R, N) scores; normal and anomalous photos are resampled apart."""
-        labels = self.test.labels() != 0
-        return Statistic(
-            lambda scores, seed: auroc_bootstrap(scores, labels, seed),
-            lambda first, second, seed: two_sided(auroc_gain, first, second, labels, seed),
-        )
+        bench = cls(data, normal, test, (*broken, *failed), backbone, run, seeds, **more)
+        if bench.rate is not None:
+            kept_aside(normal.items, bench.rate, run)  # says what is wrong before anything runs
+        return bench
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -95,27 +105,54 @@ class AnomalyBench:
         sizes = {"anomalous": int((self.test.labels() != 0).sum()), "normal_train": len(self.normal)}
         return {**about, **sizes, "object": self.thing, "rate": self.rate}
 
-    def measure(self, slug: str, variant: str) -> Measured:
-        """Fit, set the threshold on the normal photos kept aside, and rank the test photos."""
-        method = detector(slug, variant, self.thing)
-
-        def once(run: Run) -> tuple[NDArray[np.float64], Mapping[str, float]]:
-            fit_on, aside = kept_aside(self.normal.items, self.rate, run)
-            zeros = Column("label", np.zeros(len(fit_on), dtype=np.int64))
-            start = time.monotonic()
-            fitted = method.fit(
-                Kit({"main": self.backbone}),
-                Evidence(train=Table(fit_on, {"label": zeros}), auxiliary=self.auxiliary),
-                run,
+    def measure(self, arm: Arm) -> Measured:
+        """Fit, set the threshold on normal photos kept aside, and rank the test photos; for chance all are equal."""
+        if arm.system == CHANCE:
+            equal = Ranking(np.zeros(len(self.test)), self.test.labels() != 0)
+            return self._with_halves(
+                over_seeds(lambda run: (_stacked(equal), equal.metrics), self.run, self.seeds, draws=False)
             )
-            seconds = time.monotonic() - start
-            threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, run)]), self.rate)
-            found = rank(fitted, self.test, run)
-            alarms, hits = alarm_rates(found.scores, found.labels, threshold)
-            others = {name: value for name, value in found.metrics.items() if name != self.metric}
-            return found.scores, {"false_alarms": alarms, "detected": hits, **others, "fit_seconds": seconds}
+        method = detector(arm.system, arm.variant, self.thing)
+        needs = bool(method.card.needs.evidence)
 
-        return over_seeds(once, self.run, self.seeds, draws=draws(method) or bool(method.card.needs.evidence))
+        def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
+            fit_on, aside = kept_aside(self.normal.items, self.rate, run) if self.rate else (self.normal.items, None)
+            normal: Table[Any] = Table(fit_on, {"label": Column("label", np.zeros(len(fit_on), dtype=np.int64))})
+            given = Evidence(train=normal, auxiliary=self.auxiliary)
+            chosen, _, evidence = applied(arm.spoil, method, ClassNames((self.thing,)), given, run)
+            start = time.monotonic()
+            fitted = chosen.fit(Kit({"main": self.backbone}), evidence, run)
+            clocks = {"fit_seconds": time.monotonic() - start}
+            result, alarms = rank(fitted, self.test, run), {}
+            if aside is not None and self.rate:
+                threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, run)]), self.rate)
+                false, true = alarm_rates(result.scores, result.labels, threshold)
+                alarms = {"false_alarms": false, "detected": true}
+            if arm.spoil:  # a control is judged by images alone: millions of pixels need not be sorted
+                result = Ranking(result.scores, result.labels)
+            others = {name: value for name, value in result.metrics.items() if name != self.metric}
+            return _stacked(result), {**alarms, **others, **clocks}
+
+        draws = bool(arm.spoil) or _draws(method) or (self.rate is not None and needs)
+        return self._with_halves(over_seeds(once, self.run, self.seeds, draws=draws))
+
+    def _with_halves(self, result: Measured) -> Measured:
+        """Add the ranking of the normal test photos alone, a random half of which is called anomalous."""
+        normal = np.flatnonzero(self.test.labels() == 0)
+        labels = np.random.default_rng(self.run.integer("halves")).permutation(len(normal)) < len(normal) // 2
+        rows = [Ranking(scores, labels) for scores in result.values[:, normal, 0]]
+        image_ap = float(np.mean([row.metrics["image_ap"] for row in rows]))
+        half = Measured(np.stack([_stacked(row) for row in rows]), {"image_ap": image_ap}, result.seeds)
+        return replace(result, parts={HALVES: half})
+
+
+def _draws(method: Detector) -> bool:
+    """Whether the seed changes a fitted detector."""
+    return method.card.trains != "nothing" or method.card.slug == "feature-memory"
+
+
+def _stacked(ranking: Ranking) -> Floats:
+    return np.stack([ranking.scores, ranking.labels.astype(np.float64)], axis=1)
 
 
 def _readable(table: Table[Any]) -> tuple[Table[Any], list[UnreadableItem]]:

@@ -9,12 +9,12 @@ from typing import Any
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Table
-from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.tasks.extend import hits, readable, told
 
 
@@ -41,7 +41,7 @@ class ExtendBench:
     failed: tuple[UnreadableItem, ...] = ()
     metric: str = "acc1"
     statistic: Statistic = MEANS
-    always: tuple[Job, ...] = (("frame-mean", ""),)
+    always: tuple[Arm, ...] = (Arm("frame-mean"),)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -54,15 +54,11 @@ class ExtendBench:
         }
         return {**about, "items": len(self.data.split(held(self.data))), "clips": len(self.data.split("train"))}
 
-    def measure(self, slug: str, variant: str) -> Measured:
+    def measure(self, arm: Arm) -> Measured:
         """Fit on the train split, with as many frames a clip as all other rows, and name the held clips."""
-        system = catalog.find(slug)
-        if not issubclass(system, Extender):
-            raise UsageError(f"{slug} is no extender: see 'diptych systems --verb extend'.")
-        settings = dict(system.card.variants[variant])
-        if "frames" in {f.name for f in fields(system)}:  # type: ignore[arg-type]
-            settings["frames"] = self.frames
-        method = system(**settings)
+        method: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
+        if "frames" in {f.name for f in fields(method)}:
+            method = replace(method, frames=self.frames)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             space: Any = method.fit(Kit({"main": self.backbone}), told(self.data.split("train"), self.classes), run)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
@@ -16,16 +18,18 @@ from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError, UsageError
 from diptych.core.method import Segmenter
 from diptych.core.run import Run
+from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.boards.bench import Job, Measured, Statistic, over_seeds, two_sided
+from diptych.data.templates import ENSEMBLE
+from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import unlabelled_photos
-from diptych.evaluation.proofs.classify import CHANCE
-from diptych.evaluation.proofs.segment import SegmentBench, Stacked
+from diptych.evaluation.spoils import applied
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
 from diptych.tasks.detect import openable
 from diptych.tasks.segment import TEACHER, counts, teach
 
-MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain))
+Stacked = NDArray[np.int64] | NDArray[np.float64]
+MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain), miou_gain)
 """Counts of (R, N, K, K) pixels are added up over images, and divided once."""
 
 
@@ -39,7 +43,7 @@ class MaskBench:
         run: device and cache.
         seeds: of trainings.
         classes: other names and templates for the same K classes; None: the data set's, with the ensemble.
-        photos: without labels, for systems that learn from some; None: see ``proofs.segment.teach``.
+        photos: without labels, for systems that learn from some; None: those of ``unlabelled_photos``.
         teacher: image encoder that teaches, where a system asks for one.
 
     Raises:
@@ -56,8 +60,7 @@ class MaskBench:
     teacher: str = TEACHER
     metric: str = "miou"
     statistic: Statistic = MIOU
-    always: tuple[Job, ...] = (("maskclip", ""), (CHANCE, ""))
-    bench: SegmentBench = field(init=False)
+    always: tuple[Arm, ...] = (Arm("maskclip"), Arm(CHANCE))
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(self.classes) != len(self.data.classes):
@@ -65,46 +68,53 @@ class MaskBench:
             raise UsageError(
                 f"{self.data.name} has {asked} classes, and {given} names were given: give one a class, in order."
             )
-        whole = SegmentBench.open(self.data, self.backbone, self.run, self.seeds)
-        kept, self.failed = openable(whole.table.items)
+        self.split = "test" if "test" in self.data.splits else "val"
+        whole = self.data.split(self.split)
+        kept, self.failed = openable(whole.items)
         if not len(kept):
-            raise DataError(f"None of the {len(whole.table)} photos of {self.data.name} can be read.")
-        self.bench = replace(whole, table=whole.table.take(kept.indices)) if self.failed else whole
-        self.names = self.classes or self.bench.classes
+            raise DataError(f"None of the {len(whole)} photos of {self.data.name} can be read.")
+        self.table = whole.take(kept.indices) if self.failed else whole
+        self.names = self.classes or ClassNames(tuple(tidy(c) for c in self.data.classes), ENSEMBLE)
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, sizes, names and templates; there is no hash where a photo cannot be read."""
-        digest = None if self.failed else self.bench.digest()
         about = {
             "dataset": self.data.name,
-            "data_hash": digest,
-            "split": self.bench.split,
-            "items": len(self.bench.table),
+            "data_hash": None if self.failed else self._digest(),
+            "split": self.split,
+            "items": len(self.table),
         }
         return {**about, "classes": list(self.names.names), "templates": list(self.names.templates)}
 
-    def measure(self, slug: str, variant: str) -> Measured:
+    def measure(self, arm: Arm) -> Measured:
         """Fit, and count the pixels of every photo; chance draws one of the classes for each pixel."""
-        if (slug, variant) == (CHANCE, ""):
+        if arm.system == CHANCE:
             drawn = chance(self._labels())
             shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
-        system = catalog.find(slug)
-        if not issubclass(system, Segmenter):
-            raise UsageError(f"{slug} is no segmenter: see 'diptych systems --verb segment'.")
-        kit, evidence = teach(system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher)
+        system = catalog.find(arm.system, Segmenter)
+        kit, given = teach(system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher)
+        method = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
+            chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
             start = time.monotonic()
-            fitted = system(**system.card.variants[variant]).fit(kit, self.names, evidence, replace(run, out=None))
+            fitted = chosen.fit(kit, classes, evidence, replace(run, out=None))
             seconds = time.monotonic() - start
-            found = counts(fitted, self.bench.table, run)
-            return found, {"pixel_accuracy": float(pixel_accuracy(found.sum(0))), "fit_seconds": seconds}
+            stacked = counts(fitted, self.table, run)
+            return stacked, {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
 
-        return over_seeds(once, self.run, self.seeds, draws=system.card.trains != "nothing")
+        return over_seeds(once, self.run, self.seeds, draws=bool(arm.spoil) or system.card.trains != "nothing")
 
     def _labels(self) -> Stacked:
         """Return the (N, K, K) counts of a segmenter that is always right."""
-        masks = [np.asarray(mask) for mask in self.bench.table.columns["mask"].values]
+        masks = [np.asarray(mask) for mask in self.table.columns["mask"].values]
         return np.stack([confusion(np.where(mask == IGNORE, 0, mask), mask, len(self.names)) for mask in masks])
+
+    def _digest(self) -> str:
+        """Return the hash of photos, classes and masks."""
+        digest = hashlib.sha256(self.data.hash.encode())
+        for mask in self.table.columns["mask"].values:
+            digest.update(np.ascontiguousarray(mask).tobytes())
+        return digest.hexdigest()

@@ -21,7 +21,7 @@ from diptych.core.run import Run
 from diptych.core.train import Objective, Recipe
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.boards.bench import MEANS, Floats, Job, Measured, Statistic, over_seeds
+from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, on_trunks
 from diptych.features.heads import text_head
@@ -31,7 +31,7 @@ from diptych.tasks.training_data import by_labels, check_captions, measured_spli
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 
-BEFORE: Job = ("before", "")
+BEFORE = Arm("before")
 """The backbone that every training starts from."""
 
 
@@ -56,7 +56,7 @@ class TuneBench:
     """
 
     statistic: Statistic = MEANS
-    always: tuple[Job, ...] = (BEFORE,)
+    always: tuple[Arm, ...] = (BEFORE,)
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ class TuneBench:
         about = {"dataset": self.data.name, "data_hash": self.data.hash, **sizes, "parts": self.parts}
         return {**about, "fit": self.fit.as_dict(), "also": list(self.others)}
 
-    def measure(self, slug: str, variant: str) -> Measured:
+    def measure(self, arm: Arm) -> Measured:
         """Train from the same backbone on the same rows, and measure; "before" trains nothing."""
-        if (slug, variant) == BEFORE:
+        if arm == BEFORE:
             return over_seeds(lambda run: self._reached(self.space, run), self.run, self.seeds, draws=False)
-        system = catalog.find(slug)
+        system = catalog.find(arm.system)
         if not issubclass(system, (Objective, Recipe)):
-            raise UsageError(f"{slug} trains nothing: see 'diptych systems'.")
-        method: Objective | Recipe = system(**system.card.variants[variant])
+            raise UsageError(f"{arm.system} trains nothing: see 'diptych systems'.")
+        method: Objective | Recipe = catalog.row(system, arm.variant)
         need_towers(method, self.parts)
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:

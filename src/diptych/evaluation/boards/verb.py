@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diptych import catalog
-from diptych.core.errors import DiptychError, UnreadableItem, UsageError
-from diptych.data.files import plain, write_bytes, write_json
-from diptych.evaluation.boards.bench import UNFIT, Bench, Job, Measured
-from diptych.evaluation.deadline import OutOfTime, deadline
+from diptych.core.errors import UnreadableItem, UsageError
+from diptych.data.files import plain, write_json, write_whole
+from diptych.evaluation.arms import Arm, Bench
+from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval
 from diptych.tasks.record import circumstances
 
@@ -24,7 +23,7 @@ class Row:
     """One system over all seeds.
 
     Args:
-        job: slug and row of its card.
+        arm: slug and row of its card.
         value: the metric, with its 95 % interval over items and seeds.
         gain: over the base row, paired by seed and item; None for that row, or where it could not run.
         others: further numbers.
@@ -32,7 +31,7 @@ class Row:
         seconds: mean wall seconds of fitting and measuring, a seed.
     """
 
-    job: Job
+    arm: Arm
     value: Interval
     gain: Interval | None
     others: Mapping[str, float]
@@ -42,15 +41,15 @@ class Row:
     @property
     def label(self) -> str:
         """What ``--methods`` takes."""
-        return called(self.job)
+        return self.arm.label
 
     def as_dict(self, metric: str) -> dict[str, Any]:
         """Return plain data for JSON."""
         gain = None if self.gain is None else {metric: self.gain.value, "ci95": [self.gain.low, self.gain.high]}
         own = {metric: self.value.value, "ci95": [self.value.low, self.value.high], "gain": gain, **self.others}
         return {
-            "method": self.job[0],
-            "variant": self.job[1],
+            "method": self.arm.system,
+            "variant": self.arm.variant,
             **own,
             "seeds": self.seeds,
             "seconds": round(self.seconds, 3),
@@ -115,17 +114,20 @@ class VerbBoard:
         for r in self.rows:
             gain = ("", "", "") if r.gain is None else (r.gain.value, r.gain.low, r.gain.high)
             own = (r.value.value, r.value.low, r.value.high, *gain)
-            writer.writerow([*r.job, *own, *(r.others.get(name, "") for name in self.others), round(r.seconds, 3)])
+            writer.writerow(
+                [
+                    r.arm.system,
+                    r.arm.variant,
+                    *own,
+                    *(r.others.get(name, "") for name in self.others),
+                    round(r.seconds, 3),
+                ]
+            )
         write_json(out / "board.json", self.as_dict(), overwrite=overwrite)
-        write_bytes(out / "board.csv", text.getvalue().encode(), overwrite=overwrite)
+        write_whole(out / "board.csv", text.getvalue(), overwrite=overwrite)
 
 
-def called(job: Job) -> str:
-    """Return "slug" or "slug:variant"."""
-    return ":".join(filter(None, job))
-
-
-def jobs_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Job] = ()) -> list[Job]:
+def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, without: Sequence[Arm] = ()) -> list[Arm]:
     """Return what is to be run.
 
     Args:
@@ -139,25 +141,20 @@ def jobs_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, wi
     """
     if methods is None:
         slugs = [card["slug"] for card in catalog.cards() if card["verb"] == verb]
-        jobs = [(slug, variant) for slug in slugs for variant in (catalog.find(slug).card.variants if every else ("",))]
-        return [job for job in jobs if job not in without]
-    jobs = []
+        arms = [Arm(slug, row) for slug in slugs for row in (catalog.find(slug).card.variants if every else ("",))]
+        return [arm for arm in arms if arm not in without]
+    arms = []
     for name in methods:
         slug, _, variant = name.partition(":")
-        card = catalog.find(slug).card
-        if card.verb != verb:
-            raise UsageError(f"{slug} is no system of {verb}: see 'diptych systems --verb {verb}'.")
-        if variant not in card.variants:
-            held = ", ".join(v or "(none)" for v in card.variants)
-            raise UsageError(f"{slug} has no variant {variant!r}, only {held}.")
-        jobs.append((slug, variant))
-    return jobs
+        catalog.row(catalog.find(slug, verb=verb), variant)
+        arms.append(Arm(slug, variant))
+    return arms
 
 
 def verb_board(
-    verb: str, bench: Bench, jobs: Sequence[Job], *, budget: float | None = None, command: str = ""
+    verb: str, bench: Bench, arms: Sequence[Arm], *, budget: float | None = None, command: str = ""
 ) -> VerbBoard:
-    """Run every job, after the rows that are always run.
+    """Measure every arm, after the rows that are always run.
 
     What stops the base row stops the board, unless it only does not fit: the data are then at fault. What stops another
     row is named in its place. Ctrl-C and the budget leave a board of the rows that were finished.
@@ -165,7 +162,7 @@ def verb_board(
     Args:
         verb: what the systems do.
         bench: measures them.
-        jobs: what to run.
+        arms: what to run.
         budget: seconds for all rows; those of ``bench.always`` run in any case. None: no end.
         command: the command line that repeats the run.
 
@@ -175,46 +172,27 @@ def verb_board(
     """
     if not bench.seeds:
         raise UsageError("A board takes at least one seed: give --seeds 1,2,3.")
-    if budget is not None and not budget > 0:
-        raise UsageError(f"The budget is a number of seconds above 0, not {budget:g}.")
-    base, began = bench.always[0], time.monotonic()
-    found: dict[Job, tuple[Measured, float]] = {}
-    missing: dict[str, str] = {}
-    late: dict[str, str] = {}
-    every = list(dict.fromkeys([*bench.always, *jobs]))
-    interrupted = False
-    try:
-        with bench.run.track("rows", len(every)) as bar:
-            for job in every:
-                start = time.monotonic()
-                left = None if budget is None or job in bench.always else budget - (start - began)
-                try:
-                    with deadline(left):
-                        own = bench.measure(*job)
-                    found[job] = own, (time.monotonic() - start) / max(len(own.seeds), 1)
-                except OutOfTime:
-                    late[called(job)] = f"the budget of {budget:g} s was spent."
-                except UNFIT as error:
-                    missing[called(job)] = str(error)
-                except Exception as error:  # one system's fault must not cost the user the other rows
-                    if job == base:
-                        raise
-                    ours = isinstance(error, DiptychError)
-                    missing[called(job)] = (
-                        str(error) if ours else f"It failed, please report it: {type(error).__name__}: {error}"
-                    )
-                bar.advance()
-    except KeyboardInterrupt:
-        if not found:
-            raise
-        interrupted = True
+    base, every = bench.always[0], list(dict.fromkeys([*bench.always, *arms]))
+    worked = work(
+        every,
+        bench.measure,
+        bench.run,
+        label=lambda arm: arm.label,
+        always=bench.always.__contains__,
+        stops=base.__eq__,
+        limits=Limits(budget),
+    )
+    if worked.interrupted and not worked.done:
+        raise KeyboardInterrupt
     seed = bench.run.integer("bootstrap")
-    plainly = found[base][0].values if base in found else None
+    plainly = next((result.values for arm, result, _ in worked.done if arm == base), None)
     rows = []
-    for job, (own, seconds) in found.items():
-        gain = None if plainly is None or job == base else bench.statistic.gain(own.values, plainly, seed)
-        rows.append(Row(job, bench.statistic.of(own.values, seed), gain, own.others, own.seeds, seconds))
-    about = {"metric": bench.metric, "base": called(base), "seeds": list(bench.seeds), "budget": budget}
+    for arm, result, seconds in worked.done:
+        gain = None if plainly is None or arm == base else bench.statistic.gain(result.values, plainly, seed)
+        value = bench.statistic.of(result.values, seed)
+        rows.append(Row(arm, value, gain, result.others, result.seeds, seconds / max(len(result.seeds), 1)))
+    about = {"metric": bench.metric, "base": base.label, "seeds": list(bench.seeds), "budget": budget}
     facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
     ordered = tuple(sorted(rows, key=lambda r: -r.value.value))
-    return VerbBoard(verb, bench.metric, ordered, missing, late, interrupted, tuple(bench.failed), facts)
+    failed = tuple(bench.failed)
+    return VerbBoard(verb, bench.metric, ordered, worked.missing, worked.late, worked.interrupted, failed, facts)

@@ -16,23 +16,22 @@ from typing import Any
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Table
-from diptych.core.errors import UsageError
+from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.files import plain, write_json
+from diptych.data.files import plain, read_json, write_json
 from diptych.data.labelled import LabelledData
 from diptych.data.pools import Pool
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
-from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.inputs import readable_hash
+from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
-from diptych.evaluation.few_shot.work import Work, jobs_of
+from diptych.evaluation.few_shot.work import at, jobs_of
+from diptych.evaluation.schedule import Limits, work
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import Record, engine_of, machine, now, precision_of, threads, versions, write_csv
-
-MODEL = "model"
-"""Folder of the exported system, in that of the board."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +185,7 @@ def board(
     export: str | None = None,
     source: str = "",
     command: str = "",
+    overwrite: bool = False,
 ) -> Board:
     """Run every fitting classifier on one data set.
 
@@ -203,14 +203,18 @@ def board(
             row by them.
         source: what ``open_data`` was given; stands in the results.
         command: the command line that repeats the run; stands in the results.
+        overwrite: write over a board of another verb or data set; one of the same data is gone on with in any case.
 
     Returns:
         The board; not ``complete`` where Ctrl-C, the budget or a time-out ended it early.
 
     Raises:
-        UsageError: another number of names than classes, an unknown method, or an export of what is not on the board.
+        UsageError: another number of names than classes, an unknown method, an export of what is not on the board, or
+            ``run.out`` holds a board of another verb or data set.
         DataError: nothing can be measured.
     """
+    if run.out and not overwrite:
+        expect(run.out / "board.json", data, source)
     split = measured(data)
     jobs, missing = jobs_of(plan, data)
     _check_export(export, jobs, data, split, run)
@@ -228,9 +232,17 @@ def board(
             source=source,
             command=command,
         )
-        work = Work(desk, missing, began)
-        interrupted = not work.all(jobs)
-        rows = rows_of(work.done, run)
+        worked = work(
+            jobs,
+            desk.row,
+            stored,
+            label=lambda job: job.label,
+            at=at,
+            always=lambda job: job.method.card.slug == BASE[0],
+            limits=Limits(plan.budget, plan.timeout, began),
+            missing=missing,
+        )
+        rows = rows_of([(job, *result) for job, result, _ in worked.done], run)
         chosen = best([r for r in rows if export in ("best", r.method)]) or next(
             (r for r in reversed(rows) if r.method == export), None
         )
@@ -239,13 +251,33 @@ def board(
     made = Board(
         data, desk.test, split, desk.source, desk.data_hash, desk.classes, backbone.spec.as_dict(),
         backbone.fingerprint, plan,
-        rows, missing, work.late, tuple(map(str, desk.failed.values())), interrupted, desk.encode, run.device,
-        precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
+        rows, worked.missing, worked.late, tuple(map(str, desk.failed.values())), worked.interrupted, desk.encode,
+        run.device, precision_of(backbone, run), run.precision, engine_of(backbone, run), command, texts=desk.texts,
         unlabelled=unlabelled,
     )  # fmt: skip
     if run.out:
         made.write(run.out)
     return made
+
+
+def expect(path: Path, data: LabelledData, source: str) -> None:
+    """Refuse a board of another verb, or of data from another source that hold other files.
+
+    Raises:
+        UsageError: it is one, or no board at all.
+    """
+    if not path.exists():
+        return
+    try:
+        held = read_json(path)
+    except DataError:
+        held = {}
+    if held.get("kind") != "board":
+        raise UsageError(f"{path} is no board: give another --out or --overwrite.")
+    if held.get("verb") != "classify":
+        raise UsageError(f"{path} is a board of {held.get('verb')}: give another --out or --overwrite.")
+    if held.get("source") != (source or data.name) and held.get("data_hash") != readable_hash(data):
+        raise UsageError(f"{path} is a board of {held.get('source')}, not {source}: give another --out or --overwrite.")
 
 
 def _check_export(export: str | None, jobs: Sequence[Job], data: LabelledData, split: str, run: Run) -> None:

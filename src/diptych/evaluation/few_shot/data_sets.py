@@ -17,7 +17,7 @@ from diptych.core.data import ClassNames, Evidence, Table, TextPool
 from diptych.core.errors import DiptychError, MissingEvidence, MissingHook
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
-from diptych.data.files import write_bytes
+from diptych.data.files import write_whole
 from diptych.data.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
@@ -86,7 +86,7 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
     if path and fresh:
         content = io.BytesIO()
         np.savez_compressed(content, **held)  # type: ignore[arg-type]
-        write_bytes(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
+        write_whole(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
     return found
 
 

@@ -32,9 +32,9 @@ def export_row(desk: Desk, row: Row, folder: Path) -> None:
     Raises:
         UsageError: the folder holds something else than a model.
     """
-    system = catalog.find(row.method)
-    assert issubclass(system, Classifier), "rows hold classifiers only"
-    job = Job(system(**system.card.variants[row.variant]), row.variant, row.shots, row.records[0].seed)
+    job = Job(
+        catalog.row(catalog.find(row.method, Classifier), row.variant), row.variant, row.shots, row.records[0].seed
+    )
     run = replace(desk.run, seed=job.seed)
     drawn = desk.drawn(job, run) if job.shots else None
     evidence = desk.evidence(job, drawn)

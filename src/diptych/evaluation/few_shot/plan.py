@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from diptych.core.errors import UsageError
 from diptych.core.method import Classifier
 from diptych.data.splits import ValRule
+from diptych.evaluation.schedule import Limits
+
+PAGE, MODEL = "report.html", "model"
+"""The page, and the folder of the exported system, in that of a board."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.val not in ("coop", "full"):
             raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
-        for name, seconds in (("budget", self.budget), ("timeout", self.timeout)):
-            if seconds is not None and not seconds > 0:  # nan is no number of seconds either
-                raise UsageError(f"The {name} is a number of seconds above 0, not {seconds}.")
+        Limits(self.budget, self.timeout)
         if not self.shots or min(self.shots) < 1:
             raise UsageError("Shots are whole numbers from 1: give some, such as 1,4,16.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

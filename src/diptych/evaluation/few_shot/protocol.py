@@ -134,6 +134,7 @@ def protocol(
     texts: Pool | None = None,
     source: str = "",
     command: str = "",
+    overwrite: bool = False,
 ) -> Protocol:
     """Run the protocol; see the module.
 
@@ -148,6 +149,7 @@ def protocol(
             there is one. Other data sets take it if it names all their classes, or else the pool that ships for them.
         source: what ``open_data`` was given.
         command: the command line that repeats it.
+        overwrite: write over the results of another data set; those of the same data are gone on with in any case.
 
     Raises:
         UsageError: no results folder, too few classes for base and new, or two other data sets of one name.
@@ -169,8 +171,9 @@ def protocol(
     most = replace(plan, shots=(max(plan.shots),))
     with with_store(run) as stored:
         whole = board(
-            data, backbone, replace(stored, out=out / "shots"), plan, texts=texts, source=source, command=command
-        )
+            data, backbone, replace(stored, out=out / "shots"), plan,
+            texts=texts, source=source, command=command, overwrite=overwrite,
+        )  # fmt: skip
         names, pool = whole.classes, whole.texts
         base, new = base_and_new(len(data.classes))
         new_classes = ClassNames(tuple(names.names[k] for k in new), names.templates)

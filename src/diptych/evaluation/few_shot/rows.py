@@ -31,6 +31,7 @@ from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
 from diptych.evaluation.measure import About, evaluate
 from diptych.evaluation.outcome import Outcome
+from diptych.evaluation.schedule import Unwritten
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
 from diptych.tasks.record import Record, engine_of, versions
@@ -107,7 +108,11 @@ class Desk:
         return self.run.out / "rows" / f"{stem}.json"
 
     def row(self, job: Job) -> tuple[Record, Outcome]:
-        """Return the result of a job, from its file where that has the same inputs."""
+        """Return the result of a job, from its file where that has the same inputs.
+
+        Raises:
+            Unwritten: the system refuses to keep it.
+        """
         path = self.path(job)
         if path and path.exists():
             try:
@@ -137,8 +142,11 @@ class Desk:
             by=None if less is evidence else self.fit(job, less, run),
         )  # fmt: skip
         if path:
-            outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
-            write_json(path, record.as_dict(), overwrite=True)
+            try:
+                outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
+                write_json(path, record.as_dict(), overwrite=True)
+            except OSError as error:
+                raise Unwritten(error.errno, error.strerror, str(path)) from error
         return record, outcome
 
     def fit(self, job: Job, evidence: Evidence[Any], run: Run) -> FittedClassifier:
@@ -147,7 +155,7 @@ class Desk:
 
     def about(self, job: Job, evidence: Evidence[Any], drawn: Episode | None) -> About:
         """Return what the record of a job says besides its numbers."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         given = self.unlabelled if job.pooled else None
         return About(
             dataset=self.data.name,
@@ -170,7 +178,7 @@ class Desk:
 
     def evidence(self, job: Job, drawn: Episode | None) -> Evidence[Any]:
         """Return all that a job may see."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         return Evidence(
             train=drawn.train if drawn else None,
             val=drawn.val if drawn else None,
@@ -212,7 +220,7 @@ class Desk:
     def _broken(self, failed: Sequence[UnreadableItem]) -> None:
         self.failed |= {e.name: e for e in failed}
 
-    def _pool(self, job: Job) -> Pool | None:
+    def pool(self, job: Job) -> Pool | None:
         """Return the text pool for systems that read one."""
         needs = job.method.card.needs
         return self.texts if "texts" in (*needs.evidence, *needs.optional) else None
@@ -247,7 +255,7 @@ class Desk:
 
     def _inputs(self, job: Job) -> str:
         """Return the hash of all that decides a row's numbers; the code of the system is part of it."""
-        pool = self._pool(job)
+        pool = self.pool(job)
         facts = {
             "method": job.method.card.slug,
             "parameters": repr(job.method),

@@ -12,7 +12,7 @@ import numpy as np
 
 from diptych import __version__
 from diptych.core.data import Samples
-from diptych.data.files import write_bytes
+from diptych.data.files import write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots, trust
@@ -37,7 +37,7 @@ def write(
         photos: the photos of ``classified``, in the order in which they were classified; None shows no pictures of
             them.
     """
-    write_bytes(path, html(board, classified, photos).encode(), overwrite=True)
+    write_whole(path, html(board, classified, photos), overwrite=True)
 
 
 def html(board: Board, classified: Classified | None = None, photos: Samples[Any] | None = None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diptych.core.errors import DataError
-from diptych.data.files import plain, write_bytes, write_json
+from diptych.data.files import plain, read_json, refuse, write_json, write_whole
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import plots
@@ -58,10 +58,16 @@ class Comparison:
         data: dict[str, Any] = plain({"kind": "comparison", **vars(self)})
         return data
 
-    def write(self, out: Path) -> None:
-        """Write ``comparison.json`` and ``comparison.html`` over older ones."""
+    def write(self, out: Path, *, overwrite: bool = False) -> None:
+        """Write ``comparison.json`` and ``comparison.html`` over older ones of the same data sets.
+
+        Raises:
+            UsageError: those of others lie there and ``overwrite`` is False.
+        """
+        if (out / DATA).exists() and read_json(out / DATA).get("datasets") != list(self.datasets):
+            refuse(out / DATA, overwrite)
         write_json(out / DATA, self.as_dict(), overwrite=True)
-        write_bytes(out / PAGE, self.html().encode(), overwrite=True)
+        write_whole(out / PAGE, self.html(), overwrite=True)
 
     def html(self) -> str:
         """Return the page."""

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from diptych.data.files import write_bytes
+from diptych.data.files import write_whole
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT
 from diptych.evaluation.few_shot.protocol import Protocol, Reach
 from diptych.evaluation.pages import plots
@@ -16,7 +16,7 @@ from diptych.evaluation.pages.trust import percent
 
 def write(made: Protocol, path: Path) -> None:
     """Write the page over an older one."""
-    write_bytes(path, html(made).encode(), overwrite=True)
+    write_whole(path, html(made), overwrite=True)
 
 
 def html(made: Protocol) -> str:

@@ -6,82 +6,54 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Evidence, Samples, Table, Text, TextPool
-from diptych.core.errors import MissingEvidence, UsageError
+from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.captions import captions
 from diptych.data.contexts import Contexts, read_contexts
+from diptych.data.load import open_data
 from diptych.data.pools import VERSUS
-from diptych.evaluation.proofs.texts import shuffled_names, swapped_texts
-
-CHANCE = "chance"
-"""The baseline that draws a class at random: 1/K expected hits an item."""
-
-
-SpoilEvidence: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]]
+from diptych.evaluation.arms import CHANCE, Arm
+from diptych.evaluation.boards.classify import ClassifyBench
+from diptych.evaluation.proofs.trial import Claim, Trial
+from diptych.evaluation.spoils import Altered, shuffled_names, swapped_texts
 
 
-@dataclass(frozen=True)
-class Altered:
-    """A control that changes the system itself, where what is spoiled is neither name nor evidence.
+def open_bench(
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, times_chance: float = 0.0
+) -> ClassifyBench:
+    """Open a labelled set by path or by name; all of val is for choices.
 
     Args:
-        change: makes the control's system from the honest one.
-        spoil: makes its names and evidence, where these change too.
+        name: of the data set.
+        backbone: for all arms.
+        run: device, cache and progress.
+        seeds: of draws, spoils and systems.
+        times_chance: a set on which zero-shot is below so many times chance proves nothing.
+
+    Raises:
+        DataError: zero-shot knows too little, or nothing can be measured.
     """
-
-    change: Callable[[Any, Run], Classifier]
-    spoil: SpoilEvidence | None = None
-
-
-Spoil: TypeAlias = SpoilEvidence | Altered
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One gain that must show.
-
-    Args:
-        over: slug of the baseline, or ``CHANCE``.
-        shots: train items a class; 0 for systems that see none.
-        variant: row of the baseline's card; None: its default.
-    """
-
-    over: str
-    shots: int
-    variant: str | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The proof of one classifier.
-
-    Args:
-        claims: all must show.
-        spoil: makes the control's names and evidence, or its system, from the honest ones.
-        control_over: what the control must not beat, at the shots of each claim.
-        variant: row of the card that is proved; "" is the default.
-        control_variant: row of the card of ``control_over``; None: its default.
-        beside: name -> a twin that is measured and reported, but need not fail.
-        times_chance: a set on which zero-shot is below so many times chance proves nothing, and is refused.
-    """
-
-    claims: tuple[Claim, ...]
-    spoil: Spoil
-    control_over: str
-    variant: str = ""
-    control_variant: str | None = None
-    beside: Mapping[str, Spoil] = field(default_factory=dict)
-    times_chance: float = 0.0
+    bench = ClassifyBench.open(open_data(name, need="classes"), backbone, run, seeds)
+    least = times_chance / len(bench.desk.classes)
+    known = float(bench.measure(Arm("zero-shot", "ensemble")).values.mean()) if times_chance else 1.0
+    if known < least:
+        raise DataError(
+            f"Zero-shot is right on {100 * known:.1f} % of {bench.desk.data.name}, less than {times_chance:g} times "
+            f"chance, so nothing can be learnt from its answers: name other sets with --data, or a stronger --backbone."
+        )
+    return bench
 
 
 def shuffled_labels(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:
@@ -292,7 +264,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             shuffled_pixels,
             "zero-shot",
             variant="head",
-            times_chance=3.0,
+            bench=partial(open_bench, times_chance=3.0),
         ),
         "glsim": Trial((Claim("linear-probe", 16),), LEAST_SIMILAR, "linear-probe", variant="frozen"),
         "mocoop": Trial((Claim("zero-shot", 16),), shuffled_labels, "zero-shot", variant="frozen image"),

@@ -5,7 +5,7 @@ another?
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.run import Run
-from diptych.evaluation.proofs.classify import CHANCE
-from diptych.evaluation.proofs.own import with_interval
-from diptych.evaluation.proofs.pairs import FRESH, WIDTH, Arm, PairBench, shuffled_captions
+from diptych.evaluation.arms import CHANCE
+from diptych.evaluation.proofs.pairs import FRESH, WIDTH, PairBench, Training, shuffled_captions
+from diptych.evaluation.proofs.trial import Tabled
 from diptych.features.frozen import HeadSpace
 from diptych.methods.pretrain.coca_loss import CoCaLoss
-from diptych.metrics.interval import one_sided_lower
 from diptych.nn.text.small_lm import SmallLM
 from diptych.train.captioning import PAD, WordIds, next_logits
 from diptych.train.recipe import DECODER, WORDS
@@ -43,70 +42,36 @@ def decoder(rows: Table[Any], run: Run) -> Mapping[str, Any]:
         }
 
 
-@dataclass(frozen=True)
-class CoCaTrial:
-    """Trains heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo
+def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = WRITING) -> Tabled:
+    """Train heads and decoder; the metric is the share of (caption, other photo) in which the caption's own photo
     explains it better.
 
     Args:
+        name: of the data set.
+        backbone: whose towers are frozen.
+        run: device, cache and progress.
+        seeds: of heads, draws and shuffles.
         fit: settings of both trainings.
     """
-
-    fit: Fit = WRITING
-    metric: str = "own_photo"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return hash, items, claim and control of one data set; see ``OwnTrial``."""
-        bench = PairBench(name, backbone, run, seeds)
-        seed = run.integer("bootstrap")
-        arm = Arm(CoCaLoss(pad=PAD), self.fit, kit=decoder)
-        own, spoiled = own_photo(bench, arm), own_photo(bench, replace(arm, rows=shuffled_captions))
-        chance = np.full_like(own[0], 0.5)
-        gain, control = (one_sided_lower(hits, chance, seed) for hits in (own[0], spoiled[0]))
-        about = {"over": CHANCE, "variant": None, "shots": 0}
-        return {
-            "data_hash": bench.hash,
-            "split": "val",
-            "items": len(bench.test),
-            "train": len(bench.train),
-            "claims": [
-                {
-                    **about,
-                    "gain": gain.value,
-                    "gain_lower95": gain.low,
-                    "method": {
-                        **with_interval(self.metric, own[0], seed),
-                        "nats_gained_per_caption": float(own[1].mean()),
-                    },
-                    "baseline": with_interval(self.metric, chance, seed),
-                    "shown": gain.low > 0,
-                }
-            ],
-            "controls": [
-                {
-                    **about,
-                    "gain": control.value,
-                    "gain_lower95": control.low,
-                    "control": {
-                        **with_interval(self.metric, spoiled[0], seed),
-                        "nats_gained_per_caption": float(spoiled[1].mean()),
-                    },
-                    "failed": control.low <= 0,
-                }
-            ],
-            "beside": [],
-        }
+    bench = PairBench(name, backbone, run, seeds)
+    how = Training(CoCaLoss(pad=PAD), fit, kit=decoder)
+    reached = {"own": own_photo(bench, how), "shuffled": own_photo(bench, replace(how, rows=shuffled_captions))}
+    others = {kind: {"nats_gained_per_caption": float(nats.mean())} for kind, (_, nats) in reached.items()}
+    values = {kind: hits for kind, (hits, _) in reached.items()}
+    facts = {k: v for k, v in bench.facts.items() if k != "trains"}
+    chance = {CHANCE: np.full_like(values["own"], 0.5)}
+    return Tabled(backbone, run, seeds, "own_photo", facts, {**values, **chance}, others)
 
 
-def own_photo(bench: PairBench, arm: Arm) -> tuple[Floats, Floats]:
+def own_photo(bench: PairBench, how: Training) -> tuple[Floats, Floats]:
     """Return (seeds, N) how often a photo's captions are likelier given it than given another, and by how many nats a
     caption.
     """
     hits, nats = [], []
     captions = [tuple(c) for c in bench.test.columns["captions"].values]
-    for made in bench.trained(arm):
+    for made in bench.trained(how):
         assert isinstance(made.space, HeadSpace)
-        decoder, words = made.parts["decoder"], _words(bench, arm)
+        decoder, words = made.parts["decoder"], _words(bench, how)
         pixels = made.space.image.inputs([bench.test.items[i] for i in range(len(bench.test))])
         with torch.inference_mode():
             images = made.space.image.encode(pixels)
@@ -126,7 +91,7 @@ def _losses(decoder: Any, words: WordIds, captions: Sequence[str], images: torch
     return loss.reshape(len(seen), len(captions))
 
 
-def _words(bench: PairBench, arm: Arm) -> WordIds:
-    assert arm.kit is not None
-    found: WordIds = arm.kit(bench.train, bench.run)[WORDS]  # a shuffle moves captions, so the words are the same
+def _words(bench: PairBench, how: Training) -> WordIds:
+    assert how.kit is not None
+    found: WordIds = how.kit(bench.train, bench.run)[WORDS]  # a shuffle moves captions, so the words are the same
     return found

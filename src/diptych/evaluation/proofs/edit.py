@@ -23,97 +23,81 @@ from diptych.core.data import Evidence
 from diptych.core.errors import NotAvailable
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.edit_asks import Asks, Bench, Factors, Floats, Pictures, Words, asks, clean, details
-from diptych.evaluation.proofs.own import OwnTrial
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial
 from diptych.methods.edit.deltaedit import DeltaEdit, FittedDeltaEdit, direction, embedded, kept
-from diptych.metrics.interval import one_sided_lower
 
 BETAS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
-CLAIMED = ("absolute", "no mask")
-SPOILT, FRESH = "words of others", "other asks"
+METRIC, SPOILT, FRESH = "clean_edits", "words of others", "other asks"
 Told = Callable[[Tensor, Tensor], Tensor]
 Edits = Callable[[Asks, float], Tensor]
 
 
-@dataclass(frozen=True)
-class EditTrial:
-    """On "factors" claims, control and twins; on "small" what one seed comes to, without claims and without other
-    trainings.
+def open_edits(
+    name: str,
+    backbone: Backbone,
+    run: Run,
+    seeds: tuple[int, ...],
+    *,
+    items: int = 240,
+    bank: int = 2048,
+    passes: int = 30,
+    probes: int = 16,
+) -> Tabled:
+    """Measure edits: on "factors" the method with its twins and control, on "small" one seed, without other trainings.
 
     Args:
+        name: "factors" or "small", a generator.
+        backbone: of words and pictures.
+        run: device and cache.
+        seeds: of banks, trainings and shuffles.
         items: pictures and asks, for val and for test.
-        bank, passes, probes: of the method, which else is the card's variant "small": sixteen trainings are to end in
-            minutes.
+        bank: of the method, which else is the card's variant "small": sixteen trainings are to end in minutes.
+        passes: likewise.
+        probes: likewise.
+
+    Raises:
+        NotAvailable: another generator.
     """
+    if name not in ("factors", "small"):
+        raise NotAvailable(f"{name} is no generator on which edits can be read: this proof takes factors and small.")
+    settings = {**DeltaEdit.card.variants["small"], "bank": bank, "passes": passes, "probes": probes}
+    method, whole = DeltaEdit(**settings), name == "factors"
+    bench: Bench = Factors(FactorGenerator()) if whole else Pictures.small()
+    words = Words.of(bench.truth, method.frames, backbone, run)
+    val, test = (asks(bench, items, part) for part in ("val", "test"))
+    about: dict[str, Any] = {}
+    if whole:
+        about["space"] = space(bench.truth, words, backbone, run)
+        about["rotated_channels"] = _rotated(method, words, backbone, replace(run, seed=seeds[0]), items)
+    seeds = seeds if whole else seeds[:1]
+    results = [
+        _seed(method, bench, words, backbone, replace(run, seed=seed), val, test, trained=whole) for seed in seeds
+    ]
+    table = {kind: np.stack([one.hits[kind] for one in results]) for kind in results[0].hits}
+    mean = {key: float(np.mean([one.details[key] for one in results])) for key in results[0].details}
+    facts = {
+        "data_hash": hashlib.sha256(test.styles.s.numpy().tobytes() + test.target.numpy().tobytes()).hexdigest(),
+        "items": len(test.target),
+        "measured_seeds": list(seeds),
+        "bank": bank,
+        "method": {METRIC: float(table["own"].mean()), **mean},
+        "chosen": {kind: [one.chosen[kind] for one in results] for kind in results[0].chosen},
+        **about,
+    }
+    return Tabled(backbone, run, seeds, METRIC, facts, table)
 
-    metric: str = "clean_edits"
-    items: int = 240
-    bank: int = 2048
-    passes: int = 30
-    probes: int = 16
 
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return claims, control and twins; see ``OwnTrial``."""
-        if name not in ("factors", "small"):
-            raise NotAvailable(
-                f"{name} is no generator on which edits can be read: the proof of {slug} takes factors and small."
-            )
-        method = DeltaEdit(
-            **{**DeltaEdit.card.variants["small"], "bank": self.bank, "passes": self.passes, "probes": self.probes}
-        )
-        bench: Bench = Factors(FactorGenerator()) if name == "factors" else Pictures.small()
-        words = Words.of(bench.truth, method.frames, backbone, run)
-        val, test = (asks(bench, self.items, part) for part in ("val", "test"))
-        about: dict[str, Any] = {}
-        if name == "factors":
-            about["space"] = space(bench.truth, words, backbone, run)
-            about["rotated_channels"] = self._rotated(method, words, backbone, replace(run, seed=seeds[0]))
-        else:
-            seeds = seeds[:1]
-        found = [
-            _seed(method, bench, words, backbone, replace(run, seed=seed), val, test, trained=name == "factors")
-            for seed in seeds
-        ]
-        m = {kind: np.stack([one.hits[kind] for one in found]) for kind in found[0].hits}
-        mean = {kind: {self.metric: float(rows.mean())} for kind, rows in m.items()}
-
-        def against(kind: str, base: str) -> dict[str, Any]:
-            gain = one_sided_lower(m[kind], m[base], run.integer("bootstrap"))
-            return {"variant": None, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
-
-        claimed = CLAIMED if name == "factors" else ()
-        control = {"over": FRESH, **against(SPOILT, FRESH), "control": mean[SPOILT]}
-        claims = [
-            {"over": base, **against("own", base), "method": mean["own"], "baseline": mean[base]} for base in claimed
-        ]
-        hidden = {"own", *claimed, *((SPOILT, FRESH) if claimed else ())}
-        return {
-            "data_hash": hashlib.sha256(test.styles.s.numpy().tobytes() + test.target.numpy().tobytes()).hexdigest(),
-            "items": len(test.target),
-            "measured_seeds": list(seeds),
-            "bank": self.bank,
-            "method": {
-                **mean["own"],
-                **{key: float(np.mean([one.details[key] for one in found])) for key in found[0].details},
-            },
-            "chosen": {kind: [one.chosen[kind] for one in found] for kind in found[0].chosen},
-            **about,
-            "claims": [{**claim, "shown": claim["gain_lower95"] > 0} for claim in claims],
-            "controls": [{**control, "failed": control["gain_lower95"] <= 0}] if claimed else [],
-            "beside": [{"name": twin, "twin": mean[twin], **against("own", twin)} for twin in m if twin not in hidden],
-        }
-
-    @torch.no_grad()
-    def _rotated(self, method: DeltaEdit, words: Words, backbone: Backbone, run: Run) -> dict[str, float]:
-        """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on
-        to.
-        """
-        bench, measured = Factors(FactorGenerator(rotation=1)), _Measured()
-        val, test = (asks(bench, self.items, part) for part in ("val", "test"))
-        fitted = method.fit(Kit({"main": backbone, "generator": bench.generator}), Evidence(), run)
-        change = measured.choose("own", bench, val, test, _edits(fitted, words, direction, run))
-        return {self.metric: float(measured.hits["own"].mean()), **details(bench, test, change)}
+@torch.no_grad()
+def _rotated(method: DeltaEdit, words: Words, backbone: Backbone, run: Run, items: int) -> dict[str, float]:
+    """Return what one seed comes to where no channel means anything alone, and the mask has nothing to hold on to."""
+    bench, measured = Factors(FactorGenerator(rotation=1)), _Measured()
+    val, test = (asks(bench, items, part) for part in ("val", "test"))
+    fitted = method.fit(Kit({"main": backbone, "generator": bench.generator}), Evidence(), run)
+    change = measured.choose("own", bench, val, test, _edits(fitted, words, direction, run))
+    return {METRIC: float(measured.hits["own"].mean()), **details(bench, test, change)}
 
 
 @dataclass
@@ -226,4 +210,21 @@ def space(
     }
 
 
-TRIALS: Mapping[str, OwnTrial] = MappingProxyType({"deltaedit": EditTrial()})
+_FACTORS = ("factors",)
+TRIALS: Mapping[str, Trial] = MappingProxyType(
+    {
+        "deltaedit": Trial(
+            (Claim("absolute", on=_FACTORS), Claim("no mask", on=_FACTORS)),
+            own=Arm("own"),
+            controls=(Claim(FRESH, own=Arm(SPOILT), on=_FACTORS),),
+            beside={
+                "threshold 0.03": Arm("threshold 0.03"),
+                "threshold 1": Arm("threshold 1"),
+                "global direction": Arm("global direction"),
+                "absolute, centred": Claim("absolute, centred", on=_FACTORS),
+                "own, strength chosen": Claim("own, strength chosen", on=_FACTORS),
+            },
+            bench=open_edits,
+        )
+    }
+)

@@ -8,8 +8,9 @@ scenes: what ``tiny`` knows, and a backbone of which only heads move does not lo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone, Inputs
 from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Recipe, everything
@@ -30,16 +32,15 @@ from diptych.data.named_sets import present
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.evaluation.proofs.own import OwnTrial, hash_of
-from diptych.evaluation.proofs.pairs import Arm
-from diptych.evaluation.proofs.pretrain import Comparison, PairTrial, Side
+from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic
+from diptych.evaluation.proofs.pairs import PairBench, Training
+from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
-from diptych.methods.finetune.wise_ft import WiseFT
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.methods.finetune.wise_ft import WiSEFT
 from diptych.tasks.training_data import measured_split
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
@@ -48,7 +49,7 @@ Floats = NDArray[np.float64]
 
 FIT = Fit(lr=3e-4, batch=64, steps=200, decay=0.0, schedule=Schedule(warmup=20), log_every=50)
 """Settings of all heads, fixed before any result was seen; those that ``diptych finetune --parts heads`` takes."""
-TOWERS = "towers:"
+TOWERS, BEFORE = "towers:", "before"
 WHOLE = replace(FIT, lr=1e-4, steps=60)
 """Settings of whole towers, fixed before any result was seen: 8 passes over 500 photos."""
 OTHERS = ("caltech40", "cifar10_small")
@@ -85,94 +86,27 @@ def random_teacher(
     return rows, {"teacher": bench.space.rebuild(module, bench.space.spec)}
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """One way to fine-tune; None as a method is the backbone before.
-
-    Args:
-        method: a recipe.
-        spoil: changes the rows or the kit.
-    """
-
-    method: Recipe | None
-    spoil: Spoil | None = None
-
-
-@dataclass(frozen=True)
-class TaskTrial:
-    """The proof of one recipe.
-
-    Args:
-        own: how it is trained.
-        over: name and training that it must be above.
-        where: "task" (its own unseen photos) or "others" (photos of other classes).
-        and_over: a name and training that it must be above on the task too; None: it need not.
-        controls: name -> a training that must not be above ``over``.
-        beside: name -> a training that is reported.
-    """
-
-    own: Tuning
-    over: tuple[str, Tuning]
-    where: str
-    controls: Mapping[str, Tuning]
-    beside: Mapping[str, Tuning] = field(default_factory=dict)
-    and_over: tuple[str, Tuning] | None = None
-    metric: str = "acc1"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return hash, items, claim, controls and twins of one task; see ``OwnTrial``."""
-        bench, seed = TaskBench(name, backbone, run, seeds), run.integer("bootstrap")
-        own, over = bench.hits(self.own), bench.hits(self.over[1])
-        claims = []
-        for (title, base), where in ((self.over, self.where), *([(self.and_over, "task")] if self.and_over else [])):
-            other = bench.hits(base)
-            gain = one_sided_lower(own[where], other[where], seed)
-            claim: dict[str, Any] = {"over": title, "variant": None, "shots": 0, "where": where, "gain": gain.value}
-            claim |= {"gain_lower95": gain.low, "shown": gain.low > 0}
-            claims.append({**claim, "method": _measured(own, where, seed), "baseline": _measured(other, where, seed)})
-        about: dict[str, Any] = {"over": self.over[0], "variant": None, "shots": 0, "where": self.where}
-        controls = []
-        for kind, tuning in self.controls.items():
-            spoiled = bench.hits(tuning)
-            low = one_sided_lower(spoiled[self.where], over[self.where], seed)
-            facts: dict[str, Any] = {
-                **about,
-                "name": kind,
-                "gain": low.value,
-                "gain_lower95": low.low,
-                "failed": low.low <= 0,
-            }
-            controls.append({**facts, "control": _measured(spoiled, self.where, seed)})
-        beside = []
-        for kind, tuning in self.beside.items():
-            twin = bench.hits(tuning)
-            low = one_sided_lower(own[self.where], twin[self.where], seed)
-            facts = {"name": kind, "shots": 0, "gain": low.value, "gain_lower95": low.low}
-            beside.append({**facts, "twin": _measured(twin, self.where, seed)})
-        sizes = {where: hits.shape[1] for where, hits in own.items()}
-        facts = {
-            "data_hash": bench.hash,
-            "split": "test",
-            "items": sizes[self.where],
-            "sizes": sizes,
-            "others": list(bench.others),
-        }
-        trains = ["all but the scale"] if bench.whole else sorted(bench.heads)
-        return {**facts, "trains": trains, "claims": claims, "controls": controls, "beside": beside}
-
-
 class TaskBench:
-    """A task and other classes, as trunk vectors or as pictures, and what each training hit.
+    """A task and other classes, as trunk vectors or as pictures, and what each training hits.
+
+    The system of an arm is a recipe, or ``BEFORE``: the backbone as it was. Parts are "task" (its own unseen photos)
+    and "others" (photos of other classes).
 
     Args:
         name: of the task: class folders, or "towers:" and these.
         backbone: which learns.
         run: device, cache and progress.
         seeds: of draws and orders.
+        where: the part that is the metric.
     """
 
-    def __init__(self, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> None:
-        self.run, self.seeds, self.known = run, seeds, dict[int, tuple[Tuning, dict[str, Floats]]]()
+    metric = "acc1"
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = ()
+    failed: tuple[UnreadableItem, ...] = ()
+
+    def __init__(self, name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, where: str = "task") -> None:
+        self.backbone, self.run, self.seeds, self.where = backbone, run, seeds, where
         self.whole = name.startswith(TOWERS)
         task = open_data(present(name.removeprefix(TOWERS)))
         self.heads = head_names(backbone)
@@ -196,6 +130,14 @@ class TaskBench:
             )
         self.hash = digest.hexdigest()
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Hash, sizes, what is measured, and what is trained."""
+        sizes = {where: sum(len(labels) for _, labels, _ in sets) for where, sets in self.asked.items()}
+        about = {"data_hash": self.hash, "split": "test", "items": sizes[self.where], "where": self.where}
+        trains = ["all but the scale"] if self.whole else sorted(self.heads)
+        return {**about, "sizes": sizes, "others": list(self.others), "trains": trains}
+
     def _rows(self, table: Table[Any]) -> Table[Any]:
         return on_trunks(self.space, table, self.run) if isinstance(self.space, Headed) else table
 
@@ -205,24 +147,23 @@ class TaskBench:
         items, parts = self._rows(table).items, np.array_split(np.arange(len(table)), len(table) // 128 + 1)
         return [self.space.image.inputs([_picture(items[i]) for i in rows]) for rows in parts], table.labels(), names
 
-    def hits(self, tuning: Tuning) -> dict[str, Floats]:
-        """Return "task" and "others" -> (seeds, items) hits."""
-        if id(tuning) not in self.known:
-            rows = [
-                self._hits(self._trained(tuning, replace(self.run, seed=s, workers=0, out=None))) for s in self.seeds
-            ]
-            self.known[id(tuning)] = tuning, {where: np.stack([r[where] for r in rows]) for where in self.asked}
-        return self.known[id(tuning)][1]
+    def measure(self, arm: Arm) -> Measured:
+        """Train once a seed, and name the photos of the task and of the others."""
+        rows = [self._hits(self._trained(arm, replace(self.run, seed=s, workers=0, out=None))) for s in self.seeds]
+        hits = {where: np.stack([row[where] for row in rows]) for where in self.asked}
+        others = {f"acc1_{where}": float(values.mean()) for where, values in hits.items()}
+        parts = {where: Measured(values, others, self.seeds) for where, values in hits.items()}
+        return replace(parts[self.where], parts=parts)
 
-    def _trained(self, tuning: Tuning, run: Run) -> Backbone:
-        if tuning.method is None:
+    def _trained(self, arm: Arm, run: Run) -> Backbone:
+        if arm.system == BEFORE:
             return self.space
-        rows, parts = tuning.spoil(self, tuning.method, self.train, run) if tuning.spoil else (self.train, {})
+        rows, parts = arm.spoil(self, arm.system, self.train, run) if arm.spoil else (self.train, {})
         kit = Kit({"main": self.space, **parts})
         fit, learns = (WHOLE, everything) if self.whole else (FIT, self.heads.__contains__)
-        made = train_space(tuning.method, kit, Evidence(train=rows), fit, run, classes=self.classes, learns=learns)
-        assert isinstance(made.space, Backbone)
-        return made.space
+        result = train_space(arm.system, kit, Evidence(train=rows), fit, run, classes=self.classes, learns=learns)
+        assert isinstance(result.space, Backbone)
+        return result.space
 
     @torch.inference_mode()
     def _hits(self, space: Backbone) -> dict[str, Floats]:
@@ -251,56 +192,55 @@ def _scenes() -> tuple[Table[Any], ClassNames]:
     return Table(drawn, {"label": Column("label", labels)}), names
 
 
-def _measured(hits: Mapping[str, Floats], where: str, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(hits[where], seed)
-    return {
-        "acc1": found.value,
-        "ci95": [found.low, found.high],
-        **{f"acc1_{w}": float(h.mean()) for w, h in hits.items()},
-    }
-
-
-BEFORE, FULL, WISE, VR = Tuning(None), Tuning(Full(smoothing=0.2)), Tuning(WiseFT(smoothing=0.2)), Tuning(VRLwF())
+FULL, WISE = Arm(Full(smoothing=0.2)), Arm(WiSEFT(smoothing=0.2))
+LORA, VR = Arm(LoRA(smoothing=0.2)), Arm(VRLwF())
+OVER_BEFORE, OVER_FULL = Claim("zero-shot", base=Arm(BEFORE)), Claim("full", base=FULL)
 TUNE = replace(FIT, batch=128, lr=1e-4)
-PLAIN = Arm(GeodesicMixup(m2=0.0), TUNE, own_heads=True)
-M2 = replace(PLAIN, method=GeodesicMixup())
-M3 = replace(PLAIN, method=GeodesicMixup(**GeodesicMixup.card.variants["m3"]))
-AT_TEXT = replace(PLAIN, method=GeodesicMixup(share=0.0))
+PLAIN = Training(GeodesicMixup(m2=0.0), TUNE, own_heads=True)
+M2, M3, AT_TEXT = (
+    Arm(replace(PLAIN, method=GeodesicMixup(**settings)))
+    for settings in ({}, GeodesicMixup.card.variants["m3"], {"share": 0.0})
+)
+OVER_PLAIN = Claim("the same without mixtures", base=Arm(PLAIN), part="recall_at_1")
+_ON_OTHERS = partial(TaskBench, where="others")
 
-TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
+TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
-        "full": TaskTrial(
-            FULL, ("zero-shot", BEFORE), "task", {"permuted labels": replace(FULL, spoil=shuffled_labels)}
+        "full": Trial(
+            (OVER_BEFORE,),
+            own=FULL,
+            controls=(replace(OVER_BEFORE, own=replace(FULL, spoil=shuffled_labels), name="permuted labels"),),
         ),
-        "lora": TaskTrial(
-            Tuning(LoRA(smoothing=0.2)),
-            ("zero-shot", BEFORE),
-            "task",
-            {"permuted labels": Tuning(LoRA(smoothing=0.2), shuffled_labels)},
-            {"full": FULL},
+        "lora": Trial(
+            (OVER_BEFORE,),
+            own=LORA,
+            controls=(replace(OVER_BEFORE, own=replace(LORA, spoil=shuffled_labels), name="permuted labels"),),
+            beside={"full": FULL},
         ),
-        "wise-ft": TaskTrial(
-            WISE,
-            ("full", FULL),
-            "others",
-            {"alpha = 1": Tuning(WiseFT(alpha=1.0, smoothing=0.2))},
-            {"zero-shot": BEFORE},
-            and_over=("zero-shot", BEFORE),
+        "wise-ft": Trial(
+            (OVER_FULL, replace(OVER_BEFORE, part="task")),
+            own=WISE,
+            controls=(replace(OVER_FULL, own=Arm(WiSEFT(alpha=1.0, smoothing=0.2)), name="alpha = 1"),),
+            beside={"zero-shot": Arm(BEFORE)},
+            bench=_ON_OTHERS,
         ),
-        "vr-lwf": TaskTrial(
-            VR,
-            ("full", FULL),
-            "others",
-            {
-                "one sentence, no text term": Tuning(VRLwF(size=1, over_texts=False)),
-                "random teacher": Tuning(VRLwF(), random_teacher),
-            },
-            {"lwf": Tuning(VRLwF(vocabulary="classes")), "wise-ft": WISE, "zero-shot": BEFORE},
+        "vr-lwf": Trial(
+            (OVER_FULL,),
+            own=VR,
+            controls=(
+                replace(OVER_FULL, own=Arm(VRLwF(size=1, over_texts=False)), name="one sentence, no text term"),
+                replace(OVER_FULL, own=replace(VR, spoil=random_teacher), name="random teacher"),
+            ),
+            beside={"lwf": Arm(VRLwF(vocabulary="classes")), "wise-ft": WISE, "zero-shot": Arm(BEFORE)},
+            bench=_ON_OTHERS,
         ),
-        "geodesic-mixup": PairTrial(
-            (Comparison("the same without mixtures", Side(M2), Side(PLAIN)),),
-            (Comparison("the same without mixtures", Side(AT_TEXT), Side(PLAIN)),),
-            {"m3": Comparison("the same without mixtures", Side(M3), Side(PLAIN))},
+        "geodesic-mixup": Trial(
+            (OVER_PLAIN,),
+            own=M2,
+            controls=(replace(OVER_PLAIN, own=AT_TEXT),),
+            beside={"m3": replace(OVER_PLAIN, own=M3)},
+            bench=PairBench,
         ),
     }
 )
+open_bench = TaskBench

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,9 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.data.scenes.sprites import Picture, read_emoji
-from diptych.evaluation.proofs.classify import CHANCE
-from diptych.methods.pretrain.rs_m_clip import RSMClip
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.evaluation.arms import CHANCE
+from diptych.evaluation.proofs.trial import Tabled
+from diptych.methods.pretrain.rs_m_clip import RSMCLIP
 from diptych.metrics.retrieval import first_ranks
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
@@ -41,11 +41,12 @@ THINGS = 64
 """How many of them, by the hash of their pictures: more take hours on one core."""
 ENGLISH, SCRIPTS = "en", ("ru", "zh")
 """The language of the baseline, and those of other scripts that are taught with it and measured."""
+ENGLISH_ALONE = "English names alone"
 FIT = Fit(lr=1e-3, batch=32, steps=72, decay=0.1, schedule=Schedule(warmup=7), log_every=24)
 """Settings of all arms, fixed before any result was seen: a name is drawn twelve times; the rate is that at which
 ``tiny`` was trained.
 """
-SMALL = RSMClip(crops=2, hidden=256, bottleneck=64, prototypes=512)
+SMALL = RSMCLIP(crops=2, hidden=256, bottleneck=64, prototypes=512)
 """For a few hundred pictures of 64 pixels."""
 _AT_ONCE = 128
 _WHITE = (255, 255, 255)
@@ -152,90 +153,50 @@ def _unit(encoder: Any, items: Sequence[Any]) -> torch.Tensor:
     return normalize(torch.cat(parts), dim=-1)
 
 
-@dataclass(frozen=True)
-class LanguageTrial:
-    """Seeds draw orders, captions, crops and the permutation. The metric is recall at 1 over names in other scripts.
+def open_named(
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: RSMCLIP = SMALL, fit: Fit = FIT
+) -> Tabled:
+    """Train on one style and ask for the other; the metric is recall at 1 over names in other scripts.
 
     Args:
+        name: of the emoji table's folder.
+        backbone: where every training starts.
+        run: device, cache and progress.
+        seeds: of orders, captions, crops and the permutation.
         method: how all arms are trained.
         fit: its settings.
     """
-
-    method: RSMClip = SMALL
-    fit: Fit = field(default_factory=lambda: FIT)
-    metric: str = "recall_at_1"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return claim, control and twins; see ``OwnTrial``."""
-        data = find_named(name)
-        every = tuple(data.names)
-        measured: dict[str, list[dict[str, Floats]]] = {}
-        plain = replace(self.method, weight=0.0)
-        for seed in seeds:
-            own = replace(run, seed=seed, workers=0, out=None)
-            order = np.random.default_rng(own.integer("permuted names")).permutation(len(data.learnt)).tolist()
-            arms = {
-                "own": (self.method, data.rows(every)),
-                "english": (self.method, data.rows((ENGLISH,))),
-                "permuted": (self.method, data.rows(every, order)),
-                "no crops": (plain, data.rows(every)),
-            }
-            for kind, (method, rows) in arms.items():
-                made = train_space(method, Kit({"main": backbone}), Evidence(train=rows), self.fit, own)
-                assert isinstance(made.space, Backbone)
-                measured.setdefault(kind, []).append(found(made.space, data))
-        seed, count = run.integer("bootstrap"), len(data.asked)
-        m = {kind: _over(rows, SCRIPTS) for kind, rows in measured.items()}
-        m |= {f"{kind} in English": _over(measured[kind], (ENGLISH,)) for kind in ("own", "english")}
-        m["chance"] = np.full_like(m["own"], 1 / count)
-
-        def against(kind: str, base: str) -> dict[str, Any]:
-            gain = one_sided_lower(m[kind], m[base], seed)
-            return {"variant": None, "shots": 0, "gain": gain.value, "gain_lower95": gain.low}
-
-        def value(kind: str) -> dict[str, Any]:
-            whole = bootstrap_mean(m[kind], seed)
-            languages = (
-                {code: float(np.mean([r[code] for r in measured[kind]])) for code in every} if kind in measured else {}
-            )
-            return {self.metric: whole.value, "ci95": [whole.low, whole.high], **languages}
-
-        claim, control = against("own", "english"), against("permuted", "chance")
-        shown, failed = claim["gain_lower95"] > 0, control["gain_lower95"] <= 0
-        keys = [samples.key(i) for samples in (data.learnt, data.asked) for i in range(count)]
-        words = [text for code in every for text in data.names[code]]
-        return {
-            "data_hash": hashlib.sha256("\0".join([*keys, *words]).encode()).hexdigest(),
-            "items": count,
-            "languages": list(every),
-            "measured_in": list(SCRIPTS),
-            "claims": [
-                {
-                    "over": "English names alone",
-                    **claim,
-                    "method": value("own"),
-                    "baseline": value("english"),
-                    "shown": shown,
-                }
-            ],
-            "controls": [
-                {
-                    "over": CHANCE,
-                    **control,
-                    "name": "permuted translations",
-                    "control": value("permuted"),
-                    "failed": failed,
-                }
-            ],
-            "beside": [
-                {"name": "without crops", "twin": value("no crops"), **against("own", "no crops")},
-                {
-                    "name": "English names, of English alone",
-                    "twin": value("english in English"),
-                    **against("own in English", "english in English"),
-                },
-            ],
+    data = find_named(name)
+    every = tuple(data.names)
+    reached: dict[str, list[dict[str, Floats]]] = {}
+    for seed in seeds:
+        own = replace(run, seed=seed, workers=0, out=None)
+        order = np.random.default_rng(own.integer("permuted names")).permutation(len(data.learnt)).tolist()
+        arms = {
+            "own": (method, data.rows(every)),
+            ENGLISH_ALONE: (method, data.rows((ENGLISH,))),
+            "permuted": (method, data.rows(every, order)),
+            "no crops": (replace(method, weight=0.0), data.rows(every)),
         }
+        for kind, (how, rows) in arms.items():
+            result = train_space(how, Kit({"main": backbone}), Evidence(train=rows), fit, own)
+            assert isinstance(result.space, Backbone)
+            reached.setdefault(kind, []).append(found(result.space, data))
+    table = {kind: _over(rows, SCRIPTS) for kind, rows in reached.items()}
+    in_english = {"own in English": "own", "English in English": ENGLISH_ALONE}
+    table |= {kind: _over(reached[source], (ENGLISH,)) for kind, source in in_english.items()}
+    count = len(data.asked)
+    table[CHANCE] = np.full_like(table["own"], 1 / count)
+    others = {kind: {code: float(np.mean([r[code] for r in rows])) for code in every} for kind, rows in reached.items()}
+    keys = [samples.key(i) for samples in (data.learnt, data.asked) for i in range(count)]
+    words = [text for code in every for text in data.names[code]]
+    facts = {
+        "data_hash": hashlib.sha256("\0".join([*keys, *words]).encode()).hexdigest(),
+        "items": count,
+        "languages": list(every),
+        "measured_in": list(SCRIPTS),
+    }
+    return Tabled(backbone, run, seeds, "recall_at_1", facts, table, others)
 
 
 def _over(rows: Sequence[Mapping[str, Floats]], languages: Sequence[str]) -> Floats:

@@ -7,7 +7,7 @@ once for all trainings.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import NotAvailable
+from diptych.core.errors import NotAvailable, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
@@ -31,15 +32,13 @@ from diptych.data.images import open_image
 from diptych.data.named_sets import present
 from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Bench, Measured, Statistic
 from diptych.evaluation.datasets import Clips, known_set
-from diptych.evaluation.proofs.classify import CHANCE
-from diptych.evaluation.proofs.own import Hits, claim, control, hash_of, twin
+from diptych.evaluation.proofs.trial import Hits, Tabled, hash_of
 from diptych.features.clips import ClipEncoder, PooledFrames, image_head
 from diptych.features.embed import embed
-from diptych.methods.extend.frame_mean import FrameMean
-from diptych.methods.extend.vifi_clip import ViFiCLIP
 
-Spoil = Callable[[Table[Any], Run], Table[Any]]
+NEW_CLASSES = "new classes"
 
 BASE: Mapping[tuple[str, str], str] = MappingProxyType(
     {
@@ -142,20 +141,90 @@ def compose(name: str, frames: int = FRAMES) -> Composed:
     return Composed(*tables, hash=hash_of(*(t.items for t in tables)))
 
 
+@dataclass(frozen=True)
+class Direction:
+    """The system of an arm that learns clips played forwards and backwards, and is asked which way they go.
+
+    Args:
+        method: which learns; None: chance.
+    """
+
+    method: Extender | None
+
+
 @dataclass
 class ClipBench:
-    """Clips, pooled once, and what each system hit."""
+    """Composed clips, pooled once; systems are fitted on shots of train, and asked for the clips of test.
 
+    The part ``NEW_CLASSES`` holds the hits on classes that no system has seen.
+
+    Args:
+        data: the clips.
+        backbone: of all systems.
+        run: device and cache.
+        seeds: of shots, shuffles and trainings.
+        frames: looked at in each clip.
+    """
+
+    data: Composed
     backbone: Backbone
     run: Run
+    seeds: tuple[int, ...]
     frames: int
+    metric: str = "acc1"
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = ()
+    failed: tuple[UnreadableItem, ...] = ()
     pooled: dict[str, Tensor] = field(default_factory=dict)
 
-    def tuned(self, method: Extender, train: Table[Any], run: Run) -> Backbone:
-        """Fit and return the space."""
-        space = method.fit(Kit({"main": self.backbone}), Evidence(train=train), run)
-        assert isinstance(space, Backbone)
-        return space
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Hash and sizes."""
+        clips = sum(len(t) for t in (self.data.train, self.data.test, self.data.new))
+        return {"data_hash": self.data.hash, "items": len(self.data.test), "clips": clips, "classes": len(BASE)}
+
+    def measure(self, arm: Arm) -> Measured:
+        """Name the clips of the base classes, and beside them those of the new ones; the answers of a spoiled system
+        that learns nothing are shuffled.
+        """
+        if isinstance(arm.system, Direction):
+            return self._direction(arm.system.method)
+        tables = (self.data.test, self.data.new)
+        texts = [list(t.columns["captions"].values) for t in tables]
+        if arm.system == CHANCE:
+            base, new = (np.full((len(self.seeds), len(own)), 1 / len(set(own))) for own in texts)
+            return Measured(base, {}, self.seeds, {NEW_CLASSES: Measured(new, {}, self.seeds)})
+        method: Extender = self._system(arm.system) if isinstance(arm.system, str) else arm.system
+        learns = method.card.trains != "nothing"
+        rows: tuple[list[Hits], list[Hits]] = ([], [])
+        for s in self.seeds:
+            own = replace(self.run, seed=s)
+            train = shots(self.data.train, own)
+            space = tuned(method, self.backbone, arm.spoil(train, own) if arm.spoil else train, own)
+            for found, table, said in zip(rows, tables, texts, strict=True):
+                moved = arm.spoil and not learns
+                right = [said[i] for i in np.random.default_rng(s).permutation(len(said))] if moved else said
+                found.append(self.right(space, table.items, right))
+        base, new = map(np.stack, rows)
+        return Measured(base, {}, self.seeds, {NEW_CLASSES: Measured(new, {}, self.seeds)})
+
+    def _system(self, slug: str) -> Extender:
+        system: Any = catalog.find(slug, Extender)
+        method: Extender = replace(system(), frames=self.frames)
+        return method
+
+    def _direction(self, method: Extender | None) -> Measured:
+        """Return whether a clip's own direction is nearer than the opposite one."""
+        texts, items = list(self.data.replayed.columns["captions"].values), self.data.replayed.items
+        half = len(texts) // 2
+        if method is None:
+            return Measured(np.full((len(self.seeds), 2 * half), 0.5), {}, self.seeds)
+        rows = []
+        for s in self.seeds:
+            space = tuned(method, self.backbone, self.data.played, replace(self.run, seed=s))
+            pairs = [(Subset(items, (i, i + half)), [texts[i], texts[i + half]]) for i in range(half)]
+            rows.append(np.concatenate([self.right(space, *pair) for pair in pairs]))
+        return Measured(np.stack(rows), {}, self.seeds)
 
     def right(self, space: Any, items: Samples[Any], texts: Sequence[str]) -> NDArray[np.float64]:
         """Return (N,) 1.0 where the nearest of the different texts is the clip's own; the first of equals counts."""
@@ -174,103 +243,58 @@ class ClipBench:
         return np.array([names[k] == text for k, text in zip(found, texts, strict=True)], dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class ClipTrial:
-    """The proof of one video system.
+def tuned(method: Extender, backbone: Backbone, train: Table[Any], run: Run) -> Backbone:
+    """Fit and return the space."""
+    space = method.fit(Kit({"main": backbone}), Evidence(train=train), run)
+    assert isinstance(space, Backbone)
+    return space
+
+
+def open_clips(
+    name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, counted: Sequence[Any] = (), frames: int = 0
+) -> Bench:
+    """Compose clips, or count right answers on real ones, which are too few for shares.
 
     Args:
-        method: what is proved; heads only.
-        baseline: what it must beat; None: chance.
-        twins: what is measured beside it, on base and on new classes.
+        name: of the data set.
+        backbone: of all systems.
+        run: device and cache.
+        seeds: of shots, shuffles and trainings.
+        counted: systems whose answers on real clips are counted.
+        frames: looked at in each composed clip; 0: ``FRAMES``.
     """
+    if (known := known_set(name)) is not None and known.clips is not None:
+        return Tabled(backbone, run, seeds, "acc1", _counts(name, known.clips, backbone, run, seeds, counted))
+    frames = frames or FRAMES
+    return ClipBench(compose(name, frames), backbone, run, seeds, frames)
 
-    method: ViFiCLIP | FrameMean
-    baseline: FrameMean | None = None
-    twins: Mapping[str, ViFiCLIP] = field(default_factory=dict)
 
-    metric = "acc1"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Measure on composed clips, or count on real ones."""
-        if (known := known_set(name)) is not None and known.clips is not None:
-            return self._counts(name, known.clips, backbone, run, seeds)
-        data, bench, seed = compose(name), ClipBench(backbone, run, FRAMES), run.integer("bootstrap")
-        said, new = (list(t.columns["captions"].values) for t in (data.test, data.new))
-        learns = self.method.card.trains != "nothing"
-
-        def hits(method: Extender | None, spoil: Spoil | None = None) -> tuple[Hits, Hits]:
-            """Return (seeds, items) hits on clips of the base classes and of the new ones."""
-            rows: tuple[list[Hits], list[Hits]] = ([], [])
-            for s in seeds:
-                own = replace(run, seed=s)
-                train = shots(data.train, own)
-                space = None if method is None else bench.tuned(method, spoil(train, own) if spoil else train, own)
-                for found, table, texts in zip(rows, (data.test, data.new), (said, new), strict=True):
-                    right = (
-                        texts
-                        if learns or spoil is None
-                        else [texts[i] for i in np.random.default_rng(s).permutation(len(texts))]
-                    )
-                    chance = np.full(len(texts), 1 / len(set(texts)))
-                    found.append(chance if space is None else bench.right(space, table.items, right))
-            return np.stack(rows[0]), np.stack(rows[1])
-
-        (own, fresh), (base, base_fresh) = hits(self.method), hits(self.baseline)
-        over = CHANCE if self.baseline is None else self.baseline.card.slug
-        about = {"over": over, "variant": None, "shots": SHOTS if learns else 0}
-        spoiled, _ = hits(self.method, shuffled_texts)
-        controls = [control({"name": "shuffled texts", **about}, self.metric, spoiled, base, seed)]
-        beside = []
-        if learns:
-            way = list(data.replayed.columns["captions"].values)
-            played = (bench.tuned(self.method, data.played, replace(run, seed=s)) for s in seeds)
-            both = np.stack([_of_two(bench, space, data.replayed.items, way) for space in played])
-            way_back = {"name": "forwards or backwards", **about, "over": CHANCE}
-            controls.append(control(way_back, self.metric, both, np.full_like(both, 0.5), seed))
-            beside.append(twin("new classes: frame mean", SHOTS, self.metric, fresh, base_fresh, seed))
-            for label, method in self.twins.items():
-                seen, unseen = hits(method)
-                beside.append(twin(label, SHOTS, self.metric, own, seen, seed))
-                beside.append(twin(f"new classes: {label}", SHOTS, self.metric, fresh, unseen, seed))
-        return {
-            "data_hash": data.hash,
-            "items": len(data.test),
-            "clips": sum(len(t) for t in (data.train, data.test, data.new)),
-            "classes": len(BASE),
-            "claims": [claim(about, self.metric, own, base, seed)],
-            "controls": controls,
-            "beside": beside,
-        }
-
-    def _counts(self, name: str, clips: Clips, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Count right answers on real clips, which are too few for shares; learn where the set has a train split."""
-        root = present(name, clips.table)
-        with (root / clips.table).open(encoding="utf-8", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        items = FrameFolders([str(root / r[clips.frames]) for r in rows], clips.each)
-        texts = [clips.prompt.replace("{}", r["action"]) for r in rows]
-        place = {split: [i for i, r in enumerate(rows) if r.get("split", "val") == split] for split in ("train", "val")}
-        bench = ClipBench(backbone, run, items.frames)
-        test, said = Subset(items, tuple(place["val"])), [texts[i] for i in place["val"]]
-        train = Table(
-            Subset(items, tuple(place["train"])), {"captions": Column("captions", [texts[i] for i in place["train"]])}
-        )
-        systems = {m.card.slug: replace(m, frames=items.frames) for m in (self.method, self.baseline) if m is not None}
-        counts: dict[str, list[int]] = {}
-        for slug, method in systems.items():
-            if method.card.trains == "nothing" or place["train"]:
-                chosen = seeds if method.card.trains != "nothing" else seeds[:1]
-                counts[slug] = [
-                    int(bench.right(bench.tuned(method, train, replace(run, seed=s)), test, said).sum()) for s in chosen
-                ]
-        about = {
-            "data_hash": hash_of(items),
-            "items": len(said),
-            "clips": len(rows),
-            "classes": len(set(said)),
-            "right": counts,
-        }
-        return {**about, "claims": [], "controls": [], "beside": []}
+def _counts(
+    name: str, clips: Clips, backbone: Backbone, run: Run, seeds: Sequence[int], systems: Sequence[Any]
+) -> dict[str, Any]:
+    """Count right answers on real clips; learn where the set has a train split."""
+    root = present(name, clips.table)
+    with (root / clips.table).open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    items = FrameFolders([str(root / r[clips.frames]) for r in rows], clips.each)
+    texts = [clips.prompt.replace("{}", r["action"]) for r in rows]
+    place = {split: [i for i, r in enumerate(rows) if r.get("split", "val") == split] for split in ("train", "val")}
+    nothing: Table[Any] = Table(items, {})
+    empty = Composed(nothing, nothing, nothing, nothing, nothing, "")
+    bench = ClipBench(empty, backbone, run, tuple(seeds), items.frames)
+    test, said = Subset(items, tuple(place["val"])), [texts[i] for i in place["val"]]
+    train = Table(
+        Subset(items, tuple(place["train"])), {"captions": Column("captions", [texts[i] for i in place["train"]])}
+    )
+    counts: dict[str, list[int]] = {}
+    for system in systems:
+        method = replace(system, frames=items.frames)
+        if method.card.trains == "nothing" or place["train"]:
+            chosen = seeds if method.card.trains != "nothing" else seeds[:1]
+            spaces = (tuned(method, backbone, train, replace(run, seed=s)) for s in chosen)
+            counts[method.card.slug] = [int(bench.right(space, test, said).sum()) for space in spaces]
+    sizes = {"items": len(said), "clips": len(rows), "classes": len(set(said))}
+    return {"data_hash": hash_of(items), **sizes, "right": counts}
 
 
 def shots(table: Table[Any], run: Run) -> Table[Any]:
@@ -282,16 +306,6 @@ def shots(table: Table[Any], run: Run) -> Table[Any]:
             [rng.permutation(np.flatnonzero(texts == t))[:SHOTS] for t in dict.fromkeys(texts.tolist())]
         ).tolist()
     )
-
-
-def _of_two(bench: ClipBench, space: Backbone, items: Samples[Any], texts: Sequence[str]) -> NDArray[np.float64]:
-    """Return (N,) 1.0 where the clip's own direction is nearer than the opposite one."""
-    half = len(texts) // 2
-    rights = []
-    for i in range(half):
-        pair = Subset(items, (i, i + half))
-        rights.append(bench.right(space, pair, [texts[i], texts[i + half]]))
-    return np.concatenate(rights)
 
 
 def _dealt(numbers: NDArray[np.int64], count: int) -> list[int]:

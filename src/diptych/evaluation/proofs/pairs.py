@@ -1,7 +1,7 @@
 """The bench of proofs over captioned photos: train small heads on frozen towers, then find held-out photos by caption
 and back.
 
-Every arm of a proof trains for the same number of steps, from the same start of each seed; nothing is chosen on the
+Every training of a proof runs for the same number of steps, from the same start of each seed; nothing is chosen on the
 held-out photos.
 """
 
@@ -19,12 +19,14 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Trained, everything
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Measured, Statistic
 from diptych.features.fresh import fresh_heads
 from diptych.features.frozen import Headed, HeadSpace, head_names, on_trunks
 from diptych.metrics.retrieval import first_ranks
@@ -34,6 +36,8 @@ from diptych.train.schedule import Fit, Schedule
 
 Floats = NDArray[np.float64]
 
+KS = (1, 5, 10)
+"""Numbers at which recall is measured."""
 WIDTH = 128
 """Joint width of fresh heads."""
 FRESH = Fit(lr=1e-3, batch=128, steps=200, schedule=Schedule(warmup=20), log_every=50)
@@ -41,8 +45,8 @@ FRESH = Fit(lr=1e-3, batch=128, steps=200, schedule=Schedule(warmup=20), log_eve
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train.
+class Training:
+    """One way to train: the system of an arm.
 
     Args:
         method: objective or recipe.
@@ -76,7 +80,7 @@ def with_captions(table: Table[Any], captions: Sequence[Sequence[str]]) -> Table
 
 @dataclass
 class PairBench:
-    """Captioned photos as trunk vectors, and what each arm reached on the held-out ones.
+    """Captioned photos as trunk vectors; each arm trains on them and is asked for the held-out ones.
 
     Args:
         name: of the data set.
@@ -89,9 +93,12 @@ class PairBench:
     name: str
     backbone: Backbone
     run: Run
-    seeds: Sequence[int]
+    seeds: tuple[int, ...]
     queries: slice = field(default_factory=lambda: slice(None))  # Python 3.11 hashes no slice
-    known: dict[int, tuple[Arm, list[Trained]]] = field(default_factory=dict)
+    metric: str = "value"
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = ()
+    failed: tuple[UnreadableItem, ...] = ()
 
     def __post_init__(self) -> None:
         data = open_data(present(self.name, "captions.csv"), need="captions", text="caption_*")
@@ -99,28 +106,51 @@ class PairBench:
         self.whole = Headed(self.backbone)
         self.train, self.test = (on_trunks(self.whole, data.split(split), self.run) for split in ("train", "val"))
 
-    def start(self, arm: Arm, run: Run) -> HeadSpace:
-        """Return the space that an arm starts from."""
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Hash, sizes, and what is trained."""
+        sizes = {"items": len(self.test), "train": len(self.train)}
+        return {"data_hash": self.hash, "split": "val", **sizes, "trains": "linear heads on frozen towers"}
+
+    def start(self, how: Training, run: Run) -> HeadSpace:
+        """Return the space that a training starts from."""
         return (
-            self.whole if arm.own_heads else fresh_heads(self.whole, WIDTH, run, scale=arm.start[0], bias=arm.start[1])
+            self.whole if how.own_heads else fresh_heads(self.whole, WIDTH, run, scale=how.start[0], bias=how.start[1])
         )
 
-    def trained(self, arm: Arm) -> list[Trained]:
-        """Return what an arm made of each seed."""
-        if id(arm) not in self.known:
-            heads = head_names(self.backbone) if arm.own_heads else None
-            learns: Learns = arm.learns if heads is None else lambda name: name in heads and arm.learns(name)
-            made = []
-            for seed in self.seeds:
-                run = replace(self.run, seed=seed, workers=0, out=None)
-                rows = arm.rows(self.train, run) if arm.rows else self.train
-                parts = arm.kit(self.train, run) if arm.kit else {}
-                kit = Kit({"main": self.start(arm, run), **parts})
-                made.append(train_space(arm.method, kit, Evidence(train=rows), arm.fit, run, learns=learns))
-            self.known[id(arm)] = arm, made
-        return self.known[id(arm)][1]
+    def trained(self, how: Training) -> list[Trained]:
+        """Return what a training made of each seed."""
+        heads = head_names(self.backbone) if how.own_heads else None
+        learns: Learns = how.learns if heads is None else lambda name: name in heads and how.learns(name)
+        results = []
+        for seed in self.seeds:
+            run = replace(self.run, seed=seed, workers=0, out=None)
+            rows = how.rows(self.train, run) if how.rows else self.train
+            parts = how.kit(self.train, run) if how.kit else {}
+            kit = Kit({"main": self.start(how, run), **parts})
+            results.append(train_space(how.method, kit, Evidence(train=rows), how.fit, run, learns=learns))
+        return results
 
-    def vectors(self, space: HeadSpace) -> tuple[torch.Tensor, torch.Tensor]:
+    def measure(self, arm: Arm) -> Measured:
+        """Train, and find each held-out photo by its captions and back.
+
+        Parts: "recall_at_1" and "recall_at_5", (R, N) means of both directions, and "effective_rank", (R, 1) of photos
+        and queries as a share of the width. Chance has the expected recalls, and rank 0.
+        """
+        if arm.system == CHANCE:
+            recalls = {k: np.tile(self._chance(k), (len(self.seeds), len(self.test))) for k in KS}
+            ranks = np.zeros((len(self.seeds), 1))
+        else:
+            pairs = [self.vectors(result.space) for result in self.trained(arm.system)]
+            recalls = {k: np.stack([recall(x, y, k) for x, y in pairs]) for k in KS}
+            ranks = np.array([[_spread(x, y)] for x, y in pairs])
+        others = {f"recall_at_{k}": float(values.mean()) for k, values in recalls.items()}
+        others["effective_rank"] = float(ranks.mean())
+        parts = {f"recall_at_{k}": Measured(values, others, self.seeds) for k, values in recalls.items()}
+        parts["effective_rank"] = Measured(ranks, others, self.seeds)
+        return Measured(recalls[1], others, self.seeds, parts)
+
+    def vectors(self, space: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (N, D) and (N, Q, D) unit embeddings of the held-out photos and of their queries."""
         texts = [tuple(c)[self.queries] for c in self.test.columns["captions"].values]
         with torch.inference_mode():
@@ -128,31 +158,14 @@ class PairBench:
             y = space.text.encode(space.text.inputs([t for own in texts for t in own]))
         return normalize(x, dim=-1), normalize(y, dim=-1).unflatten(0, (len(texts), -1))  # type: ignore[no-untyped-call]
 
-    def recall(self, arm: Arm | None, k: int) -> Floats:
-        """Return (seeds, N) recall at k of each photo, the mean of both directions; None: what chance expects."""
-        if arm is None:
-            return np.tile(self._chance(k), (len(self.seeds), len(self.test)))
-        rows = []
-        for made in self.trained(arm):
-            assert isinstance(made.space, HeadSpace)
-            rows.append(recall(*self.vectors(made.space), k))
-        return np.stack(rows)
-
-    def rank(self, arm: Arm | None) -> Floats:
-        """Return (seeds, 1) the effective rank of held-out photos and queries, mean of both, as a share of the width;
-        None: 0.
-        """
-        rows = []
-        for made in self.trained(arm) if arm else ():
-            assert isinstance(made.space, HeadSpace)
-            x, y = self.vectors(made.space)
-            rows.append([(effective_rank(x.numpy()) + effective_rank(y.flatten(0, 1).numpy())) / 2 / x.shape[1]])
-        return np.array(rows or [[0.0]] * len(self.seeds))
-
     def _chance(self, k: int) -> float:
         n, q = len(self.test), len(tuple(self.test.columns["captions"].values[0])[self.queries])
         missed = np.prod([(n * q - q - i) / (n * q - i) for i in range(k)])
         return float((1 - missed + k / n) / 2)
+
+
+def _spread(x: torch.Tensor, y: torch.Tensor) -> float:
+    return float((effective_rank(x.numpy()) + effective_rank(y.flatten(0, 1).numpy())) / 2 / x.shape[1])
 
 
 def recall(images: torch.Tensor, texts: torch.Tensor, k: int) -> Floats:

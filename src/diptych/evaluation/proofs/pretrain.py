@@ -5,130 +5,27 @@ spoiled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from diptych.core.backbone import Backbone
 from diptych.core.data import Table, Text
 from diptych.core.language import Ask
 from diptych.core.run import Run
-from diptych.evaluation.proofs.classify import CHANCE
-from diptych.evaluation.proofs.coca import CoCaTrial
-from diptych.evaluation.proofs.languages import LanguageTrial
-from diptych.evaluation.proofs.own import OwnTrial
-from diptych.evaluation.proofs.pairs import FRESH, Arm, PairBench, shuffled_captions, with_captions
-from diptych.methods.pretrain.clip_loss import ClipLoss
-from diptych.methods.pretrain.cloob import Cloob
-from diptych.methods.pretrain.laclip import LaClip
-from diptych.methods.pretrain.siglip_loss import SigLipLoss
-from diptych.metrics.interval import bootstrap_mean, one_sided_lower
+from diptych.evaluation.arms import CHANCE, Arm
+from diptych.evaluation.proofs.coca import open_captioning
+from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
+from diptych.evaluation.proofs.pairs import FRESH, PairBench, Training, shuffled_captions, with_captions
+from diptych.evaluation.proofs.trial import Claim, Trial
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.cloob import CLOOB
+from diptych.methods.pretrain.laclip import LaCLIP
+from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison: what an arm reaches, or how far it lies above another arm.
-
-    Args:
-        arm: None is chance.
-        less: what is taken away.
-    """
-
-    arm: Arm | None
-    less: Arm | None = None
-
-    def values(self, bench: PairBench, k: int) -> Floats:
-        """Return (seeds, N) recall at k, or for k = 0 the (seeds, 1) effective rank."""
-        own, less = ((bench.recall(a, k) if k else bench.rank(a)) for a in (self.arm, self.less or self.arm))
-        return own if self.less is None else own - less
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A gain in recall, or in effective rank.
-
-    Args:
-        over: what the baseline is called.
-        own: must be above ``base`` in a claim, and must not in a control.
-        base: the baseline.
-        k: recall at how many; 0 is the effective rank.
-    """
-
-    over: str
-    own: Side
-    base: Side
-    k: int = 1
-
-
-@dataclass(frozen=True)
-class PairTrial:
-    """The proof of an objective or a recipe.
-
-    Args:
-        claims: all must show.
-        controls: none may show.
-        beside: name -> a twin that is measured and reported.
-        queries: which captions of the held-out photos are searched for.
-    """
-
-    claims: tuple[Comparison, ...]
-    controls: tuple[Comparison, ...]
-    beside: Mapping[str, Comparison] = field(default_factory=dict)
-    queries: slice = field(default_factory=lambda: slice(None))  # Python 3.11 hashes no slice
-    metric: str = "value"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Return hash, items, claims, controls and twins of one data set; see ``OwnTrial``."""
-        bench = PairBench(name, backbone, run, seeds, self.queries)
-        seed = run.integer("bootstrap")
-
-        def compared(c: Comparison) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], float]:
-            gain = one_sided_lower(c.own.values(bench, c.k), c.base.values(bench, c.k), seed)
-            what = f"recall_at_{c.k}" if c.k else "effective_rank"
-            about = {
-                "over": c.over,
-                "variant": None,
-                "shots": 0,
-                "what": what,
-                "gain": gain.value,
-                "gain_lower95": gain.low,
-            }
-            return about, _measured(c.own, bench, c.k, seed), _measured(c.base, bench, c.k, seed), gain.low
-
-        claims, controls, beside = [], [], []
-        for c in self.claims:
-            about, own, base, low = compared(c)
-            claims.append({**about, "method": own, "baseline": base, "shown": low > 0})
-        for c in self.controls:
-            about, own, _, low = compared(c)
-            controls.append({**about, "control": own, "failed": low <= 0})
-        for kind, c in self.beside.items():
-            about, own, base, low = compared(c)
-            beside.append({**about, "name": kind, "own": own, "twin": base})
-        facts = {"data_hash": bench.hash, "split": "val", "items": len(bench.test), "train": len(bench.train)}
-        return {
-            **facts,
-            "trains": "linear heads on frozen towers",
-            "claims": claims,
-            "controls": controls,
-            "beside": beside,
-        }
-
-
-def _measured(side: Side, bench: PairBench, k: int, seed: int) -> dict[str, Any]:
-    found = bootstrap_mean(side.values(bench, k), seed)
-    more = {f"recall_at_{n}": float(side.values(bench, n).mean()) for n in (1, 5, 10)}
-    return {
-        "value": found.value,
-        "ci95": [found.low, found.high],
-        **more,
-        "effective_rank": float(side.values(bench, 0).mean()),
-    }
+R1, R5, RANK = "recall_at_1", "recall_at_5", "effective_rank"
 
 
 class People:
@@ -163,52 +60,66 @@ def other_people(table: Table[Any], run: Run) -> dict[str, Any]:
     return {"writer": People(table.columns["captions"].values, order)}
 
 
-CLIP = Arm(ClipLoss())
-CLIP_SHUFFLED = replace(CLIP, rows=shuffled_captions)
-CLIP_16 = replace(CLIP, fit=replace(FRESH, batch=16))
-SIGLIP = Arm(SigLipLoss(), start=(10.0, -10.0))
-SIGLIP_16 = replace(SIGLIP, fit=replace(FRESH, batch=16))
+CLIP = Training(CLIPLoss())
+SIGLIP = Training(SigLIPLoss(), start=(10.0, -10.0))
 NO_BIAS = replace(SIGLIP, start=(10.0, 0.0), learns=lambda name: not name.endswith("logit_bias"))
-CLOOB = Arm(Cloob())
-ONE_CAPTION = replace(CLIP, rows=first_captions)
-LACLIP = Arm(LaClip(rewrites=2), rows=first_captions, kit=people)
+CLOOB_ARM = Training(CLOOB())
+LACLIP = Training(LaCLIP(rewrites=2), rows=first_captions, kit=people)
+CLIP_SHUFFLED, SIGLIP_SHUFFLED = (Arm(replace(how, rows=shuffled_captions)) for how in (CLIP, SIGLIP))
+CLIP_16, SIGLIP_16 = (Arm(replace(how, fit=replace(FRESH, batch=16))) for how in (CLIP, SIGLIP))
+NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB_ARM, method=CLOOB(beta=beta))) for beta in (0.0, None))
+OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
+TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
-TRIALS: Mapping[str, OwnTrial] = MappingProxyType(
+TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
-        "clip-loss": PairTrial(
-            (Comparison(CHANCE, Side(CLIP), Side(None)), Comparison(CHANCE, Side(CLIP), Side(None), 5)),
-            (
-                Comparison(CHANCE, Side(CLIP_SHUFFLED), Side(None)),
-                Comparison(CHANCE, Side(CLIP_SHUFFLED), Side(None), 5),
-            ),
+        "clip-loss": Trial(
+            (Claim(CHANCE, part=R1), Claim(CHANCE, part=R5)),
+            own=Arm(CLIP),
+            controls=(Claim(CHANCE, own=CLIP_SHUFFLED, part=R1), Claim(CHANCE, own=CLIP_SHUFFLED, part=R5)),
         ),
-        "siglip-loss": PairTrial(
+        "siglip-loss": Trial(
             (
-                Comparison(CHANCE, Side(SIGLIP), Side(None)),
-                Comparison("clip-loss", Side(SIGLIP_16, SIGLIP), Side(CLIP_16, CLIP)),
+                Claim(CHANCE, part=R1),
+                Claim("clip-loss", own=SIGLIP_16, base=CLIP_16, less=(Arm(SIGLIP), Arm(CLIP)), part=R1),
             ),
-            (
-                Comparison(CHANCE, Side(replace(SIGLIP, rows=shuffled_captions)), Side(None)),
-                Comparison("bias learnt from -10", Side(NO_BIAS), Side(SIGLIP)),
+            own=Arm(SIGLIP),
+            controls=(
+                Claim(CHANCE, own=SIGLIP_SHUFFLED, part=R1),
+                Claim("bias learnt from -10", own=Arm(NO_BIAS), base=Arm(SIGLIP), part=R1),
             ),
-            {"clip-loss": Comparison("clip-loss", Side(SIGLIP), Side(CLIP))},
+            beside={"clip-loss": OF_CLIP},
         ),
-        "coca-loss": CoCaTrial(),
-        "rs-m-clip": LanguageTrial(),
-        "cloob": PairTrial(
-            (Comparison("clip-loss", Side(CLOOB), Side(CLIP), 0),),
-            (Comparison(CHANCE, Side(replace(CLOOB, method=Cloob(beta=0.0))), Side(None)),),
-            {
-                "recall of clip-loss": Comparison("clip-loss", Side(CLOOB), Side(CLIP)),
-                "rank without look-up": Comparison(
-                    "clip-loss", Side(replace(CLOOB, method=Cloob(beta=None))), Side(CLIP), 0
+        "coca-loss": Trial(
+            (Claim(CHANCE),), own=Arm("own"), controls=(Claim(CHANCE, own=Arm("shuffled")),), bench=open_captioning
+        ),
+        "rs-m-clip": Trial(
+            (Claim(ENGLISH_ALONE),),
+            own=Arm("own"),
+            controls=(Claim(CHANCE, own=Arm("permuted"), name="permuted translations"),),
+            beside={
+                "without crops": Arm("no crops"),
+                "English names, of English alone": Claim(
+                    ENGLISH_ALONE, own=Arm("own in English"), base=Arm("English in English")
                 ),
             },
+            bench=open_named,
         ),
-        "laclip": PairTrial(
-            (Comparison("clip-loss, one caption", Side(LACLIP), Side(ONE_CAPTION)),),
-            (Comparison("clip-loss, one caption", Side(replace(LACLIP, kit=other_people)), Side(ONE_CAPTION)),),
-            queries=slice(3, 5),
+        "cloob": Trial(
+            (replace(OF_CLIP, part=RANK),),
+            own=Arm(CLOOB_ARM),
+            controls=(Claim(CHANCE, own=NO_MEMORY, part=R1),),
+            beside={
+                "recall of clip-loss": OF_CLIP,
+                "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
+            },
+        ),
+        "laclip": Trial(
+            (TO_ONE,),
+            own=Arm(LACLIP),
+            controls=(replace(TO_ONE, own=Arm(replace(LACLIP, kit=other_people))),),
+            bench=partial(PairBench, queries=slice(3, 5)),
         ),
     }
 )
+open_bench = PairBench

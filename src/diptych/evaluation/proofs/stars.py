@@ -28,12 +28,13 @@ from diptych.data.curve_halves import halves
 from diptych.data.formats.lightcurves import read_light_curves
 from diptych.data.named_sets import present
 from diptych.data.stars import Star, Stars, one_band, paired_anew, refuse_overlap
-from diptych.evaluation.proofs.own import Hits, claim, control, hash_of, twin
+from diptych.evaluation.proofs.trial import Hits, Tabled, hash_of
 from diptych.methods.extend.astrom3 import MODALITIES, SMALL, AstroM3, LabelNet, StarEncoder, StarSpace, label_step
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
 SHOTS = 5
+METRIC, SCRATCH = "acc1", "from scratch"
 
 
 @dataclass(frozen=True)
@@ -113,86 +114,74 @@ def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], 
     return np.asarray(found.numpy() == test.labels(), dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class StarTrial:
-    """The proof: aligned towers against fresh ones, and against towers aligned with other stars' modalities.
+def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: AstroM3 = SMALL) -> Tabled:
+    """Measure aligned towers, fresh ones, and towers aligned with other stars' modalities; the backbone has no part in
+    it.
+
+    Variable stars are many enough for shares; supernovae are counted.
 
     Args:
+        name: of the data set.
+        backbone: stands in the result alone.
+        run: device and progress.
+        seeds: of shots, pairs and towers.
         method: sizes of the towers.
     """
-
-    method: AstroM3 = SMALL
-    metric = "acc1"
-
-    def verdict(self, slug: str, name: str, backbone: Backbone, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Measure on variable stars, or count on supernovae; the backbone has no part in it."""
-        if Path(name).name.startswith("sn_"):
-            return self._counts(name, run, seeds)
-        night, seed = variables(name), run.integer("bootstrap")
-        stars = night.train.items
-        assert isinstance(stars, Stars)
-        refuse_overlap(stars, night.test.items)
-        hits: dict[tuple[str, str], list[Hits]] = {}
-        for s in seeds:
-            own = replace(run, seed=s)
-            few = _few(night.train, own)
-            order = np.random.default_rng(own.integer("pairs")).permutation(len(stars)).tolist()
-            makers: Mapping[str, Callable[[], StarSpace]] = {
-                "aligned": lambda own=own: self._aligned(stars, own),  # type: ignore[misc]
-                "scratch": lambda own=own: self.method.fresh(stars, own),  # type: ignore[misc]
-                "shuffled": lambda own=own, order=order: self._aligned(paired_anew(stars, order), own),  # type: ignore[misc]
-            }
-            for kind, make in makers.items():
-                space = make()
-                for modality in MODALITIES:
-                    hits.setdefault((kind, modality), []).append(
-                        right(space, modality, few, night.test, len(night.classes), own)
-                    )
-        stacked = {place: np.stack(rows) for place, rows in hits.items()}
-        aligned, scratch, shuffled = (stacked[kind, "photometry"] for kind in ("aligned", "scratch", "shuffled"))
-        about = {"over": "from scratch", "variant": None, "shots": SHOTS}
-        beside = {"photometry, pairs shuffled": (aligned, shuffled)}
-        beside |= {f"{m} from scratch": (stacked["aligned", m], stacked["scratch", m]) for m in MODALITIES[1:]}
-        return {
-            "data_hash": hash_of(stars, night.test.items),
-            "items": len(night.test),
-            "unlabelled": len(stars),
-            "classes": len(night.classes),
-            "claims": [claim(about, self.metric, aligned, scratch, seed)],
-            "controls": [control({"name": "shuffled pairs", **about}, self.metric, shuffled, scratch, seed)],
-            "beside": [twin(label, SHOTS, self.metric, *pair, seed) for label, pair in beside.items()],
+    if Path(name).name.startswith("sn_"):
+        return Tabled(backbone, run, seeds, METRIC, _counts(name, run, seeds, method))
+    night = variables(name)
+    stars = night.train.items
+    assert isinstance(stars, Stars)
+    refuse_overlap(stars, night.test.items)
+    hits: dict[str, list[Hits]] = {}
+    for s in seeds:
+        own = replace(run, seed=s)
+        few = _few(night.train, own)
+        order = np.random.default_rng(own.integer("pairs")).permutation(len(stars)).tolist()
+        makers: Mapping[str, Callable[[], StarSpace]] = {
+            "aligned": lambda own=own: _aligned(method, stars, own),  # type: ignore[misc]
+            SCRATCH: lambda own=own: method.fresh(stars, own),  # type: ignore[misc]
+            "shuffled": lambda own=own, order=order: _aligned(method, paired_anew(stars, order), own),  # type: ignore[misc]
         }
+        for kind, make in makers.items():
+            space = make()
+            for modality in MODALITIES:
+                reached = right(space, modality, few, night.test, len(night.classes), own)
+                hits.setdefault(kind if modality == "photometry" else f"{modality} {kind}", []).append(reached)
+    facts = {
+        "data_hash": hash_of(stars, night.test.items),
+        "items": len(night.test),
+        "unlabelled": len(stars),
+        "classes": len(night.classes),
+    }
+    return Tabled(backbone, run, seeds, METRIC, facts, {kind: np.stack(rows) for kind, rows in hits.items()})
 
-    def _counts(self, name: str, run: Run, seeds: Sequence[int]) -> dict[str, Any]:
-        """Count held-out supernovae whose own spectrum is nearest to their light curve, aligned rightly and with
-        others' modalities.
-        """
-        stars = supernovae(name)
-        method = replace(self.method, grid=(3500.0, 8000.0, 256), batch=16)
-        counts: dict[str, list[int]] = {"aligned": [], "shuffled": []}
-        held = max(2, len(stars) // 3)
-        for s in seeds:
-            own = replace(run, seed=s)
-            order = np.random.default_rng(own.integer("split")).permutation(len(stars))
-            seen, test = _taken(stars, order[held:]), _taken(stars, order[:held])
-            pairs = np.random.default_rng(own.integer("pairs")).permutation(len(seen)).tolist()
-            for kind, data in (("aligned", seen), ("shuffled", paired_anew(seen, pairs))):
-                space = method.fit(Kit(), Evidence(unlabelled=data), own)
-                p, q = (space.encoders[m] for m in ("photometry", "spectra"))
-                with torch.no_grad():
-                    x, y = (normalize(e.encode(e.inputs(list(test.stars))), dim=-1) for e in (p, q))
-                counts[kind].append(int((x @ y.T).argmax(1).eq(torch.arange(held)).sum()))
-        about = {
-            "data_hash": hash_of(stars),
-            "items": held,
-            "unlabelled": len(stars) - held,
-            "classes": held,
-            "right": counts,
-        }
-        return {**about, "claims": [], "controls": [], "beside": []}
 
-    def _aligned(self, stars: Stars, run: Run) -> StarSpace:
-        return self.method.fit(Kit(), Evidence(unlabelled=stars), run)
+def _counts(name: str, run: Run, seeds: Sequence[int], method: AstroM3) -> dict[str, Any]:
+    """Count held-out supernovae whose own spectrum is nearest to their light curve, aligned rightly and with others'
+    modalities.
+    """
+    stars = supernovae(name)
+    method = replace(method, grid=(3500.0, 8000.0, 256), batch=16)
+    counts: dict[str, list[int]] = {"aligned": [], "shuffled": []}
+    held = max(2, len(stars) // 3)
+    for s in seeds:
+        own = replace(run, seed=s)
+        order = np.random.default_rng(own.integer("split")).permutation(len(stars))
+        seen, test = _taken(stars, order[held:]), _taken(stars, order[:held])
+        pairs = np.random.default_rng(own.integer("pairs")).permutation(len(seen)).tolist()
+        for kind, data in (("aligned", seen), ("shuffled", paired_anew(seen, pairs))):
+            space = _aligned(method, data, own)
+            p, q = (space.encoders[m] for m in ("photometry", "spectra"))
+            with torch.no_grad():
+                x, y = (normalize(e.encode(e.inputs(list(test.stars))), dim=-1) for e in (p, q))
+            counts[kind].append(int((x @ y.T).argmax(1).eq(torch.arange(held)).sum()))
+    sizes = {"items": held, "unlabelled": len(stars) - held, "classes": held}
+    return {"data_hash": hash_of(stars), **sizes, "right": counts}
+
+
+def _aligned(method: AstroM3, stars: Stars, run: Run) -> StarSpace:
+    return method.fit(Kit(), Evidence(unlabelled=stars), run)
 
 
 def _few(table: Table[Star], run: Run) -> Table[Star]:

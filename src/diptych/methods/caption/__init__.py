@@ -1,1 +1,1 @@
-"""Systems that write what is on an image."""
+"""Systems that describe an image in a sentence."""

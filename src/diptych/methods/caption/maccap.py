@@ -1,12 +1,30 @@
-"""MacCap: learn to write from the embeddings of sentences, blurred until an image's regions look like them.
+"""MacCap learns to write captions from noisy embeddings of sentences, and then writes from the regions of an image.
 
-f   = normalise(text(x));  c_k = normalise(f + sqrt(s2) eps_k), k = 1..K       training: noisy copies of a sentence's
-                                                                               embedding
-P   = MLP(norm(decoder(queries, c)));  minimise the cross-entropy of x after [P; begin] under a frozen language model
-X_j = normalise(W norm(h_j));  A: attention of the last image block, mean over heads
-K tokens with the largest A[0, .];  r_k = normalise(weights(A[k, .]) X)
-c_k = normalise(CLS + lambda r_k + sqrt(s2) eps_k)                             testing
-Several noisy decodes; the caption whose embedding is most like the image's stands.
+Training, for a sentence x:
+
+    f    = normalise(text(x))
+    c_k  = normalise(f + sqrt(s2) eps_k)                    for k = 1 .. K
+    P    = MLP(norm(decoder(queries, c)))
+    loss = cross-entropy of x after [P; begin], under a frozen language model
+
+Testing, for an image:
+
+    X_j  = normalise(W norm(h_j))
+    r_k  = normalise(weights(A[k, .]) X)                    for the K tokens k with the largest A[0, .]
+    c_k  = normalise(CLS + lambda r_k + sqrt(s2) eps_k)
+
+The language model writes a caption for each of several noisy draws. They are ranked by their cosine to the image.
+
+f: (D,) unit text embedding
+c: (K, D) noisy copies in training, regions in testing
+eps_k: (D,) standard normal noise;  s2: its variance a coordinate
+P: (Q, C) prefix: Q token embeddings that are put before the sentence
+decoder: attention of Q learnt queries to c;  norm: layer normalisation;  begin: the token before a sentence
+h_j: (C_v,) output of the last image block at token j;  W: the tower's projection to D
+A: (T, T) attention of the last image block, mean over heads; token 0 is CLS
+weights: from attention to weights of the tokens, see ``weighting``
+CLS: (D,) unit embedding of the whole image
+lambda: weight of the regions
 """
 
 from __future__ import annotations
@@ -43,16 +61,16 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step, View
 
 NOISE = 8.2
-"""s2 D of the paper's 0.016 at 512 dimensions: keeps the cosine of a noisy copy at 0.33 in any space."""
+"""s2 D, from the paper's 0.016 at 512 dimensions: the cosine of a noisy copy is 0.33 in a space of any width."""
 
 
 def noisy(vectors: Tensor, noise: float, g: torch.Generator) -> Tensor:
-    """Return normalise(v + sqrt(noise) eps), the size of ``vectors``; ``noise`` is a variance a coordinate."""
+    """Return normalise(v + sqrt(noise) eps), of the size of ``vectors``; ``noise`` is the variance s2 a coordinate."""
     return normalize(vectors + noise**0.5 * torch.randn(vectors.shape, generator=g), dim=-1)
 
 
 def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> View:
-    """Return what makes the padded ids of a sentence, and K noisy copies of its embedding, of a row.
+    """Return the function that gives the padded ids of a row's sentence, and K noisy copies of its embedding.
 
     Args:
         vocabulary: words that have ids.
@@ -70,15 +88,15 @@ def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> Vi
 
 
 def word_loss(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the cross-entropy of each word after what stands before it; the prefix and the padding count for nothing.
+    """Return the mean cross-entropy of each word given the words before it; prefix and padding are not predicted.
 
     Args:
-        lm: reads and writes words.
-        aligner: makes the prefix of the noisy copies "c"; None: there is no prefix.
+        lm: language model.
+        aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
         batch: "ids" (B, L), and "c" (B, K, D).
     """
     ids = batch["ids"]
-    ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding counts for nothing, so the longest sentence is enough
+    ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding is not predicted, so the longest sentence is enough
     embeds, real = lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
     if aligner is not None:
         prefix = aligner(batch["c"])
@@ -89,31 +107,41 @@ def word_loss(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Te
 
 @dataclass(frozen=True)
 class MacCap(Captioner):
-    """Train a prefix on sentences alone, and put an image's regions in the place of the noisy sentence.
+    """Train a captioner on sentences alone; at test time regions of an image replace the noisy copies of a sentence.
+
+    Use it where captions in the wished style exist as text, without images. It needs an image tower or dense maps.
 
     Args:
-        copies: K, noisy copies in training and regions in testing (10).
-        noise: variance s2 a coordinate; None: 8.2 / D, which is the paper's 0.016 at 512 dimensions. 0 adds none.
-        region: lambda, weight of the regions (1.0); 0 leaves K times CLS.
+        copies: K, noisy copies in training and regions in testing, >= 1; 10 (the authors').
+        noise: s2, variance a coordinate, >= 0; None: 8.2 / D, which is the authors' 0.016 at 512 dimensions.
+        region: lambda, weight of the regions; 1.0 (the authors'). 0 makes every c_k a noisy CLS.
         weighting: how attention becomes weights; "reference" is the authors' double softmax.
-        queries: Q, tokens of the prefix (32).
-        width: W of the aligner (512); it divides by 8.
-        layers: blocks of the language model, and its width.
-        lm_width: C of the language model, a multiple of 4.
-        limit: most words of a caption (25 in training, 16 when writing). Of longer sentences the beginning is learnt,
-            without an end; ``run.tally["cut"]`` counts them.
-        epochs: passes over the sentences, of the language model and of the aligner (10 each).
-        batch: sentences a step (128).
-        rate: learning rate of AdamW for the aligner (1e-4).
-        lm_rate: the same for the language model (1e-3).
-        beams: of the search (4).
-        tries: noisy decodes of which the one most like the image stands (4).
+        queries: Q, tokens of the prefix, >= 1; 32 (the authors').
+        width: inner width of the aligner, a multiple of 8; 512 (the authors').
+        layers: blocks of the language model, >= 1; 4 (ours).
+        lm_width: C, width of the language model, a multiple of 4; 128 (ours).
+        limit: most words of a caption, >= 1; 25 (the authors') in training, at most 16 in writing. A longer sentence is
+            cut, and ``run.tally["cut"]`` counts it.
+        epochs: passes over the sentences, for the language model and again for the aligner, >= 1; 10.
+        batch: sentences a step, >= 1; 128.
+        rate: learning rate of AdamW for the aligner, > 0; 1e-4.
+        lm_rate: learning rate of AdamW for the language model, > 0; 1e-3 (ours).
+        beams: of the beam search, >= 1; 4.
+        tries: noisy draws an image, >= 1; 4. The captions are ranked by their cosine to the image.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
-    Source: Qiu et al. 2024, sections 3.2 to 3.4; numbers from the authors' code.
-    Differs: see the card.
+    Source: Qiu et al. 2024, sections 3.2 to 3.4; numbers without a mark are those of the authors' code.
+
+    Example:
+        At 8.2 / D the cosine of a noisy copy to its sentence is 0.33, here with D = 4096:
+
+        >>> g = torch.Generator().manual_seed(0)
+        >>> f = normalize(torch.randn(4096, generator=g), dim=-1)
+        >>> copies = noisy(f.expand(10, -1), NOISE / 4096, g)
+        >>> copies.shape, round((copies @ f).mean().item(), 1)
+        (torch.Size([10, 4096]), 0.3)
     """
 
     copies: int = 10
@@ -139,7 +167,7 @@ class MacCap(Captioner):
         url="https://arxiv.org/abs/2401.02347",
         year=2024,
         verb="caption",
-        claim="A captioner trained on noisy embeddings of sentences alone transfers to images that are read as several "
+        claim="A captioner trained on noisy embeddings of sentences alone transfers to images, given as several "
         "regions.",
         needs=Needs(hooks=("image", "text", "dense"), extras=("train",), evidence=("texts",)),
         trains="a small language model and a prefix",
@@ -147,17 +175,18 @@ class MacCap(Captioner):
         differs=(
             "The language model is a small one of our own, trained on the same sentences and then frozen; the authors "
             "take OPT.",
-            "The noise is given as s2 D = 8.2, so that spaces of any width are blurred alike; theirs is 0.016 at 512.",
+            "The noise is given as s2 D = 8.2, so that it is equally strong in spaces of any width; theirs is 0.016 at "
+            "512.",
             "Embeddings wider than the aligner pass a linear map first.",
-            "Without an image tower (lite) the regions are those of the dense map, chosen by likeness instead of "
+            "Without an image tower (lite) the regions are those of the dense map, chosen by cosine instead of "
             "attention.",
-            "The loss does not count padding; the authors' also learns to write it.",
-            "Captions are ranked as they stand; the authors cut them at 80 characters first.",
-            "The limit of 25 counts words, the authors' their model's tokens; how many sentences it cuts is counted "
-            "and said.",
+            "The mean correction of the gap between images and texts is left out.",
+            "The loss leaves padding out; the authors' model also learns to write it.",
+            "Whole captions are ranked; the authors cut them at 80 characters first.",
+            "The limit of 25 counts words, the authors' limit their model's tokens; sentences that it cuts are counted "
+            "and reported.",
             "The rate falls along a cosine in every step, after 200 steps of warm-up or a tenth of a shorter "
-            "training; theirs falls once an"
-            " epoch, after 200 steps.",
+            "training; theirs falls once an epoch, after 200 steps.",
         ),
         proof=ProofPlan(
             claim="Noise in training makes captions of images better than the same without noise (CIDEr-D).",
@@ -182,7 +211,7 @@ class MacCap(Captioner):
                 raise wrong(self, name, f"a multiple of {divisor}")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedMacCap:
-        """Train the language model, then the aligner, on the texts; no image is seen.
+        """Train the language model, then the aligner, on the texts; no image is used.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -212,12 +241,13 @@ class MacCap(Captioner):
             decay=0.01,
             clip=1.0,
         )
-        speaking = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(word_loss, lm, None))
-        words = train_parameters(speaking, data, settings, run)
+        lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(word_loss, lm, None))
+        lm_weights = train_parameters(lm_step, data, settings, run)
         lm.to(run.device).eval().requires_grad_(False)
-        prefixing = Step(aligner, view_of(vocabulary, self.limit, self.copies, noise), partial(word_loss, lm, aligner))
-        prefixes = train_parameters(prefixing, data, replace(settings, lr=self.rate), run)
-        return FittedMacCap(backbone, self, noise, vocabulary.words, words, prefixes)
+        view = view_of(vocabulary, self.limit, self.copies, noise)
+        aligner_step = Step(aligner, view, partial(word_loss, lm, aligner))
+        aligner_weights = train_parameters(aligner_step, data, replace(settings, lr=self.rate), run)
+        return FittedMacCap(backbone, self, noise, vocabulary.words, lm_weights, aligner_weights)
 
 
 def _check(backbone: Backbone) -> None:
@@ -228,18 +258,18 @@ def _check(backbone: Backbone) -> None:
 
 
 def _warm(steps: int) -> Schedule:
-    """The authors' 200 steps of warm-up, or a tenth of a short training, then a cosine to a tenth."""
+    """Return the authors' 200 steps of warm-up, or a tenth of a short training, then a cosine to a tenth."""
     return Schedule(warmup=max(1, min(200, steps // 10)), floor=0.1)
 
 
 @dataclass(frozen=True)
 class FittedMacCap(FittedCaptioner):
-    """A language model and what puts images in front of it.
+    """Writes captions with a small language model, whose prefix is made from the regions of an image.
 
     Args:
         backbone: embeds images, and the captions that are ranked.
         method: the settings.
-        noise: variance a coordinate.
+        noise: s2, variance a coordinate.
         words: the vocabulary.
         lm: weights of the language model.
         aligner: weights of the aligner.
@@ -253,9 +283,7 @@ class FittedMacCap(FittedCaptioner):
     aligner: Mapping[str, Tensor]
 
     def caption(self, images: Samples[Any], run: Run, *, n: int = 1) -> list[list[Text]]:
-        """Return at most ``n`` different captions of ``tries``, those most like the image first; see
-        ``FittedCaptioner``.
-        """
+        """Return at most ``n`` different captions an image, the nearest to it first; see ``FittedCaptioner``."""
         lm, aligner = self.models(run)
         out = []
         with run.track("caption", len(images)) as bar, torch.no_grad():
@@ -274,13 +302,21 @@ class FittedMacCap(FittedCaptioner):
         return out
 
     def write(self, v: Tensor, run: Run, key: str, lm: SmallLM, aligner: PrefixAligner) -> list[str]:
-        """Return ``tries`` captions of (K, D) vectors, each with noise of its own."""
+        """Return ``tries`` captions from the regions of one image, each with its own noise.
+
+        Args:
+            v: (K, D) unit vectors of the regions.
+            run: device and seed.
+            key: of the image; it seeds the noise.
+            lm: the language model.
+            aligner: makes the prefix.
+        """
         g = run.generator(f"maccap/{key}")
         c = torch.stack([noisy(v, self.noise, g) for _ in range(self.method.tries)]).to(run.device)
         prefix = torch.cat([aligner(c), lm.embed(torch.full((len(c), 1), BEGIN, device=c.device))], dim=1)
-        found = beam(lm, Prefix(prefix), beams=self.method.beams, limit=min(16, self.method.limit), end=END)
+        beams = beam(lm, Prefix(prefix), beams=self.method.beams, limit=min(16, self.method.limit), end=END)
         vocabulary = Vocabulary(self.words)
-        return [vocabulary.decode(row.tolist()) for row in found.tokens[:, 0].cpu()]
+        return [vocabulary.decode(row.tolist()) for row in beams.tokens[:, 0].cpu()]
 
     def _ranked(self, whole: Tensor, written: Sequence[str], n: int, run: Run) -> list[Text]:
         texts = [t for t in dict.fromkeys(written) if t]
@@ -291,7 +327,7 @@ class FittedMacCap(FittedCaptioner):
         return [Text(texts[i], writer="maccap") for i in order[:n]]
 
     def models(self, run: Run) -> tuple[SmallLM, PrefixAligner]:
-        """Return language model and aligner with the weights of the fit."""
+        """Return the language model and the aligner, with the weights of the fit."""
         m = self.method
         with run.seeded("maccap"):
             lm = SmallLM(len(self.words) + 4, m.lm_width, m.layers, context=m.queries + m.limit + 2)

@@ -1,6 +1,8 @@
-"""Nearest caption: of many sentences, the one whose embedding is most like the image's.
+"""Nearest caption describes an image by the sentence of a pool whose embedding is nearest to the image's.
 
-t* = argmax_t cos(text(t), image)
+    t* = argmax over t of cos(text(t), image)
+
+t: one of the M sentences of the pool
 """
 
 from __future__ import annotations
@@ -23,10 +25,19 @@ from diptych.features.embed import embed
 
 @dataclass(frozen=True)
 class NearestCaption(Captioner):
-    """Answer with sentences of the pool: nothing is written, nothing is trained.
+    """Caption images with sentences of a pool, without any training.
+
+    Use it as the baseline that a captioner must beat, or where only approved sentences may be shown.
 
     Source: Devlin et al. 2015, section 3 (captions of nearest neighbours).
-    Differs: see the card.
+
+    Example:
+        >>> import torch
+        >>> texts = ("a photo of a cat", "a photo of a bridge")
+        >>> vectors = torch.eye(2, 4)
+        >>> image = normalize(torch.tensor([0.2, 0.9, 0.1, 0.0]), dim=0)
+        >>> texts[int((vectors @ image).argmax())]
+        'a photo of a bridge'
     """
 
     card: ClassVar[Card] = Card(
@@ -53,7 +64,7 @@ class NearestCaption(Captioner):
     )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedNearestCaption:
-        """Embed the sentences.
+        """Embed the sentences of the pool.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -66,7 +77,7 @@ class NearestCaption(Captioner):
 
 @dataclass(frozen=True)
 class FittedNearestCaption(FittedCaptioner):
-    """Embedded sentences.
+    """Finds the sentences nearest to an image.
 
     Args:
         backbone: embeds the images.
@@ -82,4 +93,4 @@ class FittedNearestCaption(FittedCaptioner):
         """Return the ``n`` sentences nearest to each image; see ``FittedCaptioner``."""
         z = normalize(embed(self.backbone.image, images, run), dim=-1)
         best = (z @ self.vectors.T).topk(min(n, len(self.texts)), dim=1).indices.tolist() if len(z) else []
-        return [[Text(self.texts[i], writer="nearest-caption") for i in own] for own in best]
+        return [[Text(self.texts[i], writer="nearest-caption") for i in row] for row in best]

@@ -1,13 +1,24 @@
-"""M-Adapter of CapS-Adapter: a cache whose keys are support images and their captions, and a vote of classes that look
-alike.
+"""M-Adapter of CapS-Adapter compares an image with captioned support images, and with the classes that these resemble.
 
-F      = normalise(image(x_i)),  C = normalise(text(prefix + caption_i))  (M, D) each; L: (M, K) one-hot labels
-a      = (1 - delta) z F^T + delta z C^T
-q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)                  class distributions of a test and a support image
-logits = s z T^T + b  +  alpha exp(-beta (1 - a)) L  -  gamma psi(KL(q || p_i)) L
+    a      = (1 - delta) z F^T + delta z C^T
+    q, p_i = softmax(z T^T / tau), softmax(f_i T^T / tau)
+    logits = s z T^T + b  +  alpha exp(-beta (1 - a)) L  -  gamma psi(KL(q || p_i)) L
 
-psi maps the range of the KL divergences to that of a; both ranges are those of the val images, so no prediction hangs
-on its batch. delta = 0 is TIP-X (SuS-X), and with gamma = 0 Tip-Adapter.
+Sizes: N test images, M support images (labelled train images), K classes, D dimensions of the embeddings
+F, C: (M, D) unit embeddings of the support images and of their captions, each caption behind a prefix
+f_i: (D,) row i of F
+L: (M, K) one-hot labels of the support images
+T: (K, D) unit class embeddings of the text tower
+z: (N, D) unit embeddings of the test images
+a: (N, M) similarity that mixes image and caption;  delta: share of the caption
+q, p_i: (N, K) and (K,), class distributions of the test images and of support image i;  tau: their temperature
+psi: the line that takes the range of the KL divergences on val to the range of a on val
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
+alpha, beta: weight and sharpness of the vote by similarity
+gamma: weight of the vote by divergence
+
+Both ranges are those of the val images, so that no prediction depends on its batch. With delta = 0 the system is TIP-X
+(SuS-X); with gamma = 0 too it is Tip-Adapter.
 """
 
 from __future__ import annotations
@@ -36,21 +47,32 @@ from diptych.nn.cache_model import affinity
 from diptych.nn.mixing import CELLS, first_best, hits
 
 ASK = "Describe this photo in one short sentence that names its key elements."
-"""What a captioner is asked, our own wording."""
+"""What a captioner is asked; the wording is ours."""
 
 DELTAS = tuple(i / 5 for i in range(6))
+"""Values of delta that are tried on val."""
 BETAS = tuple(1 + 4.9 * i for i in range(10))
+"""Values of beta that are tried on val."""
 GAMMAS = tuple(0.1 + 29.9 / 6 * i for i in range(6))
+"""Values of gamma that are tried on val."""
 ALPHAS = tuple(0.1 + 4.99 * i for i in range(10))
+"""Values of alpha that are tried on val."""
 
 
 def mixed_similarity(z: Tensor, images: Tensor, texts: Tensor, delta: float) -> Tensor:
-    """Return a, (N, M), of (N, D) unit test embeddings with (M, D) unit embeddings of support images and captions."""
+    """Return a, (N, M), which mixes similarity to support images and to their captions.
+
+    Args:
+        z: (N, D) unit embeddings of test images.
+        images: (M, D) unit embeddings of support images.
+        texts: (M, D) unit embeddings of their captions.
+        delta: share of the captions, in [0, 1].
+    """
     return (1 - delta) * (z @ images.T) + delta * (z @ texts.T)
 
 
 def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
-    """Return KL(q_n || p_i), (N, M): in nats, >= 0.
+    """Return KL(q_n || p_i), (N, M), in nats, >= 0.
 
     Args:
         z: (N, D) unit embeddings of test images.
@@ -64,42 +86,59 @@ def divergences(z: Tensor, images: Tensor, head: Tensor, tau: float) -> Tensor:
 
 
 def rescaled(values: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
-    """Return psi: the line that takes the range ``old`` to ``new``, also outside of it; an empty range goes to the low
-    end.
+    """Return psi of the values: the line that takes the range ``old`` to ``new``, also outside of it.
+
+    If ``old`` is empty, all values become the low end of ``new``.
     """
     return new[0] + (values - old[0]) * ((new[1] - new[0]) / (old[1] - old[0]) if old[1] > old[0] else 0.0)
 
 
 def prompts(
-    names: Sequence[str], labels: Sequence[int], said: Sequence[str], prefix: str, words: int | None
+    names: Sequence[str], labels: Sequence[int], texts: Sequence[str], prefix: str, words: int | None
 ) -> tuple[str, ...]:
-    """Return what is encoded for each support image: the prefix with the name of its class, then the caption, cut after
-    ``words``.
+    """Return what is encoded for each support image: prefix, name of its class, then the caption.
+
+    Args:
+        names: K class names.
+        labels: (M,) class positions.
+        texts: M captions.
+        prefix: stands before each caption; "{}" is the class name.
+        words: the prompt is cut after so many words. None: it is not cut.
     """
-    full = [f"{prefix.replace('{}', names[k])}{text}".split() for k, text in zip(labels, said, strict=True)]
-    return tuple(" ".join(text[:words]) for text in full)
+    sentences = [f"{prefix.replace('{}', names[k])}{caption}".split() for k, caption in zip(labels, texts, strict=True)]
+    return tuple(" ".join(caption[:words]) for caption in sentences)
 
 
 @dataclass(frozen=True)
 class CapSAdapter(Classifier):
     """Add votes of captioned support images to the zero-shot classifier.
 
-    Captions are the train table's column "captions"; else a part "captioner" (a ``Writer`` that sees) of the kit writes
-    them; else they are a few words about the colours of the picture.
+    Captions are the train table's column "captions". Without it, a part "captioner" of the kit (a ``Writer`` that sees
+    pictures) writes them. Without that part too, a caption is a few words about the colours of the picture.
 
     Args:
-        alpha: weight of the vote by similarity, >= 0; None: chosen on val.
-        beta: its sharpness, >= 0; None: chosen on val.
-        gamma: weight of the vote by divergence, >= 0; None: chosen on val; 0 is the authors' variant without it.
-        delta: share of the caption in the similarity, in [0, 1]; None: chosen on val; 0 is TIP-X.
+        alpha: weight of the vote by similarity, >= 0. None: chosen on val.
+        beta: sharpness of that vote, >= 0. None: chosen on val.
+        gamma: weight of the vote by divergence, >= 0; 0 is the authors' variant without it. None: chosen on val.
+        delta: share of the caption in the similarity, in [0, 1]; 0 is TIP-X. None: chosen on val.
         temperature: tau of the class distributions, > 0 (default 0.5, the paper's).
-        prefix: stands before each caption; "{}" is the class name.
-        words: of the prompt that are kept, >= 1; None keeps all.
+        prefix: stands before each caption; "{}" is the class name (default the authors').
+        words: words of the prompt that are kept, >= 1. None: all.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
     Source: arXiv 2405.16591, M-Adapter; SuS-X (arXiv 2211.16198) for the divergence of class distributions.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.classify.caps_adapter import mixed_similarity
+        >>> from diptych.nn.cache_model import affinity
+        >>> z = torch.tensor([[1.0, 0.0]])
+        >>> images, texts = torch.eye(2), torch.eye(2).flip(0)  # two support images with each other's captions
+        >>> a = mixed_similarity(z, images, texts, delta=0.5)
+        >>> a, affinity(a, beta=2.0).round(decimals=2)
+        (tensor([[0.5000, 0.5000]]), tensor([[0.3700, 0.3700]]))
     """
 
     alpha: float | None = None
@@ -155,28 +194,29 @@ class CapSAdapter(Classifier):
         check(self, at_least(1), "words")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCapSAdapter:
-        """Embed the support; choose what is None by val accuracy: ties keep the smallest delta, then beta, gamma and
-        alpha.
+        """Embed the support images and captions, and choose on val what is None.
+
+        The best val accuracy wins; of ties the smallest delta, then beta, gamma and alpha.
 
         Raises:
             MissingPart: the kit has no backbone.
-            MissingEvidence: train or val is missing; val gives the ranges too.
+            MissingEvidence: train or val is missing; val gives the two ranges too.
             DataError: a class has no train item, or a label lies outside the class list.
-            UsageError: a prompt is longer than the text tower reads.
+            UsageError: a prompt is longer than the context of the text tower.
         """
         backbone = kit.need(Backbone)
         train, labels = shots(evidence, classes)
         val, val_labels = held_out(
             evidence, classes, choosing="alpha, beta, gamma, delta and the range of the divergences"
         )
-        said = captions(train)
+        texts = captions(train)
         if "captions" not in train.columns and "captioner" in kit.parts:
-            said = written(kit.need(Writer, "captioner"), train)
+            texts = write_captions(kit.need(Writer, "captioner"), train)
 
-        sentences = prompts(classes.names, labels.tolist(), said, self.prefix, self.words)
+        sentences = prompts(classes.names, labels.tolist(), texts, self.prefix, self.words)
         head = text_head(backbone, classes.prompts(), run)
         images = normalize(embed(backbone.image, train.items, run), dim=-1)
-        texts = normalize(embed(backbone.text, Texts(sentences), run), dim=-1)
+        caption_vectors = normalize(embed(backbone.text, Texts(sentences), run), dim=-1)
         z, y = normalize(embed(backbone.image, val.items, run), dim=-1), torch.tensor(val_labels)
         kl = divergences(z, images, head, self.temperature)
         span = (float(kl.min()), float(kl.max()))
@@ -185,7 +225,7 @@ class CapSAdapter(Classifier):
             backbone,
             head,
             images,
-            texts,
+            caption_vectors,
             torch.tensor(labels),
             self.temperature,
             span,
@@ -210,24 +250,24 @@ class CapSAdapter(Classifier):
         for d, delta in enumerate(deltas):
             a = mixed_similarity(z, start.images, start.texts, delta)
             ranges.append((float(a.min()), float(a.max())))
-            alike = rescaled(kl, start.span, ranges[-1]) @ values
+            divergence = rescaled(kl, start.span, ranges[-1]) @ values
             for b, beta in enumerate(betas):
                 vote = affinity(a, beta) @ values
                 for g, gamma in enumerate(gammas):
-                    counts[d, b, g] = hits(base - gamma * alike, vote, y, torch.tensor(alphas))
+                    counts[d, b, g] = hits(base - gamma * divergence, vote, y, torch.tensor(alphas))
         d, b, g, i = first_best(counts)
         return replace(start, range=ranges[d], delta=deltas[d], beta=betas[b], gamma=gammas[g], alpha=alphas[i])
 
 
-def written(writer: Writer, table: Table[Any]) -> tuple[str, ...]:
-    """Return what a captioner says of each picture; "" where it is silent."""
+def write_captions(writer: Writer, table: Table[Any]) -> tuple[str, ...]:
+    """Return a captioner's text for each picture; "" where it returns none."""
     replies = writer.write([Ask(ASK, image=table.items[i]) for i in range(len(table))])
     return tuple(reply[0].value if reply else "" for reply in replies)
 
 
 @dataclass(frozen=True)
 class FittedCapSAdapter(FittedClassifier):
-    """A text head and a captioned support.
+    """A text head and captioned support images.
 
     Args:
         classes: K names.
@@ -240,9 +280,9 @@ class FittedCapSAdapter(FittedClassifier):
         span: least and greatest divergence on val.
         range: least and greatest mixed similarity on val.
         delta: share of the captions.
-        beta: sharpness of the vote.
-        gamma: weight of the divergences.
-        alpha: weight of the vote.
+        beta: sharpness of the vote by similarity.
+        gamma: weight of the vote by divergence.
+        alpha: weight of the vote by similarity.
     """
 
     classes: ClassNames
@@ -263,9 +303,11 @@ class FittedCapSAdapter(FittedClassifier):
         """Return (N, K) logits: zero-shot, plus the vote by similarity, minus the rescaled divergences."""
         z = normalize(embed(self.backbone.image, items, run), dim=-1)
         values = one_hot(self.labels, len(self.classes)).to(z.dtype)
-        found = []
+        parts = []
         for part in torch.split(z, max(1, CELLS // len(self.labels))):
             vote = affinity(mixed_similarity(part, self.images, self.texts, self.delta), self.beta)
-            alike = rescaled(divergences(part, self.images, self.head, self.temperature), self.span, self.range)
-            found.append(logits(self.backbone, part, self.head) + (self.alpha * vote - self.gamma * alike) @ values)
-        return Scores(torch.cat(found), "logit")
+            divergence = rescaled(divergences(part, self.images, self.head, self.temperature), self.span, self.range)
+            parts.append(
+                logits(self.backbone, part, self.head) + (self.alpha * vote - self.gamma * divergence) @ values
+            )
+        return Scores(torch.cat(parts), "logit")

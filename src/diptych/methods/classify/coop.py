@@ -1,9 +1,15 @@
-"""CoOp: the words round the class names become free vectors, learnt from a few labelled images; CoCoOp shifts them by
-the image.
+"""CoOp learns the words round the class names as free vectors, from few images; CoCoOp shifts them by the image.
 
-t_k    = normalise(text([v1] ... [vM] name_k .))          v: (M, C), in the space of the token embeddings
-logits = s z t_k + b                                       z: unit image embedding; minimise cross-entropy over v
-CoCoOp: v_m(z) = v_m + h(z),  h = Linear(D, D/16) - ReLU - Linear(D/16, C), so t_k follows the image
+    t_k    = normalise(text([v1] ... [vM] name_k .))
+    logits = s z t_k + b                                    minimise cross-entropy over v
+    CoCoOp:  v_m(z) = v_m + h(z),   h = Linear(D, D/16) - ReLU - Linear(D/16, C)
+
+Sizes: N images, M context vectors, C dimensions of the token embeddings, D of the image and text embeddings
+v: (M, C) context vectors, in the space of the token embeddings
+t_k: (D,) unit embedding of class k;  text: the frozen text tower
+z: (N, D) unit embeddings of the images
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
+h: CoCoOp's network, by which t_k depends on the image
 """
 
 from __future__ import annotations
@@ -36,12 +42,12 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 
-class Prompt(nn.Module):
-    """What is learnt: the context, and for CoCoOp the net that shifts it by the image.
+class CoOpPrompt(nn.Module):
+    """The trained part: the context, and for CoCoOp the network that shifts it by the image.
 
     Args:
         context: (M, C) or (K, M, C) start.
-        dim: D of the image embeddings; None: no net.
+        dim: D of the image embeddings. None: no network.
     """
 
     def __init__(self, context: Tensor, dim: int | None) -> None:
@@ -56,13 +62,14 @@ class Prompt(nn.Module):
 
 
 def prompt_logits(backbone: Backbone, where: Slots, prompt: Mapping[str, Tensor], z: Tensor) -> Tensor:
-    """Return the (B, K) logits of (B, D) unit image embeddings; CoCoOp encodes K texts for every image, one image at a
-    time.
+    """Return the (B, K) logits of (B, D) unit image embeddings.
+
+    CoCoOp encodes K texts for every image, one image at a time.
 
     Args:
         backbone: with a text tower.
         where: K class prompts.
-        prompt: parameters of a ``Prompt``.
+        prompt: parameters of a ``CoOpPrompt``.
         z: (B, D).
     """
 
@@ -87,21 +94,34 @@ class CoOp(Classifier):
     """Learn the context of the class names on the shots, through the frozen text tower.
 
     Args:
-        words: the context starts as these words, such as "a photo of a"; "": as Gaussian vectors.
-        length: M, context vectors, >= 1; words bring their own.
-        position: where the class name stands: "end", "middle" or "front" of the context.
-        specific: a context for each class instead of one for all.
-        conditional: CoCoOp, shift the context by the image; not with ``specific``.
-        epochs: passes over the shots, >= 0; None: 50, 100 or 200, by the number of shots (10 for CoCoOp).
-        rate: learning rate of SGD with momentum 0.9.
+        words: the context starts as the embeddings of these words, such as "a photo of a". "": as Gaussian vectors.
+        length: M, number of context vectors, >= 1 (default 16, the paper's). With ``words`` it is their number of
+            tokens.
+        position: where the class name stands: at the "end", in the "middle" or at the "front" of the context.
+        specific: learn a context for each class instead of one for all.
+        conditional: CoCoOp: shift the context by the image. Not with ``specific``.
+        epochs: passes over the shots, >= 0. None: 50, 100 or 200, by the number of shots (10 for CoCoOp), the authors'.
+        rate: learning rate of SGD with momentum 0.9 (default 0.002, the authors').
         decay: weight decay, of the context too.
         batch: shots a step, >= 1; fewer shots than that are one batch.
-        views: augmented views of every shot that are stored, >= 1; every step draws one of them.
+        views: augmented views of each shot that are stored, >= 1; each step draws one of them.
 
     Raises:
-        UsageError: a number out of its range, or conditional and specific together.
+        UsageError: a number is out of its range, or conditional and specific are both set.
 
     Source: Zhou et al. 2022a, section 3.2; CoCoOp: Zhou et al. 2022b (arXiv 2203.05557), section 3.2.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.classify.coop import CoOp, CoOpPrompt, epochs_for
+        >>> prompt = CoOpPrompt(torch.randn(4, 32), dim=64)  # CoCoOp: four vectors and a network on 64 dimensions
+        >>> [(name, tuple(p.shape)) for name, p in prompt.named_parameters()][:2]
+        [('context', (4, 32)), ('net.0.weight', (4, 64))]
+        >>> epochs_for(shots=4)
+        100
+        >>> CoOp(specific=True, conditional=True)
+        Traceback (most recent call last):
+        diptych.core.errors.UsageError: CoCoOp shifts one context for all classes: take either conditional or specific.
     """
 
     words: str = ""
@@ -153,6 +173,7 @@ class CoOp(Classifier):
             "Fewer shots than a batch are one batch; the authors' loader drops them, which trained nothing on tiny "
             "sets.",
             "fp32 everywhere, where the authors train in fp16.",
+            "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
         ),
         proof=ProofPlan(
             claim="The learnt context beats zero-shot at 16 shots.",
@@ -181,7 +202,7 @@ class CoOp(Classifier):
             MissingHook: the backbone has no text tower.
             MissingEvidence: train is missing.
             MissingExtra: accelerate is not installed.
-            UsageError: a class name and the context do not fit in the tower.
+            UsageError: a class name and the context do not fit into the text tower.
             DataError: a class has no train item, or a label lies outside the class list.
         """
         backbone = kit.need(Backbone)
@@ -193,7 +214,7 @@ class CoOp(Classifier):
             context = torch.randn(self.length, where.embeds.shape[2]) * 0.02 if start is None else start
             if self.specific:
                 context = context.expand(len(classes), -1, -1)
-            prompt = Prompt(context, backbone.image.dim if self.conditional else None)
+            prompt = CoOpPrompt(context, backbone.image.dim if self.conditional else None)
 
         epochs = self.epochs
         if epochs is None:
@@ -205,8 +226,8 @@ class CoOp(Classifier):
         data = Table(Vectors(views, table.items), {"label": Column("label", labels)})
 
         def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            found = prompt_logits(backbone, where, dict(prompt.named_parameters()), batch["x"])
-            return {"classes": cross_entropy(found, batch["y"])}
+            predicted = prompt_logits(backbone, where, dict(prompt.named_parameters()), batch["x"])
+            return {"classes": cross_entropy(predicted, batch["y"])}
 
         batch = min(self.batch, len(labels))
         warm = Schedule(warmup=len(labels) // batch)
@@ -219,12 +240,12 @@ class CoOp(Classifier):
 
 @dataclass(frozen=True)
 class FittedCoOp(FittedClassifier):
-    """A learnt prompt.
+    """A learnt context.
 
     Args:
         classes: K names.
         backbone: embeds images and prompts.
-        prompt: "context" (M, C) or (K, M, C), and for CoCoOp the weights of its net.
+        prompt: "context", (M, C) or (K, M, C), and for CoCoOp the weights of its network.
         position: where the class name stands.
     """
 
@@ -234,10 +255,10 @@ class FittedCoOp(FittedClassifier):
     position: Position
 
     def for_classes(self, classes: ClassNames) -> FittedCoOp:
-        """Put other names into the learnt context.
+        """Return the classifier of other classes, whose names take the place of the old ones in the learnt context.
 
         Raises:
-            MissingHook: every class has a context of its own.
+            MissingHook: each class has a context of its own.
         """
         if self.prompt["context"].ndim == 3:
             raise MissingHook("A context for each class knows no other classes: fit CoOp without specific.")
@@ -251,5 +272,7 @@ class FittedCoOp(FittedClassifier):
         where = slots(self.backbone, self.classes.names, self.prompt["context"].shape[-2], self.position)
         device = where.embeds.device
         with torch.no_grad():
-            found = prompt_logits(self.backbone, where, {n: t.to(device) for n, t in self.prompt.items()}, z.to(device))
-        return Scores(found.cpu(), "logit")
+            values = prompt_logits(
+                self.backbone, where, {n: t.to(device) for n, t in self.prompt.items()}, z.to(device)
+            )
+        return Scores(values.cpu(), "logit")

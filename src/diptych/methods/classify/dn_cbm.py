@@ -1,10 +1,18 @@
-"""DN-CBM, discover then name: directions that sparsely rebuild CLIP's embeddings are concepts, and words near them
-their names.
+"""DN-CBM discovers concepts in CLIP's embeddings without labels, names them with words, and classifies by few of them.
 
-f      = relu( W_e (x - b) + b_e )            a sparse autoencoder on image embeddings, not normalised, without labels
-name_k = argmax over words w of cos( text(w), column k of W_d )
-logits = W f                                  a linear layer without bias;  loss = CE + lambda mean |W|
-local  = W_ck f_k of the top class c          what concept k adds;  global: sum over the images of c of max(W_ck f_k, 0)
+    f      = relu( W_e (x - b) + b_e )
+    name_k = argmax over words w of cos( text(w), column k of W_d )
+    logits = W f                              loss = CE(logits, y) + lambda mean |W|
+    local  = W_ck f_k of the top class c      global = sum over the images of c of max(W_ck f_k, 0)
+
+Sizes: K classes, m concepts, D dimensions of the embeddings
+x: (D,) image embedding, not normalised
+f: (m,) strengths of the concepts of an image
+W_e, b_e: (m, D) and (m,), encoder of the sparse autoencoder
+W_d, b: (D, m) and (D,), its decoder, whose columns are the concepts' directions; see ``nn.sparse_autoencoder``
+text(w): (D,) embedding of word w
+W: (K, m) linear layer without bias;  lambda: weight of its penalty
+local, global: what concept k adds to the decision for one image, and for a class
 """
 
 from __future__ import annotations
@@ -31,22 +39,23 @@ from diptych.nn.mixing import first_best
 from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, fit_dictionary
 
 PROBES = ((1e-3, 1.0), (1e-2, 1.0), (1e-2, 0.1), (0.1, 10.0))
-"""(learning rate, lambda) of the linear layer, as published for the authors' data sets."""
+"""Pairs (learning rate, lambda) of the linear layer, as published for the authors' data sets."""
 SPARSITIES = tuple(10 ** (-8 + i / 2) for i in range(18))
+"""Values of the autoencoder's sparsity that are tried: 1e-8 .. 3e0, half a power of ten apart."""
 ACTIVE = 50.0
-"""Concepts that an image may show, on average, where the sparsity is chosen."""
+"""Most concepts that an image may show, on average, where the sparsity is chosen."""
 TRIED = 20
-"""Epochs after which a sparsity is judged, at most."""
+"""Most epochs after which a sparsity is judged."""
 
 
 def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs: int, run: Run) -> Tensor:
     """Return W, (K, m), of the sparse linear layer.
 
     Args:
-        f: (N, m) codes.
-        y: (N,) int64 classes.
+        f: (N, m) concept strengths.
+        y: (N,) int64 class positions.
         classes: K.
-        rate: of Adam, batches of 512.
+        rate: learning rate of Adam, on batches of 512.
         weight: lambda, of mean |W|.
         epochs: passes.
         run: seed of the order.
@@ -64,26 +73,28 @@ def probe(f: Tensor, y: Tensor, classes: int, rate: float, weight: float, epochs
     return w.detach()
 
 
-def named(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (m,) position of the nearest word of each column of a (n, m) decoder, and the (m,) cosines.
+def nearest_words(decoder: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (m,) position of the word nearest to each column of a decoder, and its (m,) cosine.
 
     Args:
-        decoder: unit columns.
-        words: (V, n) unit embeddings.
+        decoder: (D, m), unit columns.
+        words: (V, D) unit embeddings.
     """
     best = [(words @ part).max(dim=0) for part in torch.split(decoder, 512, dim=1)]
     return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
 
 
-def needed(shares: Tensor, part: float) -> Tensor:
-    """Return how many of the largest shares reach a part of their total, (N,) int64: 1 or more, and 0 where all are 0.
+def count_for(shares: Tensor, part: float) -> Tensor:
+    """Return how many of the largest shares sum to a part of their total, (N,) int64.
+
+    It is at least 1, and 0 where all shares are 0.
 
     Args:
         shares: (N, m), >= 0.
-        part: of the total, in (0, 1].
+        part: part of the total, in (0, 1].
     """
-    reached = shares.double().sort(dim=1, descending=True).values.cumsum(dim=1)
-    return (reached < part * reached[:, -1:]).sum(dim=1) + (reached[:, -1] > 0)
+    cumulated = shares.double().sort(dim=1, descending=True).values.cumsum(dim=1)
+    return (cumulated < part * cumulated[:, -1:]).sum(dim=1) + (cumulated[:, -1] > 0)
 
 
 @dataclass(frozen=True)
@@ -91,20 +102,34 @@ class DNCBM(Classifier):
     """Discover concepts without labels, name them with words, and classify by few of them.
 
     Args:
-        expansion: dictionary units a dimension, > 0 (default 8, the authors'; 4 is their parser's).
-        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5); None: the least of 18 values, half a
-            power of ten apart, whose dictionary shows at most 50 concepts an image after 20 epochs. No label is read
-            for it.
-        epochs: of the autoencoder, >= 0; 0 leaves its random start.
-        rate: of its Adam.
-        probe: (learning rate, lambda) of the linear layer; None: chosen on val among the authors' four pairs.
+        expansion: m / D, concepts for each dimension, > 0 (default 8, the authors'; 4 is their parser's).
+        sparsity: lambda of the autoencoder, >= 0 (theirs for CLIP RN50 is 3e-5). None: the least of 18 values, half a
+            power of ten apart, whose dictionary shows at most 50 concepts an image after 20 epochs; no label is read.
+        epochs: of the autoencoder, >= 0 (default 200, the authors'); 0 leaves its random start.
+        rate: learning rate of its Adam, > 0 (default 5e-4, the authors').
+        probe: (learning rate, lambda) of the linear layer. None: chosen on val among the authors' four pairs.
         probe_epochs: of the linear layer, >= 0.
-        vocabulary: words for names; (): the common nouns of WordNet that have narrower ones.
+        vocabulary: words for names. (): the common nouns of WordNet that have narrower ones.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
     Source: arXiv 2407.14499, sections 3.1 (discovery), 3.2 (naming) and 3.3 (bottleneck).
+
+    Example:
+        >>> import torch
+        >>> from diptych.core.run import Run
+        >>> from diptych.methods.classify.dn_cbm import count_for, nearest_words, probe
+        >>> decoder = torch.eye(3)  # three concepts in three dimensions
+        >>> words = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+        >>> nearest_words(decoder, words)[0]  # concepts 0 and 1 share a name
+        tensor([0, 0, 1])
+        >>> f, y = torch.eye(3), torch.tensor([0, 1, 1])  # three images with one concept each, of two classes
+        >>> weight = probe(f, y, classes=2, rate=0.1, weight=0.01, epochs=50, run=Run())
+        >>> (f @ weight.T).argmax(dim=1)
+        tensor([0, 1, 1])
+        >>> count_for(torch.tensor([[5.0, 4.0, 1.0]]), part=0.9)
+        tensor([2])
     """
 
     expansion: float = 8.0
@@ -130,7 +155,7 @@ class DNCBM(Classifier):
         reference=Reference("https://github.com/neuroexplicit-saar/discover-then-name", "", "MIT"),
         differs=(
             "Names come from WordNet's common nouns, not from a list of 20,000 web words.",
-            "The sparsity is chosen by the number of concepts an image shows, as it hangs on width and length of the "
+            "The sparsity is chosen by the number of concepts an image shows, as it depends on width and length of the "
             "embeddings.",
             "The row of the board has a tenth of a unit a dimension and 40 epochs, for thousands of images on a small "
             "machine.",
@@ -156,7 +181,9 @@ class DNCBM(Classifier):
             raise wrong(self, "probe", "a rate above 0 and a lambda of at least 0")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedDNCBM:
-        """Learn concepts on the unlabelled images, name them, and learn the layer on train; choose it by val accuracy.
+        """Learn concepts on the unlabelled images, name them, and learn the linear layer on train.
+
+        A missing ``probe`` is the pair with the best val accuracy; of ties the first wins.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -173,15 +200,15 @@ class DNCBM(Classifier):
 
         sae = self._dictionary(embed(backbone.image, evidence.unlabelled, run), run)
         words = self.vocabulary or WordNet.load().general_words()
-        place, cosines = named(sae.decoder, normalize(embed(backbone.text, Texts(words), run), dim=-1))
+        nearest, cosines = nearest_words(sae.decoder, normalize(embed(backbone.text, Texts(words), run), dim=-1))
         f, y = sae.codes(embed(backbone.image, train.items, run)), torch.tensor(labels)
         pairs = PROBES if self.probe is None else (self.probe,)
         layers = [probe(f, y, len(classes), rate, weight, self.probe_epochs, run) for rate, weight in pairs]
         best = 0
         if val is not None:
-            held, right = sae.codes(embed(backbone.image, val[0].items, run)), torch.tensor(val[1])
-            (best,) = first_best(torch.stack([((held @ w.T).argmax(dim=1) == right).sum() for w in layers]))
-        return FittedDNCBM(classes, backbone, sae, tuple(words[i] for i in place.tolist()), cosines, layers[best])
+            val_codes, y_val = sae.codes(embed(backbone.image, val[0].items, run)), torch.tensor(val[1])
+            (best,) = first_best(torch.stack([((val_codes @ w.T).argmax(dim=1) == y_val).sum() for w in layers]))
+        return FittedDNCBM(classes, backbone, sae, tuple(words[i] for i in nearest.tolist()), cosines, layers[best])
 
     def _dictionary(self, x: Tensor, run: Run) -> SparseAutoencoder:
         units = max(1, round(self.expansion * x.shape[1]))
@@ -191,10 +218,8 @@ class DNCBM(Classifier):
         return fit_dictionary(x, settings, run, "dn-cbm/dictionary")
 
     def _least(self, x: Tensor, settings: Dictionary, run: Run) -> int:
-        """Return the place of the least sparsity that shows few concepts, found by halving: more sparsity shows
-        fewer.
-        """
-        low, high = 0, len(SPARSITIES) - 1
+        """Return the position of the least sparsity that shows few concepts, found by bisection."""
+        low, high = 0, len(SPARSITIES) - 1  # more sparsity shows fewer concepts
         while low < high:
             middle = (low + high) // 2
             tried = replace(settings, sparsity=SPARSITIES[middle], epochs=min(self.epochs, TRIED), resample=0)
@@ -210,10 +235,10 @@ class FittedDNCBM(FittedClassifier):
     Args:
         classes: K names.
         backbone: embeds the images.
-        dictionary: m concepts.
+        dictionary: the autoencoder of m concepts.
         names: m words, not all different.
-        cosines: (m,) of names and directions: how well the name fits.
-        weight: (K, m).
+        cosines: (m,) cosines of names and directions, which tell how well a name fits.
+        weight: (K, m), W.
     """
 
     classes: ClassNames
@@ -232,43 +257,43 @@ class FittedDNCBM(FittedClassifier):
         return self.dictionary.codes(embed(self.backbone.image, items, run))
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the concepts that speak for or against each item's top class, the strongest for it first; they sum to
-        its logit.
+        """Return the concepts for and against each item's top class, the strongest for it first.
+
+        The weights of an item sum to its logit.
         """
         return [self._reasons(share) for share in self.shares(items, run)]
 
     def shares(self, items: Samples[Any], run: Run) -> Tensor:
-        """Return (N, m): what each concept adds to the logit of each item's top class."""
+        """Return (N, m), what each concept adds to the logit of each item's top class."""
         f = self.codes(items, run)
         return self.weight[(f @ self.weight.T).argmax(dim=1)] * f
 
     def explain_class(self, k: int, items: Samples[Any], run: Run) -> list[Reason]:
-        """Return the concepts that speak for class k on items of it, strongest first: each one's positive shares,
-        summed over the items.
+        """Return the concepts for class k on items of it, strongest first: positive shares, summed over the items.
 
         Raises:
             UsageError: there is no such class.
         """
         if not 0 <= k < len(self.classes):
-            raise UsageError(f"Classes are numbered from 0 to {len(self.classes) - 1}: give one of these, not {k}.")
+            raise UsageError(f"k must be a class position in [0, {len(self.classes) - 1}], got {k}: give another.")
         return self._reasons((self.weight[k] * self.codes(items, run)).clamp_min(0.0).sum(dim=0))
 
     def concepts_needed(self, items: Samples[Any], run: Run, part: float = 0.95, *, absolute: bool = False) -> Tensor:
-        """Return how few concepts carry each decision: (N,) int64, the largest shares that reach a part of their total.
+        """Return how many concepts decide each item: (N,) int64, the largest shares that sum to a part of their total.
 
         Args:
             items: N images.
             run: batch size, device and cache folder.
-            part: of the total; the authors report 0.9, 0.95 and 0.99.
-            absolute: count shares against the top class too, by their size; else those for it alone.
+            part: part of the total, in (0, 1]; the authors report 0.9, 0.95 and 0.99.
+            absolute: count shares against the top class too, by their size. Otherwise only those for it count.
 
         Raises:
             UsageError: part is not in (0, 1].
         """
         if not 0 < part <= 1:
-            raise UsageError(f"A part of the total lies above 0 and is at most 1: change {part}, such as to 0.95.")
+            raise UsageError(f"part must be in (0, 1], got {part}: give a part of the total such as 0.95.")
         shares = self.shares(items, run)
-        return needed(shares.abs() if absolute else shares.clamp_min(0.0), part)
+        return count_for(shares.abs() if absolute else shares.clamp_min(0.0), part)
 
     def _reasons(self, share: Tensor) -> list[Reason]:
         """Return the concepts of an (m,) share that is not 0, largest first."""
@@ -276,15 +301,13 @@ class FittedDNCBM(FittedClassifier):
         return [Reason(f"{self.names[k]} (concept {k})", float(share[k])) for k in order[share[order] != 0].tolist()]
 
     def without(self, concepts: tuple[int, ...]) -> FittedDNCBM:
-        """Return the classifier that ignores some concepts: an intervention.
+        """Return the classifier that ignores some concepts, an intervention.
 
         Raises:
             UsageError: there is no such concept.
         """
         if any(not 0 <= k < len(self.names) for k in concepts):
-            raise UsageError(
-                f"Concepts are numbered from 0 to {len(self.names) - 1}: give some of these, not {concepts}."
-            )
+            raise UsageError(f"concepts must be positions in [0, {len(self.names) - 1}], got {concepts}: give others.")
         weight = self.weight.clone()
         weight[:, list(concepts)] = 0.0
         return replace(self, weight=weight)

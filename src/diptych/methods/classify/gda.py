@@ -1,20 +1,32 @@
-"""GDA: Gaussian class models with one shared covariance, solved in closed form, added to the zero-shot classifier.
+"""GDA models each class as a Gaussian with one shared covariance, and adds it to the zero-shot classifier.
 
-x      = normalise(image(view))                       every view of every shot is a sample; n of them
-mu_k   = mean of the x of class k                     not normalised again
-S      = 1/(n-1) sum (x - mu_y)^T (x - mu_y)          pooled covariance, (D, D)
-P      = D pinv( (n-1) S + tr(S) I )                  shrunk precision
-W, b   = mu P,  log(1/K) - 1/2 mu_k P mu_k^T
-logits = s z head^T + c  +  alpha (z W^T + b)         c: the backbone's bias, 0 for softmax backbones
+    mu_k   = mean of the x of class k                     not normalised again
+    S      = 1/(n-1) sum (x - mu_y)^T (x - mu_y)          pooled covariance
+    P      = D pinv( (n-1) S + tr(S) I )                  shrunk precision
+    W, b   = mu P,  log(1/K) - 1/2 mu_k P mu_k^T
+    logits = s z head^T + c  +  alpha (z W^T + b)
 
-Base to new: the shots are of base classes, and a new class j is known by its text vector t_j alone. W, b, logits as
-above.
+Sizes: N images to classify, n views of shots (labelled train images), K classes, D dimensions of the embeddings
+x: (n, D) unit embeddings of the augmented views of all shots, one row a view
+y: (n,) class positions of the rows of x;  n_k: number of rows of class k
+mu: (K, D) class means;  S, P: (D, D)
+W, b: (K, D) and (K,), weight and bias of the discriminant
+z: (N, D) unit embeddings of the images to classify
+head: (K, D) unit class embeddings of the text tower
+s, c: scale and bias of the backbone's logits; c = 0 for softmax backbones
+alpha: weight of the discriminant
 
-base   P    = pinv( mean over k of S_k )           S_k = 1/(n_k-1) sum over k's x of (x - mu_k)^T (x - mu_k); not shrunk
-new    X_j  = the 64 x with the highest x t_j^T
-       mu_j = mean of X_j and 16 copies of t_j
-       C_j  = 1/63 sum over X_j of (x - t_j)^T (x - t_j)    about the text vector, not about mu_j
-       P    = D mean over j of pinv( 63 C_j + tr(C_j) I )   alpha: of the base classes
+The variant for base and new classes has shots of the base classes only. A new class j is known by its text vector t_j,
+a (D,) row of head. W, b and logits are computed as above from these means and precisions:
+
+    base   P    = pinv( mean over k of S_k )           S_k = 1/(n_k-1) sum over k's x of (x - mu_k)^T (x - mu_k)
+    new    X_j  = the 64 x with the highest x t_j^T
+           mu_j = mean of X_j and 16 copies of t_j
+           C_j  = 1/63 sum over X_j of (x - t_j)^T (x - t_j)
+           P    = D mean over j of pinv( 63 C_j + tr(C_j) I )
+
+S_k: (D, D) covariance of base class k, not shrunk
+C_j: (D, D) spread of the 64 nearest views about the text vector, not about mu_j
 """
 
 from __future__ import annotations
@@ -43,10 +55,15 @@ from diptych.nn.mixing import first_best, hits
 from diptych.nn.ridge import ridge_inverse
 
 ALPHAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
-NEAREST, COPIES, ROUNDING = 64, 16, 1e-14
-"""Views and copies of the text vector that stand for a new class; variance that is rounding of the means, whose inverse
-is noise.
-"""
+"""Values of alpha that are tried on val."""
+NEAREST = 64
+"""Views that represent a new class: those nearest to its text vector."""
+
+COPIES = 16
+"""Copies of the text vector that join them in the class mean."""
+
+ROUNDING = 1e-14
+"""Variance below which only rounding is left; its inverse would be noise."""
 
 
 def class_means(x: Tensor, y: Tensor, classes: int) -> Tensor:
@@ -56,7 +73,14 @@ def class_means(x: Tensor, y: Tensor, classes: int) -> Tensor:
 
 
 def pooled_scatter(x: Tensor, y: Tensor, means: Tensor, rows: int = 8192) -> Tensor:
-    """Return (n-1) S, the (D, D) float64 scatter of samples about their own class mean, ``rows`` samples at a time."""
+    """Return (n-1) S, the (D, D) float64 scatter of the samples about their class means.
+
+    Args:
+        x: (n, D) samples.
+        y: (n,) class positions.
+        means: (K, D) class means.
+        rows: samples a step, which bounds the memory.
+    """
     scatter = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
     for part, labels in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
         centred = part.double() - means[labels]
@@ -67,16 +91,15 @@ def pooled_scatter(x: Tensor, y: Tensor, means: Tensor, rows: int = 8192) -> Ten
 def shrunk_precision(scatter: Tensor, n: int) -> Tensor:
     """Return the precision ``D ((n-1) S + tr(S) I)^-1`` of Kubokawa and Srivastava's empirical Bayes estimate.
 
-    It equals D / (D+n-1) times the inverse of ``(1-r) S + r tr(S)/D I`` with r = D / (D+n-1): shrinkage whose weight
-    falls with n. The matrix is positive definite as soon as S is not 0, so the pseudo-inverse is a Cholesky solve.
+    It equals D / (D+n-1) times the inverse of ``(1-r) S + r tr(S)/D I`` with r = D / (D+n-1): the weight r of the
+    shrinkage falls with n. The matrix is positive definite unless S is 0, so the pseudo-inverse is a Cholesky solve.
 
     Args:
         scatter: (D, D) float64, (n-1) S.
         n: number of samples.
 
     Returns:
-        (D, D) float64; 0 where the samples do not vary within their class (one view of one shot), as the pseudo-inverse
-        says.
+        (D, D) float64. It is 0 where the samples do not vary within their class, as with one view of one shot.
     """
     size = len(scatter)
     trace = scatter.diagonal().sum() / max(1, n - 1)
@@ -93,7 +116,13 @@ def discriminant(means: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_covariance(x: Tensor, y: Tensor, means: Tensor) -> Tensor:
-    """Return the mean of the (D, D) float64 covariances of the classes; a class of one sample has the covariance 0."""
+    """Return the (D, D) float64 mean of the class covariances; that of a class of one sample is 0.
+
+    Args:
+        x: (n, D) samples.
+        y: (n,) class positions.
+        means: (K, D) class means.
+    """
     total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
     for k, mean in enumerate(means):
         centred = x[y == k].double() - mean
@@ -104,21 +133,21 @@ def mean_covariance(x: Tensor, y: Tensor, means: Tensor) -> Tensor:
 def plain_precision(covariance: Tensor) -> Tensor:
     """Return the (D, D) pseudo-inverse of a (D, D) float64 covariance; 0 where there is no variance.
 
-    Variances below D times float32's epsilon of the largest count as 0, as in the authors' fp32 pseudo-inverse: views
-    of few shots hardly vary in most directions (those of 20 classes, 4 shots each, in all but 677 of 2,664), and
-    float64 would invert what it finds there.
+    Variances below D times float32's epsilon of the largest count as 0, as in the authors' fp32 pseudo-inverse. Views
+    of few shots hardly vary in most directions (those of 20 classes, 4 shots each, in all but 677 of 2,664), and a
+    float64 inverse would amplify their noise.
     """
-    found: Tensor = torch.linalg.pinv(
+    inverse: Tensor = torch.linalg.pinv(
         covariance, atol=ROUNDING, rtol=len(covariance) * torch.finfo(torch.float32).eps, hermitian=True
     )
-    return found
+    return inverse
 
 
 def named_discriminant(x: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
     """Return W (K, D) and b (K,), float64, of classes that are known by their text vectors alone.
 
     Args:
-        x: (n, D) unit samples of other classes, n >= 1; where n < 64, all of them are the nearest of every class.
+        x: (n, D) unit samples of other classes, n >= 1. Where n < 64, all of them are the nearest of every class.
         head: (K, D) unit class embeddings.
 
     Raises:
@@ -126,7 +155,8 @@ def named_discriminant(x: Tensor, head: Tensor) -> tuple[Tensor, Tensor]:
     """
     if not len(x):
         raise UsageError(
-            "GDA knows a new class by the views nearest to its name, and there are none: fit it on at least one photo."
+            "GDA models a new class by the views nearest to its name, and there are 0 views: fit it on at least one "
+            "photo."
         )
     k, size = min(NEAREST, len(x)), x.shape[1]
     means, precision = [], torch.zeros(size, size, dtype=torch.float64, device=x.device)
@@ -144,17 +174,29 @@ class GDA(Classifier):
     """Add a Gaussian discriminant of the shots to the zero-shot classifier.
 
     Args:
-        alpha: weight of the discriminant, >= 0 (the paper's default without a search is 0.1); None: chosen on val from
-            1e-4 .. 100.
-        views: augmented views of every shot, >= 1, each a sample of its own.
-        base_to_new: fit the paper's variant for base and new classes. What is fitted keeps all views (n x D floats, in
-            an export too), and its ``for_classes`` takes names of classes without any photo.
+        alpha: weight of the discriminant, >= 0; 0.1 is the paper's value where none is searched. None: chosen on val
+            from 1e-4, 1e-3 .. 100.
+        views: augmented views of each shot, >= 1, each a sample of its own (default 10, the authors').
+        base_to_new: fit the paper's variant for base and new classes. The fitted object then keeps all views (n x D
+            floats, in an export too), and its ``for_classes`` takes names of classes without any photo.
 
     Raises:
-        UsageError: alpha is below 0, or views below 1.
+        UsageError: alpha is below 0, or views is below 1.
 
     Source: Wang et al. 2024, section 3 (discriminant, ensemble with the zero-shot classifier, new classes); 64 and 16
-        as in its code.
+        are from its code.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.classify.gda import class_means, discriminant, pooled_scatter, shrunk_precision
+        >>> y = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> x = torch.nn.functional.normalize(2 * torch.eye(8)[y] + noise, dim=1)  # three classes round three axes
+        >>> means = class_means(x, y, classes=3)
+        >>> weight, bias = discriminant(means, shrunk_precision(pooled_scatter(x, y, means), n=len(x)))
+        >>> predicted = (x.double() @ weight.T + bias).argmax(dim=1)
+        >>> weight.shape, float((predicted == y).double().mean()) > 0.9
+        (torch.Size([3, 8]), True)
     """
 
     alpha: float | None = None
@@ -259,11 +301,13 @@ class GDA(Classifier):
         check(self, at_least(1), "views")
 
     def transferable(self) -> GDA:
-        """Return the base-to-new variant."""
+        """Return the variant for base and new classes."""
         return replace(self, base_to_new=True)
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedGDA:
-        """Fit means and covariance on the views of train; choose alpha by val accuracy, ties keep the smallest.
+        """Fit means and covariance on the views of train.
+
+        A missing alpha is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -293,8 +337,8 @@ class GDA(Classifier):
             (best,) = first_best(
                 hits(logits(backbone, z, head), z @ weight.T + bias, torch.tensor(val[1]), torch.tensor(alphas))
             )
-        found = FittedGDA(classes, backbone, head, weight, bias, alphas[best])
-        return BaseGDA(**vars(found), views=x) if self.base_to_new else found
+        fitted = FittedGDA(classes, backbone, head, weight, bias, alphas[best])
+        return BaseGDA(**vars(fitted), views=x) if self.base_to_new else fitted
 
 
 @dataclass(frozen=True)
@@ -305,8 +349,8 @@ class FittedGDA(FittedClassifier):
         classes: K names.
         backbone: embeds the images.
         head: (K, D) unit class embeddings.
-        weight: (K, D).
-        bias: (K,).
+        weight: (K, D), W.
+        bias: (K,), b.
         alpha: weight of the discriminant.
     """
 
@@ -325,34 +369,35 @@ class FittedGDA(FittedClassifier):
 
 @dataclass(frozen=True)
 class BaseGDA(FittedGDA):
-    """The base classes of the base-to-new variant.
+    """The fitted base classes of the variant for base and new classes.
 
     Args:
+        classes, backbone, head, weight, bias, alpha: as in ``FittedGDA``.
         views: (n, D) unit samples of all base classes.
     """
 
     views: Tensor
 
     def for_classes(self, classes: ClassNames) -> NewGDA:
-        """Speak of classes that are known by their names.
+        """Return the classifier of other classes, which are known by their names alone.
 
         Raises:
             UsageError: a class has no name.
         """
         if not all(name.strip() for name in classes):
-            raise UsageError("A new class is known by its name alone, and one has none: give each class a name.")
+            raise UsageError(f"Each class must have a name, got {list(classes)}: give the empty one a name.")
         return NewGDA(classes, self.backbone, self.views, self.alpha)
 
 
 @dataclass(frozen=True)
 class NewGDA(FittedClassifier):
-    """New classes, whose names ``scores`` embeds.
+    """New classes, each modelled by its name and the views nearest to it; ``scores`` embeds the names.
 
     Args:
         classes: K names.
         backbone: embeds images and names.
         views: (n, D) unit samples of other classes.
-        alpha: weight of the discriminant, of the base classes.
+        alpha: weight of the discriminant, as chosen on the base classes.
     """
 
     classes: ClassNames

@@ -1,10 +1,20 @@
-"""GLSim: the patches that agree with the summary of an image show where to look again; a small block merges both looks.
+"""GLSim looks at an image twice: whole, and cropped to the patches that are most similar to the summary of the image.
 
-X        = LN(Enc(x));  g = X_0 (the tower's pooling),  l_i = X_i                pre-projection tokens, width C
-sim_i    = cos(g, l_i);  the o patches of highest sim span a box
-x'       = resize( crop(x, box) )                                                 no gradient through selection and crop
-g'       = pooled LN(Enc(x')), the same weights
-logits   = head( LN(Block([g; g']))_0 )                                           one pre-norm block of C / 64 heads
+    X        = LN(Enc(x));   g = X_0,  l_i = X_i
+    sim_i    = cos(g, l_i);  the o patches of highest sim span a box
+    x'       = resize( crop(x, box) )                       no gradient flows through selection and crop
+    g'       = pooled LN(Enc(x'))                           with the same weights
+    logits   = head( LN(Block([g; g']))_0 )
+
+Sizes: S pixels a side, n patches, C dimensions of the tokens, K classes
+x: (3, S, S) normalised pixels of an image;  x': the crop, resized to the same size
+Enc: the image tower up to its projection;  LN: layer norm
+X: (1 + n, C) tokens
+g, g': (C,) pooled summary of the image, and of the crop
+l_i: (C,) token of patch i
+o: number of patches that span the box
+Block: one pre-norm transformer block with C / 64 heads, on two tokens
+head: (K, C) linear layer with bias
 """
 
 from __future__ import annotations
@@ -37,11 +47,14 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 Pick = Literal["most", "least"]
+"""Which patches span the box: the most similar ones, or the least."""
 
 
 def two_looks(tower: Tower, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Return (B, C) the summary, (B, n, C) the normed patch tokens, and the (h, w) grid of (B, 3, S, S) normalised
-    pixels.
+    """Return the parts of the first look at (B, 3, S, S) normalised pixels.
+
+    Returns:
+        The (B, C) summaries, the (B, n, C) normed patch tokens, and the (h, w) grid of the patches.
     """
     s = tower.blocks(tower.start(x))
     assert s.grid is not None
@@ -59,22 +72,28 @@ def boxes(
         grid: (h, w), n = h * w, row by row.
         top: o, patches that are chosen, at most n.
         pick: the "most" similar ones, or the "least", which shows what the choice is worth.
-        inclusive: whether the last row and column belong to the box; the paper's code leaves them out, unless the box
-            had no size.
+        inclusive: whether the last row and column belong to the box. The paper's code leaves them out, unless the box
+            would be empty.
 
     Returns:
         (B, 4) int64: first row, end row, first column, end column; ends are exclusive.
     """
     index = similarity.topk(min(top, similarity.shape[1]), dim=1, largest=pick == "most").indices
-    found = []
-    for place in (index // grid[1], index % grid[1]):
-        low, high = place.amin(dim=1), place.amax(dim=1)
-        found += [low, high + 1 if inclusive else torch.maximum(high, low + 1)]
-    return torch.stack(found, dim=1)
+    edges = []
+    for coordinate in (index // grid[1], index % grid[1]):
+        low, high = coordinate.amin(dim=1), coordinate.amax(dim=1)
+        edges += [low, high + 1 if inclusive else torch.maximum(high, low + 1)]
+    return torch.stack(edges, dim=1)
 
 
 def zoomed(x: Tensor, box: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return (B, 3, S, S): each image cut to its (B, 4) box of patches and resized bilinearly, corners aligned."""
+    """Return (B, 3, S, S): each image cut to its box and resized bilinearly, corners aligned.
+
+    Args:
+        x: (B, 3, S, S) pixels.
+        box: (B, 4), as ``boxes`` returns it.
+        grid: (h, w) of the patches.
+    """
     height, width = x.shape[2] // grid[0], x.shape[3] // grid[1]
     cuts = []
     for image, (top, bottom, left, right) in zip(x, box.tolist(), strict=True):
@@ -87,7 +106,7 @@ class GLSimNet(nn.Module):
     """Tower, aggregator and head.
 
     Args:
-        tuned: the tower's twin.
+        tuned: copy of the image tower, which learns.
         width: C.
         classes: K.
         top, pick, inclusive: see ``boxes``.
@@ -119,22 +138,34 @@ class GLSimNet(nn.Module):
 
 @dataclass(frozen=True)
 class GLSim(Classifier):
-    """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most like its summary.
+    """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most similar to its summary.
 
     Args:
         top: o, patches that span the box, >= 1 (default 8, the paper's).
-        pick: "most" similar patches (the paper's), or the "least".
+        pick: the "most" similar patches (the paper's), or the "least".
         inclusive: whether the box holds its last row and column of patches; the authors' does not.
         freeze: train aggregator and head only.
-        epochs: passes over the shots, >= 0.
-        rate: of SGD with momentum 0.9, > 0; the paper picks among 0.03, 0.01, 0.003 and 0.001 for each data set.
-        batch: shots a step, >= 1; fewer shots are one batch.
+        epochs: passes over the shots, >= 0 (default 50, the paper's).
+        rate: learning rate of SGD with momentum 0.9, > 0; the paper picks among 0.03, 0.01, 0.003 and 0.001 for each
+            data set.
+        batch: shots a step, >= 1 (default 8, the paper's); fewer shots are one batch.
         smoothing: of the labels, in [0, 1).
 
     Raises:
-        UsageError: a number out of its range, or another way to pick.
+        UsageError: a number is out of its range, or pick is unknown.
 
     Source: arXiv 2407.12891, section 3 (global-local similarity, cropping, aggregator).
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.classify.glsim import boxes, zoomed
+        >>> similarity = torch.zeros(1, 16)
+        >>> similarity[0, [5, 10]] = 1.0  # patches (1, 1) and (2, 2) of a 4 x 4 grid resemble the summary
+        >>> box = boxes(similarity, grid=(4, 4), top=2, inclusive=True)
+        >>> box
+        tensor([[1, 3, 1, 3]])
+        >>> zoomed(torch.rand(1, 3, 32, 32), box, grid=(4, 4)).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     top: int = 8
@@ -233,7 +264,7 @@ class GLSim(Classifier):
 
 @dataclass(frozen=True)
 class _Logits(SameInputs):
-    """The net as an encoder whose vectors are logits, so that pictures are read and batched as for any other."""
+    """The network as an encoder whose vectors are logits, so that pictures are read and batched as for any other."""
 
     net: GLSimNet
     backbone: Backbone
@@ -248,7 +279,7 @@ class _Logits(SameInputs):
 
 @dataclass(frozen=True)
 class FittedGLSim(FittedClassifier):
-    """A net that looks twice.
+    """A trained network that looks twice.
 
     Args:
         classes: K names.

@@ -1,8 +1,13 @@
-"""Linear probe: multinomial logistic regression on frozen unit embeddings.
+"""The linear probe is multinomial logistic regression on frozen unit embeddings.
 
-    minimise over W, b   mean_i -log softmax(W z_i + b)[y_i]  +  |W|^2 / (2 C N)
+    minimise over W, b   mean over i of -log softmax(W z_i + b)[y_i]  +  |W|^2 / (2 C N)
 
-The problem is convex, so the result is a property of the data, not of a seed or a learning rate.
+Sizes: N train images, K classes, D dimensions of the embeddings
+z: (N, D) unit embeddings of the train images;  y: (N,) their class positions
+W, b: (K, D) and (K,), weight and bias
+C: inverse of the penalty's strength, > 0
+
+The problem is convex, so the result depends on the data alone, not on a seed or a learning rate.
 """
 
 from __future__ import annotations
@@ -27,18 +32,19 @@ from diptych.features.embed import embed
 from diptych.nn.mixing import first_best
 
 GRID = tuple(10.0**e for e in range(-4, 7))
+"""Values of C that are tried on val: 1e-4, 1e-3 .. 1e6."""
 
 
 def logistic_path(
     z: Tensor, y: Tensor, classes: int, grid: Sequence[float], steps: int = 1000
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the minimiser for every C, each started from the last one's (W and b are 0 before the first).
+    """Yield the minimiser for each C in turn; each search starts from the last minimiser, the first from 0.
 
     Args:
         z: (N, D) embeddings.
         y: (N,) int64 class positions.
         classes: K.
-        grid: values of C, > 0, ascending so that each start is near; scikit-learn's C.
+        grid: values of C (scikit-learn's), > 0, ascending so that each start is near.
         steps: most L-BFGS iterations a value.
 
     Yields:
@@ -71,15 +77,26 @@ def _minimise(start: Tensor, z: Tensor, y: Tensor, decay: float, steps: int) -> 
 
 @dataclass(frozen=True)
 class LinearProbe(Classifier):
-    """Fit logistic regression on the shots' embeddings.
+    """Fit logistic regression on the embeddings of the shots.
 
     Args:
-        c: inverse of the L2 penalty on W (scikit-learn's C), > 0; None: chosen on val from 1e-4, 1e-3, .. 1e6.
+        c: C, inverse of the L2 penalty on W (scikit-learn's), > 0. None: chosen on val from 1e-4, 1e-3 .. 1e6.
 
     Raises:
         UsageError: c is not above 0.
 
     Source: Radford et al. 2021, section 3.2 and appendix A.3 (L-BFGS, penalty chosen on a log grid).
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.classify.linear_probe import logistic_path
+        >>> y = torch.arange(60) % 3
+        >>> noise = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> z = torch.nn.functional.normalize(2 * torch.eye(8)[y] + noise, dim=1)  # three classes round three axes
+        >>> for weight, bias in logistic_path(z, y, classes=3, grid=(0.01, 1.0)):
+        ...     print(round(float(weight.norm()), 1))  # a larger C penalises W less
+        0.2
+        4.5
     """
 
     c: float | None = None
@@ -116,7 +133,9 @@ class LinearProbe(Classifier):
         check(self, above(0), "c")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedLinearProbe:
-        """Fit W and b on train; choose C by val accuracy, ties keep the smallest.
+        """Fit W and b on train.
+
+        A missing C is the one with the best val accuracy; of ties the smallest wins.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -129,12 +148,12 @@ class LinearProbe(Classifier):
         val = held_out(evidence, classes, choosing="c") if self.c is None else None
 
         z, y = normalize(embed(backbone.image, train.items, run), dim=-1), torch.tensor(labels)
-        path = [(w.float(), b.float()) for w, b in logistic_path(z, y, len(classes), grid)]
+        minimisers = [(w.float(), b.float()) for w, b in logistic_path(z, y, len(classes), grid)]
         best = 0
         if val is not None:
             z_val, y_val = normalize(embed(backbone.image, val[0].items, run), dim=-1), torch.tensor(val[1])
-            (best,) = first_best(torch.stack([((z_val @ w.T + b).argmax(dim=1) == y_val).sum() for w, b in path]))
-        weight, bias = path[best]
+            (best,) = first_best(torch.stack([((z_val @ w.T + b).argmax(dim=1) == y_val).sum() for w, b in minimisers]))
+        weight, bias = minimisers[best]
         return FittedLinearProbe(classes, backbone, weight, bias, grid[best])
 
 
@@ -145,9 +164,9 @@ class FittedLinearProbe(FittedClassifier):
     Args:
         classes: K names.
         backbone: embeds the images.
-        weight: (K, D).
-        bias: (K,).
-        c: the penalty's inverse that was used.
+        weight: (K, D), W.
+        bias: (K,), b.
+        c: C that was used.
     """
 
     classes: ClassNames

@@ -1,13 +1,23 @@
-"""MoCoOp: one soft prompt for each group of templates, and a router that picks two of them for each image.
+"""MoCoOp learns one soft prompt for each group of templates, and a router that picks two of them for each image.
 
-h_gc   = normalise( mean over templates of group g of normalise(text(template(c))) )      frozen prototypes
-t_gc   = normalise( text([v_g] c .) + w )                v_g: (M_g, C), starts as the words of the group's first
-                                                         template; w: (D,), from 0
-r      = W_r z + b_r;   pi = softmax of the two largest r;   tau_c = sum over these two of pi_g t_gc, not
-         normalised again
-logits = s z . tau_c + b
-loss   = CE(logits, y) + 5 CE over e of t_gc . h_ge (which e is c?) + CE( r, softmax(u) ),
-         u_g = z . h_gy, its two largest + 10
+    h_gc   = normalise( mean over templates of group g of normalise(text(template(c))) )
+    t_gc   = normalise( text([v_g] c .) + w )
+    r      = W_r z + b_r;   pi = softmax of the two largest r, 0 for the others
+    tau_c  = sum over g of pi_g t_gc                      not normalised again
+    logits = s z . tau_c + b
+    loss   = CE(logits, y) + 5 CE over e of t_gc . h_ge (the right e is c) + CE(r, softmax(u))
+
+Sizes: G groups, K classes, M_g context vectors, C dimensions of the token embeddings, D of the final ones
+g: group of templates;  c, e: classes
+h_gc: (D,) frozen prototype of class c in group g
+v_g: (M_g, C) context vectors, which start as the words of the group's first template
+w: (D,) learnt shift, which starts at 0
+t_gc: (D,) soft prompt of class c in group g
+z: (D,) unit image embedding;  y: its class
+W_r, b_r: (G, D) and (G,), the router;  pi: (G,) weights of the groups
+tau_c: (D,) class vector for this image
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
+u: (G,) target of the router, u_g = z . h_gy, with 10 added to its two largest values
 """
 
 from __future__ import annotations
@@ -61,31 +71,41 @@ GROUPS = (
     ),
     ("a good photo of a {}.", "a bright photo of a {}."),
 )
-"""Groups of like templates; the first of each starts a soft prompt. Group sizes follow the authors' [1, 1, 4, 2] for
-SUN397.
+"""Groups of similar templates; the first of each starts a soft prompt.
+
+The sizes follow the authors' [1, 1, 4, 2] for SUN397.
 """
 
 
 @dataclass(frozen=True)
 class MoCoOp(Classifier):
-    """Learn a soft prompt a group of templates and route each image to two of them.
+    """Learn a soft prompt for each group of templates, and route each image to two of them.
 
     Args:
-        groups: templates in groups of like kind; the first of a group starts its soft prompt, and has the name at its
-            end.
-        norms: whether the LayerNorms in the blocks of the image tower learn, at a tenth of the rate; without, any image
-            encoder will do.
-        text: weight of the text loss, >= 0.
-        gating: weight of the gate loss, >= 0.
-        epochs: passes over the shots, >= 0.
-        rate: learning rate of SGD with momentum 0.9.
+        groups: groups of similar templates. The first template of a group starts its soft prompt, and must have the
+            name at its end.
+        norms: whether the LayerNorms in the blocks of the image tower learn, at a tenth of the rate. Without them, any
+            image encoder will do.
+        text: weight of the text loss, >= 0 (default 5, the authors').
+        gating: weight of the router's loss, >= 0 (default 1, the authors').
+        epochs: passes over the shots, >= 0 (default 50, the authors').
+        rate: learning rate of SGD with momentum 0.9, > 0 (default 0.032, the authors').
         batch: shots a step, >= 1; fewer shots than that are one batch.
 
     Raises:
-        UsageError: a number out of its range, or groups that start no soft prompt.
+        UsageError: a number is out of its range, or a group starts no soft prompt.
 
     Source: arXiv 2409.12011: router, hard prompt guided gating, semantically grouped text supervision; numbers as in
         its code.
+
+    Example:
+        >>> import torch
+        >>> from diptych.nn.prompts.mixture import gate, gate_target
+        >>> gate(torch.tensor([[1.0, 1.0, -2.0]]))  # the router sends an image to two of three groups
+        tensor([[0.5000, 0.5000, 0.0000]])
+        >>> prototypes = torch.eye(3)[:, None]  # three groups, one class
+        >>> gate_target(torch.tensor([[0.9, 0.4, 0.1]]), prototypes, torch.tensor([0])).round(decimals=2)
+        tensor([[0.6200, 0.3800, 0.0000]])
     """
 
     groups: tuple[tuple[str, ...], ...] = GROUPS
@@ -127,6 +147,7 @@ class MoCoOp(Classifier):
             "The first tenth of the epochs warms up linearly; the authors hold the rate at 1e-5.",
             "Views of the shots are ten stored crops, drawn anew each epoch.",
             "fp32 everywhere, where the authors train in mixed precision.",
+            "Crops show 0.5 to 1 of a picture's area; CoOp's show 0.08 to 1.",
             "The row with a frozen image encoder, which the proof measures, has the authors' shorter schedule of 25 "
             "epochs.",
         ),
@@ -145,7 +166,9 @@ class MoCoOp(Classifier):
         soft_prompt_starts(self.groups)
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedMoCoOp:
-        """Train on views of train; the last epoch counts. Names of ``evidence.other_classes`` join the text loss.
+        """Train on views of train; the last epoch counts.
+
+        Names of ``evidence.other_classes`` join the text loss.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -153,7 +176,7 @@ class MoCoOp(Classifier):
                 rebuilt.
             MissingEvidence: train is missing.
             MissingExtra: accelerate is not installed.
-            UsageError: a class name and a context do not fit in the tower.
+            UsageError: a class name and a context do not fit into the text tower.
             DataError: a class has no train item, or a label lies outside the class list.
         """
         backbone = kit.need(Backbone)
@@ -169,7 +192,7 @@ class MoCoOp(Classifier):
         with run.seeded("mocoop"):
             mixture = Mixture(starts, backbone.image.dim, TunedImage(backbone) if self.norms else None)
         tuned = tuple(f"tuned.{n}" for n in mixture.tuned.norms(blocks_only=True)) if mixture.tuned is not None else ()
-        own = tuple(n for n, _ in mixture.named_parameters() if not n.startswith("tuned."))
+        mixture_names = tuple(n for n, _ in mixture.named_parameters() if not n.startswith("tuned."))
         if self.epochs:
             batch = min(self.batch, len(labels))
             warm = Schedule(warmup=self.epochs * (len(labels) // batch) // 10)
@@ -186,14 +209,14 @@ class MoCoOp(Classifier):
                 mixture,
                 labelled_views(TIP_VIEWS, backbone.image),
                 partial(self._losses, backbone, where, hard, mixture, len(classes)),
-                [ParamGroup(own), *([ParamGroup(tuned, lr=0.1)] if tuned else [])],
+                [ParamGroup(mixture_names), *([ParamGroup(tuned, lr=0.1)] if tuned else [])],
             )
             with frozen(backbone.module()):
                 train_parameters(trainee, data, settings, run, ())
         return FittedMoCoOp(
             classes,
             backbone,
-            copies(mixture, own),
+            copies(mixture, mixture_names),
             {n.removeprefix("tuned."): t for n, t in copies(mixture, tuned).items()},
             tuple(g[0] for g in self.groups),
         )
@@ -207,7 +230,16 @@ class MoCoOp(Classifier):
         classes: int,
         batch: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """Return the losses of class, text and gate; of the (G, K + V, D) prototypes the first K are classes."""
+        """Return the losses of classes, texts and router.
+
+        Args:
+            backbone: with a text tower.
+            where: G sets of prompts of the K classes and V other names.
+            hard: (G, K + V, D) prototypes, the classes first.
+            mixture: what learns.
+            classes: K.
+            batch: "x", embeddings or pixels, and "y", (B,) class positions.
+        """
         y = batch["y"]
         z = normalize(batch["x"] if mixture.tuned is None else mixture.tuned(batch["x"]), dim=-1)
         soft = soft_vectors(backbone, where, list(mixture.contexts), mixture.shift)
@@ -222,13 +254,13 @@ class MoCoOp(Classifier):
 
 @dataclass(frozen=True)
 class FittedMoCoOp(FittedClassifier):
-    """Soft prompts, a router, and norms.
+    """Soft prompts, a router, and the norms of the image tower.
 
     Args:
         classes: K names.
         backbone: embeds images and prompts.
         mixture: "contexts.0" .. (M_g, C), "shift" (D,), "router.weight" (G, D), "router.bias" (G,).
-        norms: name -> value of the norms of the image tower that learnt; empty: it is the backbone's own.
+        norms: name -> value of the norms of the image tower that learnt. Empty: the tower is the backbone's own.
         starts: first template of each group.
     """
 
@@ -239,21 +271,22 @@ class FittedMoCoOp(FittedClassifier):
     starts: tuple[str, ...]
 
     def scores(self, items: Samples[Any], run: Run) -> Scores:
-        """Return (N, K) logits; the G * K prompts are encoded once."""
+        """Return (N, K) logits; the G * K prompts are embedded once."""
         z, soft = self._embedded(items, run)
         return Scores(mixed_logits(self.backbone, z, soft, self.routed(z)), "logit")
 
     def for_classes(self, classes: ClassNames) -> FittedMoCoOp:
-        """Put other names into the soft prompts."""
+        """Return the classifier of other classes, whose names take the place of the old ones in the soft prompts."""
         return replace(self, classes=classes)
 
     def routed(self, z: Tensor) -> Tensor:
-        """Return the (N, G) weights of the experts for (N, D) unit embeddings."""
+        """Return the (N, G) weights of the groups for (N, D) unit embeddings."""
         return gate(z @ self.mixture["router.weight"].T + self.mixture["router.bias"])
 
     def explain(self, items: Samples[Any], run: Run) -> list[list[Reason]]:
-        """Return the two groups of templates that spoke for each item's top class, by what they add to its logit
-        (without bias).
+        """Return the two groups of templates that each item was routed to.
+
+        Their weights are what they add to the logit of the top class, without bias; the larger comes first.
         """
         z, soft = self._embedded(items, run)
         pi = self.routed(z)
@@ -269,7 +302,7 @@ class FittedMoCoOp(FittedClassifier):
         ]
 
     def _embedded(self, items: Samples[Any], run: Run) -> tuple[Tensor, Tensor]:
-        """Return (N, D) unit embeddings and the (G, K, D) experts, on the CPU."""
+        """Return (N, D) unit embeddings and the (G, K, D) class vectors of the groups, on the CPU."""
         if self.norms:
             encoder = TunedEncoder.of(self.backbone, self.norms, run.device)
             z = embed(encoder, items, replace(run, cache=None, shared_cache=None))

@@ -1,13 +1,21 @@
-"""NoLA, no labels attached: described classes label the sure images, a second encoder learns from these, and teaches
-CLIP's own tower.
+"""NoLA tunes CLIP on unlabelled images, with labels that a second encoder learns from the surest zero-shot guesses.
 
-t_c     = normalise( mean of normalise(text(t)) )            t: the templates, and one sentence for each description
-                                                             of c
-p(x)    = softmax(s z t + b);   S_c = the k images of argmax c with the highest p_c,  k = max(16, floor(N / 5K))
-DL(x)   = W2 relu(W1 g(x)),  g: a frozen second encoder      cross-entropy on the S_c
-student = W f(x; v, norms)                                   v: P prompts of the image tower, W starts as t; f not
-                                                             normalised, no scale
-loss    = cross-entropy( student(strong view), argmax DL(weak view) ), smoothed by 0.1
+    t_c     = normalise( mean over its texts of normalise(text(.)) )
+    p(x)    = softmax(s z t + b);   S_c = the k images of argmax c with the highest p_c,  k = max(16, floor(N / 5K))
+    DL(x)   = W2 relu(W1 g(x))                             trained by cross-entropy on the S_c
+    student = W f(x; v, norms)                             W starts as t
+    loss    = cross-entropy( student(strong view), argmax DL(weak view) ), smoothed by 0.1
+
+Sizes: N images, K classes, D dimensions of the embeddings, C of the second encoder's and of the tower's tokens
+t: (K, D) class embeddings; the texts of a class are the filled templates and one sentence for each description
+z: (D,) unit embedding of image x
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
+p(x): (K,) class probabilities;  S_c: the images whose zero-shot guess c is surest, with c as their label
+g(x): (C,) features of a frozen second encoder, such as DINO
+W1, W2: (256, C) and (K, 256), the labelling head DL
+f: the image tower with its own norms and P learnt prompts v: (P, C); f is not normalised, and there is no scale
+W: (K, D) head of the student
+weak view: the plain image;  strong view: a random crop with changed colours
 """
 
 from __future__ import annotations
@@ -43,16 +51,19 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 LEAST = 16
-"""Images that label themselves, at least, for each class."""
+"""Images of a class whose own guess becomes their label, at least."""
 SHARE = 0.2
-"""The same as a share of N / K, the images of a class if all classes had as many."""
+"""The same, as a share of N / K, the images of a class if all classes had equally many."""
 GUESSES = 3
-"""Guesses of an image, best first, by which it may come to a class that has no image yet."""
+"""Guesses of an image, best first, by which it may be assigned to a class that has no image yet."""
 HIDDEN = 256
 """Width of the labelling head."""
 LABEL_EPOCHS = 50
+"""Passes of the labelling head over the sure images."""
 LABEL_BATCH = 32
+"""Images a step of the labelling head."""
 LABEL_RATE = 1e-3
+"""Learning rate of the labelling head."""
 
 
 def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -75,14 +86,14 @@ def sure_images(p: Tensor, k: int) -> tuple[Tensor, Tensor]:
         for c in range(p.shape[1]):
             if rank and bool((label == c).any()):
                 continue
-            own = ((guesses[:, rank] == c) & (label < 0)).nonzero()[:, 0]
-            label[own[p[own, c].argsort(descending=True, stable=True)[:k]]] = c
+            rows = ((guesses[:, rank] == c) & (label < 0)).nonzero()[:, 0]
+            label[rows[p[rows, c].argsort(descending=True, stable=True)[:k]]] = c
     chosen = (label >= 0).nonzero()[:, 0]
     return chosen, label[chosen]
 
 
 def labeller(g: Tensor, rows: Tensor, y: Tensor, classes: int, rate: float, run: Run) -> Tensor:
-    """Train the small head on features of the second encoder, and return its (N,) labels of all images.
+    """Train the labelling head on features of the second encoder, and return its (N,) labels of all images.
 
     Args:
         g: (N, C) features.
@@ -109,12 +120,12 @@ def labeller(g: Tensor, rows: Tensor, y: Tensor, classes: int, rate: float, run:
     return labels
 
 
-class Student(nn.Module):
-    """What is trained: the head, and where there is a tuned tower its prompts and norms.
+class NoLAStudent(nn.Module):
+    """The trained part: the head, and the prompts and norms of the tuned tower, if there is one.
 
     Args:
         head: (K, D) start.
-        tuned: image tower; None: images come as embeddings.
+        tuned: image tower that learns. None: images come as embeddings.
     """
 
     def __init__(self, head: Tensor, tuned: TunedImage | None) -> None:
@@ -127,8 +138,8 @@ class Student(nn.Module):
         return (x if self.tuned is None else self.tuned(x)) @ self.head.T
 
 
-def groups(names: Sequence[str]) -> list[ParamGroup]:
-    """Return what of a student learns; the norms of the tower do not decay."""
+def parameter_groups(names: Sequence[str]) -> list[ParamGroup]:
+    """Return the groups of a student's parameters; the norms of the tower do not decay."""
     rest = tuple(name for name in names if name in ("head", "tuned.prompts"))
     norms = tuple(name for name in names if name not in rest)
     return [ParamGroup(rest), *([ParamGroup(norms, decay=0.0)] if norms else [])]
@@ -136,25 +147,37 @@ def groups(names: Sequence[str]) -> list[ParamGroup]:
 
 @dataclass(frozen=True)
 class NoLA(Classifier):
-    """Adapt to unlabelled images. No label is read, so nothing stops the training early: the last epoch counts.
+    """Adapt to unlabelled images, without reading any label.
 
-    The second encoder is a part "teacher" (an image ``Encoder``, such as DINO) of the kit; without it, the backbone's
-    own features before the projection.
+    The second encoder is a part "teacher" of the kit (an image ``Encoder``, such as DINO). Without it, the backbone's
+    own features before the projection serve. The last epoch counts, since there are no labels to stop the training by.
 
     Args:
         prompts: P, tokens that the image tower learns, >= 0 (default 16, the authors').
-        norms: whether the LayerNorms of the image tower learn; with no prompts and no norms only the head does, on any
-            backbone.
-        epochs: passes over the images, >= 0; 0 is the described zero-shot classifier.
-        rate: learning rate of AdamW, constant.
-        batch: images a step, >= 1; fewer images are one batch.
-        views: strong views an image, >= 1, of which every step draws one.
+        norms: whether the LayerNorms of the image tower learn. With no prompts and no norms only the head learns, on
+            any backbone.
+        epochs: passes over the images, >= 0 (default 50, the authors'); 0 is the described zero-shot classifier.
+        rate: learning rate of AdamW, constant, > 0 (default 4e-3, the authors').
+        batch: images a step, >= 1 (default 512, the authors'); fewer images are one batch.
+        views: strong views an image, >= 1, of which each step draws one.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
     Source: arXiv 2411.19346: class description embeddings, DINO-based labelling, DINO-assisted prompt learning; sizes
         as in its code.
+
+    Example:
+        >>> import torch
+        >>> from diptych.core.run import Run
+        >>> from diptych.methods.classify.nola import labeller, sure_images
+        >>> p = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+        >>> rows, y = sure_images(p, k=1)  # the surest image of each class
+        >>> rows, y
+        (tensor([0, 2]), tensor([0, 1]))
+        >>> g = torch.tensor([[1.0, 0.0], [0.1, 0.9], [0.0, 1.0]])  # features of a second encoder
+        >>> labeller(g, rows, y, classes=2, rate=0.01, run=Run())  # image 1 resembles image 2 there
+        tensor([0, 1, 1])
     """
 
     prompts: int = 16
@@ -214,7 +237,7 @@ class NoLA(Classifier):
         check(self, above(0), "rate")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedNoLA:
-        """Label, teach, distil. Of the evidence, only the unlabelled images and the texts are read.
+        """Label the images, and train the student on the labels; only the unlabelled images and the texts are read.
 
         Raises:
             MissingPart: the kit has no backbone.
@@ -232,13 +255,13 @@ class NoLA(Classifier):
         if self.prompts or self.norms:
             with run.seeded("nola/prompts"):
                 tuned = TunedImage(backbone, self.prompts)
-        head = text_head(backbone, described(classes, evidence), run)
-        student = Student(head, tuned)
+        head = text_head(backbone, class_prompts(classes, evidence), run)
+        student = NoLAStudent(head, tuned)
         names = ("head", *(["tuned.prompts"] if self.prompts else []))
         if tuned is not None and self.norms:
             names += tuple(f"tuned.{name}" for name in tuned.norms())
         if self.epochs:
-            labels = self._taught(kit, backbone, images, head, run)
+            labels = self._labels(kit, backbone, images, head, run)
             strong = replace(STRONG_VIEWS, draws=self.views)
             items = images if tuned else Vectors(embed(backbone.image, images, run, views=strong), images)
             data: Table[Any] = Table(items, {"label": Column("label", labels.numpy())})
@@ -255,15 +278,15 @@ class NoLA(Classifier):
             def loss(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 return {"teacher": cross_entropy(student(batch["x"]), batch["y"], label_smoothing=0.1)}
 
-            trainee = Step(student, labelled_views(strong, backbone.image), loss, groups(names))
+            trainee = Step(student, labelled_views(strong, backbone.image), loss, parameter_groups(names))
             train_parameters(trainee, data, settings, run, ())
         learnt = copies(student, names)
         return FittedNoLA(
             classes, backbone, learnt.pop("head"), {n.removeprefix("tuned."): t for n, t in learnt.items()}
         )
 
-    def _taught(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
-        """Return the (N,) labels of the second encoder."""
+    def _labels(self, kit: Kit, backbone: Backbone, images: Samples[Any], head: Tensor, run: Run) -> Tensor:
+        """Return the (N,) labels that the head on the second encoder gives."""
         z = normalize(embed(backbone.image, images, run), dim=-1)
         p = logits(backbone, z, head).softmax(dim=1)
         rows, y = sure_images(p, max(LEAST, int(SHARE * len(images) / len(head))))
@@ -271,16 +294,19 @@ class NoLA(Classifier):
         return labeller(g, rows, y, len(head), LABEL_RATE, run)
 
 
-def described(classes: ClassNames, evidence: Evidence[Any]) -> list[list[str]]:
+def class_prompts(classes: ClassNames, evidence: Evidence[Any]) -> list[list[str]]:
     """Return the sentences of each class: the filled templates, then one for each description."""
     lists = class_texts(evidence, classes) if evidence.texts is not None else ((),) * len(classes)
-    written = [[sentence(name, d, "a photo of a ", ".") for d in own] for name, own in zip(classes, lists, strict=True)]
-    return [prompts + own for prompts, own in zip(classes.prompts(), written, strict=True)]
+    described = [
+        [sentence(name, d, "a photo of a ", ".") for d in texts] for name, texts in zip(classes, lists, strict=True)
+    ]
+    return [prompts + sentences for prompts, sentences in zip(classes.prompts(), described, strict=True)]
 
 
 def second_encoder(kit: Kit, backbone: Backbone) -> Encoder[Any]:
-    """Return the kit's teacher, or what the backbone sees before its projection, or, where that cannot be had, its
-    embedding.
+    """Return the encoder whose features label the images.
+
+    It is the kit's teacher, else the backbone's image encoder before its projection, else that encoder as it is.
     """
     if "teacher" in kit.parts:
         return kit.need(Encoder, "teacher")
@@ -297,8 +323,8 @@ class FittedNoLA(FittedClassifier):
     Args:
         classes: K names.
         backbone: embeds the images.
-        head: (K, D).
-        learnt: name -> value of prompts and norms; empty: the tower is the backbone's own.
+        head: (K, D), W.
+        learnt: name -> value of prompts and norms. Empty: the tower is the backbone's own.
     """
 
     classes: ClassNames

@@ -1,7 +1,15 @@
-"""Tip-Adapter-F: Tip-Adapter's keys, trained for a few epochs; head and labels stay frozen.
+"""Tip-Adapter-F trains the keys of Tip-Adapter's cache for a few epochs; text head and labels stay frozen.
 
-logits = s z head^T + b  +  alpha exp(-beta (1 - z F^T)) L        F: (M, D), starts as the cache's keys
-minimise over F   cross-entropy(logits, y)        on one augmented view of every shot an epoch
+    logits = s z head^T + b  +  alpha exp(-beta (1 - z F^T)) L
+    minimise over F   cross-entropy(logits, y)        on one augmented view of every shot an epoch
+
+Sizes: B views a batch, M shots (labelled train images), K classes, D dimensions of the embeddings
+F: (M, D) keys, which start as Tip-Adapter's, one a shot
+L: (M, K) one-hot labels of the keys
+z: (B, D) unit embeddings of the views in a batch;  y: (B,) their class positions
+head: (K, D) unit class embeddings of the text tower
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
+alpha, beta: weight and sharpness of the vote
 """
 
 from __future__ import annotations
@@ -26,22 +34,34 @@ from diptych.nn.cache_model import FittedCache, affinity, cache_keys, fit_cache
 
 @dataclass(frozen=True)
 class TipAdapterF(Classifier):
-    """Train the keys of a cache, then choose how much they count.
+    """Train the keys of a cache, then choose weight and sharpness of its vote.
 
     Args:
-        alpha: weight of the vote when scoring, >= 0; None: chosen on val after training.
-        beta: sharpness of the vote when scoring, >= 0; None: chosen on val after training.
-        start: (alpha, beta) while training; the default is the authors' for ImageNet, Food101, Pets and SUN397.
+        alpha: weight of the vote when scoring, >= 0. None: chosen on val after training.
+        beta: sharpness of the vote when scoring, >= 0. None: chosen on val after training.
+        start: (alpha, beta) while training. The default is the authors' for ImageNet, Food101, Pets and SUN397.
         search: where the search of (beta, alpha) ends, as for Tip-Adapter.
-        views: augmented views of every shot, >= 1; they make the keys, and epoch e trains on view e modulo views.
-        epochs: passes over the shots (the authors take 100 for EuroSAT).
-        rate: learning rate of AdamW at the start; cosine to 0, a step at a time.
-        batch: shots a step, >= 1.
+        views: augmented views of each shot, >= 1 (default 10, the authors'). They make the keys, and epoch e trains on
+            view e modulo views.
+        epochs: passes over the shots, >= 0 (default 20, the paper's; the authors take 100 for EuroSAT).
+        rate: learning rate of AdamW at the start; it falls to 0 along a cosine, step by step.
+        batch: shots a step, >= 1 (default 256, the authors').
 
     Raises:
-        UsageError: alpha, beta or epochs is below 0, or views or batch below 1.
+        UsageError: alpha, beta or epochs is below 0, or views or batch is below 1.
 
     Source: Zhang et al. 2022, section 3.2.
+
+    Example:
+        >>> import torch
+        >>> from diptych.nn.cache_model import cache_keys, cache_logits
+        >>> y = torch.arange(20) % 2
+        >>> shots = torch.randn(20, 1, 8, generator=torch.Generator().manual_seed(0))  # 20 shots, one view each
+        >>> keys = cache_keys(shots).requires_grad_()
+        >>> loss = torch.nn.functional.cross_entropy(cache_logits(cache_keys(shots), keys, y, 2, beta=1.0), y)
+        >>> loss.backward()  # the keys learn, the labels do not
+        >>> keys.grad.shape
+        torch.Size([20, 8])
     """
 
     alpha: float | None = None
@@ -115,7 +135,7 @@ class TipAdapterF(Classifier):
         check(self, at_least(0), "alpha", "beta", "epochs")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCache:
-        """Train the keys on train, then choose; see ``fit_cache`` for what is chosen and raised."""
+        """Train the keys on train, then choose alpha and beta; see ``fit_cache`` for what is chosen and raised."""
         return fit_cache(
             kit,
             classes,

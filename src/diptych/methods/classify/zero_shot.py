@@ -1,9 +1,12 @@
-"""Zero-shot CLIP: an image belongs to the class whose name, put in a sentence, lies nearest.
+"""Zero-shot CLIP assigns an image to the class whose name, put into a sentence, has the most similar embedding.
 
     head_k = normalise( mean over templates of normalise( text(template(name_k)) ) )
     logits = s z head^T + b
 
-with z the unit image embedding, s and b the backbone's scale and bias (b = 0 for softmax backbones).
+Sizes: N images, K classes, D dimensions of the embeddings
+head: (K, D) unit class embeddings;  text: the text tower, which returns (D,)
+z: (N, D) unit image embeddings
+s, b: scale and bias of the backbone's logits; b = 0 for softmax backbones
 """
 
 from __future__ import annotations
@@ -30,9 +33,18 @@ class ZeroShot(Classifier):
     """Classify with class names alone.
 
     Args:
-        templates: prompts with one "{}" each; None takes the templates of the class names.
+        templates: prompts with one "{}" each. None: the templates of the class names.
 
     Source: Radford et al. 2021, section 3.1.2 (prediction) and 3.1.4 (prompt ensembles in embedding space).
+
+    Example:
+        >>> import torch
+        >>> from diptych.core.data import ClassNames
+        >>> ClassNames(("cat", "dog"), ("a photo of a {}.", "a drawing of a {}.")).prompts()[0]
+        ['a photo of a cat.', 'a drawing of a cat.']
+        >>> head, z = torch.eye(2), torch.tensor([[0.8, 0.6]])  # two classes, one image
+        >>> (100 * z @ head.T).softmax(dim=1).round(decimals=2)
+        tensor([[1., 0.]])
     """
 
     templates: tuple[str, ...] | None = None
@@ -68,15 +80,17 @@ class ZeroShot(Classifier):
     )
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedZeroShot:
-        """Embed the class names; the evidence is not read. The result's ``classes`` hold the templates that were used.
+        """Embed the class names; the evidence is not read.
+
+        The ``classes`` of the result hold the templates that were used.
 
         Raises:
             MissingPart: the kit has no backbone.
             UsageError: a template does not hold exactly one "{}".
         """
         backbone = kit.need(Backbone)
-        named = classes if self.templates is None else replace(classes, templates=self.templates)
-        return FittedZeroShot(named, backbone, text_head(backbone, named.prompts(), run))
+        prompted = classes if self.templates is None else replace(classes, templates=self.templates)
+        return FittedZeroShot(prompted, backbone, text_head(backbone, prompted.prompts(), run))
 
 
 @dataclass(frozen=True)

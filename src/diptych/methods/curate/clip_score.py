@@ -1,6 +1,9 @@
-"""CLIP-score filter: keep the pairs whose image and text a CLIP finds alike.
+"""CLIP-score filter keeps the pairs of a pool whose image and text have a high cosine.
 
-c = cos(image, text);  keep where c >= threshold, or where c is among the best share of the pool
+    c = cos(image, text)
+    keep a pair where c >= threshold; without a threshold, where c is among the highest share of the pool
+
+c: cosine of the two (D,) embeddings of a pair, in [-1, 1]
 """
 
 from __future__ import annotations
@@ -27,18 +30,22 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import between, check
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.data.memory import InMemory
 from diptych.features.embed import embed, embed_readable
 
 BINS = 2000
-"""Cells of the histogram of cosines, over [-1, 1]: a share is met to 0.001 of a cosine."""
+"""Cells of the histogram of cosines over [-1, 1], each 0.001 wide."""
 CHUNK = 256
-"""Pairs in memory at once."""
+"""Pairs in memory at the same time."""
+NAMED = 10
+"""Number of unreadable pairs whose names and reasons a plan keeps."""
 
 
-def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, float, str]]:
-    """Yield position, cosine of image and text (NaN where there is none), and why not: one is broken, or the text too
-    long.
+def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, str, float, str]]:
+    """Yield position, name and cosine of each pair, and the reason why there is no cosine.
+
+    The cosine is NaN and the reason is not empty where the image or the text cannot be read, or the text is too long.
 
     Raises:
         UsageError: the stream is of texts alone.
@@ -51,20 +58,21 @@ def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple
                 "clip-score compares images with texts, and this pool has texts alone: give a table or tars, or use "
                 "metaclip."
             )
-        found = embed_readable(
-            backbone.image, InMemory(items, [str(getattr(item, "name", p)) for p, item in some]), run
-        )
-        kept: list[int] = found.kept.tolist()
-        texts, refused = _texts(backbone, [items[i] for i in kept], run)
-        at = dict(zip(kept, (normalize(found.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist(), strict=True))
-        broken = dict(zip(sorted({*range(len(items))}.difference(kept)), (e.reason for e in found.failed), strict=True))
-        broken |= {kept[k]: reason for k, reason in refused.items()}
+        images = InMemory(items, [str(getattr(item, "name", p)) for p, item in some])
+        vectors = embed_readable(backbone.image, images, run)
+        readable: list[int] = vectors.kept.tolist()
+        texts, refused = _texts(backbone, [items[i] for i in readable], run)
+        products = (normalize(vectors.values, dim=-1) * normalize(texts, dim=-1)).sum(-1).tolist()
+        cosine_of = dict(zip(readable, products, strict=True))
+        unreadable = sorted({*range(len(items))}.difference(readable))
+        broken = dict(zip(unreadable, (e.reason for e in vectors.failed), strict=True))
+        broken |= {readable[k]: reason for k, reason in refused.items()}
         for i, position in enumerate(positions):
-            yield position, at.get(i, math.nan), broken.get(i, "")
+            yield position, images.name(i), cosine_of.get(i, math.nan), broken.get(i, "")
 
 
 def _texts(backbone: Backbone, items: Sequence[Any], run: Run) -> tuple[Tensor, dict[int, str]]:
-    """Return (N, D) embeddings of texts, NaN where one is broken or longer than the backbone reads, and why it is."""
+    """Return (N, D) embeddings of texts, and position -> reason of those that have none; their rows are NaN."""
     texts: dict[int, str] = {}
     broken: dict[int, str] = {}
     for i, item in enumerate(items):
@@ -96,33 +104,40 @@ def _refusal(backbone: Backbone, text: str) -> str:
 
 @dataclass(frozen=True)
 class ScoreCounts(Plan):
-    """A histogram of cosines.
+    """A histogram of the cosines of a pool.
 
     Args:
-        backbone: fingerprint of the backbone that gave them.
-        counts: (BINS,) uint64 pairs a cell.
+        backbone: fingerprint of the backbone that gave the cosines.
+        counts: (BINS,) uint64, number of pairs in each cell.
         broken: pairs whose image or text cannot be read.
+        unread: name and reason of the first ``NAMED`` of them.
     """
 
     backbone: str
     counts: NDArray[np.uint64]
     broken: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
 
     def merge(self, other: ScoreCounts) -> ScoreCounts:
         """Add the counts; raises UsageError where the backbones differ."""
         if self.backbone != other.backbone:
-            raise UsageError("Two plans of different backbones cannot be merged: score both with the same one.")
-        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken)
+            raise UsageError(
+                f"Plans of two backbones, {self.backbone} and {other.backbone}, cannot be merged: score both with one."
+            )
+        unread = (*self.unread, *other.unread)[:NAMED]
+        return ScoreCounts(self.backbone, self.counts + other.counts, self.broken + other.broken, unread)
 
     def lowest(self, share: float) -> int:
-        """Return the lowest cell that stays when the best ``share`` of all pairs, broken ones counted, is kept, or a
-        little less.
+        """Return the lowest cell of which pairs are kept, so that at most ``share`` of all pairs, broken ones too, are.
+
+        Args:
+            share: in (0, 1].
         """
         above = np.cumsum(self.counts[::-1].astype(np.float64))
         return BINS - int(np.searchsorted(above, share * (above[-1] + self.broken), side="right"))
 
     def report(self) -> dict[str, Any]:
-        """Return pairs, those whose image or text cannot be read, and the cosine that the best 30 % reach."""
+        """Return the numbers of pairs and of broken pairs, and the cosine that the highest 30 % reach."""
         return {
             "pairs": int(self.counts.sum()) + self.broken,
             "broken": self.broken,
@@ -136,25 +151,35 @@ class ScoreCounts(Plan):
             "backbone": self.backbone,
             "counts": self.counts.tolist(),
             "broken": self.broken,
+            "unread": self.unread,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps(data), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(data), overwrite=True)
 
 
 @dataclass(frozen=True)
 class CLIPScoreFilter(Curator):
-    """Keep the pairs that are most alike.
+    """Keep the pairs of a pool with the highest cosines of image and text.
+
+    Use it to remove pairs whose text does not describe the image. A share fits any backbone; a threshold fits one.
 
     Args:
-        share: of the pool that stays, in (0, 1] (0.3, the baseline of DataComp).
-        threshold: keep cosines of at least this instead, in [-1, 1] (LAION's: 0.28 with ViT-B/32); None: by ``share``.
+        share: part of the pool that is kept, in (0, 1]; 0.3 (the baseline of DataComp).
+        threshold: least cosine that is kept, in [-1, 1], instead of a share; None (default) keeps by ``share``. LAION's
+            is 0.28 with ViT-B/32.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
     Source: Schuhmann et al. 2021 (threshold), Gadre et al. 2023 (share).
+
+    Example:
+        Cosines of 0.1, 0.2, 0.3 and 0.4; the better half is kept:
+
+        >>> counts = np.zeros(BINS, dtype=np.uint64)
+        >>> counts[[_cell(c) for c in (0.1, 0.2, 0.3, 0.4)]] += np.uint64(1)
+        >>> lowest = ScoreCounts("backbone", counts).lowest(0.5)
+        >>> [c for c in (0.1, 0.2, 0.3, 0.4) if _cell(c) >= lowest]
+        [0.3, 0.4]
     """
 
     share: float = 0.3
@@ -167,7 +192,7 @@ class CLIPScoreFilter(Curator):
         url="https://arxiv.org/abs/2111.02114",
         year=2021,
         verb="curate",
-        claim="Pairs that a trained CLIP finds alike are better to train on than all pairs of the web.",
+        claim="Pairs with a high cosine in a trained CLIP are better training data than all pairs of the web.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
         differs=("The share is met on a histogram of 0.001 in the cosine, so that plans of parts can be merged.",),
@@ -186,47 +211,50 @@ class CLIPScoreFilter(Curator):
         check(self, between(-1, 1), "threshold")
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> ScoreCounts:
-        """Score every pair once. Memory: ``CHUNK`` pairs.
+        """Count the cosines of all pairs, ``CHUNK`` pairs in memory at a time.
 
         Raises:
             MissingPart: the kit has no backbone.
             UsageError: the pool has texts alone.
         """
         backbone = kit.need(Backbone)
-        counts, broken = np.zeros(BINS, dtype=np.uint64), 0
+        counts, broken, unread = np.zeros(BINS, dtype=np.uint64), 0, list[tuple[str, str]]()
         with run.track("score pairs") as bar:
-            for _, cosine, reason in cosines(backbone, stream, run):
+            for _, name, cosine, reason in cosines(backbone, stream, run):
                 if reason:
                     broken += 1
+                    unread += [(name, reason)] * (len(unread) < NAMED)
                 else:
                     counts[_cell(cosine)] += np.uint64(1)
                 bar.advance()
-        return ScoreCounts(backbone.fingerprint, counts, broken)
+        return ScoreCounts(backbone.fingerprint, counts, broken, tuple(unread))
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
-        """Yield a verdict a pair, its score the cosine; pairs whose image or text cannot be read are dropped and say
-        why.
+        """Yield a verdict for each pair, with the cosine as its score.
+
+        Broken pairs are dropped, and their verdict holds the reason.
 
         Raises:
             MissingPart: the kit has no backbone.
-            UsageError: the plan is another system's, or another backbone's.
+            UsageError: the plan is from another system or another backbone.
         """
         backbone = kit.need(Backbone)
         if not isinstance(plan, ScoreCounts) or plan.backbone != backbone.fingerprint:
-            raise UsageError("The plan is of another system or backbone: plan and apply with the same.")
+            raise UsageError("The plan is from another system or backbone: plan and apply with the same one.")
         lowest = plan.lowest(self.share)
-        for position, cosine, reason in cosines(backbone, stream, run):
+        for position, _, cosine, reason in cosines(backbone, stream, run):
             keep = not reason and (_cell(cosine) >= lowest if self.threshold is None else cosine >= self.threshold)
             yield Verdict(position, keep, cosine, reason)
 
     def read_plan(self, path: Path) -> ScoreCounts:
-        """Read a histogram; see ``Curator.read_plan``."""
+        """Read a histogram that ``ScoreCounts.write`` wrote; see ``Curator.read_plan``."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             counts = np.array(data["counts"], dtype=np.uint64)
             if data["diptych"] != "clip-score" or counts.shape != (BINS,):
                 raise ValueError("another plan")
-            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]))
+            unread = tuple((str(name), str(reason)) for name, reason in data.get("unread", ()))
+            return ScoreCounts(str(data["backbone"]), counts, int(data["broken"]), unread)
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(
                 f"{path} is no plan of clip-score ({str(error)[:80]}): write one with diptych curate plan."

@@ -1,8 +1,13 @@
-"""MetaCLIP: keep the texts that name something, and of what is named too often only so many.
+"""MetaCLIP keeps the texts that contain an entry of a word list, and thins out those whose entries are frequent.
 
-c_e     = number of texts that hold entry e as a whole substring
-p_e     = t / max(c_e, t)
-P(keep) = 1 - prod over the entries e of the text of (1 - p_e);  0 for a text without entry
+    c_e     = number of texts that contain entry e as whole words
+    p_e     = t / max(c_e, t)
+    P(keep) = 1 - prod over the entries e of the text of (1 - p_e)
+
+e: one of M entries of the metadata, such as a noun
+t: number of texts up to which an entry is not thinned
+p_e: (M,) in (0, 1], probability of keeping a text for entry e alone
+P(keep): probability of keeping a text; 0 for a text without entries
 """
 
 from __future__ import annotations
@@ -28,66 +33,76 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
+from diptych.data.files import write_whole
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
 
 CHUNK = 4096
-"""Texts matched in one call."""
+"""Texts that are matched in one call."""
 
 Counts = NDArray[np.uint64]
 
 
 def entry_probabilities(counts: Counts, t: float) -> NDArray[np.float64]:
-    """Return p_e = t / max(c_e, t), (M,) in (0, 1]; t = infinity gives 1."""
+    """Return p_e = t / max(c_e, t), (M,) in (0, 1]; for t = infinity all are 1."""
     if math.isinf(t):
         return np.ones(len(counts))
     return t / np.maximum(counts.astype(np.float64), t)
 
 
 def keep_probabilities(
-    rows: NDArray[np.int64], found: NDArray[np.int64], p: NDArray[np.float64], texts: int
+    rows: NDArray[np.int64], matches: NDArray[np.int64], p: NDArray[np.float64], texts: int
 ) -> NDArray[np.float64]:
-    """Return (texts,) 1 - prod (1 - p_e) over the entries of each text, given as pairs of text and entry; 0 without
-    entry.
+    """Return P(keep) of each text, (texts,); 0 for a text without entries.
+
+    Args:
+        rows: (L,) text of each match.
+        matches: (L,) entry of each match.
+        p: (M,) p_e.
+        texts: number of texts.
     """
     dropped = np.ones(texts)
-    np.multiply.at(dropped, rows, 1 - p[found])
+    np.multiply.at(dropped, rows, 1 - p[matches])
     return 1 - dropped
 
 
 def tail_share(counts: Counts, t: float) -> float:
-    """Return sum of c_e over entries with c_e < t, as a share of all counts: what t leaves whole."""
+    """Return the share of all counts that falls on entries with c_e < t, which are not thinned."""
     total = float(counts.sum())
     return float(counts[counts < t].sum()) / total if total else 0.0
 
 
 def threshold_for(counts: Counts, share: float) -> int:
-    """Return the count at which the cumulative share of the sorted counts comes closest to ``share``: t of another
-    language or pool.
+    """Return t for another language or pool: the count at which the cumulative share is closest to ``share``.
 
-    Not the inverse of ``tail_share``, which leaves out entries of exactly t.
+    The cumulative share includes entries of exactly t; ``tail_share`` leaves them out.
+
+    Raises:
+        UsageError: all counts are 0.
     """
     ascending = np.sort(counts[counts > 0])
     if not len(ascending):
-        raise UsageError("No entry was met, so no threshold follows: give texts or metadata that fit each other.")
+        raise UsageError(
+            "No text contains an entry, so there is no threshold: give texts or metadata that fit each other."
+        )
     sums = np.cumsum(ascending.astype(np.float64))
     return int(ascending[np.abs(sums / sums[-1] - share).argmin()])
 
 
 def uniform(seed: int, position: int) -> float:
-    """Return a number in [0, 1) that the seed and the position fix: shards and resumed runs draw alike."""
+    """Return a number in [0, 1) from a seed and a position, so that shards and resumed runs draw alike."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8).digest(), "big") / 2**64
 
 
 @dataclass(frozen=True)
 class EntryCounts(Plan):
-    """How many texts hold each entry.
+    """How many texts contain each entry.
 
     Args:
         entries: M metadata entries.
-        counts: (M,) uint64.
-        texts: number of texts counted.
-        matched: number of those with an entry.
+        counts: (M,) uint64, c_e.
+        texts: number of texts.
+        matched: number of texts with at least one entry.
     """
 
     entries: tuple[str, ...]
@@ -98,15 +113,16 @@ class EntryCounts(Plan):
     def merge(self, other: EntryCounts) -> EntryCounts:
         """Add the counts; raises UsageError where the entries differ."""
         if self.entries != other.entries:
-            raise UsageError("Two plans over different metadata cannot be merged: count both with the same entries.")
+            raise UsageError(
+                f"Plans over different metadata, of {len(self.entries):,} and {len(other.entries):,} entries, cannot "
+                f"be merged: count both with the same entries."
+            )
         return EntryCounts(
             self.entries, self.counts + other.counts, self.texts + other.texts, self.matched + other.matched
         )
 
     def report(self) -> dict[str, Any]:
-        """Return texts, those that match, entries, those met, the mean number of entries a matching text, and the
-        commonest entries.
-        """
+        """Return the numbers of texts and entries, matched and in all, and the five most frequent entries."""
         top = np.argsort(-self.counts.astype(np.int64), kind="stable")[:5]
         return {
             "texts": self.texts,
@@ -124,27 +140,35 @@ class EntryCounts(Plan):
 
         facts = {"diptych": "metaclip", "texts": str(self.texts), "matched": str(self.matched)}
         table = pa.table({"entry": list(self.entries), "count": self.counts}).replace_schema_metadata(facts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        pq.write_table(table, part)
-        part.replace(path)
+        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
 
 
 @dataclass(frozen=True)
 class MetaCLIP(Curator):
-    """Match alt-texts against metadata, and balance the entries.
+    """Match texts against metadata, and balance how often the entries appear.
+
+    Use it to make a training pool from raw alt-texts, where a few subjects are far more frequent than all others.
 
     Args:
-        metadata: "wordnet" (the nouns that ship), a JSON list, or a text file with one entry a line.
-        t: texts an entry may keep by itself, >= 1 (20,000, for a pool of 1.6 G pairs); infinity keeps all that match.
-            Choose it so that 3 to 6 % of the entries met are above it.
+        metadata: "wordnet" (the nouns in diptych, default), a JSON list, or a text file with one entry a line.
+        t: texts up to which an entry is not thinned, >= 1; 20,000 (the paper's, for 1.6 G pairs). Infinity keeps all
+            texts that match. A good t has 3 to 6 % of the matched entries above it.
 
     Raises:
-        UsageError: t below 1.
+        UsageError: t is below 1.
 
     Source: Xu et al. 2024, section 3, algorithm 1. Written from the paper: the authors' code was not read for this
         file.
-    Differs: see the card.
+
+    Example:
+        The entry "dog" is in 1,000 texts, "axolotl" in 5; the second text contains both:
+
+        >>> p = entry_probabilities(np.array([1000, 5], dtype=np.uint64), t=100)
+        >>> p.tolist()
+        [0.1, 1.0]
+        >>> rows, matches = np.array([0, 1, 1]), np.array([0, 0, 1])
+        >>> keep_probabilities(rows, matches, p, texts=3).round(3).tolist()
+        [0.1, 1.0, 0.0]
     """
 
     metadata: str = WORDNET
@@ -157,8 +181,8 @@ class MetaCLIP(Curator):
         url="https://arxiv.org/abs/2309.16671",
         year=2024,
         verb="curate",
-        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training stays "
-        "as it was.",
+        claim="CLIP's advantage is its data recipe: match texts against metadata and cap every entry; training is "
+        "unchanged.",
         needs=Needs(hooks=(), extras=("curate",)),
         trains="nothing",
         headlines=(
@@ -175,13 +199,12 @@ class MetaCLIP(Curator):
         ),
         reference=Reference("https://github.com/facebookresearch/MetaCLIP", "", "CC BY-NC 4.0"),
         differs=(
-            "One draw a text with 1 - prod (1 - p_e); the paper draws for every entry and keeps the text if one says "
-            "so: the same law.",
+            "One draw a text with 1 - prod (1 - p_e); the paper draws once for each entry and keeps the text if one "
+            "draw keeps it, which has the same probability.",
             "Draws are fixed by seed and position, so shards, resumed runs and machines agree.",
-            "The metadata that ship are WordNet's 82,115 nouns and 0 to 99; the paper has 500,000 entries, most from "
-            "Wikipedia: give"
-            " them as a file.",
-            "Nothing is fetched, and language, addresses and duplicates are not looked at.",
+            "The metadata of diptych are WordNet's 82,115 nouns and 0 to 99; the paper has 500,000 entries, most from "
+            "Wikipedia, which can be given as a file.",
+            "Fetching pages, and filters by language, address and duplicates, are left out.",
         ),
         proof=ProofPlan(
             claim="At equal size, balanced captions name the rare entries more often than captions drawn at random "
@@ -199,16 +222,16 @@ class MetaCLIP(Curator):
 
     @cached_property
     def matcher(self) -> Matcher:
-        """Return the automaton of the metadata; made once, since half a million entries take a second or two.
+        """Return the automaton of the metadata, built once: half a million entries take a second or two.
 
         Raises:
             UsageError: there is no such metadata file.
-            DataError: it holds no entries.
+            DataError: the file has no entries.
         """
         return Matcher(entries(self.metadata))
 
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> EntryCounts:
-        """Count the texts that hold each entry. Memory: a few chunks of texts, and one number an entry.
+        """Count the texts that contain each entry, with a few chunks of texts in memory at a time.
 
         Raises:
             MissingExtra: ahocorasick-rs is not installed.
@@ -217,17 +240,17 @@ class MetaCLIP(Curator):
         matcher = self.matcher
         counts, texts, matched = np.zeros(len(matcher.entries), dtype=np.uint64), 0, 0
         with run.track("count texts") as bar:
-            for some, rows, found in _matched(matcher, stream, run.workers):
-                counts += np.bincount(found, minlength=len(counts)).astype(np.uint64)
+            for some, rows, matches in _matched(matcher, stream, run.workers):
+                counts += np.bincount(matches, minlength=len(counts)).astype(np.uint64)
                 texts, matched = texts + len(some), matched + len(np.unique(rows))
                 bar.advance(len(some))
         return EntryCounts(matcher.entries, counts, texts, matched)
 
     def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
-        """Yield a verdict a text, its score the probability of keeping it.
+        """Yield a verdict for each text, with P(keep) as its score.
 
         Raises:
-            UsageError: the plan is another system's, or counts other metadata.
+            UsageError: the plan is from another system, or counts other metadata.
             MissingExtra: ahocorasick-rs is not installed.
             DataError: as ``matcher``.
         """
@@ -235,13 +258,13 @@ class MetaCLIP(Curator):
         if not isinstance(plan, EntryCounts) or plan.entries != matcher.entries:
             raise UsageError("The plan counts other metadata than these: plan and apply with the same entries.")
         p, seed = entry_probabilities(plan.counts, self.t), run.integer("keep")
-        for some, rows, found in _matched(matcher, stream, run.workers):
-            kept = keep_probabilities(rows, found, p, len(some))
-            for (position, _), chance in zip(some, kept.tolist(), strict=True):
+        for some, rows, matches in _matched(matcher, stream, run.workers):
+            chances = keep_probabilities(rows, matches, p, len(some))
+            for (position, _), chance in zip(some, chances.tolist(), strict=True):
                 yield Verdict(position, uniform(seed, position) < chance, chance)
 
     def read_plan(self, path: Path) -> EntryCounts:
-        """Read counts; see ``Curator.read_plan``."""
+        """Read counts that ``EntryCounts.write`` wrote; see ``Curator.read_plan``."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -263,7 +286,7 @@ class MetaCLIP(Curator):
 def _matched(
     matcher: Matcher, stream: Stream[Any], workers: int
 ) -> Iterator[tuple[Sequence[tuple[int, Any]], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield chunks of (position, item) with their matches, in order, a few chunks ahead in threads."""
+    """Yield chunks of (position, item) with their matches, in order; threads match a few chunks ahead."""
     source = iter(stream)
     waiting: deque[tuple[list[tuple[int, Any]], Future[tuple[NDArray[np.int64], NDArray[np.int64]]]]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="match") as pool:

@@ -1,11 +1,21 @@
-"""AnomalyCLIP: two learnt prompts that never name the thing, compared with an image and with its patches.
+"""AnomalyCLIP learns a normal and a damaged prompt that name no thing, and compares an image's patches with them.
 
-text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .);    blocks 2..9: tokens 1..M overwritten by
-                                                                              learnt ones
-image   x_ori: the ordinary blocks;   x = x + Attn(v, v, v)(LN1(x_ori)) in the last blocks: no query, no key, no MLP
-global  P = softmax(cos(cls, [n, a]) / 0.07),    local S = softmax(cos(patch, [n, a]) / 0.07) per patch and layer
-loss    CE(P, y) + 4 sum over layers [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
-score   P_a;   map: G_sigma * sum over layers of (S_a + 1 - S_n) / 2
+    text    n = text([V1..VE] object .),  a = text([W1..WE] damaged object .)
+    image   x_l = x_(l-1) + Attn_l(v, v, v) of LN1(o_(l-1))              local stream, in the last blocks
+    global  P = softmax(cos(cls, [n, a]) / 0.07)
+    local   S = softmax(cos(patch, [n, a]) / 0.07)                       for each patch and chosen block
+    loss    CE(P, y) + 4 sum over blocks [ Focal(S, mask) + Dice(S_a, mask) + Dice(S_n, 1 - mask) ]
+    score   P_a;   map: G_sigma * sum over blocks of (S_a + 1 - S_n) / 2
+
+Sizes: E context vectors, C and C' dimensions of the text and image tokens, T tokens, D of the embeddings
+V, W: (E, C) context vectors of the two prompts
+n, a: (D,) unit embeddings of the normal and the anomalous prompt. Tokens 1..M of text blocks 2..9 are learnt too
+o_l: (T, C') tokens after image block l, computed as usual; x_l: those of the local stream. Its queries and keys are
+    the values v, so each patch attends to patches like it; the stream has no MLP
+cls, patch: (D,) projected embeddings of the image and, from the local stream, of its patches
+P, S: probabilities of normal (P_n, S_n) and anomalous (P_a, S_a)
+y: 1 for an anomalous photo; mask: 1 where a pixel is anomalous
+G_sigma: Gaussian blur
 """
 
 from __future__ import annotations
@@ -41,24 +51,28 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step, View
 
 Stream = Literal["value", "query-key"]
+"""Attention of the local stream: between values (the paper), or as usual."""
 NAMES = ("object", "damaged object")
+"""What follows the two contexts."""
 LOCAL_SHARE = 19 / 24
-"""Share of the blocks, counted from the last, in which patches attend by values."""
+"""Share of the blocks, counted from the last, that the local stream goes through."""
 _MOST = 4 * 2**30  # bytes of patch embeddings held while training
 
 
 def patch_streams(
     tower: Tower, x: Tensor, layers: Sequence[int], first: int, stream: Stream = "value"
 ) -> tuple[Tensor, Tensor]:
-    """Return the global (B, D) and the local (B, L, n, D) embeddings, not normalised, of (B, 3, H, W) normalised
-    pixels.
+    """Return the global (B, D) and the local (B, L, n, D) embeddings of images, not normalised.
+
+    Both streams are one up to block ``first``. From there on the local one adds up attention outputs alone, computed
+    from the global stream's tokens.
 
     Args:
         tower: of the image.
-        x: pixels.
-        layers: numbers of blocks after which patches are taken, from 1.
-        first: block, from 0, after which the local stream adds up attention outputs alone.
-        stream: "value" (the paper), or "query-key": the same stream with ordinary attention.
+        x: (B, 3, H, W) normalised pixels.
+        layers: L numbers of blocks, from 1, after which patches are taken.
+        first: block, from 0, at which the local stream begins.
+        stream: "value" (the paper), or "query-key": the local stream with ordinary attention.
     """
     s = tower.blocks(tower.start(x), stop=first)
     local, taken = s.h, {first: s.h}
@@ -74,14 +88,24 @@ def patch_streams(
 
 
 def state_head(tower: Tower, where: Slots, prompts: Mapping[str, Tensor]) -> Tensor:
-    """Return the (2, D) unit embeddings, normal and anomalous, of learnt "context" (2, E, C) and "deep" tokens (blocks,
-    M, C).
+    """Return the (2, D) unit embeddings of the normal and the anomalous prompt.
+
+    Args:
+        tower: of the text.
+        where: the two prompts.
+        prompts: learnt "context", (2, E, C), and "deep" tokens, (blocks, M, C).
     """
     return F.normalize(encode_prompts(tower, where, prompts["context"], edit=refreshed(prompts["deep"], at=1)), dim=-1)
 
 
 def view_of(side: int) -> View:
-    """Return what makes a row's stored embeddings, its label, and its mask, if it has one, as a square of this side."""
+    """Return the function that makes a training example of a row.
+
+    The example has the stored embeddings, the label, and the row's mask, if it has one, as a square.
+
+    Args:
+        side: of the square, in pixels.
+    """
 
     def view(row: Row, g: torch.Generator) -> dict[str, Any]:
         view = {"z": row.item, "y": int(row.columns["label"])}
@@ -96,16 +120,16 @@ def view_of(side: int) -> View:
 def state_losses(
     head: Tensor, batch: Mapping[str, Tensor], temperature: float, local_weight: float
 ) -> dict[str, Tensor]:
-    """Return the loss of the images, and where masks are known that of the pixels.
+    """Return the loss of the images and, where masks are known, that of the pixels.
 
     Args:
         head: (2, D) unit embeddings, normal and anomalous.
         batch: "z" (B, 1 + L, n, D), the image and its patches after L blocks; "y" (B,); perhaps "mask" (B, S, S).
-        temperature: 0.07, divides cosines.
-        local_weight: of the loss of the pixels.
+        temperature: 0.07 in the paper, divides cosines.
+        local_weight: weight of the loss of the pixels.
     """
     whole, patches = batch["z"][:, 0, 0], batch["z"][:, 1:]
-    found = {"image": F.cross_entropy(whole @ head.T / temperature, batch["y"])}
+    losses = {"image": F.cross_entropy(whole @ head.T / temperature, batch["y"])}
     if "mask" in batch:
         mask, grid = batch["mask"], round(patches.shape[2] ** 0.5)
         local = []
@@ -113,37 +137,59 @@ def state_losses(
             s = local_maps(layer, head, (grid, grid), temperature)
             s = F.interpolate(s, mask.shape[1:], mode="bilinear", align_corners=False)
             local.append(focal_loss(s, mask) + dice_loss(s[:, 1], mask) + dice_loss(s[:, 0], 1 - mask))
-        found["pixels"] = local_weight * torch.stack(local).sum()
-    return found
+        losses["pixels"] = local_weight * torch.stack(local).sum()
+    return losses
 
 
 def local_maps(patches: Tensor, head: Tensor, grid: tuple[int, int], temperature: float) -> Tensor:
-    """Return (B, 2, h, w) probabilities, normal and anomalous, of (B, n, D) unit patches."""
+    """Return S, (B, 2, h, w) probabilities of normal and anomalous.
+
+    Args:
+        patches: (B, n, D) unit embeddings, n = h w.
+        head: (2, D) unit embeddings, normal and anomalous.
+        grid: (h, w).
+        temperature: divides cosines.
+    """
     return (patches @ head.T / temperature).softmax(-1).transpose(1, 2).unflatten(2, grid)  # type: ignore[no-untyped-call, no-any-return]
 
 
 @dataclass(frozen=True)
 class AnomalyCLIP(Detector):
-    """Learn a normal and an anomalous prompt on anomalies of another thing.
+    """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing with them.
 
     Args:
-        length: E, context vectors of each prompt, >= 1.
-        deep: M, tokens overwritten before each of the deep blocks, >= 0; at most E.
-        depth: the last text block (from 1) whose input is overwritten; the first is block 2.
+        length: E, context vectors of each prompt, >= 1 (default 12, the authors').
+        deep: M, tokens overwritten before each of the deep blocks, from 0 to E (default 4, the authors').
+        depth: the last text block, counted from 1, whose input is overwritten; the first is block 2 (default 9, the
+            authors').
         layers: depths after which patches are compared, as shares of all blocks in (0, 1]; 1.0 is the last.
-        stream: "value" (v-v attention), or "query-key": the same stream with ordinary attention.
-        temperature: of all cosines, > 0.
-        local_weight: factor of the pixel losses, >= 0.
+        stream: "value" (attention between values, the paper's), or "query-key": the same stream with ordinary
+            attention.
+        temperature: of all cosines, > 0 (default 0.07, the paper's).
+        local_weight: weight of the pixel losses, >= 0 (default 4, the authors').
         blur: sigma of the Gaussian over the map, in pixels of the square, >= 0.
-        side: of the square that the image is resized to, in pixels, a multiple of the patch; None: the backbone's own.
-        rate: learning rate of Adam, > 0.
-        batch: auxiliary photos a step, >= 1; fewer photos than that are one batch.
-        epochs: passes over the auxiliary photos, >= 1.
+        side: of the square that the image is resized to, in pixels, a multiple of the patch. None: the backbone's own.
+        rate: learning rate of Adam, > 0 (default 1e-3, the authors').
+        batch: auxiliary photos a step, >= 1 (default 8, the authors'); fewer photos than that are one batch.
+        epochs: passes over the auxiliary photos, >= 1 (default 15, the authors').
 
     Raises:
-        UsageError: a number or word out of its range.
+        UsageError: a number or word is out of its range.
 
     Source: Zhou et al. 2024, section 3 (arXiv 2310.18961); sizes and rates from the authors' released scripts.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.detect.anomalyclip import local_maps, state_losses
+        >>> head = torch.eye(2)  # normal and anomalous
+        >>> patches = torch.eye(2)[torch.tensor([[0, 0, 0, 1]])]  # one image; the last of four patches is anomalous
+        >>> local_maps(patches, head, grid=(2, 2), temperature=0.5)[0, 1].round(decimals=2)
+        tensor([[0.1200, 0.1200],
+                [0.1200, 0.8800]])
+        >>> z = torch.stack([head[1].expand(1, 4, 2), patches], dim=1)  # the image, repeated, then its patches
+        >>> mask = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
+        >>> sorted(state_losses(head, {"z": z, "y": torch.tensor([1]), "mask": mask}, 0.07, 4.0))
+        ['image', 'pixels']
     """
 
     length: int = 12
@@ -210,9 +256,11 @@ class AnomalyCLIP(Detector):
         check(self, between(0, 1, "(]"), "layers")
         check(self, one_of(*get_args(Stream)), "stream")
 
-    def places(self, tower: Tower) -> tuple[tuple[int, ...], int]:
-        """Return the blocks (from 1) after which patches are taken, and the block (from 0) where the local stream
-        begins.
+    def local_blocks(self, tower: Tower) -> tuple[tuple[int, ...], int]:
+        """Return where patches are taken, and where the local stream begins.
+
+        Returns:
+            Blocks, from 1, after which patches are taken; and the block, from 0, at which the local stream begins.
         """
         first = tower.depth - max(1, round(LOCAL_SHARE * tower.depth))
         return tuple(max(first, round(share * tower.depth), 1) for share in self.layers), first
@@ -258,26 +306,26 @@ class AnomalyCLIP(Detector):
 
     def _embedded(self, backbone: Backbone, table: Table[Any], run: Run) -> list[Tensor]:
         """Return one (1 + L, n, D) of unit embeddings an image: the whole image's, repeated, then the patches'."""
-        found: list[Tensor] = []
+        stacks: list[Tensor] = []
         masks = table.columns.get("mask")
         with run.track("patches", len(table)) as bar:
             for i in range(len(table)):
                 image = table.items[i]
                 if masks is not None:  # both become squares, so one of another size would silently mark wrong pixels
                     need_size(table.items.name(i), np.shape(masks.values[i]), (image.height, image.width))
-                found.append(self.embed_one(backbone, image, run)[0].cpu())
-                if found[0].numel() * 4 * len(table) > _MOST:
+                stacks.append(self.embed_one(backbone, image, run)[0].cpu())
+                if stacks[0].numel() * 4 * len(table) > _MOST:
                     raise DataError(
                         f"Patch embeddings of {len(table)} auxiliary photos fill more than 4 GiB: give fewer, or a "
                         f"smaller side."
                     )
                 bar.advance()
-        return found
+        return stacks
 
     def embed_one(self, backbone: Backbone, image: Any, run: Run) -> tuple[Tensor, tuple[int, int]]:
         """Return the (1 + L, n, D) unit embeddings of an image, and the grid of its patches."""
         tower, x = backbone.tower("image"), squashed(image, backbone.spec.pixels, self.side).to(run.device)
-        layers, first = self.places(tower)
+        layers, first = self.local_blocks(tower)
         with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
             whole, patches = patch_streams(tower, x, layers, first, self.stream)
         stride = backbone.dense().strides[-1]
@@ -300,7 +348,7 @@ class FittedAnomalyCLIP(FittedDetector):
     method: AnomalyCLIP
 
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
-        """Yield P_a of each image, in [0, 1], and its blurred map at the square's own pixels."""
+        """Yield P_a of each image, in [0, 1], and its blurred map at the pixels of the square."""
         where = slots(self.backbone, NAMES, self.method.length)
         with torch.no_grad():
             head = state_head(

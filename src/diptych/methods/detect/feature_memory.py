@@ -1,8 +1,14 @@
-"""Feature memory: a cell is anomalous where no cell of a normal photo looks like it.
+"""Feature memory marks a cell of an image as anomalous if no cell of a normal photo resembles it.
 
-z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ]            maps of several strides, brought to the finest grid
-map(u) = min over memory r of (1 - cos(z(u), r)) / 2                 memory: cells of normal photos
-score  = max over u of map(u)
+    z(u)   = [ normalise(avg3x3(map_s)(u)) for s in strides ],  then normalised
+    map(u) = min over r of (1 - cos(z(u), r)) / 2
+    score  = max over u of map(u)
+
+Sizes: h x w cells, C features a cell, M remembered cells
+u: cell of the finest grid, (h, w)
+map_s: (C_s, h_s, w_s) dense map of stride s;  avg3x3: mean over a cell and its neighbours
+z(u): (C,) feature of cell u, C the sum of the C_s; coarser maps are upsampled
+r: (C,) feature of a remembered cell of a normal photo
 """
 
 from __future__ import annotations
@@ -27,12 +33,12 @@ from diptych.nn.dense.label_maps import squashed
 
 
 def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """Return (h, w, C) unit features of the cells of (1, 3, H, W) pixels, from the maps of some strides.
+    """Return (h, w, C) unit features of the cells of an image, from its maps of some strides.
 
     Args:
         dense: of the backbone.
-        x: normalised pixels.
-        strides: which maps are taken; where the backbone has none of them, its last.
+        x: (1, 3, H, W) normalised pixels.
+        strides: which maps are taken. If the backbone has none of them, its last map is.
     """
     maps = dict(zip(dense.strides, dense.maps(x), strict=True))
     chosen = [maps[s].float() for s in strides if s in maps] or [maps[dense.strides[-1]].float()]
@@ -43,25 +49,35 @@ def cell_features(dense: Dense, x: Tensor, strides: tuple[int, ...]) -> Tensor:
 
 
 def nearest_distance(z: Tensor, memory: Tensor) -> Tensor:
-    """Return (n,) values (1 - largest cosine) / 2, in [0, 1], of (n, C) unit rows to the (M, C) unit rows of the
-    memory.
+    """Return the (n,) distances (1 - largest cosine) / 2, in [0, 1], to the nearest row of the memory.
+
+    Args:
+        z: (n, C) unit rows.
+        memory: (M, C) unit rows.
     """
     return (1 - (z @ memory.T).amax(1)) / 2
 
 
 @dataclass(frozen=True)
 class FeatureMemory(Detector):
-    """Remember cells of normal photos, and measure how far the nearest one is.
+    """Remember cells of normal photos, and measure the distance of each cell to the nearest of them.
 
     Args:
-        cells: the most cells that are remembered, >= 1, the same number of each photo, drawn at random.
-        strides: of the maps, in pixels, finest first; a backbone with none of them gives its last map.
-        side: of the square that the image is resized to, in pixels; None: the backbone's own.
+        cells: cells that are remembered, at most, >= 1: equally many of each photo, drawn at random (default ours).
+        strides: of the maps, in pixels, finest first (default ours). A backbone with none of them gives its last map.
+        side: of the square that the image is resized to, in pixels. None: the backbone's own.
 
     Raises:
-        UsageError: a number below 1, or no stride.
+        UsageError: a number is below 1, or there is no stride.
 
     Source: Roth et al. 2022, section 3, without the coreset; Jeong et al. 2023, section 4.3, for the distance.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.detect.feature_memory import nearest_distance
+        >>> memory = torch.eye(3)[:2]  # two remembered cells
+        >>> nearest_distance(torch.eye(3), memory)  # the third cell resembles neither
+        tensor([0.0000, 0.0000, 0.5000])
     """
 
     cells: int = 20_000
@@ -109,16 +125,16 @@ class FeatureMemory(Detector):
         photos = normal_photos(evidence).items
         quota = max(1, self.cells // len(photos))
         generator = run.generator("feature-memory")
-        kept = []
+        drawn_cells = []
         with run.track("remember", len(photos)) as bar:
             for i in range(min(len(photos), self.cells)):
                 z = self._cells(backbone, photos[i], run).flatten(0, 1)
-                kept.append(z[torch.randperm(len(z), generator=generator)[:quota]])
+                drawn_cells.append(z[torch.randperm(len(z), generator=generator)[:quota]])
                 bar.advance()
-        return FittedFeatureMemory(backbone, torch.cat(kept), self)
+        return FittedFeatureMemory(backbone, torch.cat(drawn_cells), self)
 
     def _cells(self, backbone: Backbone, image: Any, run: Run) -> Tensor:
-        """(h, w, C) on the CPU."""
+        """Return (h, w, C) cell features of an image, on the CPU."""
         x = squashed(image, backbone.spec.pixels, self.side).to(run.device)
         with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
             return cell_features(backbone.dense(), x, self.strides).cpu()
@@ -131,7 +147,7 @@ class FittedFeatureMemory(FittedDetector):
     Args:
         backbone: gives the maps.
         memory: (M, C) unit rows.
-        method: how cells are made.
+        method: how cells are computed.
     """
 
     backbone: Backbone
@@ -144,5 +160,5 @@ class FittedFeatureMemory(FittedDetector):
         for i in range(len(images)):
             image = images[i]
             z = self.method._cells(self.backbone, image, run)
-            found = nearest_distance(z.flatten(0, 1).to(memory), memory).reshape(z.shape[:2]).cpu()
-            yield Anomaly(float(found.max()), found, (image.height, image.width))
+            distances = nearest_distance(z.flatten(0, 1).to(memory), memory).reshape(z.shape[:2]).cpu()
+            yield Anomaly(float(distances.max()), distances, (image.height, image.width))

@@ -1,10 +1,13 @@
-"""Gaussian: how far an embedding lies from those of normal photos, in the spread that these have.
+"""Gaussian fits a normal distribution to embeddings of normal photos; the score is an image's Mahalanobis distance.
 
-score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - s) S + s tr(S)/D I          m, S: mean and covariance of normal unit
-                                                                             embeddings
+    score(z)^2 = (z - m)^T C^-1 (z - m),    C = (1 - a) S + a tr(S)/D I
 
-With N photos in D dimensions S has rank r < N, so C^-1 needs its r directions only: the rest has the variance s
-tr(S)/D.
+Sizes: N normal photos, D dimensions of the embeddings
+z: (D,) unit image embedding
+m, S: (D,) mean and (D, D) covariance of the unit embeddings of the normal photos
+a: shrinkage of Ledoit and Wolf, in [0, 1]
+
+S has rank r < N. So only its r directions are stored; all others have the variance a tr(S)/D.
 """
 
 from __future__ import annotations
@@ -34,9 +37,9 @@ def mahalanobis(z: Tensor, mean: Tensor, directions: Tensor, variances: Tensor, 
     Args:
         z: (N, D).
         mean: (D,).
-        directions: (r, D) orthonormal.
-        variances: (r,) of the directions, positive.
-        rest: variance of every direction orthogonal to them, positive.
+        directions: (r, D), orthonormal.
+        variances: (r,) of the directions, > 0.
+        rest: variance of every direction orthogonal to them, > 0.
     """
     centred = z - mean
     along = centred @ directions.T
@@ -48,7 +51,15 @@ def mahalanobis(z: Tensor, mean: Tensor, directions: Tensor, variances: Tensor, 
 class Gaussian(Detector):
     """Fit one Gaussian to the embeddings of normal photos, its covariance shrunk as Ledoit and Wolf do.
 
-    Source: Rippel et al. 2020, section III; Ledoit and Wolf 2004 for the shrinkage s.
+    Source: Rippel et al. 2020, section III; Ledoit and Wolf 2004 for the shrinkage.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.detect.gaussian import mahalanobis
+        >>> z = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> directions, variances = torch.tensor([[1.0, 0.0]]), torch.tensor([4.0])  # most spread along the first axis
+        >>> mahalanobis(z, torch.zeros(2), directions, variances, rest=0.25)
+        tensor([1., 4.])
     """
 
     card: ClassVar[Card] = Card(
@@ -71,12 +82,12 @@ class Gaussian(Detector):
     )
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedGaussian:
-        """Estimate mean and covariance from the normal photos of train, in fp64.
+        """Estimate mean and covariance from the normal photos of train, in float64.
 
         Raises:
             MissingPart: the kit has no backbone.
             MissingEvidence: train is missing.
-            DataError: there are fewer than two different normal photos.
+            DataError: all normal photos have one embedding, or there is only one photo.
         """
         backbone = kit.need(Backbone)
         z = normalize(embed(backbone.image, normal_photos(evidence).items, run), dim=-1).double()
@@ -91,21 +102,20 @@ class Gaussian(Detector):
 
         share = float(ledoit_wolf_shrinkage(z.numpy()))
         _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
-        kept = sizes > 1e-9 * sizes[0]
-        # Photos that are fewer than enough may shrink to nothing outside their span, or not at all: a floor keeps
-        # distances finite.
+        nonzero = sizes > 1e-9 * sizes[0]
+        # With few photos the share may be 0, and so the variance outside their span: a floor keeps distances finite.
         rest = max(share, 1e-6) * total / z.shape[1]
-        variances = (1 - share) * sizes[kept] ** 2 / len(z) + rest
-        return FittedGaussian(backbone, mean, directions[kept], variances, rest)
+        variances = (1 - share) * sizes[nonzero] ** 2 / len(z) + rest
+        return FittedGaussian(backbone, mean, directions[nonzero], variances, rest)
 
 
 @dataclass(frozen=True)
 class FittedGaussian(FittedDetector):
-    """Mean and spread.
+    """Mean and covariance.
 
     Args:
         backbone: embeds images.
-        mean, directions, variances, rest: see ``mahalanobis``; fp64.
+        mean, directions, variances, rest: see ``mahalanobis``; float64.
     """
 
     backbone: Backbone

@@ -1,10 +1,21 @@
-"""Hyp-OC: one class against noise round its own mean, told apart by a hyperplane of the Poincare ball.
+"""Hyp-OC separates the features of one class from noise round their mean, by a hyperplane of the Poincare ball.
 
-m      = alpha m + (1 - alpha) mean(f)                                running mean of the real features
-g      ~ N(m, sigma^2 I)                                              pseudo-negatives, as many as real ones
-y      = exp_b(clip(net(f), r))                                       the ball of curvature c, learnt base point b
-loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})   pairs of real ones are pulled together
-score  = logit_1 - logit_0                                the order of softmax_1, without its ends that round to 0 and 1
+    m      = alpha m + (1 - alpha) mean(f)
+    g      ~ N(m, sigma^2 I)
+    y      = exp_b(clip(net(f), r))
+    loss   = CE(logits(y), real = 0, g = 1) + 1/B sum over i of d(y_i, y_{i + B/2})
+    score  = logit_1 - logit_0
+
+Sizes: B photos a batch, D dimensions of the features, W of the ball
+f: (B, D) features of real photos in a batch
+m: (D,) running mean of the real features
+g: (B, D) pseudo-negatives, as many as real features
+net: layers with ReLU, D -> W;  clip: shortens a vector to norm r at most
+exp_b: map to the ball of curvature c at the learnt base point b, (W,)
+y: (B, W) points of the ball; d: distance there, which pulls pairs of real points together
+logits: (2,) signed distances to two hyperplanes; those of g are computed in the same way
+score: ranks photos as softmax_1 does, whose ends would round to 0 and 1; higher is less like the real ones
+alpha, sigma, c, r: share of the old mean, spread of the noise, curvature and norm; settings of ``HypOC``
 """
 
 from __future__ import annotations
@@ -35,16 +46,16 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
 Geometry = Literal["hyperbolic", "euclidean"]
-Negatives = Literal["gaussian", "resampled"]
 PairDistance = Literal["artanh", "atan"]
+"""Distance that pulls pairs together: the true one, or the authors' with atan in place of artanh."""
 
 
-class Head(nn.Module):
+class HypOCHead(nn.Module):
     """The trained part: layers with ReLU after each, the map to the ball, and two planes.
 
     Args:
         dim: D of the features.
-        widths: of the layers.
+        widths: of the layers; the last one is W.
         method: geometry, curvature and radius.
     """
 
@@ -63,8 +74,9 @@ class Head(nn.Module):
         self.method = method
 
     def forward(self, f: Tensor) -> Tensor:
-        """Return (N, W) points of (N, D) features: in the ball, or for the Euclidean twin wherever the layers put
-        them.
+        """Return (N, W) points of (N, D) features.
+
+        They are in the ball or, for the Euclidean variant, where the layers put them.
         """
         if self.method.geometry == "euclidean":
             out: Tensor = self.net(f)
@@ -73,7 +85,7 @@ class Head(nn.Module):
         return riemannian(exponential(clipped(self.net(f), self.method.radius), self.base, c), c)
 
     def logits(self, y: Tensor) -> Tensor:
-        """Return (N, 2) logits: real, pseudo-negative."""
+        """Return (N, 2) logits of (N, W) points: real, pseudo-negative."""
         if self.method.geometry == "euclidean":
             flat: Tensor = (y[:, None] - self.points).mul(self.normals).sum(-1)
             return flat
@@ -82,15 +94,15 @@ class Head(nn.Module):
         return plane_logits(y, points, self.normals * (1 - c * (points * points).sum(-1, keepdim=True)), c)
 
 
-class OneClass(Trainee):
+class HypOCTrainee(Trainee):
     """Trains a head on features of real photos alone.
 
     Args:
         head: what is trained.
-        features: (N, D) of all photos, from which the control resamples.
+        features: (N, D) of all photos.
     """
 
-    def __init__(self, head: Head, features: Tensor) -> None:
+    def __init__(self, head: HypOCHead, features: Tensor) -> None:
         self.head, self.features, self.method = head, features, head.method
         self._moved = head.mean
 
@@ -99,9 +111,9 @@ class OneClass(Trainee):
         return self.head
 
     def groups(self) -> list[ParamGroup]:
-        """Return all of it, alike; the Euclidean twin has no base point."""
-        held = self.method.geometry == "euclidean"
-        return [ParamGroup(tuple(n for n, _ in self.head.named_parameters() if not (held and n == "base")))]
+        """Return one group of all parameters; the Euclidean variant has no base point."""
+        flat = self.method.geometry == "euclidean"
+        return [ParamGroup(tuple(n for n, _ in self.head.named_parameters() if not (flat and n == "base")))]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Return the features of one photo."""
@@ -112,10 +124,7 @@ class OneClass(Trainee):
         f, how = batch["f"], self.method
         batch_mean = f.mean(0)
         self._moved = batch_mean if clock.step == 0 else how.alpha * self.head.mean + (1 - how.alpha) * batch_mean
-        if how.negatives == "gaussian":
-            g = self._moved + how.sigma * torch.randn(f.shape, generator=clock.generator).to(f)
-        else:
-            g = self.features[torch.randint(len(self.features), (len(f),), generator=clock.generator)].to(f)
+        g = how.negatives(self._moved, self.features, len(f), clock.generator).to(f)
         y = self.head(f)
         labels = torch.arange(2, device=f.device).repeat_interleave(len(f))
         first, second = y.chunk(2)
@@ -125,14 +134,19 @@ class OneClass(Trainee):
         }
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Carry the running mean on."""
+        """Store the running mean after a step."""
         if what == "step":
             self.head.mean.copy_(self._moved)
 
 
 def pair_distance(x: Tensor, y: Tensor, method: HypOC) -> Tensor:
-    """Return the (B,) distances of pairs in the geometry of a method; "atan" is the authors' slip: bounded, and weaker
-    far apart.
+    """Return the (B,) distances of pairs in the geometry of a method.
+
+    Args:
+        x: (B, W) points.
+        y: (B, W) points.
+        method: with its geometry, curvature and pairs. With "atan", the authors' slip, distances are bounded and pull
+            weakly far apart.
     """
     if method.geometry == "euclidean":
         return (x - y).square().sum(-1).clamp_min(1e-12).sqrt()
@@ -144,26 +158,37 @@ def pair_distance(x: Tensor, y: Tensor, method: HypOC) -> Tensor:
 class HypOC(Detector):
     """Train a hyperbolic head on frozen embeddings of normal photos.
 
+    Features are centred, and scaled to a standard deviation of 1 in the mean over D.
+
     Args:
-        widths: of the layers, each >= 1.
-        sigma: standard deviation of the pseudo-negatives, > 0; features are centred and scaled to one of 1 in the mean
-            over D.
-        alpha: share of the old mean, in [0, 1].
-        curvature: c > 0.
-        radius: r, norm to which vectors are clipped before the ball, > 0.
-        geometry: "hyperbolic", or "euclidean": its twin without a ball.
+        widths: of the layers, each >= 1 (default ours).
+        sigma: standard deviation of the pseudo-negatives, > 0 (default 1, the authors').
+        alpha: share of the old value in the running mean, in [0, 1] (default 0.8, the authors').
+        curvature: c, > 0 (default 0.1, the authors').
+        radius: r, norm to which vectors are clipped before the ball, > 0 (default 2, the authors').
+        geometry: "hyperbolic", or "euclidean", the variant without a ball.
         pairs: "artanh" (the distance), or "atan" (the authors' code).
-        negatives: "gaussian", or "resampled": real features again, the control that has nothing to learn.
         rate: learning rate of Adam, > 0.
-        decay: weight decay.
+        decay: weight decay, >= 0.
         batch: real photos a step, even, >= 2; fewer photos than that are one batch.
         epochs: passes over the photos, >= 1.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient, > 0.
 
     Raises:
-        UsageError: a number or word out of its range.
+        UsageError: a number or word is out of its range.
 
     Source: Narayan and Patel 2024, section 3 (arXiv 2404.14406).
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.detect.hyp_oc import HypOC, HypOCHead, pair_distance
+        >>> method = HypOC(widths=(16, 4))
+        >>> head = HypOCHead(dim=8, widths=(16, 4), method=method)
+        >>> y = head(torch.randn(6, 8))  # six points of the ball
+        >>> y.shape, head.logits(y).shape, bool((y.norm(dim=1) < method.curvature**-0.5).all())
+        (torch.Size([6, 4]), torch.Size([6, 2]), True)
+        >>> pair_distance(y[:3], y[3:], method).shape
+        torch.Size([3])
     """
 
     widths: tuple[int, ...] = (1024, 512, 128)
@@ -173,7 +198,6 @@ class HypOC(Detector):
     radius: float = 2.0
     geometry: Geometry = "hyperbolic"
     pairs: PairDistance = "artanh"
-    negatives: Negatives = "gaussian"
     rate: float = 1e-4
     decay: float = 1e-6
     batch: int = 8
@@ -223,9 +247,19 @@ class HypOC(Detector):
         check(self, at_least(1), "widths", "epochs")
         check(self, one_of(*get_args(Geometry)), "geometry")
         check(self, one_of(*get_args(PairDistance)), "pairs")
-        check(self, one_of(*get_args(Negatives)), "negatives")
         if self.batch < 2 or self.batch % 2:
             raise wrong(self, "batch", "even and at least 2")
+
+    def negatives(self, mean: Tensor, features: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count, D) pseudo-negatives: noise of ``sigma`` round the running mean.
+
+        Args:
+            mean: (D,) running mean of the real features.
+            features: (N, D) of all photos.
+            count: real features of the step.
+            generator: of the step.
+        """
+        return mean + self.sigma * torch.randn((count, *mean.shape), generator=generator).to(mean)
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedHypOC:
         """Train on the normal photos of train; the last epoch counts.
@@ -234,7 +268,7 @@ class HypOC(Detector):
             MissingPart: the kit has no backbone.
             MissingEvidence: train is missing.
             MissingExtra: accelerate is not installed.
-            DataError: there are fewer than two normal photos, or all are one.
+            DataError: there are fewer than two normal photos, or all have one embedding.
         """
         backbone = kit.need(Backbone)
         items = normal_photos(evidence).items
@@ -248,14 +282,14 @@ class HypOC(Detector):
             )
         f = (z - centre) / spread
         with run.seeded("hyp-oc"):
-            head = Head(f.shape[1], self.widths, self)
+            head = HypOCHead(f.shape[1], self.widths, self)
         batch = min(self.batch, len(f) - len(f) % 2)
         settings = Fit(
             self.rate, batch, self.epochs, schedule=Schedule("constant"), optimizer="adam", betas=(0.9, 0.999),
             eps=1e-8,
             decay=self.decay, clip=self.clip,
         )  # fmt: skip
-        learnt = train_parameters(OneClass(head, f), Table(Vectors(f, items)), settings, run)
+        learnt = train_parameters(HypOCTrainee(head, f), Table(Vectors(f, items)), settings, run)
         return FittedHypOC(backbone, centre, spread, learnt, self)
 
 
@@ -265,9 +299,10 @@ class FittedHypOC(FittedDetector):
 
     Args:
         backbone: embeds images.
-        centre, spread: (D,) and one number: what features are centred and divided by.
+        centre: (D,), subtracted from embeddings.
+        spread: by which they are divided afterwards.
         state: parameters of the head.
-        method: its shape.
+        method: settings of the head.
     """
 
     backbone: Backbone
@@ -277,15 +312,13 @@ class FittedHypOC(FittedDetector):
     method: HypOC
 
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
-        """Yield logit_1 - logit_0 of each image, 0 at even odds; there are no maps."""
+        """Yield logit_1 - logit_0 of each image, 0 if both are equally likely; there are no maps."""
         if not len(images):
             return
         f = (normalize(embed(self.backbone.image, images, run), dim=-1) - self.centre) / self.spread
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.no_grad(),
-        ):  # layers draw their first weights from the global generator
-            head = Head(f.shape[1], self.method.widths, self.method)
+        # A fork, because layers draw their first weights from the global generator.
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            head = HypOCHead(f.shape[1], self.method.widths, self.method)
             head.load_state_dict(dict(self.state))
             real, fake = head.logits(head(f)).unbind(1)
         for score in (fake - real).tolist():

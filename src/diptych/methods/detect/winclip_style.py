@@ -1,10 +1,16 @@
-"""WinCLIP-style detection: ask windows of an image, in fixed words, whether the thing is normal or damaged. Nothing is
-trained.
+"""WinCLIP-style detection compares an image and its windows with prompts for a normal and a damaged thing, untrained.
 
-n, a    = normalise(mean over states x templates of unit text embeddings)        normal and anomalous states: (2, D)
-p(w)    = softmax(scale f_w [n, a]^T + bias)_a                            f_w: unit embedding of window w
-map(u)  = H over scales of H over windows w that hold cell u of p(w)      H: harmonic mean; the whole image is one scale
-score   = p(image)
+    n, a    = normalise( mean over states x templates of text(prompt) )
+    p(w)    = softmax(scale f_w [n, a]^T + bias)_a
+    map(u)  = H over scales of  H over windows w that hold cell u of  p(w)
+    score   = p(image)
+
+Sizes: D dimensions of the embeddings
+n, a: (D,) unit embeddings of the normal and the anomalous state;  text(prompt): (D,) unit embedding
+f_w: (D,) unit embedding of window w, a square of cells
+scale, bias: of the backbone's logits; bias = 0 for softmax backbones
+p(w): probability that window w shows the anomalous state
+H: harmonic mean; the whole image is one of the scales
 """
 
 from __future__ import annotations
@@ -30,11 +36,12 @@ from diptych.features.heads import logits, text_head
 from diptych.nn.dense.label_maps import squashed
 
 Words = Literal["ensemble", "pair"]
+"""Which prompts are used: an ensemble of states and templates, or one prompt each."""
 STATES = (
     ("{}", "flawless {}", "perfect {}", "intact {}", "{} without flaw", "{} without defect", "{} without damage"),
     ("damaged {}", "broken {}", "defective {}", "{} with flaw", "{} with defect", "{} with damage"),
 )
-"""Phrases for a normal and for an anomalous thing."""
+"""Phrases for a normal and for an anomalous thing; ours, in the paper's scheme."""
 TEMPLATES = (
     "a photo of a {}.",
     "a photo of the {}.",
@@ -44,20 +51,28 @@ TEMPLATES = (
     "a dark photo of a {}.",
     "a photo of a {} for visual inspection.",
 )
+"""Sentences for the phrases; ours, in the paper's scheme."""
 PAIR = (("a photo of a normal {}.",), ("a photo of a damaged {}.",))
+"""The one prompt of each state."""
 _WINDOWS = 64  # windows in one pass of a tower
 
 
 def state_prompts(thing: str, words: Words = "ensemble") -> list[list[str]]:
-    """Return the prompts of the normal and of the anomalous state of a thing: states x templates, or one each."""
+    """Return the prompts of the normal and of the anomalous state of a thing.
+
+    Args:
+        thing: what the photos show.
+        words: "ensemble" (states x templates), or "pair" (one prompt each).
+    """
     if words == "pair":
         return [[p.replace("{}", thing) for p in prompts] for prompts in PAIR]
     return [[t.replace("{}", s.replace("{}", thing)) for s in states for t in TEMPLATES] for states in STATES]
 
 
 def window_cells(grid: tuple[int, int], side: int) -> Tensor:
-    """Return the (W, side^2) cells, row by row, of all windows of ``side`` x ``side`` in a grid; a smaller grid is one
-    window.
+    """Return the (W, side^2) cells, row by row, of all windows of ``side`` x ``side`` cells in a grid.
+
+    If the grid is smaller than a window, it is one window.
     """
     rows, columns = min(side, grid[0]), min(side, grid[1])
     numbers = torch.arange(grid[0] * grid[1], dtype=torch.float32).reshape(1, 1, *grid)
@@ -65,33 +80,50 @@ def window_cells(grid: tuple[int, int], side: int) -> Tensor:
 
 
 def tower_windows(tower: Tower, x: Tensor, cells: Tensor) -> Tensor:
-    """Return the (W, D) embeddings of windows of (1, 3, H, W) pixels: the tower sees only their patches, at their own
-    positions.
+    """Return the (W, D) embeddings of windows of an image, of which the tower gets only the window's patches.
+
+    Patches keep their own positions.
+
+    Args:
+        tower: of the image.
+        x: (1, 3, H, W) normalised pixels.
+        cells: (W, n) cells of the windows.
     """
-    found = []
+    parts = []
     for part in torch.split(cells, _WINDOWS):
 
         def only(stage: Stage, i: int, s: State, keep: Tensor = part) -> State:
             return keep_patches(s, keep.to(s.h.device)) if stage == "patches" else s
 
         s = tower.start(x.expand(len(part), -1, -1, -1), edit=only)
-        found.append(tower.project(tower.pooled(tower.blocks(s))))
-    return torch.cat(found)
+        parts.append(tower.project(tower.pooled(tower.blocks(s))))
+    return torch.cat(parts)
 
 
 def dense_windows(dense: Dense, m: Tensor, cells: Tensor) -> Tensor:
-    """Return the (W, D) embeddings of windows of a (1, C, h, w) map: each pooled by itself."""
+    """Return the (W, D) embeddings of windows of a dense map, each pooled by itself.
+
+    Args:
+        dense: of the backbone.
+        m: (1, C, h, w), its last map.
+        cells: (W, n) cells of the windows.
+    """
     weights = m.new_zeros(len(cells), m.shape[2] * m.shape[3])
     weights.scatter_(1, cells.to(m.device), 1.0)
     return dense.project(dense.pool(m, weights.unflatten(1, m.shape[2:])[None]))[0]  # type: ignore[no-untyped-call]
 
 
 def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, Callable[[Tensor], Tensor]]:
-    """Return the grid of (1, 3, H, W) pixels, the (1, D) of the whole image, and what embeds windows: tower or, without
-    one, dense map.
+    """Return the grid of an image, the (1, D) embedding of the whole image, and the function that embeds windows.
+
+    The function takes (W, n) cells. It uses the image tower or, where there is none, the last dense map.
+
+    Args:
+        backbone: embeds.
+        x: (1, 3, H, W) normalised pixels.
 
     Raises:
-        MissingHook: the backbone has neither.
+        MissingHook: the backbone has neither an image tower nor dense maps.
     """
     dense = backbone.dense()
     try:
@@ -105,7 +137,7 @@ def windows_of(backbone: Backbone, x: Tensor) -> tuple[tuple[int, int], Tensor, 
 
 
 def harmonic_map(values: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return (h, w): each cell's harmonic mean of the (W,) values of the windows that hold it.
+    """Return (h, w), for each cell the harmonic mean of the values of the windows that hold it.
 
     Args:
         values: (W,) in (0, 1].
@@ -121,18 +153,30 @@ def harmonic_map(values: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor
 
 @dataclass(frozen=True)
 class WinCLIPStyle(Detector):
-    """Compare windows with texts of a normal and of a damaged thing.
+    """Compare windows of an image with texts of a normal and of a damaged thing.
 
     Args:
-        thing: what the photos show, such as "hazelnut"; "object" says nothing.
-        words: "ensemble" (states x templates) or "pair" (one prompt each).
-        scales: sides of the windows, in cells; the whole image is always a scale too.
-        side: of the square that the image is resized to, in pixels; None: the backbone's own.
+        thing: what the photos show, such as "hazelnut"; "object" fits all.
+        words: "ensemble" (states x templates, the paper's scheme) or "pair" (one prompt each).
+        scales: sides of the windows, in cells (default 2 and 3, the paper's); the whole image is always a scale too.
+        side: of the square that the image is resized to, in pixels. None: the backbone's own.
 
     Raises:
-        UsageError: an empty thing, unknown words, or a number below 1.
+        UsageError: thing is empty, words is unknown, or a number is below 1.
 
     Source: Jeong et al. 2023, sections 4.1 (state ensemble) and 4.2 (windows, harmonic aggregation).
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.detect.winclip_style import harmonic_map, state_prompts, window_cells
+        >>> state_prompts("hazelnut", words="pair")
+        [['a photo of a normal hazelnut.'], ['a photo of a damaged hazelnut.']]
+        >>> cells = window_cells(grid=(1, 3), side=2)  # two windows of two cells
+        >>> cells
+        tensor([[0, 1],
+                [1, 2]])
+        >>> harmonic_map(torch.tensor([0.2, 0.8]), cells, grid=(1, 3))
+        tensor([[0.2000, 0.3200, 0.8000]])
     """
 
     thing: str = "object"
@@ -193,7 +237,7 @@ class FittedWinCLIPStyle(FittedDetector):
     Args:
         backbone: embeds images and windows.
         head: (2, D) unit embeddings: normal, anomalous.
-        scales, side: of the method.
+        scales, side: see ``WinCLIPStyle``.
     """
 
     backbone: Backbone
@@ -202,7 +246,7 @@ class FittedWinCLIPStyle(FittedDetector):
     side: int | None
 
     def detect(self, images: Samples[Any], run: Run) -> Iterator[Anomaly]:
-        """Yield p(anomalous) of each image, in [0, 1], and of its cells."""
+        """Yield the probability of the anomalous state of each image, in [0, 1], and of its cells."""
         for i in range(len(images)):
             image = images[i]
             x = squashed(image, self.backbone.spec.pixels, self.side).to(run.device)
@@ -216,6 +260,6 @@ class FittedWinCLIPStyle(FittedDetector):
             yield Anomaly(float(score), (len(self.scales) + 1) / inverse, (image.height, image.width))
 
     def _anomalous(self, f: Tensor) -> Tensor:
-        """(W,) probabilities of the anomalous state."""
+        """Return the (W,) probabilities of the anomalous state of (W, D) embeddings."""
         unit = F.normalize(f.float(), dim=-1)
         return logits(self.backbone, unit, self.head).softmax(-1)[:, 1].cpu()

@@ -1,1 +1,1 @@
-"""Systems that change pictures by words."""
+"""Systems that edit pictures by words."""

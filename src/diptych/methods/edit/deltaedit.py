@@ -1,10 +1,25 @@
-"""DeltaEdit: learn from differences of pictures how styles change, and edit by differences of words.
+"""DeltaEdit learns how styles change between two pictures, and edits a picture by the difference of two phrases.
 
-i_k = normalise(image(G(s_k)));  di = normalise(i_2 - i_1);  ds = s_2 - s_1
-minimise |M(s_1, [i_1; di]) - ds|^2 + 1 - cos(M, ds)
-d   = e(target) - e(source);  dt = d / |d|;  keep channel c where |F_c d| >= beta;  G(s + keep * M(s, [i; dt]))
-F_c: mean change of the image vector, each of unit length, when style channel c moves. Training pairs any two pictures
-    and sees no word.
+Training, on two pictures of a generator; no text is needed:
+
+    i_k  = normalise(image(G(s_k)))                     for k = 1, 2
+    di   = normalise(i_2 - i_1)
+    ds   = s_2 - s_1
+    loss = mean squared error of M(s_1, i_1, di) to ds, plus 1 - cos(M(s_1, i_1, di), ds)
+
+Editing a picture with style s and image vector i:
+
+    d      = e(target) - e(source)
+    dt     = normalise(d)
+    keep_c = 1 if |F_c d| >= beta, else 0
+    edited = G(s + keep * M(s, i, dt))
+
+G: the generator;  s: (S,) style of a picture, one number for each channel of the generator
+i: (D,) unit image vector;  di, dt: (D,) unit directions
+M: the mapper, which gives a (S,) change of styles
+e: (D,) unit text vector of a phrase, a mean over prompts
+F: (S, D) relevance; F_c is the mean over pictures of the unit change of the image vector when channel c is moved
+keep: (S,) mask of the channels that the edit may move
 """
 
 from __future__ import annotations
@@ -37,6 +52,7 @@ from diptych.train.step import Step
 FLOOR = 1e-5
 """Least length by which a difference of vectors is divided."""
 FRAMES = ("{}", "a photo of {}.", "a picture of {}.", "an image of {}.")
+"""Prompts for the source and the target phrase."""
 
 
 def direction(first: Tensor, second: Tensor) -> Tensor:
@@ -45,51 +61,73 @@ def direction(first: Tensor, second: Tensor) -> Tensor:
 
 
 def kept(relevance: Tensor, d: Tensor, beta: float) -> Tensor:
-    """Return bool, (S,) or (B, S): the channels that an edit may move, |F d| >= beta; none where d = 0.
+    """Return the mask, (S,) or (B, S), of the channels that an edit may move: |F d| >= beta and d not 0.
 
     Args:
         relevance: F, (S, D).
         d: (D,) or (B, D) differences of two unit text vectors, not normalised.
-        beta: threshold, >= 0; no channel passes a threshold above 2, the longest d.
+        beta: threshold, >= 0. Above 2, the greatest length of d, no channel passes.
     """
     return ((d @ relevance.T).abs() >= beta) & (d != 0).any(-1, keepdim=True)
 
 
 def terms(predicted: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-    """Return {"squared": mean squared error, "cosine": mean of 1 - cosine} of (B, S) changes of styles."""
+    """Return the two terms of the loss: "squared", the mean squared error, and "cosine", the mean of 1 - cosine.
+
+    Args:
+        predicted: (B, S) changes of styles by the mapper.
+        wanted: (B, S) changes between the two pictures.
+    """
     return {"squared": mse_loss(predicted, wanted), "cosine": (1 - cosine_similarity(predicted, wanted, dim=1)).mean()}
 
 
 def another(row: Row, g: torch.Generator, count: int) -> dict[str, int]:
-    """Return "first", the number of a row of the bank, and "second", that of a drawn other one of ``count`` rows."""
+    """Return the numbers of two different pictures of the bank: "first" is the row's, "second" is drawn.
+
+    Args:
+        row: of the bank.
+        g: draws the second.
+        count: number of pictures in the bank.
+    """
     shift = int(torch.randint(1, count, (), generator=g))
     return {"first": row.index, "second": (row.index + shift) % count}
 
 
 @dataclass(frozen=True)
 class DeltaEdit(Editor):
-    """Train a mapper from differences of image vectors to differences of styles, and give it differences of text
-    vectors.
+    """Train a mapper on differences of image vectors, and use it with differences of text vectors.
+
+    Use it to edit pictures of a style-based generator by phrases, without captions and without training for each edit.
 
     Args:
-        beta: threshold of the relevance mask (0.03), >= 0; 0 moves every channel, infinity none.
-        bank: pictures drawn from the generator (200,000), at least 2; ``evidence.unlabelled`` joins them, inverted.
-        passes: over the bank (50), one pair a picture and pass.
-        batch: pairs a step (64).
-        rate: learning rate of Adam (0.5; the mapper's layers multiply it by 0.01).
-        levels: style layers of the coarse and of the medium level (3, 4); the rest is the fine level.
-        width: of the mapper's inner layers; None: that of the level.
-        norm: "reference" normalises over the layers of a level, as the authors' code does, "channels" over the
-            channels.
-        probes: pictures on which each channel's relevance is measured (100).
-        sigmas: how far a channel moves for that, to either side, in standard deviations of the bank (5).
-        frames: prompts that source and target are put in; their unit vectors are averaged.
+        beta: threshold of the relevance mask, >= 0; 0.03. 0 moves every channel, infinity moves none.
+        bank: pictures drawn from the generator for training, >= 2; 200,000. Pictures of ``evidence.unlabelled`` are
+            added, with styles from the kit's inverter.
+        passes: over the bank, with one pair for each picture, >= 1; 50.
+        batch: pairs a step, >= 1; 64.
+        rate: learning rate of Adam, > 0; 0.5. The mapper's layers multiply it by 0.01.
+        levels: number of style layers of the coarse and the medium level; (3, 4). The others are the fine level.
+        width: of the mapper's inner layers, >= 1; None (default) is the width of the level.
+        norm: "reference" (default) normalises over the layers of a level, as the authors' code does; "channels" over
+            the channels.
+        probes: pictures on which each channel's relevance is measured, >= 1; 100.
+        sigmas: how far a channel is moved for that, to either side, in standard deviations of the bank, > 0; 5.
+        frames: prompts with one "{}" for source and target; ``FRAMES`` (ours). Their unit vectors are averaged.
 
     Raises:
-        UsageError: a number out of its range, or a frame without exactly one "{}".
+        UsageError: a number is out of its range, or a frame has not exactly one "{}".
 
-    Source: Lyu et al. 2023 (DeltaEdit), sections 3.2 to 3.4; numbers from the authors' code.
-    Differs: see the card.
+    Source: Lyu et al. 2023 (DeltaEdit), sections 3.2 to 3.4; numbers without a mark are those of the authors' code.
+
+    Example:
+        Of three channels, one changes the image along the direction of the edit:
+
+        >>> relevance = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+        >>> source, target = torch.tensor([0.0, 1.0]), torch.tensor([0.6, 0.8])
+        >>> kept(relevance, target - source, beta=0.3).tolist()
+        [True, False, False]
+        >>> round(direction(source, target).norm().item(), 4)
+        1.0
     """
 
     beta: float = 0.03
@@ -111,8 +149,8 @@ class DeltaEdit(Editor):
         url="https://arxiv.org/abs/2310.08785",
         year=2023,
         verb="edit",
-        claim="The difference of two image vectors lies near that of their captions', so an editor trained on pictures "
-        "obeys words.",
+        claim="The difference of two image vectors is near the difference of their captions' vectors, so an editor "
+        "trained on pictures can be used with words.",
         needs=Needs(parts=("StyleGenerator",), extras=("train",), optional=("unlabelled",)),
         trains="a mapper of style changes",
         reference=Reference("https://github.com/Yueming6568/DeltaEdit", "", "none found"),
@@ -120,13 +158,13 @@ class DeltaEdit(Editor):
             "Levels follow from the generator's own layers; the authors' sizes (6048, 512) are written into their "
             "code.",
             "Pictures enter the image tower by its own pixel recipe; the authors' are pooled by 32 and not normalised.",
-            "Source and target are phrases, put in four frames of ours; the authors' 79 ImageNet templates take "
-            "single words.",
-            "Relevance is the plain mean of unit changes between both sides of a step; how the authors made theirs is "
-            "not stated.",
+            "Source and target are phrases in four prompts of ours; the authors' 79 ImageNet templates take single "
+            "words.",
+            "Relevance is the plain mean of unit changes between both sides of a step; the authors do not state how "
+            "they measured theirs.",
             "Any number of pictures is edited at once; theirs takes one, and its threshold flag cannot be given.",
-            "A source and target that the backbone cannot tell apart change nothing, whatever the threshold.",
-            "Only the StyleGAN version is here; sizes of the diffusion version were not found.",
+            "A source and a target with equal text vectors change nothing, whatever the threshold.",
+            "The diffusion version is left out: its sizes were not found.",
         ),
         proof=ProofPlan(
             claim="Edits by words change what they name and nothing else more often than with absolute vectors, and "
@@ -148,27 +186,38 @@ class DeltaEdit(Editor):
             raise wrong(self, "frames", "prompts with exactly one '{}' where the words go")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedDeltaEdit:
-        """Draw the bank, train the mapper on pairs of it, and measure what each style channel does; no text is seen.
+        """Draw the bank, train the mapper on pairs of it, and measure the relevance of each channel; no text is used.
 
         Raises:
-            MissingPart: the kit has no backbone, no generator, or no inverter for the unlabelled pictures.
+            MissingPart: the kit has no backbone or no generator, or no inverter for the unlabelled pictures.
             MissingExtra: accelerate is not installed.
         """
         styles, vectors = self.pictures(kit, evidence, run)
         return self.from_pictures(kit, styles, vectors, run)
 
     def pictures(self, kit: Kit, evidence: Evidence[Any], run: Run) -> tuple[Styles, Tensor]:
-        """Return the bank: styles of N pictures, and their (N, D) unit vectors as the generator draws them."""
+        """Return the bank: the styles of N pictures, and the (N, D) unit vectors of these pictures.
+
+        Raises:
+            MissingPart: as ``fit``.
+        """
         backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
         with torch.no_grad():
             bank = generator.sample(self.bank, run.generator("deltaedit/bank"))
             if evidence.unlabelled is not None:
-                found = kit.need(Inverter, "inverter").invert(pictures_of(evidence.unlabelled, generator.size))
-                bank = Styles(torch.cat([bank.s, found.s]), torch.cat([bank.rest, found.rest]))
+                inverted = kit.need(Inverter, "inverter").invert(pictures_of(evidence.unlabelled, generator.size))
+                bank = Styles(torch.cat([bank.s, inverted.s]), torch.cat([bank.rest, inverted.rest]))
             return bank, embedded(generator, backbone, bank, run)
 
     def from_pictures(self, kit: Kit, bank: Styles, vectors: Tensor, run: Run) -> FittedDeltaEdit:
-        """Return what a fit learns from the bank that ``pictures`` gave."""
+        """Return the fitted editor of a bank, which ``pictures`` returns.
+
+        Args:
+            kit: backbone, generator, and an inverter where photos are edited.
+            bank: styles of N pictures.
+            vectors: (N, D) unit image vectors.
+            run: seed and device.
+        """
         backbone, generator = kit.need(Backbone), kit.need(StyleGenerator, "generator")
         inverter = kit.need(Inverter, "inverter") if "inverter" in kit.parts else None
         with torch.no_grad():
@@ -178,7 +227,7 @@ class DeltaEdit(Editor):
         return FittedDeltaEdit(backbone, self, generator, inverter, moved, weights)
 
     def fresh_mapper(self, generator: StyleGenerator, backbone: Backbone, run: Run) -> DeltaMapper:
-        """Return an untrained mapper."""
+        """Return an untrained mapper for a generator's channels and a backbone's vectors."""
         with run.seeded("deltaedit"):
             return DeltaMapper(generator.channels, backbone.image.dim, self.levels, self.width, self.norm)
 
@@ -191,7 +240,7 @@ class DeltaEdit(Editor):
         run: Run,
         change: Callable[[Tensor, Tensor], Tensor] = direction,
     ) -> dict[str, Tensor]:
-        """Train a mapper on pairs of a bank: each picture with another one, which is drawn anew in every pass.
+        """Return the weights of a mapper, trained on pairs of a bank; partners are drawn anew in every pass.
 
         Args:
             generator: gives the channels.
@@ -199,7 +248,7 @@ class DeltaEdit(Editor):
             s: (N, S) styles of the bank.
             i: (N, D) unit image vectors of the bank.
             run: seed and device.
-            change: (B, D) first and second vectors -> (B, D) what the mapper sees of the second one.
+            change: from the (B, D) first and second vectors to the third input of the mapper, (B, D).
         """
         mapper = self.fresh_mapper(generator, backbone, run)
 
@@ -218,13 +267,13 @@ class DeltaEdit(Editor):
             eps=1e-8,
             decay=0.0,
         )
-        names = Texts(tuple(map(str, range(len(s)))))  # a picture of the bank has no other name
+        names = Texts(tuple(map(str, range(len(s)))))  # pictures of the bank are named by their number
         trainee = Step(mapper, lambda row, g: another(row, g, len(s)), loss)
         return train_parameters(trainee, Table(Vectors(s, names)), fit, run)
 
 
 def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run: Run) -> Tensor:
-    """Return the (N, D) unit vectors of N drawn pictures, of which one batch is in memory at a time."""
+    """Return the (N, D) unit image vectors of N styles; one batch of pictures is in memory at a time."""
     out = []
     with run.track("draw", len(styles)) as bar:
         for start in range(0, len(styles), run.batch):
@@ -236,15 +285,15 @@ def embedded(generator: StyleGenerator, backbone: Backbone, styles: Styles, run:
 
 @dataclass(frozen=True)
 class FittedDeltaEdit(FittedEditor):
-    """A trained mapper beside the generator that it knows.
+    """Edits pictures with a trained mapper.
 
     Args:
-        backbone: sees pictures and reads words.
+        backbone: embeds pictures and phrases.
         method: the settings.
-        generator: draws.
-        inverter: finds the styles of photos; None: only the generator's own pictures can be edited.
+        generator: draws pictures from styles.
+        inverter: gives the styles of photos; None: only pictures of the generator can be edited.
         relevance: F, (S, D).
-        mapper: its weights.
+        mapper: weights of the mapper.
     """
 
     backbone: Backbone
@@ -255,25 +304,25 @@ class FittedDeltaEdit(FittedEditor):
     mapper: Mapping[str, Tensor]
 
     def edit(self, ask: EditAsk, run: Run) -> Edited:
-        """Edit the pictures of an ask; see ``FittedEditor``."""
+        """Edit pictures from a source to a target phrase; see ``FittedEditor``."""
         d = self.difference(ask.source, ask.target, run)
         with torch.no_grad():
             return self.moved(self._styles(ask), normalize(d, dim=0, eps=FLOOR), d, run)
 
     def difference(self, source: str, target: str, run: Run) -> Tensor:
-        """Return d, (D,): unit vector of the target less that of the source, each a mean over the frames."""
+        """Return d, (D,): the unit vector of the target minus that of the source, each a mean over the frames."""
         ends = text_head(
             self.backbone, [[f.replace("{}", words) for f in self.method.frames] for words in (source, target)], run
         )
         return ends[1] - ends[0]
 
     def moved(self, styles: Styles, change: Tensor, d: Tensor, run: Run) -> Edited:
-        """Move B styles by what the mapper gives for ``change``, in the channels that ``kept`` leaves of ``d``.
+        """Add the mapper's change to B styles, in the channels that ``kept`` allows.
 
         Args:
-            styles: B of them.
-            change: (D,) for all, or (B, D): unit direction between the words.
-            d: of the same size: the difference itself, see ``kept``.
+            styles: of B pictures.
+            change: dt, (D,) for all pictures or (B, D).
+            d: the difference itself, of the same size.
             run: device.
         """
         mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
@@ -287,12 +336,14 @@ class FittedDeltaEdit(FittedEditor):
 
     def _styles(self, ask: EditAsk) -> Styles:
         if (ask.styles is None) == (ask.images is None):
-            raise UsageError("An edit takes styles of the generator or images, and not both: give one of them.")
+            given = "neither" if ask.styles is None else "both"
+            raise UsageError(f"An edit needs either styles of the generator or images, got {given}: give one of them.")
         if ask.styles is not None:
             return ask.styles
         assert ask.images is not None
         if self.inverter is None:
             raise MissingPart(
-                "Photos are edited by a generator that an inverter belongs to, and the fit was given none: use 'small'."
+                "Photos can be edited only with an inverter for the generator, and the kit had none: use the generator "
+                "'small'."
             )
         return self.inverter.invert(pictures_of(ask.images, self.generator.size))

@@ -1,1 +1,1 @@
-"""New kinds of sample in a space: clips, clouds, light curves."""
+"""Systems that take new kinds of samples into a space: clips, light curves, spectra."""

@@ -1,9 +1,18 @@
-"""AstroM3: CLIP with three modalities of a star, its light curve, its spectrum and its metadata; no photo, no text.
+"""AstroM3 aligns three modalities of a star by CLIP's loss: its light curve, its spectrum and its metadata.
 
-p, s, m = normalise(W_p curve(x)), normalise(W_s spectrum(x)), normalise(W_m facts(x))     (B, D) each
-Z_ps    = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T                             one scale a pair, in [1, 100]
-loss    = sum over pairs of CE(Z, I) + CE(Z^T, I)                                          2 ln B a pair where nothing
-                                                                                           is told apart
+    p    = normalise(W_p curve(x))
+    s    = normalise(W_s spectrum(x))
+    m    = normalise(W_m facts(x))
+    Z_ps = a_ps p s^T,   Z_sm = a_sm s m^T,   Z_mp = a_mp m p^T
+    loss = sum over the three Z of CE(Z) + CE(Z^T)
+
+x: B stars
+curve, spectrum, facts: the three towers;  W: their projections to D
+p, s, m: (B, D) unit embeddings of photometry, spectra and metadata
+Z: (B, B) logits of a pair of modalities;  a: its learnt scale, in [1, 100]
+CE: mean cross-entropy of the rows, whose right column is on the diagonal
+
+A pair of modalities has a loss of 2 ln B where the towers tell no star from another.
 """
 
 from __future__ import annotations
@@ -37,19 +46,21 @@ from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
 MODALITIES = ("photometry", "spectra", "metadata")
+"""Names of the encoders."""
 PAIRS = (("photometry", "spectra"), ("spectra", "metadata"), ("metadata", "photometry"))
+"""Pairs of modalities that are aligned."""
 
 
 @dataclass(frozen=True, eq=False)
 class StarEncoder:
-    """One modality of a star.
+    """Embeds one modality of stars.
 
     Args:
         modality: "photometry", "spectra" or "metadata".
         dim: D.
-        module: of all three.
-        arrays: makes the tower's input of a star.
-        fingerprint: of weights and inputs.
+        module: towers and projections of all three modalities.
+        arrays: from a star to the tower's input.
+        fingerprint: of weights and input settings.
     """
 
     modality: str
@@ -60,7 +71,7 @@ class StarEncoder:
     size: int | None = None
 
     def inputs(self, items: Sequence[Star], size: int | None = None) -> Tensor:
-        """Return (B, L, 6), (B, 3, W) or (B, M) float32 of B stars.
+        """Return the tower's input for B stars: (B, L, 6) light curves, (B, 3, W) spectra or (B, M) metadata, float32.
 
         Raises:
             DataError: a star lacks this modality.
@@ -68,7 +79,7 @@ class StarEncoder:
         return torch.tensor(np.stack([self.arrays(star) for star in items]), dtype=torch.float32)
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the (B, C) output of the tower, on which a head of labels stands."""
+        """Return the (B, C) output of the tower, which is the input of a classifier of labels."""
         out: Tensor = self.module.towers[self.modality](x)
         return out
 
@@ -80,11 +91,11 @@ class StarEncoder:
 
 
 class StarSpace(Space):
-    """The space of the three modalities.
+    """The shared space of the three modalities.
 
     Args:
-        module: all weights.
-        method: its sizes and grid.
+        module: towers, projections and scales.
+        method: sizes of the towers, and the grid of wavelengths.
     """
 
     def __init__(self, module: StarModule, method: AstroM3) -> None:
@@ -114,16 +125,16 @@ class StarSpace(Space):
 
     @property
     def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The three encoders, each of whole stars."""
+        """Modality -> its encoder, which takes whole stars."""
         return self._encoders
 
     @property
     def spec(self) -> Spec:
-        """What this space is; fields of pixels and texts mean nothing here."""
+        """Name, sizes and hash of the weights; the fields about pixels and texts have no meaning here."""
         return self._spec
 
     def scale(self, a: str = "photometry", b: str = "spectra") -> tuple[Tensor, Tensor]:
-        """Return (scale, 0) of a pair."""
+        """Return the learnt scale of a pair of modalities, and a bias of 0."""
         holder: Any = self._module.scales[pair_name(a, b)]
         scale: Tensor = holder.logit_scale.exp()
         return scale, torch.zeros_like(scale)
@@ -133,42 +144,56 @@ class StarSpace(Space):
         return self._module
 
     def rebuild(self, module: nn.Module, spec: Spec) -> StarSpace:
-        """Return the space round other weights of the same sizes.
+        """Return a space with other weights of the same sizes.
 
         Raises:
-            MissingHook: the module is no StarModule.
+            MissingHook: the module is not a StarModule.
         """
         if not isinstance(module, StarModule):
             raise MissingHook(
-                f"astrom3 is rebuilt round a StarModule, not a {type(module).__name__}: start from space.module()."
+                f"astrom3 needs a StarModule to rebuild, got a {type(module).__name__}: start from space.module()."
             )
         return StarSpace(module, self.method)
 
 
 @dataclass(frozen=True)
 class AstroM3(Extender):
-    """Train three towers so that the modalities of a star find each other; ``features`` of one then start a classifier
-    of few labels.
+    """Train three towers without labels, so that the modalities of a star have near embeddings.
+
+    Use it where many stars are unlabelled: a classifier on the ``features`` of one tower then needs few labels.
 
     Args:
-        length: L, measurements of a light curve that are seen, >= 1.
-        grid: first wavelength, last wavelength, number of wavelengths of a spectrum (at least 234).
-        width: of the tower of light curves.
-        layers: its blocks.
-        heads: of each block.
-        hidden: width of its feed-forward layers.
-        facts: width of the tower of metadata.
-        dim: D.
-        dropouts: of the towers of photometry, spectra, metadata.
-        rate: peak of Adam's learning rate, after 10 epochs of warm-up.
-        epochs: at most; with ``evidence.val``, training stops 6 epochs after its best loss there, and takes those
-            weights.
-        batch: stars a step; fewer stars than that are one batch.
+        length: L, measurements of a light curve that enter the tower, >= 1; 200.
+        grid: first wavelength, last wavelength and number of wavelengths of a spectrum, at least 234 of them;
+            (3850, 8998, 2575), in angstroms.
+        width: of the tower of light curves, an even multiple of ``heads``; 128.
+        layers: blocks of that tower, >= 1; 8.
+        heads: attention heads of each block, >= 1; 4.
+        hidden: width of its feed-forward layers, >= 1; 512.
+        facts: width of the tower of metadata, >= 1; 512.
+        dim: D, >= 1; 512.
+        dropouts: of the towers of photometry, spectra and metadata; (0.245, 0.339, 0.160).
+        rate: highest learning rate of Adam, after 10 epochs of warm-up; 3.92e-3.
+        epochs: at most so many, >= 1; 100. With ``evidence.val``, training stops 6 epochs after the best loss on val,
+            and the best weights are used.
+        batch: stars a step, >= 1; 512. Fewer stars make one batch.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
-    Source: Rizhko and Bloom 2024, sections 3 and 4, appendix of hyper-parameters.
+    Source: Rizhko and Bloom 2024, sections 3 and 4; the defaults are those of the appendix of hyper-parameters.
+
+    Example:
+        The loss of four stars that no tower tells apart, and of four that are aligned:
+
+        >>> def loss(p, s, m):
+        ...     pairs = [(100 * a @ b.T, torch.arange(len(a))) for a, b in ((p, s), (s, m), (m, p))]
+        ...     return sum(cross_entropy(z, y) + cross_entropy(z.T, y) for z, y in pairs).item()
+        >>> alike, apart = torch.ones(4, 4) / 2, torch.eye(4)
+        >>> round(loss(alike, alike, alike), 3), round(loss(apart, apart, apart), 3)
+        (8.318, 0.0)
+        >>> round(3 * 2 * np.log(4), 3).item()
+        8.318
     """
 
     length: int = 200
@@ -191,8 +216,8 @@ class AstroM3(Extender):
         url="https://arxiv.org/abs/2411.08842",
         year=2024,
         verb="extend",
-        claim="Towers of light curves, spectra and metadata that were aligned first classify stars better, most with "
-        "few labels.",
+        claim="Towers of light curves, spectra and metadata that are aligned first classify stars better, most of all "
+        "with few labels.",
         needs=Needs(hooks=(), extras=("train",), evidence=("unlabelled",), optional=("val",)),
         trains="three towers, their projections and scales",
         headlines=(
@@ -205,12 +230,12 @@ class AstroM3(Extender):
             "Full attention over measurements; the authors' ProbSparse attention draws keys at random in tests too, "
             "and mixes up heads.",
             "Padding is hidden from attention; in the authors' code it takes part and is zeroed afterwards.",
-            "The rate falls along a cosine, and the best val loss counts; the authors lower it on plateaus and count "
-            "hits on the diagonal.",
-            "Curves carry no constants out of the metadata (amplitude, period, two scores), so that the modalities "
-            "stay apart.",
-            "Classifiers stand on one tower; the authors' on all three, their embeddings averaged or joined, is not "
-            "here.",
+            "The rate falls along a cosine, and the weights with the best val loss are used; the authors lower it on "
+            "plateaus and choose by hits on the diagonal.",
+            "Light curves contain no constants of the metadata (amplitude, period, two scores), so that the modalities "
+            "share no input.",
+            "Classifiers use one tower; the authors' classifier of all three, with averaged or joined embeddings, is "
+            "left out.",
         ),
         proof=ProofPlan(
             claim="With few labels a photometry tower that was aligned without labels classifies better than one from "
@@ -230,10 +255,10 @@ class AstroM3(Extender):
             raise wrong(self, "grid", "an ascending range of at least 234 wavelengths")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> StarSpace:
-        """Train on complete stars; no label is seen, and no part of the kit.
+        """Train on complete stars, without labels; the kit is not used.
 
         Raises:
-            MissingEvidence: unlabelled is missing.
+            MissingEvidence: ``evidence.unlabelled`` is missing.
             MissingExtra: accelerate is not installed.
             DataError: a star lacks a modality, or there are fewer than 2 stars.
         """
@@ -243,7 +268,7 @@ class AstroM3(Extender):
             )
         stars = evidence.unlabelled
         if len(stars) < 2:
-            raise DataError(f"{len(stars)} stars make no pairs to tell apart: give at least 2.")
+            raise DataError(f"AstroM3 needs at least 2 stars, got {len(stars)}: give more.")
         for samples in (stars, evidence.val.items if evidence.val else None):
             _complete(samples)
         space = self.fresh(stars, run)
@@ -261,7 +286,7 @@ class AstroM3(Extender):
         return trained
 
     def fresh(self, stars: Samples[Star], run: Run) -> StarSpace:
-        """Return the space of untrained towers; stars give mean and deviation of the metadata alone."""
+        """Return a space of untrained towers; the stars give the mean and the deviation of the metadata."""
         facts = np.stack([_metadata(stars[i]) for i in range(len(stars))])
         known = np.isfinite(facts)
         mean = np.where(known, facts, 0).sum(0) / np.maximum(known.sum(0), 1)
@@ -277,22 +302,22 @@ class AstroM3(Extender):
             return StarSpace(StarModule(towers, self.dim, PAIRS), self)
 
     def reader(self, modality: str) -> Callable[[Star], np.ndarray[Any, np.dtype[np.float64]]]:
-        """Return what makes a tower's input of a star."""
+        """Return the function from a star to the input of a modality's tower."""
         return {"photometry": self._curve, "spectra": self._spectrum, "metadata": _metadata}[modality]
 
     def _curve(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
         if star.curve is None:
-            raise DataError("A star has no light curve: leave it out, or read another modality.")
+            raise DataError("A star has no light curve: leave it out, or use another modality.")
         channels, seen = curve_channels(star.curve, self.length)
         return np.column_stack([channels, seen])
 
     def _spectrum(self, star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
         if star.spectrum is None:
-            raise DataError("A star has no spectrum: leave it out, or read another modality.")
+            raise DataError("A star has no spectrum: leave it out, or use another modality.")
         return spectrum_channels(star.spectrum, np.linspace(*self.grid))
 
     def windowed(self, row: Row, g: torch.Generator) -> Star:
-        """Return a training view of a star: a drawn window of its light curve."""
+        """Return a training view of a star, with a random window of its light curve."""
         star: Star = row.item
         assert star.curve is not None
         return replace(star, curve=window(star.curve, self.length, float(torch.rand((), generator=g))))
@@ -300,7 +325,7 @@ class AstroM3(Extender):
 
 def _metadata(star: Star) -> np.ndarray[Any, np.dtype[np.float64]]:
     if star.metadata is None:
-        raise DataError("A star has no metadata: leave it out, or read another modality.")
+        raise DataError("A star has no metadata: leave it out, or use another modality.")
     return star.metadata
 
 
@@ -308,7 +333,7 @@ def _complete(stars: Samples[Star] | None) -> None:
     for i in range(0 if stars is None else len(stars)):
         star = stars[i]  # type: ignore[index]
         if missing := [name for name in ("curve", "spectrum", "metadata") if getattr(star, name) is None]:
-            raise DataError(f"{stars.name(i)} has no {missing[0]}: leave it out of what is aligned.")  # type: ignore[union-attr]
+            raise DataError(f"{stars.name(i)} has no {missing[0]}: leave the star out.")  # type: ignore[union-attr]
 
 
 SMALL = AstroM3(
@@ -325,13 +350,11 @@ SMALL = AstroM3(
     batch=64,
     rate=1e-3,
 )
-"""For two cores, a quarter of the paper's width and layers: chosen by the loss on generated stars, before any recorded
-one was measured.
-"""
+"""A quarter of the paper's width and layers, for two cores; chosen by the loss on generated stars alone."""
 
 
 class LabelNet(nn.Module):
-    """The tower of one modality, not a copy of it, and a linear head for K classes.
+    """The tower of one modality with a linear head for K classes; it shares the tower's weights with the encoder.
 
     Args:
         encoder: of the modality.
@@ -345,13 +368,13 @@ class LabelNet(nn.Module):
         self.head = nn.Linear(int(self.tower.out), classes)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, K) logits of inputs of the encoder."""
+        """Return (B, K) logits of the encoder's inputs."""
         out: Tensor = self.head(self.tower(x))
         return out
 
 
 def label_step(net: LabelNet, method: AstroM3) -> Step:
-    """Return what tunes a net on labels, with windows drawn as in the alignment."""
+    """Return the training step of a net on labels, with random windows as in ``AstroM3.windowed``."""
 
     def view(row: Row, g: torch.Generator) -> dict[str, Any]:
         return {"x": net.encoder.inputs([method.windowed(row, g)])[0], "y": int(row.columns["label"])}

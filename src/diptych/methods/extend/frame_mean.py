@@ -1,6 +1,10 @@
-"""Frame mean: a clip is the mean of its frames' embeddings; nothing is trained.
+"""Frame mean embeds a clip as the mean of the embeddings of its frames; nothing is trained.
 
-v = normalise( 1/T sum_t image(x_t) )
+    v = normalise( 1/T sum over t of image(x_t) )
+
+x_t: frame t of T frames, the middles of T equal segments of the clip
+image(x_t): (D,) image embedding, not normalised
+v: (D,) unit embedding of the clip
 """
 
 from __future__ import annotations
@@ -20,15 +24,27 @@ from diptych.features.clips import ClipSpace
 
 @dataclass(frozen=True)
 class FrameMean(Extender):
-    """Take clips into a space of photos and texts.
+    """Embed clips in a space of photos and texts.
+
+    Use it for clips whose frames show what is asked; the order of the frames has no effect.
 
     Args:
-        frames: T, the middles of so many equal segments of a clip are looked at; >= 1 (default ours).
+        frames: T, >= 1; 8 (ours).
 
     Raises:
-        UsageError: frames below 1.
+        UsageError: frames is below 1.
 
     Source: the untrained baseline of Rasheed et al. 2023 (ViFi-CLIP), section 4.1: "vanilla CLIP".
+
+    Example:
+        A clip embeds as its frames do, in any order:
+
+        >>> import torch
+        >>> from torch.nn.functional import normalize
+        >>> frames = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+        >>> v = normalize(frames.mean(0), dim=0)
+        >>> torch.allclose(v, normalize(frames.flip(0).mean(0), dim=0))
+        True
     """
 
     frames: int = 8
@@ -40,8 +56,8 @@ class FrameMean(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="A photo model without any training on video already says much about a clip when its frames' embeddings "
-        "are averaged.",
+        claim="The mean of a clip's frame embeddings by a photo model is a strong baseline, without any training on "
+        "video.",
         needs=Needs(),
         trains="nothing",
         proof=ProofPlan(
@@ -56,7 +72,7 @@ class FrameMean(Extender):
         check(self, at_least(1), "frames")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
-        """Return the backbone with clips in the place of photos.
+        """Return the backbone's space, with clips instead of photos.
 
         Raises:
             MissingPart: the kit has no backbone.

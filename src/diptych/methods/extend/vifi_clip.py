@@ -1,12 +1,22 @@
-"""ViFi-CLIP: fine-tune CLIP on clips with nothing added but a mean over the frames; where clips are few, learn prompts
-instead.
+"""ViFi-CLIP fine-tunes CLIP on clips, with only a mean over the frames added, or learns prompts where clips are few.
 
-f_bt   = image(x_bt)                       (B, T, D) projected, NOT normalised
-v_b    = normalise( 1/T sum_t f_bt )       mean first, then one norm: the order of the frames cannot matter
-w_k    = normalise( text(t_k) )            the K different texts of the clips
-loss   = - sum_k q_bk log softmax_k( s v_b w_k )       q: labels, smoothed and mixed
-Prompts: [CLS] [patches] [u_1 .. u_n] and [start] [c_1 .. c_n] text, fresh ones before each of the first d blocks of
-    both towers
+    f_bt = image(x_bt)
+    v_b  = normalise( 1/T sum over t of f_bt )
+    w_k  = normalise( text(t_k) )
+    loss = - sum over k of q_bk log softmax_k( s v_b w_k ),   mean over b
+
+Prompts, new ones before each of the first d blocks of both towers:
+
+    image: [CLS] [patches] [u_1 .. u_n]
+    text:  [start] [c_1 .. c_n] [text]
+
+x_bt: frame t of clip b, of B clips with T frames
+f: (B, T, D) image embeddings, NOT normalised before the mean
+v: (B, D) unit embeddings of the clips; they do not depend on the order of the frames
+w: (K, D) unit embeddings of the K different texts t_k of the clips
+q: (B, K) targets, smoothed and mixed labels
+s: scale of the backbone
+u, c: n learnt tokens for the image and for the text
 """
 
 from __future__ import annotations
@@ -43,30 +53,32 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 
 View = Callable[[Any, torch.Generator], Tensor]
-"""A clip -> the input of one item of a batch."""
+"""From a clip to the input of one item of a batch."""
 Frames = Callable[[Tensor], Tensor]
-"""(B, ...) inputs -> (B, T, D) embeddings of their frames, not normalised."""
+"""From (B, ...) inputs to the (B, T, D) embeddings of their frames, not normalised."""
 Texts = Callable[[], Tensor]
-"""() -> (K, D) embeddings of the texts, not normalised."""
+"""Returns the (K, D) embeddings of the texts, not normalised."""
 Tunes = Literal["full", "prompts", "heads"]
+"""What is trained: both towers, prompts, or the layers after the pooling of each tower."""
 RATES: Mapping[Tunes, float] = {"full": 2e-6, "prompts": 8e-3, "heads": 1e-3}
-"""Learning rates: the authors' for few shots; that of heads is ours."""
+"""Learning rates: the authors' for few shots, and ours for heads."""
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Return the (B, K) targets of (B,) labels: 1 - e + e / K for the label, e / K for all others."""
+    """Return the (B, K) targets of (B,) labels: 1 - e + e / K for the label, else e / K, e the smoothing."""
     return one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
 
 
 def mixed(x: Tensor, q: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return clips and targets mixed with those of the batch in reverse: Mixup or CutMix, each as likely.
+    """Return clips and targets mixed with those of the reversed batch, by Mixup or CutMix with equal probability.
 
     Args:
         x: (B, T, 3, S, S) pixels.
         q: (B, K) targets.
-        rng: draws the kind, the share and the box; one draw for the batch.
+        rng: draws the kind, the share and the box, once for the batch.
 
-    Source: Zhang et al. 2018 with alpha 0.8; Yun et al. 2019 with alpha 1.0, its box clipped and its share corrected.
+    Source: Mixup: Zhang et al. 2018, alpha 0.8. CutMix: Yun et al. 2019, alpha 1.0; its box is clipped to the picture
+        and its share follows from the clipped box.
     """
     if rng.random() < 0.5:
         share = rng.beta(0.8, 0.8)
@@ -84,13 +96,13 @@ class ClipTrainee(Trainee):
     """Trains chosen parameters on clips and the texts of their classes.
 
     Args:
-        parameters: what learns, by name.
-        view: makes the input of a row's item.
-        frames: embeds inputs.
-        texts: embeds the classes.
-        scale: () -> scale of the cosines.
-        smoothing: of the labels.
-        mix: whether inputs are pixels that are mixed.
+        parameters: name -> trained parameter.
+        view: makes the input from a row's item.
+        frames: embeds the frames of inputs.
+        texts: embeds the texts of the classes.
+        scale: returns the scale s of the cosines.
+        smoothing: of the labels, in [0, 1).
+        mix: whether the inputs are pixels that are mixed.
     """
 
     def __init__(
@@ -105,23 +117,23 @@ class ClipTrainee(Trainee):
     ) -> None:
         self.view, self.frames, self.texts, self.scale = view, frames, texts, scale
         self.smoothing, self.mix = smoothing, mix
-        # A ParameterDict takes no dots in its names.
+        # A ParameterDict allows no dots in its names.
         self._module = nn.ParameterDict({name.replace(".", "/"): p for name, p in parameters.items()})
 
     def module(self) -> nn.Module:
-        """Return what learns, and nothing else: the towers stay in eval mode, so no running mean moves."""
+        """Return the trained parameters alone: the towers stay in eval mode, so that no running mean changes."""
         return self._module
 
     def groups(self) -> list[ParamGroup]:
-        """Return all of it, with weight decay on everything, as the authors' code has it."""
+        """Return one group of all parameters; all have weight decay, as in the authors' code."""
         return [ParamGroup(tuple(name for name, _ in self._module.named_parameters()))]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return a drawn view and the label."""
+        """Return a random view of the clip as "x", and its label as "y"."""
         return {"x": self.view(row.item, g), "y": int(row.columns["label"])}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return the cross-entropy with soft targets."""
+        """Return the cross-entropy with soft targets as "classes"."""
         w = normalize(self.texts(), dim=-1)
         x, q = batch["x"], soft_targets(batch["y"], len(w), self.smoothing).to(w)
         if self.mix:
@@ -130,7 +142,7 @@ class ClipTrainee(Trainee):
         return {"classes": cross_entropy(self.scale() * v @ w.T, q)}
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Keep the logit scale at 100 or below."""
+        """Keep the scale in [1, 100]."""
         for name, p in self._module.named_parameters():
             if name.endswith("logit_scale"):
                 p.data.clamp_(0.0, math.log(100))
@@ -138,27 +150,38 @@ class ClipTrainee(Trainee):
 
 @dataclass(frozen=True)
 class ViFiCLIP(Extender):
-    """Tune a CLIP on clips with a text each; the result takes clips where the backbone took photos.
+    """Tune a CLIP on clips that have one text each; the result embeds clips where the backbone embeds photos.
+
+    Use "full" for many clips, "prompts" for few clips, and "heads" where training towers takes too long.
 
     Args:
-        tunes: "full", the towers; "prompts", tokens in both towers, all else frozen, after full tuning on
-            ``evidence.auxiliary`` where that is given (bridge, then adapt); "heads", what stands behind the pooling of
-            each tower, on frames that are encoded once.
-        towers: whose parameters learn: "both", "image" or "text".
-        frames: T; the authors take 16 or 32 (default ours).
-        length: n, prompts a block and tower.
-        depth: d, blocks with fresh prompts; fewer where the tower has fewer.
-        words: start of the text prompts, such as "a photo of a", up to four words; "": Gaussian.
-        rate: peak of the learning rate; None: 2e-6, for prompts 8e-3, for heads 1e-3.
-        epochs: passes over the clips.
-        batch: clips a step; fewer clips than that are one batch.
-        smoothing: of the labels, in [0, 1).
-        mix: Mixup or CutMix in every step; heads see no pixels, and mix nothing.
+        tunes: "full" (default): both towers. "prompts": tokens in both towers, all else frozen; with
+            ``evidence.auxiliary`` the towers are fully tuned on it first. "heads" (ours): the layers after the pooling
+            of each tower, on frames that are encoded once.
+        towers: whose parameters are trained: "both" (default), "image" or "text".
+        frames: T, >= 1; 8 (ours; the authors take 16 or 32).
+        length: n, prompts a block and tower, >= 1; 10 (the authors').
+        depth: d, blocks with new prompts, >= 1; 12 (the authors'). Smaller towers have prompts in all their blocks.
+        words: start of the text prompts, such as "a photo of a", up to four words; "" (default) draws them at random.
+        rate: highest learning rate, >= 0; None (default): 2e-6 for towers, 8e-3 for prompts, 1e-3 for heads.
+        epochs: passes over the clips, >= 1; 50 (the authors').
+        batch: clips a step, >= 1; 64. Fewer clips make one batch.
+        smoothing: of the labels, in [0, 1); 0.1 (the authors').
+        mix: Mixup or CutMix in every step (default); heads do not mix, since their inputs are embeddings.
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
     Source: Rasheed et al. 2023, sections 3.1 and 3.2, tables 9 to 11.
+
+    Example:
+        >>> soft_targets(torch.tensor([0, 1]), classes=2, smoothing=0.1)
+        tensor([[0.9500, 0.0500],
+                [0.0500, 0.9500]])
+        >>> frames = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(0))  # (B, T, D)
+        >>> v, w = normalize(frames.mean(1), dim=-1), torch.eye(2, 4)
+        >>> (100 * v @ w.T).shape
+        torch.Size([2, 2])
     """
 
     tunes: Tunes = "full"
@@ -180,8 +203,8 @@ class ViFiCLIP(Extender):
         url="https://arxiv.org/abs/2212.03640",
         year=2023,
         verb="extend",
-        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, matches or beats systems with "
-        "modules for time.",
+        claim="Fine-tuning all of CLIP on clips, with only a mean over the frames added, is at least as good as "
+        "systems with modules for time.",
         needs=Needs(extras=("train",), evidence=("train",), optional=("auxiliary",)),
         trains="both towers, prompts in both, or the heads",
         headlines=(
@@ -220,13 +243,12 @@ class ViFiCLIP(Extender):
         ),
         reference=Reference("https://github.com/muzairkhattak/ViFi-CLIP", "", "none found"),
         differs=(
-            "Classes are the different texts of the clips, whole prompts; learnt text tokens stand before the whole "
-            "text.",
-            "One view a clip at test, the segment middles; the authors sum 4 x 3 views, whose frames they draw at "
-            "random.",
-            "The last epoch counts; the authors' code picks the best one on the test list.",
+            "Classes are the different texts of the clips, as whole prompts; learnt text tokens are put before the "
+            "whole text.",
+            "A clip has one view at test, the middles of its segments; the authors sum 4 x 3 views with random frames.",
+            "The weights of the last epoch are used; the authors' code picks the best epoch on the test list.",
             "Prompts are fp32; the authors' code casts them to fp16 in an fp32 model too.",
-            "Heads instead of towers are ours, for backbones whose towers are too dear to train.",
+            "Training heads instead of towers is ours, for backbones whose towers take too long to train.",
         ),
         proof=ProofPlan(
             claim="Heads tuned on 16 clips a class beat the untrained frame mean on clips of unseen things and places.",
@@ -246,12 +268,12 @@ class ViFiCLIP(Extender):
         check(self, one_of("both", "image", "text"), "towers")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> ClipSpace:
-        """Train on train; the backbone stays as it is.
+        """Train on ``evidence.train``; the kit's backbone is not changed.
 
         Raises:
             MissingPart: the kit has no backbone.
-            MissingHook: prompts without towers, heads without a text tower, or a backbone that cannot be rebuilt.
-            MissingEvidence: train is missing.
+            MissingHook: the backbone lacks the towers that ``tunes`` needs, or cannot be rebuilt.
+            MissingEvidence: ``evidence.train`` is missing.
             MissingExtra: accelerate is not installed.
             DataError: a clip has no text, or several.
         """
@@ -267,7 +289,7 @@ class ViFiCLIP(Extender):
         assert isinstance(twin, Backbone)  # rebuild keeps the kind
         tune = self._tune_heads if self.tunes == "heads" else self._tune_towers
         tune(twin, data, texts, run)
-        tuned = twin.rebuild(twin.module(), backbone.spec)  # a fingerprint of its own
+        tuned = twin.rebuild(twin.module(), backbone.spec)  # the fingerprint follows the new weights
         assert isinstance(tuned, Backbone)
         return ClipSpace(tuned, self.frames)
 
@@ -313,9 +335,9 @@ class ViFiCLIP(Extender):
         tuned = replace(image, digest=digest), replace(text, digest=digest)
         return ClipSpace(backbone, self.frames, *tuned, f"prompts-{digest[:6]}-frames")
 
-    def _learning(self, twin: Backbone, seen: Texts, read: Texts) -> set[str]:
-        """Return the names of the parameters behind the chosen towers, and of the scale where both are."""
-        outputs = {"image": [seen], "text": [read], "both": [seen, read, lambda: twin.scale()[0]]}[self.towers]
+    def _learning(self, twin: Backbone, image: Texts, text: Texts) -> set[str]:
+        """Return the names of the parameters of the chosen towers, and of the scale where both are chosen."""
+        outputs = {"image": [image], "text": [text], "both": [image, text, lambda: twin.scale()[0]]}[self.towers]
         return set(reached(twin.module(), *outputs))
 
     def _view(self, backbone: Backbone) -> View:
@@ -333,10 +355,10 @@ class ViFiCLIP(Extender):
         texts: Texts,
         run: Run,
     ) -> None:
-        """Train the named parameters of a module, the space's own or prompts; what else the space holds stays."""
-        own = {n: p for n, p in module.named_parameters() if n in names}
+        """Train the named parameters of the space's module or of prompts; all else in the space is frozen."""
+        parameters = {n: p for n, p in module.named_parameters() if n in names}
         mix = self.mix and self.tunes != "heads"
-        trainee = ClipTrainee(own, view, frames, texts, lambda: space.scale()[0], self.smoothing, mix)
+        trainee = ClipTrainee(parameters, view, frames, texts, lambda: space.scale()[0], self.smoothing, mix)
         batch = min(self.batch, len(data))
         settings = Fit(
             RATES[self.tunes] if self.rate is None else self.rate, batch, self.epochs, decay=1e-3, eps=1e-8,
@@ -348,7 +370,7 @@ class ViFiCLIP(Extender):
 
 
 def _word_table(twin: Backbone) -> set[str]:
-    """Return the names of the token-embedding table, which is never updated: a class may use any word of it later."""
+    """Return the names of the token-embedding table, which stays frozen, since later classes may use any word."""
     written = twin.text.inputs(["a"])
     tower = twin.tower("text")
     ids = (written if isinstance(written, Tensor) else written["ids"]).to(next(twin.module().parameters()).device)

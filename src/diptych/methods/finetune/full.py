@@ -1,4 +1,13 @@
-"""Full fine-tuning: every parameter that may learn follows the task, and nothing holds it back."""
+"""Full fine-tuning trains all parameters of both towers on a task.
+
+    labels:    L = CE( s x t_k )
+    captions:  L = CLIP's loss
+
+x: (N, D) unit image embeddings
+t_k: (D,) unit mean of the unit prompts of class k, by the text tower in training
+s: the space's scale, which is not trained
+CE: mean cross-entropy over the N images
+"""
 
 from __future__ import annotations
 
@@ -20,10 +29,22 @@ from diptych.train.tuning import TuningTrainee
 class Full(Recipe):
     """Train both towers on labelled classes (cross-entropy over prompts) or on captions (CLIP's loss).
 
+    Use it as the baseline of fine-tuning. Where other tasks must not suffer, use WiSEFT or VRLwF.
+
     Args:
         smoothing: of the labels, in [0, 1); 0.0 (ours).
 
     Source: Radford et al. 2021, section 3.1; the text tower learns too, as in Goyal et al. 2023 (FLYP).
+
+    Example:
+        >>> import torch
+        >>> from torch.nn.functional import cross_entropy, normalize
+        >>> g = torch.Generator().manual_seed(0)
+        >>> x = normalize(torch.randn(4, 8, generator=g), dim=-1)
+        >>> prompts = normalize(torch.randn(3, 5, 8, generator=g), dim=-1)  # 3 classes with 5 prompts each
+        >>> t = normalize(prompts.mean(1), dim=-1)
+        >>> cross_entropy(100 * x @ t.T, torch.tensor([0, 1, 2, 0]), label_smoothing=Full().smoothing).shape
+        torch.Size([])
     """
 
     smoothing: float = 0.0
@@ -35,12 +56,12 @@ class Full(Recipe):
         url="https://arxiv.org/abs/2103.00020",
         year=2021,
         verb="finetune",
-        claim="Training all parameters on a task fits it best, and costs what the model knew of other tasks.",
+        claim="Training all parameters on a task fits it best, and lowers the accuracy on other tasks.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
-            "Fine-tuning usually trains the image tower under a linear head; here class prompts are the head, and "
-            "names still work.",
+            "Fine-tuning usually trains the image tower with a linear head; here class prompts are the head, so other "
+            "class names still work.",
         ),
         proof=ProofPlan(
             claim="The heads of lite, trained on a task, classify its unseen photos above zero-shot.",
@@ -54,7 +75,7 @@ class Full(Recipe):
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
     ) -> Iterator[Trainee]:
-        """Yield the one trainee."""
+        """Yield the one trainee; see ``Recipe.stages``."""
         space = kit.need(Backbone)
         yield TuningTrainee(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=self.smoothing

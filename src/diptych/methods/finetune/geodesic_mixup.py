@@ -1,17 +1,24 @@
-"""Geodesic multi-modal mixup: points on the great circle between an image and its caption are hard negatives for all
-other pairs.
+"""Geodesic multi-modal mixup fine-tunes with points between an image and its caption as negatives for other pairs.
 
-    m_l(a, b) = sin(l w) / sin(w) a + sin((1 - l) w) / sin(w) b,   w = arccos(a . b)            unit for unit a, b
+    m_l(a, b) = sin(l w) / sin(w) a + sin((1 - l) w) / sin(w) b
+    m2        = CE of the rows  x_i . y_i at column i,  x_i . m_l(x_j, y_j) at columns j != i,  all divided by tau_m;
+                plus the same with images and texts exchanged
+    V         = - mean over i of [ l log p_ii + (1 - l) log p_ii' ],   p = softmax of m_l(x_i, x_i') . y_j / tau
+    L         = V with images and texts exchanged
+    VL        = - mean over i of [ log p_ii + log p_ii' ],   p = softmax of m_l(x_i, x_i') . m_l(y_j, y_j') / tau;
+                averaged over its two directions
+    loss      = CLIP's loss at tau + 1 / (epoch + 1) sum over the four terms of weight times term
 
-    m2:  row i of the images scores  x_i . y_i  on the diagonal and  x_i . m_l(x_j, y_j)  elsewhere, divided by tau_m;
-         texts likewise
-    V:   m_l(x_i, x_i') against the texts, l on i and 1 - l on its partner i' = N - 1 - i          L: the same for texts
-    VL:  m_l(x_i, x_i') against m_l(y_j, y_j'), 1 on i and 1 on i'
+x, y: (N, D) unit embeddings of N images and of their captions
+m_l(a, b): (D,) unit vector on the great circle from b (l = 0) to a (l = 1), for unit a and b
+w: arccos(a . b), the angle between a and b
+l: share in [0, 1], drawn once a batch for each term
+i': N - 1 - i, the partner of pair i
+CE: mean cross-entropy of the rows, whose right column is on the diagonal
+tau, tau_m: fixed temperatures
 
-    L = CLIP's loss at tau  +  1 / (epoch + 1)  sum of weight x term
-
-Pushing real pairs away from what lies between others fills the empty zone between the modalities. All l = 0 makes every
-mixture a text.
+Negatives between image and caption push real pairs into the empty region between the modalities. With l = 0 every
+mixture in m2 is a text.
 """
 
 from __future__ import annotations
@@ -31,15 +38,13 @@ from diptych.core.ranges import above, check
 from diptych.core.train import Clock, Embedded, Objective
 
 _EDGE = 1e-6
-"""Distance of a cosine from 1 or -1 within which its angle has no digits in float32; near 1 the great circle is a
-straight line there.
-"""
+"""Cosines nearer than this to 1 or -1 have no exact angle in float32; near 1 the mixture is linear instead."""
 
 
 def geodesic(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Return the unit vectors at ``share`` of the way from b to a, on their great circle.
+    """Return m_l(a, b), the unit vectors at ``share`` of the way from b to a on their great circle.
 
-    m . a = cos((1 - share) w),  m . b = cos(share w)
+    The result m has the cosines m . a = cos((1 - share) w) and m . b = cos(share w).
 
     Args:
         a: (..., D) unit.
@@ -59,53 +64,63 @@ def m2_rows(x: Tensor, y: Tensor, mixed: Tensor, temperature: float, first: int 
 
     Args:
         x: (B, D) unit anchors.
-        y: (B, D) their own partners.
+        y: (B, D) unit embeddings that belong to them.
         mixed: (N, D) mixtures of all pairs.
-        temperature: of the logits.
-        first: column of the first row's own pair.
+        temperature: tau_m, divides the logits.
+        first: column of the first row's pair.
     """
-    own = torch.arange(first, first + len(x), device=x.device)
+    positives = torch.arange(first, first + len(x), device=x.device)
     logits = x @ mixed.T
-    logits = torch.where(F.one_hot(own, len(mixed)).bool(), (x * y).sum(1, keepdim=True), logits)
-    return F.cross_entropy(logits / temperature, own)
+    logits = torch.where(F.one_hot(positives, len(mixed)).bool(), (x * y).sum(1, keepdim=True), logits)
+    return F.cross_entropy(logits / temperature, positives)
 
 
-def soft_rows(x: Tensor, y: Tensor, first: int, own: float, partner: float, temperature: float) -> Tensor:
-    """Return the mean over B rows of -(own log p_i + partner log p_i'), with i' = N - 1 - i.
+def soft_rows(x: Tensor, y: Tensor, first: int, positive: float, partner: float, temperature: float) -> Tensor:
+    """Return the mean over B rows of -(positive log p_i + partner log p_i'), with i' = N - 1 - i.
 
     Args:
         x: (B, D) rows.
         y: (N, D) columns.
-        first: number of the first row.
-        own: weight of the row's own column.
-        partner: weight of its partner's.
-        temperature: of the logits.
+        first: number i of the first row.
+        positive: weight of column i.
+        partner: weight of column i'.
+        temperature: tau, divides the logits.
     """
     log_p = (x @ y.T / temperature).log_softmax(-1)
     i = torch.arange(first, first + len(x), device=x.device)[:, None]
-    return -(own * log_p.gather(1, i) + partner * log_p.gather(1, len(y) - 1 - i)).mean()
+    return -(positive * log_p.gather(1, i) + partner * log_p.gather(1, len(y) - 1 - i)).mean()
 
 
 @dataclass(frozen=True)
 class GeodesicMixup(Objective):
     """Fine-tune on pairs with mixtures as hard negatives (m2-Mix), and with mixed pairs as further data (m3-Mix).
 
+    Use it for retrieval on small sets of pairs, where CLIP's loss keeps images and texts in separate regions.
+
     Args:
-        m2: weight of the m2 term; 0.01 of the paper's grid.
-        single: weight of V and of L; 0.0 (m2-Mix), 0.05 in m3-Mix.
-        joint: weight of VL; 0.0 (m2-Mix), 0.1 in m3-Mix.
-        beta: l ~ Beta(beta, beta) once a batch, for m2; 0.5. The other terms draw with 0.5.
-        temperature: tau, fixed.
-        mixed_temperature: tau_m, fixed.
-        share: l itself, for limit cases; None: drawn.
-        pair: the two modalities.
+        m2: weight of the m2 term; 0.01 (from the paper's grid).
+        single: weight of V and of L; 0.0 for m2-Mix, the paper's 0.05 for m3-Mix.
+        joint: weight of VL; 0.0 for m2-Mix, the paper's 0.1 for m3-Mix.
+        beta: l ~ Beta(beta, beta) for m2, > 0; 0.5. The other terms draw with 0.5.
+        temperature: tau, > 0; 0.01.
+        mixed_temperature: tau_m, > 0; 0.07.
+        share: l of all terms, in [0, 1]; None (default) draws it. 0 and 1 are limit cases.
+        pair: the two modalities; ("image", "text").
 
     Raises:
-        UsageError: a temperature or beta that is not positive.
+        UsageError: a temperature or beta is not positive.
 
     Source: Oh et al. 2023, section 4.
 
     Example:
+        Half-way between two orthogonal unit vectors, and the loss of two pairs with such negatives:
+
+        >>> a, b = torch.eye(2)
+        >>> geodesic(a, b, 0.5)
+        tensor([0.7071, 0.7071])
+        >>> x, y = torch.eye(2, 3), torch.eye(2, 3)
+        >>> round(m2_rows(x, y, geodesic(x, y, 0.5), temperature=0.07).item(), 4)
+        0.0
         >>> GeodesicMixup(**GeodesicMixup.card.variants["m3"]).joint
         0.1
     """
@@ -136,10 +151,9 @@ class GeodesicMixup(Objective):
             "divide, as the paper does.",
             "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors "
             "are mixed linearly.",
-            "The direction of the one-modality terms could not be read: here the mixed side picks among the other "
-            "side.",
-            "VL is the mean over its two directions, half their sum; whether the authors halve it could not be read.",
-            "Parameters are in training mode like every training here; the released code keeps the model in eval mode.",
+            "The direction of the one-modality terms was not found: here the rows are the mixtures.",
+            "VL is the mean over its two directions, half their sum; whether the authors halve it was not found.",
+            "The model is in training mode, as in all trainings here; the released code keeps it in eval mode.",
         ),
         proof=ProofPlan(
             claim="The heads of lite, fine-tuned on captioned photos with mixtures as negatives, retrieve above the "
@@ -156,12 +170,12 @@ class GeodesicMixup(Objective):
         check(self, above(0), "temperature", "mixed_temperature", "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive", "m2", ...}, scalars; terms of weight 0 are left out.
+        """Return the weighted terms "contrastive", "m2", "v", "l" and "vl"; those of weight 0 are left out.
 
         Args:
             e: (B, D) vectors of both modalities; their scale is not used.
             heads: not used.
-            clock: its epoch fades the mixtures out, its generator draws l, the same in every process.
+            clock: its epoch reduces the weights; its generator draws l, with the same values in every process.
         """
         halves = (torch.float16, torch.bfloat16)  # in which exponentials lose their digits
         x, y = (normalize(v.float() if v.dtype in halves else v, dim=-1) for v in (e.vectors[m] for m in self.pair))

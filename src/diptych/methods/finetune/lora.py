@@ -1,7 +1,11 @@
-"""LoRA: the weights stay, and a product of two thin matrices beside each of them learns; merged in the end, it costs
-nothing.
+"""LoRA adds a trained product of two thin matrices to each frozen weight matrix, and merges it after training.
 
-W' = W + (alpha / r) B A,   A (r, in) drawn, B (out, r) zero at the start
+    W' = W + (alpha / r) B A
+
+W: (out, in) weight of a linear layer, frozen
+A: (r, in) drawn at random at the start
+B: (out, r) zero at the start, so that training starts from W
+r: rank;  alpha: scales the change
 """
 
 from __future__ import annotations
@@ -25,8 +29,11 @@ from diptych.train.tuning import TuningTrainee
 
 
 def targets(module: nn.Module, learns: Learns) -> list[str]:
-    """Return the names of the layers that get adapters: linear ones, and multi-head attention as a whole, whose weight
-    may learn.
+    """Return the names of the layers that get adapters: linear layers, and each multi-head attention as a whole.
+
+    Args:
+        module: of the space.
+        learns: whether a parameter of this name may be trained; layers with a frozen weight are left out.
     """
     attention = [
         n for n, m in module.named_modules() if isinstance(m, nn.MultiheadAttention) and learns(f"{n}.in_proj_weight")
@@ -41,10 +48,12 @@ def targets(module: nn.Module, learns: Learns) -> list[str]:
 
 
 FASTER = 10.0
-"""Factor on the learning rate of whole weights."""
+"""Factor on the learning rate, compared with training whole weights."""
 
 
 class _Adapted(TuningTrainee):
+    """Fine-tunes adapters of a copy of the space, and returns it with the adapters merged."""
+
     def __init__(self, recipe: LoRA, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
@@ -58,14 +67,14 @@ class _Adapted(TuningTrainee):
         names = targets(self.space.module(), self.learns)
         if not names:
             raise MissingHook(
-                f"{space.spec.name} has no linear layer that may learn: let more of it learn, or use full."
+                f"{space.spec.name} has no linear layer that may be trained: allow more of its layers, or use full."
             )
         config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=names, lora_dropout=0.0, bias="none")
         with run.seeded("lora"):
             self.adapted = LoraModel(self.space.module(), {"default": config}, "default")
 
     def groups(self) -> list[ParamGroup]:
-        """Return the adapters; they learn ``FASTER`` than whole weights would, and do not decay."""
+        """Return the adapters, with a learning rate of ``FASTER`` times the usual one and without weight decay."""
         return [ParamGroup(tuple(n for n, _ in self._module.named_parameters() if ".lora_" in n), FASTER, 0.0)]
 
     def trained(self) -> Space:
@@ -77,14 +86,26 @@ class _Adapted(TuningTrainee):
 
 @dataclass(frozen=True)
 class LoRA(Recipe):
-    """Fine-tune low-rank adapters beside every linear layer that may learn, by peft.
+    """Fine-tune low-rank adapters of every linear layer that may be trained, by peft.
+
+    Use it where full fine-tuning needs too much memory. The result has the size and speed of the original model.
 
     Args:
-        rank: r, 8 (ours).
-        alpha: numerator of the factor alpha / r, 16.0 (ours).
-        smoothing: of the labels.
+        rank: r, >= 1; 8 (ours).
+        alpha: numerator of the factor alpha / r, > 0; 16.0 (ours).
+        smoothing: of the labels, in [0, 1); 0.0 (ours).
 
     Source: Hu et al. 2022, section 4.1.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+        >>> a, b = torch.randn(2, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(6, 2)
+        >>> torch.equal(weight + LoRA().alpha / 2 * b @ a, weight)  # unchanged at the start
+        True
+        >>> tower = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 4))
+        >>> targets(tower, everything)
+        ['0', '2']
     """
 
     rank: int = 8
@@ -103,11 +124,10 @@ class LoRA(Recipe):
         needs=Needs(
             hooks=("image", "text", "rebuild"), extras=("train", "lora"), evidence=("train",), optional=("val",)
         ),
-        trains="two thin matrices beside every linear layer that may learn",
+        trains="two thin matrices for every linear layer that may be trained",
         differs=(
-            "The paper adapts attention only; here all linear layers are adapted, as later practice does, and the "
-            "learning rate of a"
-            " fine-tuning is multiplied by 10 for them.",
+            "The paper adapts attention alone; here all linear layers are adapted, as is usual now.",
+            "The learning rate of fine-tuning is multiplied by 10 for the adapters.",
         ),
         proof=ProofPlan(
             claim="Adapters on the heads of lite, trained on a task, classify its unseen photos above zero-shot.",
@@ -125,6 +145,6 @@ class LoRA(Recipe):
 
         Raises:
             MissingExtra: peft is not installed.
-            MissingHook: no layer that may learn can take an adapter.
+            MissingHook: no layer that may be trained can have an adapter.
         """
         yield _Adapted(self, kit.need(Backbone), run, classes, learns)

@@ -1,13 +1,18 @@
-"""VR-LwF: while a CLIP learns a task, it must keep seeing random sentences in its images as it did before.
+"""VR-LwF fine-tunes a CLIP on a task while the similarities of its images to random sentences are kept as before.
 
-    A = s z_old u^T,   B = s z_new u^T                         u (V, D): vectors of the vocabulary, from the frozen
-                                                               model before
-    L_img = T^2 KL( softmax_V(A / T) || softmax_V(B / T) )     mean over images
-    L_txt = the same over the images of the batch for each sentence
-    L = task + w (L_img + L_txt)
+    A     = s z_old u^T
+    B     = s z_new u^T
+    L_img = T^2 KL( softmax(A / T) || softmax(B / T) ),   over the V sentences, mean over the N images
+    L_txt = T^2 KL( softmax(A^T / T) || softmax(B^T / T) ),   over the N images, mean over the V sentences
+    L     = task + weight (L_img + L_txt)
 
-The vocabulary stands in for classes that are not known: old and new model agree on it, so the open vocabulary keeps its
-geometry, and neither old data nor real captions are needed. A vocabulary of one sentence without L_txt binds nothing.
+u: (V, D) unit vectors of the vocabulary's V sentences, from the model before fine-tuning
+z_old, z_new: (N, D) unit image embeddings of the model before fine-tuning, and of the one in training
+A, B: (N, V) logits;  s: the scale of the model before fine-tuning
+T: temperature
+
+The vocabulary replaces the classes of other tasks, which are not known: neither old data nor real captions are needed.
+A vocabulary of one sentence without L_txt has no effect, since a softmax over one sentence is 1.
 """
 
 from __future__ import annotations
@@ -33,59 +38,63 @@ from diptych.nn.contrastive import contrastive
 from diptych.train.tuning import TuningTrainee
 
 _AT_ONCE = 64
-"""Sentences encoded at once."""
+"""Sentences encoded in one call."""
 
 
 def distilled(old: Tensor, new: Tensor, temperature: float) -> Tensor:
-    """Return T^2 times the mean KL of the rows of new logits from those of old ones; zero where they agree.
+    """Return T^2 times the mean KL divergence of the new rows from the old rows; 0 where they are equal.
 
     Args:
         old: (N, M) logits of the teacher.
         new: (N, M) logits of the student.
         temperature: T.
 
-    Source: Hinton et al. 2015, with the teacher's entropy taken off: same gradient, and 0 is the floor.
+    Source: Hinton et al. 2015. Their cross-entropy has the same gradient, and this plus the teacher's entropy as value.
     """
     log_p, log_q = (old / temperature).log_softmax(-1), (new / temperature).log_softmax(-1)
     return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean()
 
 
 def random_sentences(space: Backbone, number: int, length: int, g: torch.Generator) -> Inputs:
-    """Return text inputs of random token ids between start and end token; padding, start and end never stand inside.
+    """Return text inputs of V random sentences: token ids between the start and the end token.
+
+    The tokens for start, end and padding are not drawn.
 
     Args:
-        space: whose tokenizer and token table.
+        space: gives the tokenizer and the table of tokens.
         number: V.
-        length: tokens inside a sentence.
+        length: random tokens in a sentence.
         g: CPU generator.
 
     Raises:
-        MissingHook: the text encoder does not read token ids.
+        MissingHook: the text encoder does not take token ids.
     """
     real = space.text.inputs(["a"])
     row = real if isinstance(real, Tensor) else real.get("ids")
     tables = [m.num_embeddings for m in space.module().modules() if isinstance(m, nn.Embedding)]
     if row is None or row.is_floating_point() or not tables:
-        raise MissingHook(f"The text encoder of {space.spec.name} does not read token ids: use vocabulary='classes'.")
+        raise MissingHook(f"The text encoder of {space.spec.name} does not take token ids: use vocabulary='classes'.")
     ids = row[0].tolist()
     inside = space.text.inputs(["a a"])
     longer = (inside if isinstance(inside, Tensor) else inside["ids"])[0].tolist()
     at = (
         next((i for i, (x, y) in enumerate(zip(ids, longer, strict=False)) if x != y), len(ids)) - 1
-    )  # where "a" stands, or starts to repeat
+    )  # position of "a", or where its tokens begin to repeat
     start, end = ids[:at], ids[at + 1]
     allowed = torch.tensor([i for i in range(max(tables)) if i not in {*start, end, space.spec.pad}])
     words = allowed[torch.randint(len(allowed), (number, length), generator=g)]
-    made = torch.cat(
+    sentences = torch.cat(
         [torch.tensor([start] * number, dtype=torch.long).reshape(number, -1), words, torch.full((number, 1), end)],
         dim=1,
     )
-    if isinstance(real, Tensor):  # encoders that insist on their full context have padded "a" to it
-        return nn.functional.pad(made, (0, max(0, len(ids) - made.shape[1])), value=space.spec.pad)
-    return {"ids": made, "mask": torch.ones_like(made)}
+    if isinstance(real, Tensor):  # encoders of a fixed context have padded "a" to it
+        return nn.functional.pad(sentences, (0, max(0, len(ids) - sentences.shape[1])), value=space.spec.pad)
+    return {"ids": sentences, "mask": torch.ones_like(sentences)}
 
 
-class _Remembering(TuningTrainee):
+class _Distilled(TuningTrainee):
+    """Fine-tunes on the task and distils from the teacher's similarities to the sentences."""
+
     def __init__(
         self,
         recipe: VRLwF,
@@ -102,7 +111,7 @@ class _Remembering(TuningTrainee):
         self.recipe, self.teacher, self.sentences = recipe, teacher, sentences
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"task", "images", "texts"}, weighted."""
+        """Return "task", and the weighted terms "images" (L_img) and "texts" (L_txt)."""
         e = self.embed(batch)
         with torch.no_grad():
             before = normalize(self.teacher.image.encode(batch["image"]), dim=-1)
@@ -118,28 +127,34 @@ class _Remembering(TuningTrainee):
 
 @dataclass(frozen=True)
 class VRLwF(Recipe):
-    """Fine-tune while similarities to a replayed vocabulary stay as they were.
+    """Fine-tune on a task, with a loss that keeps the similarities of images to random sentences.
 
-    The teacher is the space as it came in; another may stand in the kit under "teacher".
+    Use it where a CLIP learns one task after another, or must keep its accuracy on classes that are not in the task.
+    The teacher is the model before fine-tuning; the kit may hold another space as "teacher".
 
     Args:
-        vocabulary: "random" sentences of token ids, or "classes": the prompts of the task, which is LwF for CLIP.
-        size: V, random sentences; 1000.
-        length: tokens a sentence; 10.
-        temperature: T; 2.0.
-        weight: of both distillation terms; 1.0.
-        over_texts: also distil over the images of the batch for each sentence.
-        smoothing: of the labels; 0.2.
+        vocabulary: "random" (default): sentences of random token ids. "classes": the prompts of the task, which is LwF
+            for CLIP.
+        size: V, number of random sentences, >= 1; 1000.
+        length: tokens in a sentence, >= 1; 10.
+        temperature: T, > 0; 2.0.
+        weight: of L_img and L_txt; 1.0.
+        over_texts: whether L_txt is part of the loss; True.
+        smoothing: of the labels, in [0, 1); 0.2.
 
     Raises:
-        UsageError: no sentences, no tokens, or a temperature that is not positive.
+        UsageError: a number is out of its range.
 
-    Source: Ding et al. 2022, in the form of Zheng et al. 2023 (ZSCL, "LwF-VR"), which gives the numbers that the
-        abstract does not.
+    Source: Ding et al. 2022, in the form of Zheng et al. 2023 (ZSCL, "LwF-VR"). The defaults are ZSCL's.
 
     Example:
-        >>> VRLwF(vocabulary="classes").temperature
-        2.0
+        >>> old = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+        >>> distilled(old, old, temperature=2.0).item()
+        0.0
+        >>> bool(distilled(old, old.roll(1, dims=1), temperature=2.0) > 0)
+        True
+        >>> distilled(old[:, :1], -old[:, :1], temperature=2.0).item()  # one sentence has no effect
+        0.0
     """
 
     vocabulary: Literal["random", "classes"] = "random"
@@ -162,11 +177,12 @@ class VRLwF(Recipe):
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, or the parts that the user names; not the scale",
         differs=(
-            "The paper's vocabulary, temperature and weights could not be read: the values are those of ZSCL's "
+            "The paper's vocabulary, temperature and weights were not found: the values are those of ZSCL's "
             "re-implementation.",
-            "Uniform token ids can hit the end token, at which CLIP pools: start, end and padding are left out.",
-            "Distillation is written as KL instead of cross-entropy: same gradient, and it ends at 0.",
-            "ZSCL distils on a second loader over the same images; here on the batch itself.",
+            "Start, end and padding are not drawn: uniform token ids can hit the end token, at which CLIP pools.",
+            "Distillation is a KL divergence instead of a cross-entropy: the gradient is the same, and the least value "
+            "is 0.",
+            "ZSCL distils on a second loader over the same images; here the batch itself is used.",
         ),
         proof=ProofPlan(
             claim="After the heads of lite have learnt a task, photos of other classes are classified above plain "
@@ -189,15 +205,15 @@ class VRLwF(Recipe):
         """Yield the one trainee; see ``Recipe.stages``.
 
         Raises:
-            MissingEvidence: the vocabulary is that of the classes, and there are none.
-            MissingHook: the text encoder does not read token ids.
+            MissingEvidence: ``vocabulary`` is "classes", and there are no class names.
+            MissingHook: the text encoder does not take token ids.
         """
         space = kit.need(Backbone)
         teacher = kit.need(Backbone, "teacher") if "teacher" in kit.parts else space
-        yield _Remembering(self, space, teacher, self._sentences(teacher, classes, run), run, classes, learns)
+        yield _Distilled(self, space, teacher, self._sentences(teacher, classes, run), run, classes, learns)
 
     def _sentences(self, teacher: Backbone, classes: ClassNames | None, run: Run) -> Tensor:
-        """Return (V, D) unit vectors of the vocabulary by the teacher."""
+        """Return u, (V, D): the teacher's unit vectors of the vocabulary."""
         whole = teacher.whole if isinstance(teacher, Headed) else teacher
         if self.vocabulary == "random":
             inputs = random_sentences(whole, self.size, self.length, run.generator("vocabulary"))
@@ -206,7 +222,7 @@ class VRLwF(Recipe):
                 "The vocabulary of the classes needs class names: give labelled photos, or vocabulary='random'."
             )
         else:
-            inputs = whole.text.inputs([p for own in classes.prompts() for p in own])
+            inputs = whole.text.inputs([prompt for prompts in classes.prompts() for prompt in prompts])
         with torch.no_grad():
             return normalize(torch.cat([whole.text.encode(part) for part in _parts(inputs)]), dim=-1)
 

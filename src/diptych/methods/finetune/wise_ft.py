@@ -1,8 +1,10 @@
-"""WiSE-FT: fine-tune, then walk part of the way back to the weights that training started from.
+"""WiSE-FT fine-tunes a model, and then averages its weights with those before fine-tuning.
 
     theta = (1 - alpha) theta_0 + alpha theta_1
 
-alpha = 0 is the model before, alpha = 1 the fine-tuned one.
+theta_0: all weights before fine-tuning
+theta_1: all weights after it
+alpha: in [0, 1]; 0 is the model before, 1 the fine-tuned model
 """
 
 from __future__ import annotations
@@ -27,36 +29,45 @@ from diptych.train.tuning import TuningTrainee
 
 
 def interpolated(start: Mapping[str, Tensor], end: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """Return (1 - alpha) start + alpha end, name by name; integers are those of the end."""
+    """Return (1 - alpha) start + alpha end for each name; integer tensors are those of the end."""
     return {n: torch.lerp(start[n].to(t), t, alpha) if t.is_floating_point() else t.clone() for n, t in end.items()}
 
 
 class _Interpolated(TuningTrainee):
-    def __init__(self, recipe: WiseFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
+    """Fine-tunes all weights, and returns their average with the weights before."""
+
+    def __init__(self, recipe: WiSEFT, space: Backbone, run: Run, classes: ClassNames | None, learns: Learns) -> None:
         super().__init__(
             space, run, classes, lambda e: contrastive(e, ("image", "text")), learns=learns, smoothing=recipe.smoothing
         )
         self.start, self.alpha = space.module().state_dict(), recipe.alpha
 
     def trained(self) -> Space:
-        """Return the space at alpha between before and after."""
+        """Return the space with the averaged weights."""
         module = copy.deepcopy(self.space.module())
         module.load_state_dict(interpolated(self.start, module.state_dict(), self.alpha))
         return self.space.rebuild(module, self.space.spec)
 
 
 @dataclass(frozen=True)
-class WiseFT(Recipe):
-    """Fine-tune fully, then average with the weights before.
+class WiSEFT(Recipe):
+    """Fine-tune all weights, then average them with the weights before.
+
+    Use it where a model must do well on a task and keep its accuracy under distribution shift.
 
     Args:
-        alpha: how far towards the fine-tuned weights, in [0, 1]; 0.5, as the paper recommends where nothing is known.
-        smoothing: of the labels.
+        alpha: share of the fine-tuned weights, in [0, 1]; 0.5 (the paper's, where nothing is known).
+        smoothing: of the labels, in [0, 1); 0.0 (ours).
+
+    Raises:
+        UsageError: alpha is out of its range.
 
     Source: Wortsman et al. 2022, section 3.
 
-    Raises:
-        UsageError: alpha outside [0, 1].
+    Example:
+        >>> before, after = {"w": torch.tensor([0.0, 2.0])}, {"w": torch.tensor([1.0, 4.0])}
+        >>> interpolated(before, after, alpha=0.5)
+        {'w': tensor([0.5000, 3.0000])}
     """
 
     alpha: float = 0.5
@@ -69,13 +80,13 @@ class WiseFT(Recipe):
         url="https://arxiv.org/abs/2109.01903",
         year=2022,
         verb="finetune",
-        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of what "
-        "was known before.",
+        claim="Averaging the weights before and after fine-tuning keeps most of the gain on the task and most of the "
+        "accuracy before.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="as full fine-tuning; then all weights are interpolated",
         differs=(
-            "The paper interpolates the image tower and a classifier made from prompts; here both towers, since "
-            "prompts stay the head.",
+            "The paper averages the image tower and a classifier made from prompts; here both towers are averaged, "
+            "since prompts are the head.",
         ),
         proof=ProofPlan(
             claim="After all weights of tiny have learnt photos of clothes, the average names composed scenes above "
@@ -94,5 +105,5 @@ class WiseFT(Recipe):
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
     ) -> Iterator[Trainee]:
-        """Yield the one trainee."""
+        """Yield the one trainee; see ``Recipe.stages``."""
         yield _Interpolated(self, kit.need(Backbone), run, classes, learns)

@@ -1,1 +1,1 @@
-"""Systems that train a CLIP, and the plain objectives that they are compared with."""
+"""Systems that train a CLIP, and the plain losses that they are compared with."""

@@ -1,9 +1,12 @@
-"""CLIP's loss: every image picks its caption among all captions of the batch, and every caption its image.
+"""CLIP's loss classifies each image among all captions of the batch, and each caption among all images.
 
     L = 1/2 ( CE(s x y^T) + CE(s y x^T) )
 
-with x, y the (N, D) unit embeddings of N pairs, s the learnt scale, and CE the mean cross-entropy of rows whose partner
-stands on the diagonal. Separated orthonormal pairs reach ln(1 + (N - 1) e^-s); a collapsed model stays at ln N.
+x, y: (N, D) unit embeddings of the images and the captions of N pairs
+s: learnt scale
+CE: mean cross-entropy of the rows, whose right column is on the diagonal
+
+Orthonormal pairs have the loss ln(1 + (N - 1) e^-s). A collapsed model, whose embeddings are all equal, has ln N.
 """
 
 from __future__ import annotations
@@ -20,21 +23,26 @@ from diptych.nn.contrastive import contrastive
 
 
 @dataclass(frozen=True)
-class ClipLoss(Objective):
-    """Match pairs by softmax over the batch. The plain choice; SigLipLoss suits small batches better.
+class CLIPLoss(Objective):
+    """Match pairs by a softmax over the batch.
 
-    Each process scores its own B rows against the gathered N columns, with gradient through the gather: the one form
-    whose gradients are exact and whose logits stay B x N.
+    Use it as the default for pairs; SigLIPLoss suits small batches better. Each process computes B of the N rows
+    against all N gathered columns. Gradients pass through the gather, so they are exact.
 
     Args:
-        pair: the two modalities.
-        chunk: rows whose logits exist at once; None: all. Smaller is slower and exact all the same.
+        pair: the two modalities; ("image", "text").
+        chunk: rows of logits in memory at a time; None (default) is all. A smaller number is slower, with the same
+            result.
 
     Source: Radford et al. 2021, figure 3.
 
     Example:
-        >>> ClipLoss(chunk=256).pair
-        ('image', 'text')
+        >>> import torch
+        >>> x, scale = torch.eye(4), torch.tensor(10.0)
+        >>> e = Embedded({"image": x, "text": x}, lambda a, b: (scale, torch.zeros(())), gather=lambda t: t)
+        >>> clock = Clock(0, 1, 0, torch.Generator())
+        >>> round(CLIPLoss().terms(e, nn.Identity(), clock)["contrastive"].item(), 6)  # ln(1 + 3 e^-10)
+        0.000136
     """
 
     pair: tuple[str, str] = ("image", "text")
@@ -57,12 +65,11 @@ class ClipLoss(Objective):
         ),
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "open_clip offers four forms of gathering; two of them give other gradients (towers divided by the number "
-            "of processes, or a"
-            " wrong direction), so only the exact one exists here.",
+            "open_clip has four forms of gathering. Two of them give other gradients (divided by the number of "
+            "processes, or in a wrong direction), so here is the exact form alone.",
             "open_clip adds a bias to the logits where a model has one; it changes neither value nor gradient, so it "
             "is left out.",
-            "In mixed precision the logits are computed in float32; open_clip leaves them in half precision.",
+            "In mixed precision the logits are computed in float32; open_clip computes them in half precision.",
         ),
         proof=ProofPlan(
             claim="Heads on frozen towers that learn from captioned photos find unseen photos by caption, and back, "
@@ -75,10 +82,10 @@ class ClipLoss(Objective):
     )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive": scalar}.
+        """Return L as "contrastive".
 
         Args:
-            e: (B, D) vectors of both modalities, their scale.
+            e: (B, D) vectors of both modalities, and the scale.
             heads: not used.
             clock: not used.
         """

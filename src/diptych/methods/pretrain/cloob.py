@@ -1,13 +1,21 @@
-"""CLOOB: every embedding is first looked up in a memory of the batch; what is found is compared, without the positive
-below the line.
+"""CLOOB replaces each embedding by a weighted mean of the batch, and compares pairs by the InfoLOOB loss.
 
-    R(q; M) = unit( softmax(beta q M^T) M )                                     one step of a modern Hopfield network
-    U_x = R(X; X),  U_y = R(Y; X)      both from the images;      V_y = R(Y; Y),  V_x = R(X; Y)      both from the texts
-    LOOB(a, b) = -1/N sum_i a_i . b_i + tau 1/N sum_i ln sum_{j != i} exp(a_i . b_j / tau)
-    L = LOOB(U_x, U_y) + LOOB(V_y, V_x)
+    R(q; M)    = normalise( softmax(beta q M^T) M )
+    U_x        = R(X; X),   U_y = R(Y; X)
+    V_y        = R(Y; Y),   V_x = R(X; Y)
+    LOOB(a, b) = - 1/N sum over i of a_i . b_i + tau/N sum over i of ln sum over j != i of exp(a_i . b_j / tau)
+    L          = LOOB(U_x, U_y) + LOOB(V_y, V_x)
 
-X, Y are the (N, D) unit embeddings of the whole batch, which is the memory: the value depends on N. Negative values are
-normal. With beta = 0 every look-up is the same vector, the loss is the constant 2 tau ln(N - 1), and nothing learns.
+X, Y: (N, D) unit embeddings of the images and the captions of the batch
+R(q; M): (N, D) retrievals: for each query q a mean of the memory M, weighted by similarity (a modern Hopfield network)
+U: retrievals from the images;  V: retrievals from the captions
+beta: inverse temperature of the retrieval
+LOOB: the InfoLOOB loss of pairs (a_i, b_i)
+tau: its temperature, fixed
+
+The sum over j leaves the positive pair out, which CLIP's loss does not. The loss depends on N, since the batch is the
+memory; negative values are normal. With beta = 0 all retrievals are equal, the loss is 2 tau ln(N - 1), and there is no
+gradient.
 """
 
 from __future__ import annotations
@@ -27,12 +35,12 @@ from diptych.core.train import Clock, Embedded, Objective
 
 
 def retrieve(queries: Tensor, memory: Tensor, beta: float) -> Tensor:
-    """Return what each query finds: (B, D) unit vectors.
+    """Return the retrieval of each query from a memory, (B, D) unit vectors; both receive gradients.
 
     Args:
         queries: (B, D) unit.
-        memory: (N, D) unit; gradients flow through both.
-        beta: inverse temperature; 0 finds the mean of the memory, infinity the nearest entry.
+        memory: (N, D) unit.
+        beta: inverse temperature, >= 0; 0 retrieves the mean of the memory, a large one the nearest entry.
 
     Source: Fürst et al. 2022, equation 5; Ramsauer et al. 2021 (one step, one head, no projection).
     """
@@ -40,42 +48,48 @@ def retrieve(queries: Tensor, memory: Tensor, beta: float) -> Tensor:
 
 
 def info_loob(a: Tensor, b: Tensor, temperature: float, first: int = 0) -> Tensor:
-    """Return the leave-one-out bound of B anchors among N columns.
+    """Return LOOB, the InfoLOOB loss, of B anchors among N columns.
 
     Args:
         a: (B, D) unit anchors.
         b: (N, D) unit columns, N at least 2.
-        temperature: tau.
-        first: column of the first anchor's partner.
+        temperature: tau, > 0.
+        first: column of the first anchor's positive.
 
-    Source: Fürst et al. 2022, equation 2, times tau as released.
+    Source: Fürst et al. 2022, equation 2, multiplied by tau as in the released code.
     """
     cosines = a @ b.T
-    own = torch.zeros_like(cosines, dtype=torch.bool)
-    own[torch.arange(len(a)), torch.arange(first, first + len(a))] = True
-    others = (cosines / temperature).masked_fill(own, -torch.inf).logsumexp(-1)
-    return temperature * others.mean() - cosines[own].mean()
+    positives = torch.zeros_like(cosines, dtype=torch.bool)
+    positives[torch.arange(len(a)), torch.arange(first, first + len(a))] = True
+    negatives = (cosines / temperature).masked_fill(positives, -torch.inf).logsumexp(-1)
+    return temperature * negatives.mean() - cosines[positives].mean()
 
 
 @dataclass(frozen=True)
-class Cloob(Objective):
-    """Compare what pairs recall instead of what they are, by a loss that never saturates.
+class CLOOB(Objective):
+    """Match the retrievals of pairs, by a loss whose gradient does not vanish for good matches.
 
-    It over-fits sooner than CLIP's loss where data are few: watch a val split (patience), and sweep tau and beta there.
+    Use it where embeddings should have a rich covariance. On few data it over-fits sooner than CLIPLoss: stop early on
+    a val split (``patience``), and choose tau and beta there.
 
     Args:
-        inverse_temperature: 1 / tau, fixed; 30.0, of the published CC3M command (the code's default is 14.3).
-        beta: of the look-up; 8.0, of the same command (the code's default is 14.3). None: no look-up, InfoLOOB alone.
-        pair: the two modalities.
+        inverse_temperature: 1 / tau, > 0; 30.0 (the authors' CC3M command; the default of their code is 14.3).
+        beta: >= 0; 8.0 (the same command; the default of their code is 14.3). None compares the embeddings themselves.
+        pair: the two modalities; ("image", "text").
 
     Raises:
-        UsageError: an inverse temperature that is not positive, or a negative beta.
+        UsageError: the inverse temperature is not positive, or beta is negative.
 
     Source: Fürst et al. 2022, algorithm 1.
 
     Example:
-        >>> Cloob().beta
-        8.0
+        >>> x = torch.eye(4)
+        >>> u = retrieve(x, x, beta=8.0)
+        >>> round(info_loob(u, u, temperature=1 / 30).item(), 3)
+        -0.963
+        >>> equal = retrieve(x, x, beta=0.0)
+        >>> round(info_loob(equal, equal, temperature=1 / 30).item(), 3)  # tau ln(N - 1)
+        0.037
     """
 
     inverse_temperature: float = 30.0
@@ -89,8 +103,8 @@ class Cloob(Objective):
         url="https://arxiv.org/abs/2110.11316",
         year=2022,
         verb="pretrain",
-        claim="Look-ups in a memory of the batch enrich the covariance of embeddings, and leaving the positive out "
-        "keeps gradients alive.",
+        claim="Retrieval from the batch enriches the covariance of embeddings, and leaving the positive pair out "
+        "of the loss's sum keeps gradients from vanishing.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers; tau is fixed",
         headlines=(
@@ -105,9 +119,10 @@ class Cloob(Objective):
         ),
         reference=Reference("https://github.com/ml-jku/cloob", "", "MIT"),
         differs=(
-            "The released gather over processes carries no gradient, which divides it by their number; here it does.",
+            "Gradients pass through the gather over processes; in the released code they do not, which divides them by "
+            "the number of processes.",
             "The positive is masked with minus infinity; the released -1000 fails for inverse temperatures above 100.",
-            "tau can't be learnt here: where the released code learns it, weight decay pulls at it by a slip of names.",
+            "tau is fixed; where the released code learns it, a wrong parameter name applies weight decay to it.",
         ),
         proof=ProofPlan(
             claim="On held-out photos and captions the embeddings have a higher effective rank than those of clip-loss "
@@ -125,7 +140,7 @@ class Cloob(Objective):
         check(self, at_least(0), "beta")
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"images", "texts"}: the bound in the image memory and in the text memory.
+        """Return the two losses: "images", with the images as memory, and "texts", with the captions as memory.
 
         Args:
             e: (B, D) vectors of both modalities; their scale is not used.
@@ -133,14 +148,14 @@ class Cloob(Objective):
             clock: not used.
 
         Raises:
-            UsageError: the batch is one pair, which has no negatives.
+            UsageError: the batch has one pair, and so no negatives.
         """
         halves = (torch.float16, torch.bfloat16)  # in which exponentials lose their digits
         with torch.autocast(e.vectors[self.pair[0]].device.type, enabled=False):
             x, y = (normalize(v.float() if v.dtype in halves else v, dim=-1) for v in (e.vectors[m] for m in self.pair))
             every_x, every_y, rows = e.gather(x), e.gather(y), slice(e.rank * len(x), (e.rank + 1) * len(x))
             if len(every_x) < 2:
-                raise UsageError("CLOOB needs at least two pairs in a batch: one pair has no negatives.")
+                raise UsageError(f"CLOOB needs at least two pairs in a batch, got {len(every_x)}: give a larger batch.")
             tau = 1 / self.inverse_temperature
             if self.beta is None:
                 return {

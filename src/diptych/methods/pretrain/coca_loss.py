@@ -1,8 +1,13 @@
-"""CoCa's loss: match the pairs, and write each caption from its image, word by word.
+"""CoCa's loss adds the prediction of each caption from its image, word by word, to CLIP's loss.
 
-    L = w_con L_clip + w_cap mean over words of -ln p(next word | words before, image)
+    L_cap = mean over the words l of all captions of -ln p(word l | words before l, image)
+    L     = w_con L_clip + w_cap L_cap
 
-Uniform predictions give ln V for the second term, before its weight.
+L_clip: CLIP's loss of the N pairs, see ``clip_loss``
+p: probability by the decoder, over V words
+w_con, w_cap: weights
+
+Uniform predictions have L_cap = ln V.
 """
 
 from __future__ import annotations
@@ -20,24 +25,31 @@ from diptych.nn.contrastive import contrastive, next_token
 
 @dataclass(frozen=True)
 class CoCaLoss(Objective):
-    """Match pairs and predict the next word. For models that must retrieve and caption; it needs a decoder.
+    """Match pairs and predict the next word of each caption.
 
-    The trainee brings ``tokens["caption"].h``, (B, L, C) states of the decoder where state l predicts word l of
-    ``targets["caption"]``, (B, L) ids: the shift by one word is done there, once. ``heads`` is the output layer (C to
-    V); the default, the identity, takes states that are logits already.
+    Use it for models that must retrieve and write captions; it needs a decoder. The trainee gives the decoder's states
+    ``tokens["caption"].h``, (B, L, C), where state l predicts word l of ``targets["caption"]``, (B, L) ids. ``heads``
+    is the output layer from C to V; the default, the identity, is for states that are logits.
 
     Args:
-        pair: the two modalities of the contrastive term.
-        contrastive_weight: w_con.
-        caption_weight: w_cap.
-        pad: id of padding, which is not predicted; 0 is right for CLIP's tokenizer only.
-        chunk: pairs and words whose logits exist at once; None: all. Smaller is slower and exact all the same.
+        pair: the two modalities of the contrastive term; ("image", "text").
+        contrastive_weight: w_con; 1.0 (open_clip's).
+        caption_weight: w_cap; 2.0 (open_clip's).
+        pad: id of padding, which is not predicted; 0, which is right for CLIP's tokenizer alone.
+        chunk: rows of logits, of pairs and of words, in memory at a time; None (default) is all. A smaller number is
+            slower, with the same result.
 
     Source: Yu et al. 2022, in the form and with the weights of open_clip's CoCaLoss.
 
     Example:
-        >>> CoCaLoss(pad=1).caption_weight
-        2.0
+        Uniform predictions over 5 words; the last word of the second caption is padding:
+
+        >>> import math
+        >>> import torch
+        >>> logits, ids = torch.zeros(2, 3, 5), torch.tensor([[1, 2, 3], [4, 2, 0]])
+        >>> total, words = next_token(logits, nn.Identity(), ids, 0, None)
+        >>> int(words), round((total / words).item() - math.log(5), 4)
+        (5, 0.0)
     """
 
     pair: tuple[str, str] = ("image", "text")
@@ -65,9 +77,8 @@ class CoCaLoss(Objective):
         trains="both towers, the decoder and the scale",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "The mean runs over the words of all processes; open_clip averages each process's own mean, which weighs "
-            "words of short"
-            " captions more and depends on how the batch was split.",
+            "The mean is over the words of all processes. open_clip averages the means of the processes, which weighs "
+            "words of short captions more and depends on how the batch is split.",
         ),
         proof=ProofPlan(
             claim="A small decoder beside the heads finds captions of unseen photos likelier given their own photo "
@@ -80,17 +91,16 @@ class CoCaLoss(Objective):
     )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive": scalar, "caption": scalar}, both weighted.
+        """Return the weighted terms "contrastive" and "caption".
 
         Args:
-            e: vectors, scale, decoder states and caption ids as above.
+            e: vectors, scale, decoder states and caption ids; see the class.
             heads: the output layer.
             clock: not used.
         """
         total, words = next_token(e.tokens["caption"].h, heads, e.targets["caption"], self.pad, self.chunk)
-        everywhere = e.gather(
-            words[None]
-        )  # one count a process, so that the mean of the terms is the mean over all words
+        # One count a process, so that the mean of the terms over processes is the mean over all words.
+        everywhere = e.gather(words[None])
         caption = total * len(everywhere) / everywhere.sum().clamp(min=1)
         return {
             "contrastive": self.contrastive_weight * contrastive(e, self.pair, self.chunk),

@@ -1,9 +1,12 @@
-"""LaCLIP: each time an image is seen, its caption is one of several wordings, and a language model wrote all but the
-first.
+"""LaCLIP trains CLIP on captions that are drawn among the original and rewrites by a language model.
 
-    c ~ U{ original, rewrite_1 ... rewrite_M };  fewer than two words: the original;  then CLIP's loss on (image, c)
+    c ~ uniform over { original, rewrite_1, ..., rewrite_M }
+    L = CLIP's loss of the pairs (image, c)
 
-The original has probability 1 / (M + 1). With M = 0 it is plain CLIP.
+c: caption of an image, drawn each time the image is in a batch; the original where the drawn one has under two words
+M: number of rewrites of a caption
+
+The original has the probability 1 / (M + 1). With M = 0 it is plain CLIP.
 """
 
 from __future__ import annotations
@@ -34,32 +37,35 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
     ("sunset over the mountains", "Behind the mountains the sun is going down."),
     ("woman playing violin on stage", "A female musician performs on the violin before an audience."),
 )
-"""Pairs of our own that show a language model what another wording is."""
+"""Examples for the language model, written for this file: a caption and the same in other words."""
 
 
 def prompt(caption: str, examples: Sequence[tuple[str, str]]) -> str:
-    """Return the request for another wording: an instruction, the examples as "source => target", and the caption with
-    an open end.
+    """Return the prompt for a rewrite: an instruction, examples as "source => target", and the caption with "=>".
+
+    Args:
+        caption: to rewrite.
+        examples: pairs of a caption and its rewrite.
     """
     shown = "\n\n".join(f"{source} => {target}" for source, target in examples)
     return f"Say each caption of a picture in other words, and keep what it says.\n\n{shown}\n\n{caption} =>"
 
 
 def first_line(reply: str) -> str:
-    """Return what stands on the first line of a reply that is not empty, after the last "=>" where there is one."""
+    """Return the first line of a reply that is not empty, from the last "=>" on; "" where all are empty."""
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
     return lines[0].rsplit("=>", 1)[-1].strip() if lines else ""
 
 
 @dataclass(frozen=True)
 class Rewording:
-    """Asks a writer for other wordings.
+    """Rewrites captions with a language model.
 
     Args:
-        writer: whom to ask.
-        examples: the pairs to draw from.
+        writer: the language model, or a stored pool of its replies.
+        examples: pairs from which the examples of a prompt are drawn.
         shown: pairs in one prompt.
-        seed: of the draw, beside the caption: a caption gets the same examples in every order of asking.
+        seed: of the draw. It also depends on the caption, so that the order of the captions has no effect.
     """
 
     writer: Writer
@@ -68,16 +74,16 @@ class Rewording:
     seed: int
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
-        """Return up to ``n`` wordings of each ask's ``about``; empty ones and copies of the caption are left out."""
+        """Return up to ``n`` rewrites of each caption, ``about``; empty ones and copies of the caption are left out."""
         prompted = [Ask(prompt(a.about, self._drawn(a.about)), a.about, a.n) for a in asks]
-        found = self.writer.write(prompted)
+        replies = self.writer.write(prompted)
         return [
             [
                 Text(line, t.writer, t.prompt, t.date)
                 for t in texts
                 if (line := first_line(t.value)) and line != ask.about
             ]
-            for ask, texts in zip(asks, found, strict=True)
+            for ask, texts in zip(asks, replies, strict=True)
         ]
 
     def _drawn(self, caption: str) -> list[tuple[str, str]]:
@@ -86,39 +92,49 @@ class Rewording:
 
 
 class _Drawing(PairTrainee):
-    """Draws a wording for every sight of an image."""
+    """Trains pairs with CLIP's loss; the caption of an image is drawn each time it is in a batch."""
 
     def __init__(self, space: Space, run: Run, wordings: Sequence[tuple[str, ...]], words: int, learns: Learns) -> None:
         super().__init__(space, None, run, read={"image": item, "text": self._wording}, learns=learns)
         self.wordings, self.words = wordings, words
 
     def _wording(self, row: Row, g: torch.Generator) -> str:
-        own = self.wordings[row.index]
-        text = own[int(torch.randint(len(own), (), generator=g))]
-        return text if len(text.split()) >= self.words else own[0]
+        wordings = self.wordings[row.index]
+        text = wordings[int(torch.randint(len(wordings), (), generator=g))]
+        return text if len(text.split()) >= self.words else wordings[0]
 
     def losses(self, batch: Any, phase: str, clock: Clock) -> dict[str, torch.Tensor]:
-        """Return CLIP's loss."""
+        """Return CLIP's loss as "contrastive"."""
         return {"contrastive": contrastive(self.embed(batch), ("image", "text"))}
 
 
 @dataclass(frozen=True)
-class LaClip(Recipe, Rewriter):
-    """Train pairs whose captions are drawn among rewrites; the rewrites come from the kit's writer: a stored pool, or a
-    language model.
+class LaCLIP(Recipe, Rewriter):
+    """Train pairs whose captions are drawn among rewrites by the kit's writer.
 
-    Rewrites are found by the caption's own words, never by row number, so a file of rewrites can't slip out of line.
+    Use it where captions are few or alike. The writer is a language model or a stored pool of its replies. Rewrites are
+    looked up by the text of the caption, so the order of the rows has no effect.
 
     Args:
-        rewrites: M, asked for each caption; 4, one from each of the paper's pools.
-        words: a drawn text with fewer is replaced by the original; 2.
-        examples: pairs that show the language model what to do (ours).
-        shown: examples in one prompt; 3.
+        rewrites: M, for each caption, >= 0; 4 (one from each of the paper's pools).
+        words: least number of words of a drawn text; with fewer, the original is used; 2 (the authors').
+        examples: pairs of a caption and its rewrite for the prompts; ``EXAMPLES`` (ours).
+        shown: examples in one prompt, from 0 to their number; 3 (the authors').
 
     Raises:
-        UsageError: fewer than no rewrites, or more examples shown than there are.
+        UsageError: a number is out of its range.
 
     Source: Fan et al. 2023, sections 3.1-3.3.
+
+    Example:
+        >>> print(prompt("dog on beach", EXAMPLES[:1]))
+        Say each caption of a picture in other words, and keep what it says.
+        <BLANKLINE>
+        dog runs on beach => A dog is running along the sandy beach.
+        <BLANKLINE>
+        dog on beach =>
+        >>> first_line("dog on beach => A dog stands on the sand.")
+        'A dog stands on the sand.'
     """
 
     rewrites: int = 4
@@ -133,8 +149,7 @@ class LaClip(Recipe, Rewriter):
         url="https://arxiv.org/abs/2305.20088",
         year=2023,
         verb="pretrain",
-        claim="Drawing each caption among rewrites by a language model trains a better CLIP than the same captions "
-        "over and over.",
+        claim="Captions drawn among rewrites by a language model train a better CLIP than the original captions alone.",
         needs=Needs(
             hooks=("image", "text", "rebuild"),
             parts=("Writer",),
@@ -150,12 +165,12 @@ class LaClip(Recipe, Rewriter):
         ),
         reference=Reference("https://github.com/LijieFan/LaCLIP", "", "BSD-2-Clause"),
         differs=(
-            "The released loader matches rewrites to rows by line, and wraps around where a file is shorter; here a "
-            "caption finds its own.",
-            "The released draw takes Python's unseeded generator; here it is fixed by (seed, epoch, row).",
-            "The four pools of example pairs (two chat models, people, COCO) are one of our own, shipped with this "
-            "file.",
-            "A wording equal to the original, which only adds to its weight, is left out.",
+            "Rewrites are looked up by the text of the caption; the released loader matches lines to rows, and starts "
+            "again where a file is shorter.",
+            "Draws are fixed by (seed, epoch, row); the released code draws with Python's unseeded generator.",
+            "There is one pool of example pairs, ours, in this file; the authors have four (two chat models, people, "
+            "COCO).",
+            "A rewrite equal to the original is left out, since it would only raise the weight of the original.",
         ),
         proof=ProofPlan(
             claim="Heads that draw among a caption and other people's wordings find unseen photos by further wordings "
@@ -172,7 +187,11 @@ class LaClip(Recipe, Rewriter):
         check(self, between(0, len(self.examples)), "shown")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Rewording:
-        """Return the rewriter: asks the writer that the kit holds under "writer"."""
+        """Return the rewriter, which uses the kit's "writer".
+
+        Raises:
+            MissingPart: the kit has no writer.
+        """
         return Rewording(kit.need(Writer, "writer"), self.examples, self.shown, run.seed)
 
     def stages(
@@ -186,20 +205,13 @@ class LaClip(Recipe, Rewriter):
             DataError: a row has no caption.
         """
         if evidence.train is None:
-            raise MissingEvidence("laclip learns from rows of a train split: add them.")
+            raise MissingEvidence("laclip needs rows for training, and there is no train split: add one.")
         originals = _originals(evidence.train)
-        found: list[list[Text]] = [[] for _ in originals]
+        rewrites: dict[str, list[Text]] = {t: [] for t in originals}
         if self.rewrites:
-            asked = list(dict.fromkeys(originals))
-            answers = dict(
-                zip(
-                    asked,
-                    self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in asked]),
-                    strict=True,
-                )
-            )
-            found = [answers[t] for t in originals]
-        wordings = [(t, *(r.value for r in own)) for t, own in zip(originals, found, strict=True)]
+            replies = self.fit(kit, evidence, run).write([Ask(about=t, n=self.rewrites) for t in rewrites])
+            rewrites = dict(zip(rewrites, replies, strict=True))
+        wordings = [(t, *(r.value for r in rewrites[t])) for t in originals]
         yield _Drawing(kit.need(Space), run, wordings, self.words, learns)
 
 

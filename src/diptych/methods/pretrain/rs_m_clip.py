@@ -1,15 +1,25 @@
-"""RS-M-CLIP: captions in many languages, and an image tower that also learns from its own average, small crops from
-large ones.
+"""RS-M-CLIP trains CLIP on captions in many languages, and its image tower also by self-distillation of crops.
 
-    L_clip = CLIP's loss of the whole image and one of its captions, whatever the language
-    L_ssl  = mean over (g, v != g) of  -sum_c softmax((t_g - C) / tau_t)_c  log softmax(s_v / tau_s)_c
-    L = L_clip + lambda L_ssl
-    after the step:   C <- 0.9 C + 0.1 mean of the teacher's outputs,   teacher <- m teacher + (1 - m) student
+    L_clip = CLIP's loss of the whole image and one of its captions, in any language
+    p_g    = softmax((t_g - C) / tau_t)
+    q_v    = softmax(s_v / tau_s)
+    L_ssl  = mean over (g, v), v != g, of the cross-entropy of p_g and q_v
+    L      = L_clip + lambda L_ssl
 
-s_v are the student's prototype scores of view v (2 large crops, n small ones), t_g the teacher's of the large ones. m
-rises to 1 along a cosine. Without the centre C, one prototype takes all: the teacher's entropy falls to 0; without
-sharpening it stays at ln K. So L_ssl is logged as its two parts, the teacher's entropy H(p) and the divergence KL(p |
-q): their sum has the gradient of the second.
+After each step:
+
+    C       <- 0.9 C + 0.1 mean of the teacher's scores
+    teacher <- m teacher + (1 - m) student
+
+s_v: (B, K) the student's scores of K prototypes for view v, of 2 large and n small crops
+t_g: (B, K) the teacher's scores for the large crop g
+C: (K,) centre, a moving average
+tau_t, tau_s: temperatures of teacher and student
+m: momentum, which rises to 1 along a cosine
+lambda: weight
+
+Without the centre one prototype wins everywhere, and the teacher's entropy falls to 0. With a large tau_t it stays at
+ln K. So L_ssl is logged in two parts: the teacher's entropy H(p), and the divergence KL(p, q), which has the gradient.
 """
 
 from __future__ import annotations
@@ -39,46 +49,49 @@ from diptych.train.pair import PairTrainee
 
 
 def self_distillation(
-    students: Sequence[Tensor], teachers: Sequence[Tensor], centre: Tensor, sharp: float, soft: float
+    students: Sequence[Tensor],
+    teachers: Sequence[Tensor],
+    centre: Tensor,
+    teacher_temperature: float,
+    student_temperature: float,
 ) -> Tensor:
-    """Return the mean cross-entropy of every student view to every teacher view that is not the same crop.
+    """Return L_ssl, the mean cross-entropy of every student view to every teacher view of another crop.
 
     Args:
-        students: V tensors (B, K) of scores; the first are the teacher's crops.
-        teachers: G tensors (B, K).
-        centre: (K,) taken from the teacher's scores.
-        sharp: tau_t, divides the teacher's scores, > 0.
-        soft: tau_s, divides the student's, > 0.
+        students: V tensors (B, K) of scores; the first G are of the teacher's crops.
+        teachers: G tensors (B, K) of scores.
+        centre: C, (K,), subtracted from the teacher's scores.
+        teacher_temperature: tau_t, divides the teacher's scores, > 0.
+        student_temperature: tau_s, divides the student's scores, > 0.
 
     Source: Caron et al. 2021 (DINO), equations 2 and 3.
     """
-    targets = [((t - centre) / sharp).softmax(-1) for t in teachers]
-    logs = [(s / soft).log_softmax(-1) for s in students]
+    targets = [((t - centre) / teacher_temperature).softmax(-1) for t in teachers]
+    logs = [(s / student_temperature).log_softmax(-1) for s in students]
     terms = [-(t * s).sum(-1).mean() for g, t in enumerate(targets) for v, s in enumerate(logs) if v != g]
     return torch.stack(terms).mean()
 
 
-def entropy(teachers: Sequence[Tensor], centre: Tensor, sharp: float) -> Tensor:
-    """Return the mean entropy of the teacher's targets: 0 where one prototype takes all of an image, ln K where none
-    stands out.
+def entropy(teachers: Sequence[Tensor], centre: Tensor, teacher_temperature: float) -> Tensor:
+    """Return H(p), the mean entropy of the teacher's targets: 0 where one prototype has all, ln K where all are equal.
 
     Args:
-        teachers: G tensors (B, K).
-        centre: (K,) taken from them.
-        sharp: tau_t, divides the teacher's scores, > 0.
+        teachers: G tensors (B, K) of scores.
+        centre: C, (K,), subtracted from the scores.
+        teacher_temperature: tau_t, divides the scores, > 0.
 
     Source: Caron et al. 2021 (DINO), section 5.3: H(p, q) = H(p) + KL(p | q).
     """
-    logs = torch.stack([((t - centre) / sharp).log_softmax(-1) for t in teachers])
+    logs = torch.stack([((t - centre) / teacher_temperature).log_softmax(-1) for t in teachers])
     return -(logs.exp() * logs).sum(-1).mean()
 
 
 class Prototypes(nn.Module):
-    """Three layers, a unit bottleneck, and cosines to K unit prototypes.
+    """The head of self-distillation: three layers, a unit bottleneck, and cosines to K unit prototypes.
 
     Args:
-        width: C of the tower.
-        hidden: of the layers.
+        width: of the tower's pooled vectors.
+        hidden: width of the layers.
         bottleneck: width before the prototypes.
         prototypes: K.
     """
@@ -91,25 +104,25 @@ class Prototypes(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return (B, K) cosines of (B, C) pooled vectors."""
+        """Return the (B, K) scores of pooled vectors, (B, width): cosines to the prototypes."""
         return normalize(self.layers(h), dim=-1) @ normalize(self.prototypes, dim=-1).T
 
 
 class _SelfDistilled(PairTrainee):
-    """Trains pairs and, from crops, a student against its own moving average.
+    """Trains pairs and, on crops, a student against a teacher that is the moving average of its weights.
 
     Attributes:
-        teacher: the average of the student, with its own head.
-        seen: (K,) mean of the teacher's outputs in the last batch. ``losses`` sets it and ``after`` moves the centre by
-            it: the centre must not move before the step whose losses it was taken from, and ``after`` sees no batch.
+        teacher: the average of the student, with a head.
+        seen: (K,) mean of the teacher's scores in the last batch. ``losses`` sets it, since ``after`` has no
+            batch; ``after`` moves the centre by it, since the centre must not change before the step.
     """
 
-    def __init__(self, recipe: RSMClip, space: Backbone, run: Run, learns: Learns) -> None:
+    def __init__(self, recipe: RSMCLIP, space: Backbone, run: Run, learns: Learns) -> None:
         super().__init__(space, None, run, learns=learns)
         self.recipe, size = recipe, space.image.size
         if size is None:
             raise MissingHook(
-                "RS-M-CLIP crops photos, and this backbone takes vectors for images: give one whose image tower reads "
+                "RS-M-CLIP crops photos, and this backbone takes vectors as images: give one whose image tower takes "
                 "pixels."
             )
         tower = space.tower("image")
@@ -126,14 +139,14 @@ class _SelfDistilled(PairTrainee):
         self.large, self.small = (_crops(side, scale) for side, scale in zip(self.sides, recipe.scales, strict=True))
 
     def groups(self) -> list[ParamGroup]:
-        """Return all but the teacher."""
+        """Return the groups of all parameters outside the teacher."""
         return [
             ParamGroup(tuple(n for n in g.names if not n.startswith("teacher.")), g.lr, g.decay)
             for g in super().groups()
         ]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return the image, a drawn caption, and the crops, in [0, 1]; without a weight on the crops there are none."""
+        """Return the image, a drawn caption, and the crops in [0, 1]; no crops where lambda is 0."""
         if self.recipe.weight == 0:
             return super().views(row, g)
         image = row.item.convert("RGB")
@@ -141,14 +154,15 @@ class _SelfDistilled(PairTrainee):
         return {**super().views(row, g), **{f"crop-{i}": c for i, c in enumerate(crops)}}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the encoders' inputs, and (B, 3, S, S) normalised pixels of each crop."""
+        """Return the encoders' inputs, and the normalised pixels of each crop, (B, 3, S, S)."""
         names = [n for n in views[0] if n.startswith("crop-")]
         crops = {n: normalise(torch.stack([v[n] for v in views]), self.space.spec.pixels) for n in names}
         return {**super().collate(views), **crops}
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"contrastive", "distilled", "entropy"}; the last two sum up to lambda L_ssl, and are absent where
-        lambda is 0.
+        """Return "contrastive", "distilled" and "entropy"; the sum of the last two is lambda L_ssl.
+
+        Where lambda is 0 there is "contrastive" alone.
         """
         aligned = {"contrastive": contrastive(self.embed(batch), ("image", "text"))}
         if self.recipe.weight == 0:
@@ -160,17 +174,19 @@ class _SelfDistilled(PairTrainee):
             teachers = [head(_pooled(self.teacher_space, batch[n])) for n in names[:2]]
         self.seen = gather(self.run.world)(torch.cat(teachers)).mean(0)
         r = self.recipe
-        own = entropy(teachers, self._centre(), r.sharp)
-        distilled = self_distillation(students, teachers, self._centre(), r.sharp, r.soft)
-        return {**aligned, "distilled": r.weight * (distilled - own), "entropy": r.weight * own}
+        spread = entropy(teachers, self._centre(), r.teacher_temperature)
+        l_ssl = self_distillation(students, teachers, self._centre(), r.teacher_temperature, r.student_temperature)
+        return {**aligned, "distilled": r.weight * (l_ssl - spread), "entropy": r.weight * spread}
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Move the centre and the teacher, after the loss that used them."""
+        """Move the centre and the teacher after a step."""
         super().after(what, clock)
         if what == "step":
-            if self.recipe.centring:
-                self._centre().lerp_(self.seen.to(self._centre()), 0.1)
+            self._move_centre()
             self.teacher.follow(self.student, cosine_momentum(self.recipe.momentum, clock.step, clock.steps))
+
+    def _move_centre(self) -> None:
+        self._centre().lerp_(self.seen.to(self._centre()), 0.1)
 
     def _centre(self) -> Tensor:
         centre: Tensor = self._module.get_buffer("centre")
@@ -182,13 +198,14 @@ def _child(module: nn.Module, name: str) -> nn.Module:
 
 
 def _pooled(space: Space, pixels: Tensor) -> Tensor:
-    tower = space.tower("image")  # its positions stretch to crops of any size
+    tower = space.tower("image")  # its positions are interpolated for crops of any size
     return tower.pooled(tower.blocks(tower.start(pixels)))
 
 
 def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Tensor]:
-    """Return DINO's view of an image: (3, side, side) in [0, 1]. It draws from torch's generator, which the loop seeds
-    for each row.
+    """Return DINO's transform of an image to (3, side, side) in [0, 1].
+
+    It draws from torch's global generator, which the training loop seeds for each row.
     """
     from torchvision import transforms as T
 
@@ -207,30 +224,38 @@ def _crops(side: int, scale: tuple[float, float]) -> Callable[[Image.Image], Ten
 
 
 @dataclass(frozen=True)
-class RSMClip(Recipe):
-    """Train pairs in any number of languages (one caption is drawn, so translations are further captions), and distil
-    crops.
+class RSMCLIP(Recipe):
+    """Train pairs in any number of languages, and distil from crops. Translations are further captions of an image.
 
-    Needs an image tower cut in blocks (a ViT), whose positions stretch to small crops. For languages beyond English, a
-    backbone with a multilingual text tower, such as xlm-roberta-base-ViT-B-32.
+    Use it to adapt a CLIP to a domain with few captions. It needs a ViT image tower; languages beyond English need a
+    multilingual text tower, such as xlm-roberta-base-ViT-B-32.
 
     Args:
-        weight: lambda; 1.0 (ours: the paper's was not found); 0 draws no crops and is CLIP's loss alone.
-        crops: small crops beside the two large ones; 6 (ours; DINO: 8).
-        small: side of small crops as a share of the input's; 96 / 224, rounded to whole patches.
-        scales: shares of the area that large and small crops show.
-        hidden: of the head; 2048.
-        bottleneck: 256.
-        prototypes: K; 4096 (ours, for few images; DINO: 65,536).
-        sharp: tau_t, divides the teacher's scores; 0.04.
-        soft: tau_s, divides the student's; 0.1.
-        momentum: m at the start; 0.996.
-        centring: move the centre; False is the control that collapses.
+        weight: lambda; 1.0 (ours: the paper's was not found). 0 draws no crops, and leaves CLIP's loss alone.
+        crops: n, small crops beside the two large ones, >= 0; 6 (ours; DINO has 8).
+        small: side of small crops as a share of the input's, in (0, 1]; 96 / 224 (DINO's), rounded to whole patches.
+        scales: ranges of the share of the area, for large and for small crops; ((0.4, 1.0), (0.05, 0.4)) (DINO's).
+        hidden: width of the head's layers; 2048 (DINO's).
+        bottleneck: width before the prototypes; 256 (DINO's).
+        prototypes: K, >= 2; 4096 (ours, for few images; DINO has 65,536).
+        teacher_temperature: tau_t, divides the teacher's scores, > 0; 0.04 (DINO's).
+        student_temperature: tau_s, divides the student's scores, > 0; 0.1 (DINO's).
+        momentum: m at the start, in [0, 1]; 0.996 (DINO's).
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range.
 
-    Source: Silva et al. 2024, with DINO's published defaults where its own were not found.
+    Source: Silva et al. 2024, with DINO's published defaults where the paper's were not found.
+
+    Example:
+        Equal scores have the entropy ln K, and a divergence of 0:
+
+        >>> equal = [torch.zeros(3, 4)] * 2
+        >>> centre = torch.zeros(4)
+        >>> round(entropy(equal, centre, 0.04).item(), 4)
+        1.3863
+        >>> round(self_distillation(equal, equal, centre, 0.04, 0.1).item(), 4)
+        1.3863
     """
 
     weight: float = 1.0
@@ -240,10 +265,9 @@ class RSMClip(Recipe):
     hidden: int = 2048
     bottleneck: int = 256
     prototypes: int = 4096
-    sharp: float = 0.04
-    soft: float = 0.1
+    teacher_temperature: float = 0.04
+    student_temperature: float = 0.1
     momentum: float = 0.996
-    centring: bool = True
 
     card: ClassVar[Card] = Card(
         slug="rs-m-clip",
@@ -257,14 +281,15 @@ class RSMClip(Recipe):
         needs=Needs(
             hooks=("image", "text", "tower:image", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)
         ),
-        trains="both towers, the scale and a head of prototypes that is thrown away",
+        trains="both towers, the scale and a head of prototypes that is not returned",
         reference=Reference("https://github.com/DannielSilva/RS-M-CLIP", "", "none found"),
         differs=(
-            "The authors published weights and no code; hyper-parameters that could not be read are DINO's, or ours "
-            "where so marked.",
+            "The authors published weights and no code; hyper-parameters that were not found are DINO's, or ours where "
+            "so marked.",
             "Prototypes are unit vectors, which is DINO's weight normalisation with its gain fixed at one.",
-            "The student is what training returns; whether the paper ships student or teacher was not found.",
-            "Pixels of crops keep the backbone's own mean and deviation, not ImageNet's as in DINO.",
+            "Training returns the student; whether the paper's weights are of the student or the teacher was not "
+            "found.",
+            "Pixels of crops are normalised by the backbone's mean and deviation; DINO uses ImageNet's.",
         ),
         proof=ProofPlan(
             claim="Names in several languages find pictures of another style in all of them (R@1), where English alone "
@@ -274,22 +299,22 @@ class RSMClip(Recipe):
             stage="mechanism",
             minutes=20,
         ),
-        licence_note="No code of the authors was seen: there is none.",
+        licence_note="The authors published no code.",
     )
 
     def __post_init__(self) -> None:
         check(self, at_least(0), "crops")
         check(self, at_least(2), "prototypes")
-        check(self, above(0), "sharp", "soft")
+        check(self, above(0), "teacher_temperature", "student_temperature")
         check(self, between(0, 1), "momentum")
         check(self, between(0, 1, "(]"), "small")
 
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
     ) -> Iterator[Trainee]:
-        """Yield the one trainee.
+        """Yield the one trainee; see ``Recipe.stages``.
 
         Raises:
-            MissingHook: the image tower can't be cut in blocks.
+            MissingHook: the image tower cannot be cut in blocks, or takes vectors as images.
         """
         yield _SelfDistilled(self, kit.need(Backbone), run, learns)

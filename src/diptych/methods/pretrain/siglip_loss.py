@@ -1,11 +1,14 @@
-"""SigLIP's loss: every image and every caption of the batch decide on their own, yes or no, whether they belong
-together.
+"""SigLIP's loss classifies each combination of an image and a caption of the batch as a pair or not, on its own.
 
-    L = 1/N sum_ij softplus(-z_ij k_ij),   k = s x y^T + b,   z_ij = +1 on the diagonal, else -1
+    k = s x y^T + b
+    L = 1/N sum over i, j of softplus(-z_ij k_ij)
 
-with x, y the (N, D) unit embeddings of N pairs, s the learnt scale and b the learnt bias. Training starts at s = 10, b
-= -10, so that the N^2 - N negatives do not swamp the first steps; empty embeddings then give softplus(10) + (N - 1)
-softplus(-10).
+x, y: (N, D) unit embeddings of the images and the captions of N pairs
+k: (N, N) logits;  s: learnt scale, 10 at the start;  b: learnt bias, -10 at the start
+z: (N, N), +1 on the diagonal and -1 elsewhere
+
+The bias at the start keeps the N^2 - N negatives from dominating the first steps. Orthogonal embeddings then have the
+loss softplus(10) + (N - 1) softplus(-10).
 """
 
 from __future__ import annotations
@@ -23,18 +26,25 @@ from diptych.nn.contrastive import sigmoid_pairs
 
 
 @dataclass(frozen=True)
-class SigLipLoss(Objective):
-    """Match pairs by one yes/no decision a cell. Wants a backbone with a learnt bias; loses less than ClipLoss in small
-    batches.
+class SigLIPLoss(Objective):
+    """Match pairs by a binary classification of every image with every caption.
+
+    Use it where batches are small, on a backbone with a learnt bias.
 
     Args:
-        pair: the two modalities.
-        chunk: rows whose logits exist at once; None: all. Smaller is slower and exact all the same.
+        pair: the two modalities; ("image", "text").
+        chunk: rows of logits in memory at a time; None (default) is all. A smaller number is slower, with the same
+            result.
 
     Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
 
     Example:
-        >>> SigLipLoss().chunk is None
+        >>> import torch
+        >>> from torch.nn.functional import softplus
+        >>> x, y = torch.eye(4, 8), torch.eye(8)[4:]  # orthogonal embeddings
+        >>> loss = sigmoid_pairs(x, y, torch.tensor(10.0), torch.tensor(-10.0), 0, None)
+        >>> ten = torch.tensor(10.0)
+        >>> bool((loss - softplus(ten) - 3 * softplus(-ten)).abs() < 1e-6)
         True
     """
 
@@ -48,15 +58,14 @@ class SigLipLoss(Objective):
         url="https://arxiv.org/abs/2303.15343",
         year=2023,
         verb="pretrain",
-        claim="Independent yes/no decisions about all pairs of a batch train as well as a softmax, and better where "
+        claim="Independent binary decisions about all pairs of a batch train as well as a softmax, and better where "
         "batches are small.",
         needs=Needs(hooks=("image", "text", "rebuild"), extras=("train",), evidence=("train",), optional=("val",)),
         trains="both towers, the scale and the bias",
         reference=Reference("https://github.com/mlfoundations/open_clip", "v3.3.0", "MIT"),
         differs=(
-            "Captions of the other processes are gathered at once instead of passed round a ring; loss and gradients "
-            "are equal, and each"
-            " process holds N x D embeddings, while chunk bounds the logits.",
+            "Captions of the other processes are gathered at once instead of passed round a ring. Loss and gradients "
+            "are equal; each process stores N x D embeddings, and chunk bounds the logits.",
         ),
         proof=ProofPlan(
             claim="Heads on frozen towers learn to match unseen photos and captions, and from batches of 128 to "
@@ -71,10 +80,10 @@ class SigLipLoss(Objective):
     )
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"sigmoid": scalar}.
+        """Return L as "sigmoid".
 
         Args:
-            e: (B, D) vectors of both modalities, their scale and bias.
+            e: (B, D) vectors of both modalities, the scale and the bias.
             heads: not used.
             clock: not used.
         """

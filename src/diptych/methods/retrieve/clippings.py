@@ -1,10 +1,16 @@
-"""CLIPPINGS: a record is a picture and its text; the mean of both embeddings is trained so that records of one thing
-meet.
+"""CLIPPINGS links records by the mean of their picture's and their text's embedding, trained on labelled matches.
 
-    z = a f(x) / |f(x)| + (1 - a) g(t) / |g(t)|,  z / |z|      x picture, t text; without one of them, z is of the other
-    l_i = -1/|P(i)| sum over p in P(i) of  log( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
+    z   = normalise( a normalise(f(x)) + (1 - a) normalise(g(t)) )
+    l_i = - 1/|P(i)| sum over p in P(i) of ln( exp(z_i . z_p / tau) / sum over k != i of exp(z_i . z_k / tau) )
 
-P(i): the other records of i's entity in the batch. Records are linked to the nearest one, from a threshold on that was
+x, t: picture and text of a record; without one of them, z is the embedding of the other
+f, g: image and text tower, both to D
+z: (N, D) unit embeddings of the N records of a batch
+a: weight of the picture, in [0, 1]
+P(i): the other records of i's entity in the batch
+tau: temperature
+
+The loss is the mean of l_i. A record is linked to the nearest other record, if their cosine reaches a threshold that is
 chosen on val.
 """
 
@@ -40,17 +46,15 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit
 
 Learns = Literal["towers", "maps", "nothing"]
-"""What is trained: both towers (the paper), a low-rank map after each frozen tower (ours), or nothing (the mean as it
-is).
-"""
+"""What is trained: both towers (the paper's), a low-rank map after each frozen tower (ours), or nothing."""
 
 
 class LowRank(nn.Module):
-    """x + U V x, the identity at first.
+    """A residual map of low rank, x + U V x; it is the identity before training.
 
     Args:
         dim: D.
-        rank: of U and V.
+        rank: R, of U (D, R) and V (R, D).
     """
 
     def __init__(self, dim: int, rank: int) -> None:
@@ -66,32 +70,32 @@ class LowRank(nn.Module):
 
 
 class RecordTrainee(Trainee):
-    """Trains what embeds records so that those of one entity meet.
+    """Trains embeddings of records by the supervised contrastive loss; subclasses embed pictures and texts.
 
     Args:
-        method: weight, temperature, and records of an entity in a batch.
-        run: its world gathers.
+        method: gives the weight a, tau, and the records of an entity in a batch.
+        run: gives the processes whose rows are gathered.
     """
 
-    def __init__(self, method: Clippings, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, run: Run) -> None:
         self.method, self.run = method, run
 
     @abstractmethod
     def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return (B, D) of pictures and of texts."""
+        """Return the embeddings of pictures and of texts, (B, D) each."""
 
     def groups(self) -> list[ParamGroup]:
-        """Return matrices with weight decay, the rest without."""
+        """Return two groups: matrices with weight decay, all others without."""
         named = list(self.module().named_parameters())
         parts = [tuple(n for n, p in named if (p.ndim >= 2) is wide) for wide in (True, False)]
         return [ParamGroup(names, decay=float(wide)) for names, wide in zip(parts, (True, False), strict=True) if names]
 
     def sampler(self, table: Table[Any], run: Run) -> SomeOfEach:
-        """Return batches that hold positives."""
+        """Return batches in which every record has a positive."""
         return SomeOfEach(entities_of(table), self.method.each, run.seed)
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
-        """Return {"supervised": scalar}."""
+        """Return the mean of l_i as "supervised"."""
         z, labels = pooled(*self.both(batch), self.method.weight), batch["entity"]
         every = gather(self.run.world)
         first = self.run.world.rank * len(z)
@@ -101,9 +105,9 @@ class RecordTrainee(Trainee):
 
 
 class MapTrainee(RecordTrainee):
-    """Trains one low-rank map a modality, "image" and "text", on stored embeddings."""
+    """Trains a low-rank map for each modality, "image" and "text", on stored embeddings."""
 
-    def __init__(self, method: Clippings, maps: nn.ModuleDict, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, maps: nn.ModuleDict, run: Run) -> None:
         super().__init__(method, run)
         self.maps = maps
 
@@ -116,14 +120,14 @@ class MapTrainee(RecordTrainee):
         return {"image": row.item[0], "text": row.item[1], "entity": int(row.columns["entity"])}
 
     def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return (B, D) of pictures and of texts."""
+        """Return the mapped embeddings of pictures and of texts, (B, D) each."""
         return self.maps["image"](batch["image"]), self.maps["text"](batch["text"])
 
 
 class TowerTrainee(RecordTrainee):
-    """Trains a copy of both towers on the records themselves."""
+    """Trains a copy of both towers on pictures and texts."""
 
-    def __init__(self, method: Clippings, backbone: Backbone, run: Run) -> None:
+    def __init__(self, method: CLIPPINGS, backbone: Backbone, run: Run) -> None:
         super().__init__(method, run)
         space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
         assert isinstance(space, Backbone)  # rebuild keeps the kind
@@ -139,7 +143,7 @@ class TowerTrainee(RecordTrainee):
         return {"image": image, "text": row.item.text, "entity": int(row.columns["entity"])}
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the inputs of the pictures and texts that are there, and their rows."""
+        """Return the inputs of the pictures and texts of a batch, and the rows of the records that have them."""
         images, texts = ([i for i, v in enumerate(views) if v[m] is not None] for m in ("image", "text"))
         return {
             "image": joined([views[i]["image"] for i in images]) if images else None,
@@ -149,50 +153,65 @@ class TowerTrainee(RecordTrainee):
         }
 
     def both(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return (B, D) of pictures and of texts, zero where there is none."""
+        """Return the embeddings of pictures and of texts, (B, D) each; zero for a record without one."""
         parts = []
         for modality in ("image", "text"):
-            made = torch.zeros(len(batch["entity"]), self.space.encoders[modality].dim, device=batch["entity"].device)
+            part = torch.zeros(len(batch["entity"]), self.space.encoders[modality].dim, device=batch["entity"].device)
             if batch[modality] is not None:
-                found = self.space.encoders[modality].encode(batch[modality])
-                made = made.index_put((batch["rows"][modality],), found.float())
-            parts.append(made)
+                vectors = self.space.encoders[modality].encode(batch[modality])
+                part = part.index_put((batch["rows"][modality],), vectors.float())
+            parts.append(part)
         return parts[0], parts[1]
 
 
 def entities_of(table: Table[Any]) -> NDArray[np.int64]:
-    """Return the (N,) entities of a table of records.
+    """Return the (N,) entities of a table of records, as numbers.
 
     Raises:
-        DataError: the table has no such column.
+        DataError: the table has no column "entity".
     """
     column = table.columns.get("entity")
     if column is None:
-        raise DataError("Records that teach matches need a column 'entity': what each record is of.")
+        raise DataError("Records for training have no column 'entity': add one that names what each record is about.")
     return np.unique(np.asarray(column.values), return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)
-class Clippings(Retriever):
-    """Link records by the mean of their picture's and their text's embedding, trained on labelled matches where there
-    are some.
+class CLIPPINGS(Retriever):
+    """Link records by the mean embedding of picture and text, trained on labelled matches if there are any.
+
+    Use it where records have both a picture and a noisy text, such as scanned packages or lines of a book.
 
     Args:
-        learns: "towers" (the paper), "maps" (a low-rank map after each frozen tower, for small data and machines), or
-            "nothing".
-        weight: a, of the picture; 1.0 leaves texts out, 0.0 pictures.
-        temperature: tau.
-        rate: learning rate; None: 5e-6 for towers (the authors' 5e-7 and 5e-9 take thousands of epochs), 1e-3 for maps
-            (ours).
-        epochs: passes over the entities, >= 1.
-        batch: records a step, the authors' 126 or 153.
-        each: m, records of an entity in a batch, >= 2.
-        rank: of the maps.
+        learns: "towers" (the paper's, default), "maps" (ours: a low-rank map after each frozen tower, for small data
+            and machines) or "nothing".
+        weight: a, in [0, 1]; 0.5 (the paper's). 1.0 uses pictures alone, 0.0 texts alone.
+        temperature: tau, > 0; 0.1 (the authors').
+        rate: learning rate, > 0; None (default, ours) is 5e-6 for towers and 1e-3 for maps. The authors' 5e-7 and 5e-9
+            need thousands of epochs.
+        epochs: passes over the entities, >= 1; 30 (ours).
+        batch: records a step, at least 2 ``each``; 126 (the authors' 126 or 153).
+        each: records of an entity in a batch, >= 2; 3 (the authors').
+        rank: of the maps, >= 1; 64 (ours).
 
     Raises:
-        UsageError: a number out of its range.
+        UsageError: a number is out of its range, or ``learns`` is unknown.
 
     Source: Arora et al. 2023, sections 3 and 4.
+
+    Example:
+        Two entities with two records each, whose embeddings are near:
+
+        >>> g = torch.Generator().manual_seed(0)
+        >>> entity = torch.tensor([0, 0, 1, 1])
+        >>> image = torch.eye(4)[entity] + 0.1 * torch.randn(4, 4, generator=g)
+        >>> text = torch.eye(4)[entity] + 0.1 * torch.randn(4, 4, generator=g)
+        >>> z = pooled(image, text, weight=0.5)
+        >>> other = z @ z.T - 2 * torch.eye(4)  # without the record itself
+        >>> other.argmax(1).tolist()
+        [1, 0, 3, 2]
+        >>> bool(supervised_contrastive(z, entity, 0.1, z, entity) < 0.01)
+        True
     """
 
     learns: Learns = "towers"
@@ -251,17 +270,16 @@ class Clippings(Retriever):
         ),
         reference=Reference("https://github.com/dell-research-harvard/clippings", "", "none found"),
         differs=(
-            "Stage A, CLIP's own loss on the records' pairs without labels, is clip-loss; fit begins with the "
-            "labelled stage C.",
-            "The threshold is chosen on val alone; the authors' code tunes on train and val together, which hold the "
-            "scored part.",
-            "Entities are drawn without hard negatives, the authors' form without mining; theirs are mined once and "
-            "laid in one order.",
-            "Constant learning rate; the authors restart a cosine, stepped a batch.",
-            "Pictures are cut as the backbone's recipe says, a CLIP's to their middle; the authors pad those of text "
-            "to a white square.",
-            "Records are linked to their nearest; the authors' clusters, whatever a distance threshold joins, are not "
-            "made.",
+            "Stage A, CLIP's loss on the records' pairs without labels, is clip-loss; fit begins with the labelled "
+            "stage C.",
+            "The threshold is chosen on val alone; the authors' code chooses it on train and val together, which "
+            "contain the scored records.",
+            "Entities are drawn without hard negatives, as in the authors' form without mining; their mined form is "
+            "left out.",
+            "The learning rate is constant; the authors restart a cosine, with a step for each batch.",
+            "Pictures are cropped by the backbone's recipe, for a CLIP to their middle; the authors pad pictures of "
+            "text to a white square.",
+            "Records are linked to their nearest; the authors' clusters by a distance threshold are left out.",
             "The proof trains maps on frozen towers, in seconds, instead of both towers.",
         ),
         proof=ProofPlan(
@@ -291,25 +309,28 @@ class Clippings(Retriever):
             raise wrong(self, "batch", f"at least 2 x {self.each} records, for two entities")
 
     def check_extras(self, *, learns: bool = True) -> None:
-        """Refuse to begin without what a training needs, where there is one."""
+        """Refuse to begin without the packages that a training needs, where there is a training."""
         if learns and self.learns != "nothing":
             super().check_extras()
 
-    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedClippings:
-        """Train on train, if there is one, and choose the threshold on val, if there is one.
+    def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedCLIPPINGS:
+        """Train on ``evidence.train`` and choose the threshold on ``evidence.val``, where they are given.
 
         Raises:
             MissingPart: the kit has no backbone.
-            MissingHook: the backbone cannot be rebuilt, and towers are trained.
+            MissingHook: towers are trained, and the backbone cannot be rebuilt.
             MissingExtra: accelerate is not installed.
-            DataError: a table has no entities, or no two entities of train have two records.
+            DataError: a table has no entities, or train has fewer than two entities with two records.
         """
         backbone, maps = kit.need(Backbone), dict[str, Tensor]()
         if evidence.train is not None and self.learns != "nothing":
             entities = entities_of(evidence.train)
             usable = int((np.bincount(entities) > 1).sum())
             if usable < 2:
-                raise DataError("Training needs two entities with two records each: give more labelled matches.")
+                raise DataError(
+                    f"Training needs at least two entities with two records each, got {usable}: give more labelled "
+                    f"matches."
+                )
             size = min(self.batch // self.each, usable) * self.each
             rate = self.rate or (5e-6 if self.learns == "towers" else 1e-3)
             settings = Fit(rate, size, self.epochs, decay=1e-3)
@@ -322,27 +343,27 @@ class Clippings(Retriever):
                 backbone = trained
             else:
                 with run.seeded("clippings"):
-                    made = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
+                    blank = nn.ModuleDict({m: LowRank(backbone.encoders[m].dim, self.rank) for m in ("image", "text")})
                 stored = EmbeddedRecords(*modality_embeddings(backbone, evidence.train.items, run))
-                maps = train_parameters(MapTrainee(self, made, run), Table(stored, labels), settings, run)
-        fitted = FittedClippings(backbone, self.weight, maps, None)
+                maps = train_parameters(MapTrainee(self, blank, run), Table(stored, labels), settings, run)
+        fitted = FittedCLIPPINGS(backbone, self.weight, maps, None)
         if evidence.val is None:
             return fitted
         scores = fitted.against(evidence.val.items, run)(evidence.val.items).numpy()
         side = evidence.val.columns.get("group")
-        found = chosen_threshold(scores, entities_of(evidence.val), None if side is None else np.asarray(side.values))
-        return replace(fitted, threshold=found)
+        sides = None if side is None else np.asarray(side.values)
+        return replace(fitted, threshold=chosen_threshold(scores, entities_of(evidence.val), sides))
 
 
 @dataclass(frozen=True)
-class FittedClippings(FittedRetriever):
-    """An encoder of records and a threshold.
+class FittedCLIPPINGS(FittedRetriever):
+    """Embeds records, and compares them by their cosine.
 
     Args:
         backbone: embeds pictures and texts; a trained copy where towers were trained.
         weight: a.
         maps: parameters of the low-rank maps; empty where there are none.
-        threshold: cosine from which on two records match; None: fit had no val to choose it on.
+        threshold: least cosine of two records that match; None: there was no val to choose it on.
     """
 
     backbone: Backbone
@@ -351,7 +372,7 @@ class FittedClippings(FittedRetriever):
     threshold: float | None
 
     def encode(self, records: Samples[Any], run: Run) -> Tensor:
-        """Return (N, D) unit embeddings of records; pictures and texts come from the store where they are known."""
+        """Return z, the (N, D) unit embeddings of records; stored embeddings of pictures and texts are reused."""
         both = modality_embeddings(self.backbone, records, run)
         image, text = (self._mapped(m, x) for m, x in zip(("image", "text"), both, strict=True))
         return pooled(image, text, self.weight)
@@ -362,6 +383,6 @@ class FittedClippings(FittedRetriever):
         return x + x @ self.maps[f"{modality}.down.weight"].T @ self.maps[f"{modality}.up.weight"].T
 
     def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
-        """Embed M records, and return what gives the (n, M) cosines of others."""
+        """Return a function from n records to their (n, M) cosines to the M records of the gallery."""
         columns = self.encode(gallery, run)
         return lambda queries: self.encode(queries, run) @ columns.T

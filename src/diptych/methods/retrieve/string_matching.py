@@ -1,7 +1,13 @@
-"""String matching: the baseline of record linkage, which reads the texts alone.
+"""String matching links records whose texts have similar letters; pictures are not used.
 
-levenshtein(s, t) = 1 - edits(s, t) / max(|s|, |t|)
-jaccard(s, t)     = |G(s) & G(t)| / |G(s) | G(t)|          G: the set of n-grams of characters
+    levenshtein(s, t) = 1 - edits(s, t) / max(|s|, |t|)
+    jaccard(s, t)     = |G(s) and G(t)| / |G(s) or G(t)|
+
+s, t: two texts, in small letters;  |s|: number of characters
+edits(s, t): least number of characters to insert, delete or replace to get from s to t
+G(s): the set of n-grams of characters of s
+
+Both similarities are in [0, 1].
 """
 
 from __future__ import annotations
@@ -26,15 +32,16 @@ from diptych.data.records import Records
 from diptych.metrics.retrieval import chosen_threshold
 
 Measure = Literal["levenshtein", "jaccard"]
+"""Similarity of two texts."""
 
 
 def tidy(text: str | None) -> str:
-    """Return a text in compatibility form, small letters and single spaces."""
+    """Return a text in Unicode's compatibility form (NFKC), in small letters and with single spaces; "" for None."""
     return " ".join(unicodedata.normalize("NFKC", text or "").casefold().split())
 
 
 def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return (n, M) similarities in [0, 1]; 0 where a text is empty.
+    """Return the Levenshtein similarities of n texts to M texts, (n, M); 0 where a text is empty.
 
     Raises:
         MissingExtra: rapidfuzz is not installed.
@@ -44,21 +51,25 @@ def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[n
         from rapidfuzz.process import cdist
     except ImportError:
         raise MissingExtra("rapidfuzz", "index", "String matching") from None
-    found = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
-    return np.asarray(
-        np.where(np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None], found, 0.0),
-        np.float32,
-    )
+    similarities = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
+    written = np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None]
+    return np.asarray(np.where(written, similarities, 0.0), np.float32)
 
 
 def jaccard(left: list[str], right: list[str], n: int = 3) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return (n, M) similarities in [0, 1] of sets of n-grams of characters; a text shorter than n is its own gram."""
+    """Return the Jaccard similarities of n texts to M texts, (n, M).
+
+    Args:
+        left: n texts.
+        right: M texts.
+        n: letters of a gram; a shorter text has itself as its only gram.
+    """
     from scipy.sparse import csr_matrix
 
     grams = [{t[i : i + n] for i in range(max(1, len(t) - n + 1))} - {""} for t in (*left, *right)]
     number = {g: i for i, g in enumerate(sorted(set().union(*grams)))}
     ends = np.cumsum([0, *(len(g) for g in grams)])
-    columns = [number[g] for own in grams for g in own]
+    columns = [number[g] for of_text in grams for g in of_text]
     table = csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=(len(grams), max(1, len(number))))
     sizes = np.diff(ends).astype(np.float32)
     both = (table[: len(left)] @ table[len(left) :].T).toarray()
@@ -68,16 +79,25 @@ def jaccard(left: list[str], right: list[str], n: int = 3) -> np.ndarray[Any, np
 
 @dataclass(frozen=True)
 class StringMatching(Retriever):
-    """Link records whose texts are alike, letter by letter.
+    """Link records whose texts have similar letters.
+
+    Use it as the baseline of record linkage: it needs no model. Jaccard suits long texts with moved parts, Levenshtein
+    short texts with wrong letters.
 
     Args:
-        measure: "levenshtein" or "jaccard".
-        n: letters of a gram, >= 1.
+        measure: "levenshtein" (default) or "jaccard".
+        n: letters of a gram, >= 1; 3 (ours). Levenshtein does not use it.
 
     Raises:
-        UsageError: an unknown measure, or n below 1.
+        UsageError: the measure is unknown, or n is below 1.
 
     Source: Arora et al. 2023, section 5 (their string baselines).
+
+    Example:
+        >>> jaccard(["colour"], ["color", "paint"], n=2).tolist()
+        [[0.5, 0.0]]
+        >>> tidy("  Ｔｏｋｙｏ   Ltd.")
+        'tokyo ltd.'
     """
 
     measure: Measure = "levenshtein"
@@ -97,7 +117,7 @@ class StringMatching(Retriever):
             Headline("Japanese firms, noisy OCR", "Levenshtein", "accuracy", 63.0, "", "CLIPPINGS' paper"),
             Headline("US newspaper photo captions", "Jaccard", "ARI x 100", 40.3, "", "CLIPPINGS' paper"),
         ),
-        differs=("The authors' stroke n-grams of Japanese characters are not here.",),
+        differs=("The authors' stroke n-grams of Japanese characters are left out.",),
         proof=ProofPlan(
             claim="Matched strings find the partner of a record more often than chance.",
             control="With texts shuffled among the records they do not.",
@@ -117,7 +137,11 @@ class StringMatching(Retriever):
             need_extra("index", self.card.name, "rapidfuzz")
 
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> FittedStringMatching:
-        """Choose the threshold on val, if there is one."""
+        """Choose the threshold on ``evidence.val`` if it is given; nothing is trained.
+
+        Raises:
+            MissingExtra: rapidfuzz is not installed, and the measure is "levenshtein".
+        """
         fitted = FittedStringMatching(self.measure, self.n, None)
         if evidence.val is None:
             return fitted
@@ -131,11 +155,11 @@ class StringMatching(Retriever):
 
 @dataclass(frozen=True)
 class FittedStringMatching(FittedRetriever):
-    """A measure and a threshold.
+    """Compares records by their texts.
 
     Args:
-        measure, n: of the method.
-        threshold: similarity from which on two records match; None: not chosen.
+        measure, n: the settings of the method.
+        threshold: least similarity of two records that match; None: there was no val to choose it on.
     """
 
     measure: Measure
@@ -143,7 +167,7 @@ class FittedStringMatching(FittedRetriever):
     threshold: float | None
 
     def against(self, gallery: Samples[Any], run: Run) -> Callable[[Samples[Any]], Tensor]:
-        """Return what gives (n, M) similarities of texts in [0, 1]."""
+        """Return a function from n records to their (n, M) similarities to the M records of the gallery."""
         right = texts_of(gallery)
 
         def score(queries: Samples[Any]) -> Tensor:
@@ -156,7 +180,7 @@ class FittedStringMatching(FittedRetriever):
 
 
 def texts_of(records: Samples[Any]) -> list[str]:
-    """Return the tidied texts of records, "" without one."""
+    """Return the tidied texts of records; "" for a record without a text."""
     return [
         tidy(t)
         for t in (records.texts if isinstance(records, Records) else [records[i].text for i in range(len(records))])

@@ -1,13 +1,21 @@
-"""CLIP-DINOiser: average MaskCLIP's patches over those that belong together, as two convolutions on CLIP itself have
-learnt to tell.
+"""CLIP-DINOiser averages MaskCLIP's patches over those that belong together, which two convolutions on CLIP predict.
 
-E  = normalise(Conv3x3(G))                        G: an earlier layer of the same pass, (C, h, w)
-A  = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]       (n, n), n = h w
-F' = sum_j A_ij F_j / (sum_j A_ij + 1e-6)         F: MaskCLIP's patch embeddings
-P  = softmax(scale normalise(F') T^T)             averaged over windows
-b  = Conv1x1(normalise(G));  where max P < delta and sigmoid(b) <= 1/2, the class "background" gets P = 1
-loss = BCE(max(A, 0), A*) + BCE(b, object)        logits; A* and object: what a self-supervised teacher says of the same
-                                                  pixels
+    E    = normalise(Conv3x3(G))
+    A    = E^T E,   A_ij <- A_ij 1[A_ij >= gamma]
+    F'   = sum_j A_ij F_j / (sum_j A_ij + 1e-6)
+    P    = softmax(scale normalise(F') T^T)                    averaged over windows
+    o    = sigmoid(Conv1x1(normalise(G)))                      where max P < delta and o <= 1/2: P = 1 for "background"
+    loss = BCE(sigmoid(max(A, 0)), A*) + BCE(o, O*)
+
+Sizes: n = h w cells, C features of the earlier layer, K classes, D dimensions of the embeddings
+G: (C, n) features of an earlier layer of the same pass
+E: (256, n) unit vectors of the cells;  A: (n, n) affinities, cosines
+F: (n, D) MaskCLIP's patch embeddings;  F': the same, averaged
+T: (K, D) unit class embeddings of the text tower;  scale: of the backbone's logits
+P: (n, K) class probabilities
+o: (n,) probability that a cell belongs to an object; the rule holds if one of the classes is named "background"
+A*, O*: (n, n) and (n,), in {0, 1}: which cells belong together and which to an object, from a self-supervised teacher
+    on the same pixels (``nn.dense.patch_teacher``)
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,7 +38,7 @@ from diptych.core.data import ClassNames, Column, Evidence, Samples, Subset, Tab
 from diptych.core.errors import DataError, MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Regions, Segmenter
-from diptych.core.ranges import above, at_least, between, check, one_of
+from diptych.core.ranges import above, at_least, between, check
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.pixels import normalise
@@ -43,47 +51,55 @@ from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step
 
-Spoiled = Literal["nothing", "affinity", "targets"]
 BACKGROUND = "background"
-_WIDTH, _TAU = 256, 0.3  # E, and the cosine above which a patch is background to the teacher
+_WIDTH = 256  # rows of E
+_TAU = 0.3  # cosine with the seed patch above which the teacher labels a patch as background
 
 
 def affinity(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (B, n, n) cosines in [-1, 1] of the cells of (B, C, h, w), convolved by (E, C, 3, 3) with the border
-    repeated.
+    """Return A, (B, n, n) cosines of the n = h w cells.
+
+    Args:
+        g: (B, C, h, w), the earlier layer; its border is repeated for the convolution.
+        weight: (E, C, 3, 3) of the convolution, E outputs.
+        bias: (E,).
     """
     e = F.normalize(F.conv2d(F.pad(g, (1, 1, 1, 1), mode="replicate"), weight, bias).flatten(2), dim=1)
     return e.mT @ e
 
 
 def objectness(g: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return (B, h, w) logits that a cell of (B, C, h, w) belongs to an object, by a (1, C, 1, 1) convolution of the
-    unit cells.
+    """Return (B, h, w) logits that a cell belongs to an object.
+
+    Args:
+        g: (B, C, h, w), the earlier layer, of which each cell is normalised.
+        weight: (1, C, 1, 1) of the convolution.
+        bias: (1,).
     """
     return F.conv2d(F.normalize(g, dim=1), weight, bias)[:, 0]
 
 
 def pooled(f: Tensor, a: Tensor, gamma: float) -> Tensor:
-    """Return (B, D, h, w): each patch the mean of all, weighted by affinities from ``gamma`` on; zeros where none
-    reaches it.
+    """Return F', (B, D, h, w): each patch becomes the mean of all, weighted by their affinities.
 
     Args:
         f: (B, D, h, w) patches.
-        a: (B, n, n) affinities, n = h w; row = the patch that receives.
-        gamma: threshold.
+        a: (B, n, n) affinities, n = h w; a row is of the patch that receives.
+        gamma: affinities below it count as 0. A patch without any other becomes 0.
     """
-    kept = a * (a >= gamma)
-    mixed = kept @ f.flatten(2).mT / (kept.sum(-1, keepdim=True) + 1e-6)
+    thresholded = a * (a >= gamma)
+    mixed = thresholded @ f.flatten(2).mT / (thresholded.sum(-1, keepdim=True) + 1e-6)
     return mixed.mT.reshape(f.shape)
 
 
 def lesson_losses(heads: nn.ModuleDict, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the two cross-entropies, means over pairs and over patches. The cosine itself is the logit, as the authors
-    have it.
+    """Return the two cross-entropies, means over pairs of patches and over patches.
+
+    The cosine itself is the logit of a pair, as in the authors' code.
 
     Args:
         heads: "affinity", an (E, C, 3, 3) convolution, and "background", a (1, C, 1, 1) one.
-        batch: "g" (B, C, h, w), and what the teacher gave: "together" (B, n, n), "objects" (B, h, w).
+        batch: "g" (B, C, h, w), and the teacher's "together" (B, n, n) and "objects" (B, h, w).
     """
     g, p = batch["g"], dict(heads.named_parameters())
     a = affinity(g, p["affinity.weight"], p["affinity.bias"]).clamp_min(0)
@@ -96,24 +112,33 @@ def lesson_losses(heads: nn.ModuleDict, batch: Mapping[str, Tensor]) -> dict[str
 
 @dataclass(frozen=True)
 class CLIPDINOiser(Segmenter):
-    """Train the two convolutions on crops of unlabelled photos, beside a frozen teacher.
+    """Train two convolutions on crops of unlabelled photos, and segment with the patches that they average.
+
+    A frozen teacher, the part "teacher" of the kit (a ``Space`` with an image encoder), labels the crops.
 
     Args:
-        gamma: affinity from which on two patches belong together, in [-1, 1].
-        delta: best probability below which a patch may be background, in [0, 1].
+        gamma: least affinity of patches that belong together, in [-1, 1] (default 0.2, the paper's).
+        delta: best probability below which a patch may be background, in [0, 1] (default 0.99, the paper's).
         windows: shorter side of the resize, window and stride; crops of the training have the window's side.
-        photos: crops that are learnt from, one a photo, >= 1: the paper's 1000; of fewer photos all are taken.
-        steps: optimiser steps, >= 1; the paper's 100 epochs of 1000 are 6300.
-        batch: crops a step, >= 1; fewer crops than that are one batch.
+        photos: crops to learn from, one a photo, >= 1 (default ours; the paper has 1000). Of fewer photos all are
+            used.
+        steps: optimiser steps, >= 1 (default ours; the paper's 100 epochs of 1000 crops are 6300).
+        batch: crops a step, >= 1 (default ours; the paper has 16); fewer crops than that are one batch.
         rate: learning rate of the affinity convolution, > 0; the paper's is 5e-5.
         background_rate: that of the background convolution, > 0.
-        spoiled: for controls: "affinity" deals the cells of each affinity to other patches, "targets" teaches each crop
-            what the teacher says of another one.
 
     Raises:
         UsageError: a number or word out of its range.
 
     Source: Wysoczanska et al. 2024 (arXiv 2312.12359), section 3.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.segment.clip_dinoiser import pooled
+        >>> f = torch.tensor([[[[1.0, 3.0, 9.0]]]])  # one image of three patches, of one dimension
+        >>> a = torch.tensor([[[1.0, 1.0, 0.1], [1.0, 1.0, 0.1], [0.1, 0.1, 1.0]]])  # the first two belong together
+        >>> pooled(f, a, gamma=0.2).round(decimals=2)
+        tensor([[[[2., 2., 9.]]]])
     """
 
     gamma: float = 0.2
@@ -124,7 +149,6 @@ class CLIPDINOiser(Segmenter):
     batch: int = 4
     rate: float = 1e-3
     background_rate: float = 1e-2
-    spoiled: Spoiled = "nothing"
 
     card: ClassVar[Card] = Card(
         slug="clip-dinoiser",
@@ -183,10 +207,11 @@ class CLIPDINOiser(Segmenter):
         check(self, between(0, 1), "delta")
         check(self, at_least(1), "photos", "steps", "batch")
         check(self, above(0), "rate", "background_rate")
-        check(self, one_of(*get_args(Spoiled)), "spoiled")
 
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedCLIPDINOiser:
-        """Train on photos without labels; the last step counts. Memory: n^2 + 4 n C bytes a crop (3 MB for ViT-B/16).
+        """Train on photos without labels; the last step counts.
+
+        Memory: n^2 + 4 n C bytes a crop, n cells of C features (3 MB for ViT-B/16).
 
         Raises:
             MissingPart: the kit has no backbone, or no image encoder named "teacher".
@@ -221,11 +246,10 @@ class CLIPDINOiser(Segmenter):
         ]
         trainee = Step(heads, lambda row, g: {"g": row.item, **row.columns}, partial(lesson_losses, heads), groups)
         learnt = train_parameters(trainee, table, settings, run)
-        head, order = text_head(backbone, classes.prompts(), run), run.integer("clip-dinoiser order")
-        return FittedCLIPDINOiser(classes, backbone, head, learnt, self, order)
+        return FittedCLIPDINOiser(classes, backbone, text_head(backbone, classes.prompts(), run), learnt, self)
 
     def _lesson(self, backbone: Backbone, teacher: Space, photos: Samples[Any], run: Run) -> Table[Any]:
-        """Return the tapped layer of a crop of each drawn photo, with the teacher's word on it."""
+        """Return the earlier layer of a random crop of each drawn photo, and the teacher's output for the crop."""
         order = torch.randperm(len(photos), generator=run.generator("clip-dinoiser photos"))[: self.photos].tolist()
         multiple = math.lcm(backbone.dense().strides[-1], teacher.dense().strides[-1])
         side = max(multiple, self.windows.window // multiple * multiple)
@@ -237,8 +261,8 @@ class CLIPDINOiser(Segmenter):
                 )
                 _, g = tapped_patches(backbone, normalise(x, backbone.spec.pixels))
                 v, looked = teacher_patches(teacher, normalise(x, teacher.spec.pixels))
-                for held, m in ((layers, g), (vectors, v), (looks, looked[:, None])):
-                    held.append(m.float().cpu())
+                for stored, m in ((layers, g), (vectors, v), (looks, looked[:, None])):
+                    stored.append(m.float().cpu())
                 bar.advance()
             grid = layers[0].shape[2:]
             pairs, things = [], []
@@ -246,15 +270,19 @@ class CLIPDINOiser(Segmenter):
                 v, looked = (F.interpolate(m, grid, mode="bilinear", align_corners=False) for m in (v, looked))
                 pairs.append(together(v, self.gamma)[0])
                 things.append(objects(v, looked[:, 0], _TAU)[0])
-        if self.spoiled == "targets":
-            pairs, things = ([*given[1:], given[0]] for given in (pairs, things))
         words = {"together": Column("vector", pairs), "objects": Column("vector", things)}
         return Table(Vectors([g[0] for g in layers], Subset(photos, tuple(order))), words)
 
 
 def cropped(photo: Image.Image, side: int, rng: np.random.Generator) -> Tensor:
-    """Return a (3, S, S) crop in [0, 1] of a photo whose shorter side became S, mirrored half of the time, its
-    brightness within a half.
+    """Return a random (3, S, S) crop in [0, 1] of a photo whose shorter side became S.
+
+    Half of the crops are mirrored, and the brightness changes by a factor in [0.5, 1.5].
+
+    Args:
+        photo: any size.
+        side: S.
+        rng: random numbers.
     """
     x = resized(part_of_strip(photo, side, rng), side)
     top, left = (int(rng.integers(max(1, length - side + 1))) for length in x.shape[1:])
@@ -273,7 +301,6 @@ class FittedCLIPDINOiser(FittedSegmenter):
         head: (K, D) unit class embeddings.
         heads: weights of the convolutions.
         method: gamma, delta and windows.
-        order: seed of the deal of a spoiled affinity.
     """
 
     classes: ClassNames
@@ -281,33 +308,32 @@ class FittedCLIPDINOiser(FittedSegmenter):
     head: Tensor
     heads: Mapping[str, Tensor]
     method: CLIPDINOiser
-    order: int = 0
 
     def for_classes(self, classes: ClassNames, run: Run) -> FittedCLIPDINOiser:
-        """Return the same convolutions beside other class texts: they have seen no name."""
+        """Return the segmenter of other classes; the convolutions depend on no class name."""
         return replace(self, classes=classes, head=text_head(self.backbone, classes.prompts(), run))
 
+    def affinity(self, g: Tensor) -> Tensor:
+        """Return (B, n, n) cosines of the n = h w cells of the tapped layer, (B, C, h, w)."""
+        return affinity(g, self.heads["affinity.weight"].to(g), self.heads["affinity.bias"].to(g))
+
     def probabilities(self, x: Tensor) -> Tensor:
-        """Return (B, K, h, w) of (B, 3, H, W) normalised pixels, on the grid of the tapped layer."""
+        """Return P, (B, K, h, w), of (B, 3, H, W) normalised pixels, on the grid of the earlier layer."""
         f, g = (t.float() for t in tapped_patches(self.backbone, x))
         p = {name: t.to(g) for name, t in self.heads.items()}
         f = F.interpolate(f, g.shape[2:], mode="bilinear", align_corners=False) if f.shape[2:] != g.shape[2:] else f
-        a = affinity(g, p["affinity.weight"], p["affinity.bias"])
-        if self.method.spoiled == "affinity":
-            dealt = torch.randperm(a.shape[1], generator=torch.Generator().manual_seed(self.order)).to(a.device)
-            a = a[:, dealt][:, :, dealt]
-        f = pooled(f, a, self.method.gamma)
+        f = pooled(f, self.affinity(g), self.method.gamma)
         unit = F.normalize(f.permute(0, 2, 3, 1), dim=-1)
-        found = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
+        p_classes = logits(self.backbone, unit, self.head.to(unit)).softmax(-1).permute(0, 3, 1, 2)
         if BACKGROUND in self.classes.names:
             b = objectness(g, p["background.weight"], p["background.bias"])
-            ground = (found.amax(1) < self.method.delta) & (b <= 0)  # a logit of 0 is a probability of 1/2
-            sure = F.one_hot(torch.tensor(self.classes.names.index(BACKGROUND)), len(self.classes)).to(found)
-            found = torch.where(ground[:, None], sure[:, None, None], found)
-        return found
+            background = (p_classes.amax(1) < self.method.delta) & (b <= 0)  # a logit of 0 is a probability of 1/2
+            certain = F.one_hot(torch.tensor(self.classes.names.index(BACKGROUND)), len(self.classes)).to(p_classes)
+            p_classes = torch.where(background[:, None], certain[:, None, None], p_classes)
+        return p_classes
 
     def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
-        """Yield the dense map of each image: (h * w, K) log-probabilities at the resized image's pixels."""
+        """Yield the dense map of each image: (h * w, K) log-probabilities at the pixels of the resized image."""
         windows, stride = self.method.windows, self.backbone.dense().strides[-1]
 
         def scores(x: Tensor) -> Tensor:

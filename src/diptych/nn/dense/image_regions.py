@@ -1,4 +1,4 @@
-"""An image as several vectors: the whole, and regions that its own attention chooses (MacCap)."""
+"""An image as several vectors: the whole, and regions that its own attention selects (MacCap)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import MissingHook
 
 Weighting = Literal["reference", "raw", "renormalise"]
-"""How a row of attention becomes weights of a region; see ``region_weights``."""
+"""How a row of attention becomes the weights of a region; see ``region_weights``."""
 
 
 def region_weights(attention: Tensor, weighting: Weighting) -> Tensor:
     """Return (..., T) weights of the tokens from rows of attention.
 
-    "reference": a softmax over what are probabilities already, so that all weights are almost equal, as in the authors'
-    code; "raw": the rows as they are; "renormalise": the rows without the first token, rescaled to sum to 1.
+    - "reference": a softmax of the row, as in the authors' code. The row is a distribution already, so all weights are
+      almost equal.
+    - "raw": the row itself.
+    - "renormalise": the row without the first token, rescaled to sum to 1.
+
+    Args:
+        attention: (..., T) probabilities, CLS first.
+        weighting: one of the three.
     """
     if weighting == "reference":
         return attention.softmax(-1)
@@ -34,28 +40,34 @@ def region_weights(attention: Tensor, weighting: Weighting) -> Tensor:
 def regions(
     whole: Tensor, tokens: Tensor, attention: Tensor, count: int, weight: float, weighting: Weighting
 ) -> Tensor:
-    """Return (B, K, D) vectors CLS + weight * region.
+    """Return the (B, K, D) vectors whole + weight * region.
 
     Args:
         whole: (B, D) unit image embeddings.
         tokens: (B, T, D) unit embeddings of the tokens, CLS first.
         attention: (B, T, T) probabilities.
-        count: K; all tokens where there are fewer.
-        weight: lambda; 0 gives K times CLS.
+        count: K; all tokens if there are fewer.
+        weight: lambda; 0 gives K times the whole.
         weighting: see ``region_weights``.
     """
     chosen = attention[:, 0].topk(min(count, tokens.shape[1]), dim=1).indices
     rows = attention.gather(1, chosen[..., None].expand(-1, -1, attention.shape[-1]))
-    found = normalize(region_weights(rows, weighting) @ tokens, dim=-1)
-    return whole[:, None] + weight * found
+    region_vectors = normalize(region_weights(rows, weighting) @ tokens, dim=-1)
+    return whole[:, None] + weight * region_vectors
 
 
 def tokens_and_attention(backbone: Backbone, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (B, D) unit image embeddings, (B, T, D) unit tokens with CLS first, and (B, T, T) attention, of normalised
-    pixels.
+    """Return image embeddings, token embeddings and attention of normalised pixels.
 
-    Without an image tower the cells of the dense map are the tokens, the embedding itself stands for CLS, and a token
+    Without an image tower the cells of the dense map are the tokens, and the image embedding replaces CLS. A token then
     attends to the others by softmax(cos / 0.1).
+
+    Args:
+        backbone: embeds.
+        x: (B, 3, H, W) normalised pixels.
+
+    Returns:
+        (B, D) unit image embeddings; (B, T, D) unit tokens, CLS first; (B, T, T) attention.
 
     Raises:
         MissingHook: the backbone has neither an image tower with CLS nor dense maps.

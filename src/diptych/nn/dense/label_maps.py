@@ -1,8 +1,11 @@
-"""From an image to a label map: resize, windows, upsampling and the background rule, as the open-vocabulary papers
-evaluate.
+"""From an image to a label map: resize, windows, upsampling and background, as the open-vocabulary papers evaluate.
 
-Resize the shorter side, keep the ratio; run windows that slide back at the border; add their K maps and divide by the
-visits; upsample to the image; take the best class. What is averaged is what the model returns: logits or probabilities.
+1. Resize the shorter side, and keep the ratio.
+2. Cut windows; the last one of a row or column moves back to the border.
+3. Add the K score maps of all windows, and divide by the number of windows that hold the pixel.
+4. Upsample to the image, and take the best class.
+
+The scores are what the model returns, logits or probabilities.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from diptych.core.spec import PixelRecipe
 
 LONG = 2048
+"""Longest side after a resize, in pixels."""
 CELLS = 1 << 24
-"""Upsampled scores held at once (64 MiB)."""
+"""Upsampled scores held at once (64 MiB of float32)."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,18 @@ class Windows:
     """How an image is cut.
 
     Args:
-        side: the shorter side after the resize, in pixels.
-        window: side of a window, in pixels; an image that is smaller is run whole.
-        stride: pixels between windows.
+        side: the shorter side after the resize, in pixels, >= 1.
+        window: side of a window, in pixels, >= 1; a smaller image is one window.
+        stride: pixels between windows, >= 1.
 
     Raises:
-        UsageError: a number below 1.
+        UsageError: a number is below 1.
 
     Source: ``EncoderDecoder.slide_inference`` of mmsegmentation, by its documented behaviour.
+
+    Example:
+        >>> Windows(side=448, window=448, stride=224).spans(600)  # the second window moves back to the border
+        [(0, 448), (152, 600)]
     """
 
     side: int = 448
@@ -55,8 +63,9 @@ class Windows:
         check(self, at_least(1), "side", "window", "stride")
 
     def spans(self, length: int) -> list[tuple[int, int]]:
-        """Return the (start, end) of the windows along a side: n = max(L - c + s - 1, 0) // s + 1; the last one slides
-        back.
+        """Return the (start, end) of the windows along a side; the last one moves back to the border.
+
+        There are n = max(L - c + s - 1, 0) // s + 1 of them: L = ``length``, c = ``window``, s = ``stride``.
         """
         count = max(length - self.window + self.stride - 1, 0) // self.stride + 1
         ends = [min(i * self.stride + self.window, length) for i in range(count)]
@@ -68,16 +77,18 @@ WINDOWS = Windows()
 
 
 def bounded_size(height: int, width: int, short: int, long: int = LONG) -> tuple[int, int]:
-    """Return the (height, width) of the largest resize within (long, short) that keeps the ratio: floor(side r + 1/2),
-    at least 1.
+    """Return the (height, width) of the largest resize within (long, short) that keeps the ratio.
+
+    A side becomes floor(side r + 1/2), at least 1, where r is the factor of the resize.
     """
     ratio = min(long / max(height, width), short / min(height, width))
     return max(1, int(height * ratio + 0.5)), max(1, int(width * ratio + 0.5))
 
 
 def resized(image: Image.Image, short: int) -> Tensor:
-    """Return (3, h, w) pixels in [0, 1]: bilinear without antialias, rounded to bytes as OpenCV does (which may differ
-    by one of 255).
+    """Return (3, h, w) pixels in [0, 1] of an image whose shorter side becomes ``short``.
+
+    Bilinear without antialias, rounded to bytes as OpenCV does; a byte may differ by 1.
     """
     pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     size = bounded_size(image.height, image.width, short)
@@ -88,9 +99,7 @@ def resized(image: Image.Image, short: int) -> Tensor:
 
 
 def part_of_strip(photo: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
-    """Return the photo; of one so long that ``resized`` would leave its shorter side below ``side``, a drawn part that
-    is not.
-    """
+    """Return the photo, or a random part of it if it is so long that ``resized`` would leave less than ``side``."""
     short = min(photo.size)
     most = max(short, short * LONG // side)
     left, top = (int(rng.integers(length - most + 1)) if length > most else 0 for length in photo.size)
@@ -107,11 +116,12 @@ def slide(
         image: (3, H, W) in [0, 1].
         windows: how it is cut.
         recipe: mean and standard deviation of the tower.
-        stride: of the tower, in pixels; each window is padded with black, right and below, to multiples of it.
-        scores: (1, 3, H', W') normalised pixels to (K, h, w).
+        stride: of the tower, in pixels. Each window is padded with black, right and below, to multiples of it.
+        scores: (1, 3, H', W') normalised pixels -> (K, h, w).
 
     Returns:
-        (K, H, W): each window's maps upsampled to its pixels, summed, and divided by the visits.
+        (K, H, W): each window's maps, upsampled to its pixels, summed, and divided by the number of windows at the
+        pixel.
     """
     height, width = image.shape[1:]
     total, visits = image.new_zeros(0), image.new_zeros(height, width)
@@ -130,8 +140,12 @@ def slide(
 
 
 def dense_map(regions: Regions) -> Tensor:
-    """Return the (K, h, w) class map of regions: scores of a dense map, log-probabilities as probabilities; sum_q
-    p_q(c) m_q(x) of masks.
+    """Return the (K, h, w) class map of regions.
+
+    - Of a dense map: its scores; log-probabilities become probabilities.
+    - Of masks: sum over q of p_q(c) m_q(u), with p_q(c) the probability of class c for mask q, and m_q(u) how much cell
+    u
+      belongs to it.
 
     Raises:
         UsageError: masks with scores that are not log-probabilities.
@@ -152,20 +166,20 @@ def label_map(
 ) -> Tensor:
     """Return the (H, W) int64 class positions at the image's own size.
 
-    Maps are upsampled bilinearly, a strip of rows at a time. With ``groups``, several of the K queries may stand for
-    one class: its probability is that of its best query, AFTER the softmax. Pixels whose best probability lies below
+    Maps are upsampled bilinearly, a strip of rows at a time. With ``groups``, several of the K queries may belong to
+    one class: its probability is that of its best query, AFTER the softmax. Pixels whose best probability is below
     ``threshold`` are background.
 
     Args:
         regions: of one image.
-        groups: (K,) class position of each query; None: each query is its own class.
+        groups: (K,) class position of each query. None: each query is its own class.
         background: class position that uncertain pixels get.
-        threshold: probability in [0, 1]; None: no pixel is uncertain. Cosines cannot be compared with it.
+        threshold: probability in [0, 1]; it does not apply to cosines. None: no pixel is uncertain.
 
     Raises:
         UsageError: a threshold for cosines.
 
-    Source: family 1, steps 4 and 8 of the catalogue's dense protocol; Trident's background rule.
+    Source: the open-vocabulary papers' evaluation (upsample, then take the best class); Trident's background rule.
     """
     kind = regions.scores.kind
     if threshold is not None and kind == "cosine":
@@ -185,8 +199,9 @@ def label_map(
 
 
 def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> Tensor:
-    """Return rows ``start`` to ``stop - 1`` of (K, h, w) maps upsampled to (K, height, width), bilinear, half-pixel
-    centres.
+    """Return rows ``start`` to ``stop - 1`` of (K, h, w) maps upsampled to (K, height, width).
+
+    Bilinear, with half-pixel centres.
     """
     h = maps.shape[1]
     y = ((torch.arange(start, stop, device=maps.device) + 0.5) * (h / height) - 0.5).clamp_min(0).to(maps.dtype)
@@ -196,21 +211,25 @@ def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> T
 
 
 def cells(maps: Tensor, size: tuple[int, int], kind: ScoreKind = "logit") -> Regions:
-    """Return (K, h, w) maps of logits (or what ``kind`` says) as the regions of an image of that (H, W) size: one
-    region a cell.
+    """Return (K, h, w) score maps as the regions of an image, one region a cell.
+
+    Args:
+        maps: (K, h, w).
+        size: (H, W) of the image.
+        kind: of the scores.
     """
     return Regions(Scores(maps.flatten(1).T.contiguous(), kind), size, (maps.shape[1], maps.shape[2]))
 
 
 def squashed(image: Image.Image, recipe: PixelRecipe, side: int | None = None) -> Tensor:
-    """Return (1, 3, S, S) normalised pixels of the whole image, its ratio not kept, so that no border is cut away.
+    """Return (1, 3, S, S) normalised pixels of the whole image, without its ratio, so that no border is cut away.
 
     Args:
         image: any size.
         recipe: mean, standard deviation and filter of the tower.
-        side: S in pixels, which the tower's stride divides; None: the recipe's.
+        side: S in pixels, a multiple of the tower's stride. None: the recipe's.
 
-    Source: how the literature on anomalies sees an image (resize to a square).
+    Source: the resize to a square of the literature on anomaly detection.
     """
     whole = replace(recipe, size=side or recipe.size, resize="squash", crop=1.0)
     return torch.from_numpy(prepare(image, whole))[None]

@@ -1,10 +1,14 @@
-"""What a second image encoder knows of patches: which belong together, and which are background. Only a training asks
-it.
+"""A teacher that tells, from a second image encoder, which patches belong together and which are background.
 
-A*_ij  = 1[ cos(v_i, v_j) >= gamma ]                 v: values of a ViT's last attention, all heads; or cells of a conv
-                                                     map, centred
-object = not 1[ cos(v_i, v_seed) > tau ]             seed: the patch that CLS attends to least; without CLS, the one of
-                                                     the shortest vector
+    together_ij = 1[ cos(v_i, v_j) >= gamma ]
+    object_i    = not 1[ cos(v_i, v_seed) > tau ]
+
+v_i: (C,) vector of patch i, of n: the values of a ViT's last attention, all heads; or a cell of a convolutional map,
+    centred
+seed: the patch that CLS attends to least; without CLS, the one with the shortest vector
+gamma, tau: cosines in [-1, 1]
+
+It is used in training only.
 """
 
 from __future__ import annotations
@@ -21,11 +25,11 @@ from diptych.core.errors import MissingHook
 
 
 def teacher_patches(space: Space, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (B, C, h, w) vectors of the patches, and (B, h, w): how much each of them is looked at.
+    """Return (B, C, h, w) vectors of the patches, and the (B, h, w) attention that each of them gets.
 
     Args:
-        space: with an image tower, or dense maps, whose last one is taken.
-        x: (B, 3, H, W) pixels, normalised as the space asks for.
+        space: with an image tower, or dense maps, of which the last is taken.
+        x: (B, 3, H, W) pixels, normalised as the space requires.
 
     Raises:
         MissingHook: the space has neither.
@@ -35,10 +39,10 @@ def teacher_patches(space: Space, x: Tensor) -> tuple[Tensor, Tensor]:
     except MissingHook:
         m = space.dense().maps(x)[-1]
         return m, m.norm(dim=1)
-    held: dict[str, Tensor] = {}
+    recorded: dict[str, Tensor] = {}
 
     def record(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        held["values"], held["attention"] = v, probabilities(q, k, bias)
+        recorded["values"], recorded["attention"] = v, probabilities(q, k, bias)
         return v
 
     last = tower.depth - 1
@@ -46,17 +50,20 @@ def teacher_patches(space: Space, x: Tensor) -> tuple[Tensor, Tensor]:
     tower.attend(s, last, record)
     assert s.grid is not None
     span = slice(s.prefix, s.prefix + s.grid[0] * s.grid[1])
-    values = held["values"].transpose(1, 2).flatten(2)[:, span]
-    looked = held["attention"][:, :, 0, span].mean(1) if s.prefix else values.norm(dim=-1)
-    return values.transpose(1, 2).reshape(len(x), -1, *s.grid), looked.reshape(len(x), *s.grid)
+    values = recorded["values"].transpose(1, 2).flatten(2)[:, span]
+    attention = recorded["attention"][:, :, 0, span].mean(1) if s.prefix else values.norm(dim=-1)
+    return values.transpose(1, 2).reshape(len(x), -1, *s.grid), attention.reshape(len(x), *s.grid)
 
 
 def centred(space: Space, maps: Sequence[Tensor]) -> list[Tensor]:
-    """Return the (1, C, h, w) maps of ``teacher_patches`` less their mean cell, where the space has no image tower;
-    else as they are.
+    """Return the maps of ``teacher_patches`` minus their mean cell; unchanged if the space has an image tower.
 
-    After a ReLU the cells of all pictures point the same way, so that no threshold parts them; values of a tower do
-    not.
+    After a ReLU the cells of all pictures point in similar directions, so that no threshold separates them. The values
+    of a tower do not.
+
+    Args:
+        space: the teacher.
+        maps: (1, C, h, w) each.
     """
     try:
         space.tower("image")
@@ -71,23 +78,23 @@ def together(v: Tensor, gamma: float) -> Tensor:
 
     Args:
         v: (B, C, h, w) vectors.
-        gamma: cosine in [-1, 1] from which on they do.
+        gamma: least cosine of patches that do, in [-1, 1].
     """
     unit = F.normalize(v.flatten(2), dim=1)
     return unit.mT @ unit >= gamma
 
 
-def objects(v: Tensor, looked: Tensor, tau: float) -> Tensor:
-    """Return (B, h, w) bool: the patches that are not like the least looked at one.
+def objects(v: Tensor, attention: Tensor, tau: float) -> Tensor:
+    """Return (B, h, w) bool: the patches that are not similar to the one with the least attention.
 
     Args:
         v: (B, C, h, w) vectors.
-        looked: (B, h, w), as ``teacher_patches`` returns it, of the same grid.
+        attention: (B, h, w), as ``teacher_patches`` returns it, of the same grid.
         tau: cosine above which a patch is background.
 
     Source: the coarse rule of FOUND (Simeoni et al. 2023), without its weights of the heads.
     """
     unit = F.normalize(v.flatten(2), dim=1)
-    seed = looked.flatten(1).argmin(1)
+    seed = attention.flatten(1).argmin(1)
     chosen = unit[torch.arange(len(v), device=v.device), :, seed]
-    return (torch.einsum("bcn,bc->bn", unit, chosen) <= tau).reshape(looked.shape)
+    return (torch.einsum("bcn,bc->bn", unit, chosen) <= tau).reshape(attention.shape)

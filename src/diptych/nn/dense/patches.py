@@ -1,8 +1,10 @@
-"""What single patches say in the joint space: values in place of the last attention (MaskCLIP), or cells of a map
-pooled alone.
+"""Embeddings of single patches in the joint space: values in place of the last attention, or map cells pooled alone.
 
-v = W_o (W_v LN1(x) + b_v) + b_o,  y = x + v,  z = y + MLP(LN2(y))       the last block with every patch attending to
-                                                                         itself only
+    v = W_o (W_v LN1(x) + b_v) + b_o,   y = x + v,   z = y + MLP(LN2(y))
+
+x: (T, C) tokens before the last block of the image tower
+W_v, b_v, W_o, b_o: value and output projections of its attention
+z: (T, C) tokens after the block, in which each patch attends to itself only (MaskCLIP)
 """
 
 from __future__ import annotations
@@ -17,24 +19,27 @@ from diptych.core.backbone import Backbone, Dense, State, Tap, Tower
 from diptych.core.errors import MissingHook
 
 BLOCK = 2**20
-"""Numbers of the masks that pool single cells, 4 MiB."""
+"""Numbers of the masks that pool single cells at a time (4 MiB of float32)."""
 Block = Literal["value", "value-only", "tokens"]
-"""What the last block does: values in place of attention, values without residual and MLP (Trident's), or nothing
-special.
+"""What the last block does.
+
+- "value": values in place of attention.
+- "value-only": the same without residual and MLP (Trident's).
+- "tokens": the block as it is.
 """
 
 
 def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value", tap: Tap | None = None) -> Tensor:
-    """Return (B, D, h, w) embeddings, not normalised, of the patches of (B, 3, H, W) normalised pixels.
+    """Return (B, D, h, w) embeddings of the patches, not normalised.
 
-    Each patch goes through the tower's own pooling alone: for CLS and mean that is the norm, for an attention pool its
-    value.
+    Each patch goes through the tower's own pooling alone. For pooling by CLS or mean that is the norm, for an attention
+    pool it is the patch's value.
 
     Args:
         tower: a ViT.
-        x: pixels.
+        x: (B, 3, H, W) normalised pixels.
         block: what the last block does.
-        tap: sees the blocks before the last; see ``Tower.blocks``.
+        tap: called in the blocks before the last; see ``Tower.blocks``.
     """
     last = tower.depth - 1
     s = tower.blocks(tower.start(x), stop=last, tap=tap)
@@ -51,23 +56,27 @@ def patch_embeddings(tower: Tower, x: Tensor, block: Block = "value", tap: Tap |
 
 
 def cell_embeddings(dense: Dense, m: Tensor) -> Tensor:
-    """Return (B, D, h, w) embeddings of the cells of a last map, each pooled alone: for CLIP's ResNets, the value of
-    the cell.
+    """Return (B, D, h, w) embeddings of the cells of a last map, each pooled alone.
 
-    The masks of ``BLOCK`` numbers are made at a time, since those of all cells grow with the square of their number.
+    For CLIP's ResNets this is the value of the cell. The masks of all cells grow with the square of their number, so
+    only ``BLOCK`` numbers of them exist at a time.
+
+    Args:
+        dense: of the backbone.
+        m: (B, C, h, w), its last map.
     """
     h, w = m.shape[2:]
     cells = torch.arange(h * w, device=m.device)
-    found = []
+    parts = []
     for some in torch.split(cells, max(1, BLOCK // len(cells))):
         alone = torch.zeros(len(some), len(cells), device=m.device).scatter_(1, some[:, None], 1.0)
         alone = alone.reshape(1, -1, h, w).expand(len(m), -1, -1, -1)
-        found.append(dense.project(dense.pool(m, alone)))
-    return torch.cat(found, dim=1).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
+        parts.append(dense.project(dense.pool(m, alone)))
+    return torch.cat(parts, dim=1).reshape(len(m), h, w, -1).permute(0, 3, 1, 2)
 
 
 def check_patches(backbone: Backbone, block: Block = "value") -> None:
-    """Ask for what ``embed_patches`` needs, before anything is computed.
+    """Check that a backbone has what ``embed_patches`` needs, before anything is computed.
 
     Raises:
         MissingHook: the backbone has neither an image tower nor dense maps, or no tower for a block other than "value".
@@ -81,8 +90,12 @@ def check_patches(backbone: Backbone, block: Block = "value") -> None:
 
 
 def embed_patches(backbone: Backbone, x: Tensor, block: Block = "value") -> Tensor:
-    """Return (B, D, h, w) embeddings of the patches of an image tower, or, where there is none, of the cells of the
-    last map.
+    """Return (B, D, h, w) embeddings of the patches of an image tower or, without one, of the cells of the last map.
+
+    Args:
+        backbone: embeds.
+        x: (B, 3, H, W) normalised pixels.
+        block: what the last block does.
 
     Raises:
         MissingHook: the backbone has neither, or no tower for a block other than "value".
@@ -98,14 +111,19 @@ def embed_patches(backbone: Backbone, x: Tensor, block: Block = "value") -> Tens
 
 
 def tapped_patches(backbone: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (B, D, h, w) patch embeddings, and what an earlier layer says of the same pixels, (B, C, h', w').
+    """Return (B, D, h, w) patch embeddings, and the features of an earlier layer, (B, C, h', w').
 
-    The earlier layer of a tower is the normed input of the MLP of the third block from the end (or of the first, where
-    there are fewer), on the same grid; of dense maps it is the one before the last, on its own, finer grid (the only
-    one, where there is one).
+    - Of a tower, the earlier layer is the normed input of the MLP of the third block from the end, on the same grid. A
+    tower
+      with fewer than three blocks gives that of its first.
+    - Of dense maps, it is the map before the last, on its own, finer grid, or the only map.
+
+    Args:
+        backbone: embeds.
+        x: (B, 3, H, W) normalised pixels.
 
     Raises:
-        MissingHook: the backbone has neither an image tower nor dense maps.
+        MissingHook: the backbone has neither an image tower nor dense maps, or its tower has one block only.
     """
     try:
         tower = backbone.tower("image")
@@ -113,11 +131,11 @@ def tapped_patches(backbone: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
         dense = backbone.dense()
         maps = dense.maps(x)
         return cell_embeddings(dense, maps[-1]), maps[max(0, len(maps) - 2)]
-    at, seen = max(0, tower.depth - 3), list[Tensor]()
+    at, tapped = max(0, tower.depth - 3), list[Tensor]()
 
     def tap(i: int, where: str, h: Tensor) -> None:
         if (i, where) == (at, "mlp_in"):
-            seen.append(h)
+            tapped.append(h)
 
     if tower.depth < 2:
         raise MissingHook(
@@ -125,5 +143,5 @@ def tapped_patches(backbone: Backbone, x: Tensor) -> tuple[Tensor, Tensor]:
         )
     f = patch_embeddings(tower, x, tap=tap)
     h, w = f.shape[2:]
-    g = seen[0][:, -h * w :]
+    g = tapped[0][:, -h * w :]
     return f, g.transpose(1, 2).reshape(len(x), -1, h, w)

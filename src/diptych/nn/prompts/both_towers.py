@@ -1,4 +1,4 @@
-"""Both towers of a frozen backbone with deep prompts in them, as encoders."""
+"""Both towers of a frozen backbone, with learnable prompts before their blocks, as encoders."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from diptych.nn.prompts.soft import Slots, encode_prompts, slots, word_vectors
 
 
 class Prompts(nn.Module):
-    """The learnt tokens, N(0, 0.02^2) at the start, from torch's global generator: seed it by ``Run.seeded``.
+    """The learnt tokens of both towers.
+
+    They start as N(0, 0.02^2), from torch's global generator; seed it with ``Run.seeded``.
 
     Args:
         backbone: with an image and a text tower.
-        length: n tokens a block.
-        depth: d blocks; a tower with fewer gets one set a block.
-        words: start of the first text tokens, at most four and no more than n; the rest is Gaussian. "": all are.
+        length: n, tokens a block.
+        depth: d, blocks; a tower with fewer blocks gets one set for each.
+        words: start of the first text tokens, at most four and no more than n; the others are Gaussian. "": all are.
 
     Raises:
         MissingHook: the backbone lacks a tower.
-        UsageError: too many words.
+        UsageError: there are too many words.
     """
 
     def __init__(self, backbone: Backbone, length: int, depth: int, words: str = "") -> None:
@@ -39,7 +41,7 @@ class Prompts(nn.Module):
             start = word_vectors(backbone, words)
             if len(start) > min(4, length):
                 raise UsageError(
-                    f"{words!r} has {len(start)} tokens: at most {min(4, length)} can start {length} prompts."
+                    f"words must have at most {min(4, length)} tokens, got {len(start)} in {words!r}: give fewer."
                 )
             with torch.no_grad():
                 self.text_tokens[0, : len(start)] = start
@@ -47,7 +49,7 @@ class Prompts(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class PromptedImage(SameInputs):
-    """The image encoder with prompts behind the patches.
+    """The image encoder with prompts after the patches.
 
     Args:
         backbone: frozen.
@@ -78,7 +80,13 @@ class PromptedImage(SameInputs):
 
 @dataclass(frozen=True, eq=False)
 class PromptedText:
-    """The text encoder with prompts before the text. Arguments as for ``PromptedImage``."""
+    """The text encoder with prompts before the text.
+
+    Args:
+        backbone, prompts, digest: as for ``PromptedImage``.
+        modality: "text".
+        size: None, as texts have no size.
+    """
 
     backbone: Backbone
     prompts: Prompts
@@ -97,13 +105,13 @@ class PromptedText:
         return _joined(self.backbone.text.fingerprint, self.digest)
 
     def inputs(self, items: Sequence[str], size: int | None = None) -> Mapping[str, Tensor]:
-        """Return {"ids", "places", and "mask" where the tower has one} of B texts, which end in one full stop.
+        """Return "ids", "positions" and, if the tower has one, "mask" of B texts, each ended by one full stop.
 
         Raises:
-            UsageError: a text and the prompts do not fit in the tower.
+            UsageError: a text and the prompts do not fit into the tower.
         """
         where = slots(self.backbone, [text.removesuffix(".") for text in items], self.prompts.text_tokens.shape[1])
-        fields = {"ids": where.ids, "places": where.places}
+        fields = {"ids": where.ids, "positions": where.positions}
         return fields if where.mask is None else {**fields, "mask": where.mask}
 
     def encode(self, x: Inputs, /) -> Tensor:
@@ -113,8 +121,9 @@ class PromptedText:
         ids = x["ids"].to(tokens.device)
         with torch.no_grad():
             embeds = tower.embed(ids)
-        where = Slots(ids, embeds, x["mask"].to(tokens.device) if "mask" in x else None, x["places"].to(tokens.device))
-        return encode_prompts(tower, where, tokens[0], edit=refreshed(tokens[1:], int(x["places"][0, 0])))
+        mask = x["mask"].to(tokens.device) if "mask" in x else None
+        where = Slots(ids, embeds, mask, x["positions"].to(tokens.device))
+        return encode_prompts(tower, where, tokens[0], edit=refreshed(tokens[1:], int(x["positions"][0, 0])))
 
 
 def _joined(fingerprint: str, digest: str) -> str:

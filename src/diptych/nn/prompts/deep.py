@@ -1,4 +1,4 @@
-"""Deep prompts: free tokens that stand in a tower and are replaced by fresh ones before its next blocks."""
+"""Deep prompts: free tokens in a tower's input, replaced by other ones before each of its next blocks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def appended(prompts: Tensor) -> Edit:
-    """Return the edit that puts prompts behind the patches: without positions, before the stem's norm, fresh ones
-    before each later block.
+    """Return the edit that puts prompts after the patches, and new ones in their place before each later block.
+
+    The first prompts have no positions, and come before the stem's norm.
 
     Args:
         prompts: (d, n, C), d at most the tower's blocks; the last n tokens are ``prompts[i]`` when block i < d begins.
 
-    Source:
-        Rasheed et al. 2023 (ViFi-CLIP), the vision side of its prompts; Jia et al. 2022 (VPT deep) puts them before the
-        patches.
+    Source: Rasheed et al. 2023 (ViFi-CLIP), the vision side of its prompts. Jia et al. 2022 (VPT deep) puts them before
+        the patches.
     """
 
     def edit(stage: Stage, i: int, s: State) -> State:
@@ -35,14 +35,13 @@ def appended(prompts: Tensor) -> Edit:
 
 
 def refreshed(prompts: Tensor, at: int) -> Edit:
-    """Return the edit that replaces tokens, which stand in the input already, before each of the blocks 1 to d.
+    """Return the edit that replaces n tokens of the input before each of the blocks 1 to d.
 
     Args:
-        prompts: (d, n, C); ``prompts[i - 1]`` is what block i sees, and block 0 sees the input as it is.
-        at: place of the first of the n tokens.
+        prompts: (d, n, C); block i gets ``prompts[i - 1]``, and block 0 gets the input as it is.
+        at: position of the first of the n tokens.
 
-    Source:
-        Khattak et al. 2023 (MaPLe), ViFi-CLIP and AnomalyCLIP, the text side.
+    Source: Khattak et al. 2023 (MaPLe), ViFi-CLIP and AnomalyCLIP, the text side.
     """
 
     def edit(stage: Stage, i: int, s: State) -> State:

@@ -1,6 +1,4 @@
-"""Several soft prompts and a router: which experts an image is sent to, what they say, and what holds them near their
-templates.
-"""
+"""MoCoOp's mixture of soft prompts: a router weighs them for each image, and a loss keeps them near templates."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from diptych.nn.prompts.soft import Slots, encode_prompts
 from diptych.nn.tuned_image import TunedImage
 
 BOOST = 10.0
-"""Added to the two largest similarities, so that the target is about one half on each of these groups."""
+"""Added to the two largest similarities, so that the target is about one half for each of these groups."""
 
 
 def soft_prompt_starts(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -27,51 +25,54 @@ def soft_prompt_starts(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """
     starts = []
     for group in groups:
-        head, found, tail = (group[0] if group else "").partition("{}")
-        if not found or not head.strip() or tail.strip(" .") or any(t.count("{}") != 1 for t in group):
+        head, placeholder, tail = (group[0] if group else "").partition("{}")
+        if not placeholder or not head.strip() or tail.strip(" .") or any(t.count("{}") != 1 for t in group):
             raise UsageError(
-                f"A group of templates starts with one such as 'a photo of a {{}}.', words before the name, not "
-                f"{group!r}."
+                f"A group must start with a template that ends with its name, such as 'a photo of a {{}}.', got "
+                f"{group!r}: change it."
             )
         starts.append(head.strip())
     if len(starts) < 2:
-        raise UsageError("A mixture needs at least two groups of templates: give more.")
+        raise UsageError(f"groups must be at least two groups of templates, got {len(starts)}: give more.")
     return tuple(starts)
 
 
 def gate(r: Tensor) -> Tensor:
-    """Return (B, G) weights of the experts: softmax over the two largest of (B, G) router logits, 0 for the others."""
+    """Return pi, (B, G): softmax over the two largest of (B, G) router logits, 0 for the others."""
     top = r.topk(2, dim=1)
     return torch.zeros_like(r).scatter(1, top.indices, top.values.softmax(dim=1))
 
 
 def gate_target(z: Tensor, hard: Tensor, y: Tensor) -> Tensor:
-    """Return what the router should say, (B, G), without gradient.
+    """Return the (B, G) target of the router, without gradient.
 
     Args:
         z: (B, D) unit image embeddings.
         hard: (G, K, D) prototypes.
-        y: (B,) classes.
+        y: (B,) class positions.
     """
     u = torch.einsum("bd,gbd->bg", z.detach(), hard[:, y])
     return u.scatter_add(1, u.topk(2, dim=1).indices, u.new_full((len(u), 2), BOOST)).softmax(dim=1)
 
 
 def text_loss(soft: Tensor, hard: Tensor) -> Tensor:
-    """Return the mean cross-entropy, without a temperature, of naming (G, K, D) soft vectors by (G, K, D) prototypes of
-    their group.
+    """Return the mean cross-entropy of picking the right prototype for each soft prompt, without temperature.
+
+    Args:
+        soft: (G, K, D) soft prompts.
+        hard: (G, K, D) prototypes, among which those of the same group count.
     """
     similar = soft @ hard.transpose(1, 2)
     return cross_entropy(similar.flatten(0, 1), torch.arange(soft.shape[1], device=soft.device).repeat(len(soft)))
 
 
 class Mixture(nn.Module):
-    """What is learnt.
+    """The trained part: contexts, shift, router, and the norms of the image tower if they learn.
 
     Args:
         starts: G contexts, (M_g, C) each.
         dim: D.
-        tuned: twin of the image tower whose norms learn; None: images come as embeddings.
+        tuned: copy of the image tower whose norms learn. None: images come as embeddings.
     """
 
     def __init__(self, starts: Sequence[Tensor], dim: int, tuned: TunedImage | None) -> None:
@@ -83,7 +84,14 @@ class Mixture(nn.Module):
 
 
 def soft_vectors(backbone: Backbone, where: Sequence[Slots], contexts: Sequence[Tensor], shift: Tensor) -> Tensor:
-    """Return t, (G, K, D) unit vectors of the soft prompts."""
+    """Return t, (G, K, D) unit embeddings of the soft prompts.
+
+    Args:
+        backbone: with a text tower.
+        where: G sets of K prompts.
+        contexts: G contexts, (M_g, C) each.
+        shift: (D,), w.
+    """
     tower = backbone.tower("text")
     return torch.stack(
         [normalize(encode_prompts(tower, w, c) + shift, dim=-1) for w, c in zip(where, contexts, strict=True)]
@@ -91,6 +99,13 @@ def soft_vectors(backbone: Backbone, where: Sequence[Slots], contexts: Sequence[
 
 
 def mixed_logits(backbone: Backbone, z: Tensor, soft: Tensor, pi: Tensor) -> Tensor:
-    """Return (B, K) logits of (B, D) unit embeddings with (G, K, D) experts and their (B, G) weights."""
+    """Return the (B, K) logits of a mixture.
+
+    Args:
+        backbone: gives scale and bias.
+        z: (B, D) unit image embeddings.
+        soft: (G, K, D) soft prompts.
+        pi: (B, G) weights of the groups.
+    """
     scale, bias = (t.detach().to(z) for t in backbone.scale("image", "text"))
     return scale * torch.einsum("bg,gkd,bd->bk", pi, soft, z) + bias

@@ -1,6 +1,9 @@
-"""Soft prompts: free vectors among the token embeddings of class names, on any text tower.
+"""Soft prompts put free vectors among the token embeddings of class names, for any text tower.
 
-[start] v1 ... vM name . [end]                position "end": the name stands at the end; "front" and "middle" move it
+    [start] v1 ... vM name . [end]
+
+v: (M, C) context vectors, in the space of the token embeddings. They stand before the name (position "end"), after it
+    ("front"), or half before and half after it ("middle")
 """
 
 from __future__ import annotations
@@ -17,37 +20,39 @@ from diptych.core.backbone import Backbone, Edit, Tower
 from diptych.core.errors import UsageError
 
 Position = Literal["end", "middle", "front"]
+"""Where the class name stands in the context."""
 
 
 @dataclass(frozen=True)
 class Slots:
-    """Class prompts with places for M context vectors.
+    """Class prompts with positions for M context vectors.
 
     Args:
-        ids: (K, T) token ids; a place holds the id of an ordinary token, so that the end token stays where it is found.
+        ids: (K, T) token ids. Each position holds the id of an ordinary token, so that the end token is found where it
+            is.
         embeds: (K, T, C) token embeddings, frozen.
-        mask: (K, T) of tokens that may be seen; None: the tower knows from the ids.
-        places: (K, M) positions of the context vectors.
+        mask: (K, T), True for real tokens. None: the tower finds them from the ids.
+        positions: (K, M) positions of the context vectors.
     """
 
     ids: Tensor
     embeds: Tensor
     mask: Tensor | None
-    places: Tensor
+    positions: Tensor
 
 
 def slots(backbone: Backbone, names: Sequence[str], length: int, position: Position = "end") -> Slots:
-    """Return the prompts "NAME." of K classes with M = ``length`` places.
+    """Return the prompts "NAME." of K classes with M = ``length`` positions for context vectors.
 
     Args:
         backbone: with a text tower.
         names: K class names.
-        length: M, at least 1.
+        length: M, >= 1.
         position: where the name stands; "middle" puts floor(M / 2) vectors before it.
 
     Raises:
         MissingHook: the backbone has no text tower.
-        UsageError: the context length of the tower does not hold a name and M more tokens.
+        UsageError: a name and M more tokens do not fit into the context of the tower.
     """
     tower = backbone.tower("text")
     ids, mask = _tokens(backbone, [f"{name}." for name in names])
@@ -61,7 +66,7 @@ def slots(backbone: Backbone, names: Sequence[str], length: int, position: Posit
             f"The longest class name and {length} context vectors do not fit in the {context} tokens of "
             f"{backbone.spec.name}: take fewer."
         )
-    rows, seen, places = [], [], []
+    rows, masks, positions = [], [], []
     for k, size in enumerate(sizes):
         after = start + size
         order = [
@@ -74,12 +79,12 @@ def slots(backbone: Backbone, names: Sequence[str], length: int, position: Posit
         order = order[:context]  # what falls off is padding
         index = torch.tensor(order, device=ids.device)
         rows.append(torch.where(index < 0, word, ids[k, index.clamp_min(0)]))
-        seen.append(torch.ones_like(index) if mask is None else torch.where(index < 0, 1, mask[k, index.clamp_min(0)]))
-        places.append((index < 0).nonzero()[:, 0])
+        masks.append(torch.ones_like(index) if mask is None else torch.where(index < 0, 1, mask[k, index.clamp_min(0)]))
+        positions.append((index < 0).nonzero()[:, 0])
     new = torch.stack(rows)
     with torch.no_grad():
         embeds = tower.embed(new)
-    return Slots(new, embeds, None if mask is None else torch.stack(seen), torch.stack(places))
+    return Slots(new, embeds, None if mask is None else torch.stack(masks), torch.stack(positions))
 
 
 def word_vectors(backbone: Backbone, words: str) -> Tensor:
@@ -91,18 +96,19 @@ def word_vectors(backbone: Backbone, words: str) -> Tensor:
 
 
 def encode_prompts(tower: Tower, where: Slots, context: Tensor, *, edit: Edit | None = None) -> Tensor:
-    """Return the (K, D) embeddings, not normalised, of class prompts; gradients reach the context alone if the tower is
-    frozen.
+    """Return the (K, D) embeddings of class prompts, not normalised.
+
+    If the tower is frozen, only the context gets gradients.
 
     Args:
         tower: of the text.
         where: K prompts.
         context: (M, C), the same for all classes, or (K, M, C), one for each.
-        edit: of the blocks, such as deep tokens; None: there is none.
+        edit: of the blocks, such as deep tokens. None: there is none.
     """
     rows = torch.arange(len(where.ids), device=where.ids.device)[:, None]
     filled = context.to(where.embeds).expand(len(where.ids), -1, -1)
-    fields = {"ids": where.ids, "embeds": where.embeds.index_put((rows, where.places), filled)}
+    fields = {"ids": where.ids, "embeds": where.embeds.index_put((rows, where.positions), filled)}
     if where.mask is not None:
         fields["mask"] = where.mask
     s = tower.blocks(tower.start(fields), edit=edit)
@@ -111,7 +117,7 @@ def encode_prompts(tower: Tower, where: Slots, context: Tensor, *, edit: Edit | 
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter of a module collect a gradient; its flags come back as they were."""
+    """Let no parameter of a module collect a gradient; afterwards its flags are as they were."""
     flags = [(p, p.requires_grad) for p in module.parameters()]
     for p, _ in flags:
         p.requires_grad_(False)
@@ -123,7 +129,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def _tokens(backbone: Backbone, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-    """Return (B, L) ids and, where the encoder gives one, the (B, L) mask, on the device of the tower."""
+    """Return the (B, L) ids and, if the encoder gives one, the (B, L) mask, on the device of the tower."""
     x = backbone.text.inputs(list(texts))
     device = next(backbone.module().parameters()).device
     if isinstance(x, Tensor):
@@ -132,13 +138,13 @@ def _tokens(backbone: Backbone, texts: Sequence[str]) -> tuple[Tensor, Tensor | 
 
 
 def _lengths(backbone: Backbone, texts: Sequence[str]) -> list[int]:
-    """Return the number of tokens of each text, padding left out."""
+    """Return the number of tokens of each text, without padding."""
     ids, mask = _tokens(backbone, texts)
     real = ids != backbone.spec.pad if mask is None else mask.bool()
     return (ids.shape[1] - real.flip(1).int().argmax(1)).tolist()
 
 
 def _start(backbone: Backbone) -> int:
-    """Return the number of tokens before the words: what two different texts begin with."""
+    """Return the number of tokens before the words, which are the same for any two texts."""
     ids, _ = _tokens(backbone, ["a", "of"])
     return int((ids[0] == ids[1]).int().cumprod(0).sum())

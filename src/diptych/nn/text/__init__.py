@@ -1,1 +1,1 @@
-"""Language models, decoding and word spans."""
+"""Language models, decoding, and words as tokens."""

@@ -1,4 +1,4 @@
-"""Beam search: the best sequences of any language model, alone or in groups that avoid each other's words."""
+"""Beam search finds the best sequences of any language model, alone or in groups that avoid each other's words."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from diptych.core.language import LanguageModel
 from diptych.nn.text.decode import Decoded, Prefix, Reader, check_limit
 
 EarlyStopping = Literal["full", "heuristic", "never"]
+"""When a group of beams stops; see ``beam``."""
 
 
 @torch.no_grad()
@@ -35,17 +36,17 @@ def beam(
     Args:
         model: any language model.
         prefix: B prefixes.
-        beams: beginnings kept, over all groups.
-        limit: most tokens to write.
-        end: id of the token that ends a sequence; None: write ``limit`` tokens.
+        beams: beginnings that are kept, over all groups.
+        limit: tokens to write, at most.
+        end: id of the token that ends a sequence. None: write ``limit`` tokens.
         n: sequences to return, at most ``beams``.
         groups: 1 is plain beam search; otherwise a divisor of ``beams``. Groups take turns at each step.
         diversity: subtracted from a token's log-probability for each beam of an earlier group that took the token at
             the same step.
-        length_penalty: sums are ranked after division by length to this power; > 0 favours long sequences.
-        early_stopping: a group ends when it holds ``beams / groups`` ended sequences and ("full") at once;
-            ("heuristic") no beginning, at its own length, scores better than the worst of them; ("never") none can,
-            even at ``limit``.
+        length_penalty: sums are divided by length to this power, then ranked; > 0 favours long sequences.
+        early_stopping: a group stops when it holds ``beams / groups`` ended sequences and one of these holds. "full":
+            at once. "heuristic": no beginning, at its own length, scores better than the worst of them. "never": none
+            can, even at ``limit``.
 
     Returns:
         n sequences a prefix. A group's penalties are part of ``scores``.
@@ -53,8 +54,7 @@ def beam(
     Raises:
         UsageError: numbers that contradict each other.
 
-    Source:
-        Vijayakumar et al. 2018 (diverse beam search), Hamming diversity. The three ways to end are those of
+    Source: Vijayakumar et al. 2018 (diverse beam search), Hamming diversity. The three ways to stop are those of
         transformers.
     """
     if beams < 1 or groups < 1 or beams % groups or not 1 <= n <= beams:
@@ -77,9 +77,11 @@ def beam(
     running = torch.ones(batch, groups, dtype=torch.bool, device=device)
     first = torch.arange(batch * groups, device=device).reshape(batch, groups, 1) * width
     for step in range(limit):
-        own = log_softmax(reader.next, dim=-1).reshape(batch, groups, width, -1)
-        totals, parents, ids, onward = _extensions(own, live.scores, running, diversity if groups > 1 else 0.0, end)
-        chosen = own.flatten(2).gather(2, parents * own.shape[-1] + ids)
+        log_probs = log_softmax(reader.next, dim=-1).reshape(batch, groups, width, -1)
+        totals, parents, ids, continued = _extensions(
+            log_probs, live.scores, running, diversity if groups > 1 else 0.0, end
+        )
+        chosen = log_probs.flatten(2).gather(2, parents * log_probs.shape[-1] + ids)
         candidates = live.take(parents).extended(step, ids, chosen, totals)
         # an end counts only among the w best extensions; at the limit they all end
         ends = torch.ones_like(ids, dtype=torch.bool) if step == limit - 1 else ids == (-1 if end is None else end)
@@ -87,13 +89,13 @@ def beam(
         ranked = (totals / (step + 1) ** length_penalty).masked_fill(~accepted, -torch.inf)
         ended = ended.joined(replace(candidates, scores=ranked))
         ended = ended.take(ended.scores.topk(width).indices)
-        live = candidates.take(onward)
+        live = candidates.take(continued)
         running = running & _may_improve(
             live.scores[..., 0], ended.scores, step + 1, limit, length_penalty, early_stopping
         )
         if step == limit - 1 or not running.any():
             break
-        reader.read(live.tokens[..., step].flatten(), (first + parents.gather(2, onward)).flatten())
+        reader.read(live.tokens[..., step].flatten(), (first + parents.gather(2, continued)).flatten())
     return ended.best(n)
 
 
@@ -164,41 +166,48 @@ class _Hypotheses:
 
 
 def _extensions(
-    own: Tensor, scores: Tensor, running: Tensor, diversity: float, end: int | None
+    log_probs: Tensor, scores: Tensor, running: Tensor, diversity: float, end: int | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Find the 2 w best one-token extensions of each group's w beginnings, group after group.
 
     Args:
-        own: (B, G, w, V) log-probabilities.
+        log_probs: (B, G, w, V).
         scores: (B, G, w) sums so far.
-        running: (B, G) whether a group still searches; the words of one that does not are free.
+        running: (B, G) whether a group still searches; the words of one that has stopped are not penalised.
         diversity: penalty for each earlier use of a word at this step.
-        end: the end token, which cannot be gone on from.
+        end: the end token, after which a sequence cannot continue.
 
     Returns:
-        Sums, parents and ids, (B, G, 2 w) each, the best first; and which w of them to go on from, (B, G, w).
+        Sums, parents and ids, (B, G, 2 w) each, the best first; and which w of them to continue, (B, G, w).
     """
-    batch, groups, width, vocabulary = own.shape
-    used = own.new_zeros(batch, 1, vocabulary)
-    found = []
+    batch, groups, width, vocabulary = log_probs.shape
+    used = log_probs.new_zeros(batch, 1, vocabulary)
+    per_group = []
     for g in range(groups):
-        sums = (scores[:, g, :, None] + own[:, g] - diversity * used).flatten(1)
-        totals, places = sums.topk(min(2 * width, width * vocabulary))
-        ids = places % vocabulary
+        sums = (scores[:, g, :, None] + log_probs[:, g] - diversity * used).flatten(1)
+        totals, flat = sums.topk(min(2 * width, width * vocabulary))
+        ids = flat % vocabulary
         open_ends = totals if end is None else totals.masked_fill(ids == end, -torch.inf)
-        kept, onward = open_ends.topk(width)
-        counted = kept.isfinite() & running[:, g, None]
-        used = used + (one_hot(ids.gather(1, onward), vocabulary) * counted[..., None]).sum(dim=1, keepdim=True)
-        found.append((totals, places // vocabulary, ids, onward))
-    totals, parents, ids, onward = (torch.stack(t, dim=1) for t in zip(*found, strict=True))
-    return totals, parents, ids, onward
+        best, continued = open_ends.topk(width)
+        counted = best.isfinite() & running[:, g, None]
+        used = used + (one_hot(ids.gather(1, continued), vocabulary) * counted[..., None]).sum(dim=1, keepdim=True)
+        per_group.append((totals, flat // vocabulary, ids, continued))
+    totals, parents, ids, continued = (torch.stack(t, dim=1) for t in zip(*per_group, strict=True))
+    return totals, parents, ids, continued
 
 
 def _may_improve(
     best: Tensor, ended: Tensor, length: int, limit: int, penalty: float, early_stopping: EarlyStopping
 ) -> Tensor:
-    """Return (B, G): whether a group whose best beginning sums to ``best`` may still better its ``ended`` scores (B, G,
-    w).
+    """Return (B, G): whether a group may still better its ended sequences.
+
+    Args:
+        best: (B, G) sum of its best beginning.
+        ended: (B, G, w) scores of its ended sequences.
+        length: of the beginnings.
+        limit: tokens to write, at most.
+        penalty: of the length.
+        early_stopping: see ``beam``.
     """
     worst = ended.min(dim=-1).values
     if early_stopping == "full":

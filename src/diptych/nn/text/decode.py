@@ -1,7 +1,7 @@
-"""Decoding: from a prefix to sequences of tokens, on any language model. Beam search stands in ``beams``.
+"""Decoding writes sequences of tokens after a prefix, with any language model; beam search is in ``beams``.
 
-A sequence's result never depends on its batch mates: prefixes may differ in length, and sampling takes its random
-numbers item by item.
+A sequence never depends on its batch mates: prefixes may differ in length, and sampling takes its random numbers item
+by item.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Prefix:
 
     Args:
         embeds: (B, T, C) with T >= 1: embedded prompts, projected image vectors, or both.
-        mask: (B, T) bool, True where real; padding stands on the left. None: all are real.
-        memory: (B, M, D) vectors for cross-attention; None: none.
+        mask: (B, T) bool, True for real tokens; padding is on the left. None: all are real.
+        memory: (B, M, D) vectors for cross-attention. None: there are none.
 
     Raises:
         UsageError: no token, a mask of another size, or a mask that ends in padding.
@@ -38,13 +38,13 @@ class Prefix:
     def __post_init__(self) -> None:
         if self.embeds.ndim != 3 or self.embeds.shape[1] == 0:
             raise UsageError(
-                f"A prefix must be (B, T, C) with at least one token, not {tuple(self.embeds.shape)}: begin with the "
+                f"embeds must be (B, T, C) with at least one token, got {tuple(self.embeds.shape)}: begin with the "
                 f"BOS token."
             )
         if self.mask is None:
             return
         if self.mask.shape != self.embeds.shape[:2]:
-            raise UsageError(f"The mask must be (B, T) = {tuple(self.embeds.shape[:2])}, not {tuple(self.mask.shape)}.")
+            raise UsageError(f"mask must be (B, T) = {tuple(self.embeds.shape[:2])}, got {tuple(self.mask.shape)}.")
         if not bool(self.mask[:, -1].all()):
             raise UsageError("A prefix ends in padding: pad on the left, so that the last token of every row is real.")
 
@@ -54,12 +54,12 @@ class Decoded:
     """B x n written sequences, the best first.
 
     Args:
-        tokens: (B, n, L) int64: the end token included, then ``end`` again (-1 where there is none).
-        lengths: (B, n) int64 number of tokens, the end token included.
+        tokens: (B, n, L) int64: the end token included, then ``end`` again (-1 if there is none).
+        lengths: (B, n) int64, number of tokens, the end token included.
         log_probs: (B, n, L) log-probability of each token under the model itself (no temperature, filter or penalty); 0
             after the end.
-        scores: (B, n) what was ranked by: the sum of ``log_probs`` over ``length ** length_penalty``, less the
-            penalties of diverse beams.
+        scores: (B, n) by which sequences are ranked: the sum of ``log_probs`` over ``length ** length_penalty``, less
+            the penalties of diverse beams.
     """
 
     tokens: Tensor
@@ -69,13 +69,13 @@ class Decoded:
 
 
 def greedy(model: LanguageModel, prefix: Prefix, *, limit: int, end: int | None) -> Decoded:
-    """Take the most likely token each time; ties go to the smallest id.
+    """Take the most likely token each time; of ties the smallest id.
 
     Args:
         model: any language model.
         prefix: B prefixes.
-        limit: most tokens to write.
-        end: id of the token that ends a sequence; None: write ``limit`` tokens.
+        limit: tokens to write, at most.
+        end: id of the token that ends a sequence. None: write ``limit`` tokens.
 
     Returns:
         One sequence a prefix.
@@ -96,15 +96,15 @@ def sample(
     top_k: int | None = None,
     top_p: float = 1.0,
 ) -> Decoded:
-    """Draw each token from the model's distribution, sharpened and cut.
+    """Draw each token from the model's distribution, after temperature and filters.
 
     Args:
         model: any language model.
         prefix: B prefixes.
         uniforms: (B, n, limit) numbers in [0, 1), as ``draws`` makes them: n sequences a prefix, one number a token.
-        end: id of the token that ends a sequence; None: write ``limit`` tokens.
-        temperature: > 0; logits are divided by it, before any cut.
-        top_k: keep the k most likely tokens and those that tie with the last; None: all.
+        end: id of the token that ends a sequence. None: write ``limit`` tokens.
+        temperature: > 0; logits are divided by it, before any filter.
+        top_k: >= 1; keep the k most likely tokens and those that tie with the last. None: all.
         top_p: in (0, 1]; then keep the smallest set of most likely tokens whose probability reaches p.
 
     Returns:
@@ -113,12 +113,12 @@ def sample(
     Raises:
         UsageError: a setting is out of its range.
 
-    Source:
-        Holtzman et al. 2020 (top-p); Fan et al. 2018 (top-k).
+    Source: Holtzman et al. 2020 (top-p); Fan et al. 2018 (top-k).
     """
     if temperature <= 0 or not 0 < top_p <= 1 or (top_k is not None and top_k < 1):
         raise UsageError(
-            "Sampling needs temperature > 0, top_k >= 1 and 0 < top_p <= 1: use greedy() for temperature 0."
+            f"Sampling needs temperature > 0, top_k >= 1 and top_p in (0, 1], got {temperature}, {top_k} and {top_p}: "
+            f"use greedy() for temperature 0."
         )
     n, limit = uniforms.shape[1:]
     rows = uniforms.reshape(-1, limit)
@@ -130,7 +130,7 @@ def sample(
 
 
 def draws(run: Run, keys: Sequence[str], n: int, limit: int) -> Tensor:
-    """Return (B, n, limit) uniform numbers in [0, 1), fixed item by item by (seed, key): give content keys."""
+    """Return (B, n, limit) uniform numbers in [0, 1), which depend on (seed, key) alone; give content keys."""
     return torch.stack(
         [torch.rand(n, limit, generator=run.generator(f"decode/{key}"), dtype=torch.float64) for key in keys]
     )
@@ -174,14 +174,18 @@ def log_likelihood(model: LanguageModel, prefix: Prefix, tokens: Tensor, lengths
     start, memory = real_tokens(prefix)[rows], None if prefix.memory is None else prefix.memory[rows]
     embeds = torch.cat([prefix.embeds[rows], model.embed(ids[:, :-1])], dim=1)
     logits, _ = model.logits(embeds, torch.cat([start, real[:, :-1]], dim=1), memory, None)
-    found = log_softmax(logits[:, -length:].float(), dim=-1).gather(-1, ids[..., None])[..., 0]
-    return found.masked_fill(~real, 0.0).reshape(tokens.shape)
+    log_probs = log_softmax(logits[:, -length:].float(), dim=-1).gather(-1, ids[..., None])[..., 0]
+    return log_probs.masked_fill(~real, 0.0).reshape(tokens.shape)
 
 
 def check_limit(limit: int) -> None:
-    """Raise UsageError where no token may be written."""
+    """Refuse a limit below 1.
+
+    Raises:
+        UsageError: it is below 1.
+    """
     if limit < 1:
-        raise UsageError(f"At least one token must be written, and limit is {limit}.")
+        raise UsageError(f"limit must be at least 1, got {limit}: let at least one token be written.")
 
 
 def real_tokens(prefix: Prefix) -> Tensor:
@@ -194,7 +198,7 @@ def real_tokens(prefix: Prefix) -> Tensor:
 
 
 class Reader:
-    """Feeds a language model: the prefix once, then one token a row and step.
+    """Feeds a language model: the prefix once, then one token for each row and step.
 
     Args:
         model: any language model.
@@ -214,7 +218,12 @@ class Reader:
         self.next = logits[rows, -1].float()
 
     def read(self, tokens: Tensor, rows: Tensor | None = None) -> None:
-        """Read one token (R,) a row; before that, ``rows`` says which row each one continues (of the same prefix)."""
+        """Read one token for each row.
+
+        Args:
+            tokens: (R,) ids.
+            rows: (R,) row that each one continues, of the same prefix. None: its own.
+        """
         cache = self.cache if rows is None else self.cache.take(rows)
         self.mask = pad(self.mask, (0, 1), value=True)
         logits, self.cache = self.model.logits(self.model.embed(tokens[:, None]), self.mask, self.memory, cache)
@@ -236,9 +245,9 @@ def _walk(
         if step:
             reader.read(tokens[:, step - 1])
         chosen = choose(reader.next, step)
-        own = log_softmax(reader.next, dim=-1).gather(1, chosen[:, None])[:, 0]
+        log_prob = log_softmax(reader.next, dim=-1).gather(1, chosen[:, None])[:, 0]
         tokens[:, step] = torch.where(running, chosen, tokens[:, step])
-        log_probs[:, step] = own.masked_fill(~running, 0.0)
+        log_probs[:, step] = log_prob.masked_fill(~running, 0.0)
         lengths += running
         running = running & (chosen != end) if end is not None else running
         if not running.any():

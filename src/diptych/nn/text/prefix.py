@@ -1,4 +1,4 @@
-"""A prefix for a language model, made of any number of vectors by learned queries."""
+"""A prefix for a language model, computed from any number of vectors by learned queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class PrefixAligner(nn.Module):
-    """Learned queries look at the vectors and become token embeddings.
+    """Learned queries attend to the vectors and become token embeddings.
 
     One post-norm decoder layer (self-attention among the queries, cross-attention, feed-forward), a LayerNorm, and an
     MLP of three layers.
@@ -14,7 +14,7 @@ class PrefixAligner(nn.Module):
     Args:
         dim: D of the vectors.
         out: C of the language model.
-        width: W inside; where it is not D, the vectors pass a linear map first.
+        width: W inside. If it is not D, a linear map comes first.
         queries: Q, tokens of the prefix.
         heads: attention heads; they divide ``width``.
         hidden: width of the feed-forward layer.
@@ -44,6 +44,6 @@ class PrefixAligner(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return the (B, Q, C) prefix of (B, K, D) vectors; their order does not matter."""
-        asked = self.queries.weight.expand(len(vectors), -1, -1)
-        prefix: Tensor = self.mlp(self.norm(self.layer(asked, self.enter(vectors))))
+        queries = self.queries.weight.expand(len(vectors), -1, -1)
+        prefix: Tensor = self.mlp(self.norm(self.layer(queries, self.enter(vectors))))
         return prefix

@@ -1,6 +1,4 @@
-"""A small language model of our own: a decoder-only transformer, with cross-attention where it is given something to
-look at.
-"""
+"""A small language model of our own: a decoder-only transformer, with cross-attention if it is given a memory."""
 
 from __future__ import annotations
 
@@ -18,16 +16,22 @@ class SmallLM(nn.Module):
     Args:
         vocabulary: V.
         width: C, a multiple of ``heads``.
-        depth: blocks.
+        depth: number of blocks.
         heads: attention heads a block.
         context: longest sequence, prefix included.
-        memory: width D of the vectors for cross-attention; None: blocks have none.
+        memory: width D of the vectors for cross-attention. None: blocks have none.
 
     Raises:
         UsageError: ``heads`` do not divide ``width``.
 
-    Source:
-        Radford et al. 2019 (GPT-2); cross-attention between self-attention and MLP after Vaswani et al. 2017.
+    Source: Radford et al. 2019 (GPT-2); cross-attention between self-attention and MLP after Vaswani et al. 2017.
+
+    Example:
+        >>> import torch
+        >>> model = SmallLM(vocabulary=10, width=8, depth=1, heads=2)
+        >>> logits, _ = model.logits(model.embed(torch.tensor([[1, 4, 2]])), torch.ones(1, 3))
+        >>> logits.shape
+        torch.Size([1, 3, 10])
     """
 
     def __init__(
@@ -41,7 +45,7 @@ class SmallLM(nn.Module):
     ) -> None:
         super().__init__()
         if width % heads:
-            raise UsageError(f"{heads} heads do not divide a width of {width}: choose another number.")
+            raise UsageError(f"heads must divide width, got {heads} heads and width {width}: choose another number.")
         self.vocabulary, self.width, self.context = vocabulary, width, context
         self.tokens = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(context, width)
@@ -61,7 +65,8 @@ class SmallLM(nn.Module):
         """Read (B, T, C) tokens after those of the cache; see ``core.language.LanguageModel``.
 
         Raises:
-            UsageError: longer than the context, or memory given or missing against the construction.
+            UsageError: the sequence is longer than the context, or memory is given to a model without, or missing for
+                one with.
         """
         if (memory is None) != (self.blocks[0].cross is None):
             raise UsageError(
@@ -75,7 +80,7 @@ class SmallLM(nn.Module):
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -new:]
         order = torch.arange(mask.shape[1], device=mask.device)
         causal = order[None, :] <= order[-new:, None]
-        # a padded token sees itself, so that no row of attention is empty
+        # A padded token attends to itself, so that no row of attention is empty.
         seen = (causal & mask[:, None, :].bool()) | (order[None, :] == order[-new:, None])
         h = embeds + self.positions(positions)
         layers = []
@@ -86,6 +91,8 @@ class SmallLM(nn.Module):
 
 
 class _Block(nn.Module):
+    """Self-attention, cross-attention if there is a memory, and an MLP, each on normed tokens with a residual."""
+
     def __init__(self, width: int, heads: int, memory: int | None) -> None:
         super().__init__()
         self.attention = _Attention(width, heads, width)

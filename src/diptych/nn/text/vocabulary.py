@@ -10,7 +10,18 @@ from functools import cached_property
 
 from diptych.core.errors import UsageError
 
-PAD, BEGIN, END, UNKNOWN = range(4)
+PAD = 0
+"""Id that fills up short sequences."""
+
+BEGIN = 1
+"""Id that begins a text."""
+
+END = 2
+"""Id that ends a text."""
+
+UNKNOWN = 3
+"""Id of all words that are not in the vocabulary."""
+
 _TOKEN = re.compile(r"[\w']+|,")
 
 
@@ -20,14 +31,23 @@ class Vocabulary:
 
     Args:
         words: in the order of their ids.
+
+    Example:
+        >>> vocabulary = Vocabulary.of(["a cat", "a dog"])
+        >>> vocabulary.encode("a red cat", limit=8)
+        [1, 4, 3, 5, 2]
+        >>> vocabulary.decode([1, 4, 5, 2])
+        'A cat.'
     """
 
     words: tuple[str, ...]
 
     @classmethod
     def of(cls, texts: Sequence[str], least: int = 1) -> Vocabulary:
-        """Return the words that occur at least ``least`` times, the commonest first; raises UsageError where there are
-        none.
+        """Return the words that occur at least ``least`` times, the most frequent first.
+
+        Raises:
+            UsageError: there is no such word.
         """
         counts = Counter(word for text in texts for word in split(text))
         words = tuple(w for w, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if n >= least)
@@ -43,7 +63,7 @@ class Vocabulary:
         return {word: i for i, word in enumerate(self.words, 4)}
 
     def encode(self, text: str, limit: int) -> list[int]:
-        """Return begin, at most ``limit`` words, and the end where the whole text fits."""
+        """Return the beginning, at most ``limit`` words, and the end if the whole text fits."""
         ids = [self._ids.get(word, UNKNOWN) for word in split(text)]
         return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
 

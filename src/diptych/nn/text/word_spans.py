@@ -1,4 +1,4 @@
-"""Which tokens of a text are which words, on any text encoder, from its token ids alone."""
+"""Find which tokens of a text belong to which word, for any text encoder, from its token ids alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from diptych.core.errors import MissingHook
 
 _WORD = re.compile(r"[.,]|[^\s.,]+")
 PUNCTUATION = frozenset('.,!"?;:')
+"""Marks that are no words."""
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """Return (start, end) in characters of each word: what stands between spaces; "." and "," are words of their
-    own.
-    """
+    """Return (start, end) in characters of each word; "." and "," are words of their own."""
     return [m.span() for m in _WORD.finditer(text)]
 
 
@@ -38,24 +37,25 @@ def token_ids(x: Inputs) -> Tensor:
     return ids
 
 
-def token_spans(encoder: Encoder[Any], text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def token_spans(encoder: Encoder[Any], text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return (first, after last) token of each word, as the words are tokenised inside the text.
 
-    A text that is cut after a word begins with the same tokens as the whole, up to the end token: how many agree says
-    where the word ends. Words cut by themselves may fall into other pieces, which would shift all later ones.
+    A text that is cut after a word begins with the same tokens as the whole text, and the number of equal tokens tells
+    where the word ends. Words that are tokenised one by one may split into other pieces, which would shift all later
+    ones.
 
     Args:
         encoder: of texts.
         text: as it is encoded.
-        places: (start, end) of the words in characters, in order.
+        spans: (start, end) of the words in characters, in order.
 
     Raises:
         MissingHook: the encoder reads no ids.
         UsageError: the text is longer than the encoder's context.
     """
-    if not places:
+    if not spans:
         return []
-    whole, *cut = (token_ids(encoder.inputs([t]))[0] for t in (text, "", *(text[:end] for _, end in places[:-1])))
+    whole, *cut = (token_ids(encoder.inputs([t]))[0] for t in (text, "", *(text[:end] for _, end in spans[:-1])))
     ends = [_agree(ids, whole) for ids in cut]
     end_token = cut[0][ends[0]]  # of the empty text, which is start and end
     ends.append(int((whole[ends[0] :] == end_token).int().argmax()) + ends[0])
@@ -63,7 +63,7 @@ def token_spans(encoder: Encoder[Any], text: str, places: Sequence[tuple[int, in
 
 
 def _agree(a: Tensor, b: Tensor) -> int:
-    """How many tokens two texts begin with together."""
+    """Return how many tokens two texts begin with together."""
     n = min(len(a), len(b))
     differ = (a[:n] != b[:n]).nonzero()
     return int(differ[0]) if len(differ) else n

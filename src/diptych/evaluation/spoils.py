@@ -1,4 +1,4 @@
-"""Texts that say something else: controls of systems that live on descriptions.
+"""What is spoiled in an arm: names, texts or labels that say something else, or the system itself.
 
 A text that holds the name of its class, as those of pairs do ("A photo of a dress with a wide hem"), keeps it in both
 controls: without the name, or with that of another class, any system fails, whatever its texts say.
@@ -7,9 +7,9 @@ controls: without the name, or with that of another class, any system fails, wha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,38 @@ from diptych.data.pools import VERSUS
 _OLD, _NEW = "\0", "\1"
 """Stand where a name stood, until both names are found: signs that no name holds."""
 _MARK = re.compile(f"(?:\\b(?P<article>an?) )?(?P<was>[{_OLD}{_NEW}])", re.IGNORECASE)
+
+SpoilEvidence: TypeAlias = Callable[[ClassNames, Evidence[Any], Run], tuple[ClassNames, Evidence[Any]]]
+
+
+@dataclass(frozen=True)
+class Altered:
+    """What changes the system itself, where what is spoiled is neither name nor evidence.
+
+    Args:
+        change: makes the spoiled system from the honest one.
+        spoil: makes its names and evidence, where these change too.
+    """
+
+    change: Callable[[Any, Run], Any]
+    spoil: SpoilEvidence | None = None
+
+
+Spoil: TypeAlias = SpoilEvidence | Altered
+
+
+def as_subclass(kind: type) -> Altered:
+    """Return what makes an instance of a subclass from a system, with the same settings."""
+    return Altered(lambda system, run: kind(**{f.name: getattr(system, f.name) for f in fields(system) if f.init}))
+
+
+def applied(
+    spoil: Spoil | None, system: Any, classes: ClassNames, evidence: Evidence[Any], run: Run
+) -> tuple[Any, ClassNames, Evidence[Any]]:
+    """Return system, names and evidence with what is spoiled."""
+    if isinstance(spoil, Altered):
+        system, spoil = spoil.change(system, run), spoil.spoil
+    return (system, *(spoil(classes, evidence, run) if spoil else (classes, evidence)))
 
 
 def shuffled_names(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tuple[ClassNames, Evidence[Any]]:

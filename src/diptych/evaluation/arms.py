@@ -1,0 +1,189 @@
+"""One mechanism of measuring: an arm is measured on a bench, and boards, proofs and ablations are plans over arms.
+
+    measure(arm) -> Measured,    arm: a system, the row of its card, how many shots it sees, and what is spoiled
+
+A bench is one verb on one data set: it opens nothing, knows what a system of the verb may see, fits it once a seed, and
+returns a value for each item. A board (``boards.verb``) compares rows of the catalog on a bench, a proof
+(``proofs.trial``) compares a system with baselines and with itself, spoiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych import catalog
+from diptych.core.backbone import Backbone
+from diptych.core.errors import UnreadableItem
+from diptych.core.run import Run
+from diptych.metrics.interval import Interval, bootstrap_mean, one_sided_lower, paired_bootstrap
+
+Floats = NDArray[np.float64]
+CHANCE = "chance"
+"""The baseline that draws an answer at random."""
+CLOCKS = frozenset({"fit_seconds"})
+"""Numbers beside a metric that no second run repeats: boards show them, proofs do not write them."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is measured.
+
+    Args:
+        system: slug of the catalog; or what a bench knows beside it, such as ``CHANCE`` or a system with its settings.
+        variant: row of its card.
+        shots: train items a class, where the bench draws them.
+        spoil: what is wrong with it; None: nothing. What it changes is the bench's matter, see ``spoils.Spoil``.
+    """
+
+    system: Any
+    variant: str = ""
+    shots: int = 0
+    spoil: Any = None
+
+    @property
+    def label(self) -> str:
+        """Return "slug" or "slug:variant", as ``--methods`` takes it."""
+        return ":".join(filter(None, (self.system, self.variant)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one arm reached.
+
+    Args:
+        values: (R, N, ...) of R seeds on the same N items: the metric of each, or what a ``Statistic`` makes it from.
+        others: further numbers, means over the seeds that were run.
+        seeds: that were run: one where nothing is drawn, whose values then stand R times.
+        parts: name -> what else the same fits reached, such as hits on other classes.
+    """
+
+    values: NDArray[Any]
+    others: Mapping[str, float] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    parts: Mapping[str, Measured] = field(default_factory=dict)
+
+    def part(self, name: str) -> Measured:
+        """Return a part; "" is the whole."""
+        return self.parts[name] if name else self
+
+
+def minus(first: Measured, second: Measured) -> Measured:
+    """Return how far one arm lies above another, seed by seed and item by item; a number that is named as a part is
+    the mean of that part.
+    """
+    gaps = {name: part.values - second.parts[name].values for name, part in first.parts.items() if name in second.parts}
+    others = {
+        name: float(gaps[name].mean()) if name in gaps else value - second.others[name]
+        for name, value in first.others.items()
+        if name in second.others
+    }
+    parts = {name: Measured(gap, others, first.seeds) for name, gap in gaps.items()}
+    return Measured(first.values - second.values, others, first.seeds, parts)
+
+
+def two_sided(bound: Callable[..., Interval], first: Any, second: Any, *more: Any) -> Interval:
+    """Return a gain with both ends: two lower bounds of the same resamples, one of them of the loss.
+
+    Args:
+        bound: (first, second, ``more``, level) -> gain with its one-sided lower bound.
+        first: what gains.
+        second: what it is compared with.
+        more: its other arguments.
+    """
+    low, high = bound(first, second, *more, level=0.975), bound(second, first, *more, level=0.975)
+    return Interval(low.value, low.low, -high.low)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """How values become the metric.
+
+    Args:
+        of: (values, seed) -> the metric with its 95 % interval.
+        gain: (first, second, seed) -> the gain, paired by seed and item, with its two-sided 95 % interval: for boards.
+        lower: the same with its one-sided lower bound: for proofs; None: no proof reads it.
+    """
+
+    of: Callable[[Any, int], Interval] = bootstrap_mean
+    gain: Callable[[Any, Any, int], Interval] = paired_bootstrap
+    lower: Callable[[Any, Any, int], Interval] | None = one_sided_lower
+
+
+MEANS = Statistic()
+"""The metric is the mean over items."""
+
+
+class Bench(Protocol):
+    """How the systems of one verb are measured on one data set."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """Of all arms."""
+        ...
+
+    @property
+    def run(self) -> Run:
+        """Device, cache, progress, and the seed of the bootstraps."""
+        ...
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of draws and trainings."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric, of which higher is better."""
+        ...
+
+    @property
+    def statistic(self) -> Statistic:
+        """How values become the metric."""
+        ...
+
+    @property
+    def always(self) -> tuple[Arm, ...]:
+        """Rows that a board always runs; gains are measured against the first."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the result says of the data: name, hash, items and more."""
+        ...
+
+    @property
+    def failed(self) -> Sequence[UnreadableItem]:
+        """What cannot be read, and was left out."""
+        ...
+
+    def measure(self, arm: Arm, /) -> Measured:
+        """Fit and measure; raises one of ``schedule.UNFIT`` where a system does not fit."""
+        ...
+
+
+def over_seeds(
+    once: Callable[[Run], tuple[NDArray[Any], Mapping[str, float]]], run: Run, seeds: Sequence[int], *, draws: bool
+) -> Measured:
+    """Measure once a seed; where nothing is drawn, once for all.
+
+    Args:
+        once: run -> (N, ...) values and further numbers.
+        run: its seed is replaced.
+        seeds: R of them.
+        draws: whether the seed changes anything.
+    """
+    chosen = tuple(seeds if draws else seeds[:1])
+    results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
+    values = np.stack([np.asarray(v) for v, _ in results])
+    return Measured(values, {name: float(np.mean([o[name] for _, o in results])) for name in results[0][1]}, chosen)
+
+
+def default_variant(slug: str) -> str:
+    """Return the row of a card that stands for the system where none is named: "", or else "ensemble"."""
+    variants = catalog.find(slug).card.variants if slug in catalog.slugs() else {}
+    return next((v for v in ("", "ensemble") if v in variants), "")

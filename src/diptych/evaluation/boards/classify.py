@@ -1,0 +1,122 @@
+"""Classifiers on labelled photos with few-shot draws: which test photos each names rightly, once a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from diptych import catalog
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import UnreadableItem
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier
+from diptych.core.run import Run
+from diptych.data.labelled import LabelledData
+from diptych.data.pools import Pool
+from diptych.data.splits import ValRule
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.evaluation.few_shot.plan import Job, Plan
+from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.outcome import Outcome
+from diptych.evaluation.spoils import applied
+
+
+@dataclass(frozen=True)
+class ClassifyBench:
+    """How classifiers are measured where rows need no record of their own: proofs and ablations.
+
+    Args:
+        desk: the data, and the draws that all arms of a seed share.
+        seeds: of draws, spoils and systems.
+    """
+
+    desk: Desk
+    seeds: tuple[int, ...]
+    metric: str = "acc1"
+    statistic: Statistic = MEANS
+    always: tuple[Arm, ...] = (Arm("zero-shot", "ensemble"),)
+
+    @classmethod
+    def open(
+        cls,
+        data: LabelledData,
+        backbone: Backbone,
+        run: Run,
+        seeds: tuple[int, ...],
+        *,
+        val: ValRule = "full",
+        classes: ClassNames | None = None,
+        texts: Pool | None = None,
+    ) -> ClassifyBench:
+        """Encode what is measured.
+
+        Args:
+            data: with test (or val); with train for systems that learn.
+            backbone: for all arms.
+            run: device, cache and progress.
+            seeds: of draws, spoils and systems.
+            val: on how many items choices are made; see ``few_shot.plan.Plan``.
+            classes: names and templates; None: tidied folder names in the ensemble of seven templates.
+            texts: descriptions; None: the pool that ships for a data set of this name, if there is one.
+
+        Raises:
+            UsageError: another number of names than classes.
+            DataError: nothing can be measured.
+        """
+        desk = Desk.open(data, backbone, Plan(val=val), replace(run, out=None), classes=classes, texts=texts)
+        return cls(desk, seeds)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Of all arms."""
+        return self.desk.backbone
+
+    @property
+    def run(self) -> Run:
+        """Device, cache and progress."""
+        return self.desk.run
+
+    @property
+    def failed(self) -> tuple[UnreadableItem, ...]:
+        """Photos of test, and of the draws so far, that cannot be read."""
+        return tuple(self.desk.failed.values())
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Name, hash, sizes and texts."""
+        desk = self.desk
+        sizes = {"items": len(desk.test), "classes": len(desk.classes)}
+        texts = desk.texts.as_dict() if desk.texts else None
+        return {"dataset": desk.data.name, "data_hash": desk.data_hash, **sizes, "texts": texts}
+
+    def measure(self, arm: Arm) -> Measured:
+        """Fit to the draw of each seed, the same for every arm, and say which test photos are named rightly.
+
+        Chance hits 1/K of each. Systems that learn without labels are given the photos of train.
+        """
+        desk = self.desk
+        if arm.system == CHANCE:
+            expected = np.full(len(desk.test), 1 / len(desk.classes))
+            return over_seeds(lambda run: (expected, {}), self.run, self.seeds, draws=False)
+        method = catalog.row(catalog.find(arm.system, Classifier), arm.variant)
+        shots = arm.shots if "train" in method.card.needs.evidence else 0
+
+        def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
+            job = Job(method, arm.variant, shots, run.seed)
+            drawn, pool = desk.drawn(job, run) if shots else None, desk.pool(job)
+            given: Evidence[Any] = Evidence(
+                train=drawn.train if drawn else None,
+                val=drawn.val if drawn else None,
+                unlabelled=desk.data.split("train").items if job.pooled else None,
+                texts=pool.texts if pool else None,
+            )
+            chosen, classes, evidence = applied(arm.spoil, method, desk.classes, given, run)
+            fitted = chosen.fit(Kit({"main": desk.backbone}), classes, evidence, run)
+            outcome = Outcome.of(fitted.scores(desk.test.items, run), desk.backbone, desk.test.labels())
+            return outcome.correct.astype(np.float64), {}
+
+        return over_seeds(once, self.run, self.seeds, draws=True)

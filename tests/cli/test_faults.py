@@ -1,0 +1,234 @@
+"""Every verb that writes, stopped at every write, fsync and rename: see ``tests.support.faults``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from diptych.cli.main import app
+from diptych.methods.edit import deltaedit
+from diptych.store.store import Store
+from diptych.tasks import export_tower
+from diptych.tasks.export_gate import Parity
+from tests.support.colours import COLOURS, colour_folder, coloured
+from tests.support.dense_colours import DenseColours
+from tests.support.faults import Faults, Killed, Kind, check_database, check_tensors, contents, drafts, whole
+from tests.support.small_clip import small_clip
+
+MODULE = re.compile(r'"diptych\.[a-z_.]+')
+"""A module path in a JSON file: what is saved must outlive a move."""
+BY_NUMBER = re.compile("/(plans|shards)/")
+"""Files whose names tell how often work was begun."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command line and what it writes.
+
+    Args:
+        words: of the command, which writes below ``out``.
+        earlier: words of a run before it, whose results it replaces; "": there is nothing.
+        again: flags with which a run goes on after it was stopped.
+        code: exit code of a run that nothing stops.
+    """
+
+    words: str
+    earlier: str = ""
+    again: str = ""
+    code: int = 0
+
+
+PHOTOS = "photos/test"
+ONE = "photos/test/red"
+VERBS = {
+    "classify json": Verb(
+        f"classify {ONE} --names red,green --out out/x.json --overwrite",
+        f"classify {PHOTOS} --names red,blue --out out/x.json",
+    ),
+    "classify csv": Verb(f"classify {ONE} --names red,green --out out/x.csv", again="--overwrite"),
+    "classify html": Verb(f"classify {ONE} --names red,green --out out/x.html", again="--overwrite"),
+    "caption": Verb(
+        f"caption {ONE} --texts words.txt --out out/x.json --overwrite",
+        f"caption {PHOTOS} --texts words.txt --out out/x.json",
+    ),
+    "segment": Verb(
+        "segment photos/test/red/0.png --names red,green --out out --overwrite",
+        "segment photos/test/red/0.png --names red,blue --out out",
+    ),
+    "detect": Verb(f"detect {ONE} --normal photos/train/red --method gaussian --out out", again="--overwrite"),
+    "encode": Verb(f"encode {ONE} --out out --overwrite", f"encode {PHOTOS} --out out"),
+    "edit": Verb("edit --source red --target blue --count 1 --fitted out/kept --out out/pictures", again="--overwrite"),
+    "index": Verb("index photos/test --out out"),
+    "index more": Verb("index photos --out out", "index photos/test --out out"),
+    "search": Verb("search idx red --html out/x.html --overwrite", "search idx blue --html out/x.html"),
+    "link": Verb("link a.csv b.csv --method string-matching --out out/x.csv", again="--overwrite"),
+    "audit groups": Verb(
+        "audit groups set --group light --out out/x.json --overwrite", "audit groups set --group light --out out/x.json"
+    ),
+    "board classify": Verb("board classify photos --methods linear-probe --shots 1 --seeds 1 --export best --out out"),
+    "board classify again": Verb(
+        "board classify photos --methods linear-probe --shots 1 --seeds 1,2 --out out",
+        "board classify photos --methods linear-probe --shots 1 --seeds 1 --out out",
+    ),
+    "board few-shot": Verb("board few-shot photos --methods linear-probe --shots 1 --seeds 1 --out out"),
+    "board caption": Verb("board caption said.csv --methods nearest-caption --seeds 1 --out out", again="--overwrite"),
+    "curate plan": Verb(
+        "curate plan pool.txt --metadata names.txt --out out/plan.parquet --overwrite", again="--resume"
+    ),
+    "curate plan clip-score": Verb(
+        "curate plan said.csv --image path --text caption_0 --method clip-score --out out/plan.json",
+        again="--resume --overwrite",
+    ),
+    "curate apply": Verb(
+        "curate apply pool.txt --metadata names.txt --plan plan.parquet --t 50 --out out", again="--resume"
+    ),
+    "export": Verb("export lite --to onnx --out out --overwrite", "export lite --to onnx --out out"),
+    "encode into a new cache": Verb(f"encode {ONE} --cache out/cache --batch 8 --out out/e", again="--overwrite"),
+    "cache move": Verb(
+        "cache move out/new --idle 0 --cache out/cache", f"encode {ONE} --cache out/cache --batch 8 --out out/e"
+    ),
+    "cache prune": Verb(
+        "cache prune --max-size 0 --idle 0 --cache out/cache", f"encode {ONE} --cache out/cache --batch 8 --out out/e"
+    ),
+    "engines": Verb(f"classify {ONE} --names red --engine auto --cache out/cache --out out/x.csv", again="--overwrite"),
+    "finetune": Verb(
+        "finetune photos --parts heads --epochs 1 --train-batch 10 --backbone local:clip --out out", again="--resume"
+    ),
+    "pretrain": Verb(
+        "pretrain said.csv --parts heads --epochs 1 --train-batch 4 --backbone local:clip --out out", again="--resume"
+    ),
+}
+"""What each verb is asked; the cache is filled before, so that only what the user asked for is stopped."""
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the verbs read."""
+    root = tmp_path_factory.mktemp("given")
+    colour_folder(root / "photos", {"train": 4, "test": 2})
+    small_clip(root / "clip")
+    (root / "words.txt").write_text("a red wall\na blue sea\n")
+    (root / "pool.txt").write_text("\n".join("a cat" if i % 10 else "an axolotl" for i in range(100)))
+    (root / "names.txt").write_text("cat\naxolotl")
+    said = [
+        f"photos/train/{n}/{i}.png,a {n} wall,{n} paint,{'train' if i else 'test'}"
+        for n in ("red", "blue", "green")
+        for i in range(4)
+    ]
+    (root / "said.csv").write_text("\n".join(["path,caption_0,caption_1,split", *said]) + "\n")
+    (root / "a.csv").write_text("id,name\na0,north mill\na1,old bakery\n")
+    (root / "b.csv").write_text("id,name\nb0,north mill co\nb1,old bakery co\n")
+    rows = ["path,class,light"]
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        name = list(COLOURS)[i % 3]
+        shown = list(COLOURS)[int(rng.integers(3))] if i % 2 else name
+        coloured(root / "set" / f"{i}.png", shown, i, noise=5.0)
+        rows.append(f"{i}.png,{name},{'dim' if i % 2 else 'bright'}")
+    (root / "set" / "labels.csv").write_text("\n".join(rows))
+    return root
+
+
+@pytest.fixture
+def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from diptych.backbones.sources import load
+
+    real = load.load
+
+    def fake(name: str = "lite", **more: Any) -> Any:
+        return real(name, **more) if name.startswith("local:") else DenseColours(name=name)
+
+    monkeypatch.setattr(load, "load", fake)
+    monkeypatch.setitem(
+        deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
+    )  # type: ignore[arg-type]
+    monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
+    monkeypatch.setattr(
+        export_tower, "_written", lambda encoder, folder, *rest: (folder / "model.onnx").write_text("g")
+    )
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DIPTYCH_ENGINE", "torch")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for path in given.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(words: str) -> int:
+    """Run a command line; a killed process has the code that a shell shows."""
+    try:
+        found = CliRunner().invoke(app, words.split())
+    except Killed:
+        return 137
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert "Traceback" not in found.output
+    assert "should not happen" not in found.output, found.output
+    return found.exit_code
+
+
+@pytest.mark.parametrize("kind", ["full", "kill"])
+@pytest.mark.parametrize("name", list(VERBS))
+def test_a_verb_that_is_stopped_anywhere_leaves_old_or_new(
+    name: str, kind: Kind, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb, out = VERBS[name], place / "out"
+    if name == "search":
+        assert run("index photos/test --out idx") == 0
+    if name == "curate apply":
+        assert run("curate plan pool.txt --metadata names.txt") == 0
+    if verb.earlier:
+        assert run(verb.earlier) == 0
+        shutil.copytree(out, place / "before")
+    assert run(verb.words) == verb.code, "before anything fails"
+    new = contents(out)
+    for path, content in new.items():
+        if path.endswith(".json"):
+            assert not MODULE.search(content.decode()), f"{path} names a module"
+    assert drafts(out) == []
+    at, names = 0, list[str]()
+    while True:
+        at += 1
+        for left in (out, *place.glob(".out*")):
+            shutil.rmtree(left, ignore_errors=True)
+        if verb.earlier:
+            shutil.copytree(place / "before", out)
+        old = contents(out)
+        with monkeypatch.context() as patch:
+            faults = Faults(patch, at, kind, out)
+            code = run(verb.words)
+        if faults.count < at:
+            assert code == verb.code
+            break
+        where = f"{name}, {kind} at {faults.seen[-1] if kind == 'kill' else faults.seen[at - 1]} ({at})"
+        left = contents(out)
+        assert all(old.get(path) == content or whole(path, content) for path, content in left.items()), where
+        if name == "engines" and code == 0:  # what is remembered of a backbone only saves time
+            assert "out/x.csv" in left
+            continue
+        assert code != 0, f"{where}: exit code 0"
+        for store in (p.parent for p in out.rglob("store.json")):
+            damage = [d for d in Store(store).verify() if d.path.exists()]  # a space that was begun may lack its facts
+            assert damage == [], where
+        assert kind == "kill" or drafts(out) == [], f"{where}: {drafts(out)}"
+        for path in out.rglob("*.safetensors"):
+            check_tensors(path)
+        for path in out.rglob("*.sqlite"):
+            check_database(path)
+        names, before = sorted(left), names
+        if names == before and (kind == "full" or at % 4):  # but for a draft, the state of the last stop
+            continue
+        again = run(f"{verb.words} {verb.again}")
+        assert again == verb.code, f"{where}: the next run ends with {again}"
+        assert {n for n in contents(out) if not BY_NUMBER.search(n)} >= {n for n in new if not BY_NUMBER.search(n)}, (
+            where
+        )
+    assert at > 2 or name == "cache prune", "nothing was written"
