@@ -95,14 +95,10 @@ def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 def main(words: Sequence[str]) -> int:
     """Rewrite the page, or say with exit code 1 that it is stale."""
     text = PAGE.read_text(encoding="utf-8")
-    new = page(
-        text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
-    )
+    new = page(text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
     if "--check" in words:
         if new != text:
-            sys.stderr.write(
-                "docs/benchmarks.md is not what results/bench says: run python tools/benchmarks_table.py.\n"
-            )
+            sys.stderr.write("docs/benchmarks.md is not what results/bench says: run python tools/benchmarks_table.py.\n")
         return int(new != text)
     PAGE.write_text(new, encoding="utf-8")
     return 0

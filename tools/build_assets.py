@@ -62,9 +62,7 @@ def shrink(source: Path, target: Path, *, quality: int, short: int | None = None
     image = open_image(source)
     side, now = (short, min(image.size)) if short else (long or 0, max(image.size))
     if now > side:
-        image = image.resize(
-            (round(image.width * side / now), round(image.height * side / now)), Image.Resampling.LANCZOS
-        )
+        image = image.resize((round(image.width * side / now), round(image.height * side / now)), Image.Resampling.LANCZOS)
     target.parent.mkdir(parents=True, exist_ok=True)
     image.save(target, "JPEG", quality=quality, optimize=True, progressive=True)
 
@@ -92,9 +90,7 @@ def main() -> None:
         out.mkdir(parents=True)
         build(data / source, out)
         sizes = [p.stat().st_size for p in out.rglob("*.jpg")]
-        sys.stdout.write(
-            f"{name}: {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB\n"
-        )
+        sys.stdout.write(f"{name}: {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB\n")
 
 
 if __name__ == "__main__":

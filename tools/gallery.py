@@ -42,10 +42,7 @@ def page(panels: Sequence[Panel]) -> str:
         " nothing touched up. Photos: those that ship ([credits](../src/diptych/assets/photos/credits.csv): CC0, public domain or no known"
         " restrictions), the CC0 clothes that ship, textile_sim (MIT), and scenes of our own generator.\n"
     )
-    parts = [
-        f"\n## {p.title}\n\n![{p.title}](figures/gallery/{p.file})\n\n{p.words}\n\n```console\n$ {p.command}\n```\n"
-        for p in panels
-    ]
+    parts = [f"\n## {p.title}\n\n![{p.title}](figures/gallery/{p.file})\n\n{p.words}\n\n```console\n$ {p.command}\n```\n" for p in panels]
     return head + "".join(parts)
 
 

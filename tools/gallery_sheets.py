@@ -58,10 +58,7 @@ def font(size: int) -> Any:
 
 
 def sheet(
-    pictures: Sequence[Image.Image],
-    lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]],
-    columns: int,
-    side: int = SIDE,
+    pictures: Sequence[Image.Image], lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]], columns: int, side: int = SIDE
 ) -> Any:
     """Return pictures in rows, each fitted to a square, with lines of text below."""
     depth = max(len(own) for own in lines)

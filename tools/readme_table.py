@@ -36,9 +36,7 @@ def main() -> int:
     new = head + START + table(cards) + END + rest.split(END)[1]
     if "--check" in sys.argv:
         if new != text:
-            sys.stderr.write(
-                "The table of systems in README.md is not what the index says: run python tools/readme_table.py.\n"
-            )
+            sys.stderr.write("The table of systems in README.md is not what the index says: run python tools/readme_table.py.\n")
         return int(new != text)
     readme.write_text(new, encoding="utf-8")
     return 0

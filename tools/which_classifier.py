@@ -144,13 +144,7 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
         for n, i in enumerate(places):
             data = rows[i].data
             tie = ties.setdefault((n,) if "p" in data else (rows[i].board, data["p_holm"]), [])
-            raw.append(
-                data["p"]
-                if "p" in data
-                else data["p_holm"]
-                if data["p_holm"] >= 1
-                else data["p_holm"] / (rows[i].above + len(tie))
-            )
+            raw.append(data["p"] if "p" in data else data["p_holm"] if data["p_holm"] >= 1 else data["p_holm"] / (rows[i].above + len(tie)))
             tie.append(n)
         adjusted = holm(raw)
         for tie in ties.values():
@@ -175,11 +169,7 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
         'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the zero-shot '
         f"ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at {100 * LEVEL:.0f} %. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
-        + (
-            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. "
-            if cut
-            else ""
-        )
+        + (f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. " if cut else "")
         + "On your own photos: "
         "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set leans high. Fit "
         "seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
@@ -216,9 +206,7 @@ def _short(rows: Sequence[Row]) -> Iterator[str]:
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
             base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
-            where = "; ".join(
-                f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items()
-            )
+            where = "; ".join(f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items())
             names = " and ".join(f"`{name}`" for name in most)
             yield f"- `{backbone}`, {needs}: {names} had the highest top-1 on {max(won.values())} of {len(best)} sets. {where}."
 
@@ -274,11 +262,7 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         f"{len(names)} systems on {len(sets)} sets ({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance (Nemenyi's test at "
         f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
-        + (
-            f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
-            if left
-            else ""
-        )
+        + (f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else "")
         + (f" Not among the sets, for every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
     ]
     return words, file, svg
@@ -296,27 +280,15 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for key, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
             label, at, said, wanted = _cut(key, reason, board["shots"])
             elsewhere = there.get((board["dataset"], label), {})
-            if (
-                all(elsewhere.get(s) for s in wanted)
-                if at is not None
-                else 0 in elsewhere or set(wanted) <= set(elsewhere)
-            ):
+            if all(elsewhere.get(s) for s in wanted) if at is not None else 0 in elsewhere or set(wanted) <= set(elsewhere):
                 continue
             rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
             sets = rows.setdefault(label + (at or ""), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
     tried = {row["method"] for board in boards for row in board["rows"]}
-    names = {
-        card["slug"]: card["name"]
-        for card in catalog.cards()
-        if card["verb"] == "classify" and card["slug"] not in tried
-    }
-    untried = [
-        slug
-        for slug, name in names.items()
-        if not any(label.startswith(name) for told in found.values() for label in told)
-    ]
+    names = {card["slug"]: card["name"] for card in catalog.cards() if card["verb"] == "classify" and card["slug"] not in tried}
+    untried = [slug for slug, name in names.items() if not any(label.startswith(name) for told in found.values() for label in told)]
     if found or untried:
         yield "### What is not there, and why"
         yield ""
@@ -379,9 +351,7 @@ def main(words: Sequence[str]) -> int:
     if "--check" in words:
         stale = [path for path, new in files.items() if not path.exists() or path.read_text(encoding="utf-8") != new]
         if stale:
-            sys.stderr.write(
-                f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n"
-            )
+            sys.stderr.write(f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n")
         return int(bool(stale))
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

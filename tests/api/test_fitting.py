@@ -97,7 +97,7 @@ def test_other_roles(model: Model) -> None:
     with pytest.raises(MissingHook, match="colours"):
         diptych.systems.MaskCLIP().fit(model, names=["red"])
     with pytest.raises(UsageError, match=r"CLOOB is a system of pretrain.*diptych pretrain"):
-        diptych.systems.Cloob().fit(model)
+        diptych.systems.CLOOB().fit(model)
 
 
 def test_dense_roles_on_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
