@@ -11,7 +11,7 @@ from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.tasks import check as module
 from diptych.tasks.check import CheckReport, check
-from tests.data.test_door import masked
+from tests.data.test_format import masked
 from tests.support import image_files as make
 
 

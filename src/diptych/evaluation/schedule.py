@@ -26,10 +26,6 @@ UNFIT = (MissingHook, MissingPart, MissingExtra, MissingEvidence)
 """What a system says that the backbone, the parts or the data do not fit."""
 
 
-class Unwritten(OSError):
-    """A finished result cannot be kept, such as on a full disk. It is no fault of the system, and ends the work."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """How long work may take.
@@ -97,6 +93,7 @@ def work(
     at: Callable[[J], str] = lambda job: "",
     always: Callable[[J], bool] = lambda job: False,
     stops: Callable[[J], bool] = lambda job: False,
+    faults: tuple[type[Exception], ...] = (),
     limits: Limits = Limits(),
     missing: dict[str, str] | None = None,
 ) -> Worked[J, R]:
@@ -112,6 +109,7 @@ def work(
         at: where in its row a job stands, such as "4 shots, seed 1"; "" where a job is a whole row.
         always: jobs that no limit stops.
         stops: jobs whose failure is the data's, and raised.
+        faults: errors that are the fault of no job, such as a full disk, and raised.
         limits: of the time.
         missing: labels that are not to be run -> why.
     """
@@ -126,7 +124,7 @@ def work(
             with deadline(seconds):
                 result = measure(job)
             worked.done.append((job, result, time.monotonic() - start))
-        except Unwritten:
+        except faults:
             raise
         except OutOfTime:
             worked.late.setdefault(row, f"{place} and what follows left out: {reason}." if place else f"{reason}.")

@@ -26,7 +26,7 @@ from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
 from diptych.evaluation.few_shot.inputs import readable_hash
 from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
-from diptych.evaluation.few_shot.rows import Desk
+from diptych.evaluation.few_shot.rows import Desk, Unwritten
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import at, jobs_of
 from diptych.evaluation.schedule import Limits, work
@@ -239,6 +239,7 @@ def board(
             label=lambda job: job.label,
             at=at,
             always=lambda job: job.method.card.slug == BASE[0],
+            faults=(Unwritten,),
             limits=Limits(plan.budget, plan.timeout, began),
             missing=missing,
         )

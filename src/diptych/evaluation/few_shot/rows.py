@@ -31,10 +31,13 @@ from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
 from diptych.evaluation.measure import About, evaluate
 from diptych.evaluation.outcome import Outcome
-from diptych.evaluation.schedule import Unwritten
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
 from diptych.tasks.record import Record, engine_of, versions
+
+
+class Unwritten(OSError):
+    """A finished row cannot be kept, such as on a full disk: no fault of the system that it is of."""
 
 
 @dataclass
