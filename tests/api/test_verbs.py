@@ -81,7 +81,7 @@ def test_segment_and_detect_name_what_is_missing(model: Model) -> None:
 
 
 def test_index_and_search(colours: Path, model: Model) -> None:
-    made = diptych.search_index(colours, "idx", model)
+    made = diptych.index(colours, "idx", model)
     assert made.entries == 90
     found = diptych.search("idx", "red", model, top=5)
     assert all("/red/" in name for name in found.names)
@@ -89,11 +89,11 @@ def test_index_and_search(colours: Path, model: Model) -> None:
     assert diptych.search("idx", ["red", found.names[0]], model, top=1).names[0].count("/red/") == 1
     assert found.picture(0).size == (12, 12)  # type: ignore[misc]
     with pytest.raises(UsageError, match="An index holds files, not a ndarray"):
-        diptych.search_index([coloured("red")], "idx", model)  # type: ignore[list-item]
+        diptych.index([coloured("red")], "idx", model)  # type: ignore[list-item]
 
 
 def test_an_index_brings_its_own_model(colours: Path) -> None:
-    diptych.search_index(colours, "idx", diptych.load("colours", engine="torch"))
+    diptych.index(colours, "idx", diptych.load("colours", engine="torch"))
     assert "/green/" in diptych.search("idx", "green", top=1).names[0]
 
 
