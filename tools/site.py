@@ -18,7 +18,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "diptych"
 REPOSITORY = "https://github.com/diptych-ml/diptych/blob/main/"
-ROOMS = ("core", "data", "store", "index", "backbones", "features", "nn", "train", "metrics", "tasks", "evaluation")
+ROOMS = ("core", "data", "store", "search_index", "backbones", "features", "nn", "train", "metrics", "tasks", "evaluation", "api")
 """Rooms with a page in the reference, from the ground up; methods have pages of their own."""
 _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 

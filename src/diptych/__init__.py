@@ -1,31 +1,72 @@
 """diptych: one core for the systems of the CLIP era.
 
-Importing this package loads no torch, touches no network, seeds nothing and registers nothing.
+Importing this package loads no torch, touches no network, seeds nothing and registers nothing. Each public name is
+loaded when it is first asked for.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-__version__ = "0.1.0"
-__all__ = ["__version__", "load", "load_classifier"]
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from diptych import systems as systems
+    from diptych.api.model import Model, load, load_classifier
+    from diptych.api.results import Results
+    from diptych.api.verbs import audit, board, caption, classify, detect, encode, index, open_data, search, segment
+    from diptych.core.data import ClassNames, Evidence
+    from diptych.core.kit import Kit
+    from diptych.core.run import Run
+    from diptych.tasks.model import Predictor
 
-    from diptych.core.backbone import Backbone
-    from diptych.tasks.model import Model
+__version__ = "0.1.0"
+__all__ = [
+    "ClassNames",
+    "Evidence",
+    "Kit",
+    "Model",
+    "Predictor",
+    "Results",
+    "Run",
+    "__version__",
+    "audit",
+    "board",
+    "caption",
+    "classify",
+    "detect",
+    "encode",
+    "index",
+    "load",
+    "load_classifier",
+    "open_data",
+    "search",
+    "segment",
+    "systems",
+]
+_PLACES = {
+    "ClassNames": "core.data",
+    "Evidence": "core.data",
+    "Kit": "core.kit",
+    "Model": "api.model",
+    "Predictor": "tasks.model",
+    "Results": "api.results",
+    "Run": "core.run",
+    "load": "api.model",
+    "load_classifier": "api.model",
+}
+"""Name -> module below diptych; the others are verbs."""
 
 
-def load(name: str = "lite", **options: object) -> Backbone:
-    """Load a backbone by name; see ``diptych.backbones.sources.load.load`` for names and options."""
-    from diptych.backbones.sources.load import load as load_backbone
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
 
-    return load_backbone(name, **options)  # type: ignore[arg-type]
+    if name == "systems":
+        return import_module("diptych.systems")
+    if name not in __all__:
+        raise AttributeError(f"module 'diptych' has no attribute {name!r}")
+    found = getattr(import_module(f"diptych.{_PLACES.get(name, 'api.verbs')}"), name)
+    globals()[name] = found
+    return found
 
 
-def load_classifier(folder: str | Path, backbone: Backbone | None = None) -> Model:
-    """Load a classifier that ``diptych board classify --export`` wrote; see ``diptych.tasks.model.load``."""
-    from diptych.tasks.model import load as load_model
-
-    return load_model(folder, backbone)
+def __dir__() -> list[str]:
+    return list(__all__)

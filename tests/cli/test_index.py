@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.index.index import Index
-from diptych.index.rows import Entry
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
 

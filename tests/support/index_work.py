@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.index.index import Index
-from diptych.index.rows import Entry
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Entry
 
 DIM, BATCH = 16, 8
 

@@ -20,7 +20,7 @@ from diptych.core.run import Run
 from diptych.data.load import open_records
 from diptych.data.record_parts import RecordPart
 from diptych.data.records import Records, joined, stamp
-from diptych.index.index import Index
+from diptych.search_index.index import Index
 from diptych.tasks import index as tasks
 from diptych.tasks.index import index, unchanged
 from tests.support.colours import ColourBackbone, coloured

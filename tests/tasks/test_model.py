@@ -48,14 +48,14 @@ def test_it_answers_as_on_the_board(exported: tuple[Board, Path, LabelledData]) 
     model = load(folder, ColourBackbone())
     row = made.best
     assert row is not None
-    said = model.probabilities(data.splits["test"].items).argmax(axis=1)
+    said = model.predict_proba(data.splits["test"].items).argmax(axis=1)
     assert said.tolist() == row.outcomes[0].predicted.tolist()
     assert model.about["data_hash"] == made.data_hash
     assert model.about["spec"]["pixels"]["size"] == 8
     assert model.about["test"]["metrics"]["acc1"] == row.records[0].metrics["acc1"]
     again = load_classifier(folder, ColourBackbone())
     assert np.array_equal(
-        again.probabilities(data.splits["test"].items), model.probabilities(data.splits["test"].items)
+        again.predict_proba(data.splits["test"].items), model.predict_proba(data.splits["test"].items)
     )
 
 

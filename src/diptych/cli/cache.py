@@ -13,6 +13,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import Display, say, show, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
+from diptych.tasks.runs import EMBEDDINGS, ENGINES, KEYS, cache_folder
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.exports import Export
@@ -40,10 +41,10 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
     from diptych.backbones.engines.exports import list_exports
     from diptych.store.housekeeping import foreign, list_spaces
 
-    folder = options.cache_folder(cache) / options.EMBEDDINGS
+    folder = cache_folder(cache) / EMBEDDINGS
     spaces = list_spaces(folder) if folder.exists() else []
     others = foreign(folder) if folder.exists() else []
-    engines = options.cache_folder(cache) / options.ENGINES
+    engines = cache_folder(cache) / ENGINES
     exports = list_exports(engines)
     if json:
         total = sum(s.bytes for s in spaces)
@@ -82,8 +83,8 @@ def cache_prune(
     from diptych.backbones.engines.exports import Export, list_exports, remove_exports
     from diptych.store.housekeeping import Space, foreign, in_use, list_spaces, oldest, remove
 
-    folder, limit = options.cache_folder(cache) / options.EMBEDDINGS, size_of(max_size)
-    engines = options.cache_folder(cache) / options.ENGINES
+    folder, limit = cache_folder(cache) / EMBEDDINGS, size_of(max_size)
+    engines = cache_folder(cache) / ENGINES
     spaces = list_spaces(folder) if folder.exists() else []
     exports = list_exports(engines)
     both: list[Space | Export] = [*spaces, *exports]
@@ -133,16 +134,16 @@ def cache_move(
     from diptych.data.keys import move_keys
     from diptych.store.housekeeping import foreign, in_use, list_spaces, move
 
-    source, target = options.cache_folder(cache), target.expanduser()
-    folder = source / options.EMBEDDINGS
+    source, target = cache_folder(cache), target.expanduser()
+    folder = source / EMBEDDINGS
     spaces = list_spaces(folder)
     if dry_run:
         kept = in_use(spaces, 60 * idle)
     else:
         with Display().bar("move", len(spaces)) as bar:
-            kept = move(folder, target / options.EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
+            kept = move(folder, target / EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
         if not kept:
-            move_keys(source / options.KEYS, target / options.KEYS)
+            move_keys(source / KEYS, target / KEYS)
     gone = [s for s in spaces if s not in kept]
     if json:
         moved, busy = [s.as_dict() for s in gone], [s.as_dict() for s in kept]

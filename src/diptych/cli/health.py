@@ -14,8 +14,9 @@ from diptych.cli.console import show, show_json, show_table
 def doctor(*, shared: options.RunOptions) -> None:
     """Examine the installation: packages, device, cache, and one picture through a backbone."""
     from diptych.tasks.doctor import examine
+    from diptych.tasks.runs import cache_folder
 
-    found = examine(options.cache_folder(shared.cache), backbone=shared.backbone)
+    found = examine(cache_folder(shared.cache), backbone=shared.backbone)
     if shared.json:
         show_json(found.as_dict())
     else:

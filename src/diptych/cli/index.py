@@ -15,8 +15,8 @@ from diptych.cli.photos import clip_frames
 from diptych.core.errors import UsageError, install, need_extra
 
 if TYPE_CHECKING:
-    from diptych.index.ann import Approximate
-    from diptych.index.rows import Modality
+    from diptych.search_index.ann import Approximate
+    from diptych.search_index.rows import Modality
     from diptych.tasks.index import Indexed
 
 
@@ -90,7 +90,7 @@ def _add(
     from diptych.data.load import open_records
     from diptych.data.record_roots import root
     from diptych.data.records import joined
-    from diptych.index import ann as approximate
+    from diptych.search_index import ann as approximate
     from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
@@ -154,7 +154,7 @@ def search(
     shared: options.RunOptions = _ONE,
 ) -> None:
     """Find the entries nearest to words, pictures, or both."""
-    from diptych.index.index import Index
+    from diptych.search_index.index import Index
 
     shared.free(html, flag="--html")
     with Index(folder) as index:

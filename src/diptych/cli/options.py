@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from diptych.core.errors import UsageError, need_extra
+from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
+from diptych.tasks.runs import open_backbone as open_backbone  # boards take it from here
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode_cluster import Crew
 
-EMBEDDINGS, KEYS, ENGINES = "embeddings", "keys.sqlite", "engines"
-"""What a cache folder holds: the embedding store, the content keys of files, and encoders prepared for this machine."""
-PRECISIONS = {"fp32": "fp32", "exact": "fp32", "bf16": "bf16", "fast": "bf16", "int8": "int8"}
 NO_FLAG = "DIPTYCH_DATA"
 """The folder in which data sets are looked up: the one environment name that is no flag's, so ``--data`` has none."""
 
@@ -91,31 +90,6 @@ TextPool = Annotated[
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
-
-
-def cache_folder(given: Path | None) -> Path:
-    """Return the cache folder: the given one, else XDG_CACHE_HOME/diptych, else ~/.cache/diptych."""
-    if given is not None:
-        return given.expanduser()
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base else Path.home() / ".cache") / "diptych"
-
-
-def shared_store() -> Path | None:
-    """Return the embeddings of the cache folder that DIPTYCH_SHARED_CACHE names: read first, never written."""
-    shared = os.environ.get("DIPTYCH_SHARED_CACHE", "")
-    return Path(shared).expanduser() / EMBEDDINGS if shared else None
-
-
-def open_backbone(name: str, run: Run) -> Backbone:
-    """Load a backbone on the run's device."""
-    from diptych.backbones.engines.engine import Engines
-    from diptych.backbones.sources.load import load
-
-    backbone = load(name, device=run.device)
-    if isinstance(run.engine, Engines):
-        run.engine.serve(*backbone.encoders.values())
-    return backbone
 
 
 MODEL = ("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache", "verify")
@@ -212,24 +186,7 @@ class Opened:
         Raises:
             UsageError: an unknown precision or engine, int8 without an engine, or a device that is not there.
         """
-        import torch
-
-        own = self.options
-        if own.precision not in PRECISIONS:
-            raise UsageError(f"Precision {own.precision!r} is unknown: use exact (fp32), fast (bf16) or int8.")
-        chosen = own.device
-        if chosen == "auto":
-            chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        try:
-            torch.empty(0, device=chosen)
-        except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-            raise UsageError(f"There is no device {chosen!r} here: use cpu or auto.") from error
-        if own.precision == "int8" and (chosen != "cpu" or own.engine not in ("auto", "openvino")):
-            raise UsageError(
-                "int8 runs on the CPU in OpenVINO: use --device cpu and --engine auto where there is one, or "
-                "--precision fast."
-            )
-        return self._run(chosen)
+        return self._run(device_named(self.options.device))
 
     @property
     def known_run(self) -> Run:
@@ -250,7 +207,8 @@ class Opened:
         from diptych.backbones.engines.cached_backbone import recall
 
         own = self.options
-        if own.precision not in PRECISIONS or own.engine not in ("auto", "onnx", "openvino"):
+        precision_named(own.precision)
+        if own.engine not in ("auto", "onnx", "openvino"):
             return None
         known = recall(own.backbone, self.folder / ENGINES)
         if known is None or "cpu" not in (own.device, known.device if own.device == "auto" else ""):
@@ -258,24 +216,13 @@ class Opened:
         return known, self._run("cpu")
 
     def _run(self, device: str) -> Run:
-        from diptych.backbones.engines.engine import Engines
         from diptych.cli.console import Display, say
-        from diptych.core.run import Run
 
         own = self.options
-        return Run(
-            seed=self.seed,
-            device=device,
-            precision=PRECISIONS[own.precision],
-            cache=self.folder / EMBEDDINGS,
-            shared_cache=shared_store(),
-            out=self.out,
-            batch=own.batch,
-            workers=own.workers,
-            progress=Display().bar,
-            decode="draft" if own.draft else "exact",
-            engine=None if own.engine == "torch" else Engines(self.folder / ENGINES, own.engine, say),
-        )
+        return make_run(
+            device=device, precision=own.precision, engine=own.engine, cache=self.folder, seed=self.seed, out=self.out,
+            draft=own.draft, batch=own.batch, workers=own.workers, progress=Display().bar, report=say,
+        )  # fmt: skip
 
     def backbone(self, name: str = "") -> Backbone:
         """Load a backbone on the run's device; "": that of the options."""

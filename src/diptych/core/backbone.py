@@ -74,6 +74,11 @@ class Space(ABC):
     def spec(self) -> Spec:
         """Weights, architecture, tokenizer and pixel recipe of this space, as plain data."""
 
+    @property
+    def unwrapped(self) -> Space:
+        """This space, or the one inside it where a class only adds to it; for what depends on the concrete class."""
+        return self
+
     @abstractmethod
     def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
         """Return (scale, bias) of a pair of modalities, two scalars: logits = scale * cosine + bias."""

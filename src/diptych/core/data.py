@@ -194,6 +194,19 @@ class ClassNames:
             if template.count("{}") != 1:
                 raise UsageError(f"Template {template!r} must hold exactly one '{{}}' where the class name goes.")
 
+    @classmethod
+    def of(cls, names: ClassNames | Sequence[str], templates: Sequence[str] = ()) -> ClassNames:
+        """Return class names: those that are made already as they are, or a list of names with templates.
+
+        Args:
+            names: the names, or one text with commas between them: "cat, dog".
+            templates: of a list of names; () takes the default.
+        """
+        if isinstance(names, ClassNames):
+            return names
+        listed = tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(names)
+        return cls(listed, tuple(templates)) if templates else cls(listed)
+
     def __len__(self) -> int:
         return len(self.names)
 

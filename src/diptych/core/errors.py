@@ -91,12 +91,12 @@ class MissingExtra(DiptychError):
 
     Args:
         package: distribution that is missing.
-        extra: the extra of diptych that installs it.
+        extra: the extra of diptych that brings it; "" where none does.
         purpose: what it is needed for, in a few words.
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}: run {install(extra)}.")
+        super().__init__(f"{purpose} needs {package}: run {install(extra) if extra else f'pip install {package}'}.")
         self.package, self.extra, self.purpose = package, extra, purpose
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from diptych.core.backbone import Space
 from diptych.core.errors import MissingPart
 
 P = TypeVar("P")
@@ -26,6 +27,13 @@ class Kit:
     """
 
     parts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Kit | Space | Mapping[str, Any]) -> Kit:
+        """Return a kit: a kit as it is, a backbone as its part "main", or named parts."""
+        if isinstance(parts, Kit):
+            return parts
+        return cls({"main": parts} if isinstance(parts, Space) else parts)
 
     def need(self, kind: type[P], name: str = "main") -> P:
         """Return the part ``name``, which must be a ``kind`` (an ABC or a runtime-checkable protocol).

@@ -86,14 +86,14 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         UnreadableItem: there is no such file, or it is empty, no picture, truncated, damaged, too large or of no known
             format.
     """
-    return _opened(path, max_pixels, _upright_rgb)
+    return _opened(path, max_pixels, upright_rgb)
 
 
 def decode_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode the bytes of a picture file as ``open_image``; ``name`` is for the error."""
     if not data:
         raise UnreadableItem(name, "empty file")
-    return _decode(BytesIO(data), name, len(data), max_pixels, _upright_rgb)
+    return _decode(BytesIO(data), name, len(data), max_pixels, upright_rgb)
 
 
 @contextlib.contextmanager
@@ -135,7 +135,7 @@ def open_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 
 def image_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return (width, height) of a picture as ``open_image`` reads it, with the same errors."""
-    return _opened(path, max_pixels, _upright_rgb).size
+    return _opened(path, max_pixels, upright_rgb).size
 
 
 def specks(paths: Iterable[str]) -> list[str]:
@@ -239,7 +239,8 @@ def _quiet_pillow() -> Iterator[None]:
                 warnings.filters.remove(("ignore", None, Warning, re.compile(r"PIL\."), 0))  # type: ignore[attr-defined]
 
 
-def _upright_rgb(image: ImageFile.ImageFile) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an upright RGB copy of a picture in memory, as ``open_image`` does of a file."""
     exif = image.info.get("exif", b"")
     turn = None if image.format == "TIFF" else _UPRIGHT.get(exif_orientation(exif))  # Pillow turns TIFF itself on load
     if image.mode.startswith(("I", "F")):

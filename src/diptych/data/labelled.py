@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,19 +28,61 @@ SPLIT_NAMES = {
 
 
 @dataclass(frozen=True)
+class NamedTable(Table[Any]):
+    """A table that knows the names of its classes: one split of a data set.
+
+    Args:
+        items, columns: see ``core.data.Table``.
+        classes: K class names that the labels count; () where nothing is labelled.
+    """
+
+    classes: tuple[str, ...] = ()
+
+    def take(self, indices: Sequence[int]) -> NamedTable:
+        """Return the table of the chosen rows, in the given order."""
+        part = super().take(indices)
+        return NamedTable(part.items, part.columns, self.classes)
+
+
+@dataclass(frozen=True)
 class LabelledData:
     """A data set: splits of images and the names of their classes.
+
+    It also reads like a mapping: ``data["test"]`` is a split that knows its class names, ``list(data)`` the names of
+    the splits, ``len(data)`` their number.
 
     Args:
         name: its name for users.
         classes: K class names as in the source (folder names, table values), sorted; () without labels.
         splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in
             ``classes``.
+
+    Example:
+        >>> import diptych
+        >>> data = diptych.open_data("demo:clothes")
+        >>> data
+        LabelledData('demo:clothes', 10 classes, train: 500 items, test: 138 items)
+        >>> list(data), len(data["test"]), data["test"].classes[:2]
+        (['train', 'test'], 138, ('dress', 'hat'))
     """
 
     name: str
     classes: tuple[str, ...]
     splits: Mapping[str, Table[Any]]
+
+    def __getitem__(self, name: str) -> NamedTable:
+        table = self.split(name)
+        return NamedTable(table.items, table.columns, self.classes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.splits)
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def __repr__(self) -> str:
+        classes = [f"{len(self.classes)} classes"] if self.classes else []
+        return f"LabelledData({', '.join([repr(self.name), *classes, *_sizes(self.splits)])})"
 
     @cached_property
     def hash(self) -> str:
@@ -83,6 +125,10 @@ class LabelledData:
             values = np.concatenate(parts) if arrays else tuple(v for p in parts for v in p)
             columns[name] = Column(tables[0].columns[name].kind, values)
         return Table(Joined(tuple(t.items for t in tables)), columns)
+
+
+def _sizes(splits: Mapping[str, Table[Any]]) -> list[str]:
+    return [f"{name}: {len(table):,} items" for name, table in splits.items()]
 
 
 def label_column(names: Sequence[str], classes: Sequence[str]) -> Column:

@@ -146,7 +146,7 @@ def audit_pairs(
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, pairs.items, stored)
         kept = pairs.take(found.kept.tolist()) if found.failed else pairs
-        scored = (method or CLIP4DM()).fit(Kit({"main": backbone}), Evidence(), stored).score(kept, stored)
+        scored = (method or CLIP4DM()).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
     texts = [str(next(iter(own))) for own in kept.columns["captions"].values]
     cosine = scored.columns.get("cosine", scored.values)
     rows = [

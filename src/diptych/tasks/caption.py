@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diptych.core.backbone import Backbone
-from diptych.core.caption import Captioner
+from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.data import Evidence, Samples, Subset, Text, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
@@ -79,12 +79,17 @@ def caption(
         raise DataError("No photos: give a folder, a table or files that hold some.")
     with with_store(run or Run()) as stored:
         before = stored.tally["cut"]
-        fitted = (method or NearestCaption()).fit(Kit({"main": backbone}), evidence, stored)
-        found = embed_readable(backbone.image, photos, stored)
-        kept = tuple(int(i) for i in found.kept)
-        written = fitted.caption(Subset(photos, kept), stored, n=n)
-    names = tuple(photos.name(i) for i in kept)
-    return Captioned(kept, names, tuple(map(tuple, written)), found.failed, stored.tally["cut"] - before)
+        fitted = (method or NearestCaption()).fit(Kit.of(backbone), evidence, stored)
+        cut = stored.tally["cut"] - before
+        return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
+
+
+def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:
+    """Return at most n captions of each photo that can be read, by a fitted captioner."""
+    found = embed_readable(backbone.image, photos, run)
+    kept = tuple(int(i) for i in found.kept)
+    written = fitted.caption(Subset(photos, kept), run, n=n)
+    return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), found.failed)
 
 
 def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

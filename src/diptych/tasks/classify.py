@@ -78,7 +78,7 @@ def classify(
         raise UsageError("The threshold is a probability: give a number from 0 to 1.")
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
-    classes = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
+    classes = ClassNames.of(names, ENSEMBLE)
     if templates is not None:
         classes = replace(classes, templates=tuple(templates))
     system = method or ZeroShot()
@@ -86,7 +86,7 @@ def classify(
         if stored.engine:
             stored.engine.runner(backbone.image, stored)  # prepared before the clock starts
         start = time.perf_counter()
-        fitted = system.fit(Kit({"main": backbone}), classes, evidence or Evidence(), stored)
+        fitted = system.fit(Kit.of(backbone), classes, evidence or Evidence(), stored)
         seconds = {"fit": time.perf_counter() - start}
         check_reasons(fitted, reasons)
         before, start = stored.tally["encoded"], time.perf_counter()

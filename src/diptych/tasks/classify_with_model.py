@@ -12,12 +12,12 @@ from diptych.core.run import Run
 from diptych.features.embed import embed_readable
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.classify import check_reasons, reasons_of, with_store
-from diptych.tasks.model import Model
+from diptych.tasks.model import Predictor
 
 
 def answer(
     photos: Samples[Any],
-    model: Model,
+    model: Predictor,
     run: Run | None = None,
     *,
     top: int = 5,

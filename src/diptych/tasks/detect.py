@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,12 +61,18 @@ class Detected:
         """Write STEM.heat.png, over that of an earlier run, and return its path; None where there is no map."""
         if self.map is None:
             return None
-        photo = self.photo[0]
+        path = folder / f"{stem}.heat.png"
+        write_whole(path, png(self.shown(span)), overwrite=True)
+        return path
+
+    def shown(self, span: tuple[float, float]) -> Image.Image:
+        """Return the photo, under its map where there is one; ``span`` are the values at the ends of the colours."""
+        photo: Image.Image = self.photo[0]
+        if self.map is None:
+            return photo
         values = upsampled(self.map[None].float(), photo.height, photo.width, 0, photo.height)[0].numpy()
         mark = "" if self.flagged is None else "   anomalous" if self.flagged else "   normal"
-        path = folder / f"{stem}.heat.png"
-        write_whole(path, png(heat(photo, values, *span, f"score {self.score:.4g}{mark}")), overwrite=True)
-        return path
+        return heat(photo, values, *span, f"score {self.score:.4g}{mark}")
 
 
 @dataclass(frozen=True)
@@ -165,18 +172,26 @@ def detect(
             train, aside = kept_aside(whole, rate, given) if learns else (whole, whole)
     with with_store(given) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
-        fitted = method.fit(Kit({"main": backbone}), evidence, stored)
+        fitted = method.fit(Kit.of(backbone), evidence, stored)
         threshold = None
         if aside is not None and rate is not None:
             threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, stored)]), rate)
-        found = []
-        with stored.track("detect", len(good)) as bar:
-            for i, anomaly in enumerate(fitted.detect(good, stored)):
-                flagged = None if threshold is None else anomaly.score > threshold
-                found.append(Detected(good.name(i), Subset(good, (i,)), anomaly.score, flagged, anomaly.map))
-                bar.advance()
+        found = scored(fitted, good, stored, threshold)
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
-    return Detections(tuple(found), tuple(failed), threshold, counts)
+    return Detections(found, tuple(failed), threshold, counts)
+
+
+def scored(
+    fitted: FittedDetector, photos: Samples[Any], run: Run, threshold: float | None = None
+) -> tuple[Detected, ...]:
+    """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged."""
+    found = []
+    with run.track("detect", len(photos)) as bar:
+        for i, anomaly in enumerate(fitted.detect(photos, run)):
+            flagged = None if threshold is None else anomaly.score > threshold
+            found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map))
+            bar.advance()
+    return tuple(found)
 
 
 def openable(samples: Samples[Any]) -> tuple[Subset[Any], list[UnreadableItem]]:

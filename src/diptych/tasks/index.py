@@ -21,9 +21,9 @@ from diptych.data.record_roots import root
 from diptych.data.records import Records, stamp
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_readable
-from diptych.index import ann
-from diptych.index.index import Index, Vectors
-from diptych.index.rows import MODALITIES, Entry, Modality, dumped
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import MODALITIES, Entry, Modality, dumped
 from diptych.tasks.record import engine_of, now, precision_of, versions
 
 SLICE = 1024

@@ -8,21 +8,23 @@ was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples
+from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier, Scores
+from diptych.core.method import FittedClassifier, Reason, Scores
 from diptych.core.run import Run
+from diptych.data.classnames import tidy
 from diptych.data.files import drafted, read_json, write_json
-from diptych.data.folders import ImageFiles
+from diptych.data.samples import as_samples, as_table
 from diptych.features import portable
 from diptych.features.heads import logits_of
 from diptych.tasks.calibrate import Calibration
@@ -46,47 +48,109 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A classifier that is ready to use.
+class Predictor:
+    """A classifier that is ready to use: fitted in Python, or read from a folder.
 
     Args:
         fitted: the classifier.
         calibration: of its probabilities; None: it has none.
         backbone: what both were fitted on.
-        about: what ``model.json`` says.
+        about: what ``model.json`` says, or will say.
+        run: device and cache.
     """
 
     fitted: FittedClassifier
     calibration: Calibration | None
     backbone: Backbone
     about: Mapping[str, Any]
+    run: Run = field(default_factory=Run, repr=False)
+
+    def __repr__(self) -> str:
+        method, names = self.about.get("method", type(self.fitted).__name__), self.classes.names
+        return f"Predictor({method} on {self.backbone.spec.name}, {len(names)} classes: {', '.join(names[:3])}, ...)"
 
     @property
     def classes(self) -> ClassNames:
         """Names and templates."""
         return self.fitted.classes
 
-    def probabilities(
-        self, photos: Samples[Any] | Sequence[str | Path], run: Run | None = None
-    ) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the (N, K) probabilities of N photos that can all be read, calibrated where the model is.
-
-        Args:
-            photos: samples, or paths of pictures.
-            run: device and cache; None: a plain CPU run.
+    def predict(self, photos: object) -> NDArray[np.str_]:
+        """Return the class names of N photos, in whatever form ``data.samples.as_samples`` takes them.
 
         Raises:
             UnreadableItem: a photo cannot be read.
         """
-        samples = photos if isinstance(photos, Samples) else ImageFiles(photos)
-        return self.spoken(self.fitted.scores(samples, run or Run()))
+        names: NDArray[np.str_] = np.array(self.classes.names)[self._scores(photos).predicted().numpy()]
+        return names
 
-    def spoken(self, scores: Scores) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def predict_proba(self, photos: object) -> NDArray[np.float64]:
+        """Return the (N, K) probabilities of N photos, calibrated where the classifier is.
+
+        Raises:
+            UnreadableItem: a photo cannot be read.
+        """
+        return self.spoken(self._scores(photos))
+
+    def score(self, labelled: object) -> float:
+        """Return the share of labelled photos that are named right, in [0, 1]; see ``data.samples.as_table``.
+
+        Raises:
+            DataError: the labels count other classes than the classifier's.
+            UnreadableItem: a photo cannot be read.
+        """
+        table = as_table(labelled, names=self.classes.names)
+        known = {name: k for k, name in enumerate(self.classes.names)}
+        places = [known.get(c, known.get(tidy(c), -1)) for c in table.classes]
+        if -1 in places and len(places) != len(known):
+            lost = table.classes[places.index(-1)]
+            raise DataError(f"{lost!r} is no class of this classifier: it knows {', '.join(self.classes.names[:5])}.")
+        labels = table.labels() if -1 in places or not places else np.array(places)[table.labels()]
+        return float(np.mean(self._scores(table.items).predicted().numpy() == labels))
+
+    def explain(self, photos: object, n: int = 5) -> list[list[Reason]]:
+        """Return the n strongest reasons for the class of each photo.
+
+        Raises:
+            MissingHook: the system gives no reasons.
+            UnreadableItem: a photo cannot be read.
+        """
+        return [reasons[:n] for reasons in self.fitted.explain(as_samples(photos), self.run)]
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the classifier to a folder, which ``diptych.load_classifier`` and ``classify --model`` read.
+
+        Raises:
+            UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
+        """
+        folder, made = Path(folder), self.calibration
+        if folder.exists() and overwrite and not (folder / ABOUT).is_file():
+            raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
+        own = {
+            "schema": SCHEMA,
+            "kind": "classifier",
+            "classes": self.classes.names,
+            "spec": self.backbone.spec.as_dict(),
+            "fingerprint": self.backbone.fingerprint,
+        }
+        with drafted(folder, overwrite=overwrite) as draft:
+            portable.save(Calibrated(self.fitted, self.calibration), draft)
+            end = {
+                "calibration": None
+                if made is None
+                else {"temperature": made.temperature, "items": len(made.labels), "seen_by_fit": made.seen},
+                "fitted_sha256": portable.checksum(draft),
+                "versions": versions(),
+                "date": now(),
+            }
+            write_json(draft / ABOUT, {**own, **{k: v for k, v in self.about.items() if k not in own}, **end})
+
+    def _scores(self, photos: object) -> Scores:
+        return self.fitted.scores(as_samples(photos), self.run)
+
+    def spoken(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
-            found: np.ndarray[Any, np.dtype[np.float64]] = (
-                logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
-            )
+            found: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
             return found
         return self.calibration.probabilities(scores, self.backbone)
 
@@ -127,50 +191,16 @@ def export(
     Raises:
         UsageError: the folder exists and ``overwrite`` is False, or it holds something else than a model.
     """
-    if folder.exists() and overwrite and not (folder / ABOUT).is_file():
-        raise UsageError(f"{folder} exists and holds no exported model: name another folder.")
     row = record.as_dict()
-    wanted = (
-        "dataset",
-        "source",
-        "data_hash",
-        "method",
-        "variant",
-        "shots",
-        "seed",
-        "val",
-        "texts",
-        "texts_hash",
-        "template_hash",
-    )
-    with drafted(folder, overwrite=overwrite) as draft:
-        portable.save(Calibrated(fitted, calibration), draft)
-        write_json(
-            draft / ABOUT,
-            {
-                "schema": SCHEMA,
-                "kind": "classifier",
-                "classes": fitted.classes.names,
-                "spec": backbone.spec.as_dict(),
-                "fingerprint": backbone.fingerprint,
-                **{name: row[name] for name in wanted},
-                "held": row["held"],
-                "test": {"metrics": row["metrics"], "ci95": row["ci95"], "items": row["items"]},
-                "calibration": None
-                if calibration is None
-                else {
-                    "temperature": calibration.temperature,
-                    "items": len(calibration.labels),
-                    "seen_by_fit": calibration.seen,
-                },
-                "fitted_sha256": portable.checksum(draft),
-                "versions": versions(),
-                "date": now(),
-            },
-        )
+    wanted = ("dataset", "source", "data_hash", "method", "variant", "shots", "seed", "val", "texts", "texts_hash")
+    about = {
+        **{name: row[name] for name in (*wanted, "template_hash", "held")},
+        "test": {"metrics": row["metrics"], "ci95": row["ci95"], "items": row["items"]},
+    }
+    Predictor(fitted, calibration, backbone, about).save(folder, overwrite=overwrite)
 
 
-def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Model:
+def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = "cpu") -> Predictor:
     """Read a model that ``diptych board classify --export`` wrote.
 
     Args:
@@ -194,12 +224,12 @@ def load(folder: str | Path, backbone: Backbone | None = None, *, device: str = 
         from diptych.backbones.sources.load import load as load_backbone
 
         backbone = load_backbone(str(about["spec"]["name"]), device=device)
-    held = portable.load(folder, Kit({"main": backbone}))
+    held = portable.load(folder, Kit.of(backbone))
     if not isinstance(held, Calibrated) or not isinstance(held.fitted, FittedClassifier):
         raise DataError(f"{folder} holds no classifier: give a folder that 'diptych board classify --export' wrote.")
     if held.fitted.classes.names != tuple(about.get("classes", ())):
         raise DataError(f"{folder / ABOUT} names other classes than the fitted model: export it again.")
-    return Model(held.fitted, held.calibration, backbone, about)
+    return Predictor(held.fitted, held.calibration, backbone, about)
 
 
 def read_about(folder: Path) -> dict[str, Any]:

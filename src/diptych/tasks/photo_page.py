@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diptych.core.data import Samples
 from diptych.core.errors import UnreadableItem
 from diptych.tasks.classified import Classified, Prediction
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHOWN = 300
 """Photos on a page, at most: each is a picture inside the file."""
@@ -100,14 +103,18 @@ def _reasons(p: Prediction) -> Iterator[str]:
 
 def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
     """Return a photo as a JPEG data address of at most ``side`` pixels a side; "" where it cannot be read."""
-    from PIL import Image
-
     try:
-        image = samples[index]
+        return address(samples[index], side)
     except UnreadableItem:
         return ""
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+
+
+def address(image: Image.Image, side: int) -> str:
+    """Return a picture as a JPEG data address of at most ``side`` pixels a side."""
+    from PIL.Image import Resampling
+
+    small = image.convert("RGB")
+    small.thumbnail((side, side), Resampling.LANCZOS)
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -18,18 +18,18 @@ from PIL import Image
 
 from diptych import __version__
 from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
+from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
 from diptych.core.run import Run
-from diptych.data.folders import ImageFiles
 from diptych.data.images import SUFFIXES, open_image
+from diptych.data.samples import as_samples
 from diptych.features.clips import ClipEncoder
 from diptych.features.embed import embed
-from diptych.index import ann
-from diptych.index.index import Index, Vectors
-from diptych.index.nearest import nearest
-from diptych.index.rows import Found, Modality
-from diptych.index.where import Condition
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Found, Modality
+from diptych.search_index.where import Condition
 from diptych.tasks.index import fingerprint
 from diptych.tasks.photo_page import thumbnail
 
@@ -43,10 +43,12 @@ class Term:
     Args:
         value: words, or the path of a picture.
         weight: how much it counts; below 0 away from it.
+        photo: the picture, where it is no file, see ``data.samples.as_samples``; ``value`` then only names it.
     """
 
     value: str
     weight: float = 1.0
+    photo: object = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str, sign: float = 1.0) -> Term:
@@ -68,8 +70,13 @@ class Term:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it names a file that is there."""
-        return Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file()
+        """Whether it is a picture, or names a file that is there."""
+        return self.photo is not None or (Path(self.value).suffix.lower() in SUFFIXES and Path(self.value).is_file())
+
+    @property
+    def photos(self) -> Samples[Any]:
+        """The picture, as samples of one."""
+        return as_samples([self.value if self.photo is None else self.photo])
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors
     )  # among clips, a picture is one frame
     total = np.zeros(image.dim)
     for term in terms:
-        items = ImageFiles([term.value]) if term.is_picture else Texts((term.value,))
+        items = term.photos if term.is_picture else Texts((term.value,))
         value = embed(image if term.is_picture else backbone.text, items, run)[0].double().numpy()
         total += term.weight * value / np.linalg.norm(value)
     norm = float(np.linalg.norm(total))
@@ -211,7 +218,7 @@ def html(answer: Answer) -> str:
         f"<main><header><h1>{escape(title)}</h1>"
         f'<p class="lead">{escape(lead)}</p></header>'
     ]
-    queries = [thumbnail(ImageFiles([t.value]), 0, 240) for t in answer.terms if t.is_picture]
+    queries = [thumbnail(t.photos, 0, 240) for t in answer.terms if t.is_picture]
     if queries:
         parts.append(
             '<div class="few">'

@@ -55,17 +55,22 @@ class Segmented:
         areas = [{"label": self.classes[k], "value": k, "area": round(share, 6)} for k, share in self.areas().items()]
         return {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
 
+    def colours(self) -> list[Colour]:
+        """Return the colour of each class."""
+        return palette(len(self.classes), background=self.classes[0] == BACKGROUND)
+
+    def shown(self) -> Image.Image:
+        """Return the photo with its label map over it, and the legend."""
+        legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
+        return overlay(self.image, self.labels, self.colours(), legend, background=self.classes[0] == BACKGROUND)
+
     def write(self, folder: Path, stem: str, *, overwrite: bool = False) -> list[Path]:
         """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite``
         is False.
         """
-        ground = self.classes[0] == BACKGROUND
-        colours: list[Colour] = palette(len(self.classes), background=ground)
-        legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
         paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
-        shown = overlay(self.image, self.labels, colours, legend, background=ground)
-        write_whole(paths[0], png(shown), overwrite=overwrite)
-        write_whole(paths[1], label_png(self.labels, colours), overwrite=overwrite)
+        write_whole(paths[0], png(self.shown()), overwrite=overwrite)
+        write_whole(paths[1], label_png(self.labels, self.colours()), overwrite=overwrite)
         write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
         return paths
 
@@ -120,7 +125,7 @@ def segment(
         )
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
-    named = names if isinstance(names, ClassNames) else ClassNames(tuple(names), tuple(ENSEMBLE))
+    named = ClassNames.of(names, ENSEMBLE)
     if background and BACKGROUND in map(str.casefold, named.names):
         raise UsageError(
             f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
@@ -134,17 +139,27 @@ def segment(
     fitted = (method or MaskCLIP()).fit(
         Kit({**(parts or {}), "main": backbone}), queries, evidence or Evidence(), given
     )
-    return _segmented(fitted, photos, classes, groups, threshold, given)
+    return segmented(fitted, photos, classes, given, groups, threshold)
 
 
-def _segmented(
+def segmented(
     fitted: FittedSegmenter,
     photos: Samples[Any],
     classes: tuple[str, ...],
-    groups: list[int] | None,
-    threshold: float | None,
     run: Run,
+    groups: list[int] | None = None,
+    threshold: float | None = None,
 ) -> Iterator[Segmented | UnreadableItem]:
+    """Yield the label maps of photos by a fitted segmenter, see ``segment``.
+
+    Args:
+        fitted: the segmenter, of Q queries.
+        photos: N images.
+        classes: K names of the result.
+        run: device, cache and progress.
+        groups: Q positions in ``classes``; None: the queries are the classes.
+        threshold: pixels whose best probability lies below it are class 0.
+    """
     with run.track("segment", len(photos)) as bar:
         for i in range(len(photos)):
             try:

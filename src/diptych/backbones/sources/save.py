@@ -42,6 +42,7 @@ def save(space: Space, folder: Path) -> None:
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder, nothing is overwritten.")
+    space = space.unwrapped
     config = _openclip_config(space) if isinstance(space, OpenClip) else None
     with drafted(folder, overwrite=True) as draft:
         draft.mkdir()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.data.files import escaped
-from diptych.index.where import Condition, clause
+from diptych.search_index.where import Condition, clause
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = ("image", "text")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from diptych.core.errors import DamagedStore, DataError, MissingExtra
 from diptych.core.run import Run
 from diptych.data.files import write_whole
-from diptych.index.index import Index, Vectors
-from diptych.index.rows import Modality
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import Modality
 
 EXACT = 200_000
 """Largest number of entries for exact search (our choice; 33 ms a query of width 512 on one core)."""

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, UsageError
-from diptych.index import ann
-from diptych.index.index import Index, Vectors
-from diptych.index.rows import MODALITIES, Found, Modality
-from diptych.index.where import Condition
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import MODALITIES, Found, Modality
+from diptych.search_index.where import Condition
 
 _Best = list[tuple[float, int]]
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
 from diptych.data.files import append, write_json
-from diptych.index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
+from diptych.search_index.rows import MODALITIES, TABLES, Entry, Modality, Rows, bound, dumped
 
 Vectors = NDArray[np.float32]
 CHUNK = 32 * 2**20

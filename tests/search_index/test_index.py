@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DamagedStore, DataError, UsageError
-from diptych.index.index import Index
-from diptych.index.nearest import nearest
-from diptych.index.rows import Entry, dumped
-from diptych.index.where import Condition
+from diptych.search_index.index import Index
+from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Entry, dumped
+from diptych.search_index.where import Condition
 from tests.support.index_work import BATCH, DIM, fill, vector
 
 FACTS = {"dim": DIM, "fingerprint": "f", "backbone": "small"}
@@ -165,7 +165,7 @@ def test_a_kill_while_an_index_is_made_leaves_nothing_in_the_way(tmp_path: Path)
     script = """
 import os, sys
 from pathlib import Path
-from diptych.index import index
+from diptych.search_index import index
 
 class Killed:  # before the database is closed, so that its log stays
     def __init__(self, database):

@@ -7,11 +7,11 @@ import pytest
 
 from diptych.core.errors import DamagedStore, DataError
 from diptych.core.run import Run
-from diptych.index import ann
-from diptych.index.index import Index
-from diptych.index.nearest import nearest
-from diptych.index.rows import Entry
-from diptych.index.where import Condition
+from diptych.search_index import ann
+from diptych.search_index.index import Index
+from diptych.search_index.nearest import nearest
+from diptych.search_index.rows import Entry
+from diptych.search_index.where import Condition
 
 pytest.importorskip("faiss", reason="needs faiss-cpu of the extra 'index'")
 D = 24

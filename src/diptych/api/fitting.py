@@ -1,0 +1,279 @@
+"""Systems that take plain values: a model, a split, names. What they become for ``fit`` is decided here alone."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from diptych.api.model import Model, ModelLike, model_of
+from diptych.api.results import Results, of_captioned, of_detected, of_segmented
+from diptych.core.caption import Captioner, FittedCaptioner
+from diptych.core.card import Card
+from diptych.core.data import ClassNames, Evidence, Samples, Text, TextPool
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Classifier, Detector, FittedDetector, FittedSegmenter, Method, Segmenter
+from diptych.core.run import Run
+from diptych.data.captions import read_sentences
+from diptych.data.classnames import read_names, tidy
+from diptych.data.pools import read_pool
+from diptych.data.samples import as_samples, as_table
+from diptych.data.templates import ENSEMBLE, read_templates
+from diptych.tasks.caption import captioned
+from diptych.tasks.classify import with_store
+from diptych.tasks.detect import Detected, Detections, openable, scored
+from diptych.tasks.model import Predictor
+from diptych.tasks.segment import TEACHER, Segmented, segmented, teach
+
+M = TypeVar("M", bound=Method)
+NamesLike = ClassNames | Sequence[str] | Path | None
+"""Class names: a list, "cat, dog", a file, or None for those of the data."""
+TextsLike = TextPool | Mapping[str, Sequence[str]] | Sequence[str] | Path | None
+"""Texts: descriptions by class name, sentences, a file, or the name of a pool that ships."""
+
+
+def names_of(names: NamesLike, classes: Sequence[str] = (), templates: str | Sequence[str] | None = None) -> ClassNames:
+    """Return class names with their templates.
+
+    Args:
+        names: given; None takes the classes of the data.
+        classes: of the data, in their order; () where they have none.
+        templates: prompts with "{}", or a file of them; None: the ensemble of seven.
+
+    Raises:
+        UsageError: there are no names, or another number than classes.
+    """
+    if isinstance(names, ClassNames):
+        return names
+    if names is None and not classes:
+        raise UsageError('No class names: give a list such as ["cat", "dog"], or photos in class folders.')
+    if names is None:
+        names = [tidy(c) for c in classes]
+    elif isinstance(names, str) and "," not in names and (os.path.exists(names) or Path(names).suffix):
+        names = Path(names)
+    elif isinstance(names, str):
+        names = ClassNames.of(names).names
+    if isinstance(templates, str) and "{" in templates:
+        templates = [templates]
+    return ClassNames(read_names(names, classes), ENSEMBLE if templates is None else read_templates(templates))
+
+
+def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
+    """Return texts as a pool; ``sentences`` reads a file as a captioner does, not as descriptions of classes.
+
+    Raises:
+        UsageError, DataError: a file is missing, or is none.
+    """
+    if texts is None or isinstance(texts, TextPool):
+        return texts
+    if isinstance(texts, (str, os.PathLike)):
+        return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
+    listed = texts if isinstance(texts, Mapping) else {"": texts}
+    return TextPool({name: tuple(Text(t) for t in own) for name, own in listed.items()})
+
+
+@dataclass(frozen=True)
+class System(Generic[M]):
+    """A system of the catalog with its parameters.
+
+    Args:
+        method: what it is underneath, with the ``fit`` of its role.
+    """
+
+    method: M
+    card: ClassVar[Card]
+
+    def __repr__(self) -> str:
+        return repr(self.method)
+
+
+class ClassifierSystem(System[Classifier]):
+    """A system of ``classify``."""
+
+    def fit(
+        self,
+        model: ModelLike = None,
+        train: object = None,
+        *,
+        val: object = None,
+        names: NamesLike = None,
+        templates: str | Sequence[str] | None = None,
+        texts: TextsLike = None,
+        unlabelled: object = None,
+        other_classes: NamesLike = None,
+        seed: int = 0,
+    ) -> Predictor:
+        """Fit on labelled photos, class names, texts or photos without labels, as the system's card says.
+
+        Args:
+            model: a name, a model, or None for ``lite``.
+            train: labelled photos: ``data["train"]``, a folder of class folders, or (photos, labels), see
+                ``data.samples.as_table``.
+            val: labelled photos on which choices are made.
+            names: of the classes; None takes those of ``train``.
+            templates: prompts with "{}"; None: the ensemble of seven.
+            texts: descriptions by class name, a JSON pool, or the name of one that ships.
+            unlabelled: photos without labels.
+            other_classes: names of classes outside the task.
+            seed: of draws and trainings.
+
+        Raises:
+            MissingEvidence: the system needs something that was not given.
+            UsageError, DataError: what was given cannot be used; the message says why.
+        """
+        own, run = _begun(self.method, model, seed)
+        known = tuple(names) if isinstance(names, (list, tuple, ClassNames)) else ()
+        table = None if train is None else as_table(train, names=known)
+        classes = names_of(names, table.classes if table else (), templates)
+        evidence = Evidence(
+            table,
+            None if val is None else as_table(val, names=table.classes if table else classes.names),
+            None if unlabelled is None else as_samples(unlabelled),
+            texts_of(texts),
+            None if other_classes is None else names_of(other_classes, (), classes.templates),
+        )
+        with with_store(run) as stored:
+            fitted = self.method.fit(Kit.of(own), classes, evidence, stored)
+        return Predictor(fitted, None, own, {"method": self.method.card.slug, "seed": seed}, run)
+
+
+@dataclass(frozen=True)
+class SegmentPredictor:
+    """A fitted segmenter with its model."""
+
+    fitted: FittedSegmenter
+    model: Model
+    run: Run
+
+    def segment(self, photos: object) -> Results[Segmented]:
+        """Say what lies where on each photo; all label maps are held in memory."""
+        names = self.fitted.classes.names
+        return of_segmented(list(segmented(self.fitted, as_samples(photos), names, self.run)), {"classnames": names})
+
+
+class SegmenterSystem(System[Segmenter]):
+    """A system of ``segment``."""
+
+    def fit(
+        self,
+        model: ModelLike = None,
+        *,
+        names: NamesLike = None,
+        templates: str | Sequence[str] | None = None,
+        unlabelled: object = None,
+        teacher: str = TEACHER,
+        seed: int = 0,
+    ) -> SegmentPredictor:
+        """Fit on class names and, where the card asks for them, photos without labels and a teacher."""
+        own, run = _begun(self.method, model, seed)
+        kit, evidence = teach(type(self.method), own, lambda: _maybe(unlabelled), teacher)
+        return SegmentPredictor(self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run)
+
+
+@dataclass(frozen=True)
+class AnomalyPredictor:
+    """A fitted detector with its model."""
+
+    fitted: FittedDetector
+    model: Model
+    run: Run
+
+    def detect(self, photos: object) -> Results[Detected]:
+        """Score photos: higher is more anomalous."""
+        good, failed = openable(as_samples(photos))
+        with with_store(self.run) as stored:
+            found = scored(self.fitted, good, stored)
+        return of_detected(Detections(found, tuple(failed), None, (0, 0)), {"backbone": self.model.spec.name})
+
+
+class DetectorSystem(System[Detector]):
+    """A system of ``detect``."""
+
+    def fit(
+        self, model: ModelLike = None, normal: object = None, *, auxiliary: object = None, seed: int = 0
+    ) -> AnomalyPredictor:
+        """Fit on photos of normal things, or on labelled anomalies of other things, as the card says."""
+        own, run = _begun(self.method, model, seed)
+        evidence = Evidence[Any](
+            None if normal is None else as_table(as_samples(normal)),
+            auxiliary=None if auxiliary is None else as_table(auxiliary),
+        )
+        with with_store(run) as stored:
+            return AnomalyPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run)
+
+
+@dataclass(frozen=True)
+class CaptionPredictor:
+    """A fitted captioner with its model."""
+
+    fitted: FittedCaptioner
+    model: Model
+    run: Run
+
+    def caption(self, photos: object, n: int = 1) -> Results[tuple[str, ...]]:
+        """Write at most n captions of each photo, the best first."""
+        samples = as_samples(photos)
+        with with_store(self.run) as stored:
+            return of_captioned(captioned(self.fitted, samples, self.model, stored, n), samples)
+
+
+class CaptionerSystem(System[Captioner]):
+    """A system of ``caption``."""
+
+    def fit(self, model: ModelLike = None, texts: TextsLike = None, *, seed: int = 0) -> CaptionPredictor:
+        """Fit on sentences: a list, or a file with one a line."""
+        own, run = _begun(self.method, model, seed)
+        with with_store(run) as stored:
+            evidence = Evidence[Any](texts=texts_of(texts, sentences=True))
+            return CaptionPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run)
+
+
+class OtherSystem(System[Method]):
+    """A system of a verb whose fit takes no plain values: ``method`` holds it."""
+
+    def fit(self, model: ModelLike = None, train: object = None) -> None:
+        """Refuse, and say what does it.
+
+        Raises:
+            UsageError: always.
+        """
+        card = self.method.card
+        raise UsageError(
+            f"{card.name} is a system of {card.verb}, which takes more than photos and names: use "
+            f"'diptych {card.verb}', or the fit of its role, .method.fit(...)."
+        )
+
+
+ROLES: tuple[tuple[type[Method], type[System[Any]]], ...] = (
+    (Classifier, ClassifierSystem),
+    (Segmenter, SegmenterSystem),
+    (Detector, DetectorSystem),
+    (Captioner, CaptionerSystem),
+    (Method, OtherSystem),
+)
+
+
+def system_class(kind: type[Method]) -> type[System[Any]]:
+    """Return the class of a system: signature and docstring are those of ``kind``, ``fit`` that of its role above."""
+
+    def made(self: System[Any], *given: Any, **named: Any) -> None:
+        object.__setattr__(self, "method", kind(*given, **named))
+
+    signature = inspect.signature(kind)
+    own = {"__init__": made, "__doc__": kind.__doc__, "__signature__": signature, "card": kind.card}
+    base = next(system for role, system in ROLES if issubclass(kind, role))
+    return type(kind.__name__, (base,), {**own, "__module__": "diptych.systems"})
+
+
+def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:
+    method.check_extras()
+    own = model_of(model)
+    return own, replace(own.run, seed=seed)
+
+
+def _maybe(photos: object) -> Samples[Any] | None:
+    return None if photos is None else as_samples(photos)

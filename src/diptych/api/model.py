@@ -1,0 +1,235 @@
+"""A loaded model: a backbone that also encodes photos and texts in one call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.backbone import Backbone, Dense, Encoder, Space, Tower
+from diptych.core.data import Samples, Texts
+from diptych.core.errors import DataError, UsageError
+from diptych.core.run import Run
+from diptych.core.spec import Spec
+from diptych.data.samples import as_samples
+from diptych.features.embed import embed_arrays
+from diptych.tasks.model import Predictor
+from diptych.tasks.model import load as load_predictor
+from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, served
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Vectors = NDArray[np.float32]
+ModelLike = str | Backbone | None
+"""A model: its name, a backbone, or None for ``lite``."""
+
+
+class Model(Backbone):
+    """A backbone that encodes in one call; every system and task takes it.
+
+    Args:
+        loaded: the backbone.
+        run: device, precision, engine and cache of what it encodes.
+
+    Example:
+        >>> import diptych
+        >>> model = diptych.load("tiny", engine="torch")
+        >>> model
+        Model('tiny', 384 dimensions, 64 px, cpu)
+        >>> model.encode_text(["a red circle", "a dog"]).shape
+        (2, 384)
+    """
+
+    def __init__(self, loaded: Backbone, run: Run) -> None:
+        self.loaded, self.run = loaded, run
+
+    def __repr__(self) -> str:
+        return f"Model({self.spec.name!r}, {self.spec.dim} dimensions, {self.image.size} px, {self.run.device})"
+
+    @property
+    def unwrapped(self) -> Space:
+        """The backbone as it was loaded."""
+        return self.loaded.unwrapped
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The image and the text encoder."""
+        return self.loaded.encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """How scaled cosines become probabilities."""
+        return self.loaded.score
+
+    @property
+    def spec(self) -> Spec:
+        """What this model is."""
+        return self.loaded.spec
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all encoders' fingerprints."""
+        return self.loaded.fingerprint
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, bias): logits = scale * cosine + bias."""
+        return self.loaded.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the module that holds all parameters."""
+        return self.loaded.module()
+
+    def tower(self, modality: str) -> Tower:
+        """Return the cut tower of "image" or "text"; raises MissingHook where there is none."""
+        return self.loaded.tower(modality)
+
+    def dense(self) -> Dense:
+        """Return the dense maps of the image encoder; raises MissingHook where there are none."""
+        return self.loaded.dense()
+
+    def rebuild(self, module: nn.Module, spec: Spec) -> Space:
+        """Return a backbone of the same kind round other weights; raises MissingHook where it cannot be rebuilt."""
+        return self.loaded.rebuild(module, spec)
+
+    def encode_image(self, images: object, *, normalize: bool = True) -> Vectors:
+        """Return the (N, D) float32 embeddings of N photos.
+
+        Args:
+            images: a path, folder, PIL picture, array, tensor or list of these, see ``data.samples.as_samples``. Photos
+                as they are: they are resized and normalised here.
+            normalize: rows of length 1; False leaves them as the encoder gives them.
+
+        Raises:
+            UnreadableItem: a photo cannot be read.
+            UsageError, DataError: these are no photos.
+        """
+        return self._encoded(self.image, as_samples(images), normalize)
+
+    def encode_text(self, texts: str | Sequence[str], *, normalize: bool = True) -> Vectors:
+        """Return the (N, D) float32 embeddings of N texts, with rows of length 1 unless ``normalize`` is False."""
+        return self._encoded(self.text, Texts(_listed(texts)), normalize)
+
+    def similarity(self, images: object, texts: str | Sequence[str]) -> Vectors:
+        """Return the (N, M) cosines of N photos and M texts."""
+        cosines: Vectors = self.encode_image(images) @ self.encode_text(texts).T
+        return cosines
+
+    def preprocess(self, image: object) -> Tensor:
+        """Return the (3, S, S) normalised pixels of one photo, as open_clip's transform does.
+
+        Raises:
+            DataError: there is not exactly one photo.
+        """
+        photos = as_samples(image)
+        if len(photos) != 1:
+            raise DataError(f"preprocess takes one photo, not {len(photos)}: call it for each.")
+        pixels: Any = self.image.inputs([photos[0]])
+        one: Tensor = pixels[0]
+        return one
+
+    def tokenizer(self, texts: str | Sequence[str]) -> Tensor:
+        """Return the (N, L) token ids of N texts, as open_clip's tokenizer does."""
+        found: Any = self.text.inputs(_listed(texts))
+        ids: Tensor = found["ids"] if isinstance(found, Mapping) else found
+        return ids
+
+    def _encoded(self, encoder: Encoder[Any], items: Samples[Any], normalize: bool) -> Vectors:
+        found = embed_arrays(encoder, items, self.run)
+        if found.failed:
+            raise found.failed[0]
+        values: Vectors = found.values[:, 0]
+        if normalize:
+            values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
+        return values
+
+
+def load(
+    name: str = "lite",
+    *,
+    pretrained: str | None = None,
+    device: str = "cpu",
+    precision: Precision = "exact",
+    engine: EngineKind = "auto",
+    cache: str | Path | bool = True,
+    weights: Literal["required", "random"] = "required",
+    seed: int = 0,
+    truncate: bool = False,
+    allow_pickle: bool = False,
+    offline: bool | None = None,
+) -> Model:
+    """Load a model, in eval mode.
+
+    Args:
+        name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
+            "local:PATH".
+        pretrained: tag of the published weights, or a weight file, where ``name`` is an architecture of open_clip.
+        device: of torch: "cpu", "cuda", "cuda:1", "mps"; "auto" takes a GPU if there is one.
+        precision: of the towers: "exact" (fp32), "fast" (bf16), or "int8", which needs the extra ``openvino``.
+        engine: what encodes on the CPU: "auto" takes the fastest that gives torch's vectors, and prepares it once;
+            "torch", "onnx" and "openvino" insist on one.
+        cache: folder of embeddings and prepared encoders; True: that of the command line; False keeps no embeddings.
+        weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
+        seed: of random weights.
+        truncate: cut texts that are longer than the tower reads, instead of raising.
+        allow_pickle: run pickles and TorchScript archives; only for files that you trust.
+        offline: never touch the network; None: as HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE say.
+
+    Raises:
+        UsageError: the name, device, precision or engine is unknown, or a file would run code.
+        NotAvailable: something is not on this machine, and may not or cannot be fetched.
+        DataError: a file is damaged, of another format, or lacks tensors.
+        MissingExtra: what the engine or the precision needs is not installed.
+    """
+    from diptych.backbones.sources import load as source
+
+    run = _run(device_named(device), precision, engine, cache)
+    loaded = source.load(
+        name if pretrained is None else f"{name},{pretrained}", offline=offline, weights=weights, seed=seed,
+        device=run.device, truncate=truncate, allow_pickle=allow_pickle,
+    )  # fmt: skip
+    return Model(served(loaded, run), run)
+
+
+def load_classifier(folder: str | Path, model: Backbone | None = None, *, device: str = "cpu") -> Predictor:
+    """Load a classifier that ``diptych board classify --export`` or ``Predictor.save`` wrote.
+
+    Args:
+        folder: treated as untrusted: nothing in it is run.
+        model: the one it was fitted on; None loads it by its name.
+        device: of the model that is loaded.
+
+    Raises:
+        UsageError: another schema, or another model than the one it was fitted on.
+        DataError: no such folder, or its files do not belong together.
+        NotAvailable: the model is not on this machine.
+    """
+    made = load_predictor(folder, model, device=device)
+    return replace(made, run=model.run) if isinstance(model, Model) else made
+
+
+def model_of(model: ModelLike) -> Model:
+    """Return a model: by its name, a backbone with the run that ``load`` gives it, or ``lite``."""
+    if model is None or isinstance(model, str):
+        return load(model or "lite")
+    if isinstance(model, Model):
+        return model
+    if not isinstance(model, Backbone):
+        raise UsageError(f"A model cannot be a {type(model).__name__}: give a name, or what diptych.load returned.")
+    device = next((str(p.device) for p in model.module().parameters()), "cpu")
+    return Model(model, _run(device, "exact", "torch", False))
+
+
+def _run(device: str, precision: Precision, engine: EngineKind, cache: str | Path | bool) -> Run:
+    folder = cache_folder() if cache is True else cache_folder(cache) if cache is not False else None
+    report = logging.getLogger("diptych").info
+    return make_run(device=device, precision=precision, engine=engine, cache=folder, report=report)
+
+
+def _listed(texts: str | Sequence[str]) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

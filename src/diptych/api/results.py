@@ -1,0 +1,190 @@
+"""What the verbs return: one result a photo, that prints, indexes, iterates and converts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from diptych.core.data import Samples, Subset
+from diptych.core.errors import MissingExtra, UnreadableItem
+from diptych.data.files import plain, write_json
+from diptych.tasks.caption import Captioned
+from diptych.tasks.classified import Classified, Prediction
+from diptych.tasks.detect import Detected, Detections
+from diptych.tasks.photo_page import address
+from diptych.tasks.segment import Segmented, percent
+
+if TYPE_CHECKING:
+    import pandas
+    from PIL import Image
+
+T = TypeVar("T")
+PRINTED, PICTURED = 20, 50
+"""Rows that are printed, and that are shown with their pictures in a notebook."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Results(Sequence[T], Generic[T]):
+    """Results in the order of what was given, those that cannot be read left out.
+
+    Args:
+        title: what was done, in a few words.
+        items: one result each: ``results[0]``.
+        names: what the user calls each.
+        labels: what was said of each, in one word or sentence.
+        lines: the same with its numbers, as it is printed.
+        columns: name -> N values, for ``to_pandas``.
+        data: what ``to_json`` writes, and the command line prints with --json.
+        failed: what could not be read, and why.
+        picture: gives the picture of a result; None where there are none.
+    """
+
+    title: str
+    items: tuple[T, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    lines: tuple[str, ...]
+    columns: Mapping[str, Sequence[Any]]
+    data: Mapping[str, Any]
+    failed: tuple[UnreadableItem, ...] = ()
+    picture: Callable[[int], Image.Image] | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
+        return self.items[index]
+
+    def __repr__(self) -> str:
+        short = [Path(name).name for name in self.names]
+        shown = short if len(set(short)) == len(short) else self.names
+        width = max(map(len, shown), default=0)
+        rows = [f"{name:<{width}}  {line}".rstrip() for name, line in zip(shown, self.lines, strict=True)]
+        more = [f"... and {len(rows) - PRINTED:,} more"] if len(rows) > PRINTED else []
+        skipped = [f"{len(self.failed)} skipped: {self.failed[0]}"] if self.failed else []
+        return "\n".join([self.title, *rows[:PRINTED], *more, *skipped])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, as the command line prints with --json."""
+        return dict(self.data)
+
+    def to_json(self, path: str | Path | None = None, *, overwrite: bool = False) -> str:
+        """Return the results as JSON, and write them to a file where one is named.
+
+        Raises:
+            UsageError: the file exists and ``overwrite`` is False.
+        """
+        if path is not None:
+            write_json(Path(path), self.as_dict(), overwrite=overwrite)
+        return json.dumps(plain(self.data), indent=2, ensure_ascii=False)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row each.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtra("pandas", "", "to_pandas") from None
+        return pd.DataFrame({"path": self.names, **self.columns})
+
+    def _repr_html_(self) -> str:
+        """Return the first results with small pictures, for notebooks; everything is inside, nothing is loaded."""
+        cards = []
+        for i in range(min(len(self), PICTURED)):
+            source = self._address(i)
+            image = f'<img src="{source}" alt="{escape(self.names[i])}" style="max-width:160px">' if source else ""
+            said = f"<b>{escape(Path(self.names[i]).name)}</b><br>{escape(self.lines[i])}"
+            cards.append(f'<figure style="margin:0;max-width:180px">{image}<figcaption>{said}</figcaption></figure>')
+        more = f"<p>... and {len(self) - PICTURED:,} more</p>" if len(self) > PICTURED else ""
+        skipped = "".join(f"<p>skipped: {escape(str(e))}</p>" for e in self.failed[:PRINTED])
+        grid = f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(cards)}</div>'
+        return f"<div><p>{escape(self.title)}</p>{grid}{more}{skipped}</div>"
+
+    def _address(self, index: int) -> str:
+        if self.picture is None:
+            return ""
+        try:
+            return address(self.picture(index), 160)
+        except UnreadableItem:
+            return ""
+
+
+def of_classified(found: Classified, photos: Samples[Any]) -> Results[Prediction]:
+    """Return predictions with their photos."""
+    tops = [p.top for p in found.predictions]
+    lines = ["  ".join(f"{label} {100 * value:.0f}%" for label, value in top) or "(none)" for top in tops]
+    labels = tuple(top[0][0] if top else "" for top in tops)
+    return Results(
+        f"{_count(found.predictions, 'photo')}: {found.method} with {found.backbone}",
+        found.predictions, tuple(p.name for p in found.predictions), labels, tuple(lines),
+        {"label": labels, "probability": [top[0][1] if top else float("nan") for top in tops]},
+        found.as_dict(), found.failed, _pictures(photos, found.failed),
+    )  # fmt: skip
+
+
+def of_segmented(items: Sequence[Segmented | UnreadableItem], about: Mapping[str, Any]) -> Results[Segmented]:
+    """Return label maps; the label of a photo is the class that covers most of it."""
+    made = tuple(s for s in items if isinstance(s, Segmented))
+    failed = tuple(e for e in items if isinstance(e, UnreadableItem))
+    areas = [{s.classes[k]: share for k, share in s.areas().items()} for s in made]
+    lines = tuple("  ".join(f"{name} {percent(share)}" for name, share in own.items()) for own in areas)
+    data = {"photos": [s.as_dict() for s in made], "skipped": [e.as_dict() for e in failed], **about}
+    labels = tuple(next(iter(own), "") for own in areas)
+    columns = {c: [own.get(c, 0.0) for own in areas] for c in (made[0].classes if made else ())}
+    return Results(
+        f"{_count(made, 'photo')} segmented", made, tuple(s.name for s in made), labels, lines, columns, data, failed,
+        lambda i: made[i].shown(),
+    )  # fmt: skip
+
+
+def of_detected(found: Detections, about: Mapping[str, Any]) -> Results[Detected]:
+    """Return scored photos; the label is "anomalous" or "normal" where a rate was asked for."""
+    marks = {None: "", True: "anomalous", False: "normal"}
+    labels = tuple(marks[d.flagged] for d in found.found)
+    span = found.span()
+    return Results(
+        f"{_count(found.found, 'photo')} scored, higher is more anomalous",
+        found.found, tuple(d.name for d in found.found), labels,
+        tuple(f"{d.score:.4g}  {label}".rstrip() for d, label in zip(found.found, labels, strict=True)),
+        {"score": [d.score for d in found.found], "label": labels},
+        {**about, "threshold": found.threshold, "photos": [d.as_dict() for d in found.found],
+         "skipped": [e.as_dict() for e in found.failed]},
+        found.failed, lambda i: found.found[i].shown(span),
+    )  # fmt: skip
+
+
+def of_captioned(found: Captioned, photos: Samples[Any]) -> Results[tuple[str, ...]]:
+    """Return captions, the best of each photo first."""
+    items = tuple(tuple(t.value for t in own) for own in found.captions)
+    best = tuple(own[0] if own else "" for own in items)
+    lines = tuple(" | ".join(own) or "(nothing)" for own in items)
+    return Results(
+        f"{_count(items, 'photo')} captioned", items, found.names, best, lines, {"caption": best}, found.as_dict(),
+        found.failed, _pictures(Subset(photos, found.positions), ()),
+    )  # fmt: skip
+
+
+def _pictures(photos: Samples[Any], failed: Sequence[UnreadableItem]) -> Callable[[int], Image.Image]:
+    broken = {e.name for e in failed}
+    kept = [i for i in range(len(photos)) if photos.name(i) not in broken] if broken else range(len(photos))
+
+    def picture(index: int) -> Image.Image:
+        found: Image.Image = photos[kept[index]]
+        return found
+
+    return picture
+
+
+def _count(items: Sequence[Any], what: str) -> str:
+    return f"{len(items):,} {what}{'' if len(items) == 1 else 's'}"

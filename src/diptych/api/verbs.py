@@ -1,0 +1,502 @@
+"""The verbs of the command line as functions of one call, with plain values in and results out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from diptych import catalog
+from diptych.api.fitting import NamesLike, System, TextsLike, names_of, texts_of
+from diptych.api.model import Model, ModelLike, load, model_of
+from diptych.api.results import Results, of_captioned, of_classified, of_detected, of_segmented
+from diptych.core.caption import Captioner
+from diptych.core.data import Column, Evidence, Samples, Table, Texts
+from diptych.core.errors import UsageError
+from diptych.core.method import Classifier, Detector, Method, Segmenter
+from diptych.data.format import Need
+from diptych.data.keys import FileKeys
+from diptych.data.labelled import LabelledData
+from diptych.data.load import open_data as open_path
+from diptych.data.load import open_records
+from diptych.data.named_sets import demo_folder
+from diptych.data.pools import Pool
+from diptych.data.record_roots import root
+from diptych.data.records import joined
+from diptych.data.samples import as_data, as_samples, as_table
+from diptych.data.splits import ValRule
+from diptych.evaluation.few_shot.board import board as board_on
+from diptych.evaluation.few_shot.gains import Row
+from diptych.evaluation.few_shot.plan import Plan
+from diptych.evaluation.few_shot.unlabelled import Unlabelled
+from diptych.search_index.index import Index
+from diptych.search_index.rows import Found, Modality
+from diptych.tasks import audit as audits
+from diptych.tasks import caption as captions_task
+from diptych.tasks import classify as classify_task
+from diptych.tasks import detect as detect_task
+from diptych.tasks import encode as encode_task
+from diptych.tasks import index as index_task
+from diptych.tasks import search as search_task
+from diptych.tasks import segment as segment_task
+from diptych.tasks.classified import Prediction
+from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
+from diptych.tasks.extend import with_clips
+from diptych.tasks.runs import KEYS, Precision
+
+M = TypeVar("M", bound=Method)
+PathLike = str | os.PathLike[str]
+
+
+def open_data(
+    data: object, *, image: str = "", text: str = "", label: str = "", group: str = "", need: Need = "any"
+) -> LabelledData:
+    """Open a data set: ``data["test"]`` is a split, ``list(data)`` names the splits.
+
+    Args:
+        data: a folder, a table, tars, "demo:photos" or "demo:clothes", see ``diptych.data.load.open_data``; or a
+            Hugging Face dataset, or a dictionary of them.
+        image: column of a table of captions or groups with the picture; here and below "" finds it by its usual names.
+        text: column with a caption, or a pattern such as "caption_*".
+        label: column with the class.
+        group: column with the group.
+        need: what the data must hold: "any", "classes", "captions", "groups", "masks", "anomalies" or "clips".
+
+    Raises:
+        UsageError: nothing is there, or nothing that gives what is needed.
+        DataError: the folder or table cannot be used; the message says what to change.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return open_path(data, need=need, image=image, text=text, label=label, group=group)
+    return as_data(data)
+
+
+def classify(
+    photos: object,
+    names: NamesLike = None,
+    model: ModelLike = None,
+    *,
+    templates: str | Sequence[str] | None = None,
+    method: str | Classifier | System[Classifier] = CLASSIFIER,
+    texts: TextsLike = None,
+    top: int = 5,
+    threshold: float | None = None,
+    reasons: int = 0,
+) -> Results[Prediction]:
+    """Say what is on each photo, from class names alone.
+
+    Args:
+        photos: a path, folder, picture, array, tensor or list, see ``diptych.data.samples.as_samples``.
+        names: of the classes: a list, "cat, dog", or a file; None takes those of class folders.
+        model: a name, a model, or None for ``lite``.
+        templates: prompts with "{}", or a file of them; None: the ensemble of seven.
+        method: a system that learns from no photos.
+        texts: descriptions of the classes, for systems that read them.
+        top: classes a photo.
+        threshold: leave out classes with a probability below it.
+        reasons: reasons a photo, from systems that have some.
+
+    Raises:
+        UsageError: a value that cannot mean anything.
+        DataError: there is no photo, or none can be read.
+
+    Example:
+        >>> import diptych
+        >>> found = diptych.classify("demo:photos", ["cat", "cup of coffee", "rocket"], diptych.load(engine="torch"))
+        >>> found.labels[1], found[1].top[0][0], len(found)
+        ('cat', 'cat', 7)
+    """
+    own = model_of(model)
+    system = classify_task.unlabelled(method, texts=texts is not None) if isinstance(method, str) else _plain(method)
+    with _keys(own) as keys:
+        samples, classes = _photos(photos, keys)
+        found = classify_task.classify(
+            samples, names_of(names, () if names else classes, templates), own, own.run, method=system, top=top,
+            evidence=Evidence(texts=texts_of(texts)), threshold=threshold, reasons=reasons,
+        )  # fmt: skip
+    return of_classified(found, samples)
+
+
+def segment(
+    photos: object,
+    names: NamesLike = None,
+    model: ModelLike = None,
+    *,
+    templates: str | Sequence[str] | None = None,
+    background: Sequence[str] = (),
+    threshold: float | None = None,
+    method: str | Segmenter | System[Segmenter] = SEGMENTER,
+    unlabelled: object = None,
+    teacher: str = segment_task.TEACHER,
+) -> Results[segment_task.Segmented]:
+    """Say what lies where on each photo, from class names alone; all label maps are held in memory.
+
+    Args:
+        photos: see ``classify``.
+        names: of the classes.
+        model: a name, a model, or None for ``lite``.
+        templates: prompts with "{}"; None: the ensemble of seven.
+        background: words for all else: ["sky", "wall", "floor"].
+        threshold: pixels below this probability are background.
+        method: a segmenter.
+        unlabelled: photos for a method that learns from some.
+        teacher: name of the backbone that teaches a method that asks for one.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used.
+    """
+    own = model_of(model)
+    system = _system(method, Segmenter)
+    samples, classes = _photos(photos, None)
+    kit, evidence = segment_task.teach(
+        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher
+    )
+    named = names_of(names, () if names else classes, templates)
+    found = segment_task.segment(
+        samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,
+        background=background, threshold=threshold,
+    )  # fmt: skip
+    return of_segmented(list(found), {"backbone": own.spec.name, "classnames": named.names})
+
+
+def detect(
+    photos: object,
+    model: ModelLike = None,
+    *,
+    normal: object = None,
+    thing: str | None = None,
+    auxiliary: object = None,
+    method: str | Detector | System[Detector] | None = None,
+    rate: float | None = None,
+    seed: int = 0,
+) -> Results[detect_task.Detected]:
+    """Say which photos are anomalous and where, from normal photos or from words alone.
+
+    Args:
+        photos: see ``classify``.
+        model: a name, a model, or None for ``lite``.
+        normal: photos without anomalies.
+        thing: what the photos show, such as "hazelnut", for detectors that are told.
+        auxiliary: labelled anomalies of other things, for detectors that learn from them: a path or a table.
+        method: a detector; None takes one for words where ``thing`` is given, else one for normal photos.
+        rate: flag photos at this rate of false alarms, such as 0.05; needs ``normal``.
+        seed: of draws and trainings.
+
+    Raises:
+        UsageError: nothing says what is normal, or a rate that cannot be held.
+        DataError, MissingEvidence: what was given cannot be used.
+    """
+    if normal is None and thing is None and auxiliary is None:
+        raise UsageError('Say what is normal: give normal=PHOTOS, or thing="hazelnut" for words alone.')
+    slug = method or (WORD_DETECTOR if thing else DETECTOR)
+    system = detect_task.detector(slug, "", thing or "object") if isinstance(slug, str) else _plain(slug)
+    system.check_extras()
+    if thing is not None and not detect_task.takes_thing(type(system)):
+        raise UsageError(f"{system.card.slug} is not told what the photos show: leave out thing={thing!r}.")
+    own = model_of(model)
+    known = open_path(auxiliary, need="anomalies").split("test") if isinstance(auxiliary, (str, Path)) else auxiliary
+    with _keys(own) as keys:
+        found = detect_task.detect(
+            as_samples(photos, keys), own, replace(own.run, seed=seed), method=system, rate=rate,
+            normal=None if normal is None else as_samples(normal, keys),
+            auxiliary=None if known is None else as_table(known),
+        )  # fmt: skip
+    about = {"backbone": own.spec.name, "method": system.card.slug, "false_alarm_rate": rate, "seed": seed}
+    return of_detected(found, about)
+
+
+def caption(
+    photos: object,
+    texts: TextsLike,
+    model: ModelLike = None,
+    *,
+    method: str | Captioner | System[Captioner] = CAPTIONER,
+    variant: str = "",
+    n: int = 1,
+    seed: int = 0,
+) -> Results[tuple[str, ...]]:
+    """Write captions of each photo, learnt from sentences alone.
+
+    Args:
+        photos: see ``classify``.
+        texts: sentences: a list, or a file with one a line or a table with caption columns.
+        model: a name, a model, or None for ``lite``.
+        method: a captioner.
+        variant: row of its card, such as "small".
+        n: captions a photo.
+        seed: of trainings and draws.
+
+    Raises:
+        UsageError, DataError, MissingEvidence: what was given cannot be used.
+    """
+    own = model_of(model)
+    system = catalog.row(catalog.find(method, Captioner), variant) if isinstance(method, str) else _plain(method)
+    system.check_extras()
+    with _keys(own) as keys:
+        samples = as_samples(photos, keys)
+        evidence = Evidence[Any](texts=texts_of(texts, sentences=True))
+        found = captions_task.caption(samples, evidence, own, replace(own.run, seed=seed), method=system, n=n)
+    return of_captioned(found, samples)
+
+
+def encode(
+    photos: object = None,
+    out: PathLike = "embeddings",
+    model: ModelLike = None,
+    *,
+    texts: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> encode_task.Encoded:
+    """Write unit embeddings to a folder, in the layout of clip-retrieval; ``Model.encode_image`` returns them instead.
+
+    Args:
+        photos: a data set or photos, see ``classify``.
+        out: folder to write.
+        model: a name, a model, or None for ``lite``.
+        texts: encode texts instead of photos.
+        overwrite: replace the files of an earlier run.
+
+    Raises:
+        UsageError: neither photos nor texts, or both; the folder holds embeddings.
+        DataError: nothing can be read.
+    """
+    if (photos is None) == (texts is None):
+        raise UsageError("Give either photos or texts=[...].")
+    own = model_of(model)
+    with _keys(own) as keys:
+        given: LabelledData | Texts
+        if texts is not None:
+            given = Texts(tuple(texts))
+        elif isinstance(photos, (str, os.PathLike)):
+            given = open_path(photos, keys, need="photos")
+        else:
+            single = isinstance(photos, LabelledData)
+            given = cast(LabelledData, photos) if single else as_data(as_table(photos, keys))
+        return encode_task.encode(given, own, replace(own.run, batch=0, workers=0), Path(out), overwrite=overwrite)
+
+
+def index(
+    photos: PathLike | Sequence[PathLike],
+    out: PathLike = "photo-index",
+    model: ModelLike = None,
+    *,
+    image: str = "",
+    caption: str = "",
+    prune: bool = False,
+) -> index_task.Indexed:
+    """Make a search index of photos and captions, or add to one; unchanged files are not read again.
+
+    Args:
+        photos: a folder, a table with captions, a .tar file, a picture, or several: an index names what lies on disk.
+        out: folder of the index; made if absent, else added to.
+        model: a name, a model, or None for ``lite``.
+        image: column of a table with the picture's path.
+        caption: column of a table with the caption.
+        prune: delete entries below ``photos`` that are no longer there.
+
+    Raises:
+        UsageError: these are no paths, or the index was made with another model.
+        DataError: nothing can be read.
+    """
+    paths: list[Any] = [photos] if isinstance(photos, (str, os.PathLike)) else list(photos)
+    if wrong := [p for p in paths if not isinstance(p, (str, os.PathLike))]:
+        raise UsageError(f"An index holds files, not a {type(wrong[0]).__name__}: give paths of photos or folders.")
+    own = model_of(model)
+    run = replace(own.run, batch=0, workers=0)
+    with _keys(own) as keys:
+        records = joined([open_records(p, keys, image=image, text=caption) for p in paths])
+        gone = [root(os.fspath(p), image or None) for p in paths] if prune else ()
+        return index_task.index(records, own, run, Path(out), prune=gone)
+
+
+def search(
+    folder: PathLike,
+    query: object,
+    model: ModelLike = None,
+    *,
+    minus: object = (),
+    where: str | Sequence[str] = (),
+    top: int = 10,
+    captions: float | None = None,
+    exact: bool = False,
+) -> Results[Found]:
+    """Find the entries of an index that are nearest to words, pictures, or both.
+
+    Args:
+        folder: of the index.
+        query: words ("a red car", "2:at night"), the path of a picture, a picture, or a list of these, added up.
+        model: None: that of the index.
+        minus: words or pictures to move away from.
+        where: conditions on metadata: "label=cat", "year>=1990".
+        top: answers.
+        captions: share of the captions in the score, 0 to 1.
+        exact: look at every entry, however many.
+
+    Raises:
+        UsageError: no such index, another model, or a query that cannot mean anything.
+        DataError: the index is empty.
+    """
+    folder = Path(folder)
+    with Index(folder) as opened:
+        facts = dict(opened.facts)
+    name, _, clips = str(facts.get("backbone", "lite")).partition("+frames")
+    own = load(name, precision=cast(Precision, facts.get("precision", "fp32"))) if model is None else model_of(model)
+    run = replace(own.run, decode="draft" if facts.get("decode") == "draft" else "exact")
+    parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
+    answer = search_task.search(
+        folder, [*_terms(query, 1.0), *_terms(minus, -1.0)],
+        with_clips(own, int(clips) if clips.isdecimal() else None, run), run, k=top,
+        weights={m: w for m, w in parts.items() if w} or None,
+        where=[where] if isinstance(where, str) else where, exact=exact or None,
+    )  # fmt: skip
+    found, names = answer.found, tuple(f.entry.name for f in answer.found)
+    told = tuple(f.entry.caption for f in found)
+    return Results(
+        f"{len(found)} of {answer.entries:,} entries of {folder}", found, names, told,
+        tuple(f"{f.score:.3f}  {f.entry.caption[:60]}".rstrip() for f in found),
+        {"score": [f.score for f in found], "caption": told}, answer.as_dict(),
+        picture=lambda i: search_task.picture(names[i]),
+    )  # fmt: skip
+
+
+def board(
+    data: object,
+    model: ModelLike = None,
+    *,
+    methods: Sequence[str] | None = None,
+    shots: Sequence[int] = (1, 4, 16),
+    seeds: Sequence[int] = (1, 2, 3),
+    val: ValRule = "coop",
+    names: NamesLike = None,
+    templates: str | Sequence[str] | None = None,
+    texts: TextsLike = None,
+    unlabelled: PathLike | None = None,
+    budget: float | None = None,
+    out: PathLike | None = None,
+    export: str | None = None,
+) -> Results[Row]:
+    """Measure every fitting classifier on one data set, with intervals and the plain baseline beside each.
+
+    Args:
+        data: with test (or val) and, for systems that learn, train: an open data set, or what ``open_data`` takes.
+        model: a name, a model, or None for ``lite``.
+        methods: slugs; None: all classifiers.
+        shots: labelled photos a class.
+        seeds: of the draws.
+        val: "coop" chooses on min(shots, 4) val photos a class, "full" on all.
+        names: of the classes; None: those of the data.
+        templates: prompts with "{}"; None: the ensemble of seven.
+        texts: descriptions of the classes; None: those that ship for the data, if there are some.
+        unlabelled: photos for systems that learn without labels; None: those of train, without their labels.
+        budget: seconds for the whole board.
+        out: folder that keeps finished rows, which the same call uses again; None keeps nothing.
+        export: write a fitted system to out/model: "best", or a slug.
+
+    Raises:
+        UsageError: another number of names than classes, an unknown method, or an export without a folder.
+        DataError: nothing can be measured.
+    """
+    own, opened = model_of(model), as_data(data)
+    plan = Plan(tuple(methods) if methods else None, tuple(shots), tuple(seeds), val, budget)
+    pool = texts_of(texts)
+    made = board_on(
+        opened, own, replace(own.run, out=None if out is None else Path(out)), plan,
+        classes=names_of(names, opened.classes, templates), texts=None if pool is None else Pool("given", pool),
+        unlabelled=None if unlabelled is None else Unlabelled.open(os.fspath(unlabelled)), export=export,
+        source=os.fspath(data) if isinstance(data, (str, os.PathLike)) else opened.name,
+    )  # fmt: skip
+    rows = made.rows
+    names_shown = tuple(f"{r.label}{f', {r.shots} shots' if r.shots else ''}" for r in rows)
+    gains = [None if r.gain is None else r.gain.value for r in rows]
+    return Results(
+        f"{made.data.name}: {len(made.test)} {made.measured} photos, {len(made.classes)} classes, {own.spec.name}",
+        rows, names_shown, tuple(r.label for r in rows),
+        tuple(f"{100 * r.metrics['acc1']:.1f} % ({100 * r.ci95['acc1'][0]:.0f}-{100 * r.ci95['acc1'][1]:.0f})"
+              for r in rows),
+        {"method": [r.method for r in rows], "variant": [r.variant for r in rows], "shots": [r.shots for r in rows],
+         "acc1": [r.metrics["acc1"] for r in rows], "low": [r.ci95["acc1"][0] for r in rows],
+         "high": [r.ci95["acc1"][1] for r in rows], "gain": gains, "p": [r.p for r in rows]},
+        made.as_dict(),
+    )  # fmt: skip
+
+
+def audit(
+    photos: object,
+    captions: Sequence[str] | None = None,
+    model: ModelLike = None,
+    *,
+    image: str = "",
+    text: str = "",
+    choice: Literal["threshold", "most-negative"] = "threshold",
+    threshold: float = -5e-5,
+) -> Results[audits.AuditedPair]:
+    """Rank captions by how badly they fit their photos, the worst first.
+
+    Args:
+        photos: a table with pictures and captions; or photos, see ``classify``.
+        captions: one a photo, where ``photos`` is no table.
+        model: a name, a model, or None for ``lite``.
+        image: column of the table with the picture.
+        text: column of the table with the caption.
+        choice: words that are wrong: below ``threshold``, or the most negative of each caption.
+        threshold: words below this attribution are wrong.
+
+    Raises:
+        UsageError, DataError: there are no captions, or not one a photo.
+        MissingHook: the model lacks what the scorer needs.
+    """
+    own = model_of(model)
+    if captions is not None:
+        items = as_samples(photos)
+        table: Table[Any] = Table(items, {"captions": Column("captions", [(c,) for c in captions])})
+    elif isinstance(photos, (str, os.PathLike)):
+        table = open_path(photos, need="captions", image=image, text=text).whole()
+    else:
+        table = as_table(photos)
+    found = audits.audit_pairs(table, own, own.run, method=audits.pair_auditor(choice, threshold))
+    rows = found.rows
+    wrong = tuple(", ".join(p.text for p in r.parts if p.chosen) for r in rows)
+    return Results(
+        f"{len(rows)} pairs, the worst first", rows, tuple(r.name for r in rows), wrong,
+        tuple(f"{r.score:+.2e}  cos {r.cosine:.2f}  {r.text}" for r in rows),
+        {"caption": [r.text for r in rows], "score": [r.score for r in rows], "cosine": [r.cosine for r in rows],
+         "wrong": wrong}, found.as_dict(), found.failed, lambda i: table.items[rows[i].index],
+    )  # fmt: skip
+
+
+def _plain(method: M | System[M]) -> M:
+    return method.method if isinstance(method, System) else method
+
+
+def _system(method: str | M | System[M], role: type[M]) -> M:
+    """Return a system by its slug, or as it was given; raises UsageError where it has another role."""
+    made = catalog.find(method, role)() if isinstance(method, str) else _plain(method)
+    made.check_extras()
+    return made
+
+
+def _photos(photos: object, keys: FileKeys | None) -> tuple[Samples[Any], Sequence[str]]:
+    """Return photos, and the names that two class folders or more, or a table, give them."""
+    if isinstance(photos, (str, os.PathLike)):
+        data = open_path(photos, keys, need="photos")
+        if os.fspath(photos) == "demo:photos":
+            return data.whole().items, (demo_folder("photos") / "names.txt").read_text().splitlines()
+        return data.whole().items, data.classes if len(data.classes) > 1 else ()
+    return as_samples(photos, keys), getattr(photos, "classes", ())
+
+
+def _terms(query: object, sign: float) -> list[search_task.Term]:
+    parts = list(query) if isinstance(query, (list, tuple)) else [query]
+    return [
+        search_task.Term.parse(os.fspath(p), sign)
+        if isinstance(p, (str, os.PathLike))
+        else search_task.Term("picture", sign, p)
+        for p in parts
+    ]
+
+
+def _keys(model: Model) -> FileKeys:
+    """Return remembered content keys of files: those of the model's cache folder."""
+    return FileKeys(None if model.run.cache is None else model.run.cache.parent / KEYS)

@@ -1,0 +1,29 @@
+"""The systems of the catalog by class name, taking plain values: ``diptych.systems.GDA(alpha=1.0).fit(model, train)``.
+
+``dir(diptych.systems)`` lists them; editors read ``systems.pyi``, which ``tools/systems_stub.py`` writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diptych import catalog
+
+
+def __getattr__(name: str) -> Any:
+    slug = _slugs().get(name)
+    if slug is None:
+        raise AttributeError(f"module 'diptych.systems' has no system {name!r}: dir(diptych.systems) lists them")
+    from diptych.api.fitting import system_class
+
+    found = system_class(catalog.find(slug))
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(_slugs())
+
+
+def _slugs() -> dict[str, str]:
+    return {card["class"]: card["slug"] for card in catalog.cards()}

@@ -1,0 +1,447 @@
+"""Written by tools/systems_stub.py from the catalog: the systems by class name."""
+
+from typing import Literal
+
+from diptych.api.fitting import CaptionerSystem, ClassifierSystem, DetectorSystem, OtherSystem, SegmenterSystem
+from diptych.data.contexts import Contexts
+from diptych.nn.dense.label_maps import Windows
+
+class AnomalyCLIP(DetectorSystem):
+    """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing
+    with them.
+    """
+    def __init__(
+        self,
+        length: int = 12,
+        deep: int = 4,
+        depth: int = 9,
+        layers: tuple[float, ...] = ...,
+        stream: Literal["query-key", "value"] = "value",
+        temperature: float = 0.07,
+        local_weight: float = 4.0,
+        blur: float = 4.0,
+        side: int | None = None,
+        rate: float = 0.001,
+        batch: int = 8,
+        epochs: int = 15,
+    ) -> None: ...
+
+class AstroM3(OtherSystem):
+    """Train three towers without labels, so that the modalities of a star have near embeddings."""
+    def __init__(
+        self,
+        length: int = 200,
+        grid: tuple[float, float, int] = ...,
+        width: int = 128,
+        layers: int = 8,
+        heads: int = 4,
+        hidden: int = 512,
+        facts: int = 512,
+        dim: int = 512,
+        dropouts: tuple[float, float, float] = ...,
+        rate: float = 0.00392,
+        epochs: int = 100,
+        batch: int = 512,
+    ) -> None: ...
+
+class CLIP4DM(OtherSystem):
+    """Attribute the cosine of image and caption to the words of the caption, and mark the words that do
+    not fit.
+    """
+    def __init__(
+        self,
+        choice: Literal["most-negative", "threshold"] = "threshold",
+        threshold: float = -5e-05,
+        layers: int = 3,
+        template: str = "A photo depicts ",
+    ) -> None: ...
+
+class CLIPDINOiser(SegmenterSystem):
+    """Train two convolutions on crops of unlabelled photos, and segment with the patches that they
+    average.
+    """
+    def __init__(
+        self,
+        gamma: float = 0.2,
+        delta: float = 0.99,
+        windows: Windows = ...,
+        photos: int = 48,
+        steps: int = 120,
+        batch: int = 4,
+        rate: float = 0.001,
+        background_rate: float = 0.01,
+    ) -> None: ...
+
+class CLIPLoss(OtherSystem):
+    """Match pairs by a softmax over the batch."""
+    def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
+
+class CLIPPINGS(OtherSystem):
+    """Link records by the mean embedding of picture and text, trained on labelled matches if there are
+    any.
+    """
+    def __init__(
+        self,
+        learns: Literal["maps", "nothing", "towers"] = "towers",
+        weight: float = 0.5,
+        temperature: float = 0.1,
+        rate: float | None = None,
+        epochs: int = 30,
+        batch: int = 126,
+        each: int = 3,
+        rank: int = 64,
+    ) -> None: ...
+
+class CLIPScoreFilter(OtherSystem):
+    """Keep the pairs of a pool with the highest cosines of image and text."""
+    def __init__(self, share: float = 0.3, threshold: float | None = None) -> None: ...
+
+class CLOOB(OtherSystem):
+    """Match the retrievals of pairs, by a loss whose gradient does not vanish for good matches."""
+    def __init__(
+        self, inverse_temperature: float = 30.0, beta: float | None = 8.0, pair: tuple[str, str] = ...
+    ) -> None: ...
+
+class CapSAdapter(ClassifierSystem):
+    """Add votes of captioned support images to the zero-shot classifier."""
+    def __init__(
+        self,
+        alpha: float | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        delta: float | None = None,
+        temperature: float = 0.5,
+        prefix: str = "A photo of {}. ",
+        words: int | None = None,
+    ) -> None: ...
+
+class CoCaLoss(OtherSystem):
+    """Match pairs and predict the next word of each caption."""
+    def __init__(
+        self,
+        pair: tuple[str, str] = ...,
+        contrastive_weight: float = 1.0,
+        caption_weight: float = 2.0,
+        pad: int = 0,
+        chunk: int | None = None,
+    ) -> None: ...
+
+class CoOp(ClassifierSystem):
+    """Learn the context of the class names on the shots, through the frozen text tower."""
+    def __init__(
+        self,
+        words: str = "",
+        length: int = 16,
+        position: Literal["end", "front", "middle"] = "end",
+        specific: bool = False,
+        conditional: bool = False,
+        epochs: int | None = None,
+        rate: float = 0.002,
+        decay: float = 0.0005,
+        batch: int = 32,
+        views: int = 10,
+    ) -> None: ...
+
+class CounterAnimal(OtherSystem):
+    """Find each class's best and worst group by a reference model, and measure all models between the two."""
+    def __init__(
+        self, reference: str = "", gap: float = 0.05, selection: Literal["all", "half"] = "half", least: int = 5
+    ) -> None: ...
+
+class DNCBM(ClassifierSystem):
+    """Discover concepts without labels, name them with words, and classify by few of them."""
+    def __init__(
+        self,
+        expansion: float = 8.0,
+        sparsity: float | None = None,
+        epochs: int = 200,
+        rate: float = 0.0005,
+        probe: tuple[float, float] | None = None,
+        probe_epochs: int = 200,
+        vocabulary: tuple[str, ...] = ...,
+    ) -> None: ...
+
+class DeltaEdit(OtherSystem):
+    """Train a mapper on differences of image vectors, and use it with differences of text vectors."""
+    def __init__(
+        self,
+        beta: float = 0.03,
+        bank: int = 200000,
+        passes: int = 50,
+        batch: int = 64,
+        rate: float = 0.5,
+        levels: tuple[int, int] = ...,
+        width: int | None = None,
+        norm: Literal["channels", "reference"] = "reference",
+        probes: int = 100,
+        sigmas: float = 5.0,
+        frames: tuple[str, ...] = ...,
+    ) -> None: ...
+
+class Description(ClassifierSystem):
+    """Score an image against written features of each class."""
+    def __init__(
+        self, before: str = "", after: str = "", aggregate: Literal["max", "mean", "sum"] = "mean"
+    ) -> None: ...
+
+class DiscriminativeDescriptions(ClassifierSystem):
+    """Select, for each image, the descriptions that separate its top classes on the labelled images."""
+    def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
+
+class FeatureMemory(DetectorSystem):
+    """Remember cells of normal photos, and measure the distance of each cell to the nearest of them."""
+    def __init__(self, cells: int = 20000, strides: tuple[int, ...] = ..., side: int | None = None) -> None: ...
+
+class FrameMean(OtherSystem):
+    """Embed clips in a space of photos and texts."""
+    def __init__(self, frames: int = 8) -> None: ...
+
+class FuDD(ClassifierSystem):
+    """Compare the candidates of a first look again, by texts that tell them apart."""
+    def __init__(self, candidates: int | None = 10, template: str = "a photo of a {}.") -> None: ...
+
+class Full(OtherSystem):
+    """Train both towers on labelled classes (cross-entropy over prompts) or on captions (CLIP's loss)."""
+    def __init__(self, smoothing: float = 0.0) -> None: ...
+
+class GDA(ClassifierSystem):
+    """Add a Gaussian discriminant of the shots to the zero-shot classifier."""
+    def __init__(self, alpha: float | None = None, views: int = 10, base_to_new: bool = False) -> None: ...
+
+class GLSim(ClassifierSystem):
+    """Fine-tune a ViT that looks twice: at the image, and at the box of the patches most similar to its
+    summary.
+    """
+    def __init__(
+        self,
+        top: int = 8,
+        pick: Literal["least", "most"] = "most",
+        inclusive: bool = False,
+        freeze: bool = False,
+        epochs: int = 50,
+        rate: float = 0.01,
+        batch: int = 8,
+        smoothing: float = 0.0,
+    ) -> None: ...
+
+class Gaussian(DetectorSystem):
+    """Fit one Gaussian to the embeddings of normal photos, its covariance shrunk as Ledoit and Wolf do."""
+    def __init__(self) -> None: ...
+
+class GeodesicMixup(OtherSystem):
+    """Fine-tune on pairs with mixtures as hard negatives (m2-Mix), and with mixed pairs as further data
+    (m3-Mix).
+    """
+    def __init__(
+        self,
+        m2: float = 0.01,
+        single: float = 0.0,
+        joint: float = 0.0,
+        beta: float = 0.5,
+        temperature: float = 0.01,
+        mixed_temperature: float = 0.07,
+        share: float | None = None,
+        pair: tuple[str, str] = ...,
+    ) -> None: ...
+
+class HypOC(DetectorSystem):
+    """Train a hyperbolic head on frozen embeddings of normal photos."""
+    def __init__(
+        self,
+        widths: tuple[int, ...] = ...,
+        sigma: float = 1.0,
+        alpha: float = 0.8,
+        curvature: float = 0.1,
+        radius: float = 2.0,
+        geometry: Literal["euclidean", "hyperbolic"] = "hyperbolic",
+        pairs: Literal["artanh", "atan"] = "artanh",
+        rate: float = 0.0001,
+        decay: float = 1e-06,
+        batch: int = 8,
+        epochs: int = 60,
+        clip: float = 3.0,
+    ) -> None: ...
+
+class LaCLIP(OtherSystem):
+    """Train pairs whose captions are drawn among rewrites by the kit's writer."""
+    def __init__(
+        self, rewrites: int = 4, words: int = 2, examples: tuple[tuple[str, str], ...] = ..., shown: int = 3
+    ) -> None: ...
+
+class LinearProbe(ClassifierSystem):
+    """Fit logistic regression on the embeddings of the shots."""
+    def __init__(self, c: float | None = None) -> None: ...
+
+class LoRA(OtherSystem):
+    """Fine-tune low-rank adapters of every linear layer that may be trained, by peft."""
+    def __init__(self, rank: int = 8, alpha: float = 16.0, smoothing: float = 0.0) -> None: ...
+
+class MacCap(CaptionerSystem):
+    """Train a captioner on sentences alone; at test time regions of an image replace the noisy copies of a
+    sentence.
+    """
+    def __init__(
+        self,
+        copies: int = 10,
+        noise: float | None = None,
+        region: float = 1.0,
+        weighting: Literal["raw", "reference", "renormalise"] = "reference",
+        queries: int = 32,
+        width: int = 512,
+        layers: int = 4,
+        lm_width: int = 128,
+        limit: int = 25,
+        epochs: int = 10,
+        batch: int = 128,
+        rate: float = 0.0001,
+        lm_rate: float = 0.001,
+        beams: int = 4,
+        tries: int = 4,
+    ) -> None: ...
+
+class MaskCLIP(SegmenterSystem):
+    """Compare the value of each patch in the last block with the class texts."""
+    def __init__(
+        self, block: Literal["tokens", "value", "value-only"] = "value", windows: Windows = ..., denoise: float = 0.0
+    ) -> None: ...
+
+class MetaCLIP(OtherSystem):
+    """Match texts against metadata, and balance how often the entries appear."""
+    def __init__(self, metadata: str = "wordnet", t: float = 20000) -> None: ...
+
+class MoCoOp(ClassifierSystem):
+    """Learn a soft prompt for each group of templates, and route each image to two of them."""
+    def __init__(
+        self,
+        groups: tuple[tuple[str, ...], ...] = ...,
+        norms: bool = True,
+        text: float = 5.0,
+        gating: float = 1.0,
+        epochs: int = 50,
+        rate: float = 0.032,
+        batch: int = 32,
+    ) -> None: ...
+
+class NearestCaption(CaptionerSystem):
+    """Caption images with sentences of a pool, without any training."""
+    def __init__(self) -> None: ...
+
+class NoLA(ClassifierSystem):
+    """Adapt to unlabelled images, without reading any label."""
+    def __init__(
+        self,
+        prompts: int = 16,
+        norms: bool = True,
+        epochs: int = 50,
+        rate: float = 0.004,
+        batch: int = 512,
+        views: int = 10,
+    ) -> None: ...
+
+class PerceptionCLIP(ClassifierSystem):
+    """Infer the context of a photo with CLIP itself, and mix the class posteriors of all contexts."""
+    def __init__(
+        self,
+        factors: tuple[str, ...] = ...,
+        contexts: Contexts | str = "general",
+        infer: Literal["with class", "without class"] = "with class",
+        temperature: float = 1.0,
+        main: str = "a photo of a {}",
+        generic: str = "object",
+    ) -> None: ...
+
+class RSMCLIP(OtherSystem):
+    """Train pairs in any number of languages, and distil from crops. Translations are further captions of
+    an image.
+    """
+    def __init__(
+        self,
+        weight: float = 1.0,
+        crops: int = 6,
+        small: float = 0.42857142857142855,
+        scales: tuple[tuple[float, float], tuple[float, float]] = ...,
+        hidden: int = 2048,
+        bottleneck: int = 256,
+        prototypes: int = 4096,
+        teacher_temperature: float = 0.04,
+        student_temperature: float = 0.1,
+        momentum: float = 0.996,
+    ) -> None: ...
+
+class SigLIPLoss(OtherSystem):
+    """Match pairs by a binary classification of every image with every caption."""
+    def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
+
+class StringMatching(OtherSystem):
+    """Link records whose texts have similar letters."""
+    def __init__(self, measure: Literal["jaccard", "levenshtein"] = "levenshtein", n: int = 3) -> None: ...
+
+class TipAdapter(ClassifierSystem):
+    """Add a vote of the stored shots to the zero-shot classifier."""
+    def __init__(
+        self, alpha: float | None = None, beta: float | None = None, search: tuple[float, float] = ..., views: int = 10
+    ) -> None: ...
+
+class TipAdapterF(ClassifierSystem):
+    """Train the keys of a cache, then choose weight and sharpness of its vote."""
+    def __init__(
+        self,
+        alpha: float | None = None,
+        beta: float | None = None,
+        start: tuple[float, float] = ...,
+        search: tuple[float, float] = ...,
+        views: int = 10,
+        epochs: int = 20,
+        rate: float = 0.001,
+        batch: int = 256,
+    ) -> None: ...
+
+class VRLwF(OtherSystem):
+    """Fine-tune on a task, with a loss that keeps the similarities of images to random sentences."""
+    def __init__(
+        self,
+        vocabulary: Literal["classes", "random"] = "random",
+        size: int = 1000,
+        length: int = 10,
+        temperature: float = 2.0,
+        weight: float = 1.0,
+        over_texts: bool = True,
+        smoothing: float = 0.2,
+    ) -> None: ...
+
+class ViFiCLIP(OtherSystem):
+    """Tune a CLIP on clips that have one text each; the result embeds clips where the backbone embeds
+    photos.
+    """
+    def __init__(
+        self,
+        tunes: Literal["full", "heads", "prompts"] = "full",
+        towers: Literal["both", "image", "text"] = "both",
+        frames: int = 8,
+        length: int = 10,
+        depth: int = 12,
+        words: str = "",
+        rate: float | None = None,
+        epochs: int = 50,
+        batch: int = 64,
+        smoothing: float = 0.1,
+        mix: bool = True,
+    ) -> None: ...
+
+class WiSEFT(OtherSystem):
+    """Fine-tune all weights, then average them with the weights before."""
+    def __init__(self, alpha: float = 0.5, smoothing: float = 0.0) -> None: ...
+
+class WinCLIPStyle(DetectorSystem):
+    """Compare windows of an image with texts of a normal and of a damaged thing."""
+    def __init__(
+        self,
+        thing: str = "object",
+        words: Literal["ensemble", "pair"] = "ensemble",
+        scales: tuple[int, ...] = ...,
+        side: int | None = None,
+    ) -> None: ...
+
+class ZeroShot(ClassifierSystem):
+    """Classify with class names alone."""
+    def __init__(self, templates: tuple[str, ...] | None = None) -> None: ...

@@ -1,0 +1,132 @@
+"""Systems fitted from plain values are those of the catalog, fitted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import diptych
+from diptych import catalog
+from diptych.api.fitting import names_of, texts_of
+from diptych.api.model import Model
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.templates import ENSEMBLE
+from tests.support.colours import COLOURS, ColourBackbone
+
+
+def test_a_classifier_equals_one_fitted_by_hand(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    made = diptych.systems.GDA(alpha=1.0).fit(model, data["train"], seed=3)
+    classes = ClassNames(data.classes, ENSEMBLE)
+    hand = catalog.find("gda")(alpha=1.0).fit(
+        Kit({"main": ColourBackbone()}), classes, Evidence(train=data.splits["train"]), Run(seed=3)
+    )
+    test = data.splits["test"]
+    scores = hand.scores(test.items, Run(seed=3))
+    assert made.classes == classes
+    assert made.predict(data["test"]).tolist() == [classes.names[k] for k in scores.predicted()]
+    assert made.score(data["test"]) == float((scores.predicted().numpy() == test.labels()).mean())
+    np.testing.assert_allclose(made.predict_proba(data["test"]).sum(axis=1), 1, rtol=1e-6)
+    assert repr(made) == "Predictor(gda on colours, 5 classes: blue, green, pink, ...)"
+
+
+def test_train_may_be_a_folder_or_photos_with_labels(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    system = diptych.systems.GDA(alpha=1.0)
+    labels = data["train"].labels()
+    by_split = system.fit(model, data["train"]).predict_proba(data["test"])
+    by_pair = system.fit(model, (data["train"], labels), names=data.classes).predict_proba(data["test"])
+    by_folder = system.fit(model, colours / "train").predict_proba(data["test"])
+    assert np.array_equal(by_split, by_pair)
+    assert np.array_equal(by_split, by_folder)
+
+
+def test_what_is_missing_is_named(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    with pytest.raises(MissingEvidence, match=r"evidence\.train is missing"):
+        diptych.systems.GDA(alpha=1.0).fit(model, names=["red", "blue"])
+    with pytest.raises(MissingEvidence, match="alpha"):
+        diptych.systems.GDA().fit(model, data["train"])
+    with pytest.raises(UsageError, match="No class names"):
+        diptych.systems.PerceptionCLIP().fit(model)
+    with pytest.raises(DataError, match="splits train, test"):
+        diptych.systems.GDA(alpha=1.0).fit(model, data)
+
+
+def test_it_is_saved_and_loaded(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    made = diptych.systems.GDA(alpha=1.0).fit(model, data["train"])
+    made.save("saved")
+    again = diptych.load_classifier("saved", model)
+    assert np.array_equal(again.predict_proba(data["test"]), made.predict_proba(data["test"]))
+    assert again.about["method"] == "gda"
+    assert again.run is model.run
+    with pytest.raises(UsageError, match="exists"):
+        again.save("saved")
+    again.save("saved", overwrite=True)
+    Path("other").mkdir()
+    with pytest.raises(UsageError, match="holds no exported model"):
+        again.save("other", overwrite=True)
+
+
+def test_score_finds_classes_by_name(colours: Path, model: Model) -> None:
+    data = diptych.open_data(colours)
+    turned = diptych.systems.ZeroShot().fit(model, names=data.classes[::-1])
+    assert turned.score(data["test"]) == diptych.systems.ZeroShot().fit(model, names=data.classes).score(data["test"])
+    with pytest.raises(DataError, match="'green' is no class"):
+        diptych.systems.ZeroShot().fit(model, names=["red", "blue"]).score(data["test"])
+
+
+def test_reasons(model: Model) -> None:
+    red = np.full((8, 8, 3), COLOURS["red"], np.uint8)
+    fitted = diptych.systems.PerceptionCLIP().fit(model, names=["red", "blue"])
+    assert len(fitted.explain(red, 2)[0]) == 2
+    with pytest.raises(MissingHook, match="gives no reasons"):
+        diptych.systems.ZeroShot().fit(model, names=["red", "blue"]).explain(red)
+
+
+def test_other_roles(model: Model) -> None:
+    red = np.full((8, 8, 3), COLOURS["red"], np.uint8)
+    captions = diptych.systems.NearestCaption().fit(model, ["a red wall", "a blue wall"])
+    assert captions.caption(red).labels == ("a red wall",)
+    with pytest.raises(MissingHook, match="colours"):
+        diptych.systems.MaskCLIP().fit(model, names=["red"])
+    with pytest.raises(UsageError, match=r"CLOOB is a system of pretrain.*diptych pretrain"):
+        diptych.systems.CLOOB().fit(model)
+
+
+def test_dense_roles_on_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    tiny = diptych.load("tiny", engine="torch", cache=False)
+    photos = [np.full((64, 64, 3), shade, np.uint8) for shade in (20, 120, 220)]
+    found = diptych.systems.MaskCLIP().fit(tiny, names=["red", "blue"]).segment(photos[:1])
+    assert found[0].labels.shape == (64, 64)
+    assert found.labels[0] in ("red", "blue")
+    assert found.picture(0).width > 64  # type: ignore[misc]
+    assert set(diptych.segment(photos[0], ["red", "blue"], tiny)[0].areas().values()) == set(found[0].areas().values())
+    scores = diptych.systems.FeatureMemory().fit(tiny, photos[:2]).detect(photos)
+    assert [d.score for d in scores] == [d.score for d in diptych.detect(photos, tiny, normal=photos[:2])]
+    assert scores[2].score > scores[0].score
+
+
+def test_names(tmp_path: Path) -> None:
+    assert names_of(None, ("sea_horse",)).names == ("sea horse",)
+    assert names_of(["a", "b"], templates="a {}.").templates == ("a {}.",)
+    assert names_of("cat").names == ("cat",)
+    with pytest.raises(UsageError, match="1 names for 2 classes"):
+        names_of(["a"], ("x", "y"))
+
+
+def test_texts(tmp_path: Path) -> None:
+    made = texts_of({"cat": ["furry", "small"]})
+    assert made is not None
+    assert [t.value for t in made.texts["cat"]] == ["furry", "small"]
+    assert texts_of(None) is None
+    clothes = texts_of("clothes")
+    assert clothes is not None
+    assert "dress" in clothes.texts

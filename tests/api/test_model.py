@@ -1,0 +1,114 @@
+"""A model is a backbone like any other, and encodes photos and texts in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import diptych
+from diptych.api.model import Model, model_of
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.sources.save import save
+from diptych.core.backbone import Backbone
+from diptych.core.errors import DataError, MissingHook, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from tests.support.colours import COLOURS, ColourBackbone
+
+RED = np.full((8, 8, 3), COLOURS["red"], np.uint8)
+
+
+def test_it_is_a_backbone_and_delegates(model: Model) -> None:
+    assert isinstance(model, Backbone)
+    assert Kit.of(model).need(Backbone) is model
+    inner = ColourBackbone()
+    assert (model.fingerprint, model.spec, model.score) == (inner.fingerprint, inner.spec, inner.score)
+    assert [float(t) for t in model.scale()] == [10.0, 0.0]
+    assert isinstance(model.unwrapped, ColourBackbone)
+    assert repr(model) == "Model('colours', 4 dimensions, 8 px, cpu)"
+    for asked in (lambda: model.tower("image"), model.dense, lambda: model.rebuild(model.module(), model.spec)):
+        with pytest.raises(MissingHook, match="colours"):
+            asked()
+
+
+def test_every_member_of_a_backbone_is_delegated() -> None:
+    open_to = {n for n in dir(Backbone) if not n.startswith("_")} - {"image", "text"}
+    assert open_to <= set(vars(Model))
+
+
+def test_vectors_are_unit_rows_unless_asked_otherwise(model: Model) -> None:
+    unit, raw = model.encode_image([RED, RED // 2]), model.encode_image([RED, RED // 2], normalize=False)
+    assert (unit.shape, unit.dtype) == ((2, 4), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, rtol=1e-6)
+    expected = ColourBackbone().image.encode(
+        ColourBackbone().image.inputs([torch.from_numpy(RED).permute(2, 0, 1) / 255])
+    )
+    np.testing.assert_allclose(raw[:1], expected.numpy(), rtol=1e-5)
+
+
+def test_texts_and_cosines(model: Model) -> None:
+    assert model.encode_text("a red thing").shape == (1, 4)
+    cosines = model.similarity(RED, ["red", "blue"])
+    assert cosines.shape == (1, 2)
+    assert cosines[0, 0] > cosines[0, 1]
+    np.testing.assert_allclose(cosines, model.encode_image(RED) @ model.encode_text(["red", "blue"]).T)
+
+
+def test_pixels_and_tokens_are_those_of_the_encoders(model: Model) -> None:
+    assert torch.equal(model.preprocess(RED), model.image.inputs([diptych.data.samples.as_samples(RED)[0]])[0])
+    assert torch.equal(model.tokenizer("red"), model.text.inputs(["red"]))
+    with pytest.raises(DataError, match="one photo, not 2"):
+        model.preprocess([RED, RED])
+
+
+def test_a_photo_that_cannot_be_read_is_named(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(UnreadableItem, match=r"broken\.jpg"):
+        model.encode_image([tmp_path / "broken.jpg", RED])
+
+
+def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(name: str, **more: Any) -> Backbone:
+        asked.update(more, name=name)
+        return ColourBackbone(name=name)
+
+    monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    made = diptych.load("ViT-B-32", pretrained="openai", precision="fast", truncate=True, weights="random", seed=4)
+    assert asked == {"name": "ViT-B-32,openai", "offline": None, "weights": "random", "seed": 4, "device": "cpu",
+                     "truncate": True, "allow_pickle": False}  # fmt: skip
+    assert (made.run.precision, made.run.cache) == ("bf16", tmp_path / "cache" / "embeddings")
+    assert isinstance(made.run.engine, Engines)
+    assert diptych.load(cache=False).run.cache is None
+    own = diptych.load(cache="own", engine="torch").run
+    assert (own.cache, own.engine) == (Path("own/embeddings"), None)
+    with pytest.raises(UsageError, match="no device 'toaster'"):
+        diptych.load(device="toaster")
+
+
+def test_what_counts_as_a_model(model: Model) -> None:
+    assert model_of(model) is model
+    assert model_of(None).spec.name == "lite"
+    assert model_of("tiny").spec.name == "tiny"
+    with pytest.raises(UsageError, match="cannot be a int"):
+        model_of(3)  # type: ignore[arg-type]
+
+
+def test_vectors_come_back_from_the_cache() -> None:
+    made = diptych.load(engine="torch")
+    first, again = made.encode_image(RED), diptych.load(engine="torch")
+    assert np.array_equal(again.encode_image(RED), first)
+    assert again.run.tally["cached"] == 1
+    assert again.run.tally["encoded"] == 0
+
+
+def test_a_model_is_saved_as_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    made = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
+    save(made, tmp_path / "saved")
+    assert (tmp_path / "saved" / "open_clip_config.json").is_file()

@@ -1,0 +1,130 @@
+"""The verbs answer as their tasks do, from plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import diptych
+from diptych.api.model import Model
+from diptych.core.data import ClassNames
+from diptych.core.errors import DataError, MissingHook, UsageError
+from diptych.data.load import open_data
+from diptych.tasks.classify import classify as classify_task
+from tests.support.colours import COLOURS, ColourBackbone
+
+NAMES = sorted(COLOURS)
+
+
+def coloured(name: str) -> np.ndarray:
+    return np.full((8, 8, 3), COLOURS[name], np.uint8)
+
+
+def test_classify_equals_its_task(colours: Path, model: Model) -> None:
+    found = diptych.classify(colours, model=model)
+    data = open_data(colours, need="photos")
+    plain = classify_task(data.whole().items, ClassNames.of(NAMES, found.data["templates"]), ColourBackbone())
+    assert found.items == plain.predictions
+    assert found.as_dict()["predictions"] == plain.as_dict()["predictions"]
+    assert found.labels[0] == found[0].top[0][0]
+    assert np.asarray(found.picture(3)).shape == (12, 12, 3)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("names", ["red, blue", ["red", "blue"], ClassNames(("red", "blue")), "names.txt"])
+def test_classify_takes_names_and_photos_as_they_come(names: object, model: Model) -> None:
+    Path("names.txt").write_text("red\nblue\n")
+    found = diptych.classify([coloured("blue"), Image.fromarray(coloured("red"))], names, model)  # type: ignore[arg-type]
+    assert found.labels == ("blue", "red")
+    assert repr(found).splitlines()[1].startswith("0  blue ")
+
+
+def test_classify_needs_names_and_says_so(model: Model) -> None:
+    with pytest.raises(UsageError, match=r'give a list such as \["cat", "dog"\]'):
+        diptych.classify(coloured("red"), model=model)
+
+
+def test_unreadable_photos_are_named_and_left_out(tmp_path: Path, model: Model) -> None:
+    Image.fromarray(coloured("red")).save(tmp_path / "b.png")
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    found = diptych.classify(tmp_path, ["red", "blue"], model)
+    assert ([Path(n).name for n in found.names], len(found.failed)) == (["b.png"], 2)
+    assert np.array_equal(np.asarray(found.picture(0)), coloured("red"))  # type: ignore[misc]
+
+
+def test_a_system_may_be_a_slug_or_an_object(colours: Path, model: Model) -> None:
+    said = [
+        diptych.classify(colours, model=model, method=m).labels
+        for m in ("perceptionclip", diptych.systems.PerceptionCLIP(), diptych.systems.PerceptionCLIP().method)
+    ]
+    assert said[0] == said[1] == said[2]
+    with pytest.raises(UsageError, match="gda learns from photos"):
+        diptych.classify(colours, model=model, method="gda")
+
+
+def test_caption_takes_sentences(model: Model) -> None:
+    found = diptych.caption([coloured("red"), coloured("blue")], ["a red wall", "a blue wall"], model)
+    assert found.labels == ("a red wall", "a blue wall")
+    assert found[0] == ("a red wall",)
+    Path("s.txt").write_text("a red wall\na blue wall\n")
+    assert diptych.caption(coloured("blue"), "s.txt", model).labels == ("a blue wall",)
+
+
+def test_segment_and_detect_name_what_is_missing(model: Model) -> None:
+    with pytest.raises(MissingHook, match="colours"):
+        diptych.segment(coloured("red"), ["red"], model)
+    with pytest.raises(UsageError, match="Say what is normal"):
+        diptych.detect(coloured("red"), model)
+
+
+def test_index_and_search(colours: Path, model: Model) -> None:
+    made = diptych.index(colours, "idx", model)
+    assert made.entries == 90
+    found = diptych.search("idx", "red", model, top=5)
+    assert all("/red/" in name for name in found.names)
+    assert diptych.search("idx", coloured("blue"), model, top=1)[0].entry.name.split("/")[-2] == "blue"
+    assert diptych.search("idx", ["red", found.names[0]], model, top=1).names[0].count("/red/") == 1
+    assert found.picture(0).size == (12, 12)  # type: ignore[misc]
+    with pytest.raises(UsageError, match="An index holds files, not a ndarray"):
+        diptych.index([coloured("red")], "idx", model)  # type: ignore[list-item]
+
+
+def test_an_index_brings_its_own_model(colours: Path) -> None:
+    diptych.index(colours, "idx", diptych.load("colours", engine="torch"))
+    assert "/green/" in diptych.search("idx", "green", top=1).names[0]
+
+
+def test_encode_writes_the_vectors_that_the_model_gives(colours: Path, model: Model) -> None:
+    made = diptych.encode(colours, "e", model)
+    written = np.load("e/img_emb/img_emb_0.npy")
+    assert written.shape == (made.items, 4)
+    np.testing.assert_allclose(written, model.encode_image(colours), rtol=1e-6)
+    diptych.encode(texts=["red", "blue"], out="t", model=model)
+    np.testing.assert_allclose(np.load("t/text_emb/text_emb_0.npy"), model.encode_text(["red", "blue"]), rtol=1e-6)
+    diptych.encode([coloured("red")], "m", model)
+    with pytest.raises(UsageError, match="either photos or texts"):
+        diptych.encode(model=model)
+
+
+def test_board(colours: Path, model: Model) -> None:
+    made = diptych.board(colours, model, methods=["zero-shot", "gda"], shots=[1], seeds=[1], out="board")
+    assert [r.method for r in made] == ["zero-shot", "zero-shot", "gda"]
+    assert list(made.columns["acc1"]) == [r.metrics["acc1"] for r in made]
+    assert made.as_dict()["kind"] == "board"
+    assert Path("board/board.json").is_file()
+
+
+def test_audit_needs_captions(model: Model) -> None:
+    with pytest.raises(DataError, match="1 values for 2 items"):
+        diptych.audit([coloured("red"), coloured("blue")], ["a red wall"], model)
+
+
+def test_open_data_takes_tables_by_column(tmp_path: Path) -> None:
+    Image.fromarray(coloured("red")).save(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("picture,said\na.png,a red wall\n")
+    data = diptych.open_data(tmp_path / "t.csv", need="captions", image="picture", text="said")
+    assert [list(c) for c in data["test"].columns["captions"].values] == [["a red wall"]]
+    assert diptych.open_data(data) is data

@@ -1,0 +1,64 @@
+"""The public names and their signatures are frozen: whoever changes them writes tests/public_names.txt again."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diptych
+
+FROZEN = Path(__file__).with_name("public_names.txt")
+OPEN = ("Model", "Predictor", "Results")
+"""Classes whose public methods are frozen too."""
+
+
+def signatures() -> list[str]:
+    """Return a line for each public name: ``python -m tests.test_api`` writes them."""
+    found = []
+    for name in diptych.__all__:
+        thing = getattr(diptych, name)
+        found.append(f"{name}{inspect.signature(thing)}" if callable(thing) else name)
+        for part, member in inspect.getmembers_static(thing) if name in OPEN else ():
+            if callable(member) and not part.startswith("_") and part in vars(thing):
+                found.append(f"{name}.{part}{inspect.signature(member)}")
+            elif isinstance(member, property) and part in vars(thing):
+                found.append(f"{name}.{part}")
+    return [re.sub(r"<function (\w+) at 0x\w+>", r"\1", line) for line in found]
+
+
+def test_names_and_signatures_are_frozen() -> None:
+    assert signatures() == FROZEN.read_text(encoding="utf-8").splitlines()
+
+
+def test_no_public_signature_hides_its_options() -> None:
+    assert not [line for line in signatures() if "**" in line]
+
+
+def test_import_loads_nothing_but_the_package() -> None:
+    code = (
+        "import sys; import diptych; diptych.__version__; dir(diptych); import diptych.systems; dir(diptych.systems);"
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'numpy', 'PIL', 'pyarrow', 'transformers')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names_load_when_they_are_asked_for() -> None:
+    assert sorted(dir(diptych)) == sorted(diptych.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+        _ = diptych.clasify
+
+
+def test_no_submodule_hides_a_function() -> None:
+    folder = Path(diptych.__file__).parent
+    submodules = {p.name if p.is_dir() else p.stem for p in folder.iterdir()}
+    assert submodules & set(diptych.__all__) == {"systems"}
+
+
+if __name__ == "__main__":
+    FROZEN.write_text("\n".join(signatures()) + "\n", encoding="utf-8")
