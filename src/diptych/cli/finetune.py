@@ -89,9 +89,8 @@ class Training:
     kit: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, shared: options.RunOptions) -> None:
-        """Open what the options name, train, write the report, and show before and after."""
+        """Open what the options name, train, and show before and after."""
         from diptych.backbones.sources.load import load
-        from diptych.data.files import write_json
         from diptych.data.load import open_data
         from diptych.data.templates import SINGLE
         from diptych.tasks.training import tune
@@ -116,7 +115,6 @@ class Training:
                 resume=self.resume,
                 say=say,
             )
-        write_json(self.out / "report.json", result.as_dict(), overwrite=True)
         _tell(result, shared.json)
 
 

@@ -103,9 +103,9 @@ def train(
         >>> module = nn.ParameterDict({"w": nn.Parameter(torch.zeros(()))})
         >>> step = Step(module, lambda row, g: {"x": row.item}, lambda batch: {"square": (module["w"] - 3).square()})
         >>> rows = Table(Vectors(torch.zeros(4, 1), Texts(("a", "b", "c", "d"))))
-        >>> history = train(step, rows, Fit(0.1, 2, 50, optimizer="adam", decay=0.0), Run())
+        >>> history = train(step, rows, Fit(0.3, 2, 20, optimizer="adam", decay=0.0), Run())
         >>> history.position.step, history.position.epoch, round(module["w"].item())
-        (100, 50, 3)
+        (40, 20, 3)
     """
     return _Loop(trainee, data, fit, run, val).run_from(resume)
 
