@@ -27,7 +27,7 @@ class Draws:
 
     methods: Annotated[
         str | None,
-        options.option("--methods", help="Systems, such as gda,tip-adapter (default: all).", show_default=False),
+        options.option("--methods", help="Slugs of systems, with commas (default: all).", show_default=False),
     ] = None
     shots: Annotated[str, options.option("--shots", help="Train items a class.")] = "1,4,16"
     seeds: Annotated[str, options.option("--seeds", help="Seeds of the draws.")] = "1,2,3"
@@ -35,7 +35,7 @@ class Draws:
         str,
         options.option(
             "--val",
-            help="coop: choose on min(shots, 4) val items a class; full: on all, as Tip-Adapter and GDA publish.",
+            help="coop: choose on min(shots, 4) val items a class; full: on all of val.",
         ),
     ] = "coop"
 
@@ -78,7 +78,7 @@ def board_classify(
     export: Annotated[
         str | None,
         options.option(
-            "--export", help="Write OUT/model: best (chosen on val), or a system such as gda.", show_default=False
+            "--export", help="Write OUT/model: best (chosen on val), or the slug of a system.", show_default=False
         ),
     ] = None,
     out: Annotated[

@@ -21,7 +21,7 @@ METRICS = {"acc1": "top-1 %", "miou": "mIoU %", "image_auroc": "AUROC %"}
 
 @options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "batch", "workers", "cache")
 def prove(
-    slug: Annotated[str, typer.Argument(help="The system, such as gda.", show_default=False)],
+    slug: Annotated[str, typer.Argument(help="The system; see diptych systems.", show_default=False)],
     data: Annotated[
         str | None,
         options.option(

@@ -140,7 +140,7 @@ def board_pretrain(
         str | None,
         options.option(
             "--rewrites",
-            help="Other wordings of captions, for laclip: a .json pool or recorded .jsonl.",
+            help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
             show_default=False,
         ),
     ] = None,
@@ -243,7 +243,9 @@ def board_segment(
     ] = None,
     teacher: Teacher = "lite",
 ) -> MaskBench:
-    """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over MaskCLIP."""
+    """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains
+    nothing.
+    """
     from diptych.cli.photos import open_photos
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
