@@ -15,6 +15,7 @@ now and later. Otherwise torch does, and the reason is told.
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -145,8 +146,10 @@ class Engines:
         if best and (insisted or best[0].speed > 1):
             runner = opened(encoder, *best)
             which = "mean" if best[2] == "int8" else "least"
+            whole = best[0].small_photos
+            photos = "" if math.isnan(whole) else f", {whole:.1f} x with the decoding of small photos"
             said = (
-                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made, {which} cosine to it "
+                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made{photos}, {which} cosine to it "
                 f"{best[0].cosine:.6f}"
             )
         elif best:

@@ -38,6 +38,8 @@ from diptych.core.backbone import Encoder
 from diptych.core.errors import DiptychError, MissingExtra
 
 OPSET = 17
+NUMBERS = ("cosine", "speed", "small_photos")
+"""Facts that may be unknown."""
 
 
 class _Environment(Exception):
@@ -117,7 +119,7 @@ def race(encoder: Encoder[Any], found: Sequence[tuple[Made, str, str]]) -> list[
         return timed
     speeds = measured_speeds(encoder, [opened(encoder, *found[place]) for place in untimed])
     for place, speed in zip(untimed, speeds, strict=True):
-        made = timed[place] = replace(timed[place], speed=speed)
+        made = timed[place] = replace(timed[place], speed=speed.forward, small_photos=speed.small_photos)
         draft = made.folder / f".{FACTS}.{os.getpid()}.{time.time_ns()}"
         try:
             _write(made, draft)
@@ -131,7 +133,7 @@ def race(encoder: Encoder[Any], found: Sequence[tuple[Made, str, str]]) -> list[
 
 def _write(made: Made, path: Path) -> None:
     facts = {field.name: getattr(made, field.name) for field in fields(made) if field.name != "folder"}
-    facts.update({name: facts[name] if math.isfinite(facts[name]) else None for name in ("cosine", "speed")})
+    facts.update({name: facts[name] if math.isfinite(facts[name]) else None for name in NUMBERS})
     path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

@@ -31,6 +31,8 @@ class Made:
         reason: why not; "" where it may.
         cosine: least cosine to torch's float32 vectors, together and alone, of int8 the mean; NaN where nothing ran.
         speed: torch's float32 seconds over its seconds, on this machine; NaN until it was timed.
+        small_photos: the same with the seconds that decode and resize small photos in both; NaN for texts and until it
+            was timed.
         inputs: names of the graph's inputs.
         graph: the graph's folder, beside ``folder``; "" without a graph, or where it lies in ``folder``.
         sha256: of the graph; "" without one.
@@ -50,6 +52,7 @@ class Made:
     stamp: tuple[int, ...] = ()
     file: str = GRAPH
     versions: Mapping[str, str] | None = None
+    small_photos: float = float("nan")
 
     @property
     def settled(self) -> bool:
@@ -76,7 +79,7 @@ def read_made(folder: Path) -> Made | None:
             folder, bool(facts["supported"]), str(facts["reason"]), _number(facts["cosine"]), _number(facts["speed"]),
             tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]),
             str(facts["file"]),
-            dict(facts["versions"]),
+            dict(facts["versions"]), _number(facts.get("small_photos")),
         )  # fmt: skip
         if not made.supported and facts["versions"].get("onnx") != onnx_version():
             return None
