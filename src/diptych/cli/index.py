@@ -14,6 +14,8 @@ from diptych.cli.photos import clip_frames
 from diptych.core.errors import UsageError, install, need_extra
 
 if TYPE_CHECKING:
+    from diptych.backbones.engines.remembered import Remembered
+    from diptych.core.backbone import Backbone
     from diptych.tasks.index import Indexed
 
 
@@ -114,6 +116,17 @@ def _add(photos: list[str], out: Path, how: Table, opened: options.Opened, *, pr
     return result
 
 
+def _tower(opened: options.Opened, clips: int | None) -> Backbone:
+    """Load the backbone of an index, and remember it for the next search."""
+    tower = opened.backbone()
+    if clips is None:
+        opened.remember(tower)
+        return tower
+    from diptych.tasks.extend import with_clips
+
+    return with_clips(tower, clips, opened.run)
+
+
 _ONE = options.RunOptions(batch=1, workers=1)
 
 
@@ -153,8 +166,7 @@ def search(
         facts = dict(index.facts)
 
     from diptych.data.files import write_bytes
-    from diptych.tasks.extend import with_clips
-    from diptych.tasks.search import Term
+    from diptych.tasks.search import Term, torchless
     from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
 
@@ -162,10 +174,17 @@ def search(
     name, _, clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
-    made = replace(shared, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft")
+    made = replace(
+        shared, backbone=name, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft"
+    )
     with made.open() as opened:
-        tower = with_clips(opened.backbone(name), int(clips) if clips.isdecimal() else None, opened.run)
-        answer = ask(folder, terms, tower, opened.run, k=top, weights=weights, where=where or (), exact=exact or None)
+        known = None if clips else opened.recalled
+        tower: Backbone | Remembered
+        if known is not None and torchless(terms, *known):
+            tower, run = known
+        else:
+            tower, run = _tower(opened, int(clips) if clips.isdecimal() else None), opened.run
+        answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
     if html is not None:
         write_bytes(html, page(answer).encode(), overwrite=shared.overwrite)
     if shared.json:

@@ -111,6 +111,13 @@ class Engines:
             for c in self._candidates(p)
         )
 
+    def torchless(self, encoder: Encoder[Any], run: Run) -> bool:
+        """Say whether an encoder runs here without torch and without its weights being loaded."""
+        if not self.decided(encoder, run):
+            return False
+        runner = self.runner(encoder, run)
+        return runner is not None and not runner.needs_torch
+
     def _precisions(self, encoder: Encoder[Any], asked: str) -> Iterable[str]:
         """Yield the precisions that are tried, the asked one first. Texts are not quantised: a head's error would be
         every image's.
