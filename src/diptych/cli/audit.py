@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 
 if TYPE_CHECKING:
     from diptych.core.audit import Finding, Part
 
 app = typer.Typer(
+    cls=options.Steps,
     help="Say where a model fails, or which captions do not fit their photos.",
     no_args_is_help=True,
     add_completion=False,
@@ -166,8 +167,8 @@ def audit_pairs(
     if shared.json:
         show_json(result.as_dict())
     else:
-        for row in result.rows[:top]:
-            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {Path(row.name).name}\n  {_marked(row.text, row.parts)}")
+        for name, row in zip(short_names([r.name for r in result.rows]), result.rows[:top], strict=False):
+            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {name}\n  {_marked(row.text, row.parts)}")
     say(
         f"{sum(any(p.chosen for p in row.parts) for row in result.rows)} of {len(result.rows)} captions have a marked "
         f"word"
@@ -185,4 +186,4 @@ def _marked(text: str, parts: tuple[Part, ...]) -> str:
         word = f"[{text[part.start : part.end]}]"
         shown = Style(color="red", bold=True).render(word) if colour else word
         text = text[: part.start] + shown + text[part.end :]
-    return text
+    return "".join(c if c == "\x1b" else one_line(c) for c in text)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, one_line, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CAPTIONER
@@ -91,8 +91,8 @@ def caption(
     if shared.json:
         show_json(data)
     else:
-        for name, own in zip(result.names, result.captions, strict=True):
-            show(f"{Path(name).name}  {' | '.join(t.value for t in own) or '(nothing)'}")
+        for name, own in zip(short_names(result.names), result.captions, strict=True):
+            show(f"{name}  {' | '.join(one_line(t.value) for t in own) or '(nothing)'}")
     if metrics:
         say("  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     if result.cut:

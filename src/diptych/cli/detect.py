@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.core.errors import DataError, UsageError
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
@@ -82,10 +82,12 @@ def detect(
     if shared.json:
         show_json(data)
     else:
-        width = max((len(Path(d.name).name) for d in result.found), default=0)
-        for d in result.ranked():
+        ranked = result.ranked()
+        names = short_names([d.name for d in ranked])
+        width = max(map(len, names), default=0)
+        for name, d in zip(names, ranked, strict=True):
             mark = "" if d.flagged is None else "  anomalous" if d.flagged else "  normal"
-            show(f"{Path(d.name).name:<{width}}  {d.score:10.4g}{mark}")
+            show(f"{name:<{width}}  {d.score:10.4g}{mark}")
     maps = sum(d.map is not None for d in result.found)
     if result.threshold is not None:
         flagged = sum(bool(d.flagged) for d in result.found)

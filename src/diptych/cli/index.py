@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames
 from diptych.core.errors import UsageError, install, need_extra
 
@@ -191,7 +191,8 @@ def search(
         show_json(answer.as_dict())
     else:
         for f in answer.found:
-            show(f"{f.score:.3f}  {f.entry.name}" + (f"  {f.entry.caption[:60]}" if f.entry.caption else ""))
+            caption = f"  {one_line(f.entry.caption[:60])}" if f.entry.caption else ""
+            show(f"{f.score:.3f}  {one_line(f.entry.name)}{caption}")
     if answer.recall is not None:
         say(
             f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all "

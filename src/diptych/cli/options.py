@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
+from typer.core import TyperGroup
 
 from diptych.core.errors import UsageError, need_extra
 
@@ -110,9 +111,16 @@ def shared_store() -> Path | None:
 def open_backbone(name: str, run: Run) -> Backbone:
     """Load a backbone on the run's device."""
     from diptych.backbones.engines.engine import Engines
+    from diptych.backbones.names import activation_remark
+    from diptych.backbones.sources.asked import split_name
     from diptych.backbones.sources.load import load
+    from diptych.cli.console import say
 
+    if remark := activation_remark(split_name(name)[0]):
+        say(remark)
     backbone = load(name, device=run.device)
+    if backbone.spec.weights.startswith("random:"):
+        say(f"{backbone.spec.name} has random weights: its answers mean nothing.")
     if isinstance(run.engine, Engines):
         run.engine.serve(*backbone.encoders.values())
     return backbone
@@ -351,6 +359,22 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return command
 
     return made
+
+
+class Steps(TyperGroup):
+    """A verb of several commands: a first word that is none of them is answered with the line to type."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the first word names.
+
+        Raises:
+            UsageError: it names none.
+        """
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            verb, given = f"diptych {ctx.info_name}", " ".join(args)
+            lines = " or ".join(f"'{verb} {name} {given}'" for name in list(self.commands)[:3])
+            raise UsageError(f"{verb} takes {', '.join(self.commands)} before {args[0]!r}: say {lines}.")
+        return super().resolve_command(ctx, args)
 
 
 def file_keys(cache: Path | None, verify: bool) -> FileKeys:

@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.format import Format
+from diptych.data.format import Ask, Format
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
-from diptych.data.rows import inside
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,19 @@ def open_pairs(
     return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)
 
 
+def _usual(path: Path, ask: Ask) -> PairStream:
+    """Open a table by the columns that are asked for, else by open_clip's names, else by those that tables usually
+    have.
+    """
+    names = header(path)
+    image = columns_of(names, ("filepath", *PATH_COLUMNS), ask.image)
+    text = columns_of(names, ("title", *CAPTION_COLUMNS), ask.text)
+    return open_pairs(path, next(iter(image), ask.image or "filepath"), next(iter(text), ask.text or "title"))
+
+
 PAIRS = Format(
     "a table (.csv, .tsv)",
     lambda path, ask: path.suffix.lower() in _MARKS,
-    lambda path, ask: open_pairs(path, ask.image, ask.text),
+    _usual,
     frozenset(("photos", "texts")),
 )
