@@ -138,7 +138,14 @@ def audit_pairs(
     choice: Annotated[
         str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")
     ] = "threshold",
-    threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
+    threshold: Annotated[
+        float | None,
+        options.option("--threshold", help="Words below this attribution are wrong (default: by --word-rate)."),
+    ] = None,
+    rate: Annotated[
+        float,
+        options.option("--word-rate", help="Share of right words that may be marked, held on photos that ship."),
+    ] = 0.01,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,
     *,
@@ -152,13 +159,15 @@ def audit_pairs(
     from diptych.data.files import write_bytes, write_json
     from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
-    from diptych.tasks.audit import pair_auditor
+    from diptych.tasks.audit import pair_auditor, right_words
     from diptych.tasks.audit_page import html
 
     with shared.open() as opened:
         pairs = open_data(table, opened.keys, need="captions", image=image, text=text).whole()
         run, tower = opened.run, opened.backbone()
-        result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
+        known = right_words(tower, run, rate, opened.keys) if threshold is None and choice == "threshold" else None
+        below = known.threshold if known else threshold or 0.0
+        result = audit(pairs, tower, run, method=pair_auditor(choice, below))
     if out is not None and out.suffix == ".html":
         title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
         write_bytes(out, html(result, pairs.items, title).encode(), overwrite=True)
@@ -169,10 +178,13 @@ def audit_pairs(
     else:
         for name, row in zip(short_names([r.name for r in result.rows]), result.rows[:top], strict=False):
             show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {name}\n  {_marked(row.text, row.parts)}")
-    say(
-        f"{sum(any(p.chosen for p in row.parts) for row in result.rows)} of {len(result.rows)} captions have a marked "
-        f"word"
-    )
+    marked = sum(any(p.chosen for p in row.parts) for row in result.rows)
+    say(f"{marked} of {len(result.rows)} captions have a marked word" + ("" if marked else ": nothing stands out"))
+    if known is not None:
+        say(
+            f"A word is marked below {known.threshold:.2e}: of {known.words} right words in {known.captions} captions that "
+            f"ship {100 * known.rate:g} % are, and {100 * known.marked_captions:.0f} % of these captions have one."
+        )
     finish(result.failed)
 
 

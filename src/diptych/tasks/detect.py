@@ -24,6 +24,7 @@ from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.files import write_bytes, write_json
 from diptych.data.images import need_size
+from diptych.metrics.conformal import false_alarm_shares
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
@@ -44,6 +45,8 @@ class Detected:
         score: higher is more anomalous.
         flagged: whether the score exceeds the threshold; None: there is none.
         map: (h, w) scores of cells; None where the detector has no maps.
+        normal_share: how often a normal photo scores as high, by those that were kept aside (conformal p-value); None:
+            none were.
     """
 
     name: str
@@ -51,10 +54,12 @@ class Detected:
     score: float
     flagged: bool | None
     map: Tensor | None
+    normal_share: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"path": self.name, "score": self.score, "flagged": self.flagged}
+        facts = {"path": self.name, "score": self.score, "flagged": self.flagged}
+        return {**facts, "normal_share": self.normal_share}
 
     def write(self, folder: Path, stem: str, span: tuple[float, float], *, overwrite: bool = False) -> Path | None:
         """Write STEM.heat.png and return its path; None where there is no map. Raises UsageError where it exists."""
@@ -160,14 +165,16 @@ def detect(
     with with_store(given) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit({"main": backbone}), evidence, stored)
-        threshold = None
+        threshold, clean = None, None
         if aside is not None and rate is not None:
-            threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, stored)]), rate)
+            clean = np.array([a.score for a in fitted.detect(aside, stored)])
+            threshold = false_alarm_threshold(clean, rate)
         found = []
         with stored.track("detect", len(good)) as bar:
             for i, anomaly in enumerate(fitted.detect(good, stored)):
                 flagged = None if threshold is None else anomaly.score > threshold
-                found.append(Detected(good.name(i), Subset(good, (i,)), anomaly.score, flagged, anomaly.map))
+                share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean)[0])
+                found.append(Detected(good.name(i), Subset(good, (i,)), anomaly.score, flagged, anomaly.map, share))
                 bar.advance()
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
     return Detections(tuple(found), tuple(failed), threshold, counts)
