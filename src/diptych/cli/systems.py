@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show, show_json, show_table
+from diptych.cli.console import show, show_json, show_table
 from diptych.core.errors import UsageError
 
 WIDE = 110
@@ -47,8 +47,7 @@ def systems(
         slugs, verb_width = max(len(c["slug"]) for c in chosen), max(map(len, verbs))
         for c in chosen:
             show(f"{c['slug']:<{slugs}}  {c['verb']:<{verb_width}}  {catalog.reached(c)}")
-            show(indent(fill(c["claim"], width - 2), "  "))
-        say(f"Left out in {width} columns: needs; 'diptych systems NAME' and --json tell them.")
+            show(indent(fill(f"{c['claim']} Needs: {_needs(c['needs'])}.", width - 2), "  "))
         return
     needed = {c["slug"]: fill(_needs(c["needs"]), NEEDS) for c in chosen}
     rows = [(c["slug"], c["verb"], catalog.reached(c), needed[c["slug"]], c["claim"]) for c in chosen]
