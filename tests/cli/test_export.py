@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diptych.core import errors
 from diptych.core.errors import UnreadableItem
 from diptych.tasks.export_gate import Gate, Parity
 from diptych.tasks.export_tower import Exported
@@ -56,6 +57,18 @@ def test_all_is_shown_before_the_gate_closes(
         len(skipped),
         code == 5,
     )
+
+
+def test_without_onnx_the_remedy_is_told_before_a_model_is_loaded(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnx" else find(name))
+    monkeypatch.setattr("diptych.backbones.sources.load.load", None)
+    got = diptych("export", "lite", "--to", "onnx", "--out", tmp_path / "e")
+    assert got.code == 1
+    assert "run pip install onnx" in got.err
+    assert not (tmp_path / "e").exists()
 
 
 def test_usage_errors(diptych: Cli, tmp_path: Path) -> None:

@@ -33,6 +33,6 @@ def test_doctor_speaks_json_and_fails_where_the_backbone_does(diptych: Cli, monk
         raise RuntimeError("no weights")
 
     monkeypatch.setattr("diptych.backbones.sources.load.load", fail)
-    got = diptych("doctor")
+    got = diptych("doctor", "--backbone", "lite")
     assert got.code == 1
     assert "no weights" in got.out

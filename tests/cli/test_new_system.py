@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,28 @@ def test_it_tells_what_comes_next(diptych: Cli, bare: Path) -> None:
     assert table.index('"my-idea"') < table.index('"other-idea"') < table.rindex("    }")
 
 
+def test_outside_a_checkout_a_package_of_its_own_is_written_whose_tests_pass(diptych: Cli, tmp_path: Path) -> None:
+    got = diptych("new-system", "my-idea2", "--name", "MyIdea")
+    assert got.code == 0
+    assert "pip install -e my-idea2" in got.out
+    folder = tmp_path / "my-idea2"
+    points = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    assert points == {"diptych.methods": {"my-idea2": "my_idea2:MyIdea2"}}
+    about = folder / "my_idea2-0.dist-info"  # what an installation would write
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: diptych-my-idea2\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text("[diptych.methods]\nmy-idea2 = my_idea2:MyIdea2\n")
+    path = os.pathsep.join([str(folder), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."], cwd=folder,
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    again = diptych("new-system", "my-idea2")
+    assert again.code == 2
+    assert "my-idea2 exists" in again.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -144,4 +167,6 @@ def test_an_unknown_table_of_proofs_is_not_guessed_at(text: str | None, diptych:
 
 def test_every_skeleton_is_whole() -> None:
     for folder in new_system.TEMPLATES.iterdir():
-        assert {p.name for p in folder.iterdir()} == {"system.py.txt", "test.py.txt", "proof.py.txt"}
+        assert {p.name for p in folder.iterdir()} == {
+            "system.py.txt", "test.py.txt", "proof.py.txt", "package_test.py.txt", "package.toml.txt",
+        }  # fmt: skip

@@ -184,7 +184,7 @@ def test_the_rows_are_published_weights_and_fractions() -> None:
     assert published.published("ViT-B/32", "imagenet1k") == (ROW, 0.6332), (
         "OpenAI's own name, whose activation the tag implies"
     )
-    with pytest.raises(UsageError, match="no published row for openclip:RN50/openai"):
+    with pytest.raises(UsageError, match="no published row for openclip:RN50-quickgelu/openai"):
         published.published("RN50/openai", "imagenet1k")
     assert all(re.fullmatch(r"[a-z0-9_-]+", name) for name in REAL["datasets"])
     assert len(open_clip.IMAGENET_CLASSNAMES) == 1000

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from diptych.backbones.engines import export, parity
+from diptych.backbones.engines.cached_backbone import remember
+from diptych.backbones.engines.engine import Engines
+from diptych.backbones.sources.load import load
 from diptych.core.errors import EXTRAS
+from diptych.core.run import Run
 from diptych.tasks import doctor
 from tests.support.colours import ColourBackbone
 
@@ -21,12 +29,50 @@ def signs(found: doctor.Examination) -> dict[str, doctor.Sign]:
 def test_a_whole_installation_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name: ColourBackbone())
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    found = doctor.examine(tmp_path / "cache")
+    found = doctor.examine(tmp_path / "cache", backbone="lite")
     broken = [s for s in found.signs if s.state == "broken" and s.name not in doctor.NEEDED]
     assert broken == []
     assert "4 numbers a picture" in signs(found)["backbone lite"].detail
     assert signs(found)["HF_HUB_OFFLINE"].detail == "1"
     assert found.as_dict()["signs"][0]["name"] == "python"
+    assert "gives torch's vectors" in signs(found)["export to onnxruntime"].detail
+    assert "no runtime was timed here yet" in signs(found)["model lite"].detail
+
+
+def test_an_export_that_fails_is_broken_with_the_reason_and_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else found_spec(name))
+    found = doctor.examine(tmp_path / "cache")
+    sign = signs(found)["export to onnxruntime"]
+    assert not found.ok
+    assert "onnx is not installed" in sign.detail
+    assert sign.remedy
+
+
+def test_what_runs_an_embedded_model_is_read_from_what_was_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def speeds(encoder: object, forwards: list[object]) -> list[parity.Speed]:
+        return [parity.Speed(4.0, 1.5) for _ in forwards]
+
+    monkeypatch.setattr(export, "measured_speeds", speeds)
+    backbone = load("tiny")
+    Engines(tmp_path / "engines").runner(backbone.image, Run())
+    remember("tiny", backbone, tmp_path / "engines", "cpu")
+    detail = signs(doctor.examine(tmp_path))["model tiny"].detail
+    assert detail.startswith("onnxruntime")
+    assert "1.5 x with the decoding of small photos" in detail
+
+
+def test_it_loads_no_model_library_unless_a_backbone_is_named(tmp_path: Path) -> None:
+    look = (
+        "import sys; from pathlib import Path; from diptych.tasks.doctor import examine; "
+        "examine(Path(sys.argv[1])); print([m for m in ('timm', 'transformers', 'open_clip') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_what_is_broken_or_missing_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

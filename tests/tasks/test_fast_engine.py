@@ -20,15 +20,18 @@ from diptych.backbones.sources.load import load
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.run import Run
+from diptych.data.load import open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
+from diptych.tasks.index import index
+from diptych.tasks.search import Term, search, torchless
 from tests.support.encoders import Photos
 
 CLASSES = ClassNames(("cat", "bicycle", "cup"), ("a photo of a {}.", "{}"))
 SHELL = """
 import sys
 from diptych.cli.main import main
-sys.argv = ["diptych", "classify", *sys.argv[1:]]
+sys.argv = ["diptych", *sys.argv[1:]]
 try:
     main()
 except SystemExit as end:
@@ -71,6 +74,7 @@ def test_a_cold_process_answers_without_torch_whichever_runtime_won(kind: str, c
     photo = tmp_path / "new.png"
     Image.effect_mandelbrot((90, 60), (-2, -1, 1, 1), 50).convert("RGB").save(photo)
     words = [
+        "classify",
         str(photo),
         "--names",
         ", ".join(CLASSES.names),
@@ -161,6 +165,39 @@ def test_nothing_is_remembered_of_names_on_the_hub_nor_read_from_damage(cache: P
 
 def test_remembered_encoders_refuse_what_needs_weights(cache: Path) -> None:
     with pytest.raises(DiptychError, match="load the backbone"):
-        known(cache).text.inputs(["new"])
+        replace(known(cache).text, reads=None).inputs(["new"])
     with pytest.raises(DiptychError, match="load the backbone"):
         known(cache).image.encode(None)
+
+
+def test_a_query_is_answered_without_torch_as_with_it(cache: Path, tmp_path: Path) -> None:
+    backbone = load("lite")
+    run = Run(cache=cache / "embeddings", engine=Engines(cache / "engines", "onnx"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for level in (10, 120, 240):
+        Image.new("RGB", (40, 30), (level, 60, 255 - level)).save(photos / f"{level}.png")
+    index(open_records(str(photos)), backbone, run, tmp_path / "index")
+    terms = [Term.parse("a red square [SEP]"), Term.parse(f"0.5:{photos / '10.png'}")]
+    slow = search(tmp_path / "index", terms, backbone, run)
+    assert torchless(terms, known(cache), run)
+    fast = search(tmp_path / "index", terms, known(cache), replace(run, cache=None))
+    assert [f.entry.name for f in fast.found] == [f.entry.name for f in slow.found]
+    assert np.allclose([f.score for f in fast.found], [f.score for f in slow.found], atol=1e-5)
+    given = {**os.environ, "DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL, "search", str(tmp_path / "index"), "words that nobody asked for yet", "--json",
+         "--engine", "onnx"],
+        capture_output=True, text=True, env=given, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["results"]) == 3
+
+
+def test_a_query_is_left_to_torch_where_something_is_missing(cache: Path, tmp_path: Path) -> None:
+    term, run = [Term.parse("a cat")], run_in(cache)
+    assert not torchless(term, known(cache), replace(run, engine=None))
+    assert not torchless(term, known(cache), replace(run, engine=Engines(tmp_path / "none")))
+    run = Run(cache=cache / "embeddings", engine=Engines(cache / "engines", "onnx"))
+    unread = replace(known(cache), text=replace(known(cache).text, reads=None))
+    assert not torchless(term, unread, run)

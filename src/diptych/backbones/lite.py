@@ -22,17 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.lite_files import HEADS
+from diptych.backbones.lite_files import CONTEXT, HEADS, PAD, open_tokens, token_arrays
 from diptych.backbones.lite_parts import IMAGE_SHA, TEXT_SHA, ImageHead, LiteModule, TextHead, image_tower, text_tower
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
 from diptych.core.backbone import Dense, Inputs, Tower
-from diptych.core.errors import MissingHook, NotAvailable, UsageError
+from diptych.core.errors import MissingHook, NotAvailable
 from diptych.core.spec import PixelRecipe, Spec
 
 PIXELS = PixelRecipe(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), interpolation="bilinear")
-CONTEXT = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,22 +70,8 @@ class LiteText(ModuleText):
         Raises:
             UsageError: a text has more than 256 tokens and the backbone was not loaded with ``truncate=True``.
         """
-        rows = [row.ids for row in self.tokens.encode_batch(list(items))]
-        for text, row in zip(items, rows, strict=True):
-            if len(row) > CONTEXT and not self.truncate:
-                raise UsageError(
-                    f"{text[:40]!r}... has {len(row)} tokens, and lite reads {CONTEXT}: shorten it, or load with "
-                    f"truncate=True."
-                )
-        rows = [row if len(row) <= CONTEXT else [*row[: CONTEXT - 1], row[-1]] for row in rows]
-        length = max((len(row) for row in rows), default=0)
-        ids = torch.tensor([row + [self.spec.pad] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(
-            len(rows), length
-        )
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], dtype=torch.int64).reshape(
-            len(rows), length
-        )
-        return {"ids": ids, "mask": mask}
+        arrays = token_arrays(self.tokens, items, truncate=self.truncate)
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
     def encode(self, x: Inputs, /) -> Tensor:
         """Return (B, 2664) embeddings of {"ids", "mask"}."""
@@ -173,7 +158,6 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
         DataError: a weight file is not the one that the heads were trained on.
     """
     from safetensors.torch import load_file
-    from tokenizers import Tokenizer
 
     image, classifier = image_tower()
     text, folder = text_tower()
@@ -191,12 +175,8 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
     module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, float(state["scale"]))
     digest = file_hash(heads)
     spec = Spec(
-        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, 0,
+        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
         "mean",
         sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
     )  # fmt: skip
-    tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokens.no_padding()
-    tokens.no_truncation()
-    tokens.encode_special_tokens = True  # a literal "[SEP]" in a user's text is letters, not the end of the text
-    return Lite(module, spec, tokens, f"{IMAGE_SHA}/{TEXT_SHA}/{digest}", truncate=truncate)
+    return Lite(module, spec, open_tokens(folder), f"{IMAGE_SHA}/{TEXT_SHA}/{digest}", truncate=truncate)

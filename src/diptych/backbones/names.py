@@ -146,11 +146,43 @@ def _published(text: str) -> Name:
         return Name("local", architecture=architecture, path=Path(tag).expanduser().absolute())
     tag = tag.lower().replace("-", "_")
     if architecture in architectures and (not tag or tag in open_clip.list_pretrained_tags_by_model(architecture)):
-        return Name("openclip", architecture=architecture, tag=tag)
+        return Name("openclip", architecture=_as_trained(architecture, tag), tag=tag)
     hint = f"; a hub repository is written hf:{text}" if _REPOSITORY.fullmatch(text) else ""
     raise UsageError(
         f"No backbone is called {text!r}: the nearest names are {', '.join(nearest(f'{architecture}/{tag}'))}{hint}."
     )
+
+
+def _as_trained(architecture: str, tag: str) -> str:
+    """Return the twin with QuickGELU where open_clip's table says that the weights were trained with it, and lists them
+    under the plain architecture too: "ViT-B-32/openai" is "ViT-B-32-quickgelu/openai".
+    """
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    twin = f"{architecture}-quickgelu"
+    quick = bool(tag) and bool(get_pretrained_cfg(architecture, tag).get("quick_gelu"))
+    return twin if quick and tag in open_clip.list_pretrained_tags_by_model(twin) else architecture
+
+
+def activation_remark(text: str) -> str:
+    """Return a line for a name whose weights were trained with QuickGELU though it does not say so; "" for others, and
+    for what is no name, which loading refuses.
+
+    Args:
+        text: as the user gave it.
+
+    Example:
+        >>> activation_remark("ViT-B-32/openai")
+        'ViT-B-32/openai was trained with QuickGELU: openclip:ViT-B-32-quickgelu/openai is loaded.'
+    """
+    try:
+        name = parse(text)
+    except UsageError:
+        return ""
+    if name.kind != "openclip" or "quickgelu" in text.lower() or not name.architecture.endswith("-quickgelu"):
+        return ""
+    return f"{text} was trained with QuickGELU: {name.canonical} is loaded."
 
 
 def published() -> list[str]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 
 if TYPE_CHECKING:
     from diptych.core.audit import Finding, Part
 
 app = typer.Typer(
+    cls=options.Steps,
     help="Say where a model fails, or which captions do not fit their photos.",
     no_args_is_help=True,
     add_completion=False,
@@ -137,7 +138,14 @@ def audit_pairs(
     choice: Annotated[
         str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")
     ] = "threshold",
-    threshold: Annotated[float, options.option("--threshold", help="Words below this attribution are wrong.")] = -5e-5,
+    threshold: Annotated[
+        float | None,
+        options.option("--threshold", help="Words below this attribution are wrong (default: by --word-rate)."),
+    ] = None,
+    rate: Annotated[
+        float,
+        options.option("--word-rate", help="Share of right words that may be marked, held on photos that ship."),
+    ] = 0.01,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,
     *,
@@ -151,13 +159,15 @@ def audit_pairs(
     from diptych.data.files import write_json, write_whole
     from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
-    from diptych.tasks.audit import pair_auditor
+    from diptych.tasks.audit import pair_auditor, right_words
     from diptych.tasks.audit_page import html
 
     with shared.open() as opened:
         pairs = open_data(table, opened.keys, need="captions", image=image, text=text).whole()
         run, tower = opened.run, opened.backbone()
-        result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
+        known = right_words(tower, run, rate, opened.keys) if threshold is None and choice == "threshold" else None
+        below = known.threshold if known else threshold or 0.0
+        result = audit(pairs, tower, run, method=pair_auditor(choice, below))
     if out is not None and out.suffix == ".html":
         title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
         write_whole(out, html(result, pairs.items, title), overwrite=True)
@@ -166,12 +176,15 @@ def audit_pairs(
     if shared.json:
         show_json(result.as_dict())
     else:
-        for row in result.rows[:top]:
-            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {Path(row.name).name}\n  {_marked(row.text, row.parts)}")
-    say(
-        f"{sum(any(p.chosen for p in row.parts) for row in result.rows)} of {len(result.rows)} captions have a marked "
-        f"word"
-    )
+        for name, row in zip(short_names([r.name for r in result.rows]), result.rows[:top], strict=False):
+            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {name}\n  {_marked(row.text, row.parts)}")
+    marked = sum(any(p.chosen for p in row.parts) for row in result.rows)
+    say(f"{marked} of {len(result.rows)} captions have a marked word" + ("" if marked else ": nothing stands out"))
+    if known is not None:
+        say(
+            f"A word is marked below {known.threshold:.2e}: of {known.words} right words in {known.captions} captions "
+            f"that ship {100 * known.rate:g} % are, and {100 * known.marked_captions:.0f} % of these captions have one."
+        )
     finish(result.failed)
 
 
@@ -185,4 +198,4 @@ def _marked(text: str, parts: tuple[Part, ...]) -> str:
         word = f"[{text[part.start : part.end]}]"
         shown = Style(color="red", bold=True).render(word) if colour else word
         text = text[: part.start] + shown + text[part.end :]
-    return text
+    return "".join(c if c == "\x1b" else one_line(c) for c in text)

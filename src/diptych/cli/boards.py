@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from diptych.cli import board, protocol, several, verb_boards
+from diptych.cli import board, options, protocol, several, verb_boards
 
-app = typer.Typer(help="Measure every fitting system on one data set.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=options.Steps, help="Measure every fitting system on one data set.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.callback()

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from diptych.backbones.engines.exports import Export
     from diptych.store.housekeeping import Space
 
-app = typer.Typer(help="Look after the embeddings on disk.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=options.Steps, help="Look after the embeddings on disk.", no_args_is_help=True, add_completion=False
+)
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
@@ -61,7 +63,7 @@ def cache_list(cache: options.Cache = None, json: options.Json = False) -> None:
         return
     if spaces:
         columns = ["space", "encoder", "of", "width", "precision", "views", "vectors", "size", "last used"]
-        show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7))
+        show_table(columns, [_row(s) for s in spaces], right=(3, 6, 7), spare=(3, 5, 4))
     show(f"{_spaces(spaces)} in {folder}")
     if exports:
         show_table(["encoder", "prepared", "size", "last used"], [_prepared(e) for e in exports], right=(2,))

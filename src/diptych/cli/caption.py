@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, one_line, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CAPTIONER
@@ -35,6 +35,12 @@ def caption(
     ] = CAPTIONER,
     variant: Annotated[str, options.option("--variant", help="Row of its card, such as small.")] = "",
     n: Annotated[int, options.option("--captions", "-n", help="Captions a photo.", min=1)] = 1,
+    rate: Annotated[
+        float,
+        options.option(
+            "--rate", help="Nearest captions: share of photos that no sentence describes and that get one all the same."
+        ),
+    ] = 0.05,
     seed: Annotated[int, options.option("--seed", help="Of trainings and draws.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
@@ -72,7 +78,8 @@ def caption(
         by = None if judge is None else opened.backbone(judge)
         if by is not None:
             check_judge(tower, by)
-        result = caption_photos(samples, Evidence(texts=pool), tower, run, method=system, n=n)
+        told = rate if method == CAPTIONER else None
+        result = caption_photos(samples, Evidence(texts=pool), tower, run, method=system, n=n, rate=told)
         best = [own[0].value if own else "" for own in result.captions]
         metrics = measure(best, [held[i] for i in result.positions]) if held is not None else {}
         if by is not None:
@@ -91,8 +98,19 @@ def caption(
     if shared.json:
         show_json(data)
     else:
-        for name, own in zip(result.names, result.captions, strict=True):
-            show(f"{Path(name).name}  {' | '.join(t.value for t in own) or '(nothing)'}")
+        for name, own, fits in zip(short_names(result.names), result.captions, result.fits, strict=True):
+            said = " | ".join(one_line(t.value) for t in own) or "(nothing)"
+            show(f"{name}  " + (f"no sentence fits (nearest: {said})" if fits is False else said))
+    if result.fit is not None:
+        unfit = result.fits.count(False)
+        say(
+            f"{unfit} of {len(result.fits)} photos have no sentence that fits. A photo that none describes gets one "
+            f"all the same in at most {100 * result.fit.rate:g} % of cases, measured on {result.fit.items} photos that "
+            f"ship, {result.fit.items - result.fit.things} of them of clothes; 1 in {result.fit.things + 1} for other "
+            f"things."
+        )
+    elif told is not None:
+        say("Nothing says whether the sentences fit: too few photos that ship share no word with them.")
     if metrics:
         say("  ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     if result.cut:

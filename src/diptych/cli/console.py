@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+NAMES = 36
+"""Names in the first column are not broken up to this width: they are copied."""
+
+
 def say(text: str) -> None:
     """Print a remark on stderr."""
     sys.stderr.write(escaped(text) + "\n")
@@ -31,6 +35,36 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print a result on stdout."""
     sys.stdout.write(escaped(text) + "\n")
+
+
+def one_line(text: str) -> str:
+    r"""Return a text whose line breaks and other signs that steer a terminal are escaped.
+
+    Example:
+        >>> print(one_line("two\nlines"))
+        two\nlines
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the end of each path, with as many folders as tell it from all others, on one line.
+
+    Example:
+        >>> short_names(["a/cat/1.jpg", "a/dog/1.jpg", "a/dog/2.jpg"])
+        ['cat/1.jpg', 'dog/1.jpg', '2.jpg']
+    """
+    parts = [name.replace("\\", "/").split("/") for name in names]
+    taken = [1] * len(parts)
+    while True:
+        ends = ["/".join(own[-n:]) for own, n in zip(parts, taken, strict=True)]
+        whole: dict[str, set[str]] = {}
+        for end, name in zip(ends, names, strict=True):
+            whole.setdefault(end, set()).add(name)
+        longer = [n + (len(whole[end]) > 1 and n < len(own)) for end, own, n in zip(ends, parts, taken, strict=True)]
+        if longer == taken:
+            return [one_line(end) for end in ends]
+        taken = longer
 
 
 def show_json(data: Any) -> None:
@@ -77,7 +111,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(columns))
     for i in kept:
-        table.add_column(columns[i], justify="right" if i in right else "left", overflow="fold", no_wrap=i in right)
+        whole = i in right or (i == kept[0] and max((len(row[i]) for row in rows), default=0) <= NAMES)
+        table.add_column(columns[i], justify="right" if i in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(_plain(row[i]) for i in kept))
     return table
@@ -95,7 +130,7 @@ def say_skipped(failed: Sequence[UnreadableItem] | Sequence[str], limit: int = 1
         return
     say(f"{len(failed)} skipped:")
     for error in failed[:limit]:
-        say(f"  {error}")
+        say(f"  {one_line(str(error))}")
     if len(failed) > limit:
         say(f"  and {len(failed) - limit} more")
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from diptych.tasks.curate import Curation, Skipped
 
 app = typer.Typer(
-    help="Plan over a pool of pairs, then keep the ones worth training on.", no_args_is_help=True, add_completion=False
+    cls=options.Steps,
+    help="Plan over a pool of pairs, then keep the ones worth training on.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 Metadata = Annotated[
@@ -38,8 +41,10 @@ class PoolOptions:
 
     method: Annotated[str, options.option("--method", "-m", help=f"{CURATOR} or {SCORE_CURATOR}.")] = CURATOR
     metadata: Metadata = "wordnet"
-    image: Annotated[str, options.option("--image", help="Column of a table with the picture.")] = "filepath"
-    text: Annotated[str, options.option("--text", help="Column of a table with the text.")] = "title"
+    image: Annotated[
+        str, options.option("--image", help="Column with the picture (default: filepath, path, image).")
+    ] = ""
+    text: Annotated[str, options.option("--text", help="Column with the text (default: title, caption, text).")] = ""
 
 
 @app.callback()
@@ -148,6 +153,8 @@ def curate_apply(
     settings = {"metadata": pool.metadata, "t": limit, "share": share, "threshold": threshold}
     curation = Curation(pool.method, settings)
     curator = curation.curator
+    if not plan.is_file():
+        raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
     planned = curator.read_plan(plan)
     stream = open_stream(source, pool.image, pool.text, pictures=curation.looks)
     asked: dict[str, Any] = {"source": source, "method": pool.method, **curation.own}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.core.errors import DataError, UsageError
 from diptych.tasks.defaults import DETECTOR, WORD_DETECTOR
@@ -82,17 +82,26 @@ def detect(
     if shared.json:
         show_json(data)
     else:
-        width = max((len(Path(d.name).name) for d in result.found), default=0)
-        for d in result.ranked():
+        ranked = result.ranked()
+        names = short_names([d.name for d in ranked])
+        width = max(map(len, names), default=0)
+        for name, d in zip(names, ranked, strict=True):
             mark = "" if d.flagged is None else "  anomalous" if d.flagged else "  normal"
-            show(f"{Path(d.name).name:<{width}}  {d.score:10.4g}{mark}")
+            share = "" if d.normal_share is None else f"  p {d.normal_share:.3f}"
+            show(f"{name:<{width}}  {d.score:10.4g}{share}{mark}")
     maps = sum(d.map is not None for d in result.found)
     if result.threshold is not None:
         flagged = sum(bool(d.flagged) for d in result.found)
         say(
             f"{flagged} of {len(result.found)} flagged above {result.threshold:.4g}: at most {rate:g} false alarms a "
-            f"normal photo, from {result.normal[1]} kept aside"
+            f"normal photo, from {result.normal[1]} kept aside; p: how often a normal photo scores as high"
         )
+        if not flagged and result.found:
+            least = min(d.normal_share or 1.0 for d in result.found)
+            say(
+                f"Nothing stands out: normal photos score as high as the highest of these in {100 * least:.0f} of 100 "
+                f"cases. A rate from {least:.2g} on flags it; photos that are more alike, or more of them, tell more."
+            )
     say(
         f"{maps} heat maps and detect.json in {out}"
         if maps

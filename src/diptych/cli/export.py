@@ -9,7 +9,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, say_skipped, show, show_json
-from diptych.core.errors import BoundBroken, UsageError, need_extra
+from diptych.core.errors import BoundBroken, UsageError, need_extra, need_onnx
 
 _CPU = options.RunOptions(device="cpu", engine="torch", workers=1)
 
@@ -52,6 +52,7 @@ def export(
         raise UsageError(f"--to takes {', '.join(FORMS)}, not {to!r}.")
     if to != "onnx":
         need_extra("openvino", f"--to {to}")
+    need_onnx()
     if to == "int8":
         need_extra("openvino", f"--to {to}", "nncf")
     photos = open_data(images, need="photos").whole().items if images else None

@@ -14,6 +14,10 @@ from diptych.cli import options
 from diptych.cli.console import finish, show, show_json
 from diptych.core.errors import UsageError
 
+_LAYOUT = (
+    "give a folder train/CLASS/CLIP and test/CLASS/CLIP, each clip a video or a folder of its frames, or light curves"
+)
+
 
 @options.offers(*options.MODEL)
 def extend(
@@ -56,6 +60,8 @@ def extend(
             raise UsageError("Classes of stars are those of stars.csv: leave out --names.")
         _extend_stars(clips, label, epochs, seed, out, shared)
         return
+    if clips.startswith("demo:"):
+        raise UsageError(f"{clips} holds photos, and extend learns from clips: {_LAYOUT}.")
     if label is not None:
         raise UsageError(f"--label is for light curves, and {clips} holds none: leave it out.")
     if tunes not in ("full", "heads"):
@@ -71,6 +77,8 @@ def extend(
     method = tuner(tunes, frames, epochs)
     with shared.open(seed=seed) as opened:
         data = open_data(clips, opened.keys, need="clips", frames=frames)
+        if names is None and not data.classes:
+            raise UsageError(f"{clips} has no class folders, so there is nothing to learn: {_LAYOUT}.")
         spoken = options.class_names(names, data.classes)
         run, tower = opened.run, opened.backbone()
         result = fit(data, ClassNames(spoken, (template,)), tower, method, run, frames=frames, out=out)

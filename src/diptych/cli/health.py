@@ -10,13 +10,20 @@ from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 
 
-@options.offers("json", "backbone", "cache")
-def doctor(*, shared: options.RunOptions) -> None:
-    """Examine the installation: packages, device, cache, and one picture through a backbone."""
+@options.offers("json", "cache")
+def doctor(
+    backbone: Annotated[
+        str | None, options.option("--backbone", "-b", help="Also load this model in torch and encode a picture.")
+    ] = None,
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Examine the installation: packages, device, cache, one export, and what runs the embedded models here."""
     from diptych.tasks.doctor import examine
-    from diptych.tasks.runs import cache_folder
+    from diptych.tasks.runs import ENGINES, cache_folder
 
-    found = examine(cache_folder(shared.cache), backbone=shared.backbone)
+    folder = cache_folder(shared.cache)
+    found = examine(folder, engines=folder / ENGINES, backbone=backbone)
     if shared.json:
         show_json(found.as_dict())
     else:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, one_line, say, show, show_json
 from diptych.cli.photos import clip_frames
 from diptych.core.errors import UsageError, install, need_extra
 
 if TYPE_CHECKING:
+    from diptych.backbones.engines.cached_backbone import CachedBackbone
+    from diptych.core.backbone import Backbone
     from diptych.search_index.ann import Approximate
     from diptych.search_index.rows import Modality
     from diptych.tasks.index import Indexed
@@ -123,6 +125,17 @@ def _add(
     return result, built
 
 
+def _tower(opened: options.Opened, clips: int | None) -> Backbone:
+    """Load the backbone of an index, and remember it for the next search."""
+    tower = opened.backbone()
+    if clips is None:
+        opened.remember(tower)
+        return tower
+    from diptych.tasks.extend import with_clips
+
+    return with_clips(tower, clips, opened.run)
+
+
 _ONE = options.RunOptions(batch=1, workers=1)
 
 
@@ -161,8 +174,7 @@ def search(
         facts = dict(index.facts)
 
     from diptych.data.files import write_whole
-    from diptych.tasks.extend import with_clips
-    from diptych.tasks.search import Term
+    from diptych.tasks.search import Term, torchless
     from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
 
@@ -170,17 +182,25 @@ def search(
     name, _, clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
-    made = replace(shared, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft")
+    made = replace(
+        shared, backbone=name, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft"
+    )
     with made.open() as opened:
-        tower = with_clips(opened.backbone(name), int(clips) if clips.isdecimal() else None, opened.run)
-        answer = ask(folder, terms, tower, opened.run, k=top, weights=weights, where=where or (), exact=exact or None)
+        known = None if clips else opened.recalled
+        tower: Backbone | CachedBackbone
+        if known is not None and torchless(terms, *known):
+            tower, run = known
+        else:
+            tower, run = _tower(opened, int(clips) if clips.isdecimal() else None), opened.run
+        answer = ask(folder, terms, tower, run, k=top, weights=weights, where=where or (), exact=exact or None)
     if html is not None:
         write_whole(html, page(answer), overwrite=shared.overwrite)
     if shared.json:
         show_json(answer.as_dict())
     else:
         for f in answer.found:
-            show(f"{f.score:.3f}  {f.entry.name}" + (f"  {f.entry.caption[:60]}" if f.entry.caption else ""))
+            caption = f"  {one_line(f.entry.caption[:60])}" if f.entry.caption else ""
+            show(f"{f.score:.3f}  {one_line(f.entry.name)}{caption}")
     if answer.recall is not None:
         say(
             f"approximate: measured recall@10 {min(answer.recall.values()):.3f}; --exact looks at all "

@@ -9,12 +9,16 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 
-app = typer.Typer(help="List backbones, or show what one is.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=options.Steps, help="List backbones, or show what one is.", invoke_without_command=True, add_completion=False
+)
 
 
 @app.callback()
-def _models() -> None:
-    """List backbones, or show what one is."""
+def _models(context: typer.Context) -> None:
+    """List backbones, or show what one is; without a command, list them."""
+    if context.invoked_subcommand is None:
+        models_list()
 
 
 @app.command("list")

@@ -17,7 +17,10 @@ def new_system(
         str, options.option("--verb", help="What the user wants to do: the folder of the system.")
     ] = "classify",
     name: Annotated[str | None, options.option("--name", help="The paper's spelling of it.")] = None,
-    root: Annotated[Path, options.option("--root", help="A checkout of diptych.")] = Path(),
+    root: Annotated[
+        Path | None,
+        options.option("--root", help="A checkout of diptych (default: here, else a package of its own in ./SLUG)."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Write file, card, test and proof of a new system: a small one that works, to be rewritten."""
@@ -25,10 +28,14 @@ def new_system(
 
     written = write(slug, verb, root, name=name)
     if json:
-        show_json({part: str(path) for part, path in vars(written).items()})
+        show_json({part: str(path) for part, path in vars(written).items() if path is not None})
         return
     show(f"{written.system}   the system and its card: replace what says TODO")
     show(f"{written.test}   its test")
+    if written.project is not None:
+        show(f"{written.project}   the entry point by which diptych finds it")
+        show(f"Next: pip install -e {written.project.parent} && python -m pytest {written.test}")
+        return
     show(f"{written.proof}   the entry of its proof")
     stem = written.system.stem
     show(

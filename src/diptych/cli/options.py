@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
+from typer.core import TyperGroup
 
 from diptych.core.errors import UsageError, need_extra
+from diptych.tasks import runs
 from diptych.tasks.runs import ENGINES, KEYS, cache_folder, device_named, make_run, precision_named
-from diptych.tasks.runs import open_backbone as open_backbone  # boards take it from here
 
 if TYPE_CHECKING:
     from diptych.backbones.engines.cached_backbone import CachedBackbone
@@ -90,6 +91,20 @@ TextPool = Annotated[
     option("--texts", help="Descriptions of the classes: a JSON pool, or one that ships (default: the data set's)."),
 ]
 Overwrite = Annotated[bool, option("--overwrite", help="Replace files of an earlier run.")]
+
+
+def open_backbone(name: str, run: Run) -> Backbone:
+    """Load a backbone on the run's device, and say what its answers cannot be trusted for."""
+    from diptych.backbones.names import activation_remark
+    from diptych.backbones.sources.load_options import split_name
+    from diptych.cli.console import say
+
+    if remark := activation_remark(split_name(name)[0]):
+        say(remark)
+    backbone = runs.open_backbone(name, run)
+    if backbone.spec.weights.startswith("random:"):
+        say(f"{backbone.spec.name} has random weights: its answers mean nothing.")
+    return backbone
 
 
 MODEL = ("json", "backbone", "device", "precision", "engine", "batch", "workers", "cache", "verify")
@@ -174,7 +189,7 @@ class Opened:
 
     @cached_property
     def keys(self) -> FileKeys:
-        """Remembered content keys of files; closed with the run."""
+        """CachedBackbone content keys of files; closed with the run."""
         from diptych.data.keys import FileKeys
 
         return self._stack.enter_context(FileKeys(self.folder / KEYS, verify=self.options.verify))
@@ -298,6 +313,22 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return command
 
     return made
+
+
+class Steps(TyperGroup):
+    """A verb of several commands: a first word that is none of them is answered with the line to type."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the first word names.
+
+        Raises:
+            UsageError: it names none.
+        """
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            verb, given = f"diptych {ctx.info_name}", " ".join(args)
+            lines = " or ".join(f"'{verb} {name} {given}'" for name in list(self.commands)[:3])
+            raise UsageError(f"{verb} takes {', '.join(self.commands)} before {args[0]!r}: say {lines}.")
+        return super().resolve_command(ctx, args)
 
 
 def integers(text: str, what: str) -> tuple[int, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.cli.console import show, show_table
+from diptych.cli.console import one_line, short_names, show, show_table
 
 if TYPE_CHECKING:
     from diptych.core.data import Samples
@@ -52,18 +51,19 @@ def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "
 
 def show_predictions(result: Classified) -> None:
     """Print one line a photo."""
-    width = max(len(Path(p.name).name) for p in result.predictions)
+    names = short_names([p.name for p in result.predictions])
+    width = max(map(len, names))
     if width > 60 or not result.predictions:
-        show_table(["photo", "classes"], [(Path(p.name).name, _line(p)) for p in result.predictions])
+        show_table(["photo", "classes"], [(n, _line(p)) for n, p in zip(names, result.predictions, strict=True)])
         return
-    for p in result.predictions:
-        show(f"{Path(p.name).name:<{width}}  {_line(p)}")
+    for name, p in zip(names, result.predictions, strict=True):
+        show(f"{name:<{width}}  {_line(p)}")
         for text, weight in p.reasons or ():
             show(f"{'':<{width}}    {weight:+.3g}  {text}")
 
 
 def _line(p: Prediction) -> str:
-    said = "  ".join(f"{label} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
+    said = "  ".join(f"{one_line(label)} {100 * value:.0f}%" for label, value in p.top) or "(none above the threshold)"
     if p.unknown:
         said = f"unknown ({said})"
     return said if p.inside is None else f"{said}  | one of: {', '.join(p.inside)}"

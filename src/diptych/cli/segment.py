@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, say, show, show_json
+from diptych.cli.console import finish, say, short_names, show, show_json
 from diptych.cli.photos import open_photos
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
@@ -87,6 +87,8 @@ def segment(
             background=options.words(background or ""),
             threshold=threshold,
         )
+        every = [samples.name(i) for i in range(len(samples))]
+        shown = dict(zip(every, short_names(every), strict=True))
         for stem, item in zip(marks, result, strict=True):
             if isinstance(item, UnreadableItem):
                 failed.append(item)
@@ -95,7 +97,7 @@ def segment(
             listed.append({**item.as_dict(), "overlay": str(paths[0]), "label_map": str(paths[1])})
             if not shared.json:
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
-                show(f"{Path(item.name).name}  {areas}")
+                show(f"{shown[item.name]}  {areas}")
     if shared.json:
         about = {
             "backbone": tower.spec.name,

@@ -10,6 +10,8 @@ from diptych.cli import options
 from diptych.cli.console import show, show_json, show_table
 from diptych.core.errors import UsageError
 
+WIDE = 110
+"""From so many columns on the systems are a table; else each takes a line, and its claim the next ones."""
 NEEDS = 20
 """Width of that column: a wider one would break the names of systems, which are copied."""
 
@@ -20,7 +22,8 @@ def systems(
     json: options.Json = False,
 ) -> None:
     """List the systems, or show the card of one."""
-    from textwrap import fill
+    from shutil import get_terminal_size
+    from textwrap import fill, indent
 
     from diptych import catalog
 
@@ -38,6 +41,13 @@ def systems(
     chosen = [c for c in cards if verb in (None, c["verb"])]
     if json:
         show_json(chosen)
+        return
+    width = get_terminal_size().columns
+    if width < WIDE:
+        slugs, verb_width = max(len(c["slug"]) for c in chosen), max(map(len, verbs))
+        for c in chosen:
+            show(f"{c['slug']:<{slugs}}  {c['verb']:<{verb_width}}  {catalog.reached(c)}")
+            show(indent(fill(f"{c['claim']} Needs: {_needs(c['needs'])}.", width - 2), "  "))
         return
     needed = {c["slug"]: fill(_needs(c["needs"]), NEEDS) for c in chosen}
     rows = [(c["slug"], c["verb"], catalog.reached(c), needed[c["slug"]], c["claim"]) for c in chosen]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from diptych.cli import options
 from diptych.cli.console import say, say_skipped, show, show_json
-from diptych.core.errors import BoundBroken, UnreadableItem
+from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
 
 _PUBLISHED = options.RunOptions(backbone="ViT-B-32/laion2b_s34b_b79k")
 
 
 @options.offers(*options.MODEL)
 def verify(
-    data: Annotated[str, options.option("--data", help="The data set: class folders, as they are published.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[BACKBONE]", help="The backbone; the same as --backbone.")
+    ] = None,
+    data: Annotated[
+        str | None, options.option("--data", help="The data set: class folders, as they are published.")
+    ] = None,
     dataset: Annotated[
         str, options.option("--dataset", help="imagenet1k, imagenetv2, imagenet-a, imagenet-r or imagenet_sketch.")
     ] = "imagenet1k",
@@ -32,8 +38,14 @@ def verify(
     from diptych.data.load import open_data
     from diptych.evaluation.verify import compare, published
 
+    shared = shared if name is None else replace(shared, backbone=name)
     chosen = row or shared.backbone
     published(chosen, dataset)  # an unknown row is told before anything is loaded
+    if data is None:
+        raise UsageError(
+            f"Give --data: the folder with the class folders of {dataset}, on which the published accuracy of {chosen} "
+            f"is measured again."
+        )
     with shared.open() as opened:
         photos = open_data(data, opened.keys, need="classes")
         run, tower = opened.run, opened.backbone()

@@ -138,6 +138,16 @@ def need_extra(extra: str, purpose: str, package: str = "") -> None:
         raise MissingExtra(package, extra, purpose)
 
 
+def need_onnx() -> None:
+    """Refuse to begin an export where the package that writes graphs is absent.
+
+    Raises:
+        DiptychError: it is.
+    """
+    if find_spec("onnx") is None:
+        raise DiptychError("An export needs onnx, which is not installed: run pip install onnx.")
+
+
 class DamagedStore(DiptychError):
     """A file of the embedding cache is damaged; only that part is computed again."""
 

@@ -151,14 +151,14 @@ def open_records(
     return first((*RECORDS, CLIP_RECORDS), located(spec), request)
 
 
-def open_stream(source: str, image: str = "filepath", text: str = "title", *, pictures: bool = True) -> Stream[Any]:
+def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool = True) -> Stream[Any]:
     """Open the stream of a curator, which is read in bounded memory.
 
     Args:
         source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
             several).
-        image: column of the table with the picture.
-        text: column of the table with the text.
+        image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
+        text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.
 
     Raises:

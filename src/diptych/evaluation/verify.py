@@ -87,10 +87,18 @@ def published(row: str, dataset: str) -> tuple[str, float]:
         )
     known = {f"{r['model']}/{r['pretrained']}": float(r[dataset]) for r in table["rows"]}
     name = parse(row)
-    # open_clip gives openai's weights their activation by the tag
-    key = f"{name.architecture.removesuffix('-quickgelu')}/{name.tag}"
-    if name.kind != "openclip" or key not in known:
-        raise UsageError(f"There is no published row for {name.canonical}: give --row with one of {', '.join(known)}.")
+    # open_clip gives some weights their activation by the tag
+    spellings = (f"{name.architecture}/{name.tag}", f"{name.architecture.removesuffix('-quickgelu')}/{name.tag}")
+    key = next((k for k in spellings if k in known), "")
+    if name.kind != "openclip" or not key:
+        own = (
+            f"; what it reaches on your photos says 'diptych board classify DATA --backbone {name.canonical}'"
+            if name.kind in ("embedded", "local")
+            else ""
+        )
+        raise UsageError(
+            f"There is no published row for {name.canonical}: give --row with one of {', '.join(known)}{own}."
+        )
     return key, known[key]
 
 

@@ -117,6 +117,30 @@ def sets(probabilities: NDArray[np.floating[Any]], threshold: float | NDArray[np
     return inside
 
 
+def false_alarm_shares(scores: NDArray[np.floating[Any]], clean: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the conformal p-value of each score: how often a clean item would score as high.
+
+        p_i = (1 + #{j: c_j >= s_i}) / (n + 1)
+
+    Args:
+        scores: (N,) s, higher stands out more.
+        clean: (n,) c, of items in which nothing stands out and that fit did not see.
+
+    Returns:
+        (N,) in [1 / (n + 1), 1].
+
+    Raises:
+        DataError: no clean item, or a value that is not finite.
+
+    Source: Vovk et al. 2005, section 2.2.
+    """
+    if clean.ndim != 1 or not len(clean) or not np.isfinite(clean).all() or not np.isfinite(scores).all():
+        raise DataError(f"A p-value takes finite scores and at least one clean item, and got {clean.shape}.")
+    above = len(clean) - np.searchsorted(np.sort(clean), scores, side="left")
+    shares: NDArray[np.float64] = (1 + above) / (len(clean) + 1)
+    return shares
+
+
 def _smallest(values: NDArray[np.floating[Any]], share: float, none: float) -> float:
     """Return the floor((n + 1) share)-th smallest value; ``none`` where that is the 0-th."""
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():

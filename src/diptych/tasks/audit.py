@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from diptych.core.audit import Auditor, Finding, PairScorer, Part
 from diptych.core.backbone import Backbone
@@ -12,8 +15,12 @@ from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.keys import FileKeys
 from diptych.features.embed import embed_readable
+from diptych.metrics.detection import false_alarm_threshold
+from diptych.nn.text.word_spans import PUNCTUATION
 from diptych.tasks.classify import with_store
+from diptych.tasks.clean import shipped
 
 
 def audit_groups(
@@ -80,6 +87,51 @@ def pair_auditor(choice: str, threshold: float) -> PairScorer:
     from diptych.methods.audit.clip4dm import CLIP4DM
 
     return CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
+
+
+@dataclass(frozen=True)
+class RightWords:
+    """From which attribution on a word is marked, by right captions of photos that ship.
+
+    Args:
+        threshold: words below it are marked.
+        rate: share of right words that are marked all the same, at most.
+        words, captions: right words and captions on which the rate is held.
+        marked_captions: share of these captions with a marked word.
+    """
+
+    threshold: float
+    rate: float
+    words: int
+    captions: int
+    marked_captions: float
+
+
+def right_words(backbone: Backbone, run: Run, rate: float, keys: FileKeys | None = None) -> RightWords:
+    """Return the threshold that right words of right captions fall below with probability of at most ``rate``.
+
+    Args:
+        backbone: of the scorer.
+        run: device and cache.
+        rate: in (0, 1).
+        keys: remembers content keys.
+
+    Raises:
+        DataError: the words that ship are too few for the rate.
+        MissingHook: the backbone has no text tower.
+    """
+    rows = audit_pairs(shipped(keys), backbone, run, method=pair_auditor("threshold", 0.0)).rows
+    lows = [[p.weight for p in row.parts if p.text not in PUNCTUATION] for row in rows]
+    weights = np.array([w for own in lows for w in own])
+    least = math.ceil(round(1 / rate - 1, 9)) if 0 < rate < 1 else 0
+    if len(weights) < least:
+        raise DataError(
+            f"{len(weights)} right words that ship cannot hold a rate of {rate:g}: give a --word-rate from "
+            f"{1 / (len(weights) + 1):.2g} on, or --threshold."
+        )
+    threshold = -false_alarm_threshold(-weights, rate)
+    marked = float(np.mean([min(own, default=0.0) < threshold for own in lows]))
+    return RightWords(threshold, rate, len(weights), len(rows), marked)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner, FittedCaptioner
@@ -14,10 +17,32 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.caption import bleu, cider_d, clip_score, rouge_l
+from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
+from diptych.tasks.clean import shares_a_word, shipped
+
+if TYPE_CHECKING:
+    from diptych.methods.caption.nearest_caption import FittedNearestCaption
 
 PROMPT = "A photo depicts "
 """Stands before a caption that CLIPScore judges."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """When a sentence of a pool is said to fit a photo.
+
+    Args:
+        threshold: a cosine above it fits.
+        rate: share of photos with no fitting sentence for which one is said to fit, at most.
+        items: photos that ship on which the rate is held, with the sentences of the pool that share no word with them.
+        things: how many of them are not of clothes.
+    """
+
+    threshold: float
+    rate: float
+    items: int
+    things: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,8 @@ class Captioned:
         captions: M lists, the best first.
         failed: one error for each other photo.
         cut: sentences of which the method learnt the beginning alone, being longer than it reads.
+        cosines: (M,) of each photo to its best sentence; () where nothing was calibrated.
+        fit: what a fitting sentence must exceed; None where nothing was calibrated.
     """
 
     positions: tuple[int, ...]
@@ -37,13 +64,26 @@ class Captioned:
     captions: tuple[tuple[Text, ...], ...]
     failed: tuple[UnreadableItem, ...]
     cut: int = 0
+    cosines: tuple[float, ...] = ()
+    fit: Fit | None = None
+
+    @property
+    def fits(self) -> tuple[bool | None, ...]:
+        """Whether the best sentence of each photo fits better than sentences do that are about something else; None
+        where nothing was calibrated.
+        """
+        if self.fit is None:
+            return (None,) * len(self.names)
+        return tuple(c > self.fit.threshold for c in self.cosines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         rows = [
-            {"path": n, "captions": [t.value for t in own]} for n, own in zip(self.names, self.captions, strict=True)
+            {"path": n, "captions": [t.value for t in own], "fits": fits}
+            for n, own, fits in zip(self.names, self.captions, self.fits, strict=True)
         ]
         return {
+            "fit": asdict(self.fit) if self.fit else None,
             "photos": rows,
             "skipped": [e.as_dict() for e in self.failed],
             "cut_sentences": self.cut,
@@ -58,6 +98,7 @@ def caption(
     *,
     method: Captioner | None = None,
     n: int = 1,
+    rate: float | None = None,
 ) -> Captioned:
     """Write captions of photos.
 
@@ -68,12 +109,14 @@ def caption(
         run: device, cache and seed; None: a plain CPU run.
         method: any captioner; None is the nearest caption.
         n: captions a photo, at most.
+        rate: in (0, 1): also say which nearest captions fit, wrongly for at most this share of photos that no sentence
+            describes; see ``fit_of``. None: nothing is said. Other captioners take none.
 
     Raises:
         DataError: there is no photo.
-        MissingHook, MissingEvidence, UsageError: as the method says.
+        MissingHook, MissingEvidence, UsageError: as the method says; a rate outside (0, 1), or with another captioner.
     """
-    from diptych.methods.caption.nearest_caption import NearestCaption
+    from diptych.methods.caption.nearest_caption import FittedNearestCaption, NearestCaption
 
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
@@ -81,7 +124,16 @@ def caption(
         before = stored.tally["cut"]
         fitted = (method or NearestCaption()).fit(Kit.of(backbone), evidence, stored)
         cut = stored.tally["cut"] - before
-        return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
+        if rate is None:
+            return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
+        if not isinstance(fitted, FittedNearestCaption):
+            raise UsageError("Whether captions fit is said of the nearest caption alone: leave the rate out.")
+        found = captioned(fitted, photos, backbone, stored, n)
+        cosines: tuple[float, ...] = ()
+        if found.positions:
+            z = normalize(embed(backbone.image, Subset(photos, found.positions), stored), dim=-1)
+            cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
+        return replace(found, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored))
 
 
 def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:
@@ -90,6 +142,36 @@ def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone,
     kept = tuple(int(i) for i in found.kept)
     written = fitted.caption(Subset(photos, kept), run, n=n)
     return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), found.failed)
+
+
+def fit_of(fitted: FittedNearestCaption, rate: float, run: Run) -> Fit | None:
+    """Return when a sentence fits, from photos that ship.
+
+        c_j = max over sentences t that share no word with the name of photo j of cos(text(t), image(j))
+
+    The threshold is the one that c_j of new such photos exceeds with probability of at most ``rate``, or the largest
+    c_j of the photos of things where that is higher: most that ship are of clothes. A new photo of a thing exceeds it
+    with probability of at most 1 / (things + 1).
+
+    Args:
+        fitted: the embedded pool.
+        rate: in (0, 1).
+        run: device and cache.
+
+    Returns:
+        None where the photos with such sentences are too few for the rate.
+    """
+    table = shipped()
+    topics, kinds = ([str(v) for v in table.columns[name].values] for name in ("topics", "kinds"))
+    other = torch.tensor([[not shares_a_word(topic, text) for text in fitted.texts] for topic in topics])
+    z = normalize(embed(fitted.backbone.image, table.items, run), dim=-1)
+    cosines = (z @ fitted.vectors.T).masked_fill(~other, -2).amax(dim=1)
+    used = other.any(dim=1)
+    clean = cosines[used].double().numpy()
+    things = cosines[used & torch.tensor([kind == "thing" for kind in kinds])].double().numpy()
+    if len(clean) < 1 / rate - 1 or not len(things):
+        return None
+    return Fit(max(false_alarm_threshold(clean, rate), float(things.max())), rate, len(clean), len(things))
 
 
 def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

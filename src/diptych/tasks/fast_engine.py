@@ -33,10 +33,7 @@ def ready(backbone: CachedBackbone, classes: ClassNames, run: Run) -> NDArray[np
     """
     if not isinstance(run.engine, Engines) or run.cache is None or not run.cache.is_dir():
         return None
-    if not all(run.engine.decided(encoder, run) for encoder in (backbone.image, backbone.text)):
-        return None
-    runner = run.engine.runner(backbone.image, run)
-    if runner is None or runner.needs_torch:
+    if not run.engine.decided(backbone.text, run) or not run.engine.torchless(backbone.image, run):
         return None
     return read_head(backbone.text, classes.prompts(), run)
 

@@ -27,21 +27,24 @@ class Written:
     Args:
         system: the file with maths, card and method.
         test: its test.
-        proof: the table of proofs, which got an entry.
+        proof: the table of proofs, which got an entry; None in a package of its own.
+        project: pyproject.toml of a package of its own, with the entry point; None in a checkout.
     """
 
     system: Path
     test: Path
-    proof: Path
+    proof: Path | None = None
+    project: Path | None = None
 
 
-def new_system(slug: str, verb: str, root: Path, *, name: str | None = None) -> Written:
-    """Write file, card, test and the entry of the proof.
+def new_system(slug: str, verb: str, root: Path | None = None, *, name: str | None = None) -> Written:
+    """Write file, card, test and, in a checkout, the entry of the proof.
 
     Args:
         slug: lower-case words joined by dashes; file, class and test are called after it.
         verb: folder of the system; one with a folder in ``TEMPLATES``.
-        root: a checkout of diptych.
+        root: a checkout of diptych; None: the working folder where it is one, else a package of its own in a new folder
+            of the slug's name.
         name: the paper's spelling of the system; None: the slug with spaces.
 
     Raises:
@@ -65,12 +68,16 @@ def new_system(slug: str, verb: str, root: Path, *, name: str | None = None) -> 
         )
     if slug in catalog.slugs():
         raise UsageError(f"There is a system {slug!r} already: choose another slug, or see 'diptych systems {slug}'.")
-    written = Written(
+    words = {"slug": slug, "stem": stem, "name": spelled, "type": _type(slug), "year": str(datetime.now(UTC).year)}
+    if root is None and not (Path("src") / "diptych" / "methods" / verb).is_dir():
+        return _package(verb, words)
+    root = root or Path()
+    system, test, proof = (
         root / "src" / "diptych" / "methods" / verb / f"{stem}.py",
         root / "tests" / "methods" / verb / f"test_{stem}.py",
         root / "src" / "diptych" / "evaluation" / "proofs" / f"{verb}.py",
     )
-    for path in (written.system, written.test):
+    for path in (system, test):
         if not path.parent.is_dir():
             raise UsageError(
                 f"{root} is no checkout of diptych, it lacks {path.parent.relative_to(root)}: run this in one, or "
@@ -78,22 +85,40 @@ def new_system(slug: str, verb: str, root: Path, *, name: str | None = None) -> 
             )
         if path.exists():
             raise UsageError(f"{path} exists: choose another slug, or delete it.")
-    table = written.proof.read_text(encoding="utf-8") if written.proof.is_file() else ""
+    table = proof.read_text(encoding="utf-8") if proof.is_file() else ""
     if table.count(_END) != 1 or f'"{slug}"' in table:
         raise DataError(
-            f"{written.proof} is not the table of proofs that this command knows: write system and test after a "
-            f"neighbour."
+            f"{proof} is not the table of proofs that this command knows: write system and test after a neighbour."
         )
 
-    words = {"slug": slug, "stem": stem, "name": spelled, "type": _type(slug), "year": str(datetime.now(UTC).year)}
-    system, test, proof = (
-        Template((TEMPLATES / verb / f"{part}.py.txt").read_text(encoding="utf-8")).substitute(words)
-        for part in ("system", "test", "proof")
+    for path, part in ((system, "system.py"), (test, "test.py")):
+        _write(path, verb, part, words)
+    write_whole(proof, table.replace(_END, _filled(verb, "proof.py", words) + _END), overwrite=True)
+    return Written(system, test, proof)
+
+
+def _package(verb: str, words: dict[str, str]) -> Written:
+    """Write a package of its own, which joins diptych by an entry point."""
+    folder = Path(words["slug"])
+    if folder.exists():
+        raise UsageError(f"{folder} exists: choose another slug, or delete it.")
+    folder.mkdir()
+    written = Written(
+        folder / f"{words['stem']}.py", folder / f"test_{words['stem']}.py", project=folder / "pyproject.toml"
     )
-    for path, text in ((written.system, system), (written.test, test)):
-        write_whole(path, text)
-    write_whole(written.proof, table.replace(_END, proof + _END), overwrite=True)
+    parts = ((written.system, "system.py"), (written.test, "package_test.py"), (written.project, "package.toml"))
+    for path, part in parts:
+        if path is not None:
+            _write(path, verb, part, words)
     return written
+
+
+def _write(path: Path, verb: str, part: str, words: dict[str, str]) -> None:
+    write_whole(path, _filled(verb, part, words))
+
+
+def _filled(verb: str, part: str, words: dict[str, str]) -> str:
+    return Template((TEMPLATES / verb / f"{part}.txt").read_text(encoding="utf-8")).substitute(words)
 
 
 def _type(slug: str) -> str:

@@ -17,14 +17,15 @@ import numpy as np
 from PIL import Image
 
 from diptych import __version__
-from diptych.core.backbone import Backbone
+from diptych.backbones.engines.cached_backbone import CachedBackbone
+from diptych.backbones.engines.engine import Engines
+from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.images import SUFFIXES, open_image
 from diptych.data.samples import as_samples
-from diptych.features.clips import ClipEncoder
-from diptych.features.embed import embed
+from diptych.features.embed import embed_arrays
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
 from diptych.search_index.nearest import nearest
@@ -128,7 +129,17 @@ class Answer:
         }
 
 
-def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors:
+def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
+    """Say whether a remembered backbone reads and encodes these terms without torch."""
+    if not isinstance(run.engine, Engines):
+        return False
+    wanted = {term.is_picture for term in terms}
+    return (False not in wanted or (backbone.text.reads is not None and run.engine.torchless(backbone.text, run))) and (
+        True not in wanted or run.engine.torchless(backbone.image, run)
+    )
+
+
+def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
     """Return the (D,) unit vector of a query.
 
     Raises:
@@ -137,13 +148,19 @@ def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors
     """
     if not terms:
         raise UsageError('Nothing to look for: give words, a picture, or both, such as "a red car" photo.jpg.')
-    image = (
-        backbone.image.image if isinstance(backbone.image, ClipEncoder) else backbone.image
-    )  # among clips, a picture is one frame
+    image: Encoder[Any] = backbone.image
+    if image.modality == "clip":  # among clips, a picture is one frame
+        from diptych.features.clips import ClipEncoder
+
+        assert isinstance(image, ClipEncoder)
+        image = image.image
     total = np.zeros(image.dim)
     for term in terms:
         items = term.photos if term.is_picture else Texts((term.value,))
-        value = embed(image if term.is_picture else backbone.text, items, run)[0].double().numpy()
+        result = embed_arrays(image if term.is_picture else backbone.text, items, run)
+        if result.failed:
+            raise result.failed[0]
+        value = result.values[0, 0].astype(np.float64)
         total += term.weight * value / np.linalg.norm(value)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:
@@ -154,7 +171,7 @@ def query_vector(terms: Sequence[Term], backbone: Backbone, run: Run) -> Vectors
 def search(
     folder: Path,
     terms: Sequence[Term],
-    backbone: Backbone,
+    backbone: Backbone | CachedBackbone,
     run: Run,
     *,
     k: int = 10,
@@ -167,7 +184,7 @@ def search(
     Args:
         folder: the index.
         terms: the query.
-        backbone: that of the index.
+        backbone: that of the index; one that is remembered, where ``torchless`` says so.
         run: device and cache.
         k: answers, at least 1.
         weights: what counts how much, pictures and captions; None: pictures, or captions in an index without pictures.
@@ -180,8 +197,9 @@ def search(
         DataError: the index is empty.
     """
     conditions = [Condition.parse(w) for w in where]
+    name = backbone.name if isinstance(backbone, CachedBackbone) else backbone.spec.name
     with Index(folder) as index:
-        index.expect(fingerprint(backbone, run), backbone.spec.name)
+        index.expect(fingerprint(backbone, run), name)
         count = len(index)
         if not count:
             raise DataError(f"The index {folder} is empty: add photos with 'diptych index PHOTOS --out {folder}'.")
@@ -193,7 +211,7 @@ def search(
             recall = (
                 {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
             )
-    return Answer(tuple(found), tuple(terms), chosen, tuple(where), count, str(folder), backbone.spec.name, recall)
+    return Answer(tuple(found), tuple(terms), chosen, tuple(where), count, str(folder), name, recall)
 
 
 def html(answer: Answer) -> str:

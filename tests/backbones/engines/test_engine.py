@@ -81,8 +81,9 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> Speeds:
     """
     given: Speeds = {("onnxruntime", "fp32"): 2.0}
 
-    def speeds_of(encoder: Any, forwards: Sequence[Any]) -> list[float]:
-        return [given.get((forward.facts["engine"], forward.precision), 1.0) for forward in forwards]
+    def speeds_of(encoder: Any, forwards: Sequence[Any]) -> list[parity.Speed]:
+        found = [given.get((forward.facts["engine"], forward.precision), 1.0) for forward in forwards]
+        return [parity.Speed(speed, 1 + (speed - 1) / 2) for speed in found]
 
     monkeypatch.setattr(export, "measured_speeds", speeds_of)
     return given
@@ -105,7 +106,7 @@ def test_gives_torchs_vectors_and_says_so_once(tmp_path: Path, small: Small) -> 
     assert len(said) == 2
     assert "preparing" in said[0]
     assert "onnxruntime" in said[-1]
-    assert "2.0 x torch's fp32" in said[-1]
+    assert "2.0 x torch's fp32 when it was made, 1.5 x with the decoding of small photos" in said[-1]
     assert run.tally["encoded"] == 11
 
 
@@ -141,7 +142,7 @@ def test_the_runtimes_of_a_precision_race_each_other_and_a_killed_race_is_run_ag
     pytest.importorskip("openvino")
     raced: list[list[str]] = []
 
-    def killed(encoder: Any, forwards: Sequence[Any]) -> list[float]:
+    def killed(encoder: Any, forwards: Sequence[Any]) -> list[parity.Speed]:
         raced.append([forward.facts["engine"] for forward in forwards])
         raise KeyboardInterrupt
 
@@ -163,7 +164,7 @@ def test_the_runtimes_of_a_precision_race_each_other_and_a_killed_race_is_run_ag
 def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(parity, "_clock", lambda: lambda: now[0])
-    takes = {"torch": 6.0, "a": 2.0, "b": 12.0}
+    takes = {"torch": 6.0, "a": 2.0, "b": 12.0, "read": 3.0}
 
     def costing(name: str) -> Any:
         def run(*given: Any) -> None:
@@ -172,7 +173,15 @@ def test_speeds_are_ratios_to_torch_in_one_race(small: Small, monkeypatch: pytes
         return run
 
     monkeypatch.setattr(parity, "rows", costing("torch"))
-    assert parity.measured_speeds(small, [costing("a"), costing("b")]) == [3.0, 0.5]
+    monkeypatch.setattr(parity, "_reading", lambda encoder: costing("read"))
+    assert parity.measured_speeds(small, [costing("a"), costing("b")]) == [(3.0, 1.8), (0.5, 0.6)]
+
+
+def test_small_photos_are_decoded_and_resized_where_they_are_timed(small: Small) -> None:
+    ((forward, whole),) = parity.measured_speeds(small, [lambda x: parity.rows(small, x)])
+    assert forward > 0
+    assert abs(whole - 1) < abs(forward - 1) or whole == pytest.approx(forward)
+    assert len(parity._reading(small)(None)) == parity.TIMED
 
 
 def graph_of(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from diptych.backbones.engines import engine, export, quantise, runners
 from diptych.backbones.engines.engine import Engines
-from diptych.backbones.engines.parity import compared
+from diptych.backbones.engines.parity import Speed, compared
 from diptych.backbones.engines.runners import opened
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
@@ -100,7 +100,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Small:
     """A small encoder, and a clock that finds int8 the fastest."""
     fast = {"int8": 4.0, "bf16": 2.0, "fp32": 1.5}
     monkeypatch.setattr(
-        export, "measured_speeds", lambda encoder, forwards: [fast[forward.precision] for forward in forwards]
+        export, "measured_speeds", lambda encoder, forwards: [Speed(fast[forward.precision]) for forward in forwards]
     )
     return Small(Mixed().eval())
 

@@ -184,9 +184,17 @@ def test_the_wrong_activation_gives_plausible_vectors(openclip_folder: Folder) -
     assert gap(x, y) > 1e-4
 
 
-def test_openai_weights_under_the_gelu_name_are_refused_with_the_right_name() -> None:
-    with pytest.raises(UsageError, match="openclip:ViT-B-32-quickgelu/openai"):
+def test_openai_weights_under_the_gelu_name_are_refused_where_gelu_is_insisted_on() -> None:
+    with pytest.raises(UsageError, match="differ on the activation"):
+        load("ViT-B-32,openai?activation=gelu", offline=True)
+    with pytest.raises(NotAvailable):
         load("ViT-B-32,openai", offline=True)
+
+
+def test_random_weights_are_named_as_such_and_the_name_loads_them_again() -> None:
+    backbone = load("openclip:RN50?weights=random&seed=2")
+    assert backbone.spec.name == "openclip:RN50?weights=random&seed=2"
+    assert load(backbone.spec.name).fingerprint == backbone.fingerprint
 
 
 def test_a_statement_that_contradicts_the_source(openclip_folder: Folder) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,12 +41,14 @@ class CachedEncoder:
         fingerprint: fingerprint of the encoder.
         dim: joint width D.
         pixels: recipe of the images; None for texts.
+        reads: makes a runtime's inputs of texts; None for images, and where only the loaded backbone can read texts.
     """
 
     modality: str
     fingerprint: str
     dim: int
     pixels: PixelRecipe | None = None
+    reads: Callable[[Sequence[str]], Mapping[str, NDArray[np.int64]]] | None = None
 
     @property
     def size(self) -> int | None:
@@ -54,9 +56,11 @@ class CachedEncoder:
         return self.pixels.size if self.pixels else None
 
     def inputs(self, items: Sequence[Any], size: int | None = None) -> Any:
-        """Return (B, 3, S, S) normalised pixels, the same bits as the encoder itself gives."""
+        """Return (B, 3, S, S) normalised pixels, or token ids by name: the same bits as the encoder itself gives."""
+        if self.reads is not None:
+            return self.reads(items)
         if self.pixels is None:
-            raise DiptychError("A remembered text encoder reads no new texts: load the backbone.")
+            raise DiptychError("This text encoder is remembered without its tokenizer: load the backbone.")
         batch: NDArray[np.float32] = np.stack([prepare(item, self.pixels) for item in items])
         return batch
 
@@ -129,7 +133,8 @@ def recall(name: str, folder: Path) -> CachedBackbone | None:
         )
         dim = int(facts["dim"])
         image = CachedEncoder("image", str(facts["image"]), dim, pixels)
-        text = CachedEncoder("text", str(facts["text"]), dim)
+        reads = lite_files.packaged_token_arrays if parse(name).canonical == "lite" else None
+        text = CachedEncoder("text", str(facts["text"]), dim, reads=reads)
         return CachedBackbone(
             facts["name"], image, text, float(facts["scale"]), float(facts["bias"]), facts["score"], facts["device"]
         )

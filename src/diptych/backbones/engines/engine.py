@@ -16,6 +16,7 @@ reported.
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -112,6 +113,13 @@ class Engines:
             for c in self._candidates(p)
         )
 
+    def torchless(self, encoder: Encoder[Any], run: Run) -> bool:
+        """Say whether an encoder runs here without torch and without its weights being loaded."""
+        if not self.decided(encoder, run):
+            return False
+        runner = self.runner(encoder, run)
+        return runner is not None and not runner.needs_torch
+
     def _precisions(self, encoder: Encoder[Any], requested: str) -> Iterable[str]:
         """Yield the precisions to try, the requested one first.
 
@@ -148,8 +156,10 @@ class Engines:
         if best and (insisted or best[0].speed > 1):
             runner = opened(encoder, *best)
             which = "mean" if best[2] == "int8" else "least"
+            whole = best[0].small_photos
+            photos = "" if math.isnan(whole) else f", {whole:.1f} x with the decoding of small photos"
             description = (
-                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made, {which} cosine to it "
+                f"{runner.name}, {best[0].speed:.1f} x torch's fp32 when it was made{photos}, {which} cosine to it "
                 f"{best[0].cosine:.6f}"
             )
         elif best:

@@ -111,7 +111,7 @@ def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]
         return timed
     speeds = measured_speeds(encoder, [opened(encoder, *reports[place]) for place in untimed])
     for place, speed in zip(untimed, speeds, strict=True):
-        made = timed[place] = replace(timed[place], speed=speed)
+        made = timed[place] = replace(timed[place], speed=speed.forward, small_photos=speed.small_photos)
         try:
             _write(made, made.folder / FACTS)
         except OSError as error:

@@ -54,7 +54,8 @@ def load(
     parsed = parse(name)
     if options.weights == "random" and parsed.kind != "openclip":
         raise UsageError(
-            f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use openclip:ViT-B-32."
+            f"Random weights exist for open_clip architectures only, not for {parsed.canonical}: use "
+            f"openclip:ViT-B-32?weights=random."
         )
     random_seed = options.seed if options.weights == "random" else None
     backbone = _load(parsed, is_offline(offline), random_seed, options.stated, options.truncate, options.allow_pickle)
@@ -73,7 +74,7 @@ def _load(
         if not name.tag and random_seed is None:
             raise UsageError(
                 f"{name.canonical} names no weights: add a tag (near are {', '.join(nearest(name.architecture))}), or "
-                f"say weights='random'."
+                f"take random ones: {name.canonical}?weights=random."
             )
         return openclip_sources.by_name(
             name.architecture,
@@ -108,8 +109,8 @@ def _embedded(name: str, truncate: bool) -> Backbone:
     folder = Path(__file__).parents[2] / "assets" / "tiny"
     if not folder.is_dir():
         raise NotAvailable(
-            "The weights of tiny are not part of this installation: use lite, or openclip:ViT-B-32 with "
-            "weights='random' for its hooks."
+            "The weights of tiny are not part of this installation: use lite, or openclip:ViT-B-32?weights=random for "
+            "its hooks."
         )
     from diptych.backbones.sources.openclip_sources import from_folder
 

@@ -87,6 +87,8 @@ def by_name(
     tokens = openclip_tokens(config, None, offline=offline, optional=random_seed is not None)
     name = f"openclip:{architecture}/{tag}" if tag else f"openclip:{architecture}"
     if random_seed is not None:
+        name += "?weights=random" + (f"&seed={random_seed}" if random_seed else "")
+    if random_seed is not None:
         model = build(config, random_seed)
         digest, weights = state_hash(model), f"random:{random_seed}"
     else:

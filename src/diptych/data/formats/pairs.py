@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.format import Format
+from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import open_image
-from diptych.data.rows import inside
+from diptych.data.rows import CAPTION_COLUMNS, PATH_COLUMNS, columns_of, header, inside
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,19 @@ def open_pairs(
     return PairStream(os.path.abspath(file), images, texts, broken, allow_outside)
 
 
+def _usual(path: Path, request: Request) -> PairStream:
+    """Open a table by the columns that are asked for, else by open_clip's names, else by those that tables usually
+    have.
+    """
+    names = header(path)
+    image = columns_of(names, ("filepath", *PATH_COLUMNS), request.image)
+    text = columns_of(names, ("title", *CAPTION_COLUMNS), request.text)
+    return open_pairs(path, next(iter(image), request.image or "filepath"), next(iter(text), request.text or "title"))
+
+
 PAIRS = Format(
     "a table (.csv, .tsv)",
     lambda path, request: path.suffix.lower() in _MARKS,
-    lambda path, request: open_pairs(path, request.image, request.text),
+    _usual,
     frozenset(("photos", "texts")),
 )

@@ -31,6 +31,8 @@ class RuntimeReport:
         reason: why it may not; "" where it may.
         cosine: least cosine to torch's float32 vectors, together and alone, or for int8 the mean; NaN before a run.
         speed: torch's float32 seconds over its seconds, on this machine; NaN before the timing.
+        small_photos: the same ratio with the seconds that decode and resize small photos in both; NaN for texts and
+            before the timing.
         inputs: names of the graph's inputs.
         graph: folder of the graph, beside ``folder``; "" without a graph, or where it is in ``folder``.
         sha256: hash of the graph; "" without one.
@@ -50,6 +52,7 @@ class RuntimeReport:
     stamp: tuple[int, ...] = ()
     file: str = GRAPH
     versions: Mapping[str, str] | None = None
+    small_photos: float = float("nan")
 
     @property
     def settled(self) -> bool:
@@ -74,7 +77,7 @@ def read_report(folder: Path) -> RuntimeReport | None:
             folder, bool(facts["supported"]), str(facts["reason"]), _number(facts["cosine"]), _number(facts["speed"]),
             tuple(facts["inputs"]), str(facts["graph"]), str(facts["sha256"]), tuple(facts["stamp"]),
             str(facts["file"]),
-            dict(facts["versions"]),
+            dict(facts["versions"]), _number(facts.get("small_photos")),
         )  # fmt: skip
         if not report.supported and facts["versions"].get("onnx") != onnx_version():
             return None
