@@ -41,7 +41,7 @@ class Model(Backbone):
         >>> import diptych
         >>> model = diptych.load("tiny", engine="torch")
         >>> model
-        Model('tiny', 384 dimensions, 64 px, cpu)
+        Model('tiny', 128 dimensions, 64 px, cpu)
         >>> model.encode_text(["a red circle", "a dog"]).shape
         (2, 384)
     """
