@@ -96,7 +96,7 @@ def test_split_folders_may_mix_photos_and_classes(tmp_path: Path) -> None:
         ([], ["cat"], "No pictures below"),
         (["cat/1.png"], ["dog"], "No pictures of dog"),
         (["cat/1.png", "stray.png"], [], "lies beside the class folders"),
-        (["val/cat/1.png", "valid/cat/1.png"], [], "mean the same split"),
+        (["val/cat/1.png", "valid/cat/1.png"], [], "which are one split"),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, places: list[str], folders: list[str], message: str) -> None:

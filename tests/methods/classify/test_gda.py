@@ -201,7 +201,7 @@ def test_bad_input(kit: Kit, run: Run) -> None:
     with pytest.raises(MissingEvidence, match="val"):
         GDA().fit(kit, names, replace(evidence, val=table([], 1)), run)
     assert GDA(alpha=0.1).fit(kit, names, replace(evidence, val=None), run).alpha == 0.1
-    with pytest.raises(MissingHook, match="base_to_new=True"):
+    with pytest.raises(MissingHook, match="whose card offers other classes"):
         GDA().fit(kit, names, evidence, run).for_classes(NEW)
     with pytest.raises(UsageError, match="Each class must have a name"):
         GDA(base_to_new=True).fit(kit, names, evidence, run).for_classes(ClassNames(("sea horse", " ")))
