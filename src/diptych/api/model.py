@@ -43,7 +43,7 @@ class Model(Backbone):
         >>> model
         Model('tiny', 128 dimensions, 64 px, cpu)
         >>> model.encode_text(["a red circle", "a dog"]).shape
-        (2, 384)
+        (2, 128)
     """
 
     def __init__(self, loaded: Backbone, run: Run) -> None:
