@@ -43,7 +43,7 @@ WAYS = {"rclip's way (batches of 8, no workers)": (8, 0), "clip-retrieval's way 
 
 @contextlib.contextmanager
 def encode(name: str, count: int) -> Iterator[Row]:
-    """Encode ``count`` small photos in a new process each time, with runtimes that an earlier process prepared and no vectors.
+    """Encode ``count`` small photos in a new process each time; the runtimes are prepared, and no vectors are stored.
 
     Args:
         name: of a backbone that open_clip can build, "ViT-B-32" or "tiny".

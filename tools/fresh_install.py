@@ -63,7 +63,11 @@ def main(arguments: list[str]) -> int:
         (folder / "work").mkdir()
         venv.create(folder / "venv", with_pip=True)
         bare = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "DIPTYCH_", "HF_"))}
-        run([str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--no-compile", str(wheel)], folder, bare)
+        run(
+            [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--no-compile", str(wheel)],
+            folder,
+            bare,
+        )
         alone = {**bare, "HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
         alone.pop("XDG_CACHE_HOME", None)
         for words in COMMANDS:

@@ -18,7 +18,20 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "diptych"
 REPOSITORY = "https://github.com/diptych-ml/diptych/blob/main/"
-ROOMS = ("core", "data", "store", "search_index", "backbones", "features", "nn", "train", "metrics", "tasks", "evaluation", "api")
+ROOMS = (
+    "core",
+    "data",
+    "store",
+    "search_index",
+    "backbones",
+    "features",
+    "nn",
+    "train",
+    "metrics",
+    "tasks",
+    "evaluation",
+    "api",
+)
 """Rooms with a page in the reference, from the ground up; methods have pages of their own."""
 _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 
@@ -166,7 +179,9 @@ def systems_index(cards: list[dict[str, Any]]) -> str:
             shown = card["result"] and card["result"]["shown"]
             proof = "shown" if shown else "not shown" if card["result"] else "not run"
             kind = " (baseline)" if card["baseline"] else ""
-            lines.append(f"| [{card['name']}](systems/{card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |")
+            lines.append(
+                f"| [{card['name']}](systems/{card['slug']}.md){kind} | {card['year']} | {card['trains']} | {proof} |"
+            )
         lines.append("")
     return "\n".join(lines)
 

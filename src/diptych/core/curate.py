@@ -13,6 +13,9 @@ from diptych.core.kit import Kit
 from diptych.core.method import Method
 from diptych.core.run import Run
 
+NAMED = 10
+"""Number of unreadable items whose names and reasons a plan and a pass keep; all are counted."""
+
 
 class StreamPair(Protocol):
     """Item of a stream of pairs: a text and perhaps an image, each decoded on demand."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych import catalog
-from diptych.core.curate import Curator, Plan, Verdict
+from diptych.core.curate import NAMED, Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
@@ -35,8 +35,6 @@ from diptych.data.textlines import TextLines
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
-NAMED = 10
-"""Items that cannot be judged of which a pass keeps names and reasons; all are counted."""
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,9 @@ class Fits:
         return name in (*needs.evidence, *needs.optional)
 
     def _speaker(self, place: Place) -> FittedClassifier:
-        """Return the system that speaks of the classes of a place: what it learnt carried over, or asked anew where it
-        sees no labels.
+        """Return a fitted system for the classes of a place.
+
+        A system that saw labels is carried over to them; one that sees none is fitted again.
         """
         if place.classes is None or self.job.shots:
             fitted = self._fitted(place.kind != SHIFT and self.job.method.transferable() != self.job.method)
@@ -144,8 +145,7 @@ class Fits:
         if "unlabelled" in self.job.method.card.needs.evidence:
             raise MissingEvidence(
                 f"This system learns from photos without labels, and those of {self.desk.data.name} are not of the "
-                f"classes asked here:"
-                " fit it on photos that are, with 'diptych board classify'."
+                "classes measured here: fit it on photos that are, with 'diptych board classify'."
             )
         other = replace(self.desk, classes=place.classes, texts=place.texts or self.desk.texts)
         return other.fit(self.job, self._evidence(other, None), self._run)

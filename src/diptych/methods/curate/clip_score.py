@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan
-from diptych.core.curate import Curator, Plan, Verdict
+from diptych.core.curate import NAMED, Curator, Plan, Verdict
 from diptych.core.data import Stream, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
@@ -38,8 +38,6 @@ BINS = 2000
 """Cells of the histogram of cosines over [-1, 1], each 0.001 wide."""
 CHUNK = 256
 """Pairs in memory at the same time."""
-NAMED = 10
-"""Number of unreadable pairs whose names and reasons a plan keeps."""
 
 
 def cosines(backbone: Backbone, stream: Stream[Any], run: Run) -> Iterator[tuple[int, str, float, str]]:
