@@ -60,7 +60,9 @@ class BoardOptions:
         float | None,
         options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
     ] = None
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for board.json and board.csv.")] = Path("out/board")
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path(
+        "out/board"
+    )
 
 
 def board_command(
@@ -84,15 +86,19 @@ def board_command(
 
         @functools.wraps(function)
         def command(*, asked: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
+            from diptych.evaluation.boards.rows import expect
             from diptych.evaluation.boards.verb import arms_of, verb_board
 
-            shared.free(asked.out / "board.json", asked.out / "board.csv")
+            if not shared.overwrite:
+                expect(asked.out, verb)
             methods = options.words(asked.methods) if asked.methods else None
             arms = arms_of(verb, methods, every=every, without=without())
             with shared.open() as opened:
                 bench = function(opened, options.integers(asked.seeds, "seeds"), **given)
-                board = verb_board(verb, bench, arms, budget=asked.budget, command=command_line())
-            board.write(asked.out, overwrite=shared.overwrite)
+                if not shared.overwrite:
+                    expect(asked.out, verb, bench.facts)
+                board = verb_board(verb, bench, arms, budget=asked.budget, keep=asked.out, command=command_line())
+            board.write(asked.out, overwrite=True)
             _finish(board, asked.out, shared.json)
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -118,7 +124,7 @@ def _finish(made: VerbBoard, out: Path, json: bool) -> None:
     for label, reason in (*made.missing.items(), *made.late.items()):
         say(f"{label} did not run: {reason}")
     if made.interrupted:
-        say("Interrupted: the board holds the rows that were finished.")
+        say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
     finish(made.failed, 130 if made.interrupted else 0)
 
 

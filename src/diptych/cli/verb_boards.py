@@ -178,7 +178,7 @@ def _tuned(
         parts=how.parts,
         templates=options.template_set(how.templates) if how.templates else SINGLE,
         elsewhere=others,
-        kit=kit,
+        kit=kit or {},
     )
 
 

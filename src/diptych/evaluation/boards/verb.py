@@ -13,6 +13,8 @@ from diptych import catalog
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.files import plain, write_json, write_whole
 from diptych.evaluation.arms import Arm, Bench
+from diptych.evaluation.boards.rows import Rows
+from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, work
 from diptych.metrics.interval import Interval
 from diptych.tasks.record import circumstances
@@ -89,7 +91,7 @@ class VerbBoard:
         """Return plain data for JSON."""
         ended = {"complete": not (self.interrupted or self.late), "missing": self.missing, "late": self.late}
         rows = [row.as_dict(self.metric) for row in self.rows]
-        found: dict[str, Any] = plain(
+        data: dict[str, Any] = plain(
             {
                 "kind": "board",
                 "verb": self.verb,
@@ -99,7 +101,7 @@ class VerbBoard:
                 "rows": rows,
             }
         )
-        return found
+        return data
 
     def write(self, out: Path, *, overwrite: bool = False) -> None:
         """Write board.json, and its rows as board.csv; raises UsageError where one exists and ``overwrite`` is
@@ -152,9 +154,18 @@ def arms_of(verb: str, methods: Sequence[str] | None, *, every: bool = False, wi
 
 
 def verb_board(
-    verb: str, bench: Bench, arms: Sequence[Arm], *, budget: float | None = None, command: str = ""
+    verb: str,
+    bench: Bench,
+    arms: Sequence[Arm],
+    *,
+    budget: float | None = None,
+    keep: Path | None = None,
+    command: str = "",
 ) -> VerbBoard:
     """Measure every arm, after the rows that are always run.
+
+    A finished row lies in ``keep/rows`` before the next begins, and is read from there where its inputs are the same: a
+    board that was killed goes on where it stopped.
 
     What stops the base row stops the board, unless it only does not fit: the data are then at fault. What stops another
     row is named in its place. Ctrl-C and the budget leave a board of the rows that were finished.
@@ -164,10 +175,12 @@ def verb_board(
         bench: measures them.
         arms: what to run.
         budget: seconds for all rows; those of ``bench.always`` run in any case. None: no end.
+        keep: folder of the board; None: no row is kept.
         command: the command line that repeats the run.
 
     Raises:
         UsageError: there are no seeds, or no seconds.
+        Unwritten: a finished row cannot be kept, such as on a full disk.
         KeyboardInterrupt: before any row was finished.
     """
     if not bench.seeds:
@@ -175,22 +188,24 @@ def verb_board(
     base, every = bench.always[0], list(dict.fromkeys([*bench.always, *arms]))
     worked = work(
         every,
-        bench.measure,
+        Rows(bench, keep).measure,
         bench.run,
         label=lambda arm: arm.label,
         always=bench.always.__contains__,
         stops=base.__eq__,
+        faults=(Unwritten,),
         limits=Limits(budget),
     )
     if worked.interrupted and not worked.done:
         raise KeyboardInterrupt
     seed = bench.run.integer("bootstrap")
-    plainly = next((result.values for arm, result, _ in worked.done if arm == base), None)
+    plainly = next((row.result.values for arm, row, _ in worked.done if arm == base), None)
     rows = []
-    for arm, result, seconds in worked.done:
+    for arm, row, _ in worked.done:
+        result = row.result
         gain = None if plainly is None or arm == base else bench.statistic.gain(result.values, plainly, seed)
         value = bench.statistic.of(result.values, seed)
-        rows.append(Row(arm, value, gain, result.others, result.seeds, seconds / max(len(result.seeds), 1)))
+        rows.append(Row(arm, value, gain, result.others, result.seeds, row.seconds / max(len(result.seeds), 1)))
     about = {"metric": bench.metric, "base": base.label, "seeds": list(bench.seeds), "budget": budget}
     facts = {**bench.facts, **about, **circumstances(bench.backbone, bench.run, command)}
     ordered = tuple(sorted(rows, key=lambda r: -r.value.value))

@@ -26,9 +26,10 @@ from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of
 from diptych.evaluation.few_shot.inputs import readable_hash
 from diptych.evaluation.few_shot.plan import MODEL, Job, Plan
-from diptych.evaluation.few_shot.rows import Desk, Unwritten
+from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.evaluation.few_shot.work import at, jobs_of
+from diptych.evaluation.kept import Unwritten
 from diptych.evaluation.schedule import Limits, work
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import Record, engine_of, machine, now, precision_of, threads, versions, write_csv

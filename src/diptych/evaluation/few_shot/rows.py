@@ -14,7 +14,7 @@ from typing import Any
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Subset, Table
-from diptych.core.errors import DamagedStore, DataError, UnreadableItem, UsageError
+from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
@@ -29,15 +29,12 @@ from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserve
 from diptych.evaluation.few_shot.inputs import code_of, readable_hash
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled, smallest
+from diptych.evaluation.kept import kept
 from diptych.evaluation.measure import About, evaluate
 from diptych.evaluation.outcome import Outcome
 from diptych.features.embed import embed_readable
 from diptych.features.heads import text_head
 from diptych.tasks.record import Record, engine_of, versions
-
-
-class Unwritten(OSError):
-    """A finished row cannot be kept, such as on a full disk: no fault of the system that it is of."""
 
 
 @dataclass
@@ -116,16 +113,17 @@ class Desk:
         Raises:
             Unwritten: the system refuses to keep it.
         """
-        path = self.path(job)
-        if path and path.exists():
-            try:
-                kept = Record.from_dict(read_json(path))
-                for name in kept.skipped:
-                    item, _, reason = name.rpartition(": ")
-                    self.failed.setdefault(item, UnreadableItem(item, reason))
-                return kept, Outcome.load(path.with_suffix(".npz"))
-            except (DataError, DamagedStore):
-                pass  # a damaged row is run again
+        return kept(self.path(job), self._load, lambda: self._measure(job), _save)
+
+    def _load(self, path: Path) -> tuple[Record, Outcome]:
+        record = Record.from_dict(read_json(path))
+        outcome = Outcome.load(path.with_suffix(".npz"))
+        for name in record.skipped:
+            item, _, reason = name.rpartition(": ")
+            self.failed.setdefault(item, UnreadableItem(item, reason))
+        return record, outcome
+
+    def _measure(self, job: Job) -> tuple[Record, Outcome]:
         run = replace(self.run, seed=job.seed)
         drawn = self.drawn(job, run) if job.shots else None
         evidence = self.evidence(job, drawn)
@@ -138,19 +136,12 @@ class Desk:
         }
         held = [self.held.of(seed) for seed in ((job.seed,) if job.draws else self.plan.seeds)]
         less, seen = apart(job.method, evidence, held[0])
-        record, outcome = evaluate(
+        return evaluate(
             fitted, self.test, run, backbone=self.backbone, about=self.about(job, evidence, drawn),
             seconds={**seconds, "texts": told},
             held=[part for part in held if part is not None], seen=seen,
             by=None if less is evidence else self.fit(job, less, run),
         )  # fmt: skip
-        if path:
-            try:
-                outcome.save(path.with_suffix(".npz"))  # before the JSON, whose presence says that the row is done
-                write_json(path, record.as_dict(), overwrite=True)
-            except OSError as error:
-                raise Unwritten(error.errno, error.strerror, str(path)) from error
-        return record, outcome
 
     def fit(self, job: Job, evidence: Evidence[Any], run: Run) -> FittedClassifier:
         """Fit the system of a job."""
@@ -280,3 +271,9 @@ class Desk:
             ],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _save(path: Path, result: tuple[Record, Outcome]) -> None:
+    record, outcome = result
+    outcome.save(path.with_suffix(".npz"))
+    write_json(path, record.as_dict(), overwrite=True)

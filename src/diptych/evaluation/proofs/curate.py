@@ -114,7 +114,7 @@ def permuted_entries(bench: CurateBench, curator: Curator, pairs: Pairs, run: Ru
 
 def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
     """Return what ``of`` keeps, permuted among captions that name equally many entries."""
-    keep = of(bench, curator, pairs, run)
+    keep: Bools = of(bench, curator, pairs, run)
     lengths = np.bincount(bench.rows, minlength=len(keep))
     rng, out = np.random.default_rng(run.integer("shuffled verdicts")), keep.copy()
     for n in np.unique(lengths):

@@ -1,0 +1,106 @@
+"""Finished results that are kept in files at once, so that a run that was killed goes on from them.
+
+A result lies in a file whose name holds the hash of all that decides it: its system, settings, code, data, backbone and
+seeds. What lies there under that name is the result, whoever made it; what is damaged is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Table
+from diptych.core.errors import DamagedStore, DataError, UnreadableItem
+from diptych.core.run import Run
+
+R = TypeVar("R")
+
+
+class Unwritten(OSError):
+    """A finished result cannot be kept, such as on a full disk: no fault of the system that it is of."""
+
+
+def kept(path: Path | None, load: Callable[[Path], R], make: Callable[[], R], save: Callable[[Path, R], None]) -> R:
+    """Return the result that lies in a file, or make it and keep it there.
+
+    Args:
+        path: its file; None: nothing is kept.
+        load: reads it; raises DataError or DamagedStore where it is damaged.
+        make: makes it.
+        save: writes it; the file at ``path`` comes last, for its presence says that the result is whole.
+
+    Raises:
+        Unwritten: it cannot be written.
+    """
+    if path is not None and path.exists():
+        try:
+            return load(path)
+        except (DataError, DamagedStore):
+            pass
+    result = make()
+    if path is not None:
+        try:
+            save(path, result)
+        except OSError as error:
+            raise Unwritten(error.errno, error.strerror, str(path)) from error
+    return result
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of what decides a result, as ``described`` tells it."""
+    return hashlib.sha256(json.dumps(described(value), sort_keys=True).encode()).hexdigest()
+
+
+def described(value: Any) -> Any:
+    """Return plain data that are equal in every process for equal values.
+
+    - Numbers, texts, lists and mappings are themselves; of sets the order is lost.
+    - Arrays and tensors are their bytes, samples the keys of their items.
+    - A backbone is its fingerprint, a run its seed, precision and device.
+    - A dataclass is its fields that are compared, another object its attributes; a function is its name.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Backbone):
+        return value.fingerprint
+    if isinstance(value, Run):
+        return [value.seed, value.precision, value.device]
+    if isinstance(value, Table):
+        return [described(value.items), described(value.columns)]
+    if hasattr(value, "__array__"):
+        array = np.ascontiguousarray(value)
+        whole = array.tolist() if array.dtype == object else hashlib.sha256(array.tobytes()).hexdigest()
+        return [str(array.dtype), list(array.shape), described(whole)]
+    if hasattr(value, "key") and hasattr(value, "__len__"):
+        return hashlib.sha256("".join(_keys(value)).encode()).hexdigest()
+    if isinstance(value, Mapping):
+        return sorted(([str(name), described(item)] for name, item in value.items()), key=lambda pair: pair[0])
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(digest, value))
+    if isinstance(value, partial):
+        return described([value.func, value.args, value.keywords])
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, (Path, BaseException)):
+        return str(value)
+    own = {f.name: getattr(value, f.name) for f in fields(value) if f.compare} if is_dataclass(value) else None
+    if own is None and isinstance(value, Iterable):
+        return [described(item) for item in value]
+    return [f"{type(value).__module__}.{type(value).__qualname__}", described(vars(value) if own is None else own)]
+
+
+def _keys(items: Any) -> Iterable[str]:
+    """Yield the key of every item, or the name of one that cannot be read."""
+    for i in range(len(items)):
+        try:
+            yield items.key(i)
+        except UnreadableItem as error:
+            yield error.name
