@@ -14,8 +14,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_stream
 from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
-from diptych.tasks.curate import Skipped
 from diptych.tasks.curate_shards import cut, plan_in
+from diptych.tasks.curate_stream import Skipped
 from tests.support.cluster_work import write_tars
 
 

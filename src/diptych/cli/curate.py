@@ -19,7 +19,8 @@ from diptych.tasks.defaults import CURATOR, SCORE_CURATOR
 if TYPE_CHECKING:
     from diptych.core.kit import Kit
     from diptych.core.run import Run
-    from diptych.tasks.curate import Curation, Skipped
+    from diptych.tasks.curate import Curation
+    from diptych.tasks.curate_stream import Skipped
 
 app = typer.Typer(
     cls=options.Steps,
@@ -69,8 +70,9 @@ def curate_plan(
 ) -> None:
     """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
     from diptych.data.load import open_stream
-    from diptych.tasks.curate import Curation, Skipped
+    from diptych.tasks.curate import Curation
     from diptych.tasks.curate_shards import cut, plan_in
+    from diptych.tasks.curate_stream import Skipped
 
     shared.free(out)
     curation = Curation(pool.method, {"metadata": pool.metadata})
@@ -143,8 +145,9 @@ def curate_apply(
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
     from diptych.data.load import open_stream
-    from diptych.tasks.curate import Curation, Skipped, apply_plan
+    from diptych.tasks.curate import Curation, apply_plan
     from diptych.tasks.curate_shards import apply_shards, cut
+    from diptych.tasks.curate_stream import Skipped
 
     try:
         limit = float(t)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, show_json, show_table
+from diptych.cli.console import finish, say, show_json, show_table
 from diptych.core.errors import BoundBroken
 
 
@@ -51,5 +51,4 @@ def rerun(
         show_table(["number", "written", "now", ""], rows, right=(1, 2))
     for note in found.notes:
         say(note)
-    if found.differing:
-        raise typer.Exit(BoundBroken.exit_code)
+    finish(found.skipped, BoundBroken.exit_code if found.differing else 0)

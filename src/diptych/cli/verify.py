@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import say, say_skipped, show, show_json
-from diptych.core.errors import BoundBroken, UnreadableItem, UsageError
+from diptych.cli.console import finish, say, show, show_json
+from diptych.core.errors import BoundBroken, UsageError
 
 _PUBLISHED = options.RunOptions(backbone="ViT-B-32/laion2b_s34b_b79k")
 
@@ -58,20 +58,18 @@ def verify(
             f"measured   {100 * result.measured:.2f} %  {result.items} of {result.of} photos, 95 % interval "
             f"{_interval(result.low, result.high)}"
         )
-    say_skipped(result.skipped)
     if not result.within:
         sort = "photos" if result.items == result.of else "photos of a part, interval counted in"
         say(
             f"Not within {100 * tolerance:g} points ({result.items} {sort}): check the data, the weights and "
             f"--precision."
         )
-        raise typer.Exit(BoundBroken.exit_code)
-    say(
-        f"Within {100 * tolerance:g} points"
-        + ("." if result.items == result.of else " of the interval: this is a part of the data set.")
-    )
-    if result.skipped:
-        raise typer.Exit(UnreadableItem.exit_code)
+    else:
+        say(
+            f"Within {100 * tolerance:g} points"
+            + ("." if result.items == result.of else " of the interval: this is a part of the data set.")
+        )
+    finish(result.skipped, 0 if result.within else BoundBroken.exit_code)
 
 
 def _interval(low: float, high: float) -> str:

@@ -33,12 +33,14 @@ class Rerun:
         new: the same names, measured now.
         tolerance: largest difference that counts as the same.
         notes: what differs between then and now, such as versions.
+        skipped: what cannot be read now, and was left out.
     """
 
     old: Mapping[str, float]
     new: Mapping[str, float]
     tolerance: float
     notes: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     @property
     def differing(self) -> dict[str, tuple[float, float]]:
@@ -53,6 +55,7 @@ class Rerun:
             "tolerance": self.tolerance,
             "metrics": {name: {"old": value, "new": self.new.get(name)} for name, value in self.old.items()},
             "notes": list(self.notes),
+            "skipped": list(self.skipped),
         }
 
 
@@ -99,7 +102,8 @@ def rerun(
             {d["dataset"]: d["data_hash"] for d in written["datasets"]},
             {d["dataset"]: d["data_hash"] for d in again["datasets"]},
         )
-        return Rerun(old, dict(_proof_numbers(again)), tolerance, _notes(written, backbone, fresh))
+        new, skipped = dict(_proof_numbers(again)), tuple(again["skipped"])
+        return Rerun(old, new, tolerance, _notes(written, backbone, fresh), skipped)
     whole = written.get("kind") == "board"
     if whole and written.get("verb", "classify") != "classify":
         raise DataError(
@@ -122,22 +126,16 @@ def rerun(
         unlabelled=_unlabelled(written, whole, keys),
         source=source,
     )
+    if made.interrupted:  # half a board has other numbers, and has not been compared
+        raise KeyboardInterrupt
     _same_data({source: written["data_hash"]}, {source: made.data_hash})
+    notes = _notes(written, backbone, fresh)
     if whole:
-        return Rerun(
-            dict(_board_numbers(written)),
-            dict(_board_numbers(made.as_dict())),
-            tolerance,
-            _notes(written, backbone, fresh),
-        )
-    found = next(
-        r
-        for r in made.records
-        if (r.variant, r.shots, r.seed) == (written["variant"], written["shots"], written["seed"])
-    )
-    return Rerun(
-        _numbers(written["metrics"]), _numbers(found.as_dict()["metrics"]), tolerance, _notes(written, backbone, fresh)
-    )
+        new = dict(_board_numbers(made.as_dict()))
+        return Rerun(dict(_board_numbers(written)), new, tolerance, notes, made.skipped)
+    row = tuple(written[name] for name in ("variant", "shots", "seed"))
+    again = next(r for r in made.records if (r.variant, r.shots, r.seed) == row).as_dict()
+    return Rerun(_numbers(written["metrics"]), _numbers(again["metrics"]), tolerance, notes, made.skipped)
 
 
 def backbone_of(written: Mapping[str, Any]) -> str:

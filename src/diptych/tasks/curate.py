@@ -5,9 +5,7 @@ OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) 
 OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
                               be judged
 
-An item that cannot be read (a row without path, a member without .txt) is dropped with its reason, and no curator sees
-it. So is what lies behind the damage of a tar, which stays what it is. A tar that cannot be opened or read now is an
-error: a pass that went on without it would be complete, and ``resume`` goes on there once it can be read.
+An item that cannot be read is dropped with its reason, and no curator sees it; see ``tasks.curate_stream``.
 """
 
 from __future__ import annotations
@@ -17,21 +15,19 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from diptych import catalog
-from diptych.core.curate import NAMED, Curator, Plan, Verdict
+from diptych.core.curate import Curator, Plan, Verdict
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import escaped, plain, read_json, write_json, write_whole
-from diptych.data.formats.pairs import PairStream
-from diptych.data.formats.tars import TarStream
-from diptych.data.textlines import TextLines
+from diptych.tasks.curate_stream import Once, Skipped, outcomes, readable
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
@@ -77,59 +73,6 @@ class Curation:
     def looks(self) -> bool:
         """Whether it looks at pictures, with a backbone."""
         return bool(self.curator.card.needs.hooks)
-
-
-@dataclass
-class Skipped:
-    """Items that cannot be judged.
-
-    Args:
-        count: of all.
-        first: {"path", "reason"} of the first ``NAMED``.
-    """
-
-    count: int = 0
-    first: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, path: str, reason: str) -> None:
-        """Add one."""
-        self.count += 1
-        if len(self.first) < NAMED:
-            self.first.append({"path": path, "reason": reason})
-
-    def extend(self, count: int, first: Sequence[Mapping[str, str]]) -> None:
-        """Add those of another pass."""
-        self.count += count
-        self.first += map(dict, first[: NAMED - len(self.first)])
-
-
-@dataclass(frozen=True)
-class Readable:
-    """The items of a stream that can be read, at their positions.
-
-    Args:
-        stream: any.
-        skipped: takes the others.
-    """
-
-    stream: Stream[Any]
-    skipped: Skipped = field(default_factory=Skipped)
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        for position, item in _outcomes(self.stream):
-            if isinstance(item, UnreadableItem):
-                self.skipped.add(item.name, item.reason)
-            else:
-                yield position, item
-
-    def seek(self, position: int) -> Readable:
-        """Return the stream that starts at ``position``."""
-        return replace(self, stream=self.stream.seek(position))
-
-
-def readable(stream: Stream[Any], skipped: Skipped | None = None) -> Stream[Any]:
-    """Return a stream without the items that cannot be read; see ``Readable``. Lines of text can all be read."""
-    return stream if isinstance(stream, TextLines) else Readable(stream, skipped or Skipped())
 
 
 def plan_shards(
@@ -273,42 +216,9 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
     return found
 
 
-@dataclass(frozen=True)
-class _Once:
-    """A stream that is under way; it cannot be sought in."""
-
-    items: Iterator[tuple[int, Any]]
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        return self.items
-
-    def seek(self, position: int) -> Stream[Any]:
-        raise UsageError("This stream is under way and has one place only: seek before it is read.")
-
-
-def _outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
-    for position, item in stream.outcomes() if isinstance(stream, (TarStream, PairStream)) else iter(stream):
-        if isinstance(item, UnreadableItem):
-            if (
-                isinstance(item.__cause__, OSError) and item.__cause__.errno
-            ):  # of the file system, not of what the file holds
-                raise DataError(
-                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume."
-                )
-        elif not isinstance(item, str):
-            try:
-                item.text()
-            except UnreadableItem as error:
-                item = UnreadableItem(
-                    error.name, error.reason
-                )  # the one that was raised holds the item by its traceback
-        yield position, item
-
-
 def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:
     """Outcomes behind a position; a stream is sought at an item it has, so that one is passed over."""
-    return _outcomes(stream) if position is None else itertools.islice(_outcomes(stream.seek(position)), 1, None)
+    return outcomes(stream) if position is None else itertools.islice(outcomes(stream.seek(position)), 1, None)
 
 
 def _judged(
@@ -318,7 +228,7 @@ def _judged(
     # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
     source, copy = itertools.tee(outcomes)
     verdicts = curator.apply(
-        kit, plan, _Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
+        kit, plan, Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
     )
     for position, item in source:
         if isinstance(item, UnreadableItem):

@@ -31,7 +31,8 @@ from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each
-from diptych.tasks.curate import PART, Curated, Skipped, apply_plan, read_state, readable
+from diptych.tasks.curate import PART, Curated, apply_plan, read_state
+from diptych.tasks.curate_stream import Skipped, readable
 
 SHARD = 16 * 2**20
 """Bytes of a shard of a text file, about 300,000 alt-texts."""
