@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ import pytest
 
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
-from diptych.evaluation.arms import Arm, Measured
+from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.rows import Rows, expect
 from diptych.evaluation.boards.verb import verb_board
-from diptych.evaluation.kept import Unwritten, described, digest
+from diptych.evaluation.kept import Unwritten
 from tests.cli.conftest import diptych  # noqa: F401
 from tests.evaluation.boards.test_verb import NEAR, OWN, PLAIN, SMALL, Known, captioned, place  # noqa: F401
 from tests.support.colours import COLOURS, ColourBackbone, coloured
@@ -199,10 +197,3 @@ def test_a_row_that_cannot_be_kept_stops_the_board(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("a file")
     with pytest.raises(Unwritten):
         verb_board("caption", Known({NEAR: PLAIN, SMALL: OWN}), [SMALL], keep=tmp_path)
-
-
-def test_what_decides_a_result_is_described_alike_in_every_process() -> None:
-    bench = Known({NEAR: np.eye(2)})
-    assert digest(bench) == digest(Known({NEAR: np.eye(2)})) != digest(Known({NEAR: np.zeros((2, 2))}))
-    assert described(Measured(np.zeros(2), {"a": 1.0}, (1,)))[0] == "diptych.evaluation.arms.Measured"
-    assert "0x" not in json.dumps(described([bench, Arm("x"), {3, 1}, Path("a"), replace, float, KeyError("k")]))
