@@ -15,8 +15,20 @@ from torch.utils.checkpoint import checkpoint
 
 from diptych.core.train import Embedded
 
+_NO_ROW = -100
+"""Target of rows that do not count, for ``cross_entropy``."""
 
-def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: int | None = None) -> Tensor:
+
+def softmax_pairs(
+    x: Tensor,
+    y: Tensor,
+    scale: Tensor,
+    first: int = 0,
+    chunk: int | None = None,
+    *,
+    seen: Tensor | None = None,
+    rows: Tensor | None = None,
+) -> Tensor:
     """Return the mean cross-entropy of B rows that must each pick their partner among N columns.
 
         l = mean over b of [ logsumexp over j of (scale x_b . y_j) - scale x_b . y_(first + b) ],  in nats
@@ -30,6 +42,9 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
         first: column of the first row's partner.
         chunk: rows a block. Memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
             block.
+        seen: (B, N) bool, False for columns that are no negatives of a row, such as padding or texts that are equal to
+            its own; its partner counts in any case. None: all.
+        rows: (B,) bool, False for rows that do not count, such as padding; None: all. Without any the loss is 0.
 
     Returns:
         Scalar in float32 or float64.
@@ -45,12 +60,23 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
     x, y, scale = _wide(x), _wide(y), _wide(scale)
     partner = torch.arange(first, first + len(x), device=x.device)
 
-    def block(rows: Tensor, columns: Tensor, s: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(s * (rows @ columns.T), target, reduction="sum")
+    if seen is None:
+        seen = torch.ones(1, 1, dtype=torch.bool, device=x.device)
+    if rows is not None:
+        partner = partner.masked_fill(~rows, _NO_ROW)
+    count = len(x) if rows is None else rows.sum().clamp(min=1)
+
+    def block(part: Tensor, columns: Tensor, s: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+        logits = s * (part @ columns.T)
+        if not visible.all():
+            own = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
+            logits = logits.masked_fill(~(visible | own), float("-inf"))
+        return F.cross_entropy(logits, target, ignore_index=_NO_ROW, reduction="sum")
 
     with torch.autocast(x.device.type, enabled=False):
-        blocks = zip(_parts(x, chunk), _parts(partner, chunk), strict=True)
-        return _summed(block, [(rows, y, scale, target) for rows, target in blocks], chunk) / len(x)
+        parts = _parts(seen.expand(len(x), -1), chunk)
+        blocks = zip(_parts(x, chunk), _parts(partner, chunk), parts, strict=True)
+        return _summed(block, [(part, y, scale, target, visible) for part, target, visible in blocks], chunk) / count
 
 
 def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) -> Tensor:

@@ -167,7 +167,7 @@ def tune(
             )
     if (out / "model").exists():
         shutil.rmtree(out / "model")
-    save(trained, out / "model")
+    save(trained, out / "model", made.parts)
     names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
     count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
     facts = {
