@@ -13,14 +13,14 @@ from diptych.core.kit import Kit
 from diptych.core.language import LanguageModel
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Stage, Trained, Trainee, everything
-from diptych.train.captioning import CaptionTrainee, WordIds
+from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder
 from diptych.train.log import Record
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
 
 DECODER = "decoder"
-"""Name of the kit's part for objectives that write captions: a ``LanguageModel`` that is a module."""
+"""Name of the kit's part for objectives that write captions, a ``LanguageModel`` module; a CoCa has its own."""
 WORDS = "words"
 """Name of the kit's part with the decoder's vocabulary, a ``WordIds``."""
 
@@ -85,5 +85,7 @@ def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns) -> Traine
     space = objective.prepared(kit.need(Space))
     if "LanguageModel" not in objective.card.needs.parts:
         return PairTrainee(space, objective, run, learns=learns)
+    if has_decoder(space) and DECODER not in kit.parts:
+        return CoCaTrainee(space, objective, run, learns=learns)
     decoder: Any = kit.need(LanguageModel, DECODER)
     return CaptionTrainee(space, objective, run, decoder, kit.need(WordIds, WORDS), learns=learns)

@@ -292,6 +292,9 @@ def build(config: Mapping[str, Any], seed: int) -> nn.Module:
             raise DataError(
                 f"open_clip cannot build this model_cfg ({error}): write it as in open_clip's model_configs folder."
             ) from error
+        if kind is CoCa:  # the library leaves this output layer as it finds the memory
+            projection: Any = model.text_decoder.text_projection  # type: ignore[union-attr]
+            nn.init.normal_(projection, std=len(projection) ** -0.5)
     return model.eval()
 
 
