@@ -63,7 +63,8 @@ def board_curate(
     metadata: Metadata = "wordnet",
 ) -> CurateBench:
     """Curate captioned photos, some with exchanged captions, by every curator; gains over as many pairs at random."""
-    from diptych.evaluation.boards.curate import CurateBench, caption_pool
+    from diptych.evaluation.boards.caption_pool import caption_pool
+    from diptych.evaluation.boards.curate import CurateBench
 
     pool = caption_pool(data, captions, wrong, keep, opened.keys)
     return CurateBench(pool, opened.backbone(), opened.run, seeds, metadata)
@@ -107,13 +108,11 @@ def board_extend(
 ) -> ExtendBench:
     """Fit every extender on labelled clips and name the held ones; gains over the mean of the frames."""
     from diptych.data.load import open_data
-    from diptych.evaluation.boards.extend import ExtendBench, only_readable
+    from diptych.evaluation.boards.extend import ExtendBench
 
     data = open_data(clips, opened.keys, need="clips", frames=frames)
     classes = options.named_classes(names, data.classes, [template])
-    backbone, run = opened.backbone(), opened.run
-    data, failed = only_readable(data, backbone, frames, run)
-    return ExtendBench(data, classes, backbone, run, seeds, frames, failed)
+    return ExtendBench.open(data, classes, opened.backbone(), opened.run, seeds, frames)
 
 
 _TUNING = finetune.TrainOptions(parts="heads", epochs=10)

@@ -103,12 +103,18 @@ def open_data(
         spec = spec[0]
     path = located(spec)
     data = first(FORMATS, path, request)
-    if need == "classes" and len(data.classes) == 1:
+    if need == "classes":
+        refuse_one_class(data, path)
+    return data if path == Path(spec) else replace(data, name=os.fspath(spec))
+
+
+def refuse_one_class(data: LabelledData, path: Path | str) -> None:
+    """Raise DataError where all items are of one class."""
+    if len(data.classes) == 1:
         raise DataError(
             f"{path} has one class, {data.classes[0]!r}, and everything would be right: give a folder of two class "
             f"folders at least, or a table with a column class_name."
         )
-    return data if path == Path(spec) else replace(data, name=os.fspath(spec))
 
 
 def _several(paths: Sequence[Path], request: Request) -> LabelledData:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,21 +166,32 @@ class Bench(Protocol):
         ...
 
 
-def over_seeds(
-    once: Callable[[Run], tuple[NDArray[Any], Mapping[str, float]]], run: Run, seeds: Sequence[int], *, draws: bool
-) -> Measured:
+Reached: TypeAlias = (
+    tuple[NDArray[Any], Mapping[str, float]] | tuple[NDArray[Any], Mapping[str, float], Mapping[str, NDArray[Any]]]
+)
+"""(N, ...) values of one seed, further numbers, and name -> values of parts, where there are any."""
+
+
+def over_seeds(once: Callable[[Run], Reached], run: Run, seeds: Sequence[int], *, draws: bool) -> Measured:
     """Measure once a seed; where nothing is drawn, once for all.
 
     Args:
-        once: run -> (N, ...) values and further numbers.
+        once: measures with the seed of its run.
         run: its seed is replaced.
         seeds: R of them.
         draws: whether the seed changes anything.
     """
     chosen = tuple(seeds if draws else seeds[:1])
     results = [once(replace(run, seed=seed)) for seed in chosen] * (1 if draws else len(seeds))
-    values = np.stack([np.asarray(v) for v, _ in results])
-    return Measured(values, {name: float(np.mean([o[name] for _, o in results])) for name in results[0][1]}, chosen)
+    others = {name: float(np.mean([more[1][name] for more in results])) for name in results[0][1]}
+    names = results[0][2] if len(results[0]) == 3 else ()
+    parts = {name: np.stack([part[2][name] for part in results if len(part) == 3]) for name in names}
+    return Measured(
+        np.stack([np.asarray(result[0]) for result in results]),
+        others,
+        chosen,
+        {name: Measured(values, {}, chosen) for name, values in parts.items()},
+    )
 
 
 def default_variant(slug: str) -> str:

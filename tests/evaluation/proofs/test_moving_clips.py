@@ -12,9 +12,10 @@ import pytest
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.boards.extend import shots
 from diptych.evaluation.proofs import moving_clips
 from diptych.evaluation.proofs.extend import TRIALS
-from diptych.evaluation.proofs.moving_clips import NEW_CLASSES, Direction, compose, open_clips, shots, shuffled_texts
+from diptych.evaluation.proofs.moving_clips import NEW_CLASSES, Direction, compose, open_clips, shuffled_texts
 from diptych.evaluation.proofs.trial import Claim
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
@@ -38,7 +39,7 @@ def test_clips_of_train_and_test_share_no_thing_and_no_photo(data_root: Path, sm
         train, *tests = ({getattr(p, what) for p in plan} for plan in plans)
         assert not train & set.union(*tests)
     run = Run(seed=1)
-    drawn = shots(data.train, run)
+    drawn = shots(data.train, 2, run)
     texts = list(drawn.columns["captions"].values)
     assert {texts.count(t) for t in texts} == {2}
     spoiled = shuffled_texts(drawn, run).columns["captions"].values
@@ -50,7 +51,9 @@ def test_the_proof_of_clips_holds_what_is_written(data_root: Path, small: None) 
     trial = replace(
         TRIALS["vifi-clip"],
         own=Arm(HEADS),
-        controls=(Claim("chance", own=Arm(Direction(HEADS)), base=Arm(Direction(None)), name="forwards or backwards"),),
+        controls=(
+            Claim("chance", own=Arm(Direction(HEADS)), base=Arm(Direction("chance")), name="forwards or backwards"),
+        ),
         beside={
             "new classes: frame mean": Claim("frame-mean", part=NEW_CLASSES),
             "image head alone": image,

@@ -6,17 +6,20 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from diptych.backbones.sources.load import load
+from diptych.core.data import ClassNames, Column, Table, Texts
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.boards.tune import BEFORE, Training, chance, recalls
 from diptych.evaluation.proofs import coca, finetune
-from diptych.evaluation.proofs.finetune import BEFORE, TaskBench, random_teacher, shuffled_labels
-from diptych.evaluation.proofs.pairs import FRESH, PairBench, Training, recall, shuffled_captions
+from diptych.evaluation.proofs.finetune import open_task, random_teacher, shuffled_labels
+from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions
 from diptych.evaluation.proofs.pretrain import TRIALS, first_captions, other_people, people
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.finetune.full import Full
@@ -47,11 +50,11 @@ def place(tmp_path_factory) -> Path:
 
 
 def verdict(trial, place: Path):
-    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS, PairBench)
+    return trial.verdict("x", str(place / "data"), load(f"local:{place / 'clip'}"), RUN, SEEDS, open_pairs)
 
 
 def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> None:
-    how = Training(CLIPLoss(), FIT)
+    how = Training(CLIPLoss(), FIT, start=NewHeads())
     at_5 = Claim("chance", part="recall_at_5")
     shuffled = replace(at_5, own=Arm(replace(how, rows=shuffled_captions)))
     trial = Trial((at_5,), own=Arm(how), controls=(shuffled,))
@@ -64,8 +67,8 @@ def test_pairs_are_found_above_chance_and_not_after_a_shuffle(place: Path) -> No
 
 
 def test_rank_writers_and_differences(place: Path) -> None:
-    arm, cloob = Arm(Training(CLIPLoss(), FIT)), Arm(Training(CLOOB(), FIT))
-    lac = Training(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people)
+    arm, cloob = Arm(Training(CLIPLoss(), FIT, start=NewHeads())), Arm(Training(CLOOB(), FIT, start=NewHeads()))
+    lac = Training(LaCLIP(rewrites=1), FIT, rows=first_captions, kit=people, start=NewHeads())
     others = Arm(replace(lac, kit=other_people))
     trial = Trial(
         (Claim("clip-loss", base=arm, part="effective_rank"), Claim("chance", own=Arm(lac), part="recall_at_5")),
@@ -81,10 +84,24 @@ def test_rank_writers_and_differences(place: Path) -> None:
 
 
 def test_chance_and_recall_in_closed_form() -> None:
-    images = torch.eye(4)
-    assert recall(images, images[:, None], 1).tolist() == [1, 1, 1, 1]
-    assert recall(images, images.flip(0)[:, None], 1).tolist() == [0, 0, 0, 0]
-    assert recall(torch.ones(4, 1), torch.ones(4, 2, 1), 1).tolist() == [0, 0, 0, 0]  # ties count against
+    images, owner = torch.eye(4), np.arange(4)
+    assert recalls(images, images, owner)["recall_at_1"].tolist() == [1, 1, 1, 1]
+    assert recalls(images, images.flip(0), owner)["recall_at_1"].tolist() == [0, 0, 0, 0]
+    flat = recalls(torch.ones(4, 1), torch.ones(8, 1), np.repeat(owner, 2))
+    assert flat["recall_at_1"].tolist() == [0, 0, 0, 0]  # ties count against
+    captions = Column("captions", (("a", "b", "c"), ("d",), ("e", "f")))
+    expected = chance(Table(Texts(("x", "y", "z")), {"captions": captions}), None)
+    rng = np.random.default_rng(0)
+    owner = np.array([0, 0, 0, 1, 2, 2])
+    drawn = [
+        recalls(torch.from_numpy(rng.normal(size=(3, 9))), torch.from_numpy(rng.normal(size=(6, 9))), owner)
+        for _ in range(4000)
+    ]
+    for k in (1, 5):
+        mean = np.mean([own[f"recall_at_{k}"] for own in drawn], axis=0)
+        assert mean == pytest.approx(expected[f"recall_at_{k}"], abs=0.03)
+    labels = Table(Texts(("x", "y")), {"label": Column("label", np.array([0, 1]))})
+    assert chance(labels, ClassNames(("a", "b"), ("{}",)))["task"].tolist() == [0.5, 0.5]
 
 
 def test_captions_are_likelier_under_their_photo(place: Path) -> None:
@@ -98,17 +115,17 @@ def test_captions_are_likelier_under_their_photo(place: Path) -> None:
 
 def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "FIT", FIT)
-    monkeypatch.setattr(finetune, "OTHERS", (str(place / "data"),))
-    over, full = Claim("zero-shot", base=Arm(BEFORE)), Arm(Full())
+    monkeypatch.setattr(finetune, "OTHER_SETS", (str(place / "data"),))
+    over, full = Claim("zero-shot", base=BEFORE), Training(Full())
     trial = Trial(
         (over,),
-        own=full,
+        own=Arm(full),
         controls=(
-            replace(over, own=replace(full, spoil=shuffled_labels), name="labels"),
-            replace(over, own=Arm(VRLwF(size=8), spoil=random_teacher), name="teacher"),
+            replace(over, own=Arm(replace(full, rows=shuffled_labels)), name="labels"),
+            replace(over, own=Arm(Training(VRLwF(size=8), kit=random_teacher)), name="teacher"),
         ),
-        beside={"one sentence": Arm(VRLwF(size=1, over_texts=False, smoothing=0.0))},
-        bench=TaskBench,
+        beside={"one sentence": Arm(Training(VRLwF(size=1, over_texts=False, smoothing=0.0)))},
+        bench=open_task,
     )
     # a folder with captions.csv and class folders is both kinds of data: labels count
     found = verdict(trial, place)
@@ -120,7 +137,7 @@ def test_a_task_is_learnt_and_others_are_measured(place: Path, monkeypatch: pyte
 
 
 def test_every_trial_names_what_is_absent() -> None:
-    for trials, opener in ((TRIALS, PairBench), (finetune.TRIALS, TaskBench)):
+    for trials, opener in ((TRIALS, open_pairs), (finetune.TRIALS, open_task)):
         for trial in trials.values():
             with pytest.raises(NotAvailable, match=r"(are|is) not here"):
                 trial.verdict("x", "no such data", None, RUN, SEEDS, opener)  # type: ignore[arg-type]
@@ -131,9 +148,9 @@ def test_every_trial_names_what_is_absent() -> None:
 def test_whole_towers_learn_a_task_and_are_asked_for_scenes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune, "WHOLE", replace(FIT, lr=1e-3, steps=30))
     monkeypatch.setattr(finetune, "SCENES", 20)
-    over, full = Claim("zero-shot", base=Arm(BEFORE)), Arm(Full())
-    shuffled = replace(over, own=replace(full, spoil=shuffled_labels))
-    trial = Trial((over,), own=full, controls=(shuffled,), bench=TaskBench)
+    over, full = Claim("zero-shot", base=BEFORE), Training(Full())
+    shuffled = replace(over, own=Arm(replace(full, rows=shuffled_labels)))
+    trial = Trial((over,), own=Arm(full), controls=(shuffled,), bench=open_task)
     found = trial.verdict("x", f"towers:{place / 'data'}", load(f"local:{place / 'clip'}"), RUN, SEEDS)
     assert found["claims"][0]["shown"]
     assert found["controls"][0]["failed"]

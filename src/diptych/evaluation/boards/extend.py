@@ -1,39 +1,84 @@
-"""Extenders on labelled clips: how many held clips are named rightly, beside the untrained mean of the frames."""
+"""Extenders on clips with one text each: how many held-out clips are named rightly, beside the untrained frame mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
 
 from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Table
+from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
-from diptych.tasks.extend import hits, readable, told
+from diptych.data.load import refuse_one_class
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.features.clips import ClipEncoder, PooledFrames, image_head
+from diptych.features.embed import embed
+from diptych.tasks.extend import readable, told
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Clips, each of which is to be given one of the same texts.
+
+    Args:
+        items: N clips.
+        texts: K different texts.
+        answers: (N,) number of the right text of each clip.
+    """
+
+    items: Samples[Any]
+    texts: tuple[str, ...]
+    answers: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: Table[Any]) -> Asked:
+        """Ask for the texts of a table's column "captions", in the order in which they first occur."""
+        said = list(table.columns["captions"].values)
+        texts = tuple(dict.fromkeys(said))
+        return cls(table.items, texts, np.array([texts.index(text) for text in said], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class ClipData:
+    """Clips to learn from and to be asked for.
+
+    Args:
+        train: clips with a column "captions", one text each.
+        tests: part of a measuring -> clips; those of a part that choose among different texts stand apart. "" is the
+            metric.
+        facts: what the result says of them.
+    """
+
+    train: Table[Any]
+    tests: Mapping[str, Sequence[Asked]]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ExtendBench:
-    """Labelled clips, of which the train split is learnt from.
+    """How extenders are measured.
 
     Args:
-        data: with train, and val or test, all readable.
-        classes: K names and one template.
+        data: clips, all readable.
         backbone: of photos and texts.
         run: device and cache.
-        seeds: of trainings.
-        frames: T looked at in each clip.
+        seeds: of shots and trainings.
+        frames: T looked at in each clip, by rows of the catalog.
         failed: clips that cannot be read, and are not among the data.
     """
 
-    data: LabelledData
-    classes: ClassNames
+    data: ClipData
     backbone: Backbone
     run: Run
     seeds: tuple[int, ...]
@@ -42,50 +87,111 @@ class ExtendBench:
     metric: str = "acc1"
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (Arm("frame-mean"),)
+    pooled: dict[tuple[int, int], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        data: LabelledData,
+        classes: ClassNames,
+        backbone: Backbone,
+        run: Run,
+        seeds: tuple[int, ...],
+        frames: int,
+    ) -> ExtendBench:
+        """Leave out clips that cannot be read; test, or else val, is measured.
+
+        Args:
+            data: labelled clips with train.
+            classes: K names and one template.
+            backbone: of photos and texts.
+            run: device and cache.
+            seeds: of trainings.
+            frames: T looked at in each clip.
+
+        Raises:
+            DataError: there is no test and no val, all clips are of one class, or none of a split can be read.
+        """
+        refuse_one_class(data, data.name)
+        held = next((split for split in ("test", "val") if split in data.splits), "")
+        if not held:
+            raise DataError(f"{data.name} has no test and no val clips: give folders test/CLASS/CLIP.")
+        (train, broken), (test, more) = (readable(data.split(s), backbone, frames, run) for s in ("train", held))
+        facts = {"dataset": data.name, "data_hash": data.hash, "split": held, "frames": frames}
+        facts |= {"items": len(test), "clips": len(train)}
+        asked = Asked(test.items, tuple(prompts[0] for prompts in classes.prompts()), test.labels())
+        learnt = told(train, classes).train
+        assert learnt is not None
+        return cls(ClipData(learnt, {"": (asked,)}, facts), backbone, run, seeds, frames, broken + more)
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash and sizes."""
-        about = {
-            "dataset": self.data.name,
-            "data_hash": self.data.hash,
-            "split": held(self.data),
-            "frames": self.frames,
-        }
-        return {**about, "items": len(self.data.split(held(self.data))), "clips": len(self.data.split("train"))}
+        return self.data.facts
 
     def measure(self, arm: Arm) -> Measured:
-        """Fit on the train split, with as many frames a clip as all other rows, and name the held clips."""
-        method: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
-        if "frames" in {f.name for f in fields(method)}:
-            method = replace(method, frames=self.frames)
+        """Fit on the train clips, or on ``arm.shots`` of them a text, and name the others.
 
-        def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
-            space: Any = method.fit(Kit({"main": self.backbone}), told(self.data.split("train"), self.classes), run)
-            return hits(space, self.data.split(held(self.data)), self.classes, run).astype(float), {}
+        What spoils an arm changes the clips that are learnt from, or those that are asked for where nothing is learnt.
+        """
+        method = None if arm.system == CHANCE else self._method(arm)
+        trains = method is not None and method.card.trains != "nothing"
 
-        return over_seeds(once, self.run, self.seeds, draws=method.card.trains != "nothing")
+        def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+            tests, space = self.data.tests, None
+            if method is not None:
+                train = shots(self.data.train, arm.shots, run) if arm.shots else self.data.train
+                if arm.spoil and trains:
+                    train = arm.spoil(train, run)
+                elif arm.spoil:
+                    tests = {part: [arm.spoil(asked, run) for asked in own] for part, own in tests.items()}
+                space = method.fit(Kit({"main": self.backbone}), Evidence(train=train), run)
+            heads = getattr(method, "tunes", "") == "heads"
+            hits = {
+                part: np.concatenate([self._hits(space, a, run, heads) for a in own]) for part, own in tests.items()
+            }
+            return hits[""], {}, {part: values for part, values in hits.items() if part}
+
+        return over_seeds(once, self.run, self.seeds, draws=trains or bool(arm.spoil))
+
+    def _method(self, arm: Arm) -> Extender:
+        """Return the system; rows of the catalog look at as many frames a clip as all others."""
+        if not isinstance(arm.system, str):
+            method: Extender = arm.system
+            return method
+        row: Any = catalog.row(catalog.find(arm.system, Extender), arm.variant)
+        chosen: Extender = replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
+        return chosen
+
+    def _hits(self, space: Any, asked: Asked, run: Run, heads: bool) -> Floats:
+        """Return (N,) 1.0 where the nearest text is the clip's own; the first of equals counts. Without a space: the
+        share of chance.
+        """
+        if space is None:
+            return np.full(len(asked.items), 1 / len(asked.texts))
+        v = self._reprojected(space, asked.items, run) if heads else embed(space.image, asked.items, run)
+        w = normalize(embed(space.text, Texts(asked.texts), run), dim=-1)
+        return np.asarray((normalize(v, dim=-1) @ w.T).argmax(1).numpy() == asked.answers, dtype=np.float64)
+
+    def _reprojected(self, space: Any, items: Samples[Any], run: Run) -> Tensor:
+        """Return (N, D) embeddings by trained heads, which leave what stands before the pooling as it was: the towers
+        see each clip once for all trainings.
+        """
+        key = id(items), space.frames
+        if key not in self.pooled:
+            pool, _ = image_head(self.backbone)
+            side = self.backbone.image.size or 0
+            with torch.no_grad():
+                width = pool(torch.zeros(1, 3, side, side)).shape[1]
+            cut = PooledFrames(pool, ClipEncoder(self.backbone.image, space.frames), width)
+            self.pooled[key] = embed(cut, items, run).unflatten(1, (space.frames, -1))  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            return image_head(space.base)[1](self.pooled[key]).float().mean(1)
 
 
-def held(data: LabelledData) -> str:
-    """Return the split that is measured on: test, or val.
-
-    Raises:
-        DataError: there is neither.
-    """
-    for split in ("test", "val"):
-        if split in data.splits:
-            return split
-    raise DataError(f"{data.name} has no test and no val clips: give folders test/CLASS/CLIP.")
-
-
-def only_readable(
-    data: LabelledData, backbone: Backbone, frames: int, run: Run
-) -> tuple[LabelledData, tuple[UnreadableItem, ...]]:
-    """Return the data without the clips that cannot be read, and why they cannot."""
-    splits: dict[str, Table[Any]] = {}
-    failed: list[UnreadableItem] = []
-    for split in ("train", held(data)):
-        splits[split], broken = readable(data.split(split), backbone, frames, run)
-        failed += broken
-    return replace(data, splits=splits), tuple(failed)
+def shots(table: Table[Any], count: int, run: Run) -> Table[Any]:
+    """Return ``count`` clips a text, drawn by the run."""
+    texts = np.array(table.columns["captions"].values)
+    rng = np.random.default_rng(run.integer("shots"))
+    drawn = [rng.permutation(np.flatnonzero(texts == text))[:count] for text in dict.fromkeys(texts.tolist())]
+    return table.take(np.concatenate(drawn).tolist())

@@ -1,15 +1,14 @@
-"""Fine-tunings or pretrainings on one data set: what the held-out rows say after each, beside the backbone as it
-was.
-"""
+"""Fine-tunings and pretrainings on one data set: what the held-out rows reach after each, and before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from diptych import catalog
@@ -18,26 +17,67 @@ from diptych.core.data import ClassNames, Evidence, Table, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.core.train import Objective, Recipe
+from diptych.core.train import Learns, Objective, Recipe, Trained, everything
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
+from diptych.data.load import refuse_one_class
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.features.embed import embed
-from diptych.features.frozen import Headed, on_trunks
+from diptych.features.frozen import Headed, HeadSpace, on_trunks
 from diptych.features.heads import text_head
 from diptych.metrics.retrieval import first_ranks
+from diptych.metrics.spread import effective_rank
 from diptych.tasks.training import decoder_for, learns, need_towers, paired
-from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
+from diptych.tasks.training_data import (
+    by_labels,
+    check_captions,
+    measured_split,
+    only_readable,
+    with_splits,
+)
 from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit
 
 BEFORE = Arm("before")
 """The backbone that every training starts from."""
+KS = (1, 5, 10)
+"""Numbers at which recall is measured."""
+RANK, TASK, OTHERS = "effective_rank", "task", "others"
+"""Parts of a measuring, beside "recall_at_1", "recall_at_5" and "recall_at_10"."""
+
+ChangeRows: TypeAlias = Callable[[Table[Any], Run], Table[Any]]
+MakeParts: TypeAlias = Callable[[Backbone, Table[Any], Run], Mapping[str, Any]]
+"""(space that is trained, training rows as they were, run) -> further parts of the kit."""
 
 
+@dataclass(frozen=True)
+class Training:
+    """One way to train: the system of an arm that is no row of the catalog.
+
+    Args:
+        method: objective or recipe.
+        fit: its settings; None: those of the bench.
+        rows: changes the training rows: shuffled captions, fewer of them.
+        kit: makes parts beside the space; None: those of the bench.
+        start: (space of the bench, run) -> the space to start from, all of which learns; None: that of the bench.
+        learns: the parameters that learn; None: those of the bench.
+    """
+
+    method: Objective | Recipe
+    fit: Fit | None = None
+    rows: ChangeRows | None = None
+    kit: MakeParts | None = None
+    start: Callable[[Any, Run], Backbone] | None = None
+    learns: Learns | None = None
+
+
+@dataclass
 class TuneBench:
-    """One data set with labels or captions, and others on which forgetting shows; ``failed`` are photos of both that
-    cannot be read.
+    """One data set with labels or captions, and others on which forgetting shows.
+
+    With captions the parts of a measuring are "recall_at_1", "recall_at_5" and "recall_at_10", (R, N) means of both
+    directions, and "effective_rank", (R, 1) of photos and captions as a share of the width. With labels they are
+    "task", (R, N) hits on the held-out rows, and "others", those on all other data.
 
     Args:
         data: its train split is trained on; test, or else val, is measured.
@@ -48,116 +88,189 @@ class TuneBench:
         parts: what may learn; see ``tasks.training.learns``.
         templates: prompts of labelled classes.
         elsewhere: labelled data of other tasks.
+        named: name of such data -> its classes' names and prompts, where they are not those of folders in templates.
         kit: other parts, such as a writer.
+        part: the part that is the metric; "": recall at 1, or the hits on the task.
+        metric: its name; "": "recall_at_1" with captions, else "acc1".
+        about: facts of the result in place of the board's.
 
     Raises:
         UsageError: an unknown part, or a caption that is too long.
-        DataError: there is nothing to measure on, no photo of a split can be read, or a row has no caption.
+        DataError: there is nothing to measure on, no photo of a split can be read, a row has no caption, or all rows
+            are of one class.
     """
 
+    data: LabelledData
+    backbone: Backbone
+    fit: Fit
+    run: Run
+    seeds: tuple[int, ...]
+    parts: str = "heads"
+    templates: Sequence[str] = ("a photo of a {}.",)
+    elsewhere: Sequence[LabelledData] = ()
+    named: Mapping[str, ClassNames] = field(default_factory=dict)
+    kit: Mapping[str, Any] = field(default_factory=dict)
+    part: str = ""
+    metric: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (BEFORE,)
 
-    def __init__(
-        self,
-        data: LabelledData,
-        backbone: Backbone,
-        fit: Fit,
-        run: Run,
-        seeds: tuple[int, ...],
-        *,
-        parts: str = "heads",
-        templates: Sequence[str] = ("a photo of a {}.",),
-        elsewhere: Sequence[LabelledData] = (),
-        kit: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.backbone, self.fit, self.run, self.seeds, self.parts, self.kit = (
-            backbone,
-            fit,
-            run,
-            seeds,
-            parts,
-            dict(kit or {}),
-        )
-        self.templates, self.learns = tuple(templates), learns(backbone, parts)
-        self.space: Backbone = Headed(backbone) if parts == "heads" else backbone
-        data, _ = with_splits(data, run.seed)
+    def __post_init__(self) -> None:
+        self.learns = learns(self.backbone, self.parts)
+        self.space: Backbone = Headed(self.backbone) if self.parts == "heads" else self.backbone
+        data, _ = with_splits(self.data, self.run.seed)
         split = measured_split(data)
         if split == "train":
             raise DataError(f"{data.name} has no test and no val rows to measure on: add one of them.")
-        check_captions(data, ("train", split), backbone.text.inputs)
-        self.data, self.failed = only_readable(data, ("train", split), self.space, run)
-        self.held, self.names = self._read(self.data.split(split)), self._names(data)
+        if "captions" not in data.split(split).columns:
+            refuse_one_class(data, data.name)
+        check_captions(data, ("train", split), self.backbone.text.inputs)
+        self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
+        self.names = self._names(data)
+        self.train, self.held = self._read(self.data.split("train")), self._read(self.data.split(split))
         self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
-        for other in map(by_labels, elsewhere):
-            good, broken = only_readable(other, [measured_split(other)], self.space, run)
+        for other in map(by_labels, self.elsewhere):
+            good, broken = only_readable(other, [measured_split(other)], self.space, self.run)
             self.others[other.name] = self._read(good.split(measured_split(good))), self._names(other)
             self.failed += broken
-
-    @property
-    def metric(self) -> str:
-        """Top-1 where there are labels; with captions the recall at 1, mean of both directions."""
-        return "recall_at_1" if "captions" in self.held.columns else "acc1"
+        self.metric = self.metric or ("recall_at_1" if "captions" in self.held.columns else "acc1")
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, sizes and settings."""
-        sizes = {"items": len(self.held), "train": len(self.data.split("train"))}
+        if self.about:
+            return self.about
+        sizes = {"items": len(self.held), "train": len(self.train)}
         about = {"dataset": self.data.name, "data_hash": self.data.hash, **sizes, "parts": self.parts}
         return {**about, "fit": self.fit.as_dict(), "also": list(self.others)}
 
     def measure(self, arm: Arm) -> Measured:
-        """Train from the same backbone on the same rows, and measure; "before" trains nothing."""
-        if arm == BEFORE:
-            return over_seeds(lambda run: self._reached(self.space, run), self.run, self.seeds, draws=False)
+        """Train from the same backbone on the same rows, and measure; "before" trains nothing.
+
+        Chance has the expected recalls and hits, and rank 0.
+        """
+        how = None if arm.system in (CHANCE, BEFORE.system) else self._training(arm)
+
+        def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+            if arm.system == CHANCE:
+                result = chance(self.held, self.names)
+                return next(iter(result.values())), {}, result
+            return self._reached(self.trained(how, run).space if how else self.space, run)
+
+        whole = over_seeds(once, self.run, self.seeds, draws=how is not None)
+        means = {f"acc1_{n}" if n in (TASK, OTHERS) else n: float(p.values.mean()) for n, p in whole.parts.items()}
+        parts = {name: replace(part, others=means) for name, part in whole.parts.items()}
+        return replace(parts[self.part] if self.part else whole, parts=parts)
+
+    def trained(self, how: Training, run: Run) -> Trained:
+        """Return what a training makes with the seed of a run."""
+        quiet = replace(run, out=None, workers=0)
+        space = how.start(self.space, quiet) if how.start else self.space
+        rows = paired(self.train, self.names, how.method)
+        rows = how.rows(rows, quiet) if how.rows else rows
+        more = how.kit(space, self.train, quiet) if how.kit else decoder_for(how.method, space, rows, quiet)
+        kit = Kit({"main": space, **more, **self.kit})
+        chosen = how.learns or (everything if how.start else self.learns)
+        return train_space(
+            how.method, kit, Evidence(train=rows), how.fit or self.fit, quiet, classes=self.names, learns=chosen
+        )
+
+    def _training(self, arm: Arm) -> Training:
+        if isinstance(arm.system, Training):
+            return arm.system
         system = catalog.find(arm.system)
         if not issubclass(system, (Objective, Recipe)):
             raise UsageError(f"{arm.system} trains nothing: see 'diptych systems'.")
         method: Objective | Recipe = catalog.row(system, arm.variant)
         need_towers(method, self.parts)
+        return Training(method)
 
-        def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
-            rows = self._read(paired(self.data.split("train"), self.names, method))
-            kit = Kit({"main": self.space, **decoder_for(method, self.space, rows, run), **self.kit})
-            quiet = replace(run, out=None, workers=0)
-            made = train_space(
-                method, kit, Evidence(train=rows), self.fit, quiet, classes=self.names, learns=self.learns
-            )
-            assert isinstance(made.space, Backbone)  # a recipe that is given a backbone gives one back
-            return self._reached(made.space, run)
-
-        return over_seeds(once, self.run, self.seeds, draws=True)
-
-    def _reached(self, space: Backbone, run: Run) -> tuple[Floats, Mapping[str, float]]:
-        also = {f"acc1 on {name}": float(reached(space, *known, run).mean()) for name, known in self.others.items()}
-        return reached(space, self.held, self.names, run), also
+    def _reached(self, space: Any, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
+        parts = reached(space, self.held, self.names, run)
+        others = {name: reached(space, *known, run)[TASK] for name, known in self.others.items()}
+        together = {OTHERS: np.concatenate(list(others.values()))} if others else {}
+        means = {f"acc1 on {name}": float(hits.mean()) for name, hits in others.items()}
+        return next(iter(parts.values())), means, {**parts, **together}
 
     def _read(self, table: Table[Any]) -> Table[Any]:
         """Return trunk vectors in the place of photos, where heads learn."""
         return on_trunks(self.space, table, self.run) if isinstance(self.space, Headed) else table
 
     def _names(self, data: LabelledData) -> ClassNames | None:
-        return ClassNames(tuple(tidy(c) for c in data.classes), self.templates) if data.classes else None
+        names = self.named.get(data.name)
+        if names is None and data.classes:
+            names = ClassNames(tuple(tidy(c) for c in data.classes), tuple(self.templates))
+        if names and isinstance(self.space, Headed):
+            self.space.memory.learn([prompt for prompts in names.prompts() for prompt in prompts], self.run)
+        return names
 
 
-def reached(space: Backbone, table: Table[Any], names: ClassNames | None, run: Run) -> Floats:
-    """Return (N,): whether each labelled photo is named rightly, or how often a captioned one and its captions find
-    each other first.
+def reached(space: Backbone, table: Table[Any], names: ClassNames | None, run: Run) -> dict[str, Floats]:
+    """Return what a space reaches on N rows, by part: see ``TuneBench``.
+
+    Recalls and hits are (N,), the rank (1,).
 
     Raises:
         DataError: there are neither labels nor captions.
     """
-    x = normalize(embed(space.image, table.items, run), dim=-1)
-    if "captions" in table.columns:
-        captions = [tuple(c) for c in table.columns["captions"].values]
-        y: torch.Tensor = normalize(embed(space.text, Texts(tuple(t for own in captions for t in own)), run), dim=-1)
-        owner = np.repeat(np.arange(len(captions)), [len(c) for c in captions])
-        scores, own = (x @ y.T).double().numpy(), owner[None] == np.arange(len(captions))[:, None]
-        to_image = np.bincount(owner, first_ranks(scores.T, own.T) == 1) / np.bincount(owner)
-        return np.asarray(((first_ranks(scores, own) == 1) + to_image) / 2, dtype=np.float64)
-    if names is None:
-        raise DataError(
-            "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
+    x = normalize(_encoded(space, "image", table.items, run), dim=-1)
+    if "captions" not in table.columns:
+        if names is None:
+            raise DataError(
+                "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
+            )
+        y = text_head(space, names.prompts(), run)
+        return {TASK: np.asarray((x @ y.T).argmax(1).numpy() == table.labels(), dtype=np.float64)}
+    owner, texts = _captions(table)
+    y = normalize(_encoded(space, "text", Texts(texts), run), dim=-1)
+    rank = (effective_rank(x.numpy()) + effective_rank(y.numpy())) / 2 / x.shape[1]
+    return {**recalls(x, y, owner), RANK: np.array([rank], dtype=np.float64)}
+
+
+def recalls(images: torch.Tensor, texts: torch.Tensor, owner: NDArray[np.int64]) -> dict[str, Floats]:
+    """Return (N,) recall at each k of ``KS``, the mean of both directions; ties count against.
+
+    Args:
+        images: (N, D) unit embeddings.
+        texts: (P, D) unit embeddings of their captions.
+        owner: (P,) number of the photo of each caption; every photo has at least one.
+    """
+    scores, own = (images @ texts.T).double().numpy(), owner[None] == np.arange(len(images))[:, None]
+    to_text, to_image, counts = first_ranks(scores, own), first_ranks(scores.T, own.T), np.bincount(owner)
+    return {f"recall_at_{k}": ((to_text <= k) + np.bincount(owner, to_image <= k) / counts) / 2 for k in KS}
+
+
+def chance(table: Table[Any], names: ClassNames | None) -> dict[str, Floats]:
+    """Return the parts that random ranks of N photos and their captions, or random answers, reach on average."""
+    if "captions" not in table.columns:
+        return {TASK: np.full(len(table), 1 / len(names or ()))}
+    owner, texts = _captions(table)
+    n, total, counts = len(table), len(texts), np.bincount(owner).tolist()
+    parts = {
+        f"recall_at_{k}": np.array(
+            [(1 - np.prod([(total - q - i) / (total - i) for i in range(min(k, total))]) + min(k, n) / n) / 2
+             for q in counts]
         )
-    y = text_head(space, names.prompts(), run)
-    return np.asarray((x @ y.T).argmax(1).numpy() == table.labels(), dtype=np.float64)
+        for k in KS
+    }  # fmt: skip
+    return {**parts, RANK: np.zeros(1)}
+
+
+def _captions(table: Table[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the number of the photo of each caption, and the captions."""
+    captions = [tuple(own) for own in table.columns["captions"].values]
+    return np.repeat(np.arange(len(captions)), [len(own) for own in captions]), tuple(
+        t for own in captions for t in own
+    )
+
+
+def _encoded(space: Backbone, modality: str, items: Any, run: Run) -> torch.Tensor:
+    """Return (N, D) embeddings, not normalised: heads over vectors that are in memory are not worth a place in the
+    store.
+    """
+    encoder = space.encoders[modality]
+    if not isinstance(space, HeadSpace):
+        return embed(encoder, items, run)
+    with torch.inference_mode():
+        return encoder.encode(encoder.inputs([items[i] for i in range(len(items))]))

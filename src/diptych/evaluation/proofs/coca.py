@@ -17,7 +17,8 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE
-from diptych.evaluation.proofs.pairs import FRESH, WIDTH, PairBench, Training, shuffled_captions
+from diptych.evaluation.boards.tune import Training, TuneBench
+from diptych.evaluation.proofs.pairs import FRESH, WIDTH, NewHeads, open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Tabled
 from diptych.features.frozen import HeadSpace
 from diptych.methods.pretrain.coca_loss import CoCaLoss
@@ -32,7 +33,7 @@ OTHERS = 4
 """Photos that each held-out photo is compared with."""
 
 
-def decoder(rows: Table[Any], run: Run) -> Mapping[str, Any]:
+def decoder(space: Backbone, rows: Table[Any], run: Run) -> Mapping[str, Any]:
     """Return a small decoder and its vocabulary, the words that occur twice in the training captions."""
     words = WordIds.of([c for own in rows.columns["captions"].values for c in own])
     with run.seeded("decoder"):
@@ -53,8 +54,8 @@ def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, .
         seeds: of heads, draws and shuffles.
         fit: settings of both trainings.
     """
-    bench = PairBench(name, backbone, run, seeds)
-    how = Training(CoCaLoss(pad=PAD), fit, kit=decoder)
+    bench = open_pairs(name, backbone, run, seeds)
+    how = Training(CoCaLoss(pad=PAD), fit, kit=decoder, start=NewHeads())
     reached = {"own": own_photo(bench, how), "shuffled": own_photo(bench, replace(how, rows=shuffled_captions))}
     others = {kind: {"nats_gained_per_caption": float(nats.mean())} for kind, (_, nats) in reached.items()}
     values = {kind: hits for kind, (hits, _) in reached.items()}
@@ -63,16 +64,17 @@ def open_captioning(name: str, backbone: Backbone, run: Run, seeds: tuple[int, .
     return Tabled(backbone, run, seeds, "own_photo", facts, {**values, **chance}, others)
 
 
-def own_photo(bench: PairBench, how: Training) -> tuple[Floats, Floats]:
+def own_photo(bench: TuneBench, how: Training) -> tuple[Floats, Floats]:
     """Return (seeds, N) how often a photo's captions are likelier given it than given another, and by how many nats a
     caption.
     """
     hits, nats = [], []
-    captions = [tuple(c) for c in bench.test.columns["captions"].values]
-    for made in bench.trained(how):
+    captions = [tuple(c) for c in bench.held.columns["captions"].values]
+    for seed in bench.seeds:
+        made = bench.trained(how, replace(bench.run, seed=seed))
         assert isinstance(made.space, HeadSpace)
         decoder, words = made.parts["decoder"], _words(bench, how)
-        pixels = made.space.image.inputs([bench.test.items[i] for i in range(len(bench.test))])
+        pixels = made.space.image.inputs([bench.held.items[i] for i in range(len(bench.held))])
         with torch.inference_mode():
             images = made.space.image.encode(pixels)
             rows = [_losses(decoder, words, own, images, i) for i, own in enumerate(captions)]
@@ -91,7 +93,9 @@ def _losses(decoder: Any, words: WordIds, captions: Sequence[str], images: torch
     return loss.reshape(len(seen), len(captions))
 
 
-def _words(bench: PairBench, how: Training) -> WordIds:
+def _words(bench: TuneBench, how: Training) -> WordIds:
     assert how.kit is not None
-    found: WordIds = how.kit(bench.train, bench.run)[WORDS]  # a shuffle moves captions, so the words are the same
+    found: WordIds = how.kit(bench.space, bench.train, bench.run)[
+        WORDS
+    ]  # a shuffle moves captions, so the words are the same
     return found

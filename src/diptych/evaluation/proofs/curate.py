@@ -7,109 +7,115 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diptych.core.backbone import Backbone
-from diptych.core.kit import Kit
+from diptych.core.curate import Curator
+from diptych.core.data import Table
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import Arm
-from diptych.evaluation.boards.curate import Captions, PhotoPair
-from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
-from diptych.methods.curate.clip_score import CLIPScoreFilter
-from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats
+from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Numbers, Pairs
+from diptych.evaluation.boards.curate import CurateBench, kept
+from diptych.evaluation.proofs.trial import Claim, Trial, hash_of_words
+from diptych.methods.curate.metaclip import EntryCounts
 
 HEAD = 0.05
 """Share of the entries met that lies above t; the paper's 20,000 puts about 3 % there."""
-
-
 RANDOM = "as many captions of the same lengths at random"
 
 
-def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure MetaCLIP on all captions of a set; seeds draw. Value of a rare entry: the share of its captions that is
-    kept.
+class AllRight(CaptionPool):
+    """Every caption with its own photo."""
 
-    Baseline and size: the verdicts, permuted among captions that hold equally many entries. The control has p_e
-    permuted among entries, against its own permuted verdicts.
-    """
-    data = open_data(present(name), need="captions", text="caption_*")
-    texts = tuple(text for t in data.splits.values() for own in t.columns["captions"].values for text in own)
-    curator, stream = MetaCLIP(), Captions(texts)
-    plan = curator.plan(Kit(), stream, run)
-    met = plan.counts[plan.counts > 0]
-    t = float(np.quantile(met, 1 - HEAD, method="lower"))
-    curator = replace(curator, t=t)
-    rows, entries = curator.matcher.match(texts)
-    rare = np.flatnonzero((plan.counts > 0) & (plan.counts <= t))
+    def pairs(self, run: Run) -> Pairs:
+        """Return the pairs as they are."""
+        return Pairs(self.owners, np.arange(len(self.texts)), np.ones(len(self.texts), dtype=bool))
 
-    def recall(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
-        kept = np.bincount(entries[keep[rows]], minlength=len(plan.counts))
-        return kept[rare] / plan.counts[rare].astype(np.float64)
 
-    table: dict[str, list[NDArray[np.float64]]] = {}
-    shares = []
-    for seed in seeds:
-        own = replace(run, seed=seed)
-        for kind, used in (("own", plan), ("permuted", _permuted(plan, own))):
-            keep = np.array([v.keep for v in curator.apply(Kit(), used, stream, own)])
-            drawn = _shuffled(keep, np.bincount(rows, minlength=len(texts)), own)
-            for called, chosen in ((kind, keep), (f"{kind}, random", drawn)):
-                table.setdefault(called, []).append(recall(chosen))
-            shares += [float(keep.mean())] if kind == "own" else []
-    facts = {
-        "data_hash": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
-        "items": len(texts),
-        "t": t,
+class OneCaption(CaptionPool):
+    """A caption a photo, and half of the photos with the caption of another."""
+
+    def draw(self, run: Run) -> tuple[Pairs, Numbers]:
+        """Return the pairs of a seed, and then an order of the photos."""
+        rng, counts = np.random.default_rng(run.integer("mismatch")), [len(own) for own in self.said]
+        first = np.cumsum([0, *counts[:-1]])
+        captions = first + np.array([int(rng.integers(count)) for count in counts])
+        moved = rng.permutation(len(counts))[: len(counts) // 2]
+        captions[moved] = captions[np.roll(moved, 1)]
+        right = ~np.isin(np.arange(len(counts)), moved)
+        return Pairs(np.arange(len(counts)), captions, right), rng.permutation(len(counts))
+
+    def pairs(self, run: Run) -> Pairs:
+        """Draw a caption a photo, and exchange those of half of the photos."""
+        return self.draw(run)[0]
+
+
+def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CurateBench:
+    """Open all captions of a set. Value of a rare entry: the share of its captions that is kept."""
+    pool = AllRight(*_captions(open_data(present(name), need="captions", text="caption_*").whole(), name))
+    bench = CurateBench(pool, backbone, run, seeds, score=tail_recall, metric="tail_recall", statistic=MEANS)
+    met = np.bincount(bench.matches)
+    met = met[met > 0]
+    bench.settings = {"t": float(np.quantile(met, 1 - HEAD, method="lower"))}
+    curator, runs = bench.curator("metaclip"), [replace(run, seed=seed) for seed in seeds]
+    bench.about = {
+        "data_hash": hashlib.sha256("\0".join(pool.texts).encode()).hexdigest(),
+        "items": len(pool.texts),
+        **bench.settings,
         "entries_met": len(met),
-        "rare_entries": len(rare),
-        "matched_share": plan.matched / plan.texts,
-        "kept_share": float(np.mean(shares)),
+        "rare_entries": int((met <= bench.settings["t"]).sum()),
+        "matched_share": len(np.unique(bench.rows)) / len(pool.texts),
+        "kept_share": float(np.mean([kept(bench, curator, pool.pairs(own), own).mean() for own in runs])),
     }
-    return Tabled(backbone, run, seeds, "tail_recall", facts, {k: np.stack(v) for k, v in table.items()})
+    return bench
 
 
-def open_mismatch(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure the CLIP-score filter; seeds draw a caption a photo, and the half of the pairs whose captions move on by
-    one. A verdict is right or wrong.
+def open_mismatch(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> CurateBench:
+    """Open captioned photos; seeds draw a caption a photo, and the half that is exchanged. A verdict is right or
+    wrong.
     """
     data = open_data(present(name), need="captions", text="caption_*")
     table = data.split("val" if "val" in data.splits else next(iter(data.splits)))
-    said = [tuple(own) for own in table.columns["captions"].values]
-    kit, filter_ = Kit({"main": backbone}), CLIPScoreFilter(share=0.5)
-    hits: dict[str, list[NDArray[np.float64]]] = {"own": [], "other photos": []}
-    for seed in seeds:
-        rng = np.random.default_rng(replace(run, seed=seed).integer("mismatch"))
-        texts = [own[int(rng.integers(len(own)))] for own in said]
-        moved = rng.permutation(len(texts))[: len(texts) // 2]
-        right = np.ones(len(texts), dtype=bool)
-        right[moved] = False
-        spoken = np.array(texts, dtype=object)
-        spoken[moved] = spoken[np.roll(moved, 1)]
-        for kind, order in (("own", np.arange(len(texts))), ("other photos", rng.permutation(len(texts)))):
-            photo = table.items.__getitem__
-            pairs = Captions(tuple(PhotoPair(photo, int(i), str(t)) for i, t in zip(order, spoken, strict=True)))
-            keep = np.array([v.keep for v in filter_.apply(kit, filter_.plan(kit, pairs, run), pairs, run)])
-            hits[kind].append((keep == right).astype(np.float64))
-    values = {kind: np.stack(rows) for kind, rows in hits.items()}
-    facts = {"data_hash": hash_of_words(table.items, [t for own in said for t in own]), "items": len(table)}
-    return Tabled(backbone, run, seeds, "accuracy", facts, {**values, "half": np.full_like(values["own"], 0.5)})
+    pool = OneCaption(*_captions(table, name), wrong=0.5)
+    facts = {"data_hash": hash_of_words(table.items, pool.texts), "items": len(table)}
+    return CurateBench(pool, backbone, run, seeds, None, accuracy, "accuracy", MEANS, facts)
 
 
-def _permuted(plan: EntryCounts, run: Run) -> EntryCounts:
-    """Give the counts of the entries that were met to other entries that were met."""
-    rng, met = np.random.default_rng(run.integer("permuted entries")), np.flatnonzero(plan.counts)
-    counts = plan.counts.copy()
-    counts[met] = plan.counts[rng.permutation(met)]
-    return replace(plan, counts=counts)
+def tail_recall(bench: CurateBench, pairs: Pairs, keep: Any, run: Run) -> tuple[Floats, Mapping[str, float]]:
+    """Return the share of its captions that is kept, of each rare entry."""
+    counts = np.bincount(bench.matches)
+    rare = np.flatnonzero((counts > 0) & (counts <= bench.settings["t"]))
+    named = np.bincount(bench.matches[keep[bench.rows]], minlength=len(counts))
+    return named[rare] / counts[rare].astype(np.float64), {}
 
 
-def _shuffled(keep: NDArray[np.bool_], lengths: NDArray[np.int64], run: Run) -> NDArray[np.bool_]:
-    """Permute the verdicts among texts with equally many entries."""
+def accuracy(bench: CurateBench, pairs: Pairs, keep: Any, run: Run) -> tuple[Floats, Mapping[str, float]]:
+    """Return whether each right pair is kept and each wrong one is not; of a probability, how often that is so."""
+    return np.where(pairs.right, keep, 1.0 - keep), {}
+
+
+def permuted_entries(bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
+    """Return what is kept where the counts of the entries met are given to other entries met."""
+
+    def change(plan: EntryCounts) -> EntryCounts:
+        rng, met = np.random.default_rng(run.integer("permuted entries")), np.flatnonzero(plan.counts)
+        counts = plan.counts.copy()
+        counts[met] = plan.counts[rng.permutation(met)]
+        return replace(plan, counts=counts)
+
+    return bench.kept(curator, pairs, run, change)
+
+
+def of_equal_length(of: Any, bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
+    """Return what ``of`` keeps, permuted among captions that name equally many entries."""
+    keep = of(bench, curator, pairs, run)
+    lengths = np.bincount(bench.rows, minlength=len(keep))
     rng, out = np.random.default_rng(run.integer("shuffled verdicts")), keep.copy()
     for n in np.unique(lengths):
         own = np.flatnonzero(lengths == n)
@@ -117,16 +123,30 @@ def _shuffled(keep: NDArray[np.bool_], lengths: NDArray[np.int64], run: Run) -> 
     return out
 
 
+def other_photos(bench: CurateBench, curator: Curator, pairs: Pairs, run: Run) -> Bools:
+    """Return what is kept where every caption is judged by another photo."""
+    assert isinstance(bench.pool, OneCaption)
+    return bench.kept(curator, replace(pairs, photos=bench.pool.draw(run)[1]), run)
+
+
+def _captions(table: Table[Any], name: str) -> tuple[str, Any, tuple[tuple[str, ...], ...]]:
+    return name, table.items, tuple(tuple(own) for own in table.columns["captions"].values)
+
+
+_AT_RANDOM, _PERMUTED_AT_RANDOM = (
+    Arm("metaclip", spoil=partial(of_equal_length, of)) for of in (kept, permuted_entries)
+)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "metaclip": Trial(
-            (Claim(RANDOM, base=Arm("own, random")),),
-            own=Arm("own"),
-            controls=(Claim(RANDOM, own=Arm("permuted"), base=Arm("permuted, random")),),
+            (Claim(RANDOM, base=_AT_RANDOM),),
+            controls=(Claim(RANDOM, own=Arm("metaclip", spoil=permuted_entries), base=_PERMUTED_AT_RANDOM),),
             bench=open_balance,
         ),
         "clip-score": Trial(
-            (Claim("half"),), own=Arm("own"), controls=(Claim("half", own=Arm("other photos")),), bench=open_mismatch
+            (Claim("half", base=Arm(CHANCE)),),
+            controls=(Claim("half", own=Arm("clip-score", spoil=other_photos), base=Arm(CHANCE)),),
+            bench=open_mismatch,
         ),
     }
 )

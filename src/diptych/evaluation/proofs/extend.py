@@ -13,6 +13,7 @@ from diptych.evaluation.proofs.moving_clips import (
     SHOTS,
     Direction,
     open_clips,
+    shuffled_answers,
     shuffled_texts,
 )
 from diptych.evaluation.proofs.stars import SCRATCH, open_stars
@@ -29,7 +30,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "frame-mean": Trial(
             (Claim(CHANCE),),
-            {"shuffled texts": shuffled_texts},
+            {"shuffled texts": shuffled_answers},
             own=Arm(_MEAN),
             bench=partial(open_clips, counted=(_MEAN,)),
         ),
@@ -40,7 +41,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             own=Arm(_HEADS),
             controls=(
                 Claim(
-                    CHANCE, SHOTS, own=Arm(Direction(_HEADS)), base=Arm(Direction(None)), name="forwards or backwards"
+                    CHANCE, SHOTS, own=Arm(Direction(_HEADS)), base=Arm(Direction(CHANCE)), name="forwards or backwards"
                 ),
             ),
             beside={

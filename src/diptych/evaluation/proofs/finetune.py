@@ -1,237 +1,178 @@
 """Proofs of fine-tuning: a backbone learns one set of classes; what does it know of it, and of others, afterwards?
 
-"NAME" trains the heads over frozen towers, and asks for the photos of other sets. "towers:NAME" trains every weight,
-and asks for composed
-scenes: what ``tiny`` knows, and a backbone of which only heads move does not lose.
+"NAME" trains the heads over frozen towers, and measures photos of other sets. "towers:NAME" trains every weight, and
+measures composed scenes: what ``tiny`` knows, and a backbone of which only heads move does not lose.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch.nn.functional import normalize
 
-from diptych.core.backbone import Backbone, Inputs
-from diptych.core.data import ClassNames, Column, Evidence, Table
-from diptych.core.errors import UnreadableItem
-from diptych.core.kit import Kit
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Table
 from diptych.core.run import Run
-from diptych.core.train import Recipe, everything
-from diptych.data.classnames import tidy
+from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.scenes.captions import article
-from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
+from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
-from diptych.evaluation.arms import MEANS, Arm, Measured, Statistic
-from diptych.evaluation.proofs.pairs import PairBench, Training
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.boards.tune import BEFORE, OTHERS, TASK, Training, TuneBench
+from diptych.evaluation.proofs.pairs import open_pairs
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
-from diptych.features.frozen import Headed, head_names, on_trunks
+from diptych.features.frozen import Headed, head_names
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.finetune.lora import LoRA
 from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.finetune.wise_ft import WiSEFT
-from diptych.tasks.training_data import measured_split
-from diptych.train.recipe import train_space
 from diptych.train.schedule import Fit, Schedule
-
-Floats = NDArray[np.float64]
 
 FIT = Fit(lr=3e-4, batch=64, steps=200, decay=0.0, schedule=Schedule(warmup=20), log_every=50)
 """Settings of all heads, fixed before any result was seen; those that ``diptych finetune --parts heads`` takes."""
-TOWERS, BEFORE = "towers:", "before"
+TOWERS = "towers:"
 WHOLE = replace(FIT, lr=1e-4, steps=60)
 """Settings of whole towers, fixed before any result was seen: 8 passes over 500 photos."""
-OTHERS = ("caltech40", "cifar10_small")
+OTHER_SETS = ("caltech40", "cifar10_small")
 """Photos of other classes, on which forgetting is measured where heads learn."""
 SCENES, SCENE_SEED = 500, 1_000_003
 """Composed scenes, on which it is measured where towers learn; the seed is apart from every training seed."""
-TEMPLATE = "a photo of a {}."
-
-Asked = tuple[list[Inputs], NDArray[np.int64], ClassNames]
-"""Batches of pictures as the image encoder reads them, their labels and names."""
-Spoil = Callable[["TaskBench", Recipe, Table[Any], Run], tuple[Table[Any], Mapping[str, Any]]]
 
 
-def shuffled_labels(
-    bench: TaskBench, method: Recipe, rows: Table[Any], run: Run
-) -> tuple[Table[Any], Mapping[str, Any]]:
+def shuffled_labels(rows: Table[Any], run: Run) -> Table[Any]:
     """Permute the labels of the training rows."""
     labels = np.random.default_rng(run.integer("labels")).permutation(rows.labels())
-    return Table(rows.items, {"label": Column("label", labels)}), {}
+    return Table(rows.items, {"label": Column("label", labels)})
 
 
-def random_teacher(
-    bench: TaskBench, method: Recipe, rows: Table[Any], run: Run
-) -> tuple[Table[Any], Mapping[str, Any]]:
-    """Give the recipe a teacher whose heads are drawn at random."""
-    import copy
-
-    module = copy.deepcopy(bench.space.module())
+def random_teacher(space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:
+    """Return a teacher whose heads are drawn at random."""
+    module, heads = copy.deepcopy(space.module()), head_names(space.whole if isinstance(space, Headed) else space)
     g = run.generator("teacher")
     with torch.no_grad():
         for name, p in module.named_parameters():
-            if name in bench.heads:
+            if name in heads:
                 p.copy_(torch.randn(p.shape, generator=g) * p.std(unbiased=False) + p.mean())
-    return rows, {"teacher": bench.space.rebuild(module, bench.space.spec)}
+    return {"teacher": space.rebuild(module, space.spec)}
 
 
-class TaskBench:
-    """A task and other classes, as trunk vectors or as pictures, and what each training hits.
-
-    The system of an arm is a recipe, or ``BEFORE``: the backbone as it was. Parts are "task" (its own unseen photos)
-    and "others" (photos of other classes).
+def open_task(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, where: str = TASK) -> TuneBench:
+    """Open a task and photos of other classes, or composed scenes where whole towers learn.
 
     Args:
         name: of the task: class folders, or "towers:" and these.
         backbone: which learns.
         run: device, cache and progress.
         seeds: of draws and orders.
-        where: the part that is the metric.
+        where: the part that is the metric: "task", its own unseen photos, or "others".
     """
-
-    metric = "acc1"
-    statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = ()
-    failed: tuple[UnreadableItem, ...] = ()
-
-    def __init__(self, name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, where: str = "task") -> None:
-        self.backbone, self.run, self.seeds, self.where = backbone, run, seeds, where
-        self.whole = name.startswith(TOWERS)
-        task = open_data(present(name.removeprefix(TOWERS)))
-        self.heads = head_names(backbone)
-        self.others = ("composed scenes",) if self.whole else OTHERS
-        self.space = backbone if self.whole else Headed(backbone)
-        self.classes = ClassNames(tuple(tidy(c) for c in task.classes), (TEMPLATE,))
-        self.train = self._rows(task.split("train"))
-        self.asked = {"task": [self._asked(task.split(measured_split(task)), self.classes)], "others": list[Asked]()}
-        digest = hashlib.sha256(task.hash.encode())
-        if self.whole:
-            scenes, names = _scenes()
-            digest.update(hash_of(scenes.items).encode())
-            self.asked["others"].append(self._asked(scenes, names))
-        for other in () if self.whole else OTHERS:
-            data = open_data(present(other))
-            digest.update(data.hash.encode())
-            self.asked["others"].append(
-                self._asked(
-                    data.split(measured_split(data)), ClassNames(tuple(tidy(c) for c in data.classes), (TEMPLATE,))
-                )
-            )
-        self.hash = digest.hexdigest()
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Hash, sizes, what is measured, and what is trained."""
-        sizes = {where: sum(len(labels) for _, labels, _ in sets) for where, sets in self.asked.items()}
-        about = {"data_hash": self.hash, "split": "test", "items": sizes[self.where], "where": self.where}
-        trains = ["all but the scale"] if self.whole else sorted(self.heads)
-        return {**about, "sizes": sizes, "others": list(self.others), "trains": trains}
-
-    def _rows(self, table: Table[Any]) -> Table[Any]:
-        return on_trunks(self.space, table, self.run) if isinstance(self.space, Headed) else table
-
-    def _asked(self, table: Table[Any], names: ClassNames) -> Asked:
-        if isinstance(self.space, Headed):
-            self.space.memory.learn([p for row in names.prompts() for p in row], self.run)
-        items, parts = self._rows(table).items, np.array_split(np.arange(len(table)), len(table) // 128 + 1)
-        return [self.space.image.inputs([_picture(items[i]) for i in rows]) for rows in parts], table.labels(), names
-
-    def measure(self, arm: Arm) -> Measured:
-        """Train once a seed, and name the photos of the task and of the others."""
-        rows = [self._hits(self._trained(arm, replace(self.run, seed=s, workers=0, out=None))) for s in self.seeds]
-        hits = {where: np.stack([row[where] for row in rows]) for where in self.asked}
-        others = {f"acc1_{where}": float(values.mean()) for where, values in hits.items()}
-        parts = {where: Measured(values, others, self.seeds) for where, values in hits.items()}
-        return replace(parts[self.where], parts=parts)
-
-    def _trained(self, arm: Arm, run: Run) -> Backbone:
-        if arm.system == BEFORE:
-            return self.space
-        rows, parts = arm.spoil(self, arm.system, self.train, run) if arm.spoil else (self.train, {})
-        kit = Kit({"main": self.space, **parts})
-        fit, learns = (WHOLE, everything) if self.whole else (FIT, self.heads.__contains__)
-        result = train_space(arm.system, kit, Evidence(train=rows), fit, run, classes=self.classes, learns=learns)
-        assert isinstance(result.space, Backbone)
-        return result.space
-
-    @torch.inference_mode()
-    def _hits(self, space: Backbone) -> dict[str, Floats]:
-        out = {}
-        for where, sets in self.asked.items():
-            parts = []
-            for batches, labels, names in sets:
-                x = normalize(torch.cat([space.image.encode(batch) for batch in batches]), dim=-1)
-                w = normalize(space.text.encode(space.text.inputs([p for own in names.prompts() for p in own])), dim=-1)
-                parts.append((x @ w.T).argmax(1).numpy() == labels)
-            out[where] = np.concatenate(parts).astype(np.float64)
-        return out
+    whole = name.startswith(TOWERS)
+    task = open_data(present(name.removeprefix(TOWERS)))
+    if whole:
+        scenes, names = _scenes()
+        hashes, named = [hash_of(scenes.split("test").items)], {scenes.name: names}
+        bench = TuneBench(task, backbone, WHOLE, run, seeds, "all", elsewhere=[scenes], named=named, part=where)
+    else:
+        others = [open_data(present(other)) for other in OTHER_SETS]
+        hashes = [other.hash for other in others]
+        bench = TuneBench(task, backbone, FIT, run, seeds, elsewhere=others, part=where)
+    sizes = {TASK: len(bench.held), OTHERS: sum(len(table) for table, _ in bench.others.values())}
+    bench.about = {
+        "data_hash": hashlib.sha256("".join((task.hash, *hashes)).encode()).hexdigest(),
+        "split": "test",
+        "items": sizes[where],
+        "where": where,
+        "sizes": sizes,
+        "others": [scenes.name] if whole else list(OTHER_SETS),
+        "trains": ["all but the scale"] if whole else sorted(head_names(backbone)),
+    }
+    return bench
 
 
-def _picture(item: Any) -> Any:
-    return Image.fromarray(item.image) if isinstance(item, Scene) else item
+@dataclass(frozen=True)
+class ScenePhotos(Scenes):
+    """Composed scenes as pictures."""
+
+    def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]
+        return Image.fromarray(super().__getitem__(index).image)
 
 
-def _scenes() -> tuple[Table[Any], ClassNames]:
+def _scenes() -> tuple[LabelledData, ClassNames]:
     """Return one coloured shape a picture, and the names of all pairs of colour and shape."""
     bank = SpriteBank()
-    drawn, pairs = Scenes(SceneRecipe(bank), SCENES, SCENE_SEED), bank.combinations()
-    objects = [drawn[i].objects[0] for i in range(SCENES)]
+    drawn, pairs = ScenePhotos(SceneRecipe(bank), SCENES, SCENE_SEED), bank.combinations()
+    objects = [Scenes.__getitem__(drawn, i).objects[0] for i in range(SCENES)]
     labels = np.array([pairs.index((o.colour or "", o.noun)) for o in objects])
     names = ClassNames(tuple(article(f"{colour} {shape}") for colour, shape in pairs), ("a photo of {}.",))
-    return Table(drawn, {"label": Column("label", labels)}), names
+    table: Table[Any] = Table(drawn, {"label": Column("label", labels)})
+    return LabelledData("composed scenes", names.names, {"test": table}), names
 
 
-FULL, WISE = Arm(Full(smoothing=0.2)), Arm(WiSEFT(smoothing=0.2))
-LORA, VR = Arm(LoRA(smoothing=0.2)), Arm(VRLwF())
-OVER_BEFORE, OVER_FULL = Claim("zero-shot", base=Arm(BEFORE)), Claim("full", base=FULL)
-TUNE = replace(FIT, batch=128, lr=1e-4)
-PLAIN = Training(GeodesicMixup(m2=0.0), TUNE, own_heads=True)
+FULL, LORA, WISE, VR = (
+    Training(method) for method in (Full(smoothing=0.2), LoRA(smoothing=0.2), WiSEFT(smoothing=0.2), VRLwF())
+)
+NO_MIX, SINGLE = (
+    replace(WISE, method=WiSEFT(alpha=1.0, smoothing=0.2)),
+    replace(VR, method=VRLwF(size=1, over_texts=False)),
+)
+OVER_BEFORE, OVER_FULL = Claim("zero-shot", base=BEFORE), Claim("full", base=Arm(FULL))
+PLAIN = Training(GeodesicMixup(m2=0.0), replace(FIT, batch=128, lr=1e-4))
 M2, M3, AT_TEXT = (
     Arm(replace(PLAIN, method=GeodesicMixup(**settings)))
     for settings in ({}, GeodesicMixup.card.variants["m3"], {"share": 0.0})
 )
 OVER_PLAIN = Claim("the same without mixtures", base=Arm(PLAIN), part="recall_at_1")
-_ON_OTHERS = partial(TaskBench, where="others")
+_ON_OTHERS = partial(open_task, where=OTHERS)
+
+
+def _permuted(how: Training) -> Claim:
+    own = Arm(replace(how, rows=shuffled_labels))
+    return replace(OVER_BEFORE, own=own, name="permuted labels")
+
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "full": Trial(
             (OVER_BEFORE,),
-            own=FULL,
-            controls=(replace(OVER_BEFORE, own=replace(FULL, spoil=shuffled_labels), name="permuted labels"),),
+            own=Arm(FULL),
+            controls=(_permuted(FULL),),
         ),
         "lora": Trial(
             (OVER_BEFORE,),
-            own=LORA,
-            controls=(replace(OVER_BEFORE, own=replace(LORA, spoil=shuffled_labels), name="permuted labels"),),
-            beside={"full": FULL},
+            own=Arm(LORA),
+            controls=(_permuted(LORA),),
+            beside={"full": Arm(FULL)},
         ),
         "wise-ft": Trial(
             (OVER_FULL, replace(OVER_BEFORE, part="task")),
-            own=WISE,
-            controls=(replace(OVER_FULL, own=Arm(WiSEFT(alpha=1.0, smoothing=0.2)), name="alpha = 1"),),
-            beside={"zero-shot": Arm(BEFORE)},
+            own=Arm(WISE),
+            controls=(replace(OVER_FULL, own=Arm(NO_MIX), name="alpha = 1"),),
+            beside={"zero-shot": BEFORE},
             bench=_ON_OTHERS,
         ),
         "vr-lwf": Trial(
             (OVER_FULL,),
-            own=VR,
+            own=Arm(VR),
             controls=(
-                replace(OVER_FULL, own=Arm(VRLwF(size=1, over_texts=False)), name="one sentence, no text term"),
-                replace(OVER_FULL, own=replace(VR, spoil=random_teacher), name="random teacher"),
+                replace(OVER_FULL, own=Arm(SINGLE), name="one sentence, no text term"),
+                replace(OVER_FULL, own=Arm(replace(VR, kit=random_teacher)), name="random teacher"),
             ),
-            beside={"lwf": Arm(VRLwF(vocabulary="classes")), "wise-ft": WISE, "zero-shot": Arm(BEFORE)},
+            beside={
+                "lwf": Arm(replace(VR, method=VRLwF(vocabulary="classes"))),
+                "wise-ft": Arm(WISE),
+                "zero-shot": BEFORE,
+            },
             bench=_ON_OTHERS,
         ),
         "geodesic-mixup": Trial(
@@ -239,8 +180,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             own=M2,
             controls=(replace(OVER_PLAIN, own=AT_TEXT),),
             beside={"m3": replace(OVER_PLAIN, own=M3)},
-            bench=PairBench,
+            bench=open_pairs,
         ),
     }
 )
-open_bench = TaskBench
+open_bench = open_task

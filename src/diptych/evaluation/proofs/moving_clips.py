@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import normalize
 
-from diptych import catalog
 from diptych.core.backbone import Backbone
-from diptych.core.data import Column, Evidence, Samples, Subset, Table
-from diptych.core.errors import NotAvailable, UnreadableItem
-from diptych.core.kit import Kit
-from diptych.core.method import Extender
+from diptych.core.data import Column, Table
+from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.folders import image_paths
 from diptych.data.formats.clips import FrameFolders
@@ -32,11 +26,10 @@ from diptych.data.images import open_image
 from diptych.data.named_sets import present
 from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
-from diptych.evaluation.arms import CHANCE, MEANS, Arm, Bench, Measured, Statistic
+from diptych.evaluation.arms import Arm, Bench, Measured
+from diptych.evaluation.boards.extend import Asked, ClipData, ExtendBench
 from diptych.evaluation.datasets import Clips, known_set
-from diptych.evaluation.proofs.trial import Hits, Tabled, hash_of
-from diptych.features.clips import ClipEncoder, PooledFrames, image_head
-from diptych.features.embed import embed
+from diptych.evaluation.proofs.trial import Tabled, hash_of
 
 NEW_CLASSES = "new classes"
 
@@ -68,10 +61,15 @@ POOL, TEST, TEST_NEW, PLAYED = 32, 30, 20, 4
 
 
 def shuffled_texts(table: Table[Any], run: Run) -> Table[Any]:
-    """Return the table with its texts dealt out anew: the control."""
+    """Return the table with its texts shuffled: the control of what learns."""
     texts = table.columns["captions"].values
     order = np.random.default_rng(run.integer("shuffle")).permutation(len(texts))
     return Table(table.items, {"captions": Column("captions", [texts[i] for i in order])})
+
+
+def shuffled_answers(asked: Asked, run: Run) -> Asked:
+    """Return the clips with the right texts of others: the control of what learns nothing."""
+    return replace(asked, answers=asked.answers[np.random.default_rng(run.seed).permutation(len(asked.answers))])
 
 
 def thing(name: str) -> str:
@@ -146,108 +144,30 @@ class Direction:
     """The system of an arm that learns clips played forwards and backwards, and is asked which way they go.
 
     Args:
-        method: which learns; None: chance.
+        system: which learns, or ``CHANCE``.
     """
 
-    method: Extender | None
+    system: Any
 
 
-@dataclass
-class ClipBench:
-    """Composed clips, pooled once; systems are fitted on shots of train, and asked for the clips of test.
-
-    The part ``NEW_CLASSES`` holds the hits on classes that no system has seen.
+@dataclass(frozen=True)
+class MovingBench(ExtendBench):
+    """Composed clips; the part ``NEW_CLASSES`` holds the hits on classes that no system has seen.
 
     Args:
-        data: the clips.
-        backbone: of all systems.
-        run: device and cache.
-        seeds: of shots, shuffles and trainings.
-        frames: looked at in each clip.
+        played: clips in both directions; the two of a pair are asked for by themselves.
     """
 
-    data: Composed
-    backbone: Backbone
-    run: Run
-    seeds: tuple[int, ...]
-    frames: int
-    metric: str = "acc1"
-    statistic: Statistic = MEANS
-    always: tuple[Arm, ...] = ()
-    failed: tuple[UnreadableItem, ...] = ()
-    pooled: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Hash and sizes."""
-        clips = sum(len(t) for t in (self.data.train, self.data.test, self.data.new))
-        return {"data_hash": self.data.hash, "items": len(self.data.test), "clips": clips, "classes": len(BASE)}
+    played: ClipData | None = None
 
     def measure(self, arm: Arm) -> Measured:
-        """Name the clips of the base classes, and beside them those of the new ones; the answers of a spoiled system
-        that learns nothing are shuffled.
-        """
-        if isinstance(arm.system, Direction):
-            return self._direction(arm.system.method)
-        tables = (self.data.test, self.data.new)
-        texts = [list(t.columns["captions"].values) for t in tables]
-        if arm.system == CHANCE:
-            base, new = (np.full((len(self.seeds), len(own)), 1 / len(set(own))) for own in texts)
-            return Measured(base, {}, self.seeds, {NEW_CLASSES: Measured(new, {}, self.seeds)})
-        method: Extender = self._system(arm.system) if isinstance(arm.system, str) else arm.system
-        learns = method.card.trains != "nothing"
-        rows: tuple[list[Hits], list[Hits]] = ([], [])
-        for s in self.seeds:
-            own = replace(self.run, seed=s)
-            train = shots(self.data.train, own)
-            space = tuned(method, self.backbone, arm.spoil(train, own) if arm.spoil else train, own)
-            for found, table, said in zip(rows, tables, texts, strict=True):
-                moved = arm.spoil and not learns
-                right = [said[i] for i in np.random.default_rng(s).permutation(len(said))] if moved else said
-                found.append(self.right(space, table.items, right))
-        base, new = map(np.stack, rows)
-        return Measured(base, {}, self.seeds, {NEW_CLASSES: Measured(new, {}, self.seeds)})
-
-    def _system(self, slug: str) -> Extender:
-        system: Any = catalog.find(slug, Extender)
-        method: Extender = replace(system(), frames=self.frames)
-        return method
-
-    def _direction(self, method: Extender | None) -> Measured:
-        """Return whether a clip's own direction is nearer than the opposite one."""
-        texts, items = list(self.data.replayed.columns["captions"].values), self.data.replayed.items
-        half = len(texts) // 2
-        if method is None:
-            return Measured(np.full((len(self.seeds), 2 * half), 0.5), {}, self.seeds)
-        rows = []
-        for s in self.seeds:
-            space = tuned(method, self.backbone, self.data.played, replace(self.run, seed=s))
-            pairs = [(Subset(items, (i, i + half)), [texts[i], texts[i + half]]) for i in range(half)]
-            rows.append(np.concatenate([self.right(space, *pair) for pair in pairs]))
-        return Measured(np.stack(rows), {}, self.seeds)
-
-    def right(self, space: Any, items: Samples[Any], texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return (N,) 1.0 where the nearest of the different texts is the clip's own; the first of equals counts."""
-        names = list(dict.fromkeys(texts))
-        pool, _ = image_head(self.backbone)
-        key = hash_of(items)
-        if key not in self.pooled:
-            with torch.no_grad():
-                width = pool(torch.zeros(1, 3, self.backbone.image.size or 0, self.backbone.image.size or 0)).shape[1]
-            cut = PooledFrames(pool, ClipEncoder(self.backbone.image, self.frames), width)
-            self.pooled[key] = embed(cut, items, self.run).unflatten(1, (self.frames, -1))  # type: ignore[no-untyped-call]
-        with torch.no_grad():  # heads leave what stands before the pooling as it was
-            v = normalize(image_head(space.base)[1](self.pooled[key]).float().mean(1), dim=-1)
-            w = normalize(space.text.encode(space.text.inputs(names)), dim=-1)
-        found = (v @ w.T).argmax(1).tolist()
-        return np.array([names[k] == text for k, text in zip(found, texts, strict=True)], dtype=np.float64)
-
-
-def tuned(method: Extender, backbone: Backbone, train: Table[Any], run: Run) -> Backbone:
-    """Fit and return the space."""
-    space = method.fit(Kit({"main": backbone}), Evidence(train=train), run)
-    assert isinstance(space, Backbone)
-    return space
+        """Measure as ``ExtendBench``, or on the clips in both directions."""
+        if not isinstance(arm.system, Direction):
+            return super().measure(arm)
+        assert self.played is not None
+        return ExtendBench(self.played, self.backbone, self.run, self.seeds, self.frames).measure(
+            Arm(arm.system.system)
+        )
 
 
 def open_clips(
@@ -266,46 +186,40 @@ def open_clips(
     if (known := known_set(name)) is not None and known.clips is not None:
         return Tabled(backbone, run, seeds, "acc1", _counts(name, known.clips, backbone, run, seeds, counted))
     frames = frames or FRAMES
-    return ClipBench(compose(name, frames), backbone, run, seeds, frames)
+    data = compose(name, frames)
+    clips = sum(len(table) for table in (data.train, data.test, data.new))
+    facts = {"data_hash": data.hash, "items": len(data.test), "clips": clips, "classes": len(BASE)}
+    tests = {"": (Asked.of(data.test),), NEW_CLASSES: (Asked.of(data.new),)}
+    half = len(data.replayed) // 2
+    pairs = [Asked.of(data.replayed.take([i, i + half])) for i in range(half)]
+    return MovingBench(
+        ClipData(data.train, tests, facts), backbone, run, seeds, frames, played=ClipData(data.played, {"": pairs})
+    )
 
 
 def _counts(
-    name: str, clips: Clips, backbone: Backbone, run: Run, seeds: Sequence[int], systems: Sequence[Any]
+    name: str, clips: Clips, backbone: Backbone, run: Run, seeds: tuple[int, ...], systems: Sequence[Any]
 ) -> dict[str, Any]:
     """Count right answers on real clips; learn where the set has a train split."""
     root = present(name, clips.table)
     with (root / clips.table).open(encoding="utf-8", newline="") as opened:
         rows = list(csv.DictReader(opened))
     items = FrameFolders([str(root / r[clips.frames]) for r in rows], clips.each)
-    texts = [clips.prompt.replace("{}", r["action"]) for r in rows]
-    place = {split: [i for i, r in enumerate(rows) if r.get("split", "val") == split] for split in ("train", "val")}
-    nothing: Table[Any] = Table(items, {})
-    empty = Composed(nothing, nothing, nothing, nothing, nothing, "")
-    bench = ClipBench(empty, backbone, run, tuple(seeds), items.frames)
-    test, said = Subset(items, tuple(place["val"])), [texts[i] for i in place["val"]]
-    train = Table(
-        Subset(items, tuple(place["train"])), {"captions": Column("captions", [texts[i] for i in place["train"]])}
+    whole: Table[Any] = Table(
+        items, {"captions": Column("captions", [clips.prompt.replace("{}", r["action"]) for r in rows])}
     )
+    train, test = (
+        whole.take([i for i, r in enumerate(rows) if r.get("split", "val") == split]) for split in ("train", "val")
+    )
+    asked = Asked.of(test)
+    bench = ExtendBench(ClipData(train, {"": (asked,)}), backbone, run, seeds, items.frames)
     counts: dict[str, list[int]] = {}
     for system in systems:
-        method = replace(system, frames=items.frames)
-        if method.card.trains == "nothing" or place["train"]:
-            chosen = seeds if method.card.trains != "nothing" else seeds[:1]
-            spaces = (tuned(method, backbone, train, replace(run, seed=s)) for s in chosen)
-            counts[method.card.slug] = [int(bench.right(space, test, said).sum()) for space in spaces]
-    sizes = {"items": len(said), "clips": len(rows), "classes": len(set(said))}
+        if system.card.trains == "nothing" or len(train):
+            result = bench.measure(Arm(replace(system, frames=items.frames)))
+            counts[system.card.slug] = result.values[: len(result.seeds)].sum(1).astype(int).tolist()
+    sizes = {"items": len(test), "clips": len(rows), "classes": len(asked.texts)}
     return {"data_hash": hash_of(items), **sizes, "right": counts}
-
-
-def shots(table: Table[Any], run: Run) -> Table[Any]:
-    """Return SHOTS clips a text, drawn by the run."""
-    texts = np.array(table.columns["captions"].values)
-    rng = np.random.default_rng(run.integer("shots"))
-    return table.take(
-        np.concatenate(
-            [rng.permutation(np.flatnonzero(texts == t))[:SHOTS] for t in dict.fromkeys(texts.tolist())]
-        ).tolist()
-    )
 
 
 def _dealt(numbers: NDArray[np.int64], count: int) -> list[int]:

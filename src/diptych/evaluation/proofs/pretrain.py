@@ -12,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from diptych.core.backbone import Backbone
 from diptych.core.data import Table, Text
 from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
+from diptych.evaluation.boards.tune import RANK, Training
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
-from diptych.evaluation.proofs.pairs import FRESH, PairBench, Training, shuffled_captions, with_captions
+from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 
-R1, R5, RANK = "recall_at_1", "recall_at_5", "effective_rank"
+R1, R5 = "recall_at_1", "recall_at_5"
 
 
 class People:
@@ -49,22 +51,22 @@ def first_captions(table: Table[Any], run: Run) -> Table[Any]:
     return with_captions(table, [c[:1] for c in table.columns["captions"].values])
 
 
-def people(table: Table[Any], run: Run) -> dict[str, Any]:
+def people(space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]:
     """Return the writer of the photos' own captions."""
     return {"writer": People(table.columns["captions"].values, range(len(table)))}
 
 
-def other_people(table: Table[Any], run: Run) -> dict[str, Any]:
+def other_people(space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]:
     """Return a writer that answers with captions of another photo."""
     order = np.random.default_rng(run.integer("rewrites")).permutation(len(table)).tolist()
     return {"writer": People(table.columns["captions"].values, order)}
 
 
-CLIP = Training(CLIPLoss())
-SIGLIP = Training(SigLIPLoss(), start=(10.0, -10.0))
-NO_BIAS = replace(SIGLIP, start=(10.0, 0.0), learns=lambda name: not name.endswith("logit_bias"))
-CLOOB_ARM = Training(CLOOB())
-LACLIP = Training(LaCLIP(rewrites=2), rows=first_captions, kit=people)
+CLIP = Training(CLIPLoss(), start=NewHeads())
+SIGLIP = Training(SigLIPLoss(), start=NewHeads(scale=10.0, bias=-10.0))
+NO_BIAS = replace(SIGLIP, start=NewHeads(scale=10.0), learns=lambda name: not name.endswith("logit_bias"))
+CLOOB_ARM = replace(CLIP, method=CLOOB())
+LACLIP = replace(CLIP, method=LaCLIP(rewrites=2), rows=first_captions, kit=people)
 CLIP_SHUFFLED, SIGLIP_SHUFFLED = (Arm(replace(how, rows=shuffled_captions)) for how in (CLIP, SIGLIP))
 CLIP_16, SIGLIP_16 = (Arm(replace(how, fit=replace(FRESH, batch=16))) for how in (CLIP, SIGLIP))
 NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB_ARM, method=CLOOB(beta=beta))) for beta in (0.0, None))
@@ -118,8 +120,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (TO_ONE,),
             own=Arm(LACLIP),
             controls=(replace(TO_ONE, own=Arm(replace(LACLIP, kit=other_people))),),
-            bench=partial(PairBench, queries=slice(3, 5)),
+            bench=partial(open_pairs, queries=slice(3, 5)),
         ),
     }
 )
-open_bench = PairBench
+open_bench = open_pairs
