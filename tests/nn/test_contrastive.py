@@ -129,3 +129,21 @@ def test_half_precision_is_computed_in_full(chunk) -> None:
         for loss in (softmax, sigmoid):
             assert loss(*half, s, b, chunk=chunk).dtype == torch.float32
             torch.testing.assert_close(loss(*half, s, b, chunk=chunk), loss(*full, s, b), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_masked_columns_and_rows_do_not_count(chunk) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = (normalize(torch.randn(5, 4, generator=g, dtype=torch.float64), dim=-1) for _ in range(2))
+    seen = torch.rand(5, 5, generator=g) < 0.6
+    rows = torch.tensor([True, False, True, True, False])
+    expected = []
+    for i in (0, 2, 3):
+        kept = [j for j in range(5) if bool(seen[i, j]) or j == i]
+        logits = 3.0 * (x[i] @ y[kept].T).numpy()
+        expected.append(np.log(np.exp(logits).sum()) - logits[kept.index(i)])
+    loss = softmax_pairs(x, y, torch.tensor(3.0).double(), chunk=chunk, seen=seen, rows=rows)
+    assert loss.item() == pytest.approx(np.mean(expected), abs=1e-9)
+    assert softmax_pairs(x, y, torch.tensor(3.0), rows=torch.zeros(5, dtype=torch.bool)) == 0
+    everything = torch.ones(5, 5, dtype=torch.bool)
+    assert softmax_pairs(x, y, torch.tensor(3.0), seen=everything) == softmax_pairs(x, y, torch.tensor(3.0))

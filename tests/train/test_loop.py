@@ -13,6 +13,7 @@ from torch import nn
 from diptych.core.errors import DataError, Diverged, MissingExtra, UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
+from diptych.train.groups import training
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 from tests.train.toy import FIT, Lines, Toy, table
@@ -367,3 +368,15 @@ def test_missing_accelerate_is_named(monkeypatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r"diptych\[train\]"):
         trained()
+
+
+def test_frozen_parts_keep_their_statistics_and_drop_nothing() -> None:
+    frozen = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    learnt = nn.Sequential(nn.Linear(3, 1), nn.Dropout(0.5))
+    net = nn.ModuleDict({"frozen": frozen, "learnt": learnt})
+    names = {n for n, _ in net.named_parameters() if n.startswith("learnt")}
+    with training(net, names):
+        assert [m.training for m in (net, frozen[1], learnt[1])] == [True, False, True]
+        before = frozen[1].running_mean.clone()
+        net["frozen"](torch.randn(8, 2))
+        assert torch.equal(frozen[1].running_mean, before)

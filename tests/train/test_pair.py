@@ -22,7 +22,7 @@ from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 from diptych.train.batches import open_source
 from diptych.train.loop import train
-from diptych.train.pair import PairTrainee
+from diptych.train.pair import PairTrainee, View, drawn_caption, item
 from diptych.train.schedule import Fit, Schedule
 from tests.support.checkpoints import FAMILIES
 
@@ -155,3 +155,48 @@ def test_errors() -> None:
         train(trainee, Table(Squares(40)), FIT, RUN)
     with pytest.raises(UsageError, match="multiple"):
         open_source(squares(), trainee, replace(FIT, batch=9), replace(RUN, world=World(0, 2)))
+
+
+class Words(CLIPLoss):
+    """CLIP's loss that also reads tokens."""
+
+    tokens = ("image", "text", "again")
+
+    def terms(self, e, heads, clock):
+        self.seen.append(e)
+        return super().terms(e, heads, clock)
+
+
+def test_two_views_share_an_encoder_and_tokens_end_in_the_vectors() -> None:
+    objective = Words()
+    object.__setattr__(objective, "seen", [])
+    read = {"image": item, "text": drawn_caption, "again": View("text", drawn_caption)}
+    trainee = PairTrainee(small(), objective, RUN, read=read)
+    batch = trainee.collate([trainee.views(row, RUN.generator(str(row.index))) for row in rows()])
+    losses = trainee.losses(batch, "main", None)
+    (e,) = objective.seen
+    assert set(e.vectors) == set(e.tokens) == set(read)
+    for view in ("text", "again"):
+        state, ids = e.tokens[view], e.targets[f"ids/{view}"]
+        assert state.valid.sum(1).tolist() == [int(row.argmax()) + 1 for row in ids]
+        ends = state.h[torch.arange(10), state.valid.sum(1) - 1]
+        torch.testing.assert_close(e.project(view, ends), e.vectors[view])
+    plain = PairTrainee(small(), CLIPLoss(), RUN, read=read)
+    torch.testing.assert_close(plain.losses(batch, "main", None)["contrastive"], losses["contrastive"])
+    assert e.scale("image", "again")[0] == e.scale("image", "text")[0]
+
+
+def test_a_frozen_scale_stays() -> None:
+    trainee = PairTrainee(small(), CLIPLoss(), RUN, scale_range=(0.0, 0.1), learns=lambda n: n.startswith("visual."))
+    before = trainee.trained().scale()[0]
+    train(trainee, squares(), replace(FIT, steps=1), RUN)
+    assert torch.equal(trainee.trained().scale()[0], before)
+
+
+def test_a_sigmoid_loss_adds_the_bias_that_it_needs() -> None:
+    space = small()
+    made = SigLIPLoss(start=(5.0, -4.0)).prepared(space)
+    assert [round(x.item(), 4) for x in made.scale()] == [5.0, -4.0]
+    assert space.scale()[1].item() == 0
+    biased = small(init_logit_bias=-3.0)
+    assert SigLIPLoss().prepared(biased) is biased

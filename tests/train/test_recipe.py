@@ -15,7 +15,7 @@ from diptych.core.card import Card, Needs
 from diptych.core.data import Evidence
 from diptych.core.errors import MissingEvidence, MissingHook, MissingPart, UsageError
 from diptych.core.kit import Kit
-from diptych.core.train import Recipe, Trainee, everything
+from diptych.core.train import Recipe, Stage, Trainee, everything
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.train.captioning import PAD, WordIds
@@ -114,3 +114,25 @@ def test_the_decoder_learns_to_write_what_it_sees() -> None:
 def test_a_caption_beyond_the_context_is_refused() -> None:
     with pytest.raises(UsageError, match="words and marks, with start and end, got 5"):
         WordIds(("a",), context=4).ids(["a a a"])
+
+
+@dataclass(frozen=True)
+class OwnRows(TwoStages):
+    """A second stage with rows and settings of its own."""
+
+    def stages(self, kit, classes, evidence, run, learns=everything) -> Iterator[Trainee | Stage]:
+        first = PairTrainee(kit.need(Space), CLIPLoss(), run, learns=learns)
+        yield first
+        yield Stage(
+            PairTrainee(first.trained(), CLIPLoss(), run, learns=learns), squares(20), fit={"steps": 2, "lr": 1e-4}
+        )
+
+
+def test_a_stage_has_its_own_rows_and_settings(tmp_path) -> None:
+    fit, run = replace(FIT, steps=None, epochs=2, patience=5), replace(RUN, out=tmp_path)
+    evidence = Evidence(train=squares(), val=squares(10))
+    made = train_space(OwnRows(), Kit({"main": small()}), evidence, fit, run)
+    steps = [r for r in made.log if "lr" in r]
+    assert [r["step"] for r in steps] == [*range(1, 9), 1, 2]
+    assert steps[-1]["lr"] < 1e-4 < steps[0]["lr"]
+    assert sum("val" in r for r in made.log) == 2  # of the first stage alone

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core.spec import Change, PixelRecipe, Spec
 
 T = TypeVar("T")
 
@@ -91,13 +91,15 @@ def fingerprint(modality: str, spec: Spec, weights: str, **facts: Any) -> str:
         weights: hash of the weights themselves.
         facts: whatever else decides on the vectors (tokenizer's hash, truncation).
     """
-    parts = {
+    parts: dict[str, Any] = {
         "modality": modality,
         "weights": weights,
         "architecture": spec.architecture,
         "activation": spec.activation,
         "dim": spec.dim,
     }
+    if spec.changes:
+        parts["changes"] = [asdict(change) for change in spec.changes]
     if modality == "image":
         parts["pixels"] = asdict(spec.pixels)
     else:
@@ -118,6 +120,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path} holds no JSON object: download or write it again.")
     return value
+
+
+def spec_from(facts: Mapping[str, Any]) -> Spec:
+    """Read a spec that ``Spec.as_dict`` wrote.
+
+    Raises:
+        KeyError, TypeError: a fact is missing or unknown.
+    """
+    changes = tuple(Change(c["kind"], c["settings"]) for c in facts.get("changes", ()))
+    return Spec(**{**facts, "pixels": recipe_from(facts["pixels"]), "changes": changes})
 
 
 def recipe_from(facts: Mapping[str, Any]) -> PixelRecipe:

@@ -151,6 +151,8 @@ class State:
         prefix: number of tokens before the patches (CLS, registers, prompts).
         grid: (h, w) of the patch tokens; None for text.
         kept: (B, t) positions of the patches that remain where some were dropped; None: all.
+        valid: (B, T) True for text tokens from the start to the end token, whether or not padding is attended to; None
+            for images, and where soft prompts alone were given.
     """
 
     h: Tensor
@@ -159,6 +161,7 @@ class State:
     prefix: int = 0
     grid: tuple[int, int] | None = None
     kept: Tensor | None = None
+    valid: Tensor | None = None
 
 
 Stage = Literal["patches", "positioned", "ready", "before", "after"]

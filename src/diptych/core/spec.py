@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,19 @@ class PixelRecipe:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A change of an architecture after it was loaded, such as a longer position table.
+
+    Args:
+        kind: name of the change, see ``backbones.changes``.
+        settings: of the change, of types that JSON holds.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a checkpoint is: its weights, architecture, activation, tokenizer and pixel recipe.
 
@@ -50,6 +64,7 @@ class Spec:
         pixels: pixel recipe of the image encoder.
         score: "softmax" or "sigmoid".
         licence: of the weights, as stated by their source; "" if unknown.
+        changes: changes of the architecture since, in order.
     """
 
     name: str
@@ -65,6 +80,7 @@ class Spec:
     pixels: PixelRecipe
     score: Literal["softmax", "sigmoid"] = "softmax"
     licence: str = ""
+    changes: tuple[Change, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

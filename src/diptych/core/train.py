@@ -56,6 +56,10 @@ class ParamGroup:
     phases: tuple[str, ...] = ()
 
 
+def _no_tower(view: str, tokens: Tensor) -> Tensor:
+    raise MissingHook(f"The {view} tokens of this trainee have no projection: use a backbone whose towers can be cut.")
+
+
 @dataclass(frozen=True)
 class Embedded:
     """This process's share of an embedded batch: any number of modalities, views and regions.
@@ -68,6 +72,7 @@ class Embedded:
         gather: (B, ...) -> (W * B, ...), the rows of all W processes in rank order, with gradient; the identity for
             one process.
         rank: number of this process; its rows start at ``rank * B`` of the gathered ones.
+        project: (view, (..., C)) -> (..., D): normed tokens of a view in the joint space.
     """
 
     vectors: Mapping[str, Tensor]
@@ -76,10 +81,24 @@ class Embedded:
     rank: int = 0
     tokens: Mapping[str, State] = field(default_factory=dict)
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    project: Callable[[str, Tensor], Tensor] = _no_tower
 
 
 class Objective(Method):
     """Role of ``pretrain`` for a loss: a function of embeddings, without a tower."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Views whose tokens the loss reads; none by default.
+
+        The trainee gives each as ``Embedded.tokens[view]``: the state after the last block, with normed tokens, and for
+        texts ``valid`` and ``targets["ids/" + view]``, the (B, T) token ids.
+        """
+        return ()
+
+    def prepared(self, space: Space) -> Space:
+        """Return the space with what the loss trains and the space may lack, such as a bias; by default as it is."""
+        return space
 
     def heads(self, spec: Spec) -> nn.Module:
         """Return the objective's own trainable parts for a space; none by default."""
@@ -189,6 +208,24 @@ class Trainee(ABC):
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One training of a recipe that differs from the others in more than its trainee.
+
+    Args:
+        trainee: what is trained.
+        data: its rows; None: the training rows of the recipe.
+        val: its validation rows; None: those of the recipe where ``data`` is None, and none otherwise. A stage without
+            validation rows ignores patience.
+        fit: settings that differ from those of the recipe, such as {"lr": 1e-3, "epochs": 1}.
+    """
+
+    trainee: Trainee
+    data: Table[Any] | None = None
+    val: Table[Any] | None = None
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trained:
     """The result of a training.
 
@@ -236,10 +273,11 @@ class Recipe(Method):
     @abstractmethod
     def stages(
         self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
-    ) -> Iterator[Trainee]:
+    ) -> Iterator[Trainee | Stage]:
         """Yield the trainees in order; each is trained in place before the next is requested.
 
-        So a later stage may start from ``trained()`` of an earlier one. The space in the kit stays unchanged.
+        So a later stage may start from ``trained()`` of an earlier one. The space in the kit stays unchanged. A stage
+        with rows or settings of its own is a ``Stage``.
 
         Args:
             kit: the backbone, and other parts that the card names.

@@ -15,8 +15,21 @@ from torch.utils.checkpoint import checkpoint
 
 from diptych.core.train import Embedded
 
+_NO_ROW = -100
+"""Target of rows that do not count, for ``cross_entropy``."""
 
-def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: int | None = None) -> Tensor:
+
+def softmax_pairs(
+    x: Tensor,
+    y: Tensor,
+    scale: Tensor,
+    first: int = 0,
+    chunk: int | None = None,
+    *,
+    seen: Tensor | None = None,
+    rows: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> Tensor:
     """Return the mean cross-entropy of B rows that must each pick their partner among N columns.
 
         l = mean over b of [ logsumexp over j of (scale x_b . y_j) - scale x_b . y_(first + b) ],  in nats
@@ -30,6 +43,11 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
         first: column of the first row's partner.
         chunk: rows a block. Memory grows with chunk x N instead of B x N, and the forward pass runs twice. None: one
             block.
+        seen: (B, N) bool, False for columns that are no negatives of a row, such as padding or texts that are equal to
+            its own; its partner counts in any case. None: all.
+        rows: (B,) bool, False for rows that do not count, such as padding; None: all. Without any the loss is 0.
+        smoothing: share of the target that all N columns have in equal parts, in [0, 1); 0 beside ``seen``, since a
+            hidden column has no finite logarithm.
 
     Returns:
         Scalar in float32 or float64.
@@ -45,15 +63,26 @@ def softmax_pairs(x: Tensor, y: Tensor, scale: Tensor, first: int = 0, chunk: in
     x, y, scale = _wide(x), _wide(y), _wide(scale)
     partner = torch.arange(first, first + len(x), device=x.device)
 
-    def block(rows: Tensor, columns: Tensor, s: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(s * (rows @ columns.T), target, reduction="sum")
+    if seen is None:
+        seen = torch.ones(1, 1, dtype=torch.bool, device=x.device)
+    if rows is not None:
+        partner = partner.masked_fill(~rows, _NO_ROW)
+    count = len(x) if rows is None else rows.sum().clamp(min=1)
+
+    def block(part: Tensor, columns: Tensor, s: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+        logits = s * (part @ columns.T)
+        if not visible.all():
+            own = F.one_hot(target.clamp(min=0), logits.shape[1]).bool()
+            logits = logits.masked_fill(~(visible | own), float("-inf"))
+        return F.cross_entropy(logits, target, ignore_index=_NO_ROW, reduction="sum", label_smoothing=smoothing)
 
     with torch.autocast(x.device.type, enabled=False):
-        blocks = zip(_parts(x, chunk), _parts(partner, chunk), strict=True)
-        return _summed(block, [(rows, y, scale, target) for rows, target in blocks], chunk) / len(x)
+        parts = _parts(seen.expand(len(x), -1), chunk)
+        blocks = zip(_parts(x, chunk), _parts(partner, chunk), parts, strict=True)
+        return _summed(block, [(part, y, scale, target, visible) for part, target, visible in blocks], chunk) / count
 
 
-def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) -> Tensor:
+def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None, smoothing: float = 0.0) -> Tensor:
     """Return CLIP's loss of two modalities, the mean of ``softmax_pairs`` in both directions.
 
     The columns are those of all processes.
@@ -62,6 +91,7 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) ->
         e: (B, D) vectors of both modalities, and their scale.
         pair: the two modalities.
         chunk: rows a block, as in ``softmax_pairs``.
+        smoothing: as in ``softmax_pairs``.
 
     Returns:
         Scalar in nats; ln N for a model that tells nothing apart.
@@ -71,16 +101,18 @@ def contrastive(e: Embedded, pair: tuple[str, str], chunk: int | None = None) ->
     columns = e.gather(y)
     if chunk is None and len(columns) == len(x):
         # One process: the logits of one direction are those of the other, transposed.
-        return _both_ways(_wide(x), _wide(y), _wide(scale))
-    return (softmax_pairs(x, columns, scale, first, chunk) + softmax_pairs(y, e.gather(x), scale, first, chunk)) / 2
+        return _both_ways(_wide(x), _wide(y), _wide(scale), smoothing)
+    there = softmax_pairs(x, columns, scale, first, chunk, smoothing=smoothing)
+    return (there + softmax_pairs(y, e.gather(x), scale, first, chunk, smoothing=smoothing)) / 2
 
 
-def _both_ways(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+def _both_ways(x: Tensor, y: Tensor, scale: Tensor, smoothing: float) -> Tensor:
     """Return the mean of ``softmax_pairs`` in both directions of (B, D) and (B, D) unit embeddings, by one product."""
     partner = torch.arange(len(x), device=x.device)
     with torch.autocast(x.device.type, enabled=False):
         logits = scale * (x @ y.T)
-        return (F.cross_entropy(logits, partner) + F.cross_entropy(logits.T, partner)) / 2
+        both = [F.cross_entropy(k, partner, label_smoothing=smoothing) for k in (logits, logits.T)]
+        return (both[0] + both[1]) / 2
 
 
 def sigmoid_pairs(

@@ -34,7 +34,7 @@ from diptych.metrics.spread import modality_gap, spread
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
 from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
-from diptych.train.captioning import WordIds
+from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
@@ -133,7 +133,8 @@ def tune(
         say(remark)
     classes = ClassNames(tuple(tidy(c) for c in data.classes), tuple(templates)) if data.classes else None
     start = time.perf_counter()
-    writes = [WordIds((), WORDS_READ).ids] if "LanguageModel" in method.card.needs.parts else []
+    small = "LanguageModel" in method.card.needs.parts and (parts == "heads" or not has_decoder(backbone))
+    writes = [WordIds((), WORDS_READ).ids] if small else []
     check_captions(data, data.splits, backbone.text.inputs, *writes)
     with with_store(run) as stored:
         space: Backbone = Headed(backbone) if parts == "heads" else backbone
@@ -167,7 +168,7 @@ def tune(
             )
     if (out / "model").exists():
         shutil.rmtree(out / "model")
-    save(trained, out / "model")
+    save(trained, out / "model", made.parts)
     names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
     count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
     facts = {
@@ -277,8 +278,8 @@ def paired(table: Table[Any], classes: ClassNames | None, method: Objective | Re
 
 
 def decoder_for(method: Objective | Recipe, space: Backbone, rows: Table[Any], run: Run) -> dict[str, Any]:
-    """Return a small decoder for objectives that write."""
-    if "LanguageModel" not in method.card.needs.parts or "captions" not in rows.columns:
+    """Return a small decoder for objectives that write, where the space has none of its own."""
+    if "LanguageModel" not in method.card.needs.parts or has_decoder(space) or "captions" not in rows.columns:
         return {}
     words = WordIds.of([c for own in rows.columns["captions"].values for c in own], context=WORDS_READ)
     with run.seeded("decoder"):

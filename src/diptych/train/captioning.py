@@ -1,7 +1,8 @@
-"""The trainee that also captions: a decoder learns to predict each caption from its image, word by word."""
+"""The trainees that also caption: a decoder learns to predict each caption from its image, word by word."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.core.backbone import Space, State
-from diptych.core.errors import UsageError
+from diptych.core.backbone import Space, State, Tower
+from diptych.core.errors import MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.core.train import Embedded, Learns, Objective, everything
+from diptych.features.frozen import HeadSpace
+from diptych.train.distributed import gather
 from diptych.train.pair import PairTrainee
 
 PAD = 0
@@ -82,15 +85,42 @@ def next_logits(decoder: Any, ids: Tensor, images: Tensor) -> Tensor:
     Args:
         decoder: a language model with cross-attention; see ``core.language.LanguageModel``.
         ids: (B, L) of captions.
-        images: (B, D) embeddings; the decoder attends to each as a memory of one token.
+        images: (B, T, D) image tokens that the decoder attends to, or (B, D) embeddings, each a memory of one token.
     """
     inputs = ids[:, :-1]
-    logits: Tensor = decoder.logits(decoder.embed(inputs), inputs != PAD, images[:, None])[0]
+    memory = images if images.ndim == 3 else images[:, None]
+    logits: Tensor = decoder.logits(decoder.embed(inputs), inputs != PAD, memory)[0]
     return logits
 
 
+def has_decoder(space: Space) -> bool:
+    """Return whether a space is a CoCa, whose own decoder captions its image tokens."""
+    return not isinstance(space, HeadSpace) and hasattr(space.module(), "text_decoder")
+
+
+class CoCaTrainee(PairTrainee):
+    """Trains a CoCa whole: pairs, and its own decoder on the image tokens of its own tower.
+
+    Args:
+        space, objective, run, learns: as for ``PairTrainee``; the space is an open_clip CoCa.
+    """
+
+    def embed(self, batch: Mapping[str, Any]) -> Embedded:
+        """Return the embeddings of both modalities, the decoder's logits, and the ids that they predict."""
+        coca: Any = self.space.module()
+        ids = batch["text"]
+        image, memory = coca.visual(batch["image"])
+        text, words = coca.text(ids)
+        logits = coca.text_decoder(memory, words[:, :-1])
+        vectors = {"image": image.float(), "text": text.float()}
+        tokens, targets = {"caption": State(logits)}, {"caption": ids[:, 1:]}
+        return Embedded(vectors, self.scale, gather(self.run.world), self.run.world.rank, tokens, targets)
+
+
 class CaptionTrainee(PairTrainee):
-    """Trains pairs, and a decoder that predicts captions from image embeddings, as ``coca-loss`` needs.
+    """Trains pairs, and a decoder beside a space that has none, which predicts captions from image tokens.
+
+    Where heads alone are trained, or the image tower cannot be cut in blocks, the decoder sees the one image embedding.
 
     Args:
         space: as for ``PairTrainee``.
@@ -114,6 +144,10 @@ class CaptionTrainee(PairTrainee):
         super().__init__(space, objective, run, learns=learns)
         self.words = words
         self._module["decoder"] = decoder
+        self.tower: Tower | None = None
+        if not isinstance(space, HeadSpace):
+            with contextlib.suppress(MissingHook):
+                self.tower = self.space.tower("image")
 
     def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return the inputs of both encoders, and the ids of the captions."""
@@ -122,8 +156,14 @@ class CaptionTrainee(PairTrainee):
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
         """Return the embeddings of both modalities, the decoder's logits, and the ids that they predict."""
         e = super().embed(batch)
-        logits = next_logits(self._module["decoder"], batch["ids"], e.vectors["image"])
+        seen = e.vectors["image"] if self.tower is None else self._tokens(batch["image"])
+        logits = next_logits(self._module["decoder"], batch["ids"], seen)
         return replace(e, tokens={"caption": State(logits)}, targets={"caption": batch["ids"][:, 1:]})
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, T, D)."""
+        assert self.tower is not None
+        return self.tower.project(self.tower.norm(self.tower.blocks(self.tower.start(pixels)).h))
 
     def parts(self) -> Mapping[str, nn.Module]:
         """Return a copy of the decoder."""

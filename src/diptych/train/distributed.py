@@ -70,6 +70,32 @@ def gather(world: World) -> Callable[[Tensor], Tensor]:
     return (lambda x: x) if world.size == 1 else _Gather.apply
 
 
+def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function that concatenates rows whose number differs between the processes, with gradient.
+
+    It maps (b, ...) to (W * M, ...) and (W * M,) bool, M being the largest b: the rows of each process in rank order,
+    then ``fill`` up to M, where the mask is False. For one process it returns all rows, and True for each.
+
+    Args:
+        world: rank and number of processes.
+        fill: value of the rows that pad.
+    """
+    together = gather(world)
+
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        own = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        if world.size == 1:
+            return x, own
+        most = torch.tensor(len(x), device=x.device)
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        short = int(most) - len(x)
+        padded = torch.cat([x, x.new_full((short, *x.shape[1:]), fill)])
+        mask = torch.cat([own, own.new_zeros(short)])
+        return together(padded), together(mask.to(x.dtype)) > 0
+
+    return function
+
+
 def mean(value: float, world: World) -> float:
     """Return the mean of a value over the processes."""
     if world.size == 1:
@@ -96,7 +122,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
     for p in alive:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
-    for dtype in {p.dtype for p in alive}:
+    for dtype in dict.fromkeys(p.dtype for p in alive):  # a set would have another order in each process
         grads = [p.grad for p in alive if p.dtype == dtype and p.grad is not None]
         flat = torch.cat([g.reshape(-1) for g in grads])
         dist.all_reduce(flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 import torch
 from torch import Tensor, nn
@@ -64,9 +64,9 @@ def training(module: nn.Module, trained: set[str]) -> Iterator[None]:
     """Switch to training mode with the named parameters trainable; restore modes and flags at the end."""
     modes = {m: m.training for m in module.modules()}
     flags = {p: p.requires_grad for p in module.parameters()}
-    module.train()
     for name, p in module.named_parameters():
         p.requires_grad_(name in trained)
+    train_mode(module, {p for name, p in module.named_parameters() if name in trained})
     try:
         yield
     finally:
@@ -75,3 +75,15 @@ def training(module: nn.Module, trained: set[str]) -> Iterator[None]:
         for p, flag in flags.items():
             p.requires_grad_(flag)
             p.grad = None
+
+
+def train_mode(module: nn.Module, trained: Set[nn.Parameter]) -> None:
+    """Put a module in training mode, and in eval mode each part whose parameters are all frozen.
+
+    So a frozen tower neither drops activations nor moves the running statistics of its BatchNorm. A part without
+    parameters, such as a dropout, has the mode of what it belongs to.
+    """
+    module.train()
+    frozen = [m for m in module.modules() if (own := list(m.parameters())) and trained.isdisjoint(own)]
+    for m in frozen:
+        m.eval()

@@ -22,7 +22,7 @@ from diptych.core.run import Progress, Run
 from diptych.core.train import Clock, Trainee
 from diptych.train import checkpoint, distributed
 from diptych.train.batches import Batch, Source, open_source, validation_source
-from diptych.train.groups import by_phase, make_optimizer, training
+from diptych.train.groups import by_phase, make_optimizer, train_mode, training
 from diptych.train.log import Log, Record
 from diptych.train.schedule import Fit
 
@@ -132,6 +132,7 @@ class _Loop:
         self.prepared = {phase: self.accelerator.prepare_optimizer(o) for phase, o in self.optimizers.items()}
         distributed.equalise(self.module, run.world)
         trained = [n for groups in self.groups.values() for g in groups for n in g.names]
+        self.trained = {self.parameters[n] for n in trained}
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
         self.position = Position()
@@ -242,7 +243,7 @@ class _Loop:
         batches = (_move(b, self.device) for _, b in self.val.epoch(0, None))
         with self.accelerator.autocast():
             value = distributed.mean(self.trainee.validate(batches, clock), self.run.world)
-        self.module.train()
+        train_mode(self.module, self.trained)
         better = self.position.best is None or value < self.position.best
         if better and self.fit.patience is not None:
             self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
@@ -307,7 +308,10 @@ def _accelerator(run: Run) -> Any:
     except ImportError:
         raise MissingExtra("accelerate", "train", "Training") from None
     AcceleratorState._reset_state()  # accelerate keeps the precision of the process's first training for all later ones
-    mixed = "bf16" if run.precision == "bf16" else "no"  # int8 encoders run in an engine, and are not trained
+    if run.precision == "fp16" and not run.device.startswith("cuda"):
+        raise UsageError(f"Training in fp16 needs a GPU, and this run is on {run.device}: use bf16 or fp32.")
+    # int8 encoders run in an engine, and are not trained
+    mixed = run.precision if run.precision in ("bf16", "fp16") else "no"
     return Accelerator(mixed_precision=mixed, cpu=run.device == "cpu")
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from diptych.core.backbone import Inputs, Space
-from diptych.core.errors import DataError
+from diptych.core.errors import DataError, MissingHook
 from diptych.core.run import Run
 from diptych.core.train import Clock, Embedded, Learns, Objective, ParamGroup, Row, Trainee, everything
 from diptych.train.distributed import gather
@@ -39,6 +40,31 @@ def drawn_caption(row: Row, g: torch.Generator) -> str:
     return str(texts[int(torch.randint(len(texts), (), generator=g))])
 
 
+@dataclass(frozen=True)
+class View:
+    """One input of a row, and the encoder that embeds it.
+
+    Args:
+        encoder: modality of the space, such as "text".
+        read: function that reads the input from a row, and may augment it.
+    """
+
+    encoder: str
+    read: Read
+
+
+def token_ids(x: Inputs) -> Tensor:
+    """Return the (B, T) token ids among the inputs of a text encoder.
+
+    Raises:
+        MissingHook: the encoder takes no token ids.
+    """
+    ids = x if isinstance(x, Tensor) else x.get("ids")
+    if ids is None or ids.is_floating_point():
+        raise MissingHook("This text encoder takes vectors, not token ids: use a backbone whose text tower reads ids.")
+    return ids
+
+
 class PairTrainee(Trainee):
     """Trains a copy of a space with one objective; the given space is not changed.
 
@@ -46,8 +72,9 @@ class PairTrainee(Trainee):
         space: any space that can be rebuilt.
         objective: the loss; None: a subclass defines ``losses``.
         run: its seed initialises the objective's heads, and its processes are gathered.
-        read: modality -> function that reads its input from a row, and may augment it. Default: the item is the image,
-            and a drawn caption the text.
+        read: view -> how its input is read from a row. A function alone is for the encoder of the view's name; a
+            ``View`` names another encoder, so that a row may have two texts or several crops. Default: the item is
+            the image, and a drawn caption the text.
         learns: whether the parameter of this name in the space's module is trained; by default all are.
         scale_range: range to which parameters named ``logit_scale`` are clamped after every step; they are logarithms.
     """
@@ -58,13 +85,14 @@ class PairTrainee(Trainee):
         objective: Objective | None,
         run: Run,
         *,
-        read: Mapping[str, Read] | None = None,
+        read: Mapping[str, Read | View] | None = None,
         learns: Learns = everything,
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
         self.objective, self.run, self.learns, self.scale_range = objective, run, learns, scale_range
-        self.read: Mapping[str, Read] = read or {"image": item, "text": drawn_caption}
+        given = read or {"image": item, "text": drawn_caption}
+        self.read = {name: r if isinstance(r, View) else View(name, r) for name, r in given.items()}
         with run.seeded("heads"):
             self.heads = nn.Identity() if objective is None else objective.heads(space.spec)
         self._module = nn.ModuleDict({"space": self.space.module(), "heads": self.heads})
@@ -91,17 +119,44 @@ class PairTrainee(Trainee):
         return [ParamGroup(matrices), ParamGroup(tuple(n for n, p in named if p.ndim < 2), decay=0.0)]
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
-        """Return modality -> the input that is read from the row."""
-        return {modality: read(row, g) for modality, read in self.read.items()}
+        """Return view -> the input that is read from the row."""
+        return {name: view.read(row, g) for name, view in self.read.items()}
 
-    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Inputs]:
-        """Return modality -> the inputs of its encoder."""
-        return {m: self.space.encoders[m].inputs([v[m] for v in views]) for m in self.read}
+    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return view -> the inputs of its encoder."""
+        return {
+            name: self.space.encoders[view.encoder].inputs([v[name] for v in views]) for name, view in self.read.items()
+        }
 
     def embed(self, batch: Mapping[str, Any]) -> Embedded:
-        """Return the embeddings of a batch for the objective; subclasses add views, tokens or targets."""
-        vectors = {m: self.space.encoders[m].encode(batch[m]) for m in self.read}
-        return Embedded(vectors, self.space.scale, gather(self.run.world), self.run.world.rank)
+        """Return the embeddings of a batch for the objective, and the tokens that it asks for.
+
+        Subclasses add views, tokens or targets.
+
+        Raises:
+            MissingHook: the objective asks for tokens of a tower that cannot be cut.
+        """
+        wanted = () if self.objective is None else self.objective.tokens
+        vectors, tokens, targets = {}, {}, {}
+        for name, view in self.read.items():
+            if name not in wanted:
+                vectors[name] = self.space.encoders[view.encoder].encode(batch[name])
+                continue
+            tower = self.space.tower(view.encoder)
+            state = tower.blocks(tower.start(batch[name]))
+            vectors[name] = tower.project(tower.pooled(state)).float()
+            tokens[name] = replace(state, h=tower.norm(state.h))
+            if view.encoder == "text":
+                targets[f"ids/{name}"] = token_ids(batch[name])
+        return Embedded(vectors, self.scale, gather(self.run.world), self.run.world.rank, tokens, targets, self.project)
+
+    def scale(self, a: str, b: str) -> tuple[Tensor, Tensor]:
+        """Return the scale and the bias of a pair of views or encoders."""
+        return self.space.scale(*(self.read[m].encoder if m in self.read else m for m in (a, b)))
+
+    def project(self, view: str, tokens: Tensor) -> Tensor:
+        """Map (..., C) normed tokens of a view to (..., D), in the joint space."""
+        return self.space.tower(self.read[view].encoder).project(tokens)
 
     def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
         """Return the objective's terms."""
@@ -109,7 +164,7 @@ class PairTrainee(Trainee):
         return self.objective.terms(self.embed(batch), self.heads, clock)
 
     def after(self, what: Literal["step", "epoch"], clock: Clock) -> None:
-        """Clamp the logit scales to their range."""
+        """Clamp the logit scales that are trained to their range."""
         for name, p in self._module.named_parameters():
-            if name.endswith("logit_scale"):
+            if name.endswith("logit_scale") and p.requires_grad:
                 p.data.clamp_(*self.scale_range)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +12,15 @@ from diptych.core.errors import MissingEvidence
 from diptych.core.kit import Kit
 from diptych.core.language import LanguageModel
 from diptych.core.run import Run
-from diptych.core.train import Learns, Objective, Recipe, Trained, Trainee, everything
-from diptych.train.captioning import CaptionTrainee, WordIds
+from diptych.core.train import Learns, Objective, Recipe, Stage, Trained, Trainee, everything
+from diptych.train.captioning import CaptionTrainee, CoCaTrainee, WordIds, has_decoder
 from diptych.train.log import Record
 from diptych.train.loop import train
 from diptych.train.pair import PairTrainee
 from diptych.train.schedule import Fit
 
 DECODER = "decoder"
-"""Name of the kit's part for objectives that write captions: a ``LanguageModel`` that is a module."""
+"""Name of the kit's part for objectives that write captions, a ``LanguageModel`` module; a CoCa has its own."""
 WORDS = "words"
 """Name of the kit's part with the decoder's vocabulary, a ``WordIds``."""
 
@@ -57,23 +57,35 @@ def train_space(
     """
     if evidence.train is None:
         raise MissingEvidence(f"{method.card.slug} needs rows for training, and there is no train split: add one.")
-    stages: Iterator[Trainee]
+    stages: Iterator[Trainee | Stage]
     if isinstance(method, Objective):
         stages = iter([_trainee(method, kit, run, learns)])
     else:
         stages = method.stages(kit, classes, evidence, run, learns)
     log: list[Record] = []
     last: Trainee | None = None
-    for number, trainee in enumerate(stages, 1):
+    for number, stage in enumerate(stages, 1):
         run_of_stage = run if number == 1 or run.out is None else replace(run, out=run.out / f"stage-{number}")
-        log += train(trainee, evidence.train, fit, run_of_stage, val=evidence.val, resume=resume).records
-        last = trainee
+        own = stage if isinstance(stage, Stage) else Stage(stage)
+        data, val = (evidence.train, own.val or evidence.val) if own.data is None else (own.data, own.val)
+        settings = _settings(fit, own.fit if val is not None else {**own.fit, "patience": None})
+        log += train(own.trainee, data, settings, run_of_stage, val=val, resume=resume).records
+        last = own.trainee
     assert last is not None  # a recipe has at least one stage
     return Trained(last.trained(), last.parts(), tuple(log))
 
 
+def _settings(fit: Fit, own: Mapping[str, Any]) -> Fit:
+    """Return a fit with the settings of a stage; a length in steps replaces one in epochs, and the other way round."""
+    length = {"epochs": None, "steps": None} if {"epochs", "steps"} & own.keys() else {}
+    return replace(fit, **{**length, **own})
+
+
 def _trainee(objective: Objective, kit: Kit, run: Run, learns: Learns) -> Trainee:
+    space = objective.prepared(kit.need(Space))
     if "LanguageModel" not in objective.card.needs.parts:
-        return PairTrainee(kit.need(Space), objective, run, learns=learns)
+        return PairTrainee(space, objective, run, learns=learns)
+    if has_decoder(space) and DECODER not in kit.parts:
+        return CoCaTrainee(space, objective, run, learns=learns)
     decoder: Any = kit.need(LanguageModel, DECODER)
-    return CaptionTrainee(kit.need(Space), objective, run, decoder, kit.need(WordIds, WORDS), learns=learns)
+    return CaptionTrainee(space, objective, run, decoder, kit.need(WordIds, WORDS), learns=learns)

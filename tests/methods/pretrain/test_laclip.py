@@ -43,7 +43,7 @@ def trainee(method: LaCLIP, writer: Thesaurus, table: Table) -> PairTrainee:
 
 def drawn(t: PairTrainee, n: int = 2000) -> Counter:
     g, row = torch.Generator().manual_seed(0), Row(squares(10).items[0], 0, "k", {})
-    return Counter(t.read["text"](row, g) for _ in range(n))
+    return Counter(t.read["text"].read(row, g) for _ in range(n))
 
 
 def test_every_wording_is_as_likely() -> None:

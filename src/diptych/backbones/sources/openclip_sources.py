@@ -161,6 +161,28 @@ def from_folder(
     return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
 
+def untrained(folder: Path, config_file: str, spec: Spec) -> OpenClip:
+    """Build the model of a saved configuration with random weights, for what loads its own tensors into it.
+
+    Args:
+        folder: has the configuration and, for other than CLIP's BPE, the tokenizer's files.
+        config_file: name of the configuration.
+        spec: name, pixel recipe and licence.
+
+    Raises:
+        DataError: the configuration is damaged.
+    """
+    facts = read_json(folder / config_file)
+    try:
+        config = _text_config_on_disk(facts["model_cfg"], folder, offline=True)
+        tokens = openclip_tokens(config, folder, offline=True)
+        model = build(config, 0)
+        before = _spec(spec.name, _architecture(config), "", config, spec.pixels, tokens, model)
+    except KeyError as error:
+        raise DataError(f"{folder / config_file} lacks {error}: save the space again.") from error
+    return OpenClip(model, replace(before, licence=spec.licence), tokens, config=config, weights="")
+
+
 def from_file(
     path: Path, *, offline: bool, stated: Stated = NOTHING_STATED, truncate: bool = False, allow_pickle: bool = False
 ) -> OpenClip:
@@ -270,6 +292,9 @@ def build(config: Mapping[str, Any], seed: int) -> nn.Module:
             raise DataError(
                 f"open_clip cannot build this model_cfg ({error}): write it as in open_clip's model_configs folder."
             ) from error
+        if kind is CoCa:  # the library leaves this output layer as it finds the memory
+            projection: Any = model.text_decoder.text_projection  # type: ignore[union-attr]
+            nn.init.normal_(projection, std=len(projection) ** -0.5)
     return model.eval()
 
 

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from diptych.backbones.changes.apply import apply
 from diptych.backbones.sources import openclip_sources, selftest
 from diptych.backbones.sources.huggingface import HuggingFace
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.backbones.spec import read_json, recipe_from
+from diptych.backbones.spec import read_json, spec_from
 from diptych.backbones.tokens import HubTokens
 from diptych.backbones.weights import OPENCLIP_FILES, read_state
 from diptych.core.backbone import Backbone, Space
 from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import Spec
 from diptych.data.files import drafted, write_json
 
 SPACE = "space.json"
 SCHEMA = 1
+BASE = "base.json"
+"""open_clip_config.json of the model before its architecture was changed."""
+MODEL = "model.safetensors"
+PARTS = "parts"
 
 
-def save(space: Space, folder: Path) -> None:
+def save(space: Space, folder: Path, parts: Mapping[str, nn.Module] | None = None) -> None:
     """Write a space so that ``load("local:FOLDER")`` gives the same vectors.
 
     - open_clip models become a folder for open_clip's ``local-dir:FOLDER``.
     - transformers models become a folder for ``from_pretrained``.
+    - A model whose architecture was changed becomes space.json with its tensors and changes, and the configuration of
+      what it was before, where that is open_clip's.
     - Any other space that ``load`` has by name becomes space.json with its tensors.
 
     The vectors of a fixed picture and sentence are saved too, and ``load`` compares them.
@@ -36,6 +42,7 @@ def save(space: Space, folder: Path) -> None:
     Args:
         space: the space to write.
         folder: new or empty.
+        parts: name -> other trained modules; ``load_parts`` reads their tensors.
 
     Raises:
         UsageError: the folder holds something, or the space can't be written.
@@ -48,17 +55,25 @@ def save(space: Space, folder: Path) -> None:
         draft.mkdir()
         if isinstance(space, Backbone):
             write_json(draft / selftest.FILE, selftest.probe(space))
+        for name, part in (parts or {}).items():
+            (draft / PARTS).mkdir(exist_ok=True)
+            _tensors(part, draft / PARTS / f"{name}.safetensors")
         if isinstance(space, OpenClip):
             assert config is not None
             _save_text_tower(space, config["model_cfg"], draft, folder)
             if isinstance(space.tokens, HubTokens):
                 space.tokens.tokenizer.save_pretrained(str(draft))
-            _tensors(space.module(), draft / OPENCLIP_FILES[0])
-            write_json(draft / openclip_sources.CONFIG, config)
-        elif isinstance(space, HuggingFace):
+            if space.spec.changes:
+                _tensors(space.module(), draft / MODEL)
+                write_json(draft / BASE, config)
+                write_json(draft / SPACE, {"schema": SCHEMA, "base": "", "spec": space.spec.as_dict()})
+            else:
+                _tensors(space.module(), draft / OPENCLIP_FILES[0])
+                write_json(draft / openclip_sources.CONFIG, config)
+        elif isinstance(space, HuggingFace) and not space.spec.changes:
             _save_transformers(space, draft)
         else:
-            _tensors(space.module(), draft / "model.safetensors")
+            _tensors(space.module(), draft / MODEL)
             write_json(draft / SPACE, {"schema": SCHEMA, "base": space.spec.name, "spec": space.spec.as_dict()})
 
 
@@ -79,21 +94,29 @@ def load_space(folder: Path, load: Callable[[str], Backbone]) -> Backbone:
             f"{folder / SPACE} has schema {facts.get('schema')!r}, and this version reads {SCHEMA}: update diptych."
         )
     try:
-        spec = Spec(**{**facts["spec"], "pixels": recipe_from(facts["spec"]["pixels"])})
-        base = load(str(facts["base"]))
+        spec = spec_from(facts["spec"])
+        base = load(str(facts["base"])) if facts["base"] else openclip_sources.untrained(folder, BASE, spec)
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder / SPACE} lacks facts ({error}): save the space again.") from error
     module = base.module()
-    state = read_state(folder / "model.safetensors")
+    apply(module, base.spec, spec.changes[len(base.spec.changes) :])
+    state = read_state(folder / MODEL)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise DataError(
-            f"{folder / 'model.safetensors'} does not fit {facts['base']}: save the space again."
-        ) from error
+        raise DataError(f"{folder / MODEL} does not fit {spec.name}: save the space again.") from error
     rebuilt = base.rebuild(module, spec)
     assert isinstance(rebuilt, Backbone)  # rebuild keeps the kind
     return rebuilt
+
+
+def load_parts(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Return name -> tensors of the parts that ``save`` wrote beside a space; empty if there are none.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    return {path.stem: read_state(path) for path in sorted((folder / PARTS).glob("*.safetensors"))}
 
 
 def _openclip_config(backbone: OpenClip) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from diptych.backbones.towers.cut import attention_bias
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def insert(s: State, tokens: Tensor, at: int) -> State:
         h=torch.cat([s.h[:, :at], rows, s.h[:, at:]], dim=1),
         bias=None if s.bias is None else _grown_bias(s.bias, source, new),
         pool=None if s.pool is None else s.pool[:, source].masked_fill(new, 0.0),
+        valid=None if s.valid is None else s.valid[:, source] | new,
         prefix=s.prefix + (count if s.grid is not None and at <= s.prefix else 0),
     )
 
@@ -126,6 +128,17 @@ def fill(s: State, where: Tensor, tokens: Tensor) -> State:
     return replace(s, h=torch.where(where[..., None], tokens.to(s.h.dtype), s.h))
 
 
+def bidirectional(s: State) -> State:
+    """Let every text token attend to all tokens up to the end token, also in a causal tower; padding stays hidden.
+
+    Raises:
+        UsageError: the state does not say which tokens are real.
+    """
+    if s.valid is None:
+        raise UsageError("This state does not say which tokens are real: start the text tower from ids.")
+    return replace(s, bias=attention_bias(s.valid, False, s.h.shape[1], s.h))
+
+
 def _grown_bias(bias: Tensor, source: Tensor, new: Tensor) -> Tensor:
     """Return the bias with new tokens inserted.
 
@@ -154,4 +167,6 @@ def _taken(s: State, left: Tensor) -> State:
         if bool((pool.sum(1) == 0).any()):
             raise UsageError("These tokens hold all pooling weight (the end token or CLS): keep them.")
         pool = pool * (total / pool.sum(1, keepdim=True))
-    return replace(s, h=s.h.gather(1, left[..., None].expand(-1, -1, s.h.shape[-1])), bias=bias, pool=pool)
+    valid = None if s.valid is None else s.valid.gather(1, left)
+    h = s.h.gather(1, left[..., None].expand(-1, -1, s.h.shape[-1]))
+    return replace(s, h=h, bias=bias, pool=pool, valid=valid)

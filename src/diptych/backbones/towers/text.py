@@ -80,6 +80,7 @@ class TextTower(CutTower):
             valid = ids != self.padding
         pool = self._weights(ids, embeds, valid)
         s = self._opened(self.embed(ids) if embeds is None else embeds, valid, pool)  # type: ignore[arg-type]  # one of both is given
+        s = replace(s, valid=self._real(ids, valid, s.h.shape[1]))
         if edit is not None:
             s = edit("patches", 0, s)
         if s.h.shape[1] > self.context:
@@ -109,6 +110,23 @@ class TextTower(CutTower):
         """The state of raw token embeddings."""
         return State(h, bias=attention_bias(valid, self.causal, h.shape[1], h), pool=pool.to(h.dtype))
 
+    def _real(self, ids: Tensor | None, valid: Tensor | None, length: int) -> Tensor | None:
+        """(B, T) True up to the end token, and for tokens that the tower appends; None where nothing says so."""
+        if valid is None and ids is not None and self.pooling in ("argmax", "eos"):
+            end = self._end(ids)
+            valid = torch.arange(ids.shape[1], device=ids.device) <= end[:, None]
+        elif valid is None and ids is not None:
+            valid = torch.ones_like(ids, dtype=torch.bool)
+        return None if valid is None else F.pad(valid, (0, length - valid.shape[1]), value=True)
+
+    def _end(self, ids: Tensor) -> Tensor:
+        """(B,) position of the end token: of the largest id, or of the first end id."""
+        return (
+            ids.argmax(1)
+            if self.pooling == "argmax"
+            else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
+        )
+
     def _weights(self, ids: Tensor | None, embeds: Tensor | None, valid: Tensor | None) -> Tensor:
         """(B, T) pooling weights: a one-hot place, or 1/n on each real token."""
         known = ids if ids is not None else embeds
@@ -122,11 +140,7 @@ class TextTower(CutTower):
         elif self.pooling == "last":
             position = torch.full((batch,), length - 1, device=known.device)
         elif ids is not None:
-            position = (
-                ids.argmax(1)
-                if self.pooling == "argmax"
-                else torch.eq(ids, -1 if self.eos is None else self.eos).int().argmax(1)
-            )
+            position = self._end(ids)
         elif valid is not None:
             position = length - 1 - valid.int().flip(1).argmax(1)
         else:

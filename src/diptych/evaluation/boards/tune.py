@@ -77,7 +77,8 @@ class TuneBench:
 
     With captions the parts of a measuring are "recall_at_1", "recall_at_5" and "recall_at_10", (R, N) means of both
     directions, and "effective_rank", (R, 1) of photos and captions as a share of the width. With labels they are
-    "task", (R, N) hits on the held-out rows, and "others", those on all other data.
+    "task", (R, N) hits on the held-out rows, and "others", those on all other data. Other captioned rows are a part by
+    their name.
 
     Args:
         data: its train split is trained on; test, or else val, is measured.
@@ -90,6 +91,7 @@ class TuneBench:
         elsewhere: labelled data of other tasks.
         named: name of such data -> its classes' names and prompts, where they are not those of folders in templates.
         kit: other parts, such as a writer.
+        beside: name -> other captioned rows, whose recall at 1 is a part.
         part: the part that is the metric; "": recall at 1, or the hits on the task.
         metric: its name; "": "recall_at_1" with captions, else "acc1".
         about: facts of the result in place of the board's.
@@ -110,6 +112,7 @@ class TuneBench:
     elsewhere: Sequence[LabelledData] = ()
     named: Mapping[str, ClassNames] = field(default_factory=dict)
     kit: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Table[Any]] = field(default_factory=dict)
     part: str = ""
     metric: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -155,6 +158,7 @@ class TuneBench:
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
             if arm.system == CHANCE:
                 result = chance(self.held, self.names)
+                result |= {name: chance(rows, None)["recall_at_1"] for name, rows in self.beside.items()}
                 return next(iter(result.values())), {}, result
             return self._reached(self.trained(how, run).space if how else self.space, run)
 
@@ -191,7 +195,8 @@ class TuneBench:
         others = {name: reached(space, *known, run)[TASK] for name, known in self.others.items()}
         together = {OTHERS: np.concatenate(list(others.values()))} if others else {}
         means = {f"acc1 on {name}": float(hits.mean()) for name, hits in others.items()}
-        return next(iter(parts.values())), means, {**parts, **together}
+        beside = {name: reached(space, rows, None, run)["recall_at_1"] for name, rows in self.beside.items()}
+        return next(iter(parts.values())), means, {**parts, **together, **beside}
 
     def _read(self, table: Table[Any]) -> Table[Any]:
         """Return trunk vectors in the place of photos, where heads learn."""

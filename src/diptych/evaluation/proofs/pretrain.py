@@ -17,14 +17,16 @@ from diptych.core.data import Table, Text
 from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
-from diptych.evaluation.boards.tune import RANK, Training
+from diptych.evaluation.boards.tune import BEFORE, RANK, Training
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
+from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
+from diptych.methods.pretrain.long_clip import LongCLIP
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 
 R1, R5 = "recall_at_1", "recall_at_5"
@@ -62,6 +64,9 @@ def other_people(space: Backbone, table: Table[Any], run: Run) -> dict[str, Any]
     return {"writer": People(table.columns["captions"].values, order)}
 
 
+LONG = Training(LongCLIP())
+NO_SHORT_TERM = replace(LONG, method=LongCLIP(weight=0.0))
+TRUNCATED = Claim("clip-loss, truncated", base=Arm(Training(CLIPLoss())))
 CLIP = Training(CLIPLoss(), start=NewHeads())
 SIGLIP = Training(SigLIPLoss(), start=NewHeads(scale=10.0, bias=-10.0))
 NO_BIAS = replace(SIGLIP, start=NewHeads(scale=10.0), learns=lambda name: not name.endswith("logit_bias"))
@@ -115,6 +120,16 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "recall of clip-loss": OF_CLIP,
                 "rank without look-up": replace(OF_CLIP, own=NO_LOOKUP, part=RANK),
             },
+        ),
+        "long-clip": Trial(
+            (TRUNCATED, Claim("no short term", base=Arm(NO_SHORT_TERM), part=SHORT)),
+            own=Arm(LONG),
+            controls=(replace(TRUNCATED, own=Arm(replace(LONG, rows=permuted_ends))),),
+            beside={
+                "tiny, truncated": Claim("before", base=BEFORE),
+                "short captions, of tiny": Claim("before", base=BEFORE, part=SHORT),
+            },
+            bench=open_long_captions,
         ),
         "laclip": Trial(
             (TO_ONE,),

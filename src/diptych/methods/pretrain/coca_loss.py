@@ -27,7 +27,9 @@ from diptych.nn.contrastive import contrastive, next_token
 class CoCaLoss(Objective):
     """Match pairs and predict the next word of each caption.
 
-    Use it for models that must retrieve and write captions; it needs a decoder. The trainee gives the decoder's states
+    Use it for models that must retrieve and write captions. A CoCa trains its own decoder on the tokens of its image
+    tower; any other backbone gets a small decoder beside it, on image tokens or, where heads alone learn, on the image
+    embedding. The trainee gives the decoder's states
     ``tokens["caption"].h``, (B, L, C), where state l predicts word l of ``targets["caption"]``, (B, L) ids. ``heads``
     is the output layer from C to V; the default, the identity, is for states that are logits.
 

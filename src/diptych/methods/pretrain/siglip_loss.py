@@ -20,6 +20,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from diptych.backbones.changes.apply import changed
+from diptych.core.backbone import Space
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.train import Clock, Embedded, Objective
 from diptych.nn.contrastive import sigmoid_pairs
@@ -29,12 +31,13 @@ from diptych.nn.contrastive import sigmoid_pairs
 class SigLIPLoss(Objective):
     """Match pairs by a binary classification of every image with every caption.
 
-    Use it where batches are small, on a backbone with a learnt bias.
+    Use it where batches are small. A backbone without a learnt bias gets one, and the scale starts anew.
 
     Args:
         pair: the two modalities; ("image", "text").
         chunk: rows of logits in memory at a time; None (default) is all. A smaller number is slower, with the same
             result.
+        start: (s, b) at the start where the backbone has no bias; (10.0, -10.0).
 
     Source: Zhai et al. 2023, in the form of open_clip's SigLipLoss.
 
@@ -50,6 +53,7 @@ class SigLIPLoss(Objective):
 
     pair: tuple[str, str] = ("image", "text")
     chunk: int | None = None
+    start: tuple[float, float] = (10.0, -10.0)
 
     card: ClassVar[Card] = Card(
         slug="siglip-loss",
@@ -78,6 +82,16 @@ class SigLIPLoss(Objective):
         ),
         baseline=True,
     )
+
+    def prepared(self, space: Space) -> Space:
+        """Return the space, with a bias at its start where it has none.
+
+        Raises:
+            MissingHook: the space has no bias and takes none.
+        """
+        names = {n.rsplit(".", 1)[-1] for n, _ in space.module().named_parameters()}
+        scale, bias = self.start
+        return space if "logit_bias" in names else changed(space, "logit-bias", scale=scale, bias=bias)
 
     def terms(self, e: Embedded, heads: nn.Module, clock: Clock) -> Mapping[str, Tensor]:
         """Return L as "sigmoid".

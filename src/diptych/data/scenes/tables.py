@@ -1,0 +1,96 @@
+"""Scenes as a data set of pictures with captions, and with the truth that only a painter knows: boxes and phrases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from PIL import Image
+
+from diptych.core.data import Column, Table
+from diptych.data.formats.regions import boxes as boxed
+from diptych.data.labelled import LabelledData
+from diptych.data.scenes.captions import article, phrase
+from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
+
+Caption = Callable[[Scene], tuple[str, ...]]
+
+
+def short(scene: Scene) -> tuple[str, ...]:
+    """Return the one short caption of a scene."""
+    return (scene.captions["short"],)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of scenes.
+
+    Args:
+        scenes: the scenes.
+    """
+
+    scenes: Scenes
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int, /) -> Image.Image:
+        return Image.fromarray(self.scenes[index].image)
+
+    def key(self, index: int, /) -> str:
+        """Return the key of the scene."""
+        return self.scenes.key(index)
+
+    def name(self, index: int, /) -> str:
+        """Return the name of the scene."""
+        return self.scenes.name(index)
+
+
+def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
+    """Return scenes as a table.
+
+    Its columns are "captions", "boxes" with the ``Boxes`` of the n objects that can be seen, whose classes are
+    positions among the recipe's shapes (-1 for pictures), and "phrases" with the n phrases that name them, such as
+    "a red circle".
+
+    Args:
+        scenes: the scenes.
+        caption: from a scene to its captions, at least one.
+
+    Example:
+        >>> table = scene_table(Scenes(SceneRecipe(objects=(2,)), count=2))
+        >>> table.items[0].size, len(table.columns["boxes"].values[0].corners), len(table.columns["phrases"].values[0])
+        ((64, 64), 2, 2)
+    """
+    captions, boxes, phrases = [], [], []
+    for i in range(len(scenes)):
+        scene = scenes[i]
+        seen = scene.masks.any((1, 2))
+        captions.append(caption(scene))
+        things = [o for o, there in zip(scene.objects, seen, strict=True) if there]
+        shapes = scenes.recipe.bank.shapes
+        labels = [shapes.index(o.noun) if o.noun in shapes else -1 for o in things]
+        boxes.append(boxed(scene.boxes[seen].tolist(), "xyxy", labels))
+        phrases.append(tuple(article(phrase(o)) for o in things))
+    columns = {
+        "captions": Column("captions", tuple(captions)),
+        "boxes": Column("boxes", tuple(boxes)),
+        "phrases": Column("captions", tuple(phrases)),
+    }
+    return Table(Pictures(scenes), columns)
+
+
+def scene_data(recipe: SceneRecipe, sizes: Mapping[str, int], seed: int = 0, caption: Caption = short) -> LabelledData:
+    """Return scenes as a data set, whose splits are stretches of one stream and share no scene.
+
+    Args:
+        recipe: distribution of the scenes.
+        sizes: split -> number of scenes.
+        seed: of the stream.
+        caption: from a scene to its captions.
+    """
+    splits, start = {}, 0
+    for name, count in sizes.items():
+        splits[name] = scene_table(Scenes(recipe, count, seed, start), caption)
+        start += count
+    return LabelledData("scenes", (), splits)
