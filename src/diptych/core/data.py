@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 S_co = TypeVar("S_co", covariant=True)
 
-ColumnKind = Literal["label", "multilabel", "captions", "mask", "boxes", "group", "entity", "user", "vector"]
+ColumnKind = Literal[
+    "label", "multilabel", "captions", "mask", "panoptic", "boxes", "group", "entity", "user", "vector"
+]
 
 
 @runtime_checkable
