@@ -54,11 +54,11 @@ class SamMasks:
             raise UsageError(f"SAM's masks come from a SamModel or Sam2Model, not a {type(model).__name__}.")
         self.model: Any = model.eval()
         self.second = "Sam2Model" in kinds
-        vision = self.model.config.vision_config
-        self.side = int(self.model.config.prompt_encoder_config.image_size)
-        self.patch = int(self.model.config.prompt_encoder_config.patch_size)
+        config: Any = self.model.config
+        self.side = int(config.prompt_encoder_config.image_size)
+        self.patch = int(config.prompt_encoder_config.patch_size)
         self.processor = processor or _processor(self.side, second=self.second)
-        facts = json.dumps([type(model).__name__, self.side, getattr(vision, "model_type", "")])
+        facts = json.dumps([type(model).__name__, self.side, getattr(config.vision_config, "model_type", "")])
         self._fingerprint = hashlib.sha256(f"{facts}/{state_hash(model)}".encode()).hexdigest()[:16]
 
     @property
