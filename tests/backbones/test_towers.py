@@ -31,7 +31,7 @@ from diptych.backbones.towers.kernels import (
 )
 from diptych.backbones.towers.of import tower_of
 from diptych.backbones.towers.pools import LatentPool
-from diptych.core.backbone import State
+from diptych.core.backbone import PLAIN, State
 from diptych.core.errors import MissingHook, UsageError
 from tests.support.towers import IMAGES, PAD, Case, case, close, oc_image, oc_text, pixels, randomised, spec, timm_vit
 
@@ -46,9 +46,9 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-def through(c: Case, x: Any) -> Tensor:
+def through(c: Case, x: Any, **more: Any) -> Tensor:
     tower = c.tower
-    out: Tensor = tower.project(tower.pooled(tower.blocks(tower.start(x))))
+    out: Tensor = tower.project(tower.pooled(tower.blocks(tower.start(x, **more))))
     return out
 
 
@@ -111,7 +111,7 @@ def test_hf_positions_resize_as_interpolate_pos_encoding_does(name: str) -> None
     c = case(name)
     x = torch.randn(2, 3, 24, 40)
     out = c.module.get_image_features(pixel_values=x, interpolate_pos_encoding=True)  # type: ignore[operator]
-    assert close(through(c, x), out.pooler_output)
+    assert close(through(c, x, positions=PLAIN), out.pooler_output)
 
 
 @pytest.mark.parametrize("name", IMAGES)

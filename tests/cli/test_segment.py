@@ -98,7 +98,7 @@ def test_a_method_that_learns_asks_for_photos_and_takes_a_teacher(
     monkeypatch.setattr(
         CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=3, steps=2)
     )
-    monkeypatch.setattr("diptych.tasks.segment.load", lambda name: DenseColours(name=name))
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
     asked = diptych("segment", photo, "--names", "red, blue", "--method", "clip-dinoiser")
     assert asked.code == 2
     assert "--unlabelled" in asked.err
@@ -170,3 +170,35 @@ def test_background_is_one_class(diptych: Cli, photo: Path) -> None:
     got = diptych("segment", photo, "--names", "red, Background", "--background", "blue")
     assert (got.code, "'background' is a name and what the words for background become" in got.err) == (2, True)
     assert diptych("segment", photo, "--names", "red, background").code == 0
+
+
+def test_things_write_instances_and_panoptics_for_the_photo_and_the_run(
+    diptych: Cli, photo: Path, tmp_path: Path
+) -> None:
+    got = diptych("segment", photo, "--names", "red|crimson, blue", "--things", "red", "--confidence", "--json")
+    assert got.code == 0
+    names = {p.name for p in (tmp_path / "segments").iterdir()}
+    ends = ("overlay.png", "labels.png", "json", "confidence.png", "panoptic.png", "instances.png")
+    assert names == {*(f"a.{e}" for e in ends), "panoptic.json", "instances.json"}
+    assert [s["label"] for s in got.data["photos"][0]["segments"] if s["thing"]] == ["red"]
+    assert got.data["classnames"] == ["red", "blue"]
+    coco = json.loads((tmp_path / "segments" / "instances.json").read_text())
+    assert [c["name"] for c in coco["categories"]] == ["red"]
+    assert diptych("segment", photo, "--names", "red, blue", "--things", "all").code == 2  # files are there
+    again = diptych("segment", photo, "--names", "red, blue", "--things", "all", "--overwrite", "--unknown", "0.999")
+    assert again.out.rstrip().endswith("things")
+    assert "unknown" in again.out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--things", "cat"], "'cat' is no class"),
+        (["--background", "grey", "--threshold", "0.1", "--unknown", "0.2"], "not both"),
+        (["--names", "red|blue, blue"], "'blue' stands for two"),
+    ],
+)
+def test_new_options_are_checked(diptych: Cli, photo: Path, words: list[str], says: str) -> None:
+    got = diptych("segment", photo, *(() if "--names" in words else ("--names", "red, blue")), *words)
+    assert got.code == 2
+    assert says in got.err

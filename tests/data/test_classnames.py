@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, UsageError
 from diptych.data import textfiles
-from diptych.data.classnames import read_names, tidy
+from diptych.data.classnames import read_names, tidy, with_words
 
 
 @pytest.mark.parametrize(
@@ -85,3 +87,27 @@ def test_files_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(textfiles, "MAX_BYTES", 39)
     with pytest.raises(DataError, match="too much for class names"):
         read_names(tmp_path / "n.txt")
+
+
+def test_synonyms_are_words_of_the_first() -> None:
+    named = with_words(ClassNames(("sofa | couch", "cat"), ("{}",)))
+    assert named.names == ("sofa", "cat")
+    assert named.prompts() == [["sofa", "couch"], ["cat"]]
+    assert named.queries()[1] == (0, 0, 1)
+    plain = ClassNames(("a", "b"))
+    assert with_words(plain) is plain
+    assert plain.queries() == (plain, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "things", "says"),
+    [
+        ((("a",),), (), "words of 1 classes for 2"),
+        ((("a",), ()), (), "a class has no word"),
+        ((("a", "b"), ("b",)), (), "'b' stands for two"),
+        ((), (True,), "marks of things of 1 classes for 2"),
+    ],
+)
+def test_words_and_marks_that_do_not_fit_are_refused(words: Any, things: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        ClassNames(("a", "b"), words=words, things=things)

@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diptych.core.card import Needs
 from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.segment import Segmented, counts, segment, stems
+from diptych.tasks.segment import counts, question, segment, segment_counts, stems, teach
+from diptych.tasks.segmented import Segmented
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
 from tests.support.image_files import truncated
 from tests.support.pictures import Pictures
+from tests.support.sam import small_sam
 
 NAMES = tuple(COLOURS)[:3]  # red, green, blue: no border between two of them looks like the third
 SMALL = MaskCLIP(windows=Windows(40, 32, 16))
@@ -75,7 +79,7 @@ def test_wrong_calls_are_refused_before_a_photo_is_read() -> None:
         segment(photos, NAMES, backbone, threshold=0.5)
     with pytest.raises(UsageError, match="from 0 to 1"):
         segment(photos, NAMES, backbone, background=("sky",), threshold=1.5)
-    with pytest.raises(UsageError, match="unique"):
+    with pytest.raises(UsageError, match="stands for two"):
         segment(photos, NAMES, backbone, background=("red",))
     with pytest.raises(UsageError, match="255 classes"):
         segment(photos, [f"thing {k}" for k in range(256)], backbone)
@@ -119,3 +123,70 @@ def test_masks_of_another_size_or_no_masks_are_refused() -> None:
         counts(fitted, wrong, Run())
     with pytest.raises(DataError, match="no masks"):
         counts(fitted, Table(table.items), Run())
+
+
+def test_words_of_a_class_are_one_class() -> None:
+    photo = halves("red", "blue")
+    found = one(photo, ClassNames(("warm", "blue"), ("{}",), (("red", "yellow"), ("blue",))))  # type: ignore[arg-type]
+    assert found.classes == ("warm", "blue")
+    assert found.labels[20, 2] == 0
+    assert found.labels[20, 58] == 1
+
+
+class Before(MaskCLIP):
+    merges = "before"
+
+
+def test_the_method_says_when_words_are_merged() -> None:
+    names = ClassNames(("warm", "blue"), ("{}",), (("red", "yellow"), ("blue",)), (True, False))
+    after = question(names, MaskCLIP, background=("grey", "pink"))
+    assert after.asked.names == ("grey", "pink", "red", "yellow", "blue")
+    assert after.groups == (0, 0, 1, 1, 2)
+    before = question(names, Before, background=("grey", "pink"))
+    assert before.asked == before.classes
+    assert before.groups is None
+    assert before.classes.words == (("grey", "pink"), ("red", "yellow"), ("blue",))
+    assert before.classes.things == after.classes.things == (False, True, False)
+    assert question(NAMES, MaskCLIP).asked.names == NAMES
+
+
+def test_things_have_segments_and_unsure_pixels_no_class() -> None:
+    found = one(halves("red", "blue"), things=("red",), unknown=0.4, confidence=True)
+    assert found.panoptic is not None
+    assert [found.classes[s.label] for s in found.panoptic.segments if s.thing] == ["red"]
+    assert found.confidence is not None
+    assert ((found.labels == 255) == (found.confidence < 0.4)).all()
+    with pytest.raises(UsageError, match="'tree' is no class"):
+        one(halves("red", "blue"), things=("tree",))
+    with pytest.raises(UsageError, match="not both"):
+        one(halves("red", "blue"), background=("grey",), threshold=0.1, unknown=0.2)
+
+
+def test_segments_are_counted_against_panoptic_maps() -> None:
+    names = ClassNames(NAMES, ("{}",), things=(True, True, True))
+    photo = halves("red", "blue")
+    asked = question(names, SMALL)
+    fitted = SMALL.fit(Kit({"main": DenseColours()}), asked.asked, Evidence(), Run())
+    made = segment(Pictures((photo,)), names, DenseColours(), method=SMALL)
+    (found,) = made
+    assert isinstance(found, Segmented)
+    assert found.panoptic is not None
+    truth = np.stack([found.labels.astype(np.int64), found.panoptic.ids], axis=-1)
+    column = Column("panoptic", (truth,))
+    counted = segment_counts(fitted, Table(Pictures((photo,)), {"panoptic": column}), Run(), asked)
+    assert counted.shape == (1, 3, 4)
+    assert mean_pq(counted.sum(0)) == 1.0
+    with pytest.raises(DataError, match="panoptic"):
+        segment_counts(fitted, Table(Pictures((photo,))), Run(), asked)
+
+
+def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
+    small_sam().save_pretrained(tmp_path / "sam")
+
+    class Needy(MaskCLIP):
+        card = replace(MaskCLIP.card, needs=Needs(parts=("MaskProposer", "PromptableMasks")))
+
+    kit, _ = teach(Needy, DenseColours(), lambda: None, masks=str(tmp_path / "sam"))
+    assert sorted(kit.parts) == ["main", "masks", "proposer"]
+    with pytest.raises(UsageError, match="--masks"):
+        teach(Needy, DenseColours(), lambda: None)

@@ -27,7 +27,7 @@ from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import Detected, Detections, openable, scored
 from diptych.tasks.model import Predictor
-from diptych.tasks.segment import TEACHER, Segmented, segmented, teach
+from diptych.tasks.segment import TEACHER, Question, Segmented, segmented, teach
 
 M = TypeVar("M", bound=Method)
 NamesLike = ClassNames | Sequence[str] | Path | None
@@ -152,7 +152,8 @@ class SegmentPredictor:
     def segment(self, photos: object) -> Results[Segmented]:
         """Say what lies where on each photo; all label maps are held in memory."""
         names = self.fitted.classes.names
-        return of_segmented(list(segmented(self.fitted, as_samples(photos), names, self.run)), {"classnames": names})
+        found = segmented(self.fitted, as_samples(photos), Question.plain(self.fitted.classes), self.run)
+        return of_segmented(list(found), {"classnames": names})
 
 
 class SegmenterSystem(System[Segmenter]):

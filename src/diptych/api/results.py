@@ -16,7 +16,7 @@ from diptych.tasks.caption import Captioned
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.detect import Detected, Detections
 from diptych.tasks.photo_page import address
-from diptych.tasks.segment import Segmented, percent
+from diptych.tasks.segmented import Segmented, percent
 
 if TYPE_CHECKING:
     import pandas

@@ -45,6 +45,7 @@ from diptych.tasks.classified import Prediction
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
 from diptych.tasks.extend import with_clips
 from diptych.tasks.runs import KEYS, Precision
+from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)
 PathLike = str | os.PathLike[str]
@@ -127,10 +128,12 @@ def segment(
     templates: str | Sequence[str] | None = None,
     background: Sequence[str] = (),
     threshold: float | None = None,
+    unknown: float | None = None,
+    things: Sequence[str] = (),
     method: str | Segmenter | System[Segmenter] = SEGMENTER,
     unlabelled: object = None,
     teacher: str = segment_task.TEACHER,
-) -> Results[segment_task.Segmented]:
+) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone; all label maps are held in memory.
 
     Args:
@@ -140,6 +143,8 @@ def segment(
         templates: prompts with "{}"; None: the ensemble of seven.
         background: words for all else: ["sky", "wall", "floor"].
         threshold: pixels below this probability are background.
+        unknown: pixels below this probability are of no class, 255 in the label map.
+        things: classes whose objects are counted; the results then have panoptic maps.
         method: a segmenter.
         unlabelled: photos for a method that learns from some.
         teacher: name of the backbone that teaches a method that asks for one.
@@ -156,7 +161,7 @@ def segment(
     named = names_of(names, () if names else classes, templates)
     found = segment_task.segment(
         samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,
-        background=background, threshold=threshold,
+        background=background, threshold=threshold, unknown=unknown, things=things,
     )  # fmt: skip
     return of_segmented(list(found), {"backbone": own.spec.name, "classnames": named.names})
 

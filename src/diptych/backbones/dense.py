@@ -12,6 +12,7 @@ from diptych.backbones.towers.cut import resize_positions, split_heads
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.of import class_names, image_tower_of
 from diptych.backbones.towers.pools import log_weights
+from diptych.core.backbone import BILINEAR
 from diptych.core.errors import MissingHook
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class ResNetDense:
         attn, cells = self.visual.attnpool, m.flatten(2).transpose(1, 2)
         side = round((len(attn.positional_embedding) - 1) ** 0.5)
         table = attn.positional_embedding.to(m.dtype)
-        at_cells = resize_positions(table[1:], (side, side), (m.shape[2], m.shape[3]), antialias=False, mode="bilinear")
+        at_cells = resize_positions(table[1:], (side, side), (m.shape[2], m.shape[3]), BILINEAR)
         mean, cells = weighted_mean(m, weights) + table[0], cells + at_cells
         q, k_mean, v_mean = (
             split_heads(proj(mean), attn.num_heads) for proj in (attn.q_proj, attn.k_proj, attn.v_proj)

@@ -31,6 +31,9 @@ NAMES = {
     "recall@1": "R@1 %",
     "miou": "mIoU %",
     "pixel_accuracy": "pixels %",
+    "pq": "PQ %",
+    "pq_things": "PQ things %",
+    "pq_stuff": "PQ stuff %",
     "image_auroc": "AUROC %",
     "image_ap": "AP %",
     "pixel_auroc": "pixel AUROC %",
@@ -39,6 +42,7 @@ NAMES = {
     "false_alarms": "alarms %",
     "detected": "found %",
     "fit_seconds": "fit s",
+    "images_a_second": "img/s",
 }
 """Metric -> heading; those in percent are fractions in files."""
 
@@ -164,5 +168,5 @@ def _number(name: str, others: Any) -> str:
     return (
         f"{100 * others[name]:.1f}"
         if "%" in _heading(name)
-        else f"{others[name]:.{1 if name == 'fit_seconds' else 3}f}"
+        else f"{others[name]:.{1 if name in ('fit_seconds', 'images_a_second') else 3}f}"
     )

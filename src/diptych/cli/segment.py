@@ -23,6 +23,26 @@ Teacher = Annotated[
 ]
 
 
+Proposer = Annotated[
+    str,
+    options.option(
+        "--proposer",
+        help="Mask proposer, for a method that asks for one: merged-cells, or a Mask2Former, CLIPSeg or SAM as hf:NAME "
+        "or a folder.",
+        rich_help_panel="Model",
+    ),
+]
+Masks = Annotated[
+    str | None,
+    options.option(
+        "--masks",
+        help="SAM or SAM 2 that draws masks, for a method that uses one: hf:NAME or a folder.",
+        show_default=False,
+        rich_help_panel="Model",
+    ),
+]
+
+
 _ONE = options.RunOptions(batch=1, workers=1)
 
 
@@ -38,6 +58,19 @@ def segment(
         float | None,
         options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
     ] = None,
+    unknown: Annotated[
+        float | None,
+        options.option("--unknown", help="Pixels below this probability are of no class.", min=0.0, max=1.0),
+    ] = None,
+    things: Annotated[
+        str | None,
+        options.option(
+            "--things", help='Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.'
+        ),
+    ] = None,
+    confidence: Annotated[
+        bool, options.option("--confidence", help="Write the probability of each pixel too.")
+    ] = False,
     method: Annotated[
         str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")
     ] = SEGMENTER,
@@ -45,6 +78,8 @@ def segment(
         str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
     ] = None,
     teacher: Teacher = "lite",
+    proposer: Proposer = "merged-cells",
+    masks: Masks = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path(
         "segments"
     ),
@@ -54,8 +89,10 @@ def segment(
     """Say what lies where on each photo, from class names alone."""
     from diptych import catalog
     from diptych.core.method import Segmenter
-    from diptych.tasks.segment import percent, stems, teach
+    from diptych.data.classnames import with_words
+    from diptych.tasks.segment import question, stems, teach
     from diptych.tasks.segment import segment as segment_photos
+    from diptych.tasks.segmented import COCO, Coco, endings, percent
 
     system = catalog.find(method, Segmenter)
     made = system()
@@ -68,14 +105,21 @@ def segment(
     listed = []
     with shared.open() as opened:
         samples, classes = open_photos(photos, opened.keys)
-        named = options.named_classes(names, classes, templates)
+        named = with_words(options.named_classes(names, classes, templates))
+        counted = named.names if things == "all" else options.words(things or "")
+        how = {"background": options.words(background or ""), "threshold": threshold, "unknown": unknown,
+               "things": counted}  # fmt: skip
+        asked = question(named, made, **how)
+        written = Coco(asked.classes.names, asked.classes.things)
         marks = stems([samples.name(i) for i in range(len(samples))])
-        shared.free(*(out / f"{stem}.{end}" for stem in marks for end in ("overlay.png", "labels.png", "json")))
+        ends = endings(confidence=confidence, things=bool(counted))
+        shared.free(*(out / f"{stem}{end}" for stem in marks for end in ends), *(out / n for n in COCO if counted))
         tower = opened.backbone()
         keys = opened.keys
         kit, evidence = teach(
-            system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher
-        )
+            system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher,
+            proposer, masks,
+        )  # fmt: skip
         result = segment_photos(
             samples,
             named,
@@ -84,8 +128,8 @@ def segment(
             method=made,
             evidence=evidence,
             parts=kit.parts,
-            background=options.words(background or ""),
-            threshold=threshold,
+            confidence=confidence,
+            **how,
         )
         every = [samples.name(i) for i in range(len(samples))]
         shown = dict(zip(every, short_names(every), strict=True))
@@ -95,15 +139,20 @@ def segment(
                 continue
             paths = item.write(out, stem, overwrite=shared.overwrite)
             listed.append({**item.as_dict(), "overlay": str(paths[0]), "label_map": str(paths[1])})
+            if counted:
+                written.add(stem, item)
             if not shared.json:
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
-                show(f"{shown[item.name]}  {areas}")
+                more = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
+                things_found = [f"{sum(s['thing'] for s in item.segments())} things"] if counted else []
+                show("  ".join([shown[item.name], areas, *more, *things_found]))
+        if counted:
+            written.write(out, overwrite=shared.overwrite)
     if shared.json:
         about = {
             "backbone": tower.spec.name,
             "method": method,
-            "background": options.words(background or ""),
-            "threshold": threshold,
+            **how,
         }
         skipped = [e.as_dict() for e in failed]
         told = {"classnames": named.names, "templates": named.templates}

@@ -12,7 +12,7 @@ from diptych.cli import finetune, options, pretrain
 from diptych.cli.bench_command import board_command
 from diptych.cli.curate import Metadata
 from diptych.cli.detect import Auxiliary, Thing
-from diptych.cli.segment import Teacher
+from diptych.cli.segment import Masks, Proposer, Teacher
 
 if TYPE_CHECKING:
     from diptych.evaluation.arms import Arm
@@ -241,15 +241,33 @@ def board_segment(
         ),
     ] = None,
     teacher: Teacher = "lite",
+    proposer: Proposer = "merged-cells",
+    masks: Masks = None,
+    background: Annotated[
+        str | None, options.option("--background", help='Words for the class "background": "sky, wall".')
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
+    ] = None,
+    void: Annotated[
+        str | None, options.option("--void", help='Values of masks that do not count, beside those marked: "0, 255".')
+    ] = None,
 ) -> MaskBench:
     """Run every segmenter on the test split, or else val: mIoU of the whole set, and the gain over the one that trains
     nothing.
     """
     from diptych.cli.photos import open_photos
+    from diptych.data.classnames import with_words
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
 
-    masks = open_set(data, "masks", opened.keys)
-    classes = options.named_classes(names, masks.classes, templates)
+    labelled = open_set(data, "masks", opened.keys, void=options.whole_numbers("--void", void))
+    classes = None
+    if names is not None or templates is not None or not labelled.words:
+        classes = with_words(options.named_classes(names, labelled.classes, templates))
     images = open_photos([photos], opened.keys)[0] if photos else None
-    return MaskBench(masks, opened.backbone(), opened.run, seeds, classes, images, teacher)
+    return MaskBench(
+        labelled, opened.backbone(), opened.run, seeds, classes, images, teacher, options.words(background or ""),
+        threshold, proposer, masks,
+    )  # fmt: skip

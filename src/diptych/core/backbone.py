@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from diptych.core.errors import MissingHook
+from diptych.core.errors import MissingHook, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -164,6 +164,37 @@ class State:
     valid: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How a table of positions is resized to the grid of an image of another size; half-pixel centres throughout.
+
+    Libraries differ: open_clip and timm resize with antialias, transformers' models and the dense papers without. So
+    the same weights would give other patches through another library, and the caller chooses instead.
+
+    Args:
+        mode: "bicubic" or "bilinear".
+        antialias: whether the filter widens where the grid shrinks; with it torch also takes another cubic kernel, so
+            that growing grids differ too.
+
+    Raises:
+        UsageError: another mode.
+    """
+
+    mode: Literal["bicubic", "bilinear"] = "bicubic"
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("bicubic", "bilinear"):
+            raise UsageError(f"Positions are resized by 'bicubic' or 'bilinear', not {self.mode!r}.")
+
+
+ANTIALIASED = Resampling()
+"""Of every tower, whatever its library: as open_clip and timm load a checkpoint at another size."""
+PLAIN = Resampling(antialias=False)
+"""Of MaskCLIP and its successors, and of transformers' ``interpolate_pos_encoding``."""
+BILINEAR = Resampling("bilinear", antialias=False)
+"""Of AnomalyCLIP."""
+
 Stage = Literal["patches", "positioned", "ready", "before", "after"]
 Edit: TypeAlias = "Callable[[Stage, int, State], State]"
 Kernel: TypeAlias = "Callable[[int, Tensor, Tensor, Tensor, Tensor | None], Tensor]"
@@ -200,13 +231,15 @@ class Tower(Protocol):
         """
         ...
 
-    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+    def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem.
 
         Args:
             x: text: ids, or {"ids"|"embeds", "mask", ...}; image: (B, 3, H, W) pixels, H and W multiples of the patch
                 size.
             edit: called at "patches" (before CLS), "positioned" (positions added) and "ready" (after the stem's norm).
+            positions: how the position table of an image tower is resized to a grid that is not its own. Texts and
+                rotary positions have no such table.
         """
         ...
 

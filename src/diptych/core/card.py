@@ -47,6 +47,7 @@ class Needs:
         extras: optional dependencies, by extra name.
         evidence: fields of Evidence that fit reads and must have.
         optional: fields of Evidence that fit reads where given.
+        optional_parts: kit parts, by interface name, that it uses where given.
     """
 
     hooks: tuple[Hook, ...] = ("image", "text")
@@ -54,6 +55,7 @@ class Needs:
     extras: tuple[str, ...] = ()
     evidence: tuple[EvidenceField, ...] = ()
     optional: tuple[EvidenceField, ...] = ()
+    optional_parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

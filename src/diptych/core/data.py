@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 S_co = TypeVar("S_co", covariant=True)
 
-ColumnKind = Literal["label", "multilabel", "captions", "mask", "boxes", "group", "entity", "user", "vector"]
+ColumnKind = Literal[
+    "label", "multilabel", "captions", "mask", "panoptic", "boxes", "group", "entity", "user", "vector"
+]
 
 
 @runtime_checkable
@@ -174,13 +176,28 @@ class ClassNames:
     Args:
         names: K names in plain words, each unique.
         templates: prompts with one "{}" each; more than one is an ensemble.
+        words: K tuples of the words that prompts hold in place of the name, such as ("sofa", "couch") or, for a class
+            "background", ("sky", "wall"); each word belongs to one class. (): the names themselves.
+        things: K marks: True for classes whose objects are counted (things), False for the others (stuff). (): not
+            stated.
 
     Raises:
-        UsageError: no names, duplicate names, or a template without exactly one "{}".
+        UsageError: no names, duplicate names, a template without exactly one "{}", another number of words or marks
+            than names, a class without a word, or a word of two classes.
+
+    Example:
+        >>> seats = ClassNames(("seat", "cat"), ("a {}.",), words=(("sofa", "couch"), ("cat",)))
+        >>> seats.prompts()
+        [['a sofa.', 'a couch.'], ['a cat.']]
+        >>> queries, owner = seats.queries()
+        >>> queries.names, owner
+        (('sofa', 'couch', 'cat'), (0, 0, 1))
     """
 
     names: tuple[str, ...]
     templates: tuple[str, ...] = ("a photo of a {}.",)
+    words: tuple[tuple[str, ...], ...] = ()
+    things: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -193,6 +210,16 @@ class ClassNames:
         for template in self.templates:
             if template.count("{}") != 1:
                 raise UsageError(f"Template {template!r} must hold exactly one '{{}}' where the class name goes.")
+        for what, given in (("words", self.words), ("marks of things", self.things)):
+            if given and len(given) != len(self.names):
+                raise UsageError(
+                    f"There are {what} of {len(given)} classes for {len(self.names)} names: give one each."
+                )
+        every = [word for of_class in self.words for word in of_class]
+        if self.words and (not all(self.words) or len(set(every)) < len(every)):
+            twice = next((w for w in every if every.count(w) > 1), None)
+            said = "a class has no word" if twice is None else f"{twice!r} stands for two"
+            raise UsageError(f"Each class needs words of its own, and {said}: give other words.")
 
     @classmethod
     def of(cls, names: ClassNames | Sequence[str], templates: Sequence[str] = ()) -> ClassNames:
@@ -219,11 +246,23 @@ class ClassNames:
         return hashlib.sha256("\n".join(self.templates).encode()).hexdigest()[:12]
 
     def prompts(self, templates: Sequence[str] | None = None) -> list[list[str]]:
-        """Return K lists of M prompts, each template filled with the class name.
+        """Return K lists of prompts: each template filled with each word of the class, M a word.
 
         Class names may have braces.
         """
-        return [[t.replace("{}", name) for t in (templates or self.templates)] for name in self.names]
+        words = self.words or tuple((name,) for name in self.names)
+        return [[t.replace("{}", w) for w in of_class for t in (templates or self.templates)] for of_class in words]
+
+    def queries(self) -> tuple[ClassNames, tuple[int, ...]]:
+        """Return the W words of all classes as names of their own, and the (W,) class position of each.
+
+        A score of a class is the largest among its words; whether before or after the softmax, the method says.
+        """
+        if not self.words:
+            return self, tuple(range(len(self.names)))
+        owner = tuple(k for k, of_class in enumerate(self.words) for _ in of_class)
+        things = tuple(self.things[k] for k in owner) if self.things else ()
+        return ClassNames(tuple(w for of_class in self.words for w in of_class), self.templates, things=things), owner
 
 
 @dataclass(frozen=True)

@@ -152,12 +152,17 @@ class Regions:
         grid: (h, w) cells, evenly over the image.
         masks: (Q, h, w) float32 in [0, 1], how much a cell belongs to a region. None: a dense map, where Q = h * w
             and the cells are in row-major order.
+        things: K marks: True for classes whose objects are counted. (): not stated.
+        ids: (Q,) numbers of segments: regions with the same number are one segment, whose masks are joined. (): each
+            mask is a segment of its own.
     """
 
     scores: Scores
     size: tuple[int, int]
     grid: tuple[int, int]
     masks: Tensor | None = None
+    things: tuple[bool, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 class FittedSegmenter(ABC):
@@ -178,9 +183,16 @@ class FittedSegmenter(ABC):
 
 
 class Segmenter(Method):
-    """Role of ``segment``: from class names and evidence to regions of images."""
+    """Role of ``segment``: from class names and evidence to regions of images.
+
+    Attributes:
+        merges: when the words of a class are merged. "after": ``fit`` gets one name a word, and whoever reads the
+            regions takes the largest probability of a class's words. "before": ``fit`` gets the classes with their
+            words, and takes the largest logit before its softmax.
+    """
 
     verb = "segment"
+    merges: ClassVar[Literal["before", "after"]] = "after"
 
     @abstractmethod
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedSegmenter:

@@ -7,8 +7,10 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, UsageError
 from diptych.data.textfiles import read_json, read_text
 
@@ -35,6 +37,19 @@ def tidy(folder: str) -> str:
         pieces = [p for p in _CAMEL.split(part) if p]
         words += [p if len(pieces) == 1 or (len(p) > 1 and p.isupper()) else p.lower() for p in pieces]
     return " ".join(words) or folder
+
+
+def with_words(classes: ClassNames) -> ClassNames:
+    """Return class names of which some list synonyms, "sofa|couch": the first is the name, and all are its words.
+
+    Example:
+        >>> with_words(ClassNames(("sofa|couch", "cat"))).words
+        (('sofa', 'couch'), ('cat',))
+    """
+    words = tuple(tuple(w.strip() for w in name.split("|") if w.strip()) or (name,) for name in classes.names)
+    if all(len(of_class) == 1 for of_class in words):
+        return classes
+    return replace(classes, names=tuple(of_class[0] for of_class in words), words=words)
 
 
 def numbers_for_names(names: Sequence[str]) -> str:

@@ -56,6 +56,8 @@ class LabelledData:
         classes: K class names as in the source (folder names, table values), sorted; () without labels.
         splits: "train", "val", "test" where present -> table; labelled ones have a "label" column of positions in
             ``classes``.
+        things: K marks: True for classes whose objects are counted. (): not stated.
+        words: K tuples of the words of each class, see ``core.data.ClassNames``. (): the names.
 
     Example:
         >>> import diptych
@@ -69,6 +71,8 @@ class LabelledData:
     name: str
     classes: tuple[str, ...]
     splits: Mapping[str, Table[Any]]
+    things: tuple[bool, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
     def __getitem__(self, name: str) -> NamedTable:
         table = self.split(name)
@@ -117,7 +121,11 @@ class LabelledData:
     def whole(self) -> Table[Any]:
         """Return the items of all splits as one table, with the columns that all of them have, except masks."""
         tables = tuple(self.splits.values())
-        shared = [n for n, c in tables[0].columns.items() if c.kind != "mask" and all(n in t.columns for t in tables)]
+        shared = [
+            n
+            for n, c in tables[0].columns.items()
+            if c.kind not in ("mask", "panoptic") and all(n in t.columns for t in tables)
+        ]
         columns = {}
         for name in shared:
             parts = [t.columns[name].values for t in tables]

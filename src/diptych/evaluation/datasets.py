@@ -125,12 +125,13 @@ def listing_hash(root: Path) -> str:
     return hashlib.sha256("".join(rows).encode()).hexdigest()
 
 
-def open_set(name: str, need: Need, keys: FileKeys | None = None) -> LabelledData:
+def open_set(name: str, need: Need, keys: FileKeys | None = None, *, void: tuple[int, ...] = ()) -> LabelledData:
     """Open a data set by path or by its name in the folder of DIPTYCH_DATA, or compose one.
 
     "mosaic:NAME" tiles the labelled photos of NAME (its test or val split), "paste:NAME" pastes what NAME's masks cut
     out: ``COMPOSED`` pictures with masks, always the same. "NAME:recaptured" takes photos of classes as real ones:
-    those of train are normal, and half of those of test or val are photographed again, in code.
+    those of train are normal, and half of those of test or val are photographed again, in code. Values of masks in
+    ``void`` do not count, nor do those that the data set's record or its classes.csv marks.
 
     Raises:
         NotAvailable: it is not there.
@@ -138,13 +139,13 @@ def open_set(name: str, need: Need, keys: FileKeys | None = None) -> LabelledDat
     """
     kind, _, plain = name.partition(":")
     if need == "masks" and kind in ("mosaic", "paste") and plain:
-        data = open_set(plain, "masks" if kind == "paste" else "classes", keys)
+        data = open_set(plain, "masks" if kind == "paste" else "classes", keys, void=void)
         table = data.splits.get("test") or data.split("val")
         return (mosaic_data if kind == "mosaic" else pasted_data)(name, table, data.classes, COMPOSED)
     if need == "anomalies" and name.endswith(RECAPTURED):
         return _recaptured(open_data(name.removesuffix(RECAPTURED), keys, need="classes"), name)
     known = known_set(name)
-    return open_data(name, keys, need=need, void=() if known is None else known.void)
+    return open_data(name, keys, need=need, void=void + (() if known is None else known.void))
 
 
 def _recaptured(data: LabelledData, name: str) -> LabelledData:

@@ -52,6 +52,7 @@ def overlay(
     *,
     background: bool = False,
     opacity: float = 0.55,
+    parts: NDArray[np.integer] | None = None,
 ) -> Image.Image:
     """Return the photo with its label map over it, class borders in white, and the legend on the right.
 
@@ -62,14 +63,16 @@ def overlay(
         legend: class position -> line of the legend, in the order shown.
         background: leave class 0 as the photo is.
         opacity: of the colours, in [0, 1].
+        parts: (H, W) numbers of segments, whose borders are white too; None: classes alone have borders.
     """
     seen = np.asarray(photo.convert("RGB")).astype(np.float32)
     share = np.full(labels.shape, opacity, dtype=np.float32)
     if background:
         share[labels == 0] = 0
     border = np.zeros(labels.shape, dtype=bool)
-    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
-    border[1:] |= labels[1:] != labels[:-1]
+    for map_ in (labels,) if parts is None else (labels, parts):
+        border[:, 1:] |= map_[:, 1:] != map_[:, :-1]
+        border[1:] |= map_[1:] != map_[:-1]
     painted = seen + share[..., None] * (np.asarray(colours, dtype=np.float32)[labels] - seen)
     painted[border] = 255
     return _with_legend(

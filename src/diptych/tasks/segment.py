@@ -3,81 +3,135 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from diptych.backbones.sources.load import load
+from diptych.backbones.mask_models.load import MERGED, load_promptable, load_proposer
+from diptych.backbones.sources.vision import load_vision
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Segmenter
+from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
-from diptych.data.files import write_json, write_whole
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
 from diptych.data.templates import ENSEMBLE
+from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion
-from diptych.nn.dense.label_maps import label_map
-from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
+from diptych.nn.dense.label_maps import labelled
+from diptych.nn.dense.segments import Panoptic, Rule, panoptic
+from diptych.tasks.overlay import palette
+from diptych.tasks.segmented import BACKGROUND, UNKNOWN, Segmented
 
-BACKGROUND = "background"
+__all__ = ["BACKGROUND", "TEACHER", "Question", "Segmented", "counts", "question", "segment", "segmented", "stems"]
+SMALLEST = 64
+"""Pixels of the smallest segment of a dense map; cells at the border of two classes make crumbs."""
 
 
 @dataclass(frozen=True)
-class Segmented:
-    """What lies where on one photo.
+class Question:
+    """What a segmenter is asked, and how its regions become classes.
 
     Args:
-        name: what the user calls it.
-        image: the photo.
-        labels: (H, W) uint8 positions in ``classes``.
-        classes: K names; the first is "background" where background was asked for.
+        classes: K classes of the result with their words; the first is "background" where there are words for it.
+        asked: the classes that ``fit`` gets: K, or one a word where the words are merged afterwards.
+        groups: position in ``classes`` of each asked one; None: they are the same.
+        threshold: pixels whose best probability lies below it are ``rest``; None: none are.
+        rest: position of uncertain pixels: 0 for background, 255 for unknown.
     """
 
-    name: str
-    image: Image.Image
-    labels: NDArray[np.uint8]
-    classes: tuple[str, ...]
+    classes: ClassNames
+    asked: ClassNames
+    groups: tuple[int, ...] | None = None
+    threshold: float | None = None
+    rest: int = 0
 
-    def areas(self) -> dict[int, float]:
-        """Return class position -> share of the photo, largest first; classes without a pixel are left out."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        return {int(k): float(counts[k] / self.labels.size) for k in np.argsort(-counts, kind="stable") if counts[k]}
+    @classmethod
+    def plain(cls, names: tuple[str, ...] | ClassNames) -> Question:
+        """Return the question of a fitted segmenter: its own classes, each of which is one name."""
+        classes = ClassNames.of(names)
+        return cls(classes, classes)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        areas = [{"label": self.classes[k], "value": k, "area": round(share, 6)} for k, share in self.areas().items()]
-        return {"path": self.name, "width": self.image.width, "height": self.image.height, "areas": areas}
+    @property
+    def background(self) -> int | None:
+        """Position of background; None without."""
+        return 0 if self.classes.names[0] == BACKGROUND else None
 
-    def colours(self) -> list[Colour]:
-        """Return the colour of each class."""
-        return palette(len(self.classes), background=self.classes[0] == BACKGROUND)
+    def labels(self, regions: Regions) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return the (H, W) class positions of one image, and the score of each."""
+        labels, sure = labelled(regions, self.groups, background=self.rest, threshold=self.threshold)
+        return labels.cpu().numpy().astype(np.uint8), sure.cpu().numpy()
 
-    def shown(self) -> Image.Image:
-        """Return the photo with its label map over it, and the legend."""
-        legend = {k: f"{self.classes[k]}  {percent(share)}" for k, share in self.areas().items()}
-        return overlay(self.image, self.labels, self.colours(), legend, background=self.classes[0] == BACKGROUND)
-
-    def write(self, folder: Path, stem: str, *, overwrite: bool = False) -> list[Path]:
-        """Write STEM.overlay.png, STEM.labels.png and STEM.json; raises UsageError where one exists and ``overwrite``
-        is False.
-        """
-        paths = [folder / f"{stem}{ending}" for ending in (".overlay.png", ".labels.png", ".json")]
-        write_whole(paths[0], png(self.shown()), overwrite=overwrite)
-        write_whole(paths[1], label_png(self.labels, self.colours()), overwrite=overwrite)
-        write_json(paths[2], self.as_dict() | {"classnames": self.classes}, overwrite=overwrite)
-        return paths
+    def panoptic(self, regions: Regions) -> Panoptic:
+        """Return the segments of one image; background is void."""
+        rule = Rule(least=SMALLEST if regions.masks is None else 1)
+        threshold = self.threshold if regions.masks is None and self.rest == 0 else None
+        return panoptic(regions, self.classes.things, self.groups, rule, void=self.background, threshold=threshold)
 
 
-def percent(share: float) -> str:
-    """Return a share as whole percent; below one, "<1%"."""
-    return f"{100 * share:.0f}%" if share >= 0.01 else "<1%"
+def question(
+    names: ClassNames | Sequence[str],
+    method: Segmenter | type[Segmenter],
+    *,
+    templates: Sequence[str] | None = None,
+    background: Sequence[str] = (),
+    threshold: float | None = None,
+    unknown: float | None = None,
+    things: Sequence[str] = (),
+) -> Question:
+    """Return what a segmenter is asked.
+
+    Args:
+        names: K class names, or names with templates, words and marks of things.
+        method: says when the words of a class are merged.
+        templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
+        background: words for what none of the names names, such as "sky", "wall"; the answer of all is "background",
+            class 0 of the result.
+        threshold: pixels whose best probability lies below it are background.
+        unknown: pixels whose best probability lies below it are of no class.
+        things: names of classes whose objects are counted; (): as ``names`` marks them.
+
+    Raises:
+        UsageError: a threshold outside [0, 1] or without background, both thresholds, more than 255 classes, a name
+            that is a background word too, "background" beside such words, or a thing that is no name.
+    """
+    if threshold is not None and (not 0 <= threshold <= 1 or not background):
+        raise UsageError(
+            "The threshold is a probability from 0 to 1, below which pixels are background: give words for background "
+            "too."
+        )
+    if unknown is not None and (threshold is not None or not 0 <= unknown <= 1):
+        raise UsageError(
+            f"Pixels below a probability from 0 to 1 are unknown, or background, but not both, got {unknown}: give one "
+            f"of the two."
+        )
+    named = ClassNames.of(names, ENSEMBLE)
+    if background and BACKGROUND in map(str.casefold, named.names):
+        raise UsageError(
+            f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
+            "words."
+        )
+    if strange := [t for t in things if t not in named.names]:
+        raise UsageError(f"{strange[0]!r} is no class, so it cannot be a thing: name some of {', '.join(named.names)}.")
+    marks = tuple(n in things for n in named.names) if things else named.things
+    words = named.words or tuple((n,) for n in named.names)
+    classes = ClassNames(
+        (*((BACKGROUND,) if background else ()), *named.names),
+        tuple(templates or named.templates),
+        (*((tuple(background),) if background else ()), *words) if background or named.words else (),
+        (*((False,) if background else ()), *marks) if marks else (),
+    )
+    palette(len(classes))
+    limit, rest = (unknown, UNKNOWN) if unknown is not None else (threshold, 0)
+    if method.merges == "before" or not classes.words:
+        return Question(classes, classes, None, limit, rest)
+    asked, groups = classes.queries()
+    return Question(classes, asked, groups, limit, rest)
 
 
 def segment(
@@ -92,73 +146,58 @@ def segment(
     parts: Mapping[str, Any] | None = None,
     background: Sequence[str] = (),
     threshold: float | None = None,
+    unknown: float | None = None,
+    things: Sequence[str] = (),
+    confidence: bool = False,
 ) -> Iterator[Segmented | UnreadableItem]:
     """Say what lies where, photo by photo.
 
     Args:
         photos: N images.
-        names: K class names, or names with their templates.
+        names: K class names, or names with their templates and words.
         backbone: of the segmenter.
         run: device, cache and progress; None: a plain CPU run.
-        templates: replace those of ``names``; None: the ensemble of ``data.templates`` where ``names`` brings none.
+        templates: see ``question``, as for the next four.
+        background: words for all else.
+        threshold: pixels below it are background.
+        unknown: pixels below it are of no class.
+        things: classes whose objects are counted; where there are some, the results have panoptic maps.
         method: any segmenter; None is MaskCLIP.
         evidence: what ``method`` may see.
         parts: of the kit, beside the backbone.
-        background: words for what none of the names names, such as "sky", "wall": each asks for itself, and the answer
-            of all is "background", class 0 of the result.
-        threshold: pixels whose best probability lies below it are background; None: none are.
+        confidence: whether the results hold the probability of each pixel.
 
     Yields:
         The label map of a photo, or why it cannot be read, in the order of the photos.
 
     Raises:
-        UsageError: a threshold outside [0, 1] or without background, more than 255 classes, or a name that is a
-            background word too, or "background" beside such words.
+        UsageError: see ``question``.
         DataError: there is no photo.
     """
     from diptych.methods.segment.maskclip import MaskCLIP
 
-    if threshold is not None and (not 0 <= threshold <= 1 or not background):
-        raise UsageError(
-            "The threshold is a probability from 0 to 1, below which pixels are background: give words for background "
-            "too."
-        )
+    chosen = method or MaskCLIP()
+    asked = question(
+        names, chosen, templates=templates, background=background, threshold=threshold, unknown=unknown, things=things
+    )
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
-    named = ClassNames.of(names, ENSEMBLE)
-    if background and BACKGROUND in map(str.casefold, named.names):
-        raise UsageError(
-            f"{BACKGROUND!r} is a name and what the words for background become: take it out of the names, or give no "
-            "words."
-        )
-    queries = replace(named, names=(*background, *named.names), templates=tuple(templates or named.templates))
-    classes = (BACKGROUND, *named.names) if background else named.names
-    palette(len(classes))
-    groups = [max(0, k - len(background) + 1) for k in range(len(queries))] if background else None
     given = run or Run()
-    fitted = (method or MaskCLIP()).fit(
-        Kit({**(parts or {}), "main": backbone}), queries, evidence or Evidence(), given
-    )
-    return segmented(fitted, photos, classes, given, groups, threshold)
+    fitted = chosen.fit(Kit({**(parts or {}), "main": backbone}), asked.asked, evidence or Evidence(), given)
+    return segmented(fitted, photos, asked, given, confidence=confidence)
 
 
 def segmented(
-    fitted: FittedSegmenter,
-    photos: Samples[Any],
-    classes: tuple[str, ...],
-    run: Run,
-    groups: list[int] | None = None,
-    threshold: float | None = None,
+    fitted: FittedSegmenter, photos: Samples[Any], asked: Question, run: Run, *, confidence: bool = False
 ) -> Iterator[Segmented | UnreadableItem]:
     """Yield the label maps of photos by a fitted segmenter, see ``segment``.
 
     Args:
-        fitted: the segmenter, of Q queries.
+        fitted: the segmenter, fitted on ``asked.asked``.
         photos: N images.
-        classes: K names of the result.
+        asked: how its regions become classes.
         run: device, cache and progress.
-        groups: Q positions in ``classes``; None: the queries are the classes.
-        threshold: pixels whose best probability lies below it are class 0.
+        confidence: whether the results hold the probability of each pixel.
     """
     with run.track("segment", len(photos)) as bar:
         for i in range(len(photos)):
@@ -168,8 +207,15 @@ def segmented(
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
-                labels = label_map(regions, groups, threshold=threshold).cpu().numpy().astype(np.uint8)
-                yield Segmented(photo.name(0), photo[0], labels, classes)
+                labels, sure = asked.labels(regions)
+                yield Segmented(
+                    photo.name(0),
+                    photo[0],
+                    labels,
+                    asked.classes.names,
+                    sure if confidence else None,
+                    asked.panoptic(regions) if any(asked.classes.things) else None,
+                )
             bar.advance()
 
 
@@ -187,13 +233,14 @@ def stems(names: Sequence[str]) -> list[str]:
     return found
 
 
-def counts(fitted: FittedSegmenter, table: Table[Any], run: Run) -> NDArray[np.int64]:
+def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question | None = None) -> NDArray[np.int64]:
     """Count a fitted segmenter's pixels, image by image; the sum over images goes into ``metrics.segmentation``.
 
     Args:
         fitted: what to measure.
         table: N readable images with a "mask" column of (H, W) class positions, 255 where a pixel does not count.
         run: device and cache.
+        asked: how its regions become the K classes of the masks, without unknown pixels; None: its own classes.
 
     Returns:
         (N, K, K) int64: row = label, column = prediction.
@@ -205,13 +252,45 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run) -> NDArray[np.i
     column = table.columns.get("mask")
     if column is None or column.kind != "mask" or len(table) == 0:
         raise DataError("This table has no masks to compare with: give images with a mask column.")
-    found = np.zeros((len(table), len(fitted.classes), len(fitted.classes)), dtype=np.int64)
+    asked = asked or Question.plain(fitted.classes)
+    size = len(asked.classes)
+    found = np.zeros((len(table), size, size), dtype=np.int64)
     with run.track("segment", len(table)) as bar:
         for i, regions in enumerate(fitted.regions(table.items, run)):
             labels = np.asarray(column.values[i])
             need_size(table.items.name(i), labels.shape, regions.size)
-            found[i] = confusion(label_map(regions).cpu().numpy(), labels, len(fitted.classes))
+            found[i] = confusion(asked.labels(regions)[0], labels, size)
             bar.advance()
+    return found
+
+
+def segment_counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question) -> NDArray[np.float64]:
+    """Count a fitted segmenter's segments, image by image; the sum over images goes into ``metrics.panoptic``.
+
+    Args:
+        fitted: what to measure.
+        table: N readable images with a "panoptic" column of (H, W, 2) class positions and numbers of segments.
+        run: device and cache.
+        asked: how its regions become the K classes, with marks of things.
+
+    Returns:
+        (N, K, 4) float64, see ``metrics.panoptic.panoptic_counts``.
+
+    Raises:
+        UnreadableItem: an image or PNG cannot be read.
+        DataError: the table has no items or no such column, or a map has another size than its image.
+    """
+    column = table.columns.get("panoptic")
+    if column is None or column.kind != "panoptic" or len(table) == 0:
+        raise DataError("This table has no panoptic maps to compare with: give COCO's panoptic annotations.")
+    found = np.zeros((len(table), len(asked.classes), 4))
+    for i, regions in enumerate(fitted.regions(table.items, run)):
+        truth, made = np.asarray(column.values[i]), asked.panoptic(regions)
+        need_size(table.items.name(i), truth.shape[:2], regions.size)
+        classes = np.full(len(made.segments) + 1, VOID)
+        for s in made.segments:
+            classes[s.id] = s.label
+        found[i] = panoptic_counts(np.stack([classes[made.ids], made.ids], axis=-1), truth, len(asked.classes))
     return found
 
 
@@ -220,22 +299,40 @@ TEACHER = "lite"
 
 
 def teach(
-    system: type[Segmenter], backbone: Backbone, photos: Callable[[], Samples[Any] | None], teacher: str = TEACHER
+    system: type[Segmenter],
+    backbone: Backbone,
+    photos: Callable[[], Samples[Any] | None],
+    teacher: str = TEACHER,
+    proposer: str = MERGED,
+    masks: str | None = None,
 ) -> tuple[Kit, Evidence[Any]]:
     """Return the parts and the evidence that a segmenter's card asks for.
+
+    A ``Space`` goes by the name "teacher", a ``MaskProposer`` by "proposer", ``PromptableMasks`` by "masks".
 
     Args:
         system: a segmenter.
         backbone: the main part.
         photos: gives photos without labels; called only for a system that learns from some.
-        teacher: name of a backbone, of which the image encoder teaches; the main part teaches itself, if that is its
-            name.
+        teacher: name of a space with an image encoder that teaches, see ``sources.vision.load_vision``; the main part
+            teaches itself, if that is its name.
+        proposer: name of a mask proposer, see ``mask_models.load.load_proposer``.
+        masks: name of a SAM; None: none, and a system that needs one is refused.
 
     Raises:
+        UsageError: a system needs a SAM and none is named, or a name is unknown.
         NotAvailable: a part or the photos are not on this machine.
     """
     needs = system.card.needs
     parts: dict[str, Any] = {"main": backbone}
     if "Space" in needs.parts:
-        parts["teacher"] = backbone if backbone.spec.name == teacher else load(teacher)
+        parts["teacher"] = backbone if backbone.spec.name == teacher else load_vision(teacher)
+    if "MaskProposer" in needs.parts + needs.optional_parts:
+        parts["proposer"] = load_proposer(proposer)
+    if "PromptableMasks" in needs.parts and masks is None:
+        raise UsageError(
+            f"{system.card.slug} draws masks with SAM: name one by --masks, hf:facebook/sam-vit-base or a folder."
+        )
+    if "PromptableMasks" in needs.parts + needs.optional_parts and masks is not None:
+        parts["masks"] = load_promptable(masks)
     return Kit(parts), Evidence(unlabelled=photos()) if "unlabelled" in needs.evidence else Evidence()

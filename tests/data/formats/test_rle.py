@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as oracle
 
 from diptych.core.errors import DataError
-from diptych.data.formats.rle import from_polygons, from_runs, run_lengths, segmentation_mask
+from diptych.data.formats.rle import from_polygons, from_runs, run_lengths, segmentation_mask, to_runs
 
 
 @settings(max_examples=150, deadline=None)
@@ -99,3 +99,12 @@ def test_broken_masks(broken: object) -> None:
 def test_a_mask_may_not_be_endless() -> None:
     with pytest.raises(DataError, match="more than the limit"):
         segmentation_mask({"size": [10**6, 10**6], "counts": [10**12]}, 10**6, 10**6)
+
+
+@pytest.mark.parametrize("mask", [[[0]], [[1]], [[0, 1], [1, 1]], [[1, 0], [0, 0]], [[1, 1], [1, 1]], [[0, 0], [1, 0]]])
+def test_runs_of_a_mask_give_the_mask_back(mask: list[list[int]]) -> None:
+    pixels = np.array(mask, dtype=bool)
+    runs = to_runs(pixels)
+    np.testing.assert_array_equal(from_runs(runs, *pixels.shape), pixels)
+    theirs = oracle.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    assert run_lengths(theirs["counts"]) == runs

@@ -57,3 +57,12 @@ def test_development_sets(data_root: Path, name: str, void: tuple[int, ...], cla
     mask = table.columns["mask"].values[0]
     assert mask.shape == table.items[0].size[::-1]
     assert set(np.unique(mask)) <= {*range(classes), IGNORE}
+
+
+def test_things_synonyms_and_void_are_columns(folder: Path) -> None:
+    text = "value,name,void,thing,synonyms\n7,sky,,0,\n0,nothing,1,,\n2,cow,,1,cattle| ox\n"
+    (folder / "classes.csv").write_text(text)
+    data = read_semantic(folder)
+    assert data.classes == ("cow", "sky")
+    assert data.things == (True, False)
+    assert data.words == (("cow", "cattle", "ox"), ("sky",))

@@ -90,7 +90,7 @@ def test_a_system_that_learns_is_compared_with_its_twin_taught_by_others(
     """Noise on two colours: pooling over patches of one colour helps, dealt affinities do not; each gain has its own
     verdict.
     """
-    monkeypatch.setattr("diptych.tasks.segment.load", lambda name: DenseColours(name=name))
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
     monkeypatch.setattr(
         CLIPDINOiser, "__init__", partialmethod(CLIPDINOiser.__init__, windows=Windows(40, 40, 20), photos=6, steps=20)
     )

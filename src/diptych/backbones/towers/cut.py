@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import fused_attention
-from diptych.core.backbone import State
+from diptych.core.backbone import ANTIALIASED, Resampling, State
 from diptych.core.errors import MissingHook, UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class CutTower(ABC):
         return len(self.layers)
 
     @abstractmethod
-    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+    def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem; see ``core.backbone.Tower.start``."""
 
     def embed(self, ids: Tensor, /) -> Tensor:
@@ -195,12 +195,10 @@ def attention_bias(valid: Tensor | None, causal: bool, length: int, like: Tensor
     return torch.zeros(visible.shape, dtype=like.dtype, device=like.device).masked_fill(~visible, float("-inf"))
 
 
-def resize_positions(
-    table: Tensor, old: tuple[int, int], new: tuple[int, int], *, antialias: bool, mode: str = "bicubic"
-) -> Tensor:
+def resize_positions(table: Tensor, old: tuple[int, int], new: tuple[int, int], rule: Resampling) -> Tensor:
     """Resample an (h*w, C) position table from one grid to another; the table itself where they are equal."""
     if old == new:
         return table
     square = table.float().T.reshape(1, -1, *old)
-    resized = F.interpolate(square, size=new, mode=mode, align_corners=False, antialias=antialias)
+    resized = F.interpolate(square, size=new, mode=rule.mode, align_corners=False, antialias=rule.antialias)
     return resized.flatten(2)[0].T.to(table.dtype)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from diptych.backbones.towers.cut import Look, Mix, merge_heads, resize_positions, split_heads
+from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.pools import ProbePool
 from diptych.backbones.towers.text import TextPooling, TextTower
@@ -83,13 +83,13 @@ class HFImageTower(ImageTower):
         cls: Tensor | None = getattr(self.vision.embeddings, "class_embedding", None)
         return None if cls is None else cls[None]
 
-    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+    def _positions(self) -> tuple[Tensor | None, Tensor | None, tuple[int, int]]:
         table, count = (
             self.vision.embeddings.position_embedding.weight,
             int(hasattr(self.vision.embeddings, "class_embedding")),
         )
         side = self.vision.config.image_size // self.vision.config.patch_size
-        return table[:count] if count else None, resize_positions(table[count:], (side, side), grid, antialias=False)
+        return table[:count] if count else None, table[count:], (side, side)
 
     def _ready(self, h: Tensor) -> Tensor:
         if not hasattr(self.vision, "pre_layrnorm"):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from diptych.backbones.towers.cut import Block, CutTower, Map
+from diptych.backbones.towers.cut import Block, CutTower, Map, resize_positions
 from diptych.backbones.towers.edits import insert, patch_count
-from diptych.core.backbone import State
+from diptych.core.backbone import ANTIALIASED, Resampling, State
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class ImageTower(CutTower):
         super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
         self.patch, self.pooling, self.pool = patch, pooling, pool
 
-    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+    def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem on (B, 3, H, W) normalised pixels, or {"pixels": ...}.
 
         ``edit`` is called at "patches" (patch tokens alone), "positioned" (prefix and positions added, pooling weights
-        made), "ready".
+        made), "ready". ``positions`` is the one rule by which the table of any library is resized to another grid.
 
         Raises:
             UsageError: sides that the patch does not divide, or an edit that removed patches without ``kept``.
@@ -71,7 +71,7 @@ class ImageTower(CutTower):
         s = State(patches.flatten(2).transpose(1, 2), grid=(patches.shape[2], patches.shape[3]))
         if edit is not None:
             s = edit("patches", 0, s)
-        s = self._positioned(s)
+        s = self._positioned(s, positions)
         if edit is not None:
             s = edit("positioned", 0, s)
         s = replace(s, h=self._ready(s.h))
@@ -94,15 +94,16 @@ class ImageTower(CutTower):
         """Return (p, C): CLS, then registers; None where the tower has neither."""
 
     @abstractmethod
-    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
-        """(p, C) for the prefix and (h*w, C) for the patches of a grid."""
+    def _positions(self) -> tuple[Tensor | None, Tensor | None, tuple[int, int]]:
+        """(p, C) for the prefix, (h*w, C) for the patches, and the (h, w) grid of the latter, as they are stored."""
 
     def _ready(self, h: Tensor) -> Tensor:
         """Norm at the end of the stem."""
         return h
 
-    def _positioned(self, s: State) -> State:
-        prefix, (of_prefix, of_patches) = self.prefix(), self._positions(s.grid or (0, 0))
+    def _positioned(self, s: State, rule: Resampling) -> State:
+        prefix, (of_prefix, table, native) = self.prefix(), self._positions()
+        of_patches = None if table is None or s.grid is None else resize_positions(table, native, s.grid, rule)
         if prefix is not None:
             s = insert(s, prefix, 0)
         count, length = patch_count(s), s.h.shape[1]

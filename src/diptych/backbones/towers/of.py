@@ -8,6 +8,7 @@ from diptych.backbones.towers.bert import BertTower
 from diptych.backbones.towers.hf_clip import HFImageTower, HFTextTower
 from diptych.backbones.towers.image import ImageTower
 from diptych.backbones.towers.residual import OpenClipImageTower, OpenClipTextTower
+from diptych.backbones.towers.sam import SamTower
 from diptych.backbones.towers.timm_vit import TimmTower
 from diptych.core.errors import MissingHook, UsageError
 
@@ -32,7 +33,8 @@ def tower_of(module: nn.Module, modality: str, spec: Spec) -> Tower:
 
     Args:
         module: open_clip CLIP, CoCa or CustomTextCLIP; transformers' CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, and the
-            text of ALIGN and SigLIP 2; a bare open_clip tower, timm ViT or Eva, or BERT-like encoder.
+            text of ALIGN and SigLIP 2; a bare open_clip tower, timm ViT or Eva, SAM
+            vision encoder, or BERT-like encoder.
         modality: "image" or "text".
         spec: gives the name for messages and, for a bare BERT, the pooling ("mean" or "cls").
 
@@ -56,6 +58,8 @@ def image_tower_of(module: Any, spec: Spec) -> ImageTower:
         return TimmTower(module.trunk, module.head, spec.name)
     if is_timm_vit(module):
         return TimmTower(module, None, spec.name)
+    if "SamVisionEncoder" in kinds:
+        return SamTower(module, spec.name)
     if "open_clip.VisionTransformer" in kinds:
         return OpenClipImageTower(module, spec.name)
     raise _missing(module, "image", spec)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from diptych.backbones.towers.cut import Look, Mix, attention_bias, merge_heads, resize_positions, split_heads
+from diptych.backbones.towers.cut import Look, Mix, attention_bias, merge_heads, split_heads
 from diptych.backbones.towers.image import ImagePooling, ImageTower
 from diptych.backbones.towers.pools import ContrastiveQuery
 from diptych.backbones.towers.text import TextTower
@@ -126,9 +126,9 @@ class OpenClipImageTower(ImageTower):
         cls: Tensor = self.visual.class_embedding
         return cls[None]
 
-    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
-        table = self.visual.positional_embedding
-        return table[:1], resize_positions(table[1:], tuple(self.visual.grid_size), grid, antialias=True)
+    def _positions(self) -> tuple[Tensor | None, Tensor | None, tuple[int, int]]:
+        table, (height, width) = self.visual.positional_embedding, self.visual.grid_size
+        return table[:1], table[1:], (height, width)
 
     def _ready(self, h: Tensor) -> Tensor:
         ready: Tensor = self.visual.ln_pre(h)

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from diptych.backbones.towers.cut import Block, CutTower, Map, attention_bias
-from diptych.core.backbone import State
+from diptych.core.backbone import ANTIALIASED, Resampling, State
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class TextTower(CutTower):
         super().__init__(name, layers, width, heads, token_norm=token_norm, pooled_norm=pooled_norm, head=head)
         self.pooling, self.causal, self.context, self.padding, self.eos = pooling, causal, context, padding, eos
 
-    def start(self, x: Inputs, /, *, edit: Edit | None = None) -> State:
+    def start(self, x: Inputs, /, *, edit: Edit | None = None, positions: Resampling = ANTIALIASED) -> State:
         """Run the stem.
 
         Args:
@@ -63,6 +63,7 @@ class TextTower(CutTower):
                 that may be seen. Embeds come from ``embed``, edited; beside them, ids (of a placeholder text) say where
                 the end token and the padding are, else the mask says so.
             edit: called at "patches" (token embeddings), "positioned", "ready" (after the stem's norm).
+            positions: of images; a text has no grid, and its table stays as it is.
 
         Raises:
             UsageError: unknown fields, lengths that differ or exceed the context, or no way to tell the end token.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from diptych.backbones.towers.cut import Look, Mix, merge_heads, resize_positions, split_heads
+from diptych.backbones.towers.cut import Look, Mix, merge_heads, split_heads
 from diptych.backbones.towers.edits import patch_count
 from diptych.backbones.towers.image import ImagePooling, ImageTower
 from diptych.backbones.towers.pools import LatentPool
@@ -114,12 +114,12 @@ class TimmTower(ImageTower):
         tokens = [t[0] for t in (self.trunk.cls_token, self.trunk.reg_token) if t is not None]
         return torch.cat(tokens) if tokens else None
 
-    def _positions(self, grid: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
+    def _positions(self) -> tuple[Tensor | None, Tensor | None, tuple[int, int]]:
+        height, width = self.trunk.patch_embed.grid_size
         if self.trunk.pos_embed is None:
-            return None, None
+            return None, None, (height, width)
         table, count = self.trunk.pos_embed[0], 0 if self.trunk.no_embed_class else self.trunk.num_prefix_tokens
-        resized = resize_positions(table[count:], tuple(self.trunk.patch_embed.grid_size), grid, antialias=True)
-        return table[:count] if count else None, resized
+        return table[:count] if count else None, table[count:], (height, width)
 
     def _ready(self, h: Tensor) -> Tensor:
         h = self.trunk.pos_drop(h)

@@ -55,7 +55,7 @@ def read_coco(
     if not Path(images).is_dir():
         raise UsageError(f"There is no folder {images}: give the folder that holds the pictures.")
     files = [annotations] if isinstance(annotations, (str, os.PathLike)) else list(annotations)
-    parts = [(str(f), _load(f)) for f in files]
+    parts = [(str(f), load_json(f)) for f in files]
     if not parts:
         raise UsageError("No annotation file: give at least one.")
     try:
@@ -126,7 +126,13 @@ def _instance_masks(source: tuple[int, int, tuple[Any, ...]]) -> NDArray[np.bool
     return np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool)
 
 
-def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the JSON object of an annotation file.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is too large, no JSON, or no object.
+    """
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"There is no file {file} with COCO annotations: check the spelling.")

@@ -58,6 +58,16 @@ def from_runs(counts: Sequence[int], height: int, width: int) -> NDArray[np.bool
     return flat.reshape(width, height).T
 
 
+def to_runs(mask: NDArray[np.bool_]) -> list[int]:
+    """Return the run lengths of an (H, W) mask in column-major order, the first of background; see ``from_runs``."""
+    flat = np.concatenate([[False], mask.T.ravel(), [True]])
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    runs = np.diff(ends, prepend=0)
+    total = int(mask.size)
+    listed: list[int] = runs.tolist()
+    return listed if sum(listed) == total else [*listed, total - sum(listed)]
+
+
 def from_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.bool_]:
     """Return the (H, W) mask of polygons x0 y0 x1 y1 ... in pixels.
 

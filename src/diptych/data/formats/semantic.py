@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,9 @@ IGNORE = 255
 def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str = "labels.csv") -> LabelledData:
     """Read ``labels.csv`` (path, mask, optionally split) and ``classes.csv`` (value, name) of a folder.
 
+    ``classes.csv`` may also have the columns "void" and "thing", marked by 1, true or yes, and "synonyms", with "|"
+    between them: they become ``things`` and ``words`` of the data.
+
     Args:
         folder: folder of the two tables, pictures and masks.
         void: ignored values of ``classes.csv``, besides those that its column "void" marks with 1, true or yes.
@@ -47,7 +50,7 @@ def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str =
         names = {int(value): name for value, name in zip(named["value"], named["name"], strict=True)}
     except (KeyError, ValueError):
         raise DataError(f"{root / 'classes.csv'} needs the columns value (a whole number) and name: mend it.") from None
-    marked = [text_of(v).lower() in ("1", "true", "yes") for v in named.get("void", [""] * len(names))]
+    marked = _marks(named.get("void", [""] * len(names)))
     numbers = tuple(
         sorted(set(names) - set(void) - {int(v) for v, m in zip(named["value"], marked, strict=False) if m})
     )
@@ -62,7 +65,21 @@ def read_semantic(folder: str | Path, void: Collection[int] = (), listing: str =
         assert isinstance(files, Masks)
         masks = Column("mask", Masks(files.sources, partial(_positions, numbers=numbers)))
         splits[split] = replace(table, columns={"mask": masks})
-    return LabelledData(root.name, tuple(names[n] for n in numbers), splits)
+    row = {int(value): i for i, value in enumerate(named["value"])}
+    things = _marks(named["thing"]) if "thing" in named else []
+    further = [text_of(v).split("|") for v in named["synonyms"]] if "synonyms" in named else []
+    words = tuple((names[n], *(w.strip() for w in further[row[n]] if w.strip())) for n in numbers) if further else ()
+    return LabelledData(
+        root.name,
+        tuple(names[n] for n in numbers),
+        splits,
+        tuple(things[row[n]] for n in numbers) if things else (),
+        words,
+    )
+
+
+def _marks(values: Sequence[object]) -> list[bool]:
+    return [text_of(v).lower() in ("1", "true", "yes") for v in values]
 
 
 def _positions(path: str, numbers: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych import catalog
+from diptych.backbones.mask_models.load import MERGED
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError, UsageError
-from diptych.core.method import Segmenter
+from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
@@ -24,9 +25,10 @@ from diptych.data.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import unlabelled_photos
 from diptych.evaluation.spoils import applied
+from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
 from diptych.tasks.detect import openable
-from diptych.tasks.segment import TEACHER, counts, teach
+from diptych.tasks.segment import BACKGROUND, TEACHER, Question, counts, question, segment_counts, teach
 
 Stacked = NDArray[np.int64] | NDArray[np.float64]
 MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain), miou_gain)
@@ -45,9 +47,13 @@ class MaskBench:
         classes: other names and templates for the same K classes; None: the data set's, with the ensemble.
         photos: without labels, for systems that learn from some; None: those of ``unlabelled_photos``.
         teacher: image encoder that teaches, where a system asks for one.
+        background: words for the class "background", which the data set must have; (): its own name.
+        threshold: pixels whose best probability lies below it are background, which must be a class; None: none are.
+        proposer: mask proposer, where a system asks for one.
+        masks: SAM, where a system asks for one; None: systems that need one do not fit.
 
     Raises:
-        UsageError: another number of names than classes.
+        UsageError: another number of names than classes, or words or a threshold for a background that is no class.
         DataError: no photo can be read.
     """
 
@@ -58,6 +64,10 @@ class MaskBench:
     classes: ClassNames | None = None
     photos: Samples[Any] | None = None
     teacher: str = TEACHER
+    background: tuple[str, ...] = ()
+    threshold: float | None = None
+    proposer: str = MERGED
+    masks: str | None = None
     metric: str = "miou"
     statistic: Statistic = MIOU
     always: tuple[Arm, ...] = (Arm("maskclip"), Arm(CHANCE))
@@ -74,7 +84,7 @@ class MaskBench:
         if not len(kept):
             raise DataError(f"None of the {len(whole)} photos of {self.data.name} can be read.")
         self.table = whole.take(kept.indices) if self.failed else whole
-        self.names = self.classes or ClassNames(tuple(tidy(c) for c in self.data.classes), ENSEMBLE)
+        self.names = self._named()
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -85,7 +95,9 @@ class MaskBench:
             "split": self.split,
             "items": len(self.table),
         }
-        return {**about, "classes": list(self.names.names), "templates": list(self.names.templates)}
+        rules = {k: v for k, v in (("background", list(self.background)), ("threshold", self.threshold)) if v}
+        words = {"words": [list(w) for w in self.names.words]} if self.names.words else {}
+        return {**about, "classes": list(self.names.names), "templates": list(self.names.templates), **words, **rules}
 
     def measure(self, arm: Arm) -> Measured:
         """Fit, and count the pixels of every photo; chance draws one of the classes for each pixel."""
@@ -94,18 +106,49 @@ class MaskBench:
             shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
         system = catalog.find(arm.system, Segmenter)
-        kit, given = teach(system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher)
+        kit, given = teach(
+            system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher, self.proposer, self.masks
+        )
         method = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
             chosen, classes, evidence = applied(arm.spoil, method, self.names, given, run)
+            asked = replace(question(classes, chosen), threshold=self.threshold, rest=self._rest())
             start = time.monotonic()
-            fitted = chosen.fit(kit, classes, evidence, replace(run, out=None))
-            seconds = time.monotonic() - start
-            stacked = counts(fitted, self.table, run)
-            return stacked, {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
+            fitted = chosen.fit(kit, asked.asked, evidence, replace(run, out=None))
+            seconds, start = time.monotonic() - start, time.monotonic()
+            stacked = counts(fitted, self.table, run, asked)
+            rate = len(self.table) / max(1e-9, time.monotonic() - start)
+            shares = {"pixel_accuracy": float(pixel_accuracy(stacked.sum(0))), "fit_seconds": seconds}
+            return stacked, {**shares, "images_a_second": rate, **self._panoptic(fitted, asked, run)}
 
         return over_seeds(once, self.run, self.seeds, draws=bool(arm.spoil) or system.card.trains != "nothing")
+
+    def _named(self) -> ClassNames:
+        """Return the names with their words and marks of things, those of the data set where none were given."""
+        data, names = self.data, self.classes or ClassNames(tuple(tidy(c) for c in self.data.classes), ENSEMBLE)
+        if not names.words and data.words and self.classes is None:
+            names = replace(names, words=tuple((n, *w[1:]) for n, w in zip(names.names, data.words, strict=True)))
+        if not names.things and data.things:
+            names = replace(names, things=data.things)
+        if not self.background and self.threshold is None:
+            return names
+        if BACKGROUND not in names.names:
+            raise UsageError(f"{data.name} has no class {BACKGROUND!r}, so words and a threshold for it mean nothing.")
+        words = names.words or tuple((n,) for n in names.names)
+        at = names.names.index(BACKGROUND)
+        return replace(names, words=(*words[:at], self.background or words[at], *words[at + 1 :]))
+
+    def _rest(self) -> int:
+        return self.names.names.index(BACKGROUND) if self.threshold is not None else 0
+
+    def _panoptic(self, fitted: FittedSegmenter, asked: Question, run: Run) -> Mapping[str, float]:
+        """Return PQ of all classes, of things and of stuff, where the data have panoptic maps."""
+        if "panoptic" not in self.table.columns:
+            return {}
+        summed = segment_counts(fitted, self.table, run, asked).sum(0)
+        things = np.array(asked.classes.things or (False,) * len(asked.classes))
+        return {"pq": mean_pq(summed), "pq_things": mean_pq(summed, things), "pq_stuff": mean_pq(summed, ~things)}
 
     def _labels(self) -> Stacked:
         """Return the (N, K, K) counts of a segmenter that is always right."""

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.backbones.towers.kernels import fused_attention, value_attention
-from diptych.core.backbone import Backbone, Tower
+from diptych.core.backbone import BILINEAR, Backbone, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import Column, Evidence, Samples, Table
 from diptych.core.errors import DataError
@@ -74,7 +74,7 @@ def patch_streams(
         first: block, from 0, at which the local stream begins.
         stream: "value" (the paper), or "query-key": the local stream with ordinary attention.
     """
-    s = tower.blocks(tower.start(x), stop=first)
+    s = tower.blocks(tower.start(x, positions=BILINEAR), stop=first)
     local, taken = s.h, {first: s.h}
     for i in range(first, tower.depth):
         # No residual of the ordinary stream, and no MLP: only attention outputs add up.
@@ -235,6 +235,8 @@ class AnomalyCLIP(Detector):
             "Patches are compared after the last block, as the released scripts do; the variant takes four depths.",
             "The square has the backbone's own side unless `side` is given; the authors' has 518 pixels, their "
             "tower's own is 336.",
+            "Positions are resized bilinearly where the square is not the tower's own, whatever library the tower is "
+            "from.",
             "Multi-depth patches are kept apart: the code added in place until April 2025, so that all depths were "
             "one.",
         ),

@@ -186,6 +186,8 @@ class CLIPDINOiser(Segmenter):
             "Without an image tower, the map before the last is tapped, and the last one's cells are brought to its "
             "finer grid.",
             "The scale of the checkpoint stands before the softmax; the authors write 100, which is CLIP's own.",
+            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library; "
+            "a teacher's by its own library's rule.",
             "Crops are drawn once and seen again in every epoch, and no step lowers the rate; the paper crops anew "
             "and divides it by 10"
             " at step 5000. Photos are drawn without replacement.",

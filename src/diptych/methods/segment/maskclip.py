@@ -105,6 +105,8 @@ class MaskCLIP(Segmenter):
         differs=(
             "Pixel recipe, activation and norms are the checkpoint's own; the authors' code takes ImageNet's mean and "
             "another GELU.",
+            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library; "
+            "open_clip and timm load checkpoints at other sizes with antialias.",
             "Windows of 448 pixels, as CLIP-DINOiser runs it; the authors run the whole image at 512.",
             "Without an image tower, the cells of the last map are embedded alone; the authors leave positions out of "
             "CLIP's ResNets.",

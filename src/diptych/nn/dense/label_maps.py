@@ -164,11 +164,18 @@ def dense_map(regions: Regions) -> Tensor:
 def label_map(
     regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
 ) -> Tensor:
-    """Return the (H, W) int64 class positions at the image's own size.
+    """Return the (H, W) int64 class positions at the image's own size; see ``labelled``."""
+    return labelled(regions, groups, background=background, threshold=threshold)[0]
 
-    Maps are upsampled bilinearly, a strip of rows at a time. With ``groups``, several of the K queries may belong to
-    one class: its probability is that of its best query, AFTER the softmax. Pixels whose best probability is below
-    ``threshold`` are background.
+
+def labelled(
+    regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the (H, W) int64 class positions at the image's own size, and the (H, W) float32 score of each.
+
+    The score is the best probability, or the best cosine where the system gives cosines. Maps are upsampled bilinearly,
+    a strip of rows at a time. With ``groups``, several of the K queries may belong to one class: its probability is
+    that of its best query, AFTER the softmax. Pixels whose best probability is below ``threshold`` are background.
 
     Args:
         regions: of one image.
@@ -187,15 +194,15 @@ def label_map(
     maps, (height, width) = dense_map(regions), regions.size
     owner = torch.tensor(range(len(maps)) if groups is None else groups, device=maps.device)
     rows = max(1, CELLS // (len(maps) * width))
-    strips = []
+    strips, sure = [], []
     for start in range(0, height, rows):
         values = upsampled(maps, height, width, start, min(start + rows, height))
-        if threshold is not None and kind == "logit":
-            values = values.softmax(0)
         best, query = values.max(0)
+        best = (best - values.logsumexp(0)).exp() if kind == "logit" else best
         labels = owner[query]
+        sure.append(best.float())
         strips.append(labels if threshold is None else labels.masked_fill(best < threshold, background))
-    return torch.cat(strips)
+    return torch.cat(strips), torch.cat(sure)
 
 
 def upsampled(maps: Tensor, height: int, width: int, start: int, stop: int) -> Tensor:

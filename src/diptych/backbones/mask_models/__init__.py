@@ -1,0 +1,1 @@
+"""Mask proposers and promptable mask models behind ``core.masks``."""

@@ -1,0 +1,57 @@
+"""Mask proposals for words, by CLIPSeg."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from diptych.backbones.spec import state_hash
+from diptych.core.errors import UsageError
+from diptych.core.masks import Proposals
+from diptych.data.images import upright_rgb
+
+
+class ClipSegProposals:
+    """What ``CLIPSegForImageSegmentation`` of transformers finds for each word.
+
+    Args:
+        model: set to eval mode.
+        processor: ``CLIPSegProcessor`` of its checkpoint, with its tokenizer.
+
+    The score of a word is the highest probability of its mask.
+    """
+
+    def __init__(self, model: nn.Module, processor: Any) -> None:
+        self.model: Any = model.eval()
+        self.processor = processor
+        self._fingerprint = hashlib.sha256(f"clipseg/{state_hash(model)}".encode()).hexdigest()[:16]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        return self._fingerprint
+
+    def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
+        """Return one mask a word, in the order of the words.
+
+        Raises:
+            UsageError: there is no word.
+        """
+        if not words:
+            raise UsageError("CLIPSeg finds words, and got none: give some, such as ('a dog',).")
+        picture = upright_rgb(image)
+        texts = self.processor.tokenizer(list(words), padding=True, return_tensors="pt")
+        pixels = self.processor.image_processor(images=picture, return_tensors="pt")["pixel_values"]
+        device = next(self.model.parameters()).device
+        with torch.no_grad():
+            out = self.model(
+                pixel_values=pixels.expand(len(words), -1, -1, -1).to(device),
+                **{k: texts[k].to(device) for k in ("input_ids", "attention_mask")},
+            )
+        logits = out.logits[None] if out.logits.dim() == 2 else out.logits
+        masks = logits.float().sigmoid().cpu()
+        return Proposals(masks, masks.flatten(1).amax(1), (picture.height, picture.width))

@@ -1,0 +1,135 @@
+"""Mask proposals without weights: neighbouring cells of similar colour, merged at every scale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional as F
+
+from diptych.core.errors import UsageError
+from diptych.core.masks import Proposals
+from diptych.core.ranges import at_least, between, check
+from diptych.data.images import upright_rgb
+
+
+@dataclass(frozen=True)
+class MergedCells:
+    """Regions of a picture at every scale, by merging neighbouring cells of similar colour; nothing is learnt.
+
+    The picture is resized to at most ``side`` cells. Ward's rule merges the two neighbours whose union raises the sum
+    of squared distances to the mean the least, until one region is left; regions of the tree within the sizes are
+    proposed, largest first. A cell is its CIELAB-like opponent colours, and the standard deviation of its brightness.
+
+    Args:
+        side: cells along the longer side, >= 2 (default ours).
+        least, most: share of the picture of a proposed region, in (0, 1].
+        count: regions at most, >= 1.
+        finest: regions of the finest cut, which together cover the picture and are always proposed, >= 1.
+
+    Raises:
+        UsageError: a number outside its range, or ``least`` above ``most``.
+
+    Source: Ward 1963 with a connectivity constraint, as scikit-learn has it; proposals from a tree of merges are the
+    idea of Selective Search (Uijlings et al. 2013).
+
+    Example:
+        >>> from PIL import Image
+        >>> picture = Image.new("RGB", (40, 20), "red")
+        >>> picture.paste("blue", (20, 0, 40, 20))
+        >>> found = MergedCells(side=16, count=4, finest=2).propose(picture)
+        >>> found.masks.flatten(1).mean(1)[:2]  # the two halves
+        tensor([0.5000, 0.5000])
+    """
+
+    side: int = 64
+    least: float = 0.005
+    most: float = 0.95
+    count: int = 64
+    finest: int = 24
+
+    def __post_init__(self) -> None:
+        check(self, at_least(1), "count", "finest")
+        check(self, at_least(2), "side")
+        check(self, between(0, 1, "(]"), "least", "most")
+        if self.least > self.most:
+            raise UsageError(f"least must be at most most, got {self.least} and {self.most}: change one.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the settings."""
+        return hashlib.sha256(f"merged-cells/1/{json.dumps(asdict(self))}".encode()).hexdigest()[:16]
+
+    def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
+        """Return the regions, largest first; each cell lies in one region of the finest cut."""
+        from sklearn.cluster import ward_tree
+        from sklearn.feature_extraction.image import grid_to_graph
+
+        picture = upright_rgb(image)
+        vectors = cell_vectors(picture, self.side)
+        height, width = vectors.shape[:2]
+        cells = height * width
+        children = ward_tree(vectors.reshape(cells, -1), connectivity=grid_to_graph(height, width))[0]
+        tree = _Tree(children, cells)
+        masks = {node: tree.mask(node) for node in tree.cut(min(self.finest, cells))}
+        above = [n for n in range(cells, cells + len(children)) if self.least <= tree.sizes[n] / cells <= self.most]
+        for node in sorted(above, reverse=True)[: self.count]:
+            masks.setdefault(node, tree.mask(node))
+        order = sorted(masks, key=lambda n: (-int(tree.sizes[n]), n))[: max(self.count, min(self.finest, cells))]
+        stacked = torch.from_numpy(np.stack([masks[n].reshape(height, width) for n in order])).float()
+        return Proposals(stacked, torch.ones(len(order)), (picture.height, picture.width))
+
+
+class _Tree:
+    """A tree of merges: node n >= ``leaves`` joins ``children[n - leaves]``."""
+
+    def __init__(self, children: NDArray[np.int64], leaves: int) -> None:
+        self.children, self.leaves = np.asarray(children), leaves
+        self.sizes = np.ones(leaves + len(children), dtype=np.int64)
+        for i, (a, b) in enumerate(self.children):
+            self.sizes[leaves + i] = self.sizes[a] + self.sizes[b]
+
+    def mask(self, node: int) -> NDArray[np.bool_]:
+        """Return (leaves,) bool: the leaves below a node."""
+        mask, waiting = np.zeros(self.leaves, dtype=bool), [node]
+        while waiting:
+            n = waiting.pop()
+            if n < self.leaves:
+                mask[n] = True
+            else:
+                waiting += self.children[n - self.leaves].tolist()
+        return mask
+
+    def cut(self, count: int) -> list[int]:
+        """Return the nodes of the cut with ``count`` regions: the last merges are undone, newest first."""
+        nodes = {self.leaves + len(self.children) - 1} if len(self.children) else {0}
+        while len(nodes) < count:
+            last = max(nodes)
+            nodes.remove(last)
+            nodes |= set(self.children[last - self.leaves].tolist())
+        return sorted(nodes)
+
+
+def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
+    """Return (h, w, 4) vectors of the cells of a picture: brightness, red-green, blue-yellow and contrast.
+
+    Args:
+        picture: RGB.
+        side: cells along the longer side; fewer where the picture has fewer pixels.
+    """
+    ratio = min(1.0, side / max(picture.size))
+    width, height = max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].double() / 255
+    r, g, b = pixels[0].sqrt()  # roughly even steps of perceived brightness
+    opponent = torch.stack([(r + g + b) / 3, (r - g) / 2, (2 * b - r - g) / 4])[None]
+    mean = F.adaptive_avg_pool2d(opponent, (height, width))
+    spread = (F.adaptive_avg_pool2d(opponent[:, :1] ** 2, (height, width)) - mean[:, :1] ** 2).clamp_min(0).sqrt()
+    vectors: NDArray[np.float64] = torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
+    return vectors
