@@ -112,3 +112,10 @@ def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
     assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     ask = EditAsk("red", "blue", styles=STYLES)
     assert torch.equal(portable.load(tmp_path / "fitted", kit).edit(ask, Run()).after, fitted.edit(ask, Run()).after)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_picture_gives_no_picture(slug: str, vit: Backbone) -> None:
+    fitted = make(slug).fit(Kit({"main": vit, "generator": GENERATOR}), Evidence(), Run())
+    found = fitted.edit(EditAsk("red", "blue", styles=STYLES.take(slice(0, 0))), Run())
+    assert found.before.shape == found.after.shape == (0, 3, 16, 16)

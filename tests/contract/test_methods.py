@@ -253,7 +253,10 @@ def test_a_missing_hook_is_named(slug: str) -> None:
 @pytest.mark.parametrize("slug", CLASSIFIERS)
 def test_no_items_give_no_rows_or_a_named_error(slug: str) -> None:
     fitted, _ = fit(make(slug))
-    assert scored(fitted, Pictures(())).values.shape == (0, 3)
+    empty = scored(fitted, Pictures(()))
+    assert empty.values.shape == (0, 3)
+    assert empty.ranked().shape == (0, 3)
+    assert empty.predicted().shape == (0,)
 
 
 @pytest.mark.parametrize("slug", CLASSIFIERS)

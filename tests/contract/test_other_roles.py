@@ -15,15 +15,17 @@ import torch
 from PIL import Image
 
 from diptych import catalog
-from diptych.core.audit import Auditor, PairScorer
+from diptych.core.audit import AuditData, Auditor, PairScorer, Probe, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner
 from diptych.core.curate import Curator
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
-from diptych.core.errors import MissingEvidence, MissingPart
+from diptych.core.errors import DataError, MissingEvidence, MissingPart
+from diptych.core.findings import EXAMPLES, Finding
 from diptych.core.kit import Kit
 from diptych.core.method import Method
 from diptych.core.run import Run
+from diptych.data.edits import edit_table
 from diptych.features import portable
 from tests.support.pictures import NAMES, Pictures, picture
 from tests.support.small_clip import small_clip
@@ -79,19 +81,45 @@ def evidence() -> Evidence[Any]:
 
 def answer(method: Method, kit: Kit, seed: int = 0, given: Evidence[Any] | None = None) -> Any:
     """Whatever a system of any of the roles says of the same images and texts, as comparable data."""
-    run, pairs = Run(seed=seed), Column("captions", tuple((SAID[i % 4],) for i in range(len(IMAGES))))
+    run = Run(seed=seed)
     if isinstance(method, Auditor):
-        labels, groups = np.arange(24) % 4, np.array([f"g{i // 4 % 2}" for i in range(24)])
-        table = Table(IMAGES, {"label": Column("label", labels), "group": Column("group", groups), "captions": pairs})
-        return method.audit({"one": kit}, ClassNames(NAMES), table, run)
+        return method.audit({"one": Subject(kit)}, audited(), run)
     if isinstance(method, PairScorer):
-        scores = method.fit(kit, given or evidence(), run).score(Table(IMAGES, {"captions": pairs}), run)
+        scores = method.fit(kit, given or evidence(), run).score(asked(method), run)
         return scores.values.tolist(), scores.parts
     if isinstance(method, Curator):
         plan = method.plan(kit, Items(), run)
         return list(method.apply(kit, plan, Items(), run))
     assert isinstance(method, Captioner)
     return method.fit(kit, given or evidence(), run).caption(Pictures(IMAGES.images[:3]), run)
+
+
+def audited() -> AuditData:
+    """One table of each role: 24 pictures with every column that an audit may read."""
+    labels, groups = np.arange(24) % 4, np.array([f"g{i // 4 % 2}" for i in range(24)])
+    said = Column("captions", tuple((SAID[i % 4],) for i in range(24)))
+    table = Table(IMAGES, {"label": Column("label", labels), "group": Column("group", groups), "captions": said})
+    twos = Table(IMAGES, {"group": Column("group", np.array([f"pair {i // 2}" for i in range(24)])), "captions": said})
+    names = ClassNames(NAMES)
+    other = Table(Pictures(tuple(picture(i % 4, 50 + i, 120.0) for i in range(24))))
+    return AuditData(
+        {
+            "own": Probe(table, "id", names),
+            "noisy": Probe(Table(other.items, table.columns), "shift", names),
+            "other": Probe(other, "ood"),
+            "shots": Probe(table.take(range(0, 24, 2)), "train", names),
+            "twos": Probe(twos, "pairs"),
+        }
+    )
+
+
+def asked(method: PairScorer, n: int = 24) -> Table[Any]:
+    """N pairs with the columns that a scorer reads."""
+    texts = [SAID[i % 4] for i in range(24)]
+    if method.reads == "edits":
+        lists = [[f"the colour of {t}", "a picture"] for t in texts]
+        return edit_table(IMAGES, IMAGES, texts, lists, [*lists[1:], lists[0]]).take(range(n))
+    return Table(IMAGES, {"captions": Column("captions", tuple((t,) for t in texts))}).take(range(n))
 
 
 @pytest.mark.parametrize(("slug", "label"), ROWS)
@@ -141,7 +169,7 @@ def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
     method, kit, run = make(slug), Kit({"main": vit}), Run()
     ask: Callable[[Any], Any]
     if isinstance(method, PairScorer):
-        table = Table(IMAGES, {"captions": Column("captions", tuple((SAID[i % 4],) for i in range(24)))})
+        table = asked(method)
         fitted, ask = method.fit(kit, evidence(), run), lambda f: f.score(table, run).values.tolist()
     elif isinstance(method, Captioner):
         fitted, ask = method.fit(kit, evidence(), run), lambda f: f.caption(IMAGES, run)
@@ -150,3 +178,50 @@ def test_state_round_trip(slug: str, vit: Backbone, tmp_path: Path) -> None:
     portable.save(fitted, tmp_path / "fitted")
     assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     assert ask(portable.load(tmp_path / "fitted", kit)) == ask(fitted)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_an_empty_set_gets_an_empty_answer(slug: str, vit: Backbone) -> None:
+    method, kit, run = make(slug), Kit({"main": vit}), Run()
+    if isinstance(method, PairScorer):
+        scores = method.fit(kit, evidence(), run).score(asked(method, 0), run)
+        assert scores.values.shape == (0,)
+        assert scores.parts == ()
+        assert all(len(column) == 0 for column in scores.columns.values())
+    elif isinstance(method, Captioner):
+        assert method.fit(kit, evidence(), run).caption(Pictures(()), run) == []
+    else:
+        pytest.skip("auditors and curators are asked about whole sets")
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_findings_are_about_the_subjects_and_their_examples_are_items(slug: str, vit: Backbone) -> None:
+    method, data = make(slug), audited()
+    if not isinstance(method, Auditor):
+        pytest.skip("only auditors find")
+    subjects = {"one": Subject.of(vit), "two": Subject.of(vit)}
+    assert method.lacks(subjects, data) == ""
+    findings = method.audit(subjects, data, Run())
+    assert {f.subject for f in findings} == set(subjects)
+    keys = {name: {p.table.items.key(i) for i in range(len(p.table))} for name, p in data.probes.items()}
+    for finding in findings:
+        assert isinstance(finding, Finding)
+        assert len(finding.examples) <= EXAMPLES
+        assert all(e.key in keys[e.probe] for e in finding.examples)
+        assert finding.measure.isidentifier()
+        assert finding.count is None or finding.count >= 0
+        if finding.interval and finding.value is not None:
+            assert finding.interval[0] - 1e-6 <= finding.value <= finding.interval[1] + 1e-6
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_missing_tables_are_named_before_anything_is_encoded(slug: str, vit: Backbone) -> None:
+    method = make(slug)
+    if not isinstance(method, Auditor):
+        pytest.skip("only auditors read tables")
+    lack = method.lacks({"one": Subject.of(vit)}, AuditData())
+    if not lack:
+        pytest.skip("this audit makes its own data")
+    with pytest.raises(DataError) as error:
+        method.audit({"one": Subject.of(vit)}, AuditData(), Run())
+    assert str(error.value) == lack

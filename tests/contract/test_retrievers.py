@@ -74,3 +74,10 @@ def test_a_missing_backbone_is_named(slug: str) -> None:
     assert issubclass(method, Retriever)
     with pytest.raises(MissingPart, match="Backbone named 'main'"):
         method().fit(Kit(), Evidence(), Run())
+
+
+@pytest.mark.parametrize(("slug", "label"), ROWS)
+def test_nothing_against_something_and_something_against_nothing(slug: str, label: str, vit: Backbone) -> None:
+    fitted = fit(slug, label, vit)
+    assert fitted.against(FOUND, Run())(FOUND.take([])).shape == (0, 12)
+    assert fitted.against(FOUND.take([]), Run())(FOUND).shape == (12, 0)

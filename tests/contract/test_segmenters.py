@@ -128,3 +128,8 @@ def test_what_is_missing_is_named(slug: str) -> None:
         make(slug).fit(Kit(), NAMES, Evidence(), Run())
     with pytest.raises(MissingHook, match="small"):
         make(slug).fit(parts(SmallBackbone()), NAMES, Evidence(unlabelled=UNLABELLED), Run())
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_no_image_gives_nothing(slug: str, vit: Backbone) -> None:
+    assert regions(make(slug), vit, Pictures(())) == []

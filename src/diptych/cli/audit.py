@@ -11,7 +11,8 @@ from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 
 if TYPE_CHECKING:
-    from diptych.core.audit import Finding, Part
+    from diptych.core.audit import Part
+    from diptych.core.findings import Control, Finding
 
 app = typer.Typer(
     cls=options.Steps,
@@ -94,18 +95,19 @@ def audit_groups(
 
 
 def _show_groups(found: list[Finding]) -> None:
-    def percent(f: Finding) -> str:
-        return f"{100 * f.value:.1f}" + (
+    def percent(f: Finding | Control) -> str:
+        return f"{100 * (f.value or 0.0):.1f}" + (
             f" [{100 * f.interval[0]:.1f}, {100 * f.interval[1]:.1f}]" if f.interval else ""
         )
 
     for subject in dict.fromkeys(f.subject for f in found):
         own = [f for f in found if f.subject == subject]
-        kept = next(f for f in own if f.measure == "drop" and not f.about).details
+        drop = next(f for f in own if f.measure == "drop" and not f.about)
+        kept, controls = drop.details, [(c.title, percent(c)) for c in (drop.control,) if c]
         role = ", which selected the groups" if kept["reference"] else ""
         show_table(
             ["", "points, 95 % interval"],
-            [(f.title, percent(f)) for f in own if not f.about],
+            [(f.title, percent(f)) for f in own if not f.about] + controls,
             right=(1,),
             title=f"{subject}{role}: {kept['classes']} classes have two groups that differ",
         )
@@ -119,7 +121,7 @@ def _show_groups(found: list[Finding]) -> None:
                     f"{', '.join(f.details['counter'])} {100 * f.details['counter_accuracy']:.0f}",
                     percent(f),
                 )
-                for f in sorted(rows, key=lambda f: -f.value)
+                for f in sorted(rows, key=lambda f: -(f.value or 0.0))
             ],
             right=(3,),
         )

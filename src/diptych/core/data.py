@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from diptych.core.errors import DataError, UsageError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 S_co = TypeVar("S_co", covariant=True)
 
 ColumnKind = Literal[
-    "label", "multilabel", "captions", "mask", "panoptic", "boxes", "group", "entity", "user", "vector"
+    "label", "multilabel", "captions", "mask", "panoptic", "boxes", "group", "entity", "user", "vector", "image"
 ]
 
 
@@ -106,13 +106,20 @@ class Column:
     """One typed column of a table.
 
     Args:
-        kind: what the values mean; "label" is an (N,) integer array of class positions.
+        kind: what the values mean; "label" is an (N,) integer array of class positions, "image" further images beside
+            the items.
         values: (N, ...) array, or a sequence of N ragged values (captions, boxes). A lazy sequence (masks) has
-            ``take(indices)``, which selects without reading.
+            ``take(indices)``, which selects without reading. Images are ``Samples``, see
+            ``images``.
     """
 
     kind: ColumnKind
     values: NDArray[Any] | Sequence[Any]
+
+    @classmethod
+    def images(cls, samples: Samples[Any]) -> Column:
+        """Return a column of images beside the items, read one by one."""
+        return cls("image", cast("Sequence[Any]", samples))
 
     def take(self, indices: Sequence[int]) -> Column:
         """Return the column of the given rows."""
@@ -120,6 +127,8 @@ class Column:
 
         if isinstance(self.values, np.ndarray):
             return Column(self.kind, self.values[np.asarray(indices, dtype=np.int64)])
+        if self.kind == "image":
+            return Column(self.kind, Subset(cast("Samples[Any]", self.values), tuple(int(i) for i in indices)))
         take = getattr(self.values, "take", None)
         return Column(self.kind, tuple(self.values[i] for i in indices) if take is None else take(indices))
 
@@ -167,6 +176,17 @@ class Table(Generic[S_co]):
         if column is None or column.kind != "label":
             raise DataError("This table has no label column: give class folders, or a CSV with a column 'label'.")
         return np.asarray(column.values, dtype=np.int64)
+
+    def images(self, name: str) -> Samples[Any]:
+        """Return the N images of a column beside the items, such as the sources of edited images.
+
+        Raises:
+            DataError: the table has no such column of images.
+        """
+        column = self.columns.get(name)
+        if column is None or column.kind != "image":
+            raise DataError(f"This table has no column of images {name!r}: give a table with a picture in it a row.")
+        return cast("Samples[Any]", column.values)
 
 
 @dataclass(frozen=True)

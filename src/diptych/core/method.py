@@ -40,7 +40,7 @@ class Scores:
 
     def ranked(self) -> Tensor:
         """Return the (N, K) values with non-candidates below every candidate, in their own order."""
-        if self.candidates is None:
+        if self.candidates is None or not len(self.values):
             return self.values
         span = self.values.max() - self.values.min() + 1.0
         return self.values - span * (~self.candidates).to(self.values.dtype)

@@ -19,6 +19,8 @@ from diptych.core.run import Run
 
 def drawn(generator: StyleGenerator, styles: Styles, run: Run) -> Tensor:
     """Return the (B, 3, H, W) pictures of B styles, synthesised ``run.batch`` at a time, on the CPU."""
+    if not len(styles):
+        return torch.zeros(0, 3, generator.size, generator.size)
     parts = [styles.take(slice(i, i + run.batch)) for i in range(0, len(styles), run.batch)]
     return torch.cat([generator.synthesise(Styles(p.s.to(run.device), p.rest.to(run.device))).cpu() for p in parts])
 
@@ -28,7 +30,7 @@ def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
 
     Pictures of another size than the encoder's are resized by antialiased bicubic interpolation, clipped to [0, 1].
     """
-    out = []
+    out = [] if len(pictures) else [torch.zeros(0, encoder.dim)]
     for i in range(0, len(pictures), run.batch):
         some = pictures[i : i + run.batch]
         if encoder.size not in (None, some.shape[-1]):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from diptych.core.audit import Auditor, Finding, PairScorer, Part
+from diptych.backbones.provenance import record_of
+from diptych.core.audit import AuditData, Auditor, PairScorer, Part, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
@@ -44,17 +46,20 @@ def audit_groups(
         The findings, and the items that were left out because a file cannot be read.
 
     Raises:
-        DataError: fewer than two readable items, or as the method says.
+        DataError: fewer than two readable items, nothing is testable, or as the method says.
     """
     from diptych.methods.audit.counteranimal import CounterAnimal
 
     with with_store(run or Run()) as stored:
-        subjects: Mapping[str, Kit] = {b.spec.name: Kit({"main": b}) for b in backbones}
+        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
         found = embed_readable(backbones[0].image, table.items, stored)
         if len(found.kept) < 2:
             raise DataError("Fewer than two photos can be read: an audit needs several in each class and group.")
         kept = table.take(found.kept.tolist()) if found.failed else table
-        return (method or CounterAnimal()).audit(subjects, classes, kept, stored), found.failed
+        findings = (method or CounterAnimal()).audit(subjects, AuditData.single(kept, classes), stored)
+    if not any(f.testable for f in findings):
+        raise DataError(findings[0].reason)
+    return findings, found.failed
 
 
 def group_auditor(gap: float, least: int, selection: str) -> Auditor:
@@ -144,7 +149,7 @@ class AuditedPair:
         text: the caption.
         score: of the scorer; higher is better.
         cosine: of image and caption.
-        parts: words of the caption with their attributions.
+        parts: words of the caption with their attributions; () where the scorer gives none.
     """
 
     name: str
@@ -185,7 +190,8 @@ def audit_pairs(
     """Score pairs of image and caption, and rank them.
 
     Args:
-        pairs: N images with the column "captions".
+        pairs: N images with the column "captions", or edited images with the columns of ``data.edits``, as the scorer
+            reads.
         backbone: of the scorer.
         run: device and cache; None: a plain CPU run.
         method: any scorer of pairs; None is CLIP4DM.
@@ -195,15 +201,16 @@ def audit_pairs(
     """
     from diptych.methods.audit.clip4dm import CLIP4DM
 
+    scorer = method or CLIP4DM()
     with with_store(run or Run()) as stored:
         found = embed_readable(backbone.image, pairs.items, stored)
         kept = pairs.take(found.kept.tolist()) if found.failed else pairs
-        scored = (method or CLIP4DM()).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
+        scored = scorer.fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
     texts = [str(next(iter(own))) for own in kept.columns["captions"].values]
-    cosine = scored.columns.get("cosine", scored.values)
+    cosine, parts = scored.columns.get("cosine", scored.values), scored.parts or ((),) * len(kept)
     rows = [
         AuditedPair(
-            kept.items.name(i), int(found.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), scored.parts[i]
+            kept.items.name(i), int(found.kept[i]), texts[i], float(scored.values[i]), float(cosine[i]), parts[i]
         )
         for i in range(len(kept))
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from diptych.core.audit import AuditData, Probe, Subject
 from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, MissingPart, UsageError
 from diptych.core.kit import Kit
@@ -130,15 +131,24 @@ def grouped(groups: bool = True) -> tuple[ClassNames, Table[Any]]:
 
 def test_findings_name_their_subject_and_control() -> None:
     names, table = grouped()
-    subjects = {"a": Kit({"main": SmallBackbone()}), "b": Kit({"main": SmallBackbone(seed=1)})}
-    found = CounterAnimal(gap=0.0, least=1).audit(subjects, names, table, Run())
-    assert found == CounterAnimal(gap=0.0, least=1).audit(subjects, names, table, Run())
+    subjects = {"a": Subject.of(SmallBackbone()), "b": Subject.of(SmallBackbone(seed=1))}
+    data = AuditData.single(table, names)
+    found = CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
+    assert found == CounterAnimal(gap=0.0, least=1).audit(subjects, data, Run())
     for subject in subjects:
         whole = {f.measure: f for f in found if f.subject == subject and not f.about}
         assert whole["drop"].value == pytest.approx(whole["common"].value - whole["counter"].value)
         assert whole["drop"].details["reference"] is (subject == "a")
-        low, high = whole["drop_random_groups"].interval or (1.0, 1.0)
-        assert low <= 0 <= high
+        control = whole["drop"].control
+        assert control is not None
+        assert control.measure == "drop_random_groups"
+        assert control.held
+        keys = {table.items.key(i): i for i in range(60)}
+        for example in whole["drop"].examples:
+            row = keys[example.key]
+            counter = {c for f in found if f.about == NAMES[row % 3] for c in f.details["counter"]}
+            assert table.columns["group"].values[row] in counter
+            assert example.note.startswith(NAMES[row % 3])
     for f in found:
         if f.about:
             assert set(f.details["common"] + f.details["counter"]) <= {"clean", "noisy"}
@@ -152,23 +162,30 @@ def test_a_fitted_classifier_may_be_the_subject() -> None:
     names, table = grouped()
     kit = Kit({"main": SmallBackbone()})
     fitted = ZeroShot().fit(kit, names, Evidence(), Run())
-    same = c.predictions(kit, names, table.items, Run())
-    assert (c.predictions(Kit({"classifier": fitted}), names, table.items, Run()) == same).all()
+    same = c.predictions(Subject(kit), names, table.items, Run())
+    assert (c.predictions(Subject.of({"classifier": fitted}), names, table.items, Run()) == same).all()
 
 
 def test_bad_input_is_named() -> None:
     names, table = grouped()
-    kit = {"a": Kit({"main": SmallBackbone()})}
+    own, data = {"a": Subject.of(SmallBackbone())}, AuditData.single(table, names)
     with pytest.raises(UsageError, match="there are none"):
-        CounterAnimal().audit({}, names, table, Run())
+        CounterAnimal().audit({}, data, Run())
     with pytest.raises(UsageError, match="'x' is none of the subjects"):
-        CounterAnimal(reference="x").audit(kit, names, table, Run())
-    with pytest.raises(DataError, match="no group column"):
-        CounterAnimal().audit(kit, names, grouped(groups=False)[1], Run())
-    with pytest.raises(DataError, match="All items are of one group"):
-        CounterAnimal().audit(kit, names, table.take(range(1, 60, 2)), Run())
-    with pytest.raises(DataError, match="No class has two groups"):
-        CounterAnimal(least=50).audit(kit, names, table, Run())
+        CounterAnimal(reference="x").audit(own, data, Run())
+    for wrong, words in (
+        (AuditData.single(grouped(groups=False)[1], names), "no group column"),
+        (AuditData.single(table.take(range(1, 60, 2)), names), "All items are of one group"),
+        (AuditData.single(table), "no class names"),
+        (AuditData({"dark": Probe(table, "shift", names)}), "needs one table with the role 'id', got 0"),
+    ):
+        assert words in CounterAnimal().lacks(own, wrong)
+        with pytest.raises(DataError, match=words):
+            CounterAnimal().audit(own, wrong, Run())
+    assert CounterAnimal().lacks(own, data) == ""
     with pytest.raises(MissingPart):
-        CounterAnimal().audit({"a": Kit()}, names, table, Run())
+        CounterAnimal().audit({"a": Subject(Kit())}, data, Run())
+    (verdict,) = CounterAnimal(least=50).audit(own, data, Run())
+    assert not verdict.testable
+    assert verdict.reason.startswith("No class has two groups of 50 items")
     refused(CounterAnimal, {"gap": 1.0}, {"selection": "both"})

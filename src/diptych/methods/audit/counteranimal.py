@@ -18,26 +18,21 @@ drop would come out of noise alone. The control draws the groups at random withi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.nn.functional import normalize
 
-from diptych.core.audit import Auditor, Finding
-from diptych.core.backbone import Backbone
+from diptych.core.audit import AuditData, Auditor, Subject
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Samples, Table
 from diptych.core.errors import DataError, UsageError
-from diptych.core.kit import Kit
-from diptych.core.method import FittedClassifier
+from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, between, check, one_of
 from diptych.core.run import Run
-from diptych.features.embed import embed
-from diptych.features.heads import text_head
+from diptych.features.subjects import class_scores
 from diptych.metrics.interval import Interval, newcombe, t_mean
 
 PROMPT = "A photo of {}."
@@ -165,14 +160,9 @@ def relabelled(labels: Ints, groups: Ints, rng: np.random.Generator) -> Ints:
     return out
 
 
-def predictions(kit: Kit, classes: ClassNames, items: Samples[Any], run: Run) -> Ints:
-    """Return the best class of each item, (N,), by the kit's fitted "classifier", or else zero-shot by its backbone."""
-    if "classifier" in kit.parts:
-        fitted = kit.need(FittedClassifier, "classifier")
-        return fitted.scores(items, run).predicted().numpy()
-    backbone = kit.need(Backbone)
-    head = text_head(backbone, classes.prompts(), run)
-    return (normalize(embed(backbone.image, items, run), dim=-1) @ head.T).argmax(dim=1).numpy()
+def predictions(subject: Subject, classes: ClassNames, items: Samples[Any], run: Run) -> Ints:
+    """Return the best class of each item, (N,), by the subject's fitted classifier, or zero-shot by its backbone."""
+    return class_scores(subject, classes, items, run).predicted().numpy()
 
 
 @dataclass(frozen=True)
@@ -273,29 +263,41 @@ class CounterAnimal(Auditor):
         check(self, at_least(1), "least")
         check(self, one_of("half", "all"), "selection")
 
-    def audit(self, subjects: Mapping[str, Kit], classes: ClassNames, table: Table[Any], run: Run) -> list[Finding]:
+    def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
+        """Return what the data lack: one table in distribution, with classes and at least two groups."""
+        try:
+            columns(data.one()[1].table)
+            data.one()[1].named()
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Measure every subject between the groups that the reference selects.
 
         Args:
-            subjects: name -> kit with a backbone, or with a fitted classifier of these classes as "classifier".
-            classes: K names.
-            table: N items with a "label" column, and a "group" column.
+            subjects: name -> model with a backbone, or with a fitted classifier of these classes as "classifier".
+            data: one table in distribution, of N items with a "label" column and a "group" column.
             run: device, cache, and the seed of halves and controls.
 
         Returns:
             Findings about each subject, by measure:
 
-            - "drop": mean over classes, with its interval over classes (see ``over_classes``).
+            - "drop": mean over classes, with its interval over classes (see ``over_classes``), the drop between random
+              groups as its control, and items of the worst group that are taken for another class.
             - "common" and "counter": mean accuracies in the two groups, with the same interval.
             - "drop_per_item": the drop over items instead of classes; it has no interval.
             - "drop" about each class, with its own interval.
-            - "drop_random_groups": the control.
+
+            Without two groups that differ, one finding a subject says that the drop is not testable.
 
         Raises:
             UsageError: there is no subject, or none has the reference's name.
             MissingPart: a kit holds neither classifier nor backbone.
-            DataError: a column is missing, or no class has two groups that differ.
+            DataError: there is not exactly one table in distribution, or a column is missing.
         """
+        probe, held = data.one()
+        table, classes = held.table, held.named()
         labels, groups, names = columns(table)
         shape = (len(classes), len(names))
         reference = self.reference or next(iter(subjects), "")
@@ -304,23 +306,23 @@ class CounterAnimal(Auditor):
                 f"The reference {reference!r} is none of the subjects ({', '.join(subjects) or 'there are none'}): "
                 f"name one."
             )
-        hits = {name: predictions(kit, classes, table.items, run) == labels for name, kit in subjects.items()}
+        answers = {name: predictions(subject, classes, table.items, run) for name, subject in subjects.items()}
+        hits = {name: predicted == labels for name, predicted in answers.items()}
         pairs = self.pairs(hits[reference], labels, groups, shape, run, "halves")
         if not pairs:
-            raise DataError(
+            why = (
                 f"No class has two groups of {self.least} items or more between which {reference} differs by over "
                 f"{self.gap:g}: give more items, or a smaller gap."
             )
+            return [Finding.not_testable(name, "drop", why, count=len(table)) for name in subjects]
         shuffled = relabelled(labels, groups, np.random.default_rng(run.integer("relabel")))
         control = self.pairs(hits[reference], labels, shuffled, shape, run, "control")
-        return [
-            finding
-            for name, right in hits.items()
-            for finding in (
-                *_findings(name, right, pairs, classes, names, {"reference": name == reference}),
-                _mean(name, "drop_random_groups", right, control),
-            )
-        ]
+        found = []
+        for name, right in hits.items():
+            examples = _examples(probe, table, classes, names, answers[name], pairs)
+            drop = _drop(name, right, pairs, control, {"reference": name == reference}, examples)
+            found += [drop, *_sides(name, right, pairs), *_of_classes(name, right, pairs, classes, names)]
+        return found
 
     def pairs(
         self, hits: Bools, labels: Ints, groups: Ints, shape: tuple[int, int], run: Run, purpose: str
@@ -360,43 +362,78 @@ def columns(table: Table[Any]) -> tuple[Ints, Ints, tuple[str, ...]]:
     return table.labels(), groups.astype(np.int64), tuple(names.tolist())
 
 
-def _findings(
+def _drop(
     name: str,
     hits: Bools,
     pairs: Sequence[Pair],
-    classes: ClassNames,
-    names: Sequence[str],
+    control: Sequence[Pair],
     details: Mapping[str, Any],
-) -> list[Finding]:
-    accuracies = class_accuracies(hits, pairs)
-    common, counter = (over_classes([a[side] for a in accuracies.values()], least=0.0) for side in range(2))
-    sides = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
-    findings = [
-        _mean(name, "drop", hits, pairs, details),
-        Finding(name, "common", common.value, (common.low, common.high)),
-        Finding(name, "counter", counter.value, (counter.low, counter.high)),
-        Finding(
-            name,
-            "drop_per_item",
-            float(hits[sides[0]].mean() - hits[sides[1]].mean()),
-            details={"items": sum(map(len, sides))},
-        ),
-    ]
-    for y, (high, low) in accuracies.items():
-        of_class = [p for p in pairs if p.label == y]
-        sides_of = {side: sorted({names[getattr(p, side)] for p in of_class}) for side in ("common", "counter")}
-        numbers = {"common_accuracy": high, "counter_accuracy": low, **sides_of}
-        findings.append(Finding(name, "drop", high - low, _class_interval(hits, of_class), classes.names[y], numbers))
-    return findings
-
-
-def _mean(
-    name: str, measure: str, hits: Bools, pairs: Sequence[Pair], details: Mapping[str, Any] = MappingProxyType({})
+    examples: tuple[Example, ...],
 ) -> Finding:
-    """Return the finding of the mean drop over classes; 0 where no class has two groups that differ."""
-    drops = [common - counter for common, counter in class_accuracies(hits, pairs).values()]
-    drop = over_classes(drops)
-    return Finding(name, measure, drop.value, (drop.low, drop.high), details={**details, "classes": len(drops)})
+    """Return the finding of the mean drop over classes, with the drop between random groups as its control."""
+    drop, random = _mean_drop(hits, pairs), _mean_drop(hits, control)
+    classes = len({p.label for p in pairs})
+    return Finding(
+        name,
+        "drop",
+        drop.value,
+        (drop.low, drop.high),
+        details={**details, "classes": classes},
+        count=classes,
+        counted="classes",
+        control=Control("drop_random_groups", random.value, (random.low, random.high)),
+        examples=examples,
+        says=f"Accuracy falls by {100 * drop.value:.0f} points from the group in which a class does best to the one in "
+        f"which it does worst.",
+        advice="Add training pictures of the worst groups, or measure the model on the groups that your users have.",
+        harm=max(0.0, drop.low),
+    )
+
+
+def _mean_drop(hits: Bools, pairs: Sequence[Pair]) -> Interval:
+    """Return the mean drop over classes; 0 where no class has two groups that differ."""
+    return over_classes([common - counter for common, counter in class_accuracies(hits, pairs).values()])
+
+
+def _sides(name: str, hits: Bools, pairs: Sequence[Pair]) -> list[Finding]:
+    """Return the mean accuracy of each side over classes, and the drop over items."""
+    accuracies = list(class_accuracies(hits, pairs).values())
+    items = [np.concatenate([getattr(p, side) for p in pairs]) for side in ("common_items", "counter_items")]
+    found = []
+    for side, measure in enumerate(("common", "counter")):
+        mean = over_classes([a[side] for a in accuracies], least=0.0)
+        ends, count = (mean.low, mean.high), len(accuracies)
+        found.append(Finding(name, measure, mean.value, ends, range=(0.0, 1.0), count=count, counted="classes"))
+    value = float(hits[items[0]].mean() - hits[items[1]].mean())
+    return [*found, Finding(name, "drop_per_item", value, count=sum(map(len, items)))]
+
+
+def _of_classes(
+    name: str, hits: Bools, pairs: Sequence[Pair], classes: ClassNames, names: Sequence[str]
+) -> Iterator[Finding]:
+    """Yield the drop of each class, with its own interval."""
+    for y, (high, low) in class_accuracies(hits, pairs).items():
+        of_class = [p for p in pairs if p.label == y]
+        sides = {side: sorted({names[getattr(p, side)] for p in of_class}) for side in ("common", "counter")}
+        details = {"common_accuracy": high, "counter_accuracy": low, **sides}
+        count = sum(len(p.common_items) + len(p.counter_items) for p in of_class)
+        interval = _class_interval(hits, of_class)
+        yield Finding(name, "drop", high - low, interval, classes.names[y], details, count=count)
+
+
+def _examples(
+    probe: str, table: Table[Any], classes: ClassNames, names: Sequence[str], predicted: Ints, pairs: Sequence[Pair]
+) -> tuple[Example, ...]:
+    """Return items of the worst groups that are taken for another class, one a class, classes of largest drop first."""
+    drops = class_accuracies(predicted == table.labels(), pairs)
+    found: dict[int, Example] = {}
+    for p in sorted(pairs, key=lambda p: drops[p.label][1] - drops[p.label][0]):
+        wrong = p.counter_items[predicted[p.counter_items] != p.label]
+        if len(wrong) and p.label not in found:
+            i = int(wrong[0])
+            note = f"{classes.names[p.label]} ({names[p.counter]}), taken for {classes.names[predicted[i]]}"
+            found[p.label] = Example(probe, table.items.key(i), note)
+    return tuple(found.values())[:EXAMPLES]
 
 
 def _class_interval(hits: Bools, pairs: Sequence[Pair]) -> tuple[float, float]:

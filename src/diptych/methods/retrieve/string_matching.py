@@ -52,8 +52,8 @@ def levenshtein(left: list[str], right: list[str]) -> np.ndarray[Any, np.dtype[n
     except ImportError:
         raise MissingExtra("rapidfuzz", "index", "String matching") from None
     similarities = cdist(left, right, scorer=Levenshtein.normalized_similarity, dtype=np.float32)
-    written = np.array([bool(t) for t in left])[:, None] & np.array([bool(t) for t in right])[None]
-    return np.asarray(np.where(written, similarities, 0.0), np.float32)
+    written = [np.array([bool(t) for t in texts], dtype=bool) for texts in (left, right)]
+    return np.asarray(np.where(written[0][:, None] & written[1], similarities, 0.0), np.float32)
 
 
 def jaccard(left: list[str], right: list[str], n: int = 3) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -1,0 +1,49 @@
+"""Is an accuracy above chance? Audits of a model that guesses measure nothing."""
+
+from __future__ import annotations
+
+import math
+
+from diptych.core.errors import UsageError
+
+
+def above_chance(hits: int, items: int, chance: float, level: float = 0.05) -> bool:
+    """Return whether so many hits come by chance with a probability of less than ``level``, one-sided and exact.
+
+    Args:
+        hits: right answers.
+        items: answers; 0 is at chance.
+        chance: probability that a guess is right, in (0, 1); of K classes with equal numbers of items, 1 / K.
+        level: in (0, 1).
+
+    Raises:
+        UsageError: hits are more than the items, or a probability is outside (0, 1).
+
+    Example:
+        >>> above_chance(40, 100, 0.25), above_chance(27, 100, 0.25)
+        (True, False)
+    """
+    if not 0 <= hits <= items or not 0 < chance < 1 or not 0 < level < 1:
+        raise UsageError(
+            f"hits must be in [0, items], chance and level in (0, 1), got {hits} of {items}, {chance} and {level}."
+        )
+    from scipy.stats import binom
+
+    return bool(items and binom.sf(hits - 1, items, chance) < level)
+
+
+def at_chance(hits: int, items: int, chance: float) -> str:
+    """Return why nothing is testable where an accuracy is not above chance, in one sentence; "" where it is.
+
+    Args:
+        hits: right answers.
+        items: answers.
+        chance: probability that a guess is right.
+    """
+    if above_chance(hits, items, chance):
+        return ""
+    share = hits / items if items else math.nan
+    return (
+        f"{hits} of {items} answers are right ({100 * share:.0f} %), which is not above chance ({100 * chance:.0f} %): "
+        f"what changes this accuracy cannot be seen."
+    )
