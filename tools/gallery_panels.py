@@ -37,9 +37,18 @@ def classify_panel(s: Studio) -> Panel:
     items = next(iter(data.splits.values())).items
     names = tuple((ROOT / "src/diptych/assets/photos/names.txt").read_text(encoding="utf-8").split("\n"))
     found = classify(items, tuple(n.strip() for n in names if n.strip()), s.lite, s.run, top=2)
-    lines = [[(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)] for own in found.predictions]
+    lines = [
+        [(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)]
+        for own in found.predictions
+    ]
     words = "Names alone, no training: the two likeliest of the names that ship with the photos."
-    return Panel("classify.jpg", "classify", "diptych classify demo:photos", words, sheet([items[i] for i in range(len(items))], lines, 4))
+    return Panel(
+        "classify.jpg",
+        "classify",
+        "diptych classify demo:photos",
+        words,
+        sheet([items[i] for i in range(len(items))], lines, 4),
+    )
 
 
 def board_panel(s: Studio) -> Panel:
@@ -58,7 +67,10 @@ def board_panel(s: Studio) -> Panel:
     title = "Top-1 on clothes against shots"
     svg = plots.curves(series, reference, title=title, x_label="shots a class", y_label="top-1, %")
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
-    key = "".join(f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>' for i, name in enumerate(series))
+    key = "".join(
+        f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>'
+        for i, name in enumerate(series)
+    )
     words = "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
     return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
 
@@ -135,7 +147,12 @@ def search_panel(s: Studio) -> Panel:
             answer = search(out, terms, s.lite, s.run, k=5).as_dict()
             for rank, hit in enumerate(answer["results"]):
                 pictures.append(picture(hit["path"]))
-                lines.append([(" ".join(query).replace("-0.4:", "minus 0.4 ") if rank == 0 else "", INK), (f"{hit['score']:.3f}", DIM)])
+                lines.append(
+                    [
+                        (" ".join(query).replace("-0.4:", "minus 0.4 ") if rank == 0 else "", INK),
+                        (f"{hit['score']:.3f}", DIM),
+                    ]
+                )
     words = (
         "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` finds the kind of a"
         " thing, and hardly its colour."
@@ -206,7 +223,9 @@ def audit_panel(s: Studio) -> Panel:
             word, share = row.text[p.start : p.end], 0.6 * min(1.0, abs(p.weight) / strongest) ** 0.5
             ground = tuple(round(255 + share * (c - 255)) for c in (RED if p.weight < 0 else GREEN))
             width = int(font(20).getlength(word))
-            draw.rectangle((x - 1, y - 2, x + width + 1, y + 24), fill=ground, outline=RED if p.chosen else None, width=2)
+            draw.rectangle(
+                (x - 1, y - 2, x + width + 1, y + 24), fill=ground, outline=RED if p.chosen else None, width=2
+            )
             draw.text((x, y), word, fill=INK, font=font(20))
             x, at = x + width, p.end
         draw.text((170, y + 34), f"F-CLIPScore {row.score:+.1e}, cosine {row.cosine:.2f}", fill=DIM, font=font(14))
@@ -250,9 +269,7 @@ def curate_panel(s: Studio) -> Panel:
     draw.text((46 + scale * (cut - edges[0]), 30), "the best 30 %", fill=INK, font=font(14))
     for tick in np.linspace(edges[0], edges[-1], 6):
         draw.text((40 + scale * (tick - edges[0]), 268), f"{tick:.2f}", fill=DIM, font=font(14), anchor="mt")
-    words = (
-        "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is where `--share 0.3` would cut."
-    )
+    words = "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is where `--share 0.3` would cut."
     return Panel(
         "curate.png",
         "curate",
@@ -280,28 +297,41 @@ def extend_panel(s: Studio) -> Panel:
         frames = tuple(Image.fromarray(scene.image) for scene in scenes)
         best = fitted_names.scores(One(frames), s.run).values[0].softmax(-1).topk(1)
         pictures += frames
-        lines += [[(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)] for k in range(4)]
+        lines += [
+            [(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)]
+            for k in range(4)
+        ]
     words = (
         "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on `tiny` names colour and"
         " shape among all 120. The motion is not seen: no system here tells an order of frames."
     )
-    return Panel("extend.jpg", "extend", "diptych classify clips --frames 4 --backbone tiny", words, sheet(pictures, lines, 4, 190))
+    return Panel(
+        "extend.jpg",
+        "extend",
+        "diptych classify clips --frames 4 --backbone tiny",
+        words,
+        sheet(pictures, lines, 4, 190),
+    )
 
 
 def edit_panel(s: Studio) -> Panel:
     """Pictures of a generator before and after, changed by words."""
     from diptych.backbones.generators.load import load_generator
-    from diptych.tasks.edit import edit, fitted_editor
+    from diptych.core.edit import EditAsk
+    from diptych.core.kit import Kit
+    from diptych.tasks.edit import drawn_ask, edit, fitted_editor
 
     generator, run = load_generator("factors")[0], replace(s.run, seed=1)
-    editor = fitted_editor(generator, s.tiny, run)
+    editor = fitted_editor(Kit({"main": s.tiny, "generator": generator}), run)
     pictures: list[Image.Image] = []
     lines: list[list[tuple[str, tuple[int, int, int]]]] = []
     for source, target in (("a red circle", "a blue circle"), ("a circle", "a star")):
-        for pair in edit(editor, generator, source, target, run).pairs:
+        for pair in edit(editor, drawn_ask(EditAsk(source, target), generator, 4, run), run).pairs:
             moved = 0 if pair.change is None else int((pair.change != 0).sum())
             pictures.append(pair.image())
-            lines.append([(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)])
+            lines.append(
+                [(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)]
+            )
     words = (
         "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and is told a difference"
         " of words: what was never red turns blue as well, for only the difference counts."

@@ -17,10 +17,11 @@ from diptych.backbones.generators.factors import FactorGenerator
 from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence
 from diptych.core.edit import EditAsk, Edited, Editor
-from diptych.core.errors import MissingPart
+from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.features import portable
+from tests.support.pictures import picture
 from tests.support.small_clip import small_clip
 
 CARDS = [
@@ -86,6 +87,20 @@ def test_same_seed_same_bits_and_nothing_else_is_touched(slug: str, vit: Backbon
 def test_the_same_words_change_nothing(slug: str, vit: Backbone) -> None:
     found = edited(make(slug), vit, target="a red circle")
     assert torch.equal(found.before, found.after)
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_strength_0_gives_the_input_back_and_bad_requests_are_refused(slug: str, vit: Backbone) -> None:
+    method = make(slug)
+    fitted = method.fit(Kit({"main": vit, "generator": GENERATOR}), Evidence(), Run())
+    if method.takes.strength:
+        found = fitted.edit(EditAsk("a red circle", "a blue circle", styles=STYLES, strength=0.0), Run())
+        assert torch.equal(found.before, found.after)
+    if method.takes.reference == "no":
+        with pytest.raises(UsageError, match="takes no reference picture"):
+            fitted.edit(EditAsk("red", "blue", styles=STYLES, reference=picture(0, 0)), Run())
+    with pytest.raises(UsageError, match="words for what"):
+        fitted.edit(EditAsk("red", "", styles=STYLES), Run())
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -11,17 +11,30 @@ from PIL import Image
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.inverter import ConvInverter, fresh_encoder
 from diptych.backbones.generators.stylegan2 import StyleGAN2, fresh_weights
-from diptych.core.edit import StyleGenerator
+from diptych.core.edit import EditAsk, Edited, FittedEditor, StyleGenerator
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
+from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.methods.edit.deltaedit import DeltaEdit
-from diptych.tasks.edit import edit, files, fitted_editor, need_inverter, strengths
+from diptych.tasks.edit import drawn_ask, edit, files, fitted_editor, names_of, need_inverter, strengths
+from diptych.tasks.provenance import CHANGED, MADE, origin
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
 
 GENERATOR = FactorGenerator(16, ("red", "blue"), ("circle", "square"))
 METHOD = DeltaEdit(beta=0.0, bank=12, passes=2, batch=4, width=8, probes=2)
 RUN = Run(seed=4)
+
+
+def kit(generator: StyleGenerator = GENERATOR, seed: int = 0, **more: object) -> Kit:
+    return Kit({"main": SmallBackbone(seed=seed), "generator": generator, **more})
+
+
+def drawn(source: str, target: str, count: int = 4, threshold: float | None = None) -> EditAsk:
+    return drawn_ask(EditAsk(source, target, threshold=threshold), GENERATOR, count, RUN)
+
+
+CHANNELS = GENERATOR.channels
 
 
 class Broken(Pictures):
@@ -32,8 +45,8 @@ class Broken(Pictures):
 
 
 def test_pictures_before_and_after_with_strengths_of_channels(tmp_path: Path) -> None:
-    fitted = fitted_editor(GENERATOR, SmallBackbone(), RUN, method=METHOD)
-    found = edit(fitted, GENERATOR, "a red circle", "a blue circle", RUN, count=2)
+    fitted = fitted_editor(kit(), RUN, method=METHOD)
+    found = edit(fitted, drawn("a red circle", "a blue circle", 2), RUN, channels=CHANNELS)
     paths = found.write(tmp_path / "out", {"seed": 4})
     assert [p.name for p in paths] == ["seed4-1.png", "seed4-2.png"]
     data = json.loads((tmp_path / "out" / "edit.json").read_text())
@@ -58,30 +71,25 @@ def test_pictures_before_and_after_with_strengths_of_channels(tmp_path: Path) ->
     assert [abs(r["strength"]) for r in moved] == sorted((abs(r["strength"]) for r in moved), reverse=True)
     with pytest.raises(UsageError, match="exists"):
         found.write(tmp_path / "out", {})
-    still = edit(fitted, GENERATOR, "a red circle", "a blue circle", RUN, count=2, threshold=9.0)
+    still = edit(fitted, drawn("a red circle", "a blue circle", 2, 9.0), RUN, channels=CHANNELS)
     assert strengths(still.pairs[0].change, GENERATOR.channels) == strengths(None, ()) == []
-    again = edit(fitted, GENERATOR, "a red circle", "a blue circle", RUN, count=2)
+    again = edit(fitted, drawn("a red circle", "a blue circle", 2), RUN, channels=CHANNELS)
     assert torch.equal(again.pairs[1].after, found.pairs[1].after)
 
 
 def test_a_fitted_editor_is_kept_and_belongs_to_its_generator(tmp_path: Path) -> None:
-    backbone = SmallBackbone()
-    first = fitted_editor(GENERATOR, backbone, RUN, method=METHOD, folder=tmp_path / "kept")
-    second = fitted_editor(GENERATOR, backbone, Run(seed=9), method=METHOD, folder=tmp_path / "kept")
-    ends = [edit(f, GENERATOR, "red", "blue", RUN).pairs[0].after for f in (first, second)]
+    first = fitted_editor(kit(), RUN, method=METHOD, folder=tmp_path / "kept")
+    second = fitted_editor(kit(), Run(seed=9), method=METHOD, folder=tmp_path / "kept")
+    ends = [edit(f, drawn("red", "blue"), RUN).pairs[0].after for f in (first, second)]
     assert torch.equal(*ends)
     with pytest.raises(UsageError, match="another generator"):
         fitted_editor(
-            FactorGenerator(16, ("red", "blue"), ("circle", "star")),
-            backbone,
-            RUN,
-            method=METHOD,
-            folder=tmp_path / "kept",
+            kit(FactorGenerator(16, ("red", "blue"), ("circle", "star"))), RUN, method=METHOD, folder=tmp_path / "kept"
         )
     with pytest.raises(UsageError, match="fitted as asked"):
-        fitted_editor(GENERATOR, backbone, RUN, folder=tmp_path / "kept")
+        fitted_editor(kit(), RUN, folder=tmp_path / "kept")
     with pytest.raises(UsageError, match="fitted on small"):
-        fitted_editor(GENERATOR, SmallBackbone(seed=1), RUN, method=METHOD, folder=tmp_path / "kept")
+        fitted_editor(kit(seed=1), RUN, method=METHOD, folder=tmp_path / "kept")
 
 
 def test_photos_pass_through_the_inverter_and_broken_ones_are_named(tmp_path: Path) -> None:
@@ -89,23 +97,27 @@ def test_photos_pass_through_the_inverter_and_broken_ones_are_named(tmp_path: Pa
     generator = StyleGAN2(fresh_weights(32, 8, {4: 4, 8: 4, 16: 3, 32: 3}, 1, g))
     assert isinstance(generator, StyleGenerator)
     inverter = ConvInverter(fresh_encoder(8, g), generator)
-    fitted = fitted_editor(generator, SmallBackbone(), RUN, inverter=inverter, method=METHOD, folder=tmp_path / "kept")
+    parts = kit(generator, inverter=inverter)
+    fitted = fitted_editor(parts, RUN, method=METHOD, folder=tmp_path / "kept")
     photos = Broken(tuple(picture(k, k) for k in range(3)))
-    found = edit(fitted, generator, "red", "blue", RUN, images=photos)
+    found = edit(fitted, EditAsk("red", "blue", images=photos), RUN)
     assert [p.name for p in found.pairs] == [photos.name(0), photos.name(2)]
     assert found.as_dict()["skipped"] == [{"path": "one.png", "reason": "truncated PNG file"}]
     with pytest.raises(DataError, match="No photo can be read"):
-        edit(fitted, generator, "red", "blue", RUN, images=Pictures(()))
-    known = fitted_editor(generator, SmallBackbone(), RUN, inverter=inverter, method=METHOD, folder=tmp_path / "kept")
-    assert torch.equal(edit(known, generator, "red", "blue", RUN, images=photos).pairs[1].after, found.pairs[1].after)
+        edit(fitted, EditAsk("red", "blue", images=Pictures(())), RUN)
+    known = fitted_editor(parts, RUN, method=METHOD, folder=tmp_path / "kept")
+    again = edit(known, EditAsk("red", "blue", images=photos), RUN)
+    assert torch.equal(again.pairs[1].after, found.pairs[1].after)
+    with Image.open(found.write(tmp_path / "out", {})[0]) as sheet:
+        assert origin(sheet) == CHANGED
 
 
 def test_bad_words_and_missing_inverters_are_named() -> None:
-    fitted = fitted_editor(GENERATOR, SmallBackbone(), RUN, method=METHOD)
+    fitted = fitted_editor(kit(), RUN, method=METHOD)
     with pytest.raises(UsageError, match="same words"):
-        edit(fitted, GENERATOR, "a red  circle", "a red circle", RUN)
+        edit(fitted, drawn("a red  circle", "a red circle"), RUN)
     with pytest.raises(UsageError, match="needs words"):
-        edit(fitted, GENERATOR, " ", "a red circle", RUN)
+        edit(fitted, drawn(" ", "a red circle"), RUN)
     with pytest.raises(MissingPart, match="use small"):
         need_inverter(None, "factors")
 
@@ -113,3 +125,32 @@ def test_bad_words_and_missing_inverters_are_named() -> None:
 def test_files_of_equal_names_are_numbered_and_none_is_written_twice() -> None:
     assert [p.name for p in files(Path(), ["a/x.jpg", "y.png", "b/x.jpg"])] == ["x.png", "y.png", "x-2.png"]
     assert len(set(files(Path(), ["a.jpg", "a.png", "a-1.jpg", "a-2.jpg"]))) == 4
+
+
+class Clipped(FittedEditor):
+    """Turns words into pictures of different sizes, and clips into longer ones."""
+
+    def edit(self, ask: EditAsk, run: Run) -> Edited:
+        if ask.clips is None:
+            return Edited(
+                (), tuple(torch.full((3, 16, 32 - 16 * i), 0.5) for i in range(2)), facts=({"n": 0}, {"n": 1})
+            )
+        frames = torch.zeros(2, 3, 8, 8)
+        return Edited((frames,), (torch.ones(3, 3, 8, 8),))
+
+
+def test_results_may_have_sizes_of_their_own_and_be_clips(tmp_path: Path) -> None:
+    made = edit(Clipped(), EditAsk("", "A red cat!", count=2), RUN)
+    assert names_of(made.ask, RUN) == ["A-red-cat-1", "A-red-cat-2"]
+    assert [p["n"] for p in made.as_dict()["pictures"]] == [0, 1]
+    paths = made.write(tmp_path / "out", {"method": "x"})
+    for path, size in zip(paths, ((256, 128), (256, 256)), strict=True):
+        with Image.open(path) as sheet:
+            assert (sheet.size, origin(sheet)) == (size, MADE)
+
+    class Clips(Pictures):
+        def __getitem__(self, index: int) -> object:
+            return (super().__getitem__(index),)
+
+    clip = edit(Clipped(), EditAsk("", "a cat", clips=Clips((picture(0, 0),))), RUN)  # type: ignore[arg-type]
+    assert clip.pairs[0].image().size == (3 * 256 + 2 * 16, 2 * 256 + 16)

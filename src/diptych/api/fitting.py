@@ -20,6 +20,8 @@ from diptych.core.method import Classifier, Detector, FittedDetector, FittedSegm
 from diptych.core.run import Run
 from diptych.data.captions import read_sentences
 from diptych.data.classnames import read_names, tidy
+from diptych.data.keys import FileKeys
+from diptych.data.load import open_data
 from diptych.data.pools import read_pool
 from diptych.data.samples import as_samples, as_table
 from diptych.data.templates import ENSEMBLE, read_templates
@@ -74,6 +76,29 @@ def texts_of(texts: TextsLike, *, sentences: bool = False) -> TextPool | None:
         return read_sentences(Path(texts)) if sentences else read_pool(texts).texts
     listed = texts if isinstance(texts, Mapping) else {"": texts}
     return TextPool({name: tuple(Text(t) for t in own) for name, own in listed.items()})
+
+
+def captions_of(texts: TextsLike, like: object = None, keys: FileKeys | None = None) -> Evidence[Any]:
+    """Return what a captioner learns from; the captions of photos are its sentences too, unless there are others.
+
+    Args:
+        texts: see ``texts_of``.
+        like: photos with captions: a table with a column "captions", or the path of one.
+        keys: cache of content keys.
+
+    Raises:
+        UsageError, DataError: a file is missing, or is none.
+    """
+    pool, table = texts_of(texts, sentences=True), None
+    if like is not None:
+        path = isinstance(like, (str, os.PathLike))
+        table = open_data(os.fspath(like), keys, need="captions").whole() if path else as_table(like)  # type: ignore[call-overload]
+        column = table.columns.get("captions")
+        if column is None:
+            raise UsageError('These photos have no captions: give a table with a column "captions".')
+        if pool is None:
+            pool = TextPool({"": tuple(Text(t) for t in dict.fromkeys(str(t) for own in column.values for t in own))})
+    return Evidence(train=table, texts=pool)
 
 
 @dataclass(frozen=True)
@@ -215,22 +240,24 @@ class CaptionPredictor:
     model: Model
     run: Run
 
-    def caption(self, photos: object, n: int = 1) -> Results[tuple[str, ...]]:
-        """Write at most n captions of each photo, the best first."""
+    def caption(self, photos: object, n: int = 1, user: str | None = None) -> Results[tuple[str, ...]]:
+        """Write at most n captions of each photo, the best first; as ``user`` does, by a captioner with users."""
         samples = as_samples(photos)
+        fitted = self.fitted if user is None else self.fitted.for_user(user)
         with with_store(self.run) as stored:
-            return of_captioned(captioned(self.fitted, samples, self.model, stored, n), samples)
+            return of_captioned(captioned(fitted, samples, self.model, stored, n), samples)
 
 
 class CaptionerSystem(System[Captioner]):
     """A system of ``caption``."""
 
-    def fit(self, model: ModelLike = None, texts: TextsLike = None, *, seed: int = 0) -> CaptionPredictor:
-        """Fit on sentences: a list, or a file with one a line."""
+    def fit(
+        self, model: ModelLike = None, texts: TextsLike = None, *, like: object = None, seed: int = 0
+    ) -> CaptionPredictor:
+        """Fit on sentences, a list or a file with one a line, or on photos with captions, see ``captions_of``."""
         own, run = _begun(self.method, model, seed)
         with with_store(run) as stored:
-            evidence = Evidence[Any](texts=texts_of(texts, sentences=True))
-            return CaptionPredictor(self.method.fit(Kit.of(own), evidence, stored), own, run)
+            return CaptionPredictor(self.method.fit(Kit.of(own), captions_of(texts, like), stored), own, run)
 
 
 class OtherSystem(System[Method]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from diptych import catalog
-from diptych.api.fitting import NamesLike, System, TextsLike, names_of, texts_of
+from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of
 from diptych.api.model import Model, ModelLike, load, model_of
 from diptych.api.results import Results, of_captioned, of_classified, of_detected, of_segmented
 from diptych.core.caption import Captioner
@@ -214,19 +214,23 @@ def detect(
 
 def caption(
     photos: object,
-    texts: TextsLike,
+    texts: TextsLike = None,
     model: ModelLike = None,
     *,
+    like: object = None,
+    user: str | None = None,
     method: str | Captioner | System[Captioner] = CAPTIONER,
     variant: str = "",
     n: int = 1,
     seed: int = 0,
 ) -> Results[tuple[str, ...]]:
-    """Write captions of each photo, learnt from sentences alone.
+    """Write captions of each photo, learnt from sentences, or from photos with captions.
 
     Args:
         photos: see ``classify``.
         texts: sentences: a list, or a file with one a line or a table with caption columns.
+        like: photos with captions: a table with a column "captions" and perhaps "user", or the path of one.
+        user: whose way of writing the captions follow, for a captioner with users.
         model: a name, a model, or None for ``lite``.
         method: a captioner.
         variant: row of its card, such as "small".
@@ -241,8 +245,9 @@ def caption(
     system.check_extras()
     with _keys(own) as keys:
         samples = as_samples(photos, keys)
-        evidence = Evidence[Any](texts=texts_of(texts, sentences=True))
-        found = captions_task.caption(samples, evidence, own, replace(own.run, seed=seed), method=system, n=n)
+        evidence = captions_of(texts, like, keys)
+        run = replace(own.run, seed=seed)
+        found = captions_task.caption(samples, evidence, own, run, method=system, n=n, user=user)
     return of_captioned(found, samples)
 
 

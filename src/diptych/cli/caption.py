@@ -23,6 +23,16 @@ def caption(
             "--texts", help="Sentences to learn from: a .txt with one a line, or a table with caption columns."
         ),
     ] = None,
+    like: Annotated[
+        str | None,
+        options.option(
+            "--like", help="Photos with captions to learn from: a table, perhaps with a column user, or a folder."
+        ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        options.option("--user", help="Write as this user of --like does, for a method that has users."),
+    ] = None,
     references: Annotated[
         str | None,
         options.option("--references", help='Columns of the photos\' table to measure against, such as "caption_*".'),
@@ -46,29 +56,27 @@ def caption(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Write a caption of each photo, learnt from sentences alone."""
-    if texts is None:
-        raise UsageError(
-            "A captioner learns from sentences: give --texts, a .txt with one a line or a table with caption columns."
-        )
+    """Write a caption of each photo, learnt from sentences, or from photos with captions."""
     shared.free(out)
     if references is not None and len(photos) != 1:
         raise UsageError("--references names columns of one table: give the table alone.")
 
     from diptych import catalog
     from diptych.core.caption import Captioner
-    from diptych.core.data import Evidence, Subset
-    from diptych.data.captions import read_sentences
+    from diptych.core.data import Subset
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
-    from diptych.tasks.caption import check_judge, measure
+    from diptych.tasks.caption import check_judge, check_personal, measure
     from diptych.tasks.caption import judge as judged
+    from diptych.tasks.evidence import evidence_for
 
     system = catalog.row(catalog.find(method, Captioner), variant)
     system.check_extras()
-    pool = read_sentences(texts)
+    if user is not None:
+        check_personal(system)
     with shared.open(seed=seed) as opened:
+        evidence = evidence_for(system.card, like=like, texts=texts, keys=opened.keys)
         if references is None:
             samples, held = open_photos(photos, opened.keys)[0], None
         else:
@@ -79,7 +87,7 @@ def caption(
         if by is not None:
             check_judge(tower, by)
         told = rate if method == CAPTIONER else None
-        result = caption_photos(samples, Evidence(texts=pool), tower, run, method=system, n=n, rate=told)
+        result = caption_photos(samples, evidence, tower, run, method=system, n=n, rate=told, user=user)
         best = [own[0].value if own else "" for own in result.captions]
         metrics = measure(best, [held[i] for i in result.positions]) if held is not None else {}
         if by is not None:
@@ -90,6 +98,7 @@ def caption(
         "judge": judge,
         "method": method,
         "variant": variant,
+        "user": user,
         "backbone": tower.spec.name,
         "seed": seed,
     }

@@ -117,6 +117,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "writers": {"gguf": "gguf"},
     "curate": {"ahocorasick-rs": "ahocorasick_rs"},
     "scale": {"ray": "ray"},
+    "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
 }
 """Extra -> its distributions, each with the module it installs; ``need_extra`` checks the first by default."""

@@ -23,6 +23,8 @@ CAPTION_COLUMNS = ("caption*", "text", "sentence*", "prompt", "title")
 """Names of columns with captions of a picture; a pattern matches several columns."""
 TEXT_COLUMNS = (*CAPTION_COLUMNS, "description", "ocr_text", "name")
 """Names of columns with any text."""
+USER_COLUMNS = ("user", "user_id", "writer", "author")
+"""Names of columns with the person who wrote the captions of a row."""
 _MAX_LINE = 16 * 2**20  # characters of one JSON line
 
 

@@ -43,6 +43,8 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "ConvInverter": "diptych.backbones.generators.inverter",
         "ClassNames": "diptych.core.data",
         "FactorGenerator": "diptych.backbones.generators.factors",
+        "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
+        "SmallDiffusion": "diptych.backbones.diffusion.small",
         "FittedCache": "diptych.nn.cache_model",
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
         "StarClassifier": "diptych.tasks.stars",

@@ -93,36 +93,45 @@ class Captioned:
 def caption(
     photos: Samples[Any],
     evidence: Evidence[Any],
-    backbone: Backbone,
+    parts: Kit | Backbone,
     run: Run | None = None,
     *,
     method: Captioner | None = None,
     n: int = 1,
     rate: float | None = None,
+    user: str | None = None,
 ) -> Captioned:
     """Write captions of photos.
 
     Args:
         photos: N images.
-        evidence: what the method learns from: sentences, for those that ship.
-        backbone: of the captioner.
+        evidence: what the method learns from: sentences, or photos with captions and perhaps users.
+        parts: the captioner's backbone, or a kit of it and of the parts that its card names.
         run: device, cache and seed; None: a plain CPU run.
         method: any captioner; None is the nearest caption.
         n: captions a photo, at most.
         rate: in (0, 1): also say which nearest captions fit, wrongly for at most this share of photos that no sentence
             describes; see ``fit_of``. None: nothing is said. Other captioners take none.
+        user: whose way of writing the captions follow, by a captioner whose evidence held that user's history.
 
     Raises:
         DataError: there is no photo.
-        MissingHook, MissingEvidence, UsageError: as the method says; a rate outside (0, 1), or with another captioner.
+        MissingHook, MissingEvidence, UsageError: as the method says; a rate outside (0, 1), or with another captioner;
+            a user for a captioner that writes for nobody in particular.
     """
     from diptych.methods.caption.nearest_caption import FittedNearestCaption, NearestCaption
 
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
+    chosen, kit = method or NearestCaption(), Kit.of(parts)
+    backbone = kit.need(Backbone)
+    if user is not None:
+        check_personal(chosen)
     with with_store(run or Run()) as stored:
         before = stored.tally["cut"]
-        fitted = (method or NearestCaption()).fit(Kit.of(backbone), evidence, stored)
+        fitted = chosen.fit(kit, evidence, stored)
+        if user is not None:
+            fitted = fitted.for_user(user)
         cut = stored.tally["cut"] - before
         if rate is None:
             return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
@@ -134,6 +143,16 @@ def caption(
             z = normalize(embed(backbone.image, Subset(photos, found.positions), stored), dim=-1)
             cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
         return replace(found, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored))
+
+
+def check_personal(method: Captioner) -> None:
+    """Refuse a user for a captioner that writes for nobody in particular; asked before anything is loaded.
+
+    Raises:
+        UsageError: the captioner has no users.
+    """
+    if not method.personal:
+        raise UsageError(f"{method.card.name} writes for nobody in particular: leave --user out.")
 
 
 def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:

@@ -1,19 +1,14 @@
-"""Change pictures by words: of a generator's own pictures or of photos that its inverter finds again; written side by
-side.
-"""
+"""Change pictures and clips by words, or make them from words; each is written beside what it was."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from diptych.core.backbone import Backbone
 from diptych.core.data import Evidence, Samples, Subset
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
@@ -21,38 +16,36 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
 from diptych.features import portable
-from diptych.tasks.overlay import png
+from diptych.tasks.provenance import CHANGED, MADE, marked
 from diptych.tasks.segment import stems
+from diptych.tasks.sheets import rows_sheet
 
-SHOWN_SIDE, GAP = 256, 16
-"""Least side of a written picture, to which smaller ones are blown up without smoothing, and the white between two, in
-pixels.
-"""
 MOVED = 1e-6
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture before and after.
+    """One picture or clip before and after.
 
     Args:
         name: what the user calls it.
-        before, after: (3, H, W) in [0, 1].
+        before: (3, H, W) or (T, 3, H, W) in [0, 1]; None where it was made from words.
+        after: the same, perhaps of another size.
         change: (S,) what was added to its style channels; None where the editor has none.
+        facts: plain data of the editor about it.
     """
 
     name: str
-    before: Tensor
+    before: Tensor | None
     after: Tensor
-    change: Tensor | None
+    change: Tensor | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def image(self) -> Image.Image:
-        """Return both side by side."""
-        halves = [_picture(t) for t in (self.before, self.after)]
-        sheet = Image.new("RGB", (2 * halves[0].width + GAP, halves[0].height), "white")
-        sheet.paste(halves[0])
-        sheet.paste(halves[1], (halves[0].width + GAP, 0))
-        return sheet
+    def image(self) -> Any:
+        """Return both side by side; of clips, the frames before above those after."""
+        ends = [t for t in (self.before, self.after) if t is not None]
+        clip = any(t.ndim == 4 for t in ends)
+        return rows_sheet([list(t) for t in ends] if clip else [ends])
 
 
 @dataclass(frozen=True)
@@ -60,35 +53,45 @@ class Edits:
     """Edited pictures, and what was asked.
 
     Args:
-        source, target: the words.
+        ask: the words, the start and the strength.
         pairs: one a picture that could be read.
-        channels: style channels a layer of the generator.
+        channels: style channels a layer of the generator; () without one.
         failed: one error for each other picture.
     """
 
-    source: str
-    target: str
+    ask: EditAsk
     pairs: tuple[Pair, ...]
-    channels: tuple[int, ...]
+    channels: tuple[int, ...] = ()
     failed: tuple[UnreadableItem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON: of each picture the channels that moved, as layer, channel and strength, the
-        strongest first.
+        """Return plain data for JSON: of each picture what the editor says, and the channels that moved, as layer,
+        channel and strength, the strongest first.
         """
+        pictures = []
+        for p in self.pairs:
+            moved = {"moved": strengths(p.change, self.channels)} if self.channels else {}
+            pictures.append({"name": p.name, **moved, **p.facts})
+        targets = self.ask.targets
         return {
-            "source": self.source,
-            "target": self.target,
+            "source": self.ask.source,
+            "target": targets[0] if len(targets) == 1 else list(targets),
+            "strength": self.ask.strength,
             "channels": list(self.channels),
-            "pictures": [{"name": p.name, "moved": strengths(p.change, self.channels)} for p in self.pairs],
+            "pictures": pictures,
             "skipped": [e.as_dict() for e in self.failed],
         }
 
     def write(self, out: Path, about: Mapping[str, Any], *, overwrite: bool = False) -> list[Path]:
-        """Write NAME.png of each picture, and edit.json; return the pictures' paths."""
+        """Write NAME.png of each picture, and edit.json; return the pictures' paths.
+
+        Every picture says in its metadata that a program made or changed it.
+        """
         paths = files(out, [p.name for p in self.pairs])
+        kind = CHANGED if self.ask.start in ("pictures", "clips") else MADE
+        words = f"source: {self.ask.source}; target: {', '.join(self.ask.targets)}; method: {about.get('method', '')}"
         for path, pair in zip(paths, self.pairs, strict=True):
-            write_whole(path, png(pair.image()), overwrite=overwrite)
+            write_whole(path, marked(pair.image(), kind, words), overwrite=overwrite)
         write_json(out / "edit.json", {**self.as_dict(), **about}, overwrite=overwrite)
         return paths
 
@@ -111,36 +114,31 @@ def strengths(change: Tensor | None, channels: Sequence[int]) -> list[dict[str, 
 
 
 def fitted_editor(
-    generator: StyleGenerator,
-    backbone: Backbone,
+    kit: Kit,
     run: Run,
     *,
-    inverter: Inverter | None = None,
     method: Editor | None = None,
+    evidence: Evidence[Any] | None = None,
     folder: Path | None = None,
 ) -> FittedEditor:
-    """Fit an editor on a generator, or read one that was fitted on it before.
+    """Fit an editor on its parts and evidence, or read one that was fitted on the same parts before.
 
     Args:
-        generator: whose pictures are edited.
-        backbone: sees pictures and reads words.
+        kit: backbone and parts, see ``edit_parts.kit_for``.
         run: device and seed.
-        inverter: finds the styles of photos.
         method: any editor; None is DeltaEdit's variant "small".
+        evidence: what it learns from; None: nothing but the parts.
         folder: of the fitted editor: read where it is, else written; None keeps nothing.
 
     Raises:
-        UsageError: the folder holds an editor of another method, generator or backbone.
+        UsageError: the folder holds an editor of another method, or of other parts.
         DataError: the folder holds no fitted editor.
     """
     from diptych.methods.edit.deltaedit import DeltaEdit
 
-    parts: dict[str, Any] = {"main": backbone, "generator": generator}
-    if inverter is not None:
-        parts["inverter"] = inverter
-    kit, chosen = Kit(parts), method or DeltaEdit(**DeltaEdit.card.variants["small"])
+    chosen = method or DeltaEdit(**DeltaEdit.card.variants["small"])
     if folder is None or not folder.exists():
-        fitted = chosen.fit(kit, Evidence(), run)
+        fitted = chosen.fit(kit, evidence or Evidence(), run)
         if folder is not None:
             portable.save(fitted, folder)
         return fitted
@@ -149,87 +147,89 @@ def fitted_editor(
         raise UsageError(
             f"{folder} holds no editor fitted as asked: give the same --method and --variant, or another --fitted."
         )
-    if getattr(known, "generator", generator).fingerprint != generator.fingerprint:
-        raise UsageError(f"{folder} holds an editor of another generator: give that one, or another --fitted.")
+    for name, part in kit.parts.items():
+        own = getattr(getattr(known, name, None), "fingerprint", None)
+        if own is not None and own != getattr(part, "fingerprint", own):
+            raise UsageError(f"{folder} holds an editor of another {name}: give that one, or another --fitted.")
     return known
 
 
-def edit(
-    fitted: FittedEditor,
-    generator: StyleGenerator,
-    source: str,
-    target: str,
-    run: Run,
-    *,
-    images: Samples[Any] | None = None,
-    count: int = 4,
-    threshold: float | None = None,
-) -> Edits:
-    """Edit pictures.
+def drawn_ask(ask: EditAsk, generator: StyleGenerator, count: int, run: Run) -> EditAsk:
+    """Return the request with ``count`` pictures that a generator draws by the seed of the run."""
+    return replace(ask, styles=generator.sample(count, run.generator("edit")))
+
+
+def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, ...] = ()) -> Edits:
+    """Answer a request; pictures that cannot be read are left out and named.
 
     Args:
-        fitted: fitted on the generator.
-        generator: it.
-        source: what the pictures show, as far as the edit touches it.
-        target: what they shall show.
-        run: device; its seed draws the generator's pictures.
-        images: photos; None: ``count`` pictures of the generator's own.
-        count: of these.
-        threshold: in the place of that of the fitted method.
+        fitted: the editor.
+        ask: the request.
+        run: device and seed.
+        channels: style channels a layer of the editor's generator.
 
     Raises:
-        UsageError: source or target is empty, or they are the same words; or the editor has no threshold.
-        DataError: there is no photo that can be read.
+        UsageError: the editor cannot answer such a request, or source and target are the same words.
+        DataError: there is no picture that can be read.
         MissingPart: photos were given, and the editor was fitted without an inverter.
     """
-    check_words(source, target)
-    if threshold is not None:
-        fitted = with_threshold(fitted, threshold)
-    if images is None:
-        names = [f"seed{run.seed}-{i + 1}" for i in range(count)]
-        found = fitted.edit(EditAsk(source, target, styles=generator.sample(count, run.generator("edit"))), run)
-        return Edits(source, target, _pairs(names, found), generator.channels)
-    kept, failed = [], []
-    for i in range(len(images)):
-        try:
-            images[i]
-            kept.append(i)
-        except UnreadableItem as error:
-            failed.append(error)
+    check_words(ask.source, ask.targets)
+    given = ask.images if ask.images is not None else ask.clips
+    if given is None:
+        return Edits(ask, _pairs(names_of(ask, run), fitted.edit(ask, run)), channels)
+    kept, failed = readable(given)
     if not kept:
         raise DataError(
             f"No photo can be read{f' ({failed[0]})' if failed else ''}: give files or a folder that hold some."
         )
-    found = fitted.edit(EditAsk(source, target, images=Subset(images, tuple(kept))), run)
-    return Edits(source, target, _pairs([images.name(i) for i in kept], found), generator.channels, tuple(failed))
+    some: dict[str, Any] = {"images" if ask.images is not None else "clips": Subset(given, kept)}
+    if ask.masks is not None:
+        some["masks"] = [ask.masks[i] for i in kept]
+    found = fitted.edit(replace(ask, **some), run)
+    return Edits(ask, _pairs([given.name(i) for i in kept], found), channels, tuple(failed))
 
 
-def with_threshold(fitted: FittedEditor, threshold: float) -> FittedEditor:
-    """Return the same editor with another threshold.
+def names_of(ask: EditAsk, run: Run) -> list[str]:
+    """Return what the pictures of a request are called that has none of the user's own: by seed and number, or by the
+    words they are made from.
+    """
+    if ask.styles is not None:
+        return [f"seed{run.seed}-{i + 1}" for i in range(len(ask.styles))]
+    slugs = ["-".join("".join(c if c.isalnum() else " " for c in t).split())[:60] or "picture" for t in ask.targets]
+    return [f"{slug}-{i + 1}" for slug in slugs for i in range(ask.count)]
+
+
+def readable(items: Samples[Any]) -> tuple[tuple[int, ...], list[UnreadableItem]]:
+    """Return the positions of the items that can be read, and the errors of the others."""
+    kept, failed = [], []
+    for i in range(len(items)):
+        try:
+            items[i]
+            kept.append(i)
+        except UnreadableItem as error:
+            failed.append(error)
+    return tuple(kept), failed
+
+
+def check_words(source: str, targets: Sequence[str], *, told: bool = False) -> None:
+    """Refuse words that name no change; asked before anything is loaded.
+
+    Args:
+        source: what is there.
+        targets: what shall be.
+        told: whether the editor must be told what is there.
 
     Raises:
-        UsageError: it has none.
+        UsageError: there is no target, a source is missing, or source and target are the same words.
     """
-    from diptych.methods.edit.deltaedit import FittedDeltaEdit
-
-    if not isinstance(fitted, FittedDeltaEdit):
-        raise UsageError(f"{type(fitted).__name__} has no threshold: leave --threshold out.")
-    return replace(fitted, method=replace(fitted.method, beta=threshold))
-
-
-def check_words(source: str, target: str) -> None:
-    """Refuse words that name no change.
-
-    Raises:
-        UsageError: source or target is empty, or they are the same words.
-    """
-    if not source.strip() or not target.strip():
+    if not targets or not all(t.strip() for t in targets) or (told and not source.strip()):
+        needed = '--source "a red circle" --target "a blue circle"' if told else '--target "a blue circle"'
         raise UsageError(
-            'An edit needs words for what is there and for what shall be: give --source "a red circle" --target "a '
-            'blue circle".'
+            f"An edit needs words for {'what is there and for ' if told else ''}what shall be: give {needed}."
         )
-    if source.split() == target.split():
-        raise UsageError(f"Source and target are the same words, {source!r}: name what shall change.")
+    for target in targets:
+        if source.strip() and source.split() == target.split():
+            raise UsageError(f"Source and target are the same words, {source!r}: name what shall change.")
 
 
 def need_inverter(inverter: Inverter | None, name: str) -> None:
@@ -241,16 +241,13 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
     if inverter is None:
         raise MissingPart(
             f"The generator {name} cannot find photos in its style space, having no inverter: use small, or leave "
-            f"--images out."
+            f"the photos out."
         )
 
 
 def _pairs(names: Sequence[str], found: Edited) -> tuple[Pair, ...]:
-    changes: Sequence[Tensor | None] = [None] * len(names) if found.change is None else list(found.change)
-    return tuple(Pair(*row) for row in zip(names, found.before, found.after, changes, strict=True))
-
-
-def _picture(t: Tensor) -> Image.Image:
-    image = Image.fromarray(np.rint(255 * t.permute(1, 2, 0).numpy()).astype(np.uint8))
-    times = max(1, -(-SHOWN_SIDE // image.width))
-    return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    count = len(found.after)
+    changes: Sequence[Tensor | None] = [None] * count if found.change is None else list(found.change)
+    before: Sequence[Tensor | None] = list(found.before) or [None] * count
+    facts = found.facts or ({},) * count
+    return tuple(Pair(*row) for row in zip(names, before, found.after, changes, facts, strict=True))

@@ -162,6 +162,7 @@ def test_bad_input_is_named(fitted: FittedDeltaEdit) -> None:
     photos = Pictures((picture(0, 0),))
     with pytest.raises(MissingPart, match="Photos can be edited only with an inverter"):
         fitted.edit(EditAsk("red", "blue", images=photos), Run())
-    for ask, given in ((EditAsk("red", "blue"), "neither"), (EditAsk("red", "blue", STYLES, photos), "both")):
-        with pytest.raises(UsageError, match=f"got {given}"):
-            fitted.edit(ask, Run())
+    with pytest.raises(UsageError, match="not with words alone"):
+        fitted.edit(EditAsk("red", "blue"), Run())
+    with pytest.raises(UsageError, match="takes 1 target text at once, got 2"):
+        fitted.edit(EditAsk("red", ("blue", "green"), STYLES), Run())

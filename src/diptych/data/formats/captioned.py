@@ -18,12 +18,14 @@ from diptych.data.rows import (
     CAPTION_COLUMNS,
     PATH_COLUMNS,
     SUFFIXES,
+    USER_COLUMNS,
     all_inside,
     chosen_column,
     columns_of,
     filled,
     header,
     read_columns,
+    text_of,
 )
 
 
@@ -34,6 +36,8 @@ def captions_table(path: Path) -> Path:
 
 def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys | None = None) -> LabelledData:
     """Read pictures with the column "captions"; a row may have none.
+
+    A column of ``USER_COLUMNS`` becomes "user", where every row has one.
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet; relative paths of pictures start at its folder.
@@ -55,7 +59,11 @@ def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys |
     def opened(folder: str, paths: Sequence[str]) -> Samples[Any]:
         return ImageFiles(all_inside(folder, paths), keys)
 
-    return read_typed(path, {"captions": Typed("captions", pattern)}, items, opened)
+    typed = {"captions": Typed("captions", pattern)}
+    named = columns_of(cells, USER_COLUMNS)
+    if named and all(text_of(v) for v in cells[named[0]]):
+        typed["user"] = Typed("user", named[0])
+    return read_typed(path, typed, items, opened)
 
 
 def _read(path: Path, request: Request) -> LabelledData:

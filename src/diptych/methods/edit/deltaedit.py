@@ -35,8 +35,8 @@ from torch.nn.functional import cosine_similarity, mse_loss, normalize
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import Evidence, Table, Texts
-from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles
-from diptych.core.errors import MissingPart, UsageError
+from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Inverter, StyleGenerator, Styles, Takes
+from diptych.core.errors import MissingPart
 from diptych.core.kit import Kit
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
@@ -142,6 +142,7 @@ class DeltaEdit(Editor):
     sigmas: float = 5.0
     frames: tuple[str, ...] = FRAMES
 
+    takes: ClassVar[Takes] = Takes(threshold=True)
     card: ClassVar[Card] = Card(
         slug="deltaedit",
         name="DeltaEdit",
@@ -164,6 +165,7 @@ class DeltaEdit(Editor):
             "they measured theirs.",
             "Any number of pictures is edited at once; theirs takes one, and its threshold flag cannot be given.",
             "A source and a target with equal text vectors change nothing, whatever the threshold.",
+            "A request may have a strength, which multiplies the change; theirs is 1.",
             "The diffusion version is left out: its sizes were not found.",
         ),
         proof=ProofPlan(
@@ -305,9 +307,12 @@ class FittedDeltaEdit(FittedEditor):
 
     def edit(self, ask: EditAsk, run: Run) -> Edited:
         """Edit pictures from a source to a target phrase; see ``FittedEditor``."""
-        d = self.difference(ask.source, ask.target, run)
+        self.method.takes.check(ask, self.method.card.name)
+        d = self.difference(ask.source, ask.targets[0], run)
         with torch.no_grad():
-            return self.moved(self._styles(ask), normalize(d, dim=0, eps=FLOOR), d, run)
+            return self.moved(
+                self._styles(ask), normalize(d, dim=0, eps=FLOOR), d, run, beta=ask.threshold, strength=ask.strength
+            )
 
     def difference(self, source: str, target: str, run: Run) -> Tensor:
         """Return d, (D,): the unit vector of the target minus that of the source, each a mean over the frames."""
@@ -316,7 +321,9 @@ class FittedDeltaEdit(FittedEditor):
         )
         return ends[1] - ends[0]
 
-    def moved(self, styles: Styles, change: Tensor, d: Tensor, run: Run) -> Edited:
+    def moved(
+        self, styles: Styles, change: Tensor, d: Tensor, run: Run, *, beta: float | None = None, strength: float = 1.0
+    ) -> Edited:
         """Add the mapper's change to B styles, in the channels that ``kept`` allows.
 
         Args:
@@ -324,6 +331,8 @@ class FittedDeltaEdit(FittedEditor):
             change: dt, (D,) for all pictures or (B, D).
             d: the difference itself, of the same size.
             run: device.
+            beta: threshold in the place of the method's.
+            strength: factor on the change.
         """
         mapper = self.method.fresh_mapper(self.generator, self.backbone, run)
         mapper.load_state_dict(dict(self.mapper))
@@ -331,13 +340,11 @@ class FittedDeltaEdit(FittedEditor):
         before = drawn(self.generator, styles, run)
         s, i = styles.s.to(run.device), seen(self.backbone.image, before, run).to(run.device)
         full = mapper(s, i, change.to(run.device).expand(len(s), -1)).cpu()
-        added = torch.where(kept(self.relevance, d, self.method.beta), full, 0.0)
+        threshold = self.method.beta if beta is None else beta
+        added = torch.where(kept(self.relevance, d, threshold), strength * full, 0.0)
         return Edited(before, drawn(self.generator, replace(styles, s=styles.s + added), run), added)
 
     def _styles(self, ask: EditAsk) -> Styles:
-        if (ask.styles is None) == (ask.images is None):
-            given = "neither" if ask.styles is None else "both"
-            raise UsageError(f"An edit needs either styles of the generator or images, got {given}: give one of them.")
         if ask.styles is not None:
             return ask.styles
         assert ask.images is not None

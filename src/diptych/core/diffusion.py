@@ -1,0 +1,122 @@
+"""Text-to-image diffusion: a denoiser with its conditions, and access to its attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a denoiser attends to: tokens of B texts, or of anything else with their width.
+
+    Args:
+        tokens: (B, L, C).
+        mask: (B, L) bool, True for tokens that are attended to; None: all.
+    """
+
+    tokens: Tensor
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention layer of a denoiser.
+
+    Args:
+        kind: "self" (queries and keys are cells of the picture) or "cross" (keys are tokens of the condition).
+        place: "down", "mid" or "up" of a U-Net; "mid" in a network of one resolution.
+        number: position among the layers of its kind, in the order in which they run, from 0.
+    """
+
+    kind: Literal["self", "cross"]
+    place: Literal["down", "mid", "up"]
+    number: int
+
+
+AttentionHook = Callable[[Site, "Tensor"], "Tensor | None"]
+"""From a layer and its (B, heads, Q, K) attention probabilities to those that are used instead; None keeps them.
+
+The Q queries are cells of the picture, row by row, over a square grid.
+"""
+
+
+@runtime_checkable
+class TextDiffusion(Protocol):
+    """A denoiser that is conditioned on texts, with fixed weights.
+
+        z_t = sqrt(a_t) z_0 + sqrt(1 - a_t) eps
+
+    z_0: latent of a picture;  z_t: the same with noise, at step t
+    a_t: ``alphas_cumprod`` at t, which falls with t
+    eps: normal noise, which the denoiser predicts
+
+    All sizes hold for square pictures of ``size``. ``nn.diffusion`` has sampling, inversion, guidance and control of
+    attention.
+
+    Attributes:
+        size: side of the pictures, in pixels.
+        latent: (C, h, w) of a latent.
+        alphas_cumprod: (T,) float64 on the CPU, one for each step of the training.
+        fingerprint: hexadecimal hash, equal if and only if the predictions are.
+    """
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures."""
+        ...
+
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """Size (C, h, w) of a latent."""
+        ...
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """Share of signal in each of T steps, (T,)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash that is equal if and only if the predictions are."""
+        ...
+
+    def encode_text(self, texts: Sequence[str], /) -> Condition:
+        """Return the condition of B texts; "" is the one without a text, for guidance."""
+        ...
+
+    def places(self, text: str, words: str, /) -> tuple[int, ...]:
+        """Return the positions of the tokens of ``words`` in the condition of ``text``, all occurrences.
+
+        () where the words do not occur.
+        """
+        ...
+
+    def to_latent(self, pictures: Tensor, /) -> Tensor:
+        """Return (B, C, h, w) latents of (B, 3, size, size) pictures in [0, 1]."""
+        ...
+
+    def from_latent(self, z: Tensor, /) -> Tensor:
+        """Return (B, 3, size, size) float32 pictures in [0, 1] of (B, C, h, w) latents."""
+        ...
+
+    def eps(self, z: Tensor, t: Tensor, condition: Condition, hook: AttentionHook | None = None, /) -> Tensor:
+        """Predict the noise. The gradient mode stays as it is.
+
+        Args:
+            z: (B, C, h, w) noisy latents.
+            t: (B,) int64 steps.
+            condition: of B texts.
+            hook: sees, and may replace, every layer's attention.
+
+        Returns:
+            (B, C, h, w).
+        """
+        ...

@@ -1,0 +1,95 @@
+"""Loads what an editor's card asks for, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from diptych import catalog
+from diptych.backbones.generators.load import load_generator
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card
+from diptych.core.edit import Editor, Start
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.method import Segmenter
+from diptych.tasks.defaults import EDITOR
+
+GENERATOR, PHOTO_GENERATOR = "factors", "small"
+"""What draws the pictures that are edited, and what photos are found again in."""
+
+
+def chosen_editor(slug: str | None, start: Start) -> type[Editor]:
+    """Return an editor that begins with what there is.
+
+    Args:
+        slug: what the user names; None: the usual one, or the first of the catalog that begins so.
+        start: what there is to begin with.
+
+    Raises:
+        UsageError: the editor named does not begin so, or no editor does.
+    """
+    if slug is not None:
+        return catalog.find(slug, Editor)
+    slugs = [EDITOR, *(card["slug"] for card in catalog.cards() if card["verb"] == "edit")]
+    for kind in (catalog.find(s) for s in slugs):
+        if issubclass(kind, Editor) and start in kind.takes.start:
+            return kind
+    raise UsageError(f"No editor here begins with {start}: see diptych systems --verb edit.")
+
+
+def kit_for(
+    card: Card,
+    backbone: Backbone,
+    *,
+    generator: str | None = None,
+    denoiser: str | None = None,
+    segmenter: str | None = None,
+    photos: bool = False,
+) -> Kit:
+    """Return the backbone with the parts that a card names.
+
+    Args:
+        card: of the editor.
+        backbone: the main part.
+        generator: name of a StyleGenerator; None: ``small`` for photos, else ``factors``.
+        denoiser: name of a TextDiffusion; None: ``small``.
+        segmenter: slug of a Segmenter; None: the usual one.
+        photos: whether photos are edited.
+
+    Raises:
+        UsageError: a name is none, or a part is named that the editor does not use.
+        NotAvailable, DataError: a part is not on this machine, or damaged.
+    """
+    parts: dict[str, Any] = {"main": backbone}
+    wanted = set(card.needs.parts)
+    named = {"StyleGenerator": generator, "TextDiffusion": denoiser, "Segmenter": segmenter}
+    for kind, given in named.items():
+        if given is not None and kind not in wanted:
+            raise UsageError(f"{card.name} uses no {kind}, and {given!r} names one: leave it out.")
+    openers: dict[str, Callable[[], dict[str, Any]]] = {
+        "StyleGenerator": lambda: _generator(generator or (PHOTO_GENERATOR if photos else GENERATOR)),
+        "TextDiffusion": lambda: _diffusion(denoiser, backbone),
+        "Segmenter": lambda: _segmenter(segmenter),
+    }
+    for kind in card.needs.parts:
+        if kind in openers:
+            parts |= openers[kind]()
+    return Kit(parts)
+
+
+def _generator(name: str) -> dict[str, Any]:
+    draws, inverter = load_generator(name)
+    return {"generator": draws} if inverter is None else {"generator": draws, "inverter": inverter}
+
+
+def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:
+    from diptych.backbones.diffusion.load import load_diffusion
+
+    return {"diffusion": load_diffusion(name or "small", backbone)}
+
+
+def _segmenter(slug: str | None) -> dict[str, Any]:
+    from diptych.tasks.defaults import SEGMENTER
+
+    return {"segmenter": catalog.find(slug or SEGMENTER, Segmenter)()}

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import numpy as np
+from PIL import Image
+
+from diptych.tasks.provenance import CHANGED, MADE, marked, origin
+
+
+def test_the_packet_is_xml_that_says_what_was_asked_and_leaves_the_pixels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(marked(Image.fromarray(pixels), CHANGED, 'source: <a> & "b"; target: c'))) as found:
+        found.load()
+        assert (np.asarray(found) == pixels).all()
+        assert origin(found) == CHANGED
+        assert str(found.info["Software"]).startswith("diptych ")
+        tree = ElementTree.fromstring(str(found.info["XML:com.adobe.xmp"]))
+    assert 'source: <a> & "b"; target: c' in "".join(tree.itertext())
+    sources = [v for e in tree.iter() for k, v in e.attrib.items() if k.endswith("DigitalSourceType")]
+    assert sources == ["http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"]
+
+
+def test_a_photo_has_no_such_origin() -> None:
+    assert origin(Image.new("RGB", (2, 2))) is None
+    assert MADE != CHANGED
