@@ -92,8 +92,26 @@ def test_absolute_paths_below_the_tables_folder(tmp_path: Path) -> None:
     photo(tmp_path / "secret.png")
     for place in (f"{tmp_path}/secret.png", f"{root}/../secret.png", f"{tmp_path}/link/../secret.png", "/etc/passwd"):
         (root / "labels.csv").write_text(f"path\n{place}\n")
-        with pytest.raises(DataError, match=rf"leads outside .* must lie below {root}"):
+        with pytest.raises(DataError, match=rf"leads outside .* or move the pictures below {root}"):
             open_data(root / "labels.csv")
+
+
+def test_paths_below_the_folder_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table beside a script, with pictures in another folder of the project."""
+    photo(tmp_path / "project" / "photos" / "a.png")
+    photo(tmp_path / "secret.png")
+    tables = tmp_path / "project" / "tables"
+    tables.mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    for written in (f"{tmp_path}/project/photos/a.png", "../photos/a.png"):
+        assert inside("tables", written, "Row 1") == str(tmp_path / "project" / "photos" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "project")
+    assert inside(tables, f"{tmp_path}/link/photos/a.png", "Row 1") == str(tmp_path / "project" / "photos" / "a.png")
+    with pytest.raises(DataError, match="run the command in a folder that holds the table and its pictures"):
+        inside(tables, f"{tmp_path}/secret.png", "Row 1")
+    monkeypatch.chdir("/")
+    with pytest.raises(DataError, match="leads outside"):
+        inside(tables, f"{tmp_path}/project/photos/a.png", "Row 1")
 
 
 def test_a_link_out_of_the_folder_is_no_way_to_name_what_lies_outside(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def encode(
             raise DataError(f"{texts} holds no text: give one a line.")
     with shared.open() as opened:
         given = open_data(source, opened.keys, need="photos") if source is not None else Texts(lines)
-        run, crew = opened.run, opened.crew()
-        result = write_embeddings(given, opened.backbone(), run, out, overwrite=shared.overwrite, crew=crew)
+        backbone, run, crew = (*opened.encoders("image" if texts is None else "text"), opened.crew())
+        result = write_embeddings(given, backbone, run, out, overwrite=shared.overwrite, crew=crew)
     if shared.json:
         show_json(result.as_dict())
     else:

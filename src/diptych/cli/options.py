@@ -250,6 +250,17 @@ class Opened:
         if self.options.device == "auto" and self.run.device == "cpu" and self.run.engine is not None:
             remember(self.options.backbone, backbone, self.folder / ENGINES, "cpu")
 
+    def encoders(self, *modalities: str) -> tuple[Backbone | CachedBackbone, Run]:
+        """Return the remembered backbone and its run where these modalities are encoded without torch and in this
+        process; else load the backbone and remember it for the next process.
+        """
+        known = self.recalled if self.options.cluster is None else None
+        if known is not None and known[0].torchless(known[1], modalities):
+            return known
+        loaded = self.backbone()
+        self.remember(loaded)
+        return loaded, self.run
+
     def pool(self, device: str = "cpu") -> Cluster | None:
         """Hold the workers of a cluster until the run is closed, one a GPU where the device is one; None where no
         cluster is asked for.
@@ -264,7 +275,7 @@ class Opened:
 
     def crew(self) -> Crew | None:
         """Return workers of a cluster that load the backbone; None where no cluster is asked for."""
-        pool = self.pool(self.run.device)
+        pool = None if self.options.cluster is None else self.pool(self.run.device)
         if pool is None:
             return None
         from diptych.backbones.sources.load import load

@@ -1,4 +1,4 @@
-"""Columns of CSV, TSV, JSON Lines and Parquet files, and checks that their paths stay below a folder."""
+"""Columns of CSV, TSV, JSON Lines and Parquet files, and checks that their paths stay where they may."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def refuse(table: Path, error: Exception) -> NoReturn:
 
 
 def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
-    """Return the absolute path of a path in a file, which must be below a folder.
+    """Return the absolute path of a path in a file, which must be below its folder or below the working directory.
 
-    So an untrusted table cannot read other files.
+    So an untrusted table cannot read files elsewhere. The root of the file system does not count as a working directory.
 
     Args:
         folder: start of relative paths.
@@ -150,20 +150,23 @@ def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
         where: position in the file, for the error, such as "Row 3 of labels.csv".
 
     Raises:
-        DataError: the path is outside the folder.
+        DataError: the path is outside both.
     """
-    base = os.path.abspath(folder)
+    base, work = os.path.abspath(folder), os.getcwd()
     absolute = os.path.normpath(os.path.join(base, path))
-    below = os.path.join(base, "")
-    if "\0" not in path and os.path.isabs(path) and not absolute.startswith(below):
-        real = os.path.relpath(os.path.realpath(absolute), os.path.realpath(base))
-        absolute = os.path.normpath(os.path.join(base, real))
-    if "\0" in path or not absolute.startswith(below):
-        raise DataError(
-            f"{where} leads outside the table's folder ({path[:200]!r}): pictures must lie below {base}, so move them "
-            f"there, or keep the table in a folder that holds them all."
-        )
-    return absolute
+    if "\0" not in path:
+        for root in (base, *([work] if os.path.dirname(work) != work else [])):
+            if absolute.startswith(below := os.path.join(root, "")):
+                return absolute
+            if os.path.isabs(path):
+                real = os.path.relpath(os.path.realpath(absolute), os.path.realpath(root))
+                linked = os.path.normpath(os.path.join(root, real))
+                if linked.startswith(below):
+                    return linked
+    raise DataError(
+        f"{where} leads outside the table's folder ({path[:200]!r}): run the command in a folder that holds the table "
+        f"and its pictures, or move the pictures below {base}."
+    )
 
 
 def all_inside(folder: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from diptych.core.backbone import Backbone
+from diptych.backbones.engines.cached_backbone import CachedBackbone
+from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.run import Run
@@ -65,7 +66,7 @@ class Encoded:
 
 def encode(
     source: LabelledData | Texts,
-    backbone: Backbone,
+    backbone: Backbone | CachedBackbone,
     run: Run,
     out: Path,
     *,
@@ -76,7 +77,7 @@ def encode(
 
     Args:
         source: a data set, all splits of it, or texts.
-        backbone: embeds.
+        backbone: embeds; a remembered one, where it encodes these without torch.
         run: device, precision, cache and progress.
         out: folder to write; see the module.
         overwrite: replace the files of an earlier run.
@@ -92,7 +93,7 @@ def encode(
     if target.exists() and not overwrite:
         raise UsageError(f"{out} holds embeddings: give another --out or --overwrite.")
     items, columns = (source, {"caption": list(source.values)}) if isinstance(source, Texts) else _photos(source)
-    encoder = backbone.text if kind == "text" else backbone.image
+    encoder: Encoder[Any] = backbone.text if kind == "text" else backbone.image
     runner = run.engine.runner(encoder, run) if run.engine else None  # prepared before the clock starts
     start, before = time.perf_counter(), run.tally["encoded"]
     kept: list[int] = []

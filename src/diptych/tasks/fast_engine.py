@@ -87,7 +87,7 @@ def classify(
     x = found.values[:, 0]
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
     values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
-    probabilities = 1 / (1 + np.exp(-values)) if backbone.score == "sigmoid" else _softmax(values)
+    probabilities = 1 / (1 + np.exp(-values)) if backbone.spec.score == "sigmoid" else _softmax(values)
     order = np.argsort(-values, axis=1, kind="stable")[:, :top]
     predictions = tuple(
         Prediction(
@@ -99,7 +99,7 @@ def classify(
     seconds["predict"] = time.perf_counter() - start
     encoded = run.tally["encoded"] - before
     return Classified(
-        predictions, found.failed, classes, backbone.name, "zero-shot", backbone.score, threshold, seconds, encoded
+        predictions, found.failed, classes, backbone.spec.name, "zero-shot", backbone.spec.score, threshold, seconds, encoded
     )
 
 

@@ -165,7 +165,7 @@ def unchanged(
     if not (out / "index.json").exists():
         return None
     with Index(out) as made:
-        made.expect(fingerprint(backbone, run), backbone.name)
+        made.expect(fingerprint(backbone, run), backbone.spec.name)
         if ann.installed() and _outgrown(made, always=False):
             return None
         with run.track("index", len(records)) as bar:

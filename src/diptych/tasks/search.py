@@ -18,7 +18,6 @@ from PIL import Image
 
 from diptych import __version__
 from diptych.backbones.engines.cached_backbone import CachedBackbone
-from diptych.backbones.engines.engine import Engines
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, DiptychError, UnreadableItem, UsageError
@@ -131,12 +130,7 @@ class Answer:
 
 def torchless(terms: Sequence[Term], backbone: CachedBackbone, run: Run) -> bool:
     """Say whether a remembered backbone reads and encodes these terms without torch."""
-    if not isinstance(run.engine, Engines):
-        return False
-    wanted = {term.is_picture for term in terms}
-    return (False not in wanted or (backbone.text.reads is not None and run.engine.torchless(backbone.text, run))) and (
-        True not in wanted or run.engine.torchless(backbone.image, run)
-    )
+    return backbone.torchless(run, {"image" if term.is_picture else "text" for term in terms})
 
 
 def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run: Run) -> Vectors:
@@ -197,7 +191,7 @@ def search(
         DataError: the index is empty.
     """
     conditions = [Condition.parse(w) for w in where]
-    name = backbone.name if isinstance(backbone, CachedBackbone) else backbone.spec.name
+    name = backbone.spec.name
     with Index(folder) as index:
         index.expect(fingerprint(backbone, run), name)
         count = len(index)

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones import lite_files
+from diptych.backbones.engines.engine import Engines
 from diptych.backbones.engines.runtimes.report import torch_version
 from diptych.backbones.names import parse
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DiptychError
-from diptych.core.spec import PixelRecipe
+from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.files import write_json
 from diptych.data.pixels import prepare
 
@@ -71,22 +73,20 @@ class CachedEncoder:
 
 @dataclass(frozen=True)
 class CachedBackbone:
-    """A backbone by name.
+    """A backbone without weights.
 
     Args:
-        name: canonical.
+        spec: what the checkpoint is.
         image, text: its encoders.
         scale, bias: of image and text.
-        score: "softmax" or "sigmoid".
         device: what "auto" meant.
     """
 
-    name: str
+    spec: Spec
     image: CachedEncoder
     text: CachedEncoder
     scale: float
     bias: float
-    score: str
     device: str
 
     @property
@@ -94,6 +94,13 @@ class CachedBackbone:
         """Hash of both encoders' fingerprints, as the backbone's own."""
         parts = f"image:{self.image.fingerprint}/text:{self.text.fingerprint}"
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def torchless(self, run: Run, modalities: Collection[str]) -> bool:
+        """Say whether all these modalities, "image" and "text", are read and encoded here without torch."""
+        if not isinstance(run.engine, Engines) or ("text" in modalities and self.text.reads is None):
+            return False
+        encoders = {"image": self.image, "text": self.text}
+        return all(run.engine.torchless(encoders[m], run) for m in modalities)
 
 
 def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
@@ -111,12 +118,9 @@ def remember(name: str, backbone: Backbone, folder: Path, device: str) -> None:
     if stamp is None or (_place(name, folder).exists() and recall(name, folder) is not None):
         return
     scale, bias = (t.detach() for t in backbone.scale("image", "text"))
-    spec = backbone.spec
     facts = {
-        "stamp": stamp, "name": spec.name, "score": backbone.score, "device": device, "scale": float(scale),
-        "bias": float(bias),
-        "dim": spec.dim, "pixels": spec.as_dict()["pixels"], "image": backbone.image.fingerprint,
-        "text": backbone.text.fingerprint,
+        "stamp": stamp, "spec": backbone.spec.as_dict(), "device": device, "scale": float(scale), "bias": float(bias),
+        "image": backbone.image.fingerprint, "text": backbone.text.fingerprint,
     }  # fmt: skip
     with contextlib.suppress(OSError):  # a cache that is only read: the next process loads torch as this one did
         write_json(_place(name, folder), facts, overwrite=True)
@@ -128,16 +132,13 @@ def recall(name: str, folder: Path) -> CachedBackbone | None:
         facts = json.loads(_place(name, folder).read_bytes())
         if facts["stamp"] != _stamp(name):
             return None
-        pixels = PixelRecipe(
-            **{**facts["pixels"], "mean": tuple(facts["pixels"]["mean"]), "std": tuple(facts["pixels"]["std"])}
-        )
-        dim = int(facts["dim"])
-        image = CachedEncoder("image", str(facts["image"]), dim, pixels)
+        given = facts["spec"]["pixels"]
+        pixels = PixelRecipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+        spec = Spec(**{**facts["spec"], "pixels": pixels})
+        image = CachedEncoder("image", str(facts["image"]), spec.dim, pixels)
         reads = lite_files.packaged_token_arrays if parse(name).canonical == "lite" else None
-        text = CachedEncoder("text", str(facts["text"]), dim, reads=reads)
-        return CachedBackbone(
-            facts["name"], image, text, float(facts["scale"]), float(facts["bias"]), facts["score"], facts["device"]
-        )
+        text = CachedEncoder("text", str(facts["text"]), spec.dim, reads=reads)
+        return CachedBackbone(spec, image, text, float(facts["scale"]), float(facts["bias"]), facts["device"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
