@@ -64,9 +64,7 @@ class BoardOptions:
         float | None,
         options.option("--budget", help="Seconds for all rows; what is done by then counts.", show_default=False),
     ] = None
-    out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path(
-        "out/board"
-    )
+    out: Annotated[Path, options.option("--out", "-o", help="Folder for rows and board.")] = Path("out/board")
 
 
 def board_command(
