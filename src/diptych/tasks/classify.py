@@ -148,8 +148,8 @@ def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
 
 def _readers() -> list[str]:
     """Return the slugs of the classifiers that texts and names are enough for."""
-    found = [c for c in catalog.cards() if c["verb"] == Classifier.verb and "texts" in c["needs"]["evidence"]]
-    return [c["slug"] for c in found if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
+    readers = [c for c in catalog.cards() if c["verb"] == Classifier.verb and "texts" in c["needs"]["evidence"]]
+    return [c["slug"] for c in readers if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
 
 
 def check_reasons(fitted: FittedClassifier, n: int) -> None:
