@@ -45,7 +45,7 @@ def test_a_result_is_made_once_and_a_damaged_one_again(tmp_path: Path) -> None:
     with pytest.raises(Unwritten):
         kept(tmp_path / "row" / "inside", load, make, save)
     with pytest.raises(KeyError):
-        kept(tmp_path / "other", load, lambda: {}["x"], save)
+        kept(tmp_path / "other", load, lambda: {"": ""}["x"], save)
     assert not (tmp_path / "other").exists()
 
 
