@@ -14,6 +14,7 @@ import torch
 from diptych.core.data import Column, Subset, Table, Texts
 from diptych.core.errors import DamagedStore, UnreadableItem
 from diptych.core.run import Run
+from diptych.data.formats.regions import Masks
 from diptych.evaluation.kept import Unwritten, described, digest, kept
 from tests.support.colours import ColourBackbone
 
@@ -45,7 +46,7 @@ def test_a_result_is_made_once_and_a_damaged_one_again(tmp_path: Path) -> None:
     with pytest.raises(Unwritten):
         kept(tmp_path / "row" / "inside", load, make, save)
     with pytest.raises(KeyError):
-        kept(tmp_path / "other", load, lambda: {}["x"], save)
+        kept(tmp_path / "other", load, lambda: {"": ""}["x"], save)
     assert not (tmp_path / "other").exists()
 
 
@@ -77,6 +78,7 @@ def test_equal_values_are_described_alike_and_others_are_not() -> None:
         (partial(int, base=2), partial(int, base=2), partial(int, base=3)),
         (Run(seed=1), Run(seed=1, workers=5), Run(seed=2)),
         (np.array(["a", None], dtype=object), np.array(["a", None], dtype=object), np.array(["b", None], dtype=object)),
+        (Masks((1, 2), np.zeros), Masks((1, 2), np.zeros), Masks((1, 2), np.ones)),
         (Broken(("x",)), Broken(("x",)), Broken(("y",))),
     ]
     for one, same, other in pairs:

@@ -17,7 +17,7 @@ def main(count: int, words: list[str]) -> None:
     import diptych.backbones.sources.load as source
     from diptych.cli.main import app
 
-    source.load = lambda name="lite", **more: ColourBackbone(name=name)  # type: ignore[assignment]
+    source.load = lambda name="lite", **more: ColourBackbone(name=name)
     save = rows._save
 
     def save_and_die(path: Path, row: rows.Timed) -> None:

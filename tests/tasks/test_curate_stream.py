@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_what_cannot_be_read_is_passed_over_and_counted() -> None:
     assert [n for n, _ in stream.seek(2)] == [2]
 
 
-def test_lines_of_text_are_read_as_they_are(tmp_path) -> None:
+def test_lines_of_text_are_read_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     lines = open_stream(str(tmp_path / "a.txt"))
     assert readable(lines) is lines

@@ -123,8 +123,8 @@ class Ablation:
             }
             for row in self.rows
         ]
-        found: dict[str, Any] = plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
-        return found
+        data: dict[str, Any] = plain({"kind": "ablation", **self.facts, "rows": rows, "missing": self.missing})
+        return data
 
 
 def ablate(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,8 @@ def described(value: Any) -> Any:
         return [str(array.dtype), list(array.shape), described(whole)]
     if hasattr(value, "key") and hasattr(value, "__len__"):
         return hashlib.sha256("".join(_keys(value)).encode()).hexdigest()
+    if isinstance(value, Sequence):  # also one that reads its items on demand, such as masks
+        return [described(item) for item in value]
     if isinstance(value, Mapping):
         return sorted(([str(name), described(item)] for name, item in value.items()), key=lambda pair: pair[0])
     if isinstance(value, (set, frozenset)):
@@ -92,8 +94,6 @@ def described(value: Any) -> Any:
     if isinstance(value, (Path, BaseException)):
         return str(value)
     own = {f.name: getattr(value, f.name) for f in fields(value) if f.compare} if is_dataclass(value) else None
-    if own is None and isinstance(value, Iterable):
-        return [described(item) for item in value]
     return [f"{type(value).__module__}.{type(value).__qualname__}", described(vars(value) if own is None else own)]
 
 

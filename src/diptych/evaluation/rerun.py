@@ -180,10 +180,10 @@ def _unlabelled(written: Mapping[str, Any], whole: bool, keys: FileKeys | None) 
         source, key = map(written.get, ("unlabelled", "unlabelled_hash"))
     if not source:
         return None
-    found = Unlabelled.open(source, keys)
-    if found.hash != key:
+    images = Unlabelled.open(source, keys)
+    if images.hash != key:
         raise DataError(f"The photos of {source} are not those of the result: give back the old ones, or run anew.")
-    return found
+    return images
 
 
 def _same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:

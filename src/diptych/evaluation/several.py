@@ -54,7 +54,7 @@ class SeveralLabels:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; a threshold of infinity is null."""
-        found: dict[str, Any] = plain(
+        data: dict[str, Any] = plain(
             {
                 "kind": "several labels",
                 **self.facts,
@@ -67,7 +67,7 @@ class SeveralLabels:
                 "thresholds": dict(zip(self.names, self.thresholds, strict=True)),
             }
         )
-        return found
+        return data
 
 
 def several_labels(
@@ -131,18 +131,18 @@ def _targets(table: Table[Any], classes: ClassNames) -> NDArray[np.bool_]:
         raise DataError(
             "This table has no column of several labels: name one whose cells hold classes, such as dog;cat."
         )
-    found = np.asarray(columns[0].values, dtype=bool)
-    if found.shape != (len(table), len(classes)):
+    labels = np.asarray(columns[0].values, dtype=bool)
+    if labels.shape != (len(table), len(classes)):
         raise DataError(
-            f"The labels are of size {found.shape}, and there are {len(table)} photos and {len(classes)} names."
+            f"The labels are of size {labels.shape}, and there are {len(table)} photos and {len(classes)} names."
         )
-    return found
+    return labels
 
 
 def _scores(fitted: FittedClassifier, table: Table[Any], backbone: Backbone, run: Run) -> NDArray[np.float64]:
     values = logits_of(fitted.scores(table.items, run), backbone).double()
-    found: NDArray[np.float64] = (values - values.mean(dim=1, keepdim=True)).numpy()
-    return found
+    centred: NDArray[np.float64] = (values - values.mean(dim=1, keepdim=True)).numpy()
+    return centred
 
 
 def _interval(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], seed: int) -> Interval:

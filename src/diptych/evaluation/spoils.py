@@ -141,9 +141,9 @@ def _renamed(text: Text, old: str, new: str) -> Text:
     for name in sorted((old, new), key=len, reverse=True):  # "shirt" must not take "shirt dress" apart
         value = _name(name).sub(_OLD if name == old else _NEW, value)
 
-    def other(found: re.Match[str]) -> str:
-        name = new if found["was"] == _OLD else old
-        article = found["article"]
+    def other(match: re.Match[str]) -> str:
+        name = new if match["was"] == _OLD else old
+        article = match["article"]
         return f"{article[0]}{'n' if name[0].lower() in 'aeiou' else ''} {name}" if article else name
 
     return replace(text, value=_MARK.sub(other, value))

@@ -130,11 +130,11 @@ def compare(
     prompts = _prompts(_positions(data.classes, dataset, int(facts["classes"])))
     test = data.splits[measured(data)]
     with with_store(run) as stored:
-        found = embed_readable(backbone.image, test.items, stored)
-        if len(found.kept) == 0:
+        embedded = embed_readable(backbone.image, test.items, stored)
+        if len(embedded.kept) == 0:
             raise DataError(f"None of the {len(test)} photos can be read: check {data.name}.")
-        values = logits(backbone, normalize(found.values, dim=-1), text_head(backbone, prompts, stored))
-    hits = top_k_hits(values.numpy(), test.labels()[found.kept]).astype(np.float64)
+        values = logits(backbone, normalize(embedded.values, dim=-1), text_head(backbone, prompts, stored))
+    hits = top_k_hits(values.numpy(), test.labels()[embedded.kept]).astype(np.float64)
     interval = bootstrap_mean(hits, run.integer("bootstrap"))
     whole = len(hits) == int(facts["items"])
     low, high = (interval.value, interval.value) if whole else (interval.low, interval.high)
@@ -142,7 +142,7 @@ def compare(
         backbone.spec.name, key, dataset, str(_table()["source"]), expected, interval.value, interval.low,
         interval.high, tolerance,
         len(hits), int(facts["items"]), low - tolerance <= expected <= high + tolerance,
-        tuple(str(e) for e in found.failed),
+        tuple(str(e) for e in embedded.failed),
     )  # fmt: skip
 
 

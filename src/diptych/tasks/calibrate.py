@@ -82,8 +82,9 @@ class Calibration:
 
     def probabilities(self, scores: Scores, backbone: Backbone) -> NDArray[np.float64]:
         """Return (N, K) calibrated probabilities; 0 for classes that are no candidates."""
-        found: NDArray[np.float64] = (logits_of(scores, backbone).double() / self.temperature).softmax(dim=1).numpy()
-        return found
+        logits = logits_of(scores, backbone).double() / self.temperature
+        probabilities: NDArray[np.float64] = logits.softmax(dim=1).numpy()
+        return probabilities
 
     def sets(
         self, probabilities: NDArray[np.float64], scores: Scores, level: float, *, per_class: bool = False
@@ -100,10 +101,10 @@ class Calibration:
         Raises:
             UsageError: level outside (0, 1).
         """
-        own, found = self.own.numpy(), conformity(probabilities, scores)
+        own, conformities = self.own.numpy(), conformity(probabilities, scores)
         if per_class:
-            return sets(found, class_thresholds(own, self.labels.numpy(), found.shape[1], level))
-        return sets(found, set_threshold(own, level))
+            return sets(conformities, class_thresholds(own, self.labels.numpy(), conformities.shape[1], level))
+        return sets(conformities, set_threshold(own, level))
 
     def unknown(self, probabilities: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
         """Return which items are called unknown, (N,) bool: at most a share ``rate`` of items of known classes.
@@ -122,7 +123,7 @@ class Calibration:
         """
         p = self.probabilities(scores, backbone)
         inside = self.sets(p, scores, SETS)
-        found: dict[str, Any] = {
+        report: dict[str, Any] = {
             "temperature": self.temperature,
             "items": len(self.labels),
             "seen": self.seen,
@@ -131,5 +132,5 @@ class Calibration:
             "set_size": float(inside.sum(axis=1).mean()),
         }
         if (len(self.labels) + 1) * UNKNOWN >= 1:
-            found["unknown"] = float(self.unknown(p, UNKNOWN).mean())
-        return found
+            report["unknown"] = float(self.unknown(p, UNKNOWN).mean())
+        return report

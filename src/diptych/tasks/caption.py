@@ -137,12 +137,12 @@ def caption(
             return replace(captioned(fitted, photos, backbone, stored, n), cut=cut)
         if not isinstance(fitted, FittedNearestCaption):
             raise UsageError("Whether captions fit is said of the nearest caption alone: leave the rate out.")
-        found = captioned(fitted, photos, backbone, stored, n)
+        result = captioned(fitted, photos, backbone, stored, n)
         cosines: tuple[float, ...] = ()
-        if found.positions:
-            z = normalize(embed(backbone.image, Subset(photos, found.positions), stored), dim=-1)
+        if result.positions:
+            z = normalize(embed(backbone.image, Subset(photos, result.positions), stored), dim=-1)
             cosines = tuple((z @ fitted.vectors.T).amax(dim=1).tolist())
-        return replace(found, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored))
+        return replace(result, cut=cut, cosines=cosines, fit=fit_of(fitted, rate, stored))
 
 
 def check_personal(method: Captioner) -> None:
@@ -157,10 +157,10 @@ def check_personal(method: Captioner) -> None:
 
 def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:
     """Return at most n captions of each photo that can be read, by a fitted captioner."""
-    found = embed_readable(backbone.image, photos, run)
-    kept = tuple(int(i) for i in found.kept)
+    embedded = embed_readable(backbone.image, photos, run)
+    kept = tuple(int(i) for i in embedded.kept)
     written = fitted.caption(Subset(photos, kept), run, n=n)
-    return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), found.failed)
+    return Captioned(kept, tuple(photos.name(i) for i in kept), tuple(map(tuple, written)), embedded.failed)
 
 
 def fit_of(fitted: FittedNearestCaption, rate: float, run: Run) -> Fit | None:

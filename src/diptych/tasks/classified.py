@@ -33,17 +33,17 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        found: dict[str, Any] = {
+        data: dict[str, Any] = {
             "path": self.name,
             "labels": [{"label": label, "probability": round(value, 6)} for label, value in self.top],
         }
         if self.inside is not None:
-            found["set"] = list(self.inside)
+            data["set"] = list(self.inside)
         if self.unknown is not None:
-            found["unknown"] = self.unknown
+            data["unknown"] = self.unknown
         if self.reasons is not None:
-            found["reasons"] = [{"text": text, "weight": round(weight, 6)} for text, weight in self.reasons]
-        return found
+            data["reasons"] = [{"text": text, "weight": round(weight, 6)} for text, weight in self.reasons]
+        return data
 
 
 @dataclass(frozen=True)

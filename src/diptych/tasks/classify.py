@@ -71,11 +71,11 @@ def classify(
     from diptych.methods.classify.zero_shot import ZeroShot
 
     if top < 1:
-        raise UsageError("top must be at least 1.")
+        raise UsageError(f"top must be at least 1, got {top}.")
     if reasons < 0:
-        raise UsageError("reasons must be 0, which asks for none, or more.")
+        raise UsageError(f"reasons must be 0, which asks for none, or more, got {reasons}.")
     if threshold is not None and not 0 <= threshold <= 1:
-        raise UsageError("The threshold is a probability: give a number from 0 to 1.")
+        raise UsageError(f"threshold must be in [0, 1], got {threshold:g}: it is a probability.")
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     classes = ClassNames.of(names, ENSEMBLE)
@@ -148,8 +148,8 @@ def unlabelled(slug: str, *, texts: bool = False) -> Classifier:
 
 def _readers() -> list[str]:
     """Return the slugs of the classifiers that texts and names are enough for."""
-    found = [c for c in catalog.cards() if c["verb"] == Classifier.verb and "texts" in c["needs"]["evidence"]]
-    return [c["slug"] for c in found if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
+    readers = [c for c in catalog.cards() if c["verb"] == Classifier.verb and "texts" in c["needs"]["evidence"]]
+    return [c["slug"] for c in readers if not {"train", "unlabelled"} & set(c["needs"]["evidence"])]
 
 
 def check_reasons(fitted: FittedClassifier, n: int) -> None:

@@ -49,8 +49,8 @@ class Shared(Generic[T]):
         if self.name not in _FETCHED:
             _FETCHED.clear()
             _FETCHED[self.name] = self.fetch()
-        found: T = _FETCHED[self.name]
-        return found
+        value: T = _FETCHED[self.name]
+        return value
 
 
 @dataclass(frozen=True)

@@ -210,10 +210,10 @@ def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str,
         raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
     if held.get("asked") != asked:
         raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
-    found: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
-    if found.keys() != done.keys():
+    progress: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
+    if progress.keys() != done.keys():
         raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
-    return found
+    return progress
 
 
 def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:

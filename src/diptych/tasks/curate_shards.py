@@ -202,21 +202,21 @@ def apply_shards(
     done = read_state(state, asked, resume)
     if not done["complete"]:
         write_json(state, {"asked": asked, "done": done}, overwrite=True)
-        found: dict[int, Curated] = {}
+        passes: dict[int, Curated] = {}
         skipped = Skipped()
         order = pool.share(_order(curator, load, run, plan, about))
         with run.track("curate shards", len(shards)) as bar:
             for number, ended in each(
                 pool, apply_shard, ((order, s, n, out.absolute(), part) for n, s in enumerate(shards))
             ):
-                found[number] = ended
+                passes[number] = ended
                 bar.advance()
-        _arrived([out / f"curate-{number:05d}.json" for number in found])
-        for number in sorted(found):
-            skipped.extend(found[number].broken, found[number].skipped)
+        _arrived([out / f"curate-{number:05d}.json" for number in passes])
+        for number in sorted(passes):
+            skipped.extend(passes[number].broken, passes[number].skipped)
         done = {
             **done,
-            **{w: sum(getattr(c, w) for c in found.values()) for w in ("seen", "kept", "broken", "parts")},
+            **{w: sum(getattr(c, w) for c in passes.values()) for w in ("seen", "kept", "broken", "parts")},
             "complete": True,
         }
         done["skipped"] = skipped.first

@@ -87,14 +87,16 @@ def _packages() -> Iterator[Sign]:
         "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
     )
     for name in NEEDED:
-        found = _version(name)
-        yield Sign(name, "ok", found) if found else Sign(name, "broken", "not installed", f"Run pip install {name}.")
+        version = _version(name)
+        yield (
+            Sign(name, "ok", version) if version else Sign(name, "broken", "not installed", f"Run pip install {name}.")
+        )
 
 
 def _extras() -> Iterator[Sign]:
     for extra, packages in EXTRAS.items():
-        found = {name: _version(name) for name in packages}
-        absent = [name for name, version in found.items() if version is None]
+        installed = {name: _version(name) for name in packages}
+        absent = [name for name, version in installed.items() if version is None]
         if absent:
             yield Sign(
                 f"extra {extra}",
@@ -103,7 +105,7 @@ def _extras() -> Iterator[Sign]:
                 f"Run {install(extra)} if you need it.",
             )
         else:
-            yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
+            yield Sign(f"extra {extra}", "ok", ", ".join(f"{name} {version}" for name, version in installed.items()))
 
 
 def _version(package: str) -> str | None:

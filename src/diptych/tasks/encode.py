@@ -104,15 +104,15 @@ def encode(
         else:
             run = replace(run, batch=run.batch or BATCH, workers=run.workers or crew.threads)
             items = fill(crew, encoder, items, run, runner)
-        for found in embed_slices(encoder, items, run):
-            values = found.values[:, 0]
+        for part in embed_slices(encoder, items, run):
+            values = part.values[:, 0]
             file.write(
                 (values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12)))
                 .astype("<f4")
                 .tobytes()
             )
-            kept += found.kept.tolist()
-            failed += found.failed
+            kept += part.kept.tolist()
+            failed += part.failed
         if not kept:
             raise DataError(
                 f"None of the {len(items)} items can be read; the first: {failed[0] if failed else 'there is none'}."

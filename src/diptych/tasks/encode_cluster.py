@@ -221,9 +221,9 @@ def _keys(pool: Pool, order: Shared[Order], items: Samples[Any], run: Run) -> Se
     keys: list[str | UnreadableItem] = [""] * len(items)
     ranges = [(start, min(start + KEYS, len(items))) for start in range(0, len(items), KEYS)]
     with run.track("look at items", len(items)) as bar:
-        for number, found in each(pool, hash_items, ((order, *span) for span in ranges)):
+        for number, hashed in each(pool, hash_items, ((order, *span) for span in ranges)):
             start, stop = ranges[number]
-            keys[start:stop] = found
+            keys[start:stop] = hashed
             bar.advance(stop - start)
     return keys
 

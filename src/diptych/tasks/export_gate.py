@@ -107,13 +107,13 @@ def parity(
     encoder: Encoder[Any], forward: Callable[[Any], NDArray[np.float32]], items: Pictures | None, run: Run
 ) -> Parity:
     """Compare an exported encoder's vectors with torch's, on images or, with None, on fixed items."""
-    found = []
+    parts = []
     with run.track("compare vectors", len(items.chosen)) if items else silent("", None) as bar:
         for some in items.chunks() if items else [None]:
-            found.append(compared(encoder, forward, some))
+            parts.append(compared(encoder, forward, some))
             bar.advance(len(some or ()))
     together, alone, mates = (
-        np.concatenate([getattr(f, name) for f in found]) for name in ("together", "alone", "mates")
+        np.concatenate([getattr(f, name) for f in parts]) for name in ("together", "alone", "mates")
     )
     return Parity(len(together), float(together.min()), float(together.mean()), float(alone.min()), float(mates.min()))
 

@@ -73,9 +73,9 @@ class Exported:
         """Return which bound does not hold; "" where all hold."""
         for modality, p in self.parity.items():
             quantised = self.form == "int8" and modality == "image"
-            found, bound, what = (p.mean, INT8, "mean") if quantised else (min(p.least, p.least_alone), EXACT, "least")
-            if found < bound:
-                return f"The {modality} vectors have a {what} cosine of {found:.6f} to torch's, below {bound}"
+            cosine, bound, what = (p.mean, INT8, "mean") if quantised else (min(p.least, p.least_alone), EXACT, "least")
+            if cosine < bound:
+                return f"The {modality} vectors have a {what} cosine of {cosine:.6f} to torch's, below {bound}"
             if p.mates < EXACT:
                 return f"The {modality} vectors depend on their batch mates, cosine {p.mates:.6f}"
         if (

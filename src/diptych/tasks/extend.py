@@ -163,10 +163,10 @@ def readable(
     table: Table[Any], backbone: Backbone, frames: int, run: Run
 ) -> tuple[Table[Any], tuple[UnreadableItem, ...]]:
     """Return the rows whose clips can be read: each is encoded once, untuned, which the baseline needs anyway."""
-    found = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
-    if not len(found.kept):
+    embedded = embed_readable(ClipSpace(backbone, frames).image, table.items, run)
+    if not len(embedded.kept):
         raise DataError(
             f"None of the {len(table)} clips can be read; the first: "
-            f"{found.failed[0] if found.failed else 'there is none'}."
+            f"{embedded.failed[0] if embedded.failed else 'there is none'}."
         )
-    return (table.take(found.kept.tolist()) if found.failed else table), found.failed
+    return (table.take(embedded.kept.tolist()) if embedded.failed else table), embedded.failed

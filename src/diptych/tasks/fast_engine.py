@@ -79,12 +79,12 @@ def classify(
     if len(photos) == 0:
         raise DataError("No photos: give a folder, a table or files that hold some.")
     before, start = run.tally["encoded"], time.perf_counter()
-    found = embed_arrays(backbone.image, photos, run)
+    embedded = embed_arrays(backbone.image, photos, run)
     seconds = {"encode": time.perf_counter() - start, "fit": 0.0}
-    if len(found.kept) == 0:
-        raise DataError(f"None of the {len(photos)} photos can be read; the first: {found.failed[0]}.")
+    if len(embedded.kept) == 0:
+        raise DataError(f"None of the {len(photos)} photos can be read; the first: {embedded.failed[0]}.")
     start = time.perf_counter()
-    x = found.values[:, 0]
+    x = embedded.values[:, 0]
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(1e-12))
     values = np.float32(backbone.scale) * (unit @ head.T) + np.float32(backbone.bias)
     probabilities = 1 / (1 + np.exp(-values)) if backbone.spec.score == "sigmoid" else _softmax(values)
@@ -94,13 +94,13 @@ def classify(
             photos.name(int(i)),
             tuple((classes.names[k], float(row[k])) for k in best if threshold is None or row[k] >= threshold),
         )
-        for i, row, best in zip(found.kept, probabilities, order, strict=True)
+        for i, row, best in zip(embedded.kept, probabilities, order, strict=True)
     )
     seconds["predict"] = time.perf_counter() - start
     encoded = run.tally["encoded"] - before
     spec = backbone.spec
     return Classified(
-        predictions, found.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded
+        predictions, embedded.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded
     )
 
 

@@ -79,13 +79,13 @@ class Linked:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        found = [
+        links = [
             {"left": self.left.names[k.left], "right": self.right.names[k.right], "score": round(k.score, 6)}
             for k in self.links
         ]
         about = {"left": len(self.left), "right": len(self.right), "threshold": self.threshold, "method": self.method}
         skipped = [{"path": e.name, "reason": e.reason} for e in self.failed]
-        return {"links": found, **about, "labelled": dict(self.labelled), "skipped": skipped}
+        return {"links": links, **about, "labelled": dict(self.labelled), "skipped": skipped}
 
 
 def _safe(cell: str) -> str:
@@ -168,10 +168,10 @@ def _linked(
     with run.track("link", len(left)) as bar:
         for start in range(0, len(left), step):
             rows = range(start, min(start + step, len(left)))
-            found = score(left.take(rows)).numpy()
-            near = np.argpartition(-found, values.shape[1] - 1, axis=1)[:, : values.shape[1]]
-            near = np.take_along_axis(near, np.argsort(-np.take_along_axis(found, near, 1), axis=1, kind="stable"), 1)
-            places[rows.start : rows.stop], values[rows.start : rows.stop] = near, np.take_along_axis(found, near, 1)
+            scores = score(left.take(rows)).numpy()
+            near = np.argpartition(-scores, values.shape[1] - 1, axis=1)[:, : values.shape[1]]
+            near = np.take_along_axis(near, np.argsort(-np.take_along_axis(scores, near, 1), axis=1, kind="stable"), 1)
+            places[rows.start : rows.stop], values[rows.start : rows.stop] = near, np.take_along_axis(scores, near, 1)
             bar.advance(len(rows))
     labelled: dict[str, float] = {}
     if pairs:
@@ -209,14 +209,14 @@ def _readable(
         DataError: none can.
     """
     pictures = RecordPart(records, "image")
-    found = embed_readable(backbone.image, pictures, run)
-    if not found.failed:
+    embedded = embed_readable(backbone.image, pictures, run)
+    if not embedded.failed:
         return records, {i: i for i in range(len(records))}, ()
-    broken = {pictures.rows[i] for i in set(range(len(pictures))).difference(found.kept.tolist())}
+    broken = {pictures.rows[i] for i in set(range(len(pictures))).difference(embedded.kept.tolist())}
     kept = [i for i in range(len(records)) if i not in broken]
     if not kept:
-        raise DataError(f"None of the {len(records)} records can be read; the first: {found.failed[0]}.")
-    return records.take(kept), {old: new for new, old in enumerate(kept)}, tuple(found.failed)
+        raise DataError(f"None of the {len(records)} records can be read; the first: {embedded.failed[0]}.")
+    return records.take(kept), {old: new for new, old in enumerate(kept)}, tuple(embedded.failed)
 
 
 def _entities(both: Records, pairs: Sequence[tuple[int, int]], offset: int) -> NDArray[np.int64]:

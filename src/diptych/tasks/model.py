@@ -150,8 +150,8 @@ class Predictor:
     def spoken(self, scores: Scores) -> NDArray[np.float64]:
         """Return the (N, K) probabilities of the classifier's scores."""
         if self.calibration is None:
-            found: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
-            return found
+            probabilities: NDArray[np.float64] = logits_of(scores, self.backbone).double().softmax(dim=1).numpy()
+            return probabilities
         return self.calibration.probabilities(scores, self.backbone)
 
     def need(self) -> Calibration:

@@ -28,8 +28,8 @@ def palette(classes: int, *, background: bool = False) -> list[Colour]:
     hues = [(0.02 + 0.61803399 * k) % 1 for k in range(classes - background)]
     shades = ((0.75, 0.95), (0.95, 0.70), (0.45, 1.0))
     colours = [colorsys.hsv_to_rgb(hue, *shades[k // 2 % 3]) for k, hue in enumerate(hues)]
-    found = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
-    return [(0, 0, 0), *found] if background else found
+    painted = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
+    return [(0, 0, 0), *painted] if background else painted
 
 
 def label_png(labels: NDArray[np.integer], colours: Sequence[Colour]) -> bytes:

@@ -23,28 +23,28 @@ SHOWN = 300
 """Photos on a page, at most: each is a picture inside the file."""
 
 
-def html(found: Classified, photos: Samples[Any]) -> str:
+def html(classified: Classified, photos: Samples[Any]) -> str:
     """Return the page.
 
     Args:
-        found: predictions, with reasons where these were asked for.
+        classified: predictions, with reasons where these were asked for.
         photos: what was classified; the pictures are found by name.
     """
     style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     title = (
-        f"{len(found.predictions)} photo{'' if len(found.predictions) == 1 else 's'}: {found.method} with "
-        f"{found.backbone}"
+        f"{len(classified.predictions)} photo{'' if len(classified.predictions) == 1 else 's'}: "
+        f"{classified.method} with {classified.backbone}"
     )
-    more = f" The first {SHOWN} are shown; a .json file holds all." if len(found.predictions) > SHOWN else ""
-    skipped = "".join(f"<li>{escape(str(e))}</li>" for e in found.failed)
+    more = f" The first {SHOWN} are shown; a .json file holds all." if len(classified.predictions) > SHOWN else ""
+    skipped = "".join(f"<li>{escape(str(e))}</li>" for e in classified.failed)
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         f"<style>{style}</style><main><header><h1>{escape(title)}</h1></header><section>",
-        f'<p class="note">{meaning(found)}{more}</p>',
-        *cards(found, photos),
+        f'<p class="note">{meaning(classified)}{more}</p>',
+        *cards(classified, photos),
         "</section>",
         *([f"<section><h2>Not readable</h2><ul>{skipped}</ul></section>"] if skipped else ()),
         "</main></html>",
@@ -52,26 +52,26 @@ def html(found: Classified, photos: Samples[Any]) -> str:
     return "\n".join(parts)
 
 
-def meaning(found: Classified) -> str:
+def meaning(classified: Classified) -> str:
     """Return what the bars and the reasons stand for."""
     text = "Bars are probabilities, " + (
-        "a softmax over all names." if found.score == "softmax" else "each name for itself."
+        "a softmax over all names." if classified.score == "softmax" else "each name for itself."
     )
-    if any(p.reasons is not None for p in found.predictions):
+    if any(p.reasons is not None for p in classified.predictions):
         text += " Below a photo stands what decided for its first class, each reason with its share in that score."
     return text
 
 
-def cards(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
+def cards(classified: Classified, photos: Samples[Any] | None) -> Iterator[str]:
     """Yield a card for each photo: the picture, bars, and reasons.
 
     Args:
-        found: predictions.
+        classified: predictions.
         photos: None shows no pictures.
     """
     places = {photos.name(i): i for i in range(len(photos))} if photos is not None else {}
     yield '<div class="photos">'
-    for p in found.predictions[:SHOWN]:
+    for p in classified.predictions[:SHOWN]:
         name = Path(p.name).name
         source = thumbnail(photos, places[p.name], 420) if photos is not None and p.name in places else ""
         first = p.top[0][0] if p.top else "none"

@@ -170,13 +170,13 @@ def model_names(spec: Spec) -> tuple[str, str]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that numbers depend on, without importing them."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def machine() -> str:

@@ -96,8 +96,8 @@ class StarsExtended:
         """Return plain data for JSON."""
         own = ("aligned", "labelled", "held", "tested")
         skipped = [e.as_dict() for e in self.failed]
-        found = {"method": "astrom3", "classnames": list(self.classifier.classes), **{n: getattr(self, n) for n in own}}
-        return {**found, "right": dict(self.right), "skipped": skipped, "seconds": round(self.seconds, 3)}
+        data = {"method": "astrom3", "classnames": list(self.classifier.classes), **{n: getattr(self, n) for n in own}}
+        return {**data, "right": dict(self.right), "skipped": skipped, "seconds": round(self.seconds, 3)}
 
 
 def extend_stars(data: LabelledData, run: Run, *, out: Path | None = None, method: AstroM3 = SMALL) -> StarsExtended:

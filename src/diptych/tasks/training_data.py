@@ -66,10 +66,10 @@ def only_readable(
     for split in splits:
         table = data.split(split)
         if isinstance(space, Headed) or split == measured_split(data):
-            found = embed_readable(
+            embedded = embed_readable(
                 space.trunks["image"] if isinstance(space, Headed) else space.image, table.items, run
             )
-            rows, broken = found.kept.tolist(), found.failed
+            rows, broken = embedded.kept.tolist(), embedded.failed
         else:
             rows, broken = _decodable(table.items, run)
         if len(table) and not rows:
@@ -91,12 +91,12 @@ def _decodable(items: Samples[Any], run: Run) -> tuple[list[int], tuple[Unreadab
             return error
         return None
 
-    found: list[UnreadableItem | None] = []
+    errors: list[UnreadableItem | None] = []
     with run.track("check photos", len(items)) as bar, ThreadPoolExecutor(run.workers or cores()) as pool:
         for start in range(0, len(items), CHUNK):  # so that few are queued, and Ctrl-C waits for few
-            found += pool.map(trouble, range(start, min(start + CHUNK, len(items))))
-            bar.advance(len(found) - start)
-    return [i for i, error in enumerate(found) if error is None], tuple(error for error in found if error is not None)
+            errors += pool.map(trouble, range(start, min(start + CHUNK, len(items))))
+            bar.advance(len(errors) - start)
+    return [i for i, error in enumerate(errors) if error is None], tuple(error for error in errors if error is not None)
 
 
 def by_labels(data: LabelledData) -> LabelledData:

@@ -29,9 +29,9 @@ def test_captions_are_exchanged_by_the_seed() -> None:
 def test_shares_and_pairs_that_say_nothing_are_refused() -> None:
     photos = Texts(("0", "1", "2", "3", "4", "5", "6"))
     said = tuple((name,) for name in "abcdefg")
-    for wrong in ({"wrong": 0.0}, {"keep": 1.0}, {"keep": float("nan")}):
+    for wrong, keep in ((0.0, 0.5), (0.3, 1.0), (0.3, float("nan"))):
         with pytest.raises(UsageError, match=r"in \(0, 1\)"):
-            CaptionPool("few", photos, said, **wrong)
+            CaptionPool("few", photos, said, wrong, keep)
     with pytest.raises(DataError, match="give at least 20"):
         CaptionPool("few", photos, said, wrong=0.1)
     with pytest.raises(DataError, match="makes no pair wrong"):

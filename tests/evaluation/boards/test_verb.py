@@ -404,3 +404,15 @@ def test_retrievers_leave_out_records_whose_picture_cannot_be_read(diptych, tmp_
     ]
     assert (found.data["items"], found.data["entities"]) == (15, 5)  # nothing is left of "lone"
     assert {r["method"] for r in found.data["rows"]} == {"clippings", "chance", "string-matching"}
+
+
+@pytest.mark.parametrize("verb", ["finetune", "extend"])
+def test_data_of_one_class_are_refused(diptych, tmp_path: Path, verb: str) -> None:  # noqa: F811
+    for split in ("train", "test"):
+        for i in range(2):
+            name = f"{i}/0.png" if verb == "extend" else f"{i}.png"
+            coloured(tmp_path / "red" / split / "red" / name, "red", i)
+    found = diptych("board", verb, tmp_path / "red", "--seeds", "1")
+    assert found.code == 1
+    assert "red has one class, 'red', and everything would be right" in found.err
+    assert not Path(f"out/board-{verb}").exists()

@@ -250,7 +250,7 @@ def test_choices_never_see_test(tmp_path: Path) -> None:
 
 
 def test_what_cannot_mean_anything_is_refused(data: LabelledData, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Shots"):
+    with pytest.raises(UsageError, match="shots must be"):
         Plan(shots=(0,))
     with pytest.raises(UsageError, match="seed"):
         Plan(seeds=(1, 1))

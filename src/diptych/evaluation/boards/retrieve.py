@@ -117,13 +117,13 @@ def only_readable(data: LinkageData, backbone: Backbone, run: Run) -> tuple[Link
     base row needs.
     """
     pictures = RecordPart(data.records, "image")
-    found = embed_readable(backbone.image, pictures, run)
-    if not found.failed:
+    embedded = embed_readable(backbone.image, pictures, run)
+    if not embedded.failed:
         return data, ()
-    broken = set(pictures.rows) - {pictures.rows[i] for i in found.kept.tolist()}
+    broken = set(pictures.rows) - {pictures.rows[i] for i in embedded.kept.tolist()}
     rows = np.array([i for i in range(len(data.records)) if i not in broken], dtype=np.int64)
     entities = np.unique(data.entities[rows], return_inverse=True)[1].astype(
         np.int64
     )  # an entity may have lost all its records
     groups = None if data.groups is None else data.groups[rows]
-    return replace(data, records=data.records.take(rows.tolist()), entities=entities, groups=groups), found.failed
+    return replace(data, records=data.records.take(rows.tolist()), entities=entities, groups=groups), embedded.failed

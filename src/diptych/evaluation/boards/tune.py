@@ -120,14 +120,14 @@ class TuneBench:
     always: tuple[Arm, ...] = (BEFORE,)
 
     def __post_init__(self) -> None:
-        self.learns = learns(self.backbone, self.parts)
-        self.space: Backbone = Headed(self.backbone) if self.parts == "heads" else self.backbone
         data, _ = with_splits(self.data, self.run.seed)
         split = measured_split(data)
         if split == "train":
             raise DataError(f"{data.name} has no test and no val rows to measure on: add one of them.")
         if "captions" not in data.split(split).columns:
             refuse_one_class(data, data.name)
+        self.learns = learns(self.backbone, self.parts)
+        self.space: Backbone = Headed(self.backbone) if self.parts == "heads" else self.backbone
         check_captions(data, ("train", split), self.backbone.text.inputs)
         self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
         self.names = self._names(data)

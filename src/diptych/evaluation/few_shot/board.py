@@ -100,10 +100,10 @@ class Board:
 
     def reasons(self) -> dict[str, list[str]]:
         """Return why rows are missing or late -> their labels."""
-        found: dict[str, list[str]] = {}
+        labels: dict[str, list[str]] = {}
         for label, reason in (*self.missing.items(), *self.late.items()):
-            found.setdefault(reason, []).append(label)
-        return found
+            labels.setdefault(reason, []).append(label)
+        return labels
 
     @cached_property
     def best(self) -> Row | None:

@@ -64,7 +64,7 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
     path = desk.path(job)
     held = _load(path) if path else {}
     fits = Fits(desk, job, next((p.classes for p in places if p.kind == NEW), None))
-    found: dict[str, Hits] = {}
+    hits_of: dict[str, Hits] = {}
     fresh = False
     for place in places:
         called = f"{job.label}, {place.kind if place.kind in (BASE, NEW) else place.title}"
@@ -82,12 +82,12 @@ def measure(desk: Desk, job: Job, places: Sequence[Place], missing: dict[str, st
             if isinstance(entry, str):
                 missing[called] = entry
             else:
-                found[place.title] = entry
+                hits_of[place.title] = entry
     if path and fresh:
         content = io.BytesIO()
         np.savez_compressed(content, **held)  # type: ignore[arg-type]
         write_whole(path.with_suffix(".hits.npz"), content.getvalue(), overwrite=True)
-    return found
+    return hits_of
 
 
 @dataclass

@@ -57,14 +57,14 @@ def readable(table: Table[Any], backbone: Backbone, run: Run) -> tuple[Table[Any
     Raises:
         DataError: none can be read.
     """
-    found = embed_readable(backbone.image, table.items, run)
-    if len(found.kept) == 0:
+    embedded = embed_readable(backbone.image, table.items, run)
+    if len(embedded.kept) == 0:
         raise DataError(
             f"None of the {len(table)} pictures can be read; the first: "
-            f"{found.failed[0] if found.failed else 'there is none'}."
+            f"{embedded.failed[0] if embedded.failed else 'there is none'}."
         )
-    whole = len(found.kept) == len(table)
-    return (table if whole else table.take([int(i) for i in found.kept])), tuple(found.failed)
+    whole = len(embedded.kept) == len(table)
+    return (table if whole else table.take([int(i) for i in embedded.kept])), tuple(embedded.failed)
 
 
 def chosen_on(data: LabelledData) -> str:
@@ -168,8 +168,8 @@ def _drawn(
         unknown = [i for i in rows if i not in good]
         if not unknown:
             return rows, list(broken.values())
-        found = embed_readable(backbone.image, Subset(table.items, tuple(unknown)), run)
-        kept = {int(i) for i in found.kept}
+        embedded = embed_readable(backbone.image, Subset(table.items, tuple(unknown)), run)
+        kept = {int(i) for i in embedded.kept}
         good |= {unknown[i] for i in kept}
         lost = [row for i, row in enumerate(unknown) if i not in kept]
-        broken |= dict(zip(lost, found.failed, strict=True))
+        broken |= dict(zip(lost, embedded.failed, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diptych.core.errors import UsageError
@@ -39,9 +40,9 @@ class Plan:
             raise UsageError(f"{self.val!r} is no rule for val: choose 'coop' or 'full'.")
         Limits(self.budget, self.timeout)
         if not self.shots or min(self.shots) < 1:
-            raise UsageError("Shots are whole numbers from 1: give some, such as 1,4,16.")
+            raise UsageError(f"shots must be whole numbers from 1, such as 1,4,16, got {_words(self.shots)}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UsageError("Give at least one seed, and each only once, such as 1,2,3.")
+            raise UsageError(f"seeds must be different whole numbers, such as 1,2,3, got {_words(self.seeds)}.")
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,7 @@ class Job:
     def label(self) -> str:
         """What the row is called."""
         return f"{self.method.card.name}, {self.variant}" if self.variant else self.method.card.name
+
+
+def _words(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers)) or "none"

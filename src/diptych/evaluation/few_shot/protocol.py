@@ -92,10 +92,10 @@ class Protocol:
 
     def reasons(self) -> dict[str, list[str]]:
         """Return why results of base, new, other data sets and shifted test sets are missing -> their labels."""
-        found: dict[str, list[str]] = {}
+        labels: dict[str, list[str]] = {}
         for label, reason in self.missing.items():
-            found.setdefault(reason, []).append(label)
-        return found
+            labels.setdefault(reason, []).append(label)
+        return labels
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -108,7 +108,7 @@ class Protocol:
             for r in self.reaches
         ]
         own = ("complete", "missing", "command", "date")
-        found: dict[str, Any] = plain(
+        data: dict[str, Any] = plain(
             {
                 "kind": "protocol",
                 **{name: getattr(self, name) for name in own},
@@ -120,7 +120,7 @@ class Protocol:
                 "board": self.board.as_dict(),
             }
         )
-        return found
+        return data
 
 
 def protocol(
@@ -215,12 +215,12 @@ def protocol(
 def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list[Reach]:
     jobs, absent = jobs_of(desk.plan, desk.data)
     missing |= absent
-    found: dict[tuple[str, str], dict[str, list[Hits]]] = {}
+    hits_of: dict[tuple[str, str], dict[str, list[Hits]]] = {}
     about: dict[tuple[str, str], Job] = {}
     with desk.run.track("transfers", len(jobs)) as bar:
         for job in jobs:
             for title, hits in measure(desk, job, places, missing).items():
-                found.setdefault((job.label, job.variant), {}).setdefault(title, []).append(hits)
+                hits_of.setdefault((job.label, job.variant), {}).setdefault(title, []).append(hits)
                 about[job.label, job.variant] = job
             bar.advance()
     seed = desk.run.integer("bootstrap")
@@ -236,7 +236,7 @@ def _reach(desk: Desk, places: Sequence[Place], missing: dict[str, str]) -> list
             bootstrap_mean(np.stack(hits), seed),
         )
         for key, job in about.items()
-        for t, hits in found[key].items()
+        for t, hits in hits_of[key].items()
     ]
 
 

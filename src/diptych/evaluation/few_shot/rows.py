@@ -207,9 +207,9 @@ class Desk:
             return None
         few = smallest(self._given, without=keys_of(self.test.items) | (self.reserved or frozenset()))
         with self._encoding():
-            found = embed_readable(self.backbone.image, few, self.run)
-        self._broken(found.failed)
-        return Subset(few, tuple(int(i) for i in found.kept)) if len(found.kept) else None
+            embedded = embed_readable(self.backbone.image, few, self.run)
+        self._broken(embedded.failed)
+        return Subset(few, tuple(int(i) for i in embedded.kept)) if len(embedded.kept) else None
 
     def _broken(self, failed: Sequence[UnreadableItem]) -> None:
         self.failed |= {e.name: e for e in failed}

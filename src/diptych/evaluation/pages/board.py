@@ -81,13 +81,13 @@ def _head(board: Board) -> Iterator[str]:
         yield f'<p class="warn"><b>{escape(label)}</b>: {escape(reason)}</p>'
 
 
-def _photos(found: Classified, photos: Samples[Any] | None) -> Iterator[str]:
+def _photos(classified: Classified, photos: Samples[Any] | None) -> Iterator[str]:
     yield (
-        f'<section><h2>What is on these photos?</h2><p class="note">Zero-shot: {len(found.classes)} class names, no '
-        "training. "
+        '<section><h2>What is on these photos?</h2><p class="note">Zero-shot: '
+        f"{len(classified.classes)} class names, no training. "
     )
-    yield f"{photo_page.meaning(found)}</p>"
-    yield from photo_page.cards(found, photos)
+    yield f"{photo_page.meaning(classified)}</p>"
+    yield from photo_page.cards(classified, photos)
     yield "</section>"
 
 
@@ -207,8 +207,8 @@ def _repeat(board: Board) -> Iterator[str]:
     yield "</details></section>"
 
 
-def _skipped(board: Board, found: Classified | None) -> Iterator[str]:
-    names = [*board.skipped, *(str(e) for e in (found.failed if found else ()))]
+def _skipped(board: Board, classified: Classified | None) -> Iterator[str]:
+    names = [*board.skipped, *(str(e) for e in (classified.failed if classified else ()))]
     yield (
         "<section><h2>Skipped "
         f"files</h2><p>{'None: every file could be read.' if not names else f'{len(names)} could not be read:'}</p>"

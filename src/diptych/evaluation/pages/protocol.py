@@ -78,10 +78,10 @@ def _base_to_new(made: Protocol) -> Iterator[str]:
         "class='left'>system</th>"
     )
     yield "<th scope='col'>base</th><th scope='col'>new</th><th scope='col'>harmonic mean</th></tr></thead><tbody>"
-    found = {(r.label, r.kind): r for r in made.reaches}
+    reaches = {(r.label, r.kind): r for r in made.reaches}
     for label, (_, _, mean) in sorted(table.items(), key=lambda pair: -pair[1][2]):
         yield (
-            f'<tr><th scope="row">{escape(label)}</th>{_cell(found[label, BASE])}{_cell(found[label, NEW])}'
+            f'<tr><th scope="row">{escape(label)}</th>{_cell(reaches[label, BASE])}{_cell(reaches[label, NEW])}'
             f"<td>{percent(mean)}</td></tr>"
         )
     yield (

@@ -95,7 +95,7 @@ def _losses(decoder: Any, words: WordIds, captions: Sequence[str], images: torch
 
 def _words(bench: TuneBench, how: Training) -> WordIds:
     assert how.kit is not None
-    found: WordIds = how.kit(bench.space, bench.train, bench.run)[
+    words: WordIds = how.kit(bench.space, bench.train, bench.run)[
         WORDS
     ]  # a shuffle moves captions, so the words are the same
-    return found
+    return words

@@ -110,8 +110,8 @@ def right(space: StarSpace, modality: str, few: Table[Star], test: Table[Star], 
     train_parameters(label_step(net, space.method), few, settings, run, ())
     net.eval()
     with torch.no_grad():
-        found = net(encoder.inputs([test.items[i] for i in range(len(test))])).argmax(1)
-    return np.asarray(found.numpy() == test.labels(), dtype=np.float64)
+        predicted = net(encoder.inputs([test.items[i] for i in range(len(test))])).argmax(1)
+    return np.asarray(predicted.numpy() == test.labels(), dtype=np.float64)
 
 
 def open_stars(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, method: AstroM3 = SMALL) -> Tabled:
