@@ -144,7 +144,7 @@ def test_an_approximate_index_that_is_missing_is_left_to_the_backbone(
 ) -> None:
     monkeypatch.setattr(tasks.ann, "installed", lambda: True)
     assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is not None
-    monkeypatch.setattr(tasks, "_outgrown", lambda made, always: ["image"])
+    monkeypatch.setattr(tasks, "outgrown", lambda made, always: ["image"])
     assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is None
 
 

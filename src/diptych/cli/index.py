@@ -93,9 +93,9 @@ def _add(
     from diptych.data.record_roots import root
     from diptych.data.records import joined
     from diptych.search_index import ann as approximate
-    from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
+    from diptych.tasks.index_approximate import approximate as build
 
     parts = [
         open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips) for p in photos
