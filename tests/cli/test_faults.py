@@ -21,6 +21,7 @@ from diptych.store.store import Store
 from diptych.tasks import export_tower
 from diptych.tasks.export_gate import Parity
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
+from tests.support.deep_backbone import DeepBackbone
 from tests.support.dense_colours import DenseColours, masked_folder
 from tests.support.faults import Faults, Killed, Kind, check_database, check_tensors, contents, drafts, whole
 from tests.support.scratches import scratched_folder
@@ -85,7 +86,9 @@ VERBS = {
     "board caption": Verb("board caption said.csv --methods nearest-caption --seeds 1 --out out", again="--overwrite"),
     "board detect": Verb("board detect plate --methods gaussian --rate 0.3 --seeds 1 --out out", again="--overwrite"),
     "board segment": Verb("board segment maps --methods maskclip --seeds 1 --out out", again="--overwrite"),
-    "board curate": Verb("board curate said.csv --methods clip-score --seeds 1 --out out", again="--overwrite"),
+    "board curate": Verb(
+        "board curate said.csv --methods clip-score --metadata walls.txt --seeds 1 --out out", again="--overwrite"
+    ),
     "board retrieve": Verb(
         "board retrieve things.csv --entity kind --methods string-matching --seeds 1 --out out", again="--overwrite"
     ),
@@ -103,13 +106,14 @@ VERBS = {
     ),
     "prove": Verb("prove maskclip --data maps --seeds 1,2,3 --out out", again="--overwrite", code=5),
     "audit pairs": Verb(
-        "audit pairs said.csv --image path --text caption_0 --backbone local:clip --out out/x.json --overwrite",
-        "audit pairs said.csv --image path --text caption_1 --backbone local:clip --out out/x.json",
+        "audit pairs said.csv --image path --text caption_0 --threshold 0 --backbone deep --out out/x.json --overwrite",
+        "audit pairs said.csv --image path --text caption_1 --threshold 0 --backbone deep --out out/x.json",
     ),
     "audit pairs html": Verb(
-        "audit pairs said.csv --image path --text caption_0 --backbone local:clip --out out/x.html", again="--overwrite"
+        "audit pairs said.csv --image path --text caption_0 --threshold 0 --backbone deep --out out/x.html",
+        again="--overwrite",
     ),
-    "extend": Verb("extend clips --frames 2 --epochs 1 --backbone local:clip --out out"),
+    "extend": Verb("extend clips --frames 2 --epochs 1 --backbone local:clip --out out/tuned"),
     "curate plan": Verb(
         "curate plan pool.txt --metadata names.txt --out out/plan.parquet --overwrite", again="--resume"
     ),
@@ -148,6 +152,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "words.txt").write_text("a red wall\na blue sea\n")
     (root / "pool.txt").write_text("\n".join("a cat" if i % 10 else "an axolotl" for i in range(100)))
     (root / "names.txt").write_text("cat\naxolotl")
+    (root / "walls.txt").write_text("wall\nred\nblue")
     said = [
         f"photos/train/{n}/{i}.png,a {n} wall,{n} paint,{'train' if i else 'test'}"
         for n in ("red", "blue", "green")
@@ -183,6 +188,8 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     real = load.load
 
     def fake(name: str = "lite", **more: Any) -> Any:
+        if name == "deep":
+            return DeepBackbone()
         return real(name, **more) if name.startswith("local:") else DenseColours(name=name)
 
     monkeypatch.setattr(load, "load", fake)

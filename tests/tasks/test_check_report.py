@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from diptych.tasks.check_report import CheckReport, Finding, Severity
+from diptych.tasks.check_report import CheckReport, Finding
 
 
 def test_only_errors_make_a_report_bad_and_it_is_plain_data() -> None:
