@@ -11,8 +11,8 @@ x: (R, N) values of R seeds on N items;  m, m_r, m_n: their mean, that of a seed
 v / (R N): unbiased for the variance of m where seeds and items are both drawn at random
 nu: its degrees of freedom (Satterthwaite 1946)
 
-The laws are those of ``tests.support.null_simulations``. Each row has 400 runs: the standard error of a share of 95 % is
-1.1 points.
+The laws are those of ``tests.support.null_simulations``. Each row has 400 runs: the standard error of a share of 95 %
+is 1.1 points.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import t
 
 from diptych.metrics.interval import Interval, bootstrap_mean
 from tests.support.null_simulations import DRAWS, RUNS, _pair, hit_table, holds
@@ -54,7 +54,8 @@ def compared(seeds: int, items: int, spread: float, mean: float | None) -> tuple
     """Return for both intervals the share of runs that hold the truth, then the ratio of their mean widths.
 
     Args:
-        seeds, items: R and N.
+        seeds: R.
+        items: N.
         spread: standard deviation of the accuracy between seeds.
         mean: true share of hits; None: a gain whose truth is 0.
     """

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
+from diptych.methods.audit import clip4dm
 from diptych.methods.edit import deltaedit
 from diptych.methods.segment import maskclip
 from diptych.nn.dense.label_maps import Windows
@@ -196,6 +198,7 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(
         deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
     )  # type: ignore[arg-type]
+    monkeypatch.setattr(clip4dm, "CLIP4DM", partial(clip4dm.CLIP4DM, layers=2))
     monkeypatch.setitem(maskclip.MaskCLIP.card.variants, "", {"windows": Windows(32, 32, 32)})  # type: ignore[arg-type]
     monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
     monkeypatch.setattr(
