@@ -1,4 +1,6 @@
-"""The panels of the gallery, one a verb: the task is run as the command line runs it, and what it made is put on a sheet."""
+"""The panels of the gallery, one a verb: the task is run as the command line runs it, and what it made is put on a
+sheet.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,18 @@ def classify_panel(s: Studio) -> Panel:
     items = next(iter(data.splits.values())).items
     names = tuple((ROOT / "src/diptych/assets/photos/names.txt").read_text(encoding="utf-8").split("\n"))
     found = classify(items, tuple(n.strip() for n in names if n.strip()), s.lite, s.run, top=2)
-    lines = [[(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)] for own in found.predictions]
+    lines = [
+        [(f"{label}  {100 * p:.0f} %", INK if k == 0 else DIM) for k, (label, p) in enumerate(own.top)]
+        for own in found.predictions
+    ]
     words = "Names alone, no training: the two likeliest of the names that ship with the photos."
-    return Panel("classify.jpg", "classify", "diptych classify demo:photos", words, sheet([items[i] for i in range(len(items))], lines, 4))
+    return Panel(
+        "classify.jpg",
+        "classify",
+        "diptych classify demo:photos",
+        words,
+        sheet([items[i] for i in range(len(items))], lines, 4),
+    )
 
 
 def board_panel(s: Studio) -> Panel:
@@ -58,8 +69,14 @@ def board_panel(s: Studio) -> Panel:
     title = "Top-1 on clothes against shots"
     svg = plots.curves(series, reference, title=title, x_label="shots a class", y_label="top-1, %")
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace("</title>", "</title>" + STYLE, 1)
-    key = "".join(f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>' for i, name in enumerate(series))
-    words = "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
+    key = "".join(
+        f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>'
+        for i, name in enumerate(series)
+    )
+    words = (
+        "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: "
+        "zero-shot, with its own."
+    )
     return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
 
 
@@ -83,7 +100,8 @@ def segment_panel(s: Studio) -> Panel:
         page.paste(p, (0, top))
         top += p.height + 8
     words = (
-        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where they are, but the wooden"
+        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where "
+        "they are, but the wooden"
         " table is taken for spoons, and the sky for the rocket."
     )
     command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
@@ -111,8 +129,10 @@ def detect_panel(s: Studio) -> Panel:
         pictures.append(heat(photo, values, low, high, line))
     lines = [[(Path(d.name).parent.name, INK)] for d in found.found]
     words = (
-        "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt from normal ones, and"
-        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over chance."
+        "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt "
+        "from normal ones, and"
+        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over "
+        "chance."
     )
     command = "diptych detect textile/test --normal textile/train/nominal --rate 0.1"
     return Panel("detect.jpg", "detect", command, words, sheet(pictures, lines, 3))
@@ -135,9 +155,15 @@ def search_panel(s: Studio) -> Panel:
             answer = search(out, terms, s.lite, s.run, k=5).as_dict()
             for rank, hit in enumerate(answer["results"]):
                 pictures.append(picture(hit["path"]))
-                lines.append([(" ".join(query).replace("-0.4:", "minus 0.4 ") if rank == 0 else "", INK), (f"{hit['score']:.3f}", DIM)])
+                lines.append(
+                    [
+                        (" ".join(query).replace("-0.4:", "minus 0.4 ") if rank == 0 else "", INK),
+                        (f"{hit['score']:.3f}", DIM),
+                    ]
+                )
     words = (
-        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` finds the kind of a"
+        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` "
+        "finds the kind of a"
         " thing, and hardly its colour."
     )
     command = 'diptych index clothes --out shop; diptych search shop "t-shirt" --minus "0.4:white" --html answers.html'
@@ -164,7 +190,10 @@ def caption_panel(s: Studio) -> Panel:
     pool = TextPool({"": tuple(Text(t) for t in sentences)})
     found = caption(items, Evidence(texts=pool), s.lite, s.run)
     lines = [[(line, INK) for line in wrapped(own[0].value)] for own in found.captions]
-    words = "The nearest of ten sentences, three of them about other things. \"A pillar of fire\" is the sentence's, not the photo's."
+    words = (
+        'The nearest of ten sentences, three of them about other things. "A pillar of fire" is the '
+        "sentence's, not the photo's."
+    )
     return Panel(
         "caption.jpg",
         "caption",
@@ -206,13 +235,17 @@ def audit_panel(s: Studio) -> Panel:
             word, share = row.text[p.start : p.end], 0.6 * min(1.0, abs(p.weight) / strongest) ** 0.5
             ground = tuple(round(255 + share * (c - 255)) for c in (RED if p.weight < 0 else GREEN))
             width = int(font(20).getlength(word))
-            draw.rectangle((x - 1, y - 2, x + width + 1, y + 24), fill=ground, outline=RED if p.chosen else None, width=2)
+            draw.rectangle(
+                (x - 1, y - 2, x + width + 1, y + 24), fill=ground, outline=RED if p.chosen else None, width=2
+            )
             draw.text((x, y), word, fill=INK, font=font(20))
             x, at = x + width, p.end
         draw.text((170, y + 34), f"F-CLIPScore {row.score:+.1e}, cosine {row.cosine:.2f}", fill=DIM, font=font(14))
     words = (
-        "Red words speak against the photo, green ones for it, framed ones are held for wrong; the worst caption first, as on the page in"
-        " HTML. The boat is found; the horse and the kitchen are red but above the threshold, and the table is a false alarm."
+        "Red words speak against the photo, green ones for it, framed ones are held for wrong; the worst caption "
+        "first, as on the page in"
+        " HTML. The boat is found; the horse and the kitchen are red but above the threshold, and the table is a "
+        "false alarm."
     )
     return Panel("audit.png", "audit", "diptych audit pairs pairs.csv --threshold -1e-4 --out pairs.html", words, page)
 
@@ -251,12 +284,14 @@ def curate_panel(s: Studio) -> Panel:
     for tick in np.linspace(edges[0], edges[-1], 6):
         draw.text((40 + scale * (tick - edges[0]), 268), f"{tick:.2f}", fill=DIM, font=font(14), anchor="mt")
     words = (
-        "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is where `--share 0.3` would cut."
+        "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is "
+        "where `--share 0.3` would cut."
     )
     return Panel(
         "curate.png",
         "curate",
-        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv --method clip-score --share 0.3",
+        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv --method clip-score "
+        "--share 0.3",
         words,
         page,
     )
@@ -280,12 +315,22 @@ def extend_panel(s: Studio) -> Panel:
         frames = tuple(Image.fromarray(scene.image) for scene in scenes)
         best = fitted_names.scores(One(frames), s.run).values[0].softmax(-1).topk(1)
         pictures += frames
-        lines += [[(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)] for k in range(4)]
+        lines += [
+            [(said, INK) if k == 0 else (f"named: {names[int(best.indices[0])]}", DIM) if k == 1 else ("", DIM)]
+            for k in range(4)
+        ]
     words = (
-        "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on `tiny` names colour and"
+        "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on "
+        "`tiny` names colour and"
         " shape among all 120. The motion is not seen: no system here tells an order of frames."
     )
-    return Panel("extend.jpg", "extend", "diptych classify clips --frames 4 --backbone tiny", words, sheet(pictures, lines, 4, 190))
+    return Panel(
+        "extend.jpg",
+        "extend",
+        "diptych classify clips --frames 4 --backbone tiny",
+        words,
+        sheet(pictures, lines, 4, 190),
+    )
 
 
 def edit_panel(s: Studio) -> Panel:
@@ -301,9 +346,12 @@ def edit_panel(s: Studio) -> Panel:
         for pair in edit(editor, generator, source, target, run).pairs:
             moved = 0 if pair.change is None else int((pair.change != 0).sum())
             pictures.append(pair.image())
-            lines.append([(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)])
+            lines.append(
+                [(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)]
+            )
     words = (
-        "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and is told a difference"
+        "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and "
+        "is told a difference"
         " of words: what was never red turns blue as well, for only the difference counts."
     )
     command = 'diptych edit --source "a red circle" --target "a blue circle" --seed 1'
