@@ -208,12 +208,12 @@ def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: 
     _refuse(facts)
     kind = _tokenizer_kind(name)
     try:
-        place = folder or hub.repository(
+        path = folder or hub.repository(
             name,
             ["tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"],
             offline=offline,
         )
-        return HubTokens(load_tokenizer(place), kind, clean or "whitespace", blank_separator=blank)
+        return HubTokens(load_tokenizer(path), kind, clean or "whitespace", blank_separator=blank)
     except NotAvailable:
         if not optional:
             raise

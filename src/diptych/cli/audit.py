@@ -93,23 +93,23 @@ def audit_groups(
     finish(failed)
 
 
-def _show_groups(found: list[Finding]) -> None:
+def _show_groups(findings: list[Finding]) -> None:
     def percent(f: Finding) -> str:
         return f"{100 * f.value:.1f}" + (
             f" [{100 * f.interval[0]:.1f}, {100 * f.interval[1]:.1f}]" if f.interval else ""
         )
 
-    for subject in dict.fromkeys(f.subject for f in found):
-        own = [f for f in found if f.subject == subject]
-        kept = next(f for f in own if f.measure == "drop" and not f.about).details
-        role = ", which selected the groups" if kept["reference"] else ""
+    for subject in dict.fromkeys(f.subject for f in findings):
+        of_subject = [f for f in findings if f.subject == subject]
+        details = next(f for f in of_subject if f.measure == "drop" and not f.about).details
+        role = ", which selected the groups" if details["reference"] else ""
         show_table(
             ["", "points, 95 % interval"],
-            [(f.title, percent(f)) for f in own if not f.about],
+            [(f.title, percent(f)) for f in of_subject if not f.about],
             right=(1,),
-            title=f"{subject}{role}: {kept['classes']} classes have two groups that differ",
+            title=f"{subject}{role}: {details['classes']} classes have two groups that differ",
         )
-        rows = [f for f in own if f.about]
+        rows = [f for f in of_subject if f.about]
         show_table(
             ["class", "easy", "hard", "drop"],
             [

@@ -138,9 +138,9 @@ def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, ope
     from diptych.tasks.model import load, read_about
 
     assert exported.model is not None
-    about = read_about(exported.model)
+    facts = read_about(exported.model)
     named = opened.options.backbone
-    tower = opened.backbone(str(about["spec"]["name"]) if named == options.RunOptions.backbone else named)
+    tower = opened.backbone(str(facts["spec"]["name"]) if named == options.RunOptions.backbone else named)
     return answer(
         samples, load(exported.model, tower), opened.run, top=wanted.top, threshold=wanted.threshold,
         sets=exported.sets, per_class=exported.per_class, unknown_rate=exported.unknown_rate, reasons=wanted.reasons,

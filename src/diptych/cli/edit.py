@@ -77,7 +77,7 @@ def edit(
         run, tower = opened.run, opened.backbone()
         editor = fitted_editor(draws, tower, run, inverter=inverter, method=system, folder=fitted)
         result = edit_pictures(editor, draws, source, target, run, images=photos, count=count, threshold=threshold)
-    about = {
+    facts = {
         "generator": generator,
         "method": method,
         "variant": variant,
@@ -85,8 +85,8 @@ def edit(
         "backbone": tower.spec.name,
         "seed": seed,
     }
-    paths = result.write(out, about, overwrite=shared.overwrite)
-    data = {**result.as_dict(), **about}
+    paths = result.write(out, facts, overwrite=shared.overwrite)
+    data = {**result.as_dict(), **facts}
     if shared.json:
         show_json(data)
     else:

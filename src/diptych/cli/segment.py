@@ -58,8 +58,8 @@ def segment(
     from diptych.tasks.segment import segment as segment_photos
 
     system = catalog.find(method, Segmenter)
-    made = system()
-    made.check_extras()
+    segmenter = system()
+    segmenter.check_extras()
     if "unlabelled" in system.card.needs.evidence and unlabelled is None:
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
@@ -81,7 +81,7 @@ def segment(
             named,
             tower,
             opened.run,
-            method=made,
+            method=segmenter,
             evidence=evidence,
             parts=kit.parts,
             background=options.words(background or ""),
@@ -99,7 +99,7 @@ def segment(
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
                 show(f"{shown[item.name]}  {areas}")
     if shared.json:
-        about = {
+        facts = {
             "backbone": tower.spec.name,
             "method": method,
             "background": options.words(background or ""),
@@ -107,6 +107,6 @@ def segment(
         }
         skipped = [e.as_dict() for e in failed]
         told = {"classnames": named.names, "templates": named.templates}
-        show_json({"photos": listed, "skipped": skipped, **about, **told})
+        show_json({"photos": listed, "skipped": skipped, **facts, **told})
     say(f"{len(listed)} overlays, label maps and areas in {out}")
     finish(failed)

@@ -211,8 +211,8 @@ def _protocol(board: Board) -> Iterator[str]:
         "chance. The p-value comes "
         "from the same resamples, and is corrected for the number of rows. The recommended row was chosen on photos "
         "apart from these.",
-        "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. It has no interval: resamples "
-        "overstate it. Probabilities are a softmax over the classes.",
+        "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. It has no interval, since "
+        "resamples overstate it. Probabilities are a softmax over the classes.",
     )
     yield "<section><h2>How this was measured</h2>" + "".join(f"<p>{escape(p)}</p>" for p in paragraphs) + "</section>"
 
