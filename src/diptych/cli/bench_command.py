@@ -45,7 +45,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """What every board is asked."""
+    """The options of every board."""
 
     methods: Annotated[
         str | None,

@@ -161,7 +161,7 @@ def board_classify(
 
 
 def _tell(board: Mapping[str, Any], folder: Path, export: str | None, json: bool) -> None:
-    """Print a board and where its files lie, unless JSON is asked for."""
+    """Print a board and the paths of its files, unless JSON is requested."""
     from diptych.evaluation.few_shot.plan import MODEL, PAGE
 
     if json:

@@ -146,8 +146,8 @@ def finish(failed: Sequence[UnreadableItem] | Sequence[str], code: int = 0) -> N
 
 
 class Display:
-    """The progress of one command, on stderr: live bars on a terminal, which may stand inside bars and vanish when
-    done; else lines.
+    """The progress of one command, on stderr: live bars on a terminal, which may be nested and vanish when done; else
+    lines.
 
     Args:
         patience: seconds after which work shows its progress; what ends sooner shows nothing, and loads no library for
@@ -210,7 +210,7 @@ class Display:
                 self._live = None
 
     def line(self, name: str, total: int | None, done: int, seconds: float) -> None:
-        """Say how far work is, unless work of this name was spoken of a short while ago."""
+        """Say how far work is, unless the progress of this name was printed a short while ago."""
         now = time.monotonic()
         if now - self._said.get(name, -math.inf) >= self.every:
             self._said[name] = now

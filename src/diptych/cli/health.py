@@ -44,9 +44,9 @@ def check(
     """
     from diptych.tasks.check import check as examine_data
 
-    spoken = None if names is None else (names if options.names_file(names) else options.words(names))
+    class_names = None if names is None else (names if options.names_file(names) else options.words(names))
     with shared.open() as opened:
-        checked = examine_data(data, names=spoken, keys=opened.keys, run=opened.light)
+        checked = examine_data(data, names=class_names, keys=opened.keys, run=opened.light)
     if shared.json:
         show_json(checked.as_dict())
     else:

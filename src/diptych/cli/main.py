@@ -58,7 +58,7 @@ VERBS = {
 
 
 class Commands(UserDict[str, Any]):
-    """Verb -> command, imported and built when it is asked for: building all of them takes a quarter of the time of one
+    """Verb -> command, imported and built when it is looked up: building all of them takes a quarter of the time of one
     photo's answer.
     """
 

@@ -137,7 +137,7 @@ class RunOptions:
             out: folder of the run's results.
 
         Raises:
-            MissingExtra: an engine or a cluster is asked for, and is not installed.
+            MissingExtra: an engine or a cluster is requested, and is not installed.
         """
         if self.engine == "openvino" or self.precision == "int8":
             need_extra("openvino", "int8" if self.precision == "int8" else "--engine openvino")
@@ -165,7 +165,7 @@ class AutoOptions(RunOptions):
 
 
 class Opened:
-    """An open run. Each part is made when it is first asked for: content keys load no torch, the run does.
+    """An open run. Each part is made on first use: content keys load no torch, the run does.
 
     Args:
         options: of the command.
@@ -253,7 +253,7 @@ class Opened:
 
     def pool(self, device: str = "cpu") -> Cluster | None:
         """Hold the workers of a cluster until the run is closed, one a GPU where the device is one; None where no
-        cluster is asked for.
+        cluster is requested.
         """
         options = self.options
         if options.cluster is None:
@@ -264,7 +264,7 @@ class Opened:
         return self._stack.enter_context(Cluster(options.cluster, options.cluster_threads, gpus=gpus))
 
     def crew(self) -> Crew | None:
-        """Return workers of a cluster that load the backbone; None where no cluster is asked for."""
+        """Return workers of a cluster that load the backbone; None where no cluster is requested."""
         pool = self.pool(self.run.device)
         if pool is None:
             return None

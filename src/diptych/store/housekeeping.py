@@ -1,4 +1,4 @@
-"""The life of an embedding store: what lies in it, taking out the spaces that were used longest ago, moving it
+"""The life of an embedding store: what it holds, taking out the spaces that were used longest ago, moving it
 elsewhere.
 
 Only files that the store itself wrote are ever deleted, known by place and name; all else in the folder stays. A space
@@ -82,7 +82,7 @@ def list_spaces(folder: Path) -> list[Space]:
 
 
 def foreign(folder: Path) -> list[Path]:
-    """Return what lies in the folder of a store and is not of it, sorted; nothing here ever touches it."""
+    """Return the files in the folder of a store that are not of it, sorted; nothing here ever changes them."""
     with using(folder):
         paths = []
         for path in folder.iterdir():
@@ -176,13 +176,13 @@ def move(
         Those that stayed.
 
     Raises:
-        UsageError: there is no store in the folder, one folder lies in the other, or the target holds other files of
+        UsageError: there is no store in the folder, one folder is inside the other, or the target holds other files of
             the same space.
         DiptychError: a folder cannot be used: no space, no permission.
     """
     spaces, (old, new) = list_spaces(folder), (folder.resolve(), target.resolve())
     if old == new or old in new.parents or new in old.parents:
-        raise UsageError(f"{target} and {folder} lie in one another: name a folder elsewhere.")
+        raise UsageError(f"{target} and {folder}: one is inside the other. Name a folder elsewhere.")
     settle(target, read_only=False, report=lambda damage: None)
     for space in spaces:
         _check_target(folder / space.name, target / space.name)

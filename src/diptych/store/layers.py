@@ -50,7 +50,7 @@ class Vectors(Protocol):
 
 
 def open_vectors(run: Run) -> Vectors:
-    """Return what a run looks up in and writes to: the shared cache is asked first and never written.
+    """Return what a run looks up in and writes to: the shared cache is read first and never written.
 
     Raises:
         UsageError: the shared cache does not exist, or a cache has a schema that cannot be read.

@@ -104,7 +104,7 @@ class Store:
         with using(self.folder):
             for name in ("plans", "shards"):
                 (self.folder / space / name).mkdir(parents=True, exist_ok=True)
-            existed = path.exists()  # asked first: another process may write it between two looks
+            existed = path.exists()  # looked up first: another process may write it between two looks
             if read_facts(path.parent) == dict(facts):
                 with contextlib.suppress(OSError):  # the time of last use: ``housekeeping`` prunes by it
                     os.utime(path)

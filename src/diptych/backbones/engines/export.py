@@ -76,7 +76,7 @@ def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str)
 
 
 def _put(folder: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
-    """Do work in a draft folder, write its facts there, and rename it to its place; return what then lies there."""
+    """Do work in a draft folder, write its facts there, and rename it to ``folder``; return its report."""
     try:
         with drafted(folder, overwrite=True) as draft:
             draft.mkdir()

@@ -218,7 +218,9 @@ def read_replies(path: Path) -> Iterator[Reply]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                raise DataError(f"{where} is not valid JSON: delete the line, and its reply is asked again.") from None
+                raise DataError(
+                    f"{where} is not valid JSON: delete the line, and its reply is requested again."
+                ) from None
             yield _reply(row, where)
 
 
@@ -256,7 +258,7 @@ def _reply(row: Any, where: str) -> Reply:
     n, texts = row.get("n"), row.get("texts")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1 or not isinstance(texts, list):
         raise DataError(
-            f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is asked again."
+            f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is requested again."
         )
     return Reply(about, prompt, picture, n, tuple(_text(_string(t, "value", where), t, where) for t in texts))
 
