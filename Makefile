@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CODE := src tests recipes
+CODE := src tests recipes tools benchmarks
 export DIPTYCH_DATA ?= $(abspath ../shared/data)
 
 .PHONY: help demo test test-lowest check rules doctest fresh format index pages docs bench results changelog release clean
@@ -49,10 +49,14 @@ test: $(VENV)/.dev
 check: rules doctest test
 
 # Derived files that take no tower are compared here; docs/towers.md and docs/checkpoints.md by tests of the suite.
+# What diptych new-system writes has strict types too: mypy knows the rest by then.
 rules: $(VENV)/.dev
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	rm -rf out/skeletons && mkdir -p out/skeletons
+	cd out/skeletons && for verb in classify segment; do $(abspath $(BIN))/diptych new-system my-$$verb --verb $$verb; done
+	MYPYPATH=src $(BIN)/mypy out/skeletons/*/my_*.py
 	$(BIN)/lint-imports
 	$(BIN)/typos
 	$(BIN)/python -m diptych.catalog --check

@@ -2,7 +2,8 @@
 
     python -m benchmarks [--quick] [--only images:lite,cold] [--rounds 3] [--out out/bench.json]
 
-Contenders of one row take turns, so a busy machine slows all of them alike: read the ratios, not the rates, unless the machine was idle.
+Contenders of one row take turns, so a busy machine slows all of them alike: read the ratios, not the rates, unless the
+machine was idle.
 """
 
 from __future__ import annotations
@@ -75,23 +76,36 @@ ROWS = {
 
 def main() -> int:
     """Measure, print and write; 1 where a row failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", help=f"rows, separated by commas: {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="small sizes and one round: proves that the rows run, and nothing else")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and one round: proves that the rows run, and nothing else"
+    )
     parser.add_argument("--rounds", type=int, help="of each row, at most: 3 (1 with --quick)")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"))
     asked = parser.parse_args()
-    chosen = asked.only.split(",") if asked.only else [name for name, entry in ROWS.items() if not asked.quick or entry.quick is not None]
+    chosen = (
+        asked.only.split(",")
+        if asked.only
+        else [name for name, entry in ROWS.items() if not asked.quick or entry.quick is not None]
+    )
     unknown = [name for name in chosen if name not in ROWS or (asked.quick and ROWS[name].quick is None)]
     if unknown:
-        parser.error(f"no row {', '.join(unknown)}{' with --quick' if asked.quick else ''}: choose from {', '.join(ROWS)}")
+        parser.error(
+            f"no row {', '.join(unknown)}{' with --quick' if asked.quick else ''}: choose from {', '.join(ROWS)}"
+        )
     rounds, start = asked.rounds or (1 if asked.quick else 3), time.perf_counter()
     found: dict[str, Any] = {}
     for name in chosen:
         found[name] = one(ROWS[name], asked.quick, rounds)
         show(name, found[name])
         write(asked.out, found, asked.quick, rounds, time.perf_counter() - start)
-    print(f"{asked.out}: {len(found)} rows in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"{asked.out}: {len(found)} rows in {time.perf_counter() - start:.0f} s, load {os.getloadavg()[0]:.1f} on "
+        f"{os.cpu_count()} cores"
+    )
     return int(any("error" in row for row in found.values()))
 
 
@@ -114,12 +128,18 @@ def show(name: str, row: dict[str, Any]) -> None:
         return
     for who, of in row["rows"].items():
         cosine = "" if of["cosine"] is None else f"cosine {of['cosine']:.6f}"
-        print(f"  {who:<50}{of['per_second']:>10.1f} {row['unit']}/s {of['seconds']:>9.3f} s {of['ratio']:>7.2f} x  {cosine}")
+        print(
+            f"  {who:<50}{of['per_second']:>10.1f} {row['unit']}/s {of['seconds']:>9.3f} s {of['ratio']:>7.2f} x  "
+            f"{cosine}"
+        )
     for who, why in row["missing"].items():
         print(f"  {who:<50} skipped: {why}")
     for target in row["targets"]:
         value = "not measured" if target["measured"] is None else f"{target['measured']:.3g}"
-        sign, verdict = ("at least", "at most")[not target["least"]], {True: "met", False: "MISSED", None: "-"}[target["met"]]
+        sign, verdict = (
+            ("at least", "at most")[not target["least"]],
+            {True: "met", False: "MISSED", None: "-"}[target["met"]],
+        )
         print(f"  target: {target['what']}: {value}, {sign} {target['target']:g}: {verdict}", flush=True)
 
 
@@ -149,11 +169,15 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def instructions() -> str:
-    """Return torch's name of the vector instructions, and whether OpenVINO finds bfloat16; the processor's name alone does not tell."""
+    """Return torch's name of the vector instructions, and whether OpenVINO finds bfloat16; the processor's name
+    alone does not tell.
+    """
     import torch
 
     found = torch.backends.cpu.get_cpu_capability()

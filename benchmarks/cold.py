@@ -71,6 +71,8 @@ def starts(name: str) -> Iterator[Row]:
             | {who: lambda own=own: ours(own) for who, own in names.items()},
             unit="answers",
             same=lambda p: None if p is None else np.log(p) - np.log(p).mean(),
-            targets=(Target("seconds to the answer of lite", lambda rates: 1 / rates["diptych, lite"], 0.8, least=False),),
+            targets=(
+                Target("seconds to the answer of lite", lambda rates: 1 / rates["diptych, lite"], 0.8, least=False),
+            ),
             rounds=3,
         )

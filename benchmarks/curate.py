@@ -1,4 +1,4 @@
-"""Curation at speed: alt-texts from a seeded Zipf generator, counted by MetaCLIP and by a plain pyahocorasick script."""
+"""Curation at speed: alt-texts from a seeded Zipf generator, counted by MetaCLIP and by a plain script."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from diptych.tasks.curate import apply_plan
 NOISE = ("IMG", "jpg", "photo", "the", "of", "new", "for", "sale")
 
 
-def alt_texts(count: int, seed: int, names: Sequence[str], exponent: float = 1.07, chunk: int = 50_000) -> Iterator[str]:
+def alt_texts(
+    count: int, seed: int, names: Sequence[str], exponent: float = 1.07, chunk: int = 50_000
+) -> Iterator[str]:
     """Yield texts of names and noise words: rank r of a fixed shuffle of the names has a chance like r ** -exponent."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(names))
@@ -35,7 +37,10 @@ def alt_texts(count: int, seed: int, names: Sequence[str], exponent: float = 1.0
         noise = rng.integers(len(NOISE), size=lengths.sum())
         at = 0
         for n in lengths.tolist():
-            yield " ".join(f"{NOISE[b]} {names[a]}" for a, b in zip(drawn[at : at + n].tolist(), noise[at : at + n].tolist(), strict=True))
+            yield " ".join(
+                f"{NOISE[b]} {names[a]}"
+                for a, b in zip(drawn[at : at + n].tolist(), noise[at : at + n].tolist(), strict=True)
+            )
             at += n
 
 
@@ -74,5 +79,10 @@ def counting(texts: int) -> Iterator[Row]:
         t = max(1.0, float(np.quantile(plan.counts[plan.counts > 0], 0.97)))
         start = time.perf_counter()
         kept = apply_plan(MetaCLIP(t=t), Kit(), plan, open_lines(pool), run, Path(folder) / "kept", about={})
-        facts = {"entries": len(names), "t": t, "kept": kept.kept, "balancing_texts_per_second": texts / (time.perf_counter() - start)}
+        facts = {
+            "entries": len(names),
+            "t": t,
+            "kept": kept.kept,
+            "balancing_texts_per_second": texts / (time.perf_counter() - start),
+        }
         yield Row(found, texts, "texts", floors={"diptych metaclip": 1 - 1e-12}, facts=facts, missing=missing, rounds=3)

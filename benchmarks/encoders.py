@@ -1,4 +1,4 @@
-"""Images and texts a second through the towers: the libraries' own models, plain runtimes on one graph, and our engine."""
+"""Images and texts a second through the towers: the libraries' models, plain runtimes on one graph, our engine."""
 
 from __future__ import annotations
 
@@ -66,14 +66,19 @@ def ours(encoder: Encoder[Any], missing: dict[str, str], facts: dict[str, Any]) 
             say(line)
         said, _, reasons = (told[-1].partition(": ")[2] if told else "torch, fp32").partition("; ")
         if said in facts.values():
-            missing[who] = f"runs as {next(w for w, other in facts.items() if other == said)}: {reasons or 'the engine offers no more'}"
+            missing[who] = (
+                f"runs as {next(w for w, other in facts.items() if other == said)}: "
+                f"{reasons or 'the engine offers no more'}"
+            )
             continue
         facts[who] = said
         found[who] = runner or partial(rows, encoder)
     return found
 
 
-def plain_runtimes(graph: Callable[[], Path], missing: dict[str, str]) -> dict[str, Callable[[Mapping[str, Tensor]], Any]]:
+def plain_runtimes(
+    graph: Callable[[], Path], missing: dict[str, str]
+) -> dict[str, Callable[[Mapping[str, Tensor]], Any]]:
     """Return the runtimes with their own defaults, on one graph."""
     found = {}
     with optional(missing, *RUNTIMES):
@@ -87,7 +92,9 @@ def plain_runtimes(graph: Callable[[], Path], missing: dict[str, str]) -> dict[s
 
 
 def targets(base: str, *, int8_too: bool) -> tuple[Target, ...]:
-    """Return what the engine should reach beside the library's own forward and the best plain runtime; texts are not quantised."""
+    """Return what the engine should reach beside the library's own forward and the best plain runtime; texts are
+    not quantised.
+    """
 
     def beside_best(rates: Mapping[str, float]) -> float:
         return rates["diptych exact"] / max(rates[name] for name in RUNTIMES[:2] if name in rates)
@@ -115,8 +122,13 @@ def no_grad(forward: Callable[..., Tensor], autocast: bool = False) -> Callable[
 
 
 def product_limit(forward: Callable[[Tensor], Any], x: Tensor, side: int = 1536, turns: int = 7) -> float:
-    """Return the items a second of a tower whose float32 products ran as fast as large square ones, and all else took no time."""
-    with torch.enable_grad(), FlopCounterMode(display=False) as counted:  # without gradients torch fuses attention and counts none of it
+    """Return the items a second of a tower whose float32 products ran as fast as large square ones, and all else
+    took no time.
+    """
+    with (
+        torch.enable_grad(),
+        FlopCounterMode(display=False) as counted,
+    ):  # without gradients torch fuses attention and counts none of it
         forward(x[:1].clone().requires_grad_())
     a, least = torch.randn(side, side), math.inf
     for _ in range(turns):
@@ -140,11 +152,16 @@ def images(name: str, batch: int) -> Iterator[Row]:
         library, forward = "open_clip", model.encode_image
     base = f"{library} eager fp32"
     facts["images/s if float32 products were all"] = round(product_limit(forward, x), 1)
-    found: Contenders = {base: lambda: no_grad(forward)(x), f"{library} bf16 autocast": lambda: no_grad(forward, autocast=True)(x)}
+    found: Contenders = {
+        base: lambda: no_grad(forward)(x),
+        f"{library} bf16 autocast": lambda: no_grad(forward, autocast=True)(x),
+    }
     if library == "open_clip":
         with optional(missing, "transformers fp32"):
             theirs = transformers_clip(model, backbone.config)  # type: ignore[attr-defined]
-            found["transformers fp32"] = lambda: no_grad(lambda pixels: features(theirs.get_image_features(pixel_values=pixels)))(x)
+            found["transformers fp32"] = lambda: no_grad(
+                lambda pixels: features(theirs.get_image_features(pixel_values=pixels))
+            )(x)
     with tempfile.TemporaryDirectory(prefix="bench-graphs-") as folder:
         for who, run in plain_runtimes(
             lambda: write_graph(model, forward, {"x": x[:2]}, Path(folder) / "plain.onnx", any_length=False), missing
@@ -153,7 +170,16 @@ def images(name: str, batch: int) -> Iterator[Row]:
         for who, run in ours(backbone.image, missing, facts).items():
             found[who] = lambda run=run: run(x)
         floors = FLOORS | {f"{library} bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
-        yield Row(found, batch, "images", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base, int8_too=True))
+        yield Row(
+            found,
+            batch,
+            "images",
+            floors=floors,
+            bounds=BOUNDS,
+            facts=facts,
+            missing=missing,
+            targets=targets(base, int8_too=True),
+        )
 
 
 @contextlib.contextmanager
@@ -174,7 +200,16 @@ def texts(name: str, batch: int) -> Iterator[Row]:
         for who, run in ours(backbone.text, missing, facts).items():
             found[who] = lambda run=run: run(backbone.text.inputs(given))
         floors = FLOORS | {"open_clip bf16 autocast": 0.95, "OpenVINO bf16": 0.95}
-        yield Row(found, batch, "texts", floors=floors, bounds=BOUNDS, facts=facts, missing=missing, targets=targets(base, int8_too=False))
+        yield Row(
+            found,
+            batch,
+            "texts",
+            floors=floors,
+            bounds=BOUNDS,
+            facts=facts,
+            missing=missing,
+            targets=targets(base, int8_too=False),
+        )
 
 
 Parts = tuple[Contenders, str, Callable[[Sequence[str]], dict[str, Tensor]], Callable[..., Tensor]]
@@ -199,7 +234,9 @@ def _clip_text(model: Any, backbone: Any, given: Sequence[str], missing: dict[st
 
 
 def _minilm(model: Any, backbone: Any, given: Sequence[str], missing: dict[str, str]) -> Parts:
-    """Return sentence-transformers' and transformers' forwards of MiniLM, both with lite's small head, so that vectors compare."""
+    """Return sentence-transformers' and transformers' forwards of MiniLM, both with lite's small head, so that
+    vectors compare.
+    """
     from diptych.backbones.lite_files import TEXT, packaged
 
     def forward(ids: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""A folder of photos to vectors: whole, decoding alone, encoding alone; larger folders; and one that has not changed since."""
+"""A folder of photos to vectors: whole, decoding alone, encoding alone; larger folders; and one that has not changed
+since.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def vectors(name: str, count: int, size: tuple[int, int], precision: str = "fp32
         run = Run(engine=Engines(Path(engines().name), "auto", say), workers=WORKERS, batch=BATCH, precision=precision)
         runner = run.engine.runner(encoder, run) if run.engine else None
         encode = runner or partial(rows, encoder)
-        loader = partial(torch.utils.data.DataLoader, Photos(list(items.paths), _transform(name, encoder)), batch_size=BATCH)
+        loader = partial(
+            torch.utils.data.DataLoader, Photos(list(items.paths), _transform(name, encoder)), batch_size=BATCH
+        )
 
         def script() -> Any:
             return torch.cat([torch.from_numpy(forward(x)) for x in loader(num_workers=WORKERS)])
@@ -140,15 +144,24 @@ def unchanged(count: int) -> Iterator[Row]:
             same=None,
             facts=facts,
             targets=(
-                Target(f"seconds for {count:,} unchanged files", lambda r: count / r["diptych index, nothing changed"], 2.0, least=False),
+                Target(
+                    f"seconds for {count:,} unchanged files",
+                    lambda r: count / r["diptych index, nothing changed"],
+                    2.0,
+                    least=False,
+                ),
             ),
         )
 
 
 @contextlib.contextmanager
 def growing(name: str, counts: tuple[int, ...]) -> Iterator[Row]:
-    """``diptych encode`` on larger and larger folders, each by a process of its own: images a second and peak memory."""
+    """``diptych encode`` on larger and larger folders, each by a process of its own: images a second and peak
+    memory.
+    """
     found = {f"{count:,} images": row for count, row in scaling(counts, name).items()}
     before, last = (row["peak_mib"] for row in list(found.values())[-2:])
     what = f"peak memory, {counts[-1]:,} / {counts[-2]:,} images"
-    yield Row({}, unit="images", facts={"folders": found}, targets=(Target(what, lambda _: last / before, 1.1, least=False),))
+    yield Row(
+        {}, unit="images", facts={"folders": found}, targets=(Target(what, lambda _: last / before, 1.1, least=False),)
+    )

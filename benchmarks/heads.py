@@ -46,13 +46,17 @@ def write_openclip(model: nn.Module, config: Mapping[str, Any], folder: Path) ->
 
     folder.mkdir(parents=True)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": dict(config), "preprocess_cfg": PIXELS}))
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
     return folder
 
 
 @contextlib.contextmanager
 def labels(count: int, name: str, photos: int) -> Iterator[Row]:
-    """A new photo against ``count`` names that were asked for before, beside transformers' pipeline on the same weights.
+    """A new photo against ``count`` names that were asked for before, beside transformers' pipeline on the same
+    weights.
 
     Args:
         count: of names.
@@ -75,7 +79,10 @@ def labels(count: int, name: str, photos: int) -> Iterator[Row]:
                 model=transformers_clip(backbone.module(), backbone.config),
                 tokenizer=clip_tokenizer(),
                 image_processor=transformers.CLIPImageProcessorPil(
-                    size={"shortest_edge": pixels.size}, crop_size=pixels.size, image_mean=pixels.mean, image_std=pixels.std
+                    size={"shortest_edge": pixels.size},
+                    crop_size=pixels.size,
+                    image_mean=pixels.mean,
+                    image_std=pixels.std,
                 ),
                 device="cpu",
             )
@@ -92,7 +99,9 @@ def labels(count: int, name: str, photos: int) -> Iterator[Row]:
         def one(n: int) -> Any:
             """Classify the next photo, which is encoded: only the heads are known."""
             run = Run(cache=Path(work) / "embeddings" / str(n), engine=engine)
-            answer = classify(ImageFiles([paths[next(numbers[n])]]), ClassNames(things(n), (TEMPLATE,)), backbone, run, top=n)
+            answer = classify(
+                ImageFiles([paths[next(numbers[n])]]), ClassNames(things(n), (TEMPLATE,)), backbone, run, top=n
+            )
             if answer.encoded != 1:
                 raise ValueError("the photo came from the cache")
             scores = dict(answer.predictions[0].top)
@@ -137,7 +146,9 @@ def heads(classes: int, name: str) -> Iterator[Row]:
             return open_clip.build_zero_shot_classifier(backbone.module(), tokenizer, things(classes), templates).T
 
         def first() -> Any:
-            return text_head(backbone, prompts, Run(cache=Path(work) / f"first{next(numbers)}", engine=engine, batch=64))
+            return text_head(
+                backbone, prompts, Run(cache=Path(work) / f"first{next(numbers)}", engine=engine, batch=64)
+            )
 
         def again() -> Any:
             return text_head(backbone, prompts, Run(cache=Path(work) / "first0", engine=engine, batch=64))
@@ -146,7 +157,12 @@ def heads(classes: int, name: str) -> Iterator[Row]:
             {"open_clip build_zero_shot_classifier": theirs, "diptych, first time": first, "diptych, again": again},
             classes * len(templates),
             "prompts",
-            facts={"classes": classes, "templates": len(templates), "tower": name, "runs": runner.name if runner else "torch, fp32"},
+            facts={
+                "classes": classes,
+                "templates": len(templates),
+                "tower": name,
+                "runs": runner.name if runner else "torch, fp32",
+            },
             rounds=1,
             warm=False,
         )

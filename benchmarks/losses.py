@@ -1,4 +1,6 @@
-"""Losses over a large batch: seconds and peak memory of one step, whole and in blocks, beside open_clip's; each in a process of its own."""
+"""Losses over a large batch: seconds and peak memory of one step, whole and in blocks, beside open_clip's; each in a
+process of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ DIM, CHUNK = 512, 512
 
 
 def step(loss: str, how: str, batch: int) -> Callable[[], tuple[float, float]]:
-    """Return one forward and backward pass on random unit embeddings; it gives the loss and the norm of the images' gradient."""
+    """Return one forward and backward pass on random unit embeddings; it gives the loss and the norm of the images'
+    gradient.
+    """
     import torch
     from torch.nn.functional import normalize
 
@@ -67,12 +71,15 @@ def measured(loss: str, how: str, batch: int, rounds: int) -> dict[str, float]:
         one()
         seconds.append(time.perf_counter() - start)
     return {
-        "loss": value, "gradient": gradient, "seconds": statistics.median(seconds), "added_mib": (memory_kib("VmHWM") - before) / 1024,
+        "loss": value, "gradient": gradient, "seconds": statistics.median(seconds),
+        "added_mib": (memory_kib("VmHWM") - before) / 1024,
     }  # fmt: skip
 
 
 def memory_kib(which: str) -> int:
-    """Return the resident memory of this process, "VmRSS" now or "VmHWM" at its peak; the peak for both where the system does not tell."""
+    """Return the resident memory of this process, "VmRSS" now or "VmHWM" at its peak; the peak for both where the
+    system does not tell.
+    """
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith(which)).split()[1])
@@ -97,8 +104,13 @@ def memory(loss: str, batch: int, rounds: int = 1) -> Iterator[Row]:
     for how, facts in found.items():
         for name in ("loss", "gradient"):
             if abs(facts[name] / found["open_clip"][name] - 1) > 1e-4:
-                raise ValueError(f"{how} differs from open_clip in its {name}: {facts[name]} and {found['open_clip'][name]}")
-    shares = {f"chunked / whole, {what}": found["chunked"][what] / max(found["whole"][what], 1e-9) for what in ("added_mib", "seconds")}
+                raise ValueError(
+                    f"{how} differs from open_clip in its {name}: {facts[name]} and {found['open_clip'][name]}"
+                )
+    shares = {
+        f"chunked / whole, {what}": found["chunked"][what] / max(found["whole"][what], 1e-9)
+        for what in ("added_mib", "seconds")
+    }
     yield Row(
         {},
         batch,

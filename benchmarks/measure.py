@@ -26,7 +26,8 @@ class Target:
 
     Args:
         what: is compared, in words.
-        value: rates of all contenders, items a second -> the number; KeyError, ValueError or StopIteration where one is missing.
+        value: rates of all contenders, items a second -> the number; KeyError, ValueError or StopIteration where one is
+        missing.
         bound: the number should be this.
         least: at least the bound; False: at most.
     """
@@ -51,11 +52,13 @@ class Row:
     """One row of the benchmark.
 
     Args:
-        contenders: name -> one call of the work. The first is what the others are compared with; none where ``facts`` say all.
+        contenders: name -> one call of the work. The first is what the others are compared with; none where ``facts``
+        say all.
         items: of one call.
         unit: what an item is.
         own_items: contenders whose call does another number of items.
-        same: result of a call -> vectors (N, D), whose cosines to the first contender's are taken in the first round; None
+        same: result of a call -> vectors (N, D), whose cosines to the first contender's are taken in the first round;
+        None
             for a result that is not compared, or in place of the function where none is.
         floors: least cosine by contender, below which it does something else; 0.999 for the others.
         bounds: cosine that a contender should keep, by contender; a miss is written as one.
@@ -101,16 +104,21 @@ class Row:
         seconds = {name: statistics.median(runs) for name, runs in taken.items()}
         rates = {name: self.own_items.get(name, self.items) / s for name, s in seconds.items()}
         base = next(iter(rates), "")
-        kept = [Target(f"cosine of {who} to {base}", lambda _, who=who: cosines[who], bound) for who, bound in self.bounds.items()]
+        kept = [
+            Target(f"cosine of {who} to {base}", lambda _, who=who: cosines[who], bound)
+            for who, bound in self.bounds.items()
+        ]
         shown = {
             name: {
-                "seconds": seconds[name], "least_seconds": min(taken[name]), "most_seconds": max(taken[name]), "per_second": rates[name],
+                "seconds": seconds[name], "least_seconds": min(taken[name]), "most_seconds": max(taken[name]),
+                "per_second": rates[name],
                 "ratio": rates[name] / rates[base], "cosine": cosines.get(name), "runs": taken[name],
             }
             for name in rates
         }  # fmt: skip
         return {
-            "unit": self.unit, "items": self.items, "against": base, "rows": shown, "facts": self.facts, "missing": dict(self.missing),
+            "unit": self.unit, "items": self.items, "against": base, "rows": shown, "facts": self.facts,
+            "missing": dict(self.missing),
             "targets": [target.judge(rates) for target in (*self.targets, *kept)],
         }  # fmt: skip
 
@@ -123,13 +131,17 @@ class Row:
         if self.same is None or not results:
             return {}
         taken = {name: self.same(result) for name, result in results.items()}
-        vectors = {name: np.atleast_2d(np.asarray(rows, dtype=np.float64)) for name, rows in taken.items() if rows is not None}
+        vectors = {
+            name: np.atleast_2d(np.asarray(rows, dtype=np.float64)) for name, rows in taken.items() if rows is not None
+        }
         base = next(iter(vectors.values()))
         found = {}
         for name, rows in vectors.items():
             if rows.shape != base.shape:
                 raise ValueError(f"{name} gives vectors of size {rows.shape} instead of {base.shape}")
-            found[name] = float(((rows * base).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(base, axis=1)).min())
+            found[name] = float(
+                ((rows * base).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(base, axis=1)).min()
+            )
             if not found[name] >= self.floors.get(name, 0.999):
                 raise ValueError(f"{name} computes something else: cosine {found[name]:.5f}")
         return found
@@ -157,7 +169,11 @@ def optional(missing: dict[str, str], *names: str) -> Iterator[None]:
     except ImportError as error:
         missing.update(dict.fromkeys(names, f"{error.name or error} is not installed"))
     except Exception as error:  # a peer refuses with whatever exception comes up
-        missing.update(dict.fromkeys(names, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}"))
+        missing.update(
+            dict.fromkeys(
+                names, f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error) else ''}"
+            )
+        )
 
 
 def say(line: str) -> None:

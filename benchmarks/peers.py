@@ -1,4 +1,6 @@
-"""What the peers make of a model: transformers' copy of open_clip's weights, and plain ONNX Runtime and OpenVINO on one exported graph."""
+"""What the peers make of a model: transformers' copy of open_clip's weights, and plain ONNX Runtime and OpenVINO on one
+exported graph.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,18 @@ class Named(nn.Module):
         return self._forward(*parts)
 
 
-def write_graph(model: nn.Module, forward: Callable[..., Tensor], parts: Mapping[str, Tensor], path: Path, *, any_length: bool) -> Path:
+def write_graph(
+    model: nn.Module, forward: Callable[..., Tensor], parts: Mapping[str, Tensor], path: Path, *, any_length: bool
+) -> Path:
     """Export a forward by torch's own exporter, with a free batch size, and for texts a free length."""
     torch.backends.mha.set_fastpath_enabled(False)  # the fused attention of inference has no ONNX form
     try:
         with torch.no_grad():
             torch.onnx.export(
-                Named(model, forward).eval(), tuple(parts.values()), str(path), input_names=list(parts), output_names=["vectors"],
-                dynamic_axes=dict.fromkeys(parts, {0: "batch", 1: "length"} if any_length else {0: "batch"}), opset_version=17,
+                Named(model, forward).eval(), tuple(parts.values()), str(path), input_names=list(parts),
+                output_names=["vectors"],
+                dynamic_axes=dict.fromkeys(parts, {0: "batch", 1: "length"} if any_length else {0: "batch"}),
+                opset_version=17,
                 dynamo=False,
             )  # fmt: skip
     finally:
@@ -77,14 +83,19 @@ def transformers_clip(model: nn.Module, config: Mapping[str, Any]) -> Any:
     made = transformers.CLIPModel(
         transformers.CLIPConfig(
             vision_config={
-                "hidden_size": vision["width"], "intermediate_size": 4 * vision["width"], "num_hidden_layers": vision["layers"],
-                "num_attention_heads": vision["width"] // vision.get("head_width", 64), "image_size": vision["image_size"],
+                "hidden_size": vision["width"], "intermediate_size": 4 * vision["width"],
+                "num_hidden_layers": vision["layers"],
+                "num_attention_heads": vision["width"] // vision.get("head_width", 64),
+                "image_size": vision["image_size"],
                 "patch_size": vision["patch_size"], "hidden_act": act, "projection_dim": dim,
             },
             text_config={
-                "hidden_size": text["width"], "intermediate_size": 4 * text["width"], "num_hidden_layers": text["layers"],
-                "num_attention_heads": text["heads"], "vocab_size": text["vocab_size"], "hidden_act": act, "projection_dim": dim,
-                "max_position_embeddings": text["context_length"], "eos_token_id": CLIP_END, "bos_token_id": CLIP_END - 1,
+                "hidden_size": text["width"], "intermediate_size": 4 * text["width"],
+                "num_hidden_layers": text["layers"],
+                "num_attention_heads": text["heads"], "vocab_size": text["vocab_size"], "hidden_act": act,
+                "projection_dim": dim,
+                "max_position_embeddings": text["context_length"], "eos_token_id": CLIP_END,
+                "bos_token_id": CLIP_END - 1,
             },
             projection_dim=dim,
         )
@@ -115,7 +126,9 @@ TURNED = {"visual.proj": "visual_projection.weight", "text_projection": "text_pr
 
 
 def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return open_clip's tensors by transformers' names; queries, keys and values lie in one tensor there, in three here."""
+    """Return open_clip's tensors by transformers' names; queries, keys and values lie in one tensor there, in three
+    here.
+    """
     out: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if ".resblocks." in name:
@@ -124,7 +137,9 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             place = f"{tower}.encoder.layers.{number}."
             if rest.startswith("attn.in_proj_"):
                 kind = rest.removeprefix("attn.in_proj_")
-                out |= {f"{place}self_attn.{p}_proj.{kind}": part for p, part in zip("qkv", tensor.chunk(3), strict=True)}
+                out |= {
+                    f"{place}self_attn.{p}_proj.{kind}": part for p, part in zip("qkv", tensor.chunk(3), strict=True)
+                }
             else:
                 module, kind = rest.rsplit(".", 1)
                 out[f"{place}{BLOCK[module]}.{kind}"] = tensor
@@ -161,4 +176,6 @@ def sentence_transformer() -> Callable[[Sequence[str]], Tensor]:
     from diptych.backbones.lite_files import TEXT, packaged
 
     model = SentenceTransformer(str(packaged(*TEXT).parent), device="cpu", local_files_only=True)
-    return lambda texts: model.encode(list(texts), batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+    return lambda texts: model.encode(
+        list(texts), batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
+    )

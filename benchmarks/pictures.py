@@ -39,4 +39,7 @@ def captions(count: int, words: int = 16) -> list[str]:
     net = WordNet.load()
     names = [n for n in net.general_words() if net.senses(n)]
     step = len(names) // count
-    return [" ".join(f"a photo of {n}, {net.senses(n)[0].definition}".split()[:words]) for n in names[:: max(1, step)][:count]]
+    return [
+        " ".join(f"a photo of {n}, {net.senses(n)[0].definition}".split()[:words])
+        for n in names[:: max(1, step)][:count]
+    ]

@@ -1,8 +1,10 @@
-"""Photos a second and peak memory of ``diptych encode`` as the folder grows: what is kept for every photo must not add up to a limit.
+"""Photos a second and peak memory of ``diptych encode`` as the folder grows: what is kept for every photo must not add
+up to a limit.
 
     python -m benchmarks.scaling [--counts 1000,4000,16000] [--backbone lite] [--json]
 
-Every count is a process of its own with a cache of its own, on photos that all differ, small so that the run ends in minutes.
+Every count is a process of its own with a cache of its own, on photos that all differ, small so that the run ends in
+minutes.
 """
 
 from __future__ import annotations
@@ -34,15 +36,32 @@ def photos(folder: Path, count: int, size: tuple[int, int] = SIZE) -> None:
 
 
 def encoded(folder: Path, cache: Path, backbone: str, options: Sequence[str] = ()) -> dict[str, float]:
-    """Run ``diptych encode`` in a process of its own; return wall seconds, its photos a second, and its peak memory in MiB.
+    """Run ``diptych encode`` in a process of its own; return wall seconds, its photos a second, and its peak memory in
+    MiB.
 
     The cache holds the engine already, so that no export is measured.
     """
     with tempfile.TemporaryDirectory() as out:
-        words = [sys.executable, "-m", "diptych.cli", "encode", str(folder), "--out", out, "--backbone", backbone, "--json", *options]
+        words = [
+            sys.executable,
+            "-m",
+            "diptych.cli",
+            "encode",
+            str(folder),
+            "--out",
+            out,
+            "--backbone",
+            backbone,
+            "--json",
+            *options,
+        ]
         start = time.perf_counter()
         child = subprocess.Popen(
-            words, env={**os.environ, "DIPTYCH_CACHE": str(cache)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            words,
+            env={**os.environ, "DIPTYCH_CACHE": str(cache)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert child.stdout is not None
         said = json.load(child.stdout)

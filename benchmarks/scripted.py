@@ -60,7 +60,9 @@ class ScriptedImage:
         return red % len(self.centres), int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:4], "big")
 
     def encode(self, x: Any, /) -> Tensor:
-        noise = np.stack([np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32) for seed in x[:, 1].tolist()])
+        noise = np.stack(
+            [np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32) for seed in x[:, 1].tolist()]
+        )
         return self.centres[x[:, 0]] + self.noise * torch.from_numpy(noise) / self.dim**0.5
 
 
@@ -96,7 +98,9 @@ class ScriptedText:
         return torch.tensor(rows, dtype=torch.int64)
 
     def encode(self, x: Any, /) -> Tensor:
-        noise = np.stack([np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32) for seed in x[:, 1].tolist()])
+        noise = np.stack(
+            [np.random.default_rng(seed).standard_normal(self.dim, dtype=np.float32) for seed in x[:, 1].tolist()]
+        )
         known = (x[:, 0] >= 0)[:, None]
         return torch.where(known, self.centres[x[:, 0].clamp(min=0)], 0.0) + torch.from_numpy(noise) / self.dim**0.5
 
@@ -143,7 +147,8 @@ def scripted_data(classes: int, train: int, val: int, test: int) -> LabelledData
     for split, count in (("train", train), ("val", val), ("test", test)):
         labels = np.repeat(np.arange(classes), count)
         splits[split] = Table(
-            Pictures(labels, rng.integers(0, 256, (len(labels), 16, 16, 2), dtype=np.uint8)), {"label": Column("label", labels)}
+            Pictures(labels, rng.integers(0, 256, (len(labels), 16, 16, 2), dtype=np.uint8)),
+            {"label": Column("label", labels)},
         )
     return LabelledData("scripted", tuple(f"thing {k}" for k in range(classes)), splits)
 
@@ -174,9 +179,14 @@ class Pictures:
 
 
 def scripted_pool(names: tuple[str, ...], pairs: int) -> Pool:
-    """Return descriptions of each class, five, and ``pairs`` texts for each side of each pair, half of them shared by a class's pairs."""
+    """Return descriptions of each class, five, and ``pairs`` texts for each side of each pair, half of them shared
+    by a class's pairs.
+    """
     texts = {name: tuple(Text(f"{name} with part {j}") for j in range(5)) for name in names}
     for a, b in itertools.permutations(names, 2):
-        own = (f"{a} unlike {b.replace('thing ', 'item-')} by mark {j}" if j % 2 else f"{a} with part {j}" for j in range(pairs))
+        own = (
+            f"{a} unlike {b.replace('thing ', 'item-')} by mark {j}" if j % 2 else f"{a} with part {j}"
+            for j in range(pairs)
+        )
         texts[f"{a}{VERSUS}{b}"] = tuple(Text(text) for text in own)
     return Pool("scripted", TextPool(texts))

@@ -1,4 +1,6 @@
-"""Systems on features that are there: a board cold and cached, one method at size, all of them on one page, and what FuDD encodes."""
+"""Systems on features that are there: a board cold and cached, one method at size, all of them on one page, and what
+FuDD encodes.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def cached_board(classes: int, test: int) -> Iterator[Row]:
             len(SIX),
             "rows",
             facts=facts,
-            targets=(Target("items encoded by the cached board", lambda _: float(encoded["cached"]), 0.0, least=False),),
+            targets=(
+                Target("items encoded by the cached board", lambda _: float(encoded["cached"]), 0.0, least=False),
+            ),
             rounds=2,
             warm=False,
         )
@@ -109,7 +113,9 @@ def gaussian(classes: int, shots: int, dim: int) -> Iterator[Row]:
     def sklearn_script() -> Any:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=dim / (dim + len(x) - 1)).fit(x.astype(np.float64), y)
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=dim / (dim + len(x) - 1)).fit(
+            x.astype(np.float64), y
+        )
         return model.decision_function(asked)
 
     yield Row(
@@ -128,13 +134,17 @@ def feature_only() -> tuple[str, ...]:
     return tuple(
         card["slug"]
         for card in catalog.cards()
-        if card["verb"] == "classify" and set(card["needs"]["hooks"]) <= {"image", "text"} and not card["needs"]["extras"]
+        if card["verb"] == "classify"
+        and set(card["needs"]["hooks"]) <= {"image", "text"}
+        and not card["needs"]["extras"]
     )
 
 
 @contextlib.contextmanager
 def all_systems(classes: int, shots: int, test: int, dim: int) -> Iterator[Row]:
-    """Every classifier that needs features only, fitted and measured on given features; texts are encoded before, and timed apart."""
+    """Every classifier that needs features only, fitted and measured on given features; texts are encoded before,
+    and timed apart.
+    """
     data = scripted_data(classes, shots, 4, test)
     backbone = ScriptedBackbone(classes, dim)
     slugs = feature_only()
@@ -200,9 +210,11 @@ def follow_ups(classes: int, photos: int) -> Iterator[Row]:
         pairs = [(a, b) for a, b in itertools.permutations(range(classes), 2) if together[a, b] > 0]
         of_pairs = {text.value for a, b in pairs for text in pool.texts[f"{names.names[a]}{VERSUS}{names.names[b]}"]}
         facts.update(
-            classes=classes, photos=len(data.splits["test"]), pairs=classes * (classes - 1), pairs_that_occur=len(pairs),
+            classes=classes, photos=len(data.splits["test"]), pairs=classes * (classes - 1),
+            pairs_that_occur=len(pairs),
             sentences_written=sum(len(texts) for key, texts in pool.texts.items() if VERSUS in key),
-            distinct_sentences_of_pairs_that_occur=len(of_pairs), sentences_encoded=sum(backbone.written.asked.values()) - first,
+            distinct_sentences_of_pairs_that_occur=len(of_pairs),
+            sentences_encoded=sum(backbone.written.asked.values()) - first,
             most_times_a_sentence=max(backbone.written.asked.values()),
         )  # fmt: skip
 
@@ -219,7 +231,12 @@ def follow_ups(classes: int, photos: int) -> Iterator[Row]:
                 1.0,
                 least=False,
             ),
-            Target("times a sentence is encoded, at most", lambda _: float(facts["most_times_a_sentence"]), 1.0, least=False),
+            Target(
+                "times a sentence is encoded, at most",
+                lambda _: float(facts["most_times_a_sentence"]),
+                1.0,
+                least=False,
+            ),
         ),
         rounds=1,
         warm=False,

@@ -76,6 +76,7 @@ def encode(name: str, count: int) -> Iterator[Row]:
             for engine in ("torch", "auto")
         }  # fmt: skip
         yield Row(
-            contenders, items=count, unit="images", same=lambda rows: rows, floors=dict.fromkeys(contenders, 0.99), rounds=3,
+            contenders, items=count, unit="images", same=lambda rows: rows, floors=dict.fromkeys(contenders,
+            0.99), rounds=3,
             facts={"size": SMALL, "photos": count},
         )  # fmt: skip

@@ -21,7 +21,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from diptych.backbones.sources.load import load
-from diptych.backbones.sources.openclip_sources import build, from_model
+from diptych.backbones.sources.openclip_config import build
+from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.backbone import Backbone
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from diptych.backbones.engines.export import to_onnx
 from diptych.backbones.engines.parity import TEXTS, rows
-from diptych.backbones.engines.runtimes.report import Made
 from diptych.backbones.engines.runtimes.onnx import OnnxRunner
 from diptych.backbones.engines.runtimes.openvino import OpenVinoRunner
+from diptych.backbones.engines.runtimes.report import Made
 from diptych.backbones.sources.load import load
 from diptych.backbones.sources.selftest import picture
 from diptych.core.backbone import Encoder

@@ -1,4 +1,6 @@
-"""Write the tables of docs/benchmarks.md, a section for each file of results/bench: ``python tools/benchmarks_table.py [--check]``."""
+"""Write the tables of docs/benchmarks.md, a section for each file of results/bench: ``python tools/benchmarks_table.py
+[--check]``.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def about(found: Mapping[str, Any]) -> str:
     size = "QUICK: small sizes, one round, no measurement. " if found["quick"] else ""
     return (
         f"{size}{found['date'][:10]}, {found['cores']} cores of {found['processor']}"
-        f"{' with ' + found['instructions'] if 'instructions' in found else ''}, {found['rounds']} rounds in {found['seconds']:.0f} s,"
+        f"{' with ' + found['instructions'] if 'instructions' in found else ''}, {found['rounds']} rounds in "
+        f"{found['seconds']:.0f} s,"
         f" load {min(loads):.1f} to {max(loads):.1f}. {named}. `{found['command']}`"
     )
 
@@ -86,7 +89,9 @@ def shown(value: Any) -> str:
 
 
 def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the page with its tables renewed, under the name of each machine; without a result it says that there is none."""
+    """Return the page with its tables renewed, under the name of each machine; without a result it says that there
+    is none.
+    """
     head, rest = text.split(START)
     made = "\n".join(f"### {name}\n\n{tables(found)}" for name, found in results.items()) or "Not measured yet.\n"
     return head + START + made + END + rest.split(END)[1]
@@ -95,10 +100,14 @@ def page(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 def main(words: Sequence[str]) -> int:
     """Rewrite the page, or say with exit code 1 that it is stale."""
     text = PAGE.read_text(encoding="utf-8")
-    new = page(text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))})
+    new = page(
+        text, {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    )
     if "--check" in words:
         if new != text:
-            sys.stderr.write("docs/benchmarks.md is not what results/bench says: run python tools/benchmarks_table.py.\n")
+            sys.stderr.write(
+                "docs/benchmarks.md is not what results/bench says: run python tools/benchmarks_table.py.\n"
+            )
         return int(new != text)
     PAGE.write_text(new, encoding="utf-8")
     return 0

@@ -1,4 +1,5 @@
-"""Build the pictures that ship with the package from the development data (folder in the environment variable DIPTYCH_DATA).
+"""Build the pictures that ship with the package from the development data (folder in the environment variable
+DIPTYCH_DATA).
 
 photos/   photos of things that have a name, CC0 or public domain, no recognisable person; long side at most 512 pixels
 clothes/  clothing_small (CC0) as thumbnails, short side 112 pixels; its validation split becomes "test"
@@ -62,7 +63,9 @@ def shrink(source: Path, target: Path, *, quality: int, short: int | None = None
     image = open_image(source)
     side, now = (short, min(image.size)) if short else (long or 0, max(image.size))
     if now > side:
-        image = image.resize((round(image.width * side / now), round(image.height * side / now)), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (round(image.width * side / now), round(image.height * side / now)), Image.Resampling.LANCZOS
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     image.save(target, "JPEG", quality=quality, optimize=True, progressive=True)
 
@@ -90,7 +93,9 @@ def main() -> None:
         out.mkdir(parents=True)
         build(data / source, out)
         sizes = [p.stat().st_size for p in out.rglob("*.jpg")]
-        sys.stdout.write(f"{name}: {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB\n")
+        sys.stdout.write(
+            f"{name}: {len(sizes)} pictures, {sum(sizes) / 1e6:.2f} MB, the largest {max(sizes) / 1e3:.0f} kB\n"
+        )
 
 
 if __name__ == "__main__":

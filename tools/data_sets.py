@@ -10,11 +10,13 @@ from diptych.evaluation.datasets import DATA_SETS, RULE, DataSet
 PAGE = Path(__file__).parents[1] / "docs" / "data-sets.md"
 HEAD = f"""# Data sets of proofs and boards
 
-`diptych prove`, `diptych board` and the committed results use the sets below by name. They do not ship: put each into a folder of its name,
-and that folder's parent into the environment variable DIPTYCH_DATA. `demo:photos` and `demo:clothes` ship, with their credits.
+`diptych prove`, `diptych board` and the committed results use the sets below by name. They do not ship: put each into a
+folder of its name, and that folder's parent into the environment variable DIPTYCH_DATA. `demo:photos` and
+`demo:clothes` ship, with their credits.
 
 A set is a small part of its source: {RULE}.
-Pictures are JPEG. `diptych check NAME` says whether a folder can be read. The listing is the SHA-256 of the sorted relative paths and sizes:
+Pictures are JPEG. `diptych check NAME` says whether a folder can be read. The listing is the SHA-256 of the sorted
+relative paths and sizes:
 a set that was drawn again in another way has another one, and results on it are not those that are committed.
 Licences are as stated at the source; "unknown" means that nothing is stated there.
 """

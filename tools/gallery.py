@@ -1,6 +1,7 @@
 """Make docs/gallery.md and its pictures with ``lite`` and ``tiny``: ``DIPTYCH_DATA=... python tools/gallery.py``.
 
-Pictures come from photos that ship with their licences, from the CC0 clothes that ship, from textile_sim (MIT, in the folder of
+Pictures come from photos that ship with their licences, from the CC0 clothes that ship, from textile_sim (MIT, in the
+folder of
 DIPTYCH_DATA), and from this project's own scenes; nothing else may be shown.
 """
 
@@ -38,11 +39,16 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
 def page(panels: Sequence[Panel]) -> str:
     """Return the Markdown."""
     head = (
-        "# Gallery\n\nReal pictures that each verb made, by `DIPTYCH_DATA=... python tools/gallery.py`, with the embedded backbones and"
-        " nothing touched up. Photos: those that ship ([credits](../src/diptych/assets/photos/credits.csv): CC0, public domain or no known"
+        "# Gallery\n\nReal pictures that each verb made, by `DIPTYCH_DATA=... python tools/gallery.py`, with the "
+        "embedded backbones and"
+        " nothing touched up. Photos: those that ship ([credits](../src/diptych/assets/photos/credits.csv): CC0, "
+        "public domain or no known"
         " restrictions), the CC0 clothes that ship, textile_sim (MIT), and scenes of our own generator.\n"
     )
-    parts = [f"\n## {p.title}\n\n![{p.title}](figures/gallery/{p.file})\n\n{p.words}\n\n```console\n$ {p.command}\n```\n" for p in panels]
+    parts = [
+        f"\n## {p.title}\n\n![{p.title}](figures/gallery/{p.file})\n\n{p.words}\n\n```console\n$ {p.command}\n```\n"
+        for p in panels
+    ]
     return head + "".join(parts)
 
 

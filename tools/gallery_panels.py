@@ -1,4 +1,6 @@
-"""The panels of the gallery, one a verb: the task is run as the command line runs it, and what it made is put on a sheet."""
+"""The panels of the gallery, one a verb: the task is run as the command line runs it, and what it made is put on a
+sheet.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,10 @@ def board_panel(s: Studio) -> Panel:
         f'{plots.mark(i, 80, 26 + 20 * i)}<text x="92" y="{30 + 20 * i}">{name.name}</text>'
         for i, name in enumerate(series)
     )
-    words = "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: zero-shot, with its own."
+    words = (
+        "Four few-shot systems on 138 photos of clothes with `lite`, three seeds, 95 % intervals; dashed: "
+        "zero-shot, with its own."
+    )
     return Panel("board.svg", "board", str(board["command"]), words, svg.replace("</svg>", f"{key}</svg>"))
 
 
@@ -95,7 +100,8 @@ def segment_panel(s: Studio) -> Panel:
         page.paste(p, (0, top))
         top += p.height + 8
     words = (
-        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where they are, but the wooden"
+        "MaskCLIP on `lite`, whose map is coarse. Every pixel takes one of the names: cat and cup are found where "
+        "they are, but the wooden"
         " table is taken for spoons, and the sky for the rocket."
     )
     command = f'diptych segment cat.jpg coffee.jpg rocket.jpg --names "{", ".join(names)}"'
@@ -123,8 +129,10 @@ def detect_panel(s: Studio) -> Panel:
         pictures.append(heat(photo, values, low, high, line))
     lines = [[(Path(d.name).parent.name, INK)] for d in found.found]
     words = (
-        "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt from normal ones, and"
-        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over chance."
+        "Simulated textile (textile_sim, MIT): three with a local defect, three without. The feature memory learnt "
+        "from normal ones, and"
+        " its threshold allows one false alarm in ten. None is flagged: on this set its proof shows no gain over "
+        "chance."
     )
     command = "diptych detect textile/test --normal textile/train/nominal --rate 0.1"
     return Panel("detect.jpg", "detect", command, words, sheet(pictures, lines, 3))
@@ -154,7 +162,8 @@ def search_panel(s: Studio) -> Panel:
                     ]
                 )
     words = (
-        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` finds the kind of a"
+        "The five nearest of 638 photos of clothes (CC0), a row a query; the last one moves away from white. `lite` "
+        "finds the kind of a"
         " thing, and hardly its colour."
     )
     command = 'diptych index clothes --out shop; diptych search shop "t-shirt" --minus "0.4:white" --html answers.html'
@@ -181,7 +190,10 @@ def caption_panel(s: Studio) -> Panel:
     pool = TextPool({"": tuple(Text(t) for t in sentences)})
     found = caption(items, Evidence(texts=pool), s.lite, s.run)
     lines = [[(line, INK) for line in wrapped(own[0].value)] for own in found.captions]
-    words = "The nearest of ten sentences, three of them about other things. \"A pillar of fire\" is the sentence's, not the photo's."
+    words = (
+        'The nearest of ten sentences, three of them about other things. "A pillar of fire" is the '
+        "sentence's, not the photo's."
+    )
     return Panel(
         "caption.jpg",
         "caption",
@@ -230,8 +242,10 @@ def audit_panel(s: Studio) -> Panel:
             x, at = x + width, p.end
         draw.text((170, y + 34), f"F-CLIPScore {row.score:+.1e}, cosine {row.cosine:.2f}", fill=DIM, font=font(14))
     words = (
-        "Red words speak against the photo, green ones for it, framed ones are held for wrong; the worst caption first, as on the page in"
-        " HTML. The boat is found; the horse and the kitchen are red but above the threshold, and the table is a false alarm."
+        "Red words speak against the photo, green ones for it, framed ones are held for wrong; the worst caption "
+        "first, as on the page in"
+        " HTML. The boat is found; the horse and the kitchen are red but above the threshold, and the table is a "
+        "false alarm."
     )
     return Panel("audit.png", "audit", "diptych audit pairs pairs.csv --threshold -1e-4 --out pairs.html", words, page)
 
@@ -269,11 +283,15 @@ def curate_panel(s: Studio) -> Panel:
     draw.text((46 + scale * (cut - edges[0]), 30), "the best 30 %", fill=INK, font=font(14))
     for tick in np.linspace(edges[0], edges[-1], 6):
         draw.text((40 + scale * (tick - edges[0]), 268), f"{tick:.2f}", fill=DIM, font=font(14), anchor="mt")
-    words = "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is where `--share 0.3` would cut."
+    words = (
+        "Cosines of 138 photos of clothes with the name of their class and with another photo's; the line is "
+        "where `--share 0.3` would cut."
+    )
     return Panel(
         "curate.png",
         "curate",
-        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv --method clip-score --share 0.3",
+        "diptych curate plan pairs.csv --method clip-score; diptych curate apply pairs.csv --method clip-score "
+        "--share 0.3",
         words,
         page,
     )
@@ -302,7 +320,8 @@ def extend_panel(s: Studio) -> Panel:
             for k in range(4)
         ]
     words = (
-        "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on `tiny` names colour and"
+        "Three clips of our own generator, four frames each, with what moves in them; the mean of the frames on "
+        "`tiny` names colour and"
         " shape among all 120. The motion is not seen: no system here tells an order of frames."
     )
     return Panel(
@@ -333,7 +352,8 @@ def edit_panel(s: Studio) -> Panel:
                 [(f"{source} -> {target}", INK), (f"{moved} of {sum(generator.channels)} channels moved", DIM)]
             )
     words = (
-        "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and is told a difference"
+        "Four pictures of the factor generator before and after, twice. The mapper was trained on pictures alone and "
+        "is told a difference"
         " of words: what was never red turns blue as well, for only the difference counts."
     )
     command = 'diptych edit --source "a red circle" --target "a blue circle" --seed 1'

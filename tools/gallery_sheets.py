@@ -1,4 +1,6 @@
-"""What the panels of the gallery have in common: a panel, what they are made with, and sheets of pictures with words below."""
+"""What the panels of the gallery have in common: a panel, what they are made with, and sheets of pictures with words
+below.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def font(size: int) -> Any:
 
 
 def sheet(
-    pictures: Sequence[Image.Image], lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]], columns: int, side: int = SIDE
+    pictures: Sequence[Image.Image],
+    lines: Sequence[Sequence[tuple[str, tuple[int, int, int]]]],
+    columns: int,
+    side: int = SIDE,
 ) -> Any:
     """Return pictures in rows, each fitted to a square, with lines of text below."""
     depth = max(len(own) for own in lines)

@@ -25,7 +25,9 @@ def pins(project: dict[str, object]) -> str:
         match = _BOUND.match(entry)
         if match is not None:
             name, version = re.sub(r"[-_.]+", "-", match[1]).lower(), match[2]
-            lowest[name] = max(lowest.get(name, version), version, key=lambda v: [int(n) for n in re.findall(r"\d+", v)])
+            lowest[name] = max(
+                lowest.get(name, version), version, key=lambda v: [int(n) for n in re.findall(r"\d+", v)]
+            )
     return "".join(f"{name}=={version}\n" for name, version in sorted(lowest.items()))
 
 

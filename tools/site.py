@@ -163,11 +163,11 @@ def _published(card: dict[str, Any]) -> list[str]:
         "| data | backbone | metric | value | beside | read in |",
         "|---|---|---|--:|---|---|",
     ]
-    for h in card["headlines"]:
-        lines.append(
-            f"| {h['dataset']} | {h['backbone']} | {h['metric']} | {h['value']:g} | {h['baseline']} | {h['where']} |"
-        )
-    return [*lines, ""]
+    rows = [
+        f"| {h['dataset']} | {h['backbone']} | {h['metric']} | {h['value']:g} | {h['baseline']} | {h['where']} |"
+        for h in card["headlines"]
+    ]
+    return [*lines, *rows, ""]
 
 
 def systems_index(cards: list[dict[str, Any]]) -> str:

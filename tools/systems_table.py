@@ -14,8 +14,8 @@ PAGE = ROOT / "docs" / "systems.md"
 HEAD = """# Systems
 
 Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
-every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown on
-generated scenes only. [Add your own](add-your-own-system.md).
+every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown
+on generated scenes only. [Add your own](add-your-own-system.md).
 
 """
 

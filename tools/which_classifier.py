@@ -1,4 +1,5 @@
-"""Write docs/which-classifier.md and its figures from the boards in results/boards: ``python tools/which_classifier.py [--check]``.
+"""Write docs/which-classifier.md and its figures from the boards in results/boards: ``python tools/which_classifier.py
+[--check]``.
 
 Every sentence and every cell is made from rows of boards and names them; a claim that no row carries is not made.
 """
@@ -88,7 +89,9 @@ class Row:
 
     @property
     def short(self) -> bool:
-        """Whether the board was cut before it had all seeds: then it is no mean over them, and nothing is claimed of it."""
+        """Whether the board was cut before it had all seeds: then it is no mean over them, and nothing is
+        claimed of it.
+        """
         return len(self.data["seeds"]) < self.planned
 
     @property
@@ -98,14 +101,17 @@ class Row:
 
     @property
     def cell(self) -> str:
-        """Accuracy, bold where it is better than zero-shot, in italics where it is worse, marked where it has fewer seeds."""
+        """Accuracy, bold where it is better than zero-shot, in italics where it is worse, marked where it has
+        fewer seeds.
+        """
         return {1: "**{}**", 0: "{}", -1: "*{}*"}[self.change].format(f"{self.acc:.1f}") + (MARK if self.short else "")
 
 
 def read(folder: Path) -> tuple[list[Row], list[dict[str, Any]]]:
     """Return the rows of all boards of classify, in the order of their file names, and the boards.
 
-    A data set may have several boards with one backbone; a row that stands on two is taken from the first that has all its seeds.
+    A data set may have several boards with one backbone; a row that stands on two is taken from the first that has all
+    its seeds.
     """
     needs = {card["slug"]: tuple(card["needs"]["evidence"]) for card in catalog.cards()}
     rows: dict[tuple[Any, ...], Row] = {}
@@ -130,10 +136,13 @@ def _planned(board: Mapping[str, Any], row: Mapping[str, Any]) -> list[int]:
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with their p-values corrected by Holm over all that share a data set and a backbone, however boards were cut.
+    """Return the rows with their p-values corrected by Holm over all that share a data set and a backbone, however
+    boards were cut.
 
-    A board that holds no raw p-value holds (M - i + 1) p of the i-th smallest of M, or more where a smaller p gave more. So a raw p is at
-    most the corrected one over (M - i + 1), and that is what is corrected anew. Of rows whose corrected ones are equal it is not known
+    A board that holds no raw p-value holds (M - i + 1) p of the i-th smallest of M, or more where a smaller p gave
+    more. So a raw p is at
+    most the corrected one over (M - i + 1), and that is what is corrected anew. Of rows whose corrected ones are equal
+    it is not known
     which is the larger: the largest bounds are theirs, and all get the largest p that comes of these.
     """
     found = list(rows)
@@ -144,7 +153,13 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
         for n, i in enumerate(places):
             data = rows[i].data
             tie = ties.setdefault((n,) if "p" in data else (rows[i].board, data["p_holm"]), [])
-            raw.append(data["p"] if "p" in data else data["p_holm"] if data["p_holm"] >= 1 else data["p_holm"] / (rows[i].above + len(tie)))
+            raw.append(
+                data["p"]
+                if "p" in data
+                else data["p_holm"]
+                if data["p_holm"] >= 1
+                else data["p_holm"] / (rows[i].above + len(tie))
+            )
             tie.append(n)
         adjusted = holm(raw)
         for tie in ties.values():
@@ -154,7 +169,8 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 
 
 _RAW = (
-    "Some boards hold p-values only as corrected over their own rows: for these the largest raw p-value that such a one allows is taken, "
+    "Some boards hold p-values only as corrected over their own rows: for these the largest raw p-value that such a "
+    "one allows is taken, "
     "so that a difference may be missed, and none is invented. "
 )
 
@@ -165,14 +181,24 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
     parts = [
         "# Which classifier should I use?",
         "",
-        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, behind its link. "
-        'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the zero-shot '
-        f"ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at {100 * LEVEL:.0f} %. "
+        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, "
+        "behind its link. "
+        'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test '
+        "against the zero-shot "
+        "ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at "
+        f"{100 * LEVEL:.0f} %. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
-        + (f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. " if cut else "")
+        + (
+            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor "
+            "ranked. "
+            if cut
+            else ""
+        )
         + "On your own photos: "
-        "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set leans high. Fit "
-        "seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
+        "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set "
+        "leans high. Fit "
+        "seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` "
+        "among their "
         "seconds count the first encoding of texts in.",
         "",
         *_short(rows),
@@ -206,9 +232,12 @@ def _short(rows: Sequence[Row]) -> Iterator[str]:
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
             base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
-            where = "; ".join(f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items())
+            where = "; ".join(
+                f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items()
+            )
             names = " and ".join(f"`{name}`" for name in most)
-            yield f"- `{backbone}`, {needs}: {names} had the highest top-1 on {max(won.values())} of {len(best)} sets. {where}."
+            sets = f"{max(won.values())} of {len(best)} sets"
+            yield f"- `{backbone}`, {needs}: {names} had the highest top-1 on {sets}. {where}."
 
 
 def _section(rows: Sequence[Row]) -> Iterator[str]:
@@ -233,7 +262,8 @@ def _section(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], str, str] | None:
-    """Return sentences, file name and figure of the mean ranks over the sets that have so many shots; None for fewer than two sets.
+    """Return sentences, file name and figure of the mean ranks over the sets that have so many shots; None for fewer
+    than two sets.
 
     A row with fewer seeds counts as none.
     """
@@ -259,10 +289,16 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         "",
         f"![Mean ranks at {count}](figures/{file})",
         "",
-        f"{len(names)} systems on {len(sets)} sets ({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
-        f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance (Nemenyi's test at "
+        f"{len(names)} systems on {len(sets)} sets "
+        f"({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
+        f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance "
+        "(Nemenyi's test at "
         f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
-        + (f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else "")
+        + (
+            f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
+            if left
+            else ""
+        )
         + (f" Not among the sets, for every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
     ]
     return words, file, svg
@@ -280,15 +316,27 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for key, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
             label, at, said, wanted = _cut(key, reason, board["shots"])
             elsewhere = there.get((board["dataset"], label), {})
-            if all(elsewhere.get(s) for s in wanted) if at is not None else 0 in elsewhere or set(wanted) <= set(elsewhere):
+            if (
+                all(elsewhere.get(s) for s in wanted)
+                if at is not None
+                else 0 in elsewhere or set(wanted) <= set(elsewhere)
+            ):
                 continue
             rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
             sets = rows.setdefault(label + (at or ""), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
     tried = {row["method"] for board in boards for row in board["rows"]}
-    names = {card["slug"]: card["name"] for card in catalog.cards() if card["verb"] == "classify" and card["slug"] not in tried}
-    untried = [slug for slug, name in names.items() if not any(label.startswith(name) for told in found.values() for label in told)]
+    names = {
+        card["slug"]: card["name"]
+        for card in catalog.cards()
+        if card["verb"] == "classify" and card["slug"] not in tried
+    }
+    untried = [
+        slug
+        for slug, name in names.items()
+        if not any(label.startswith(name) for told in found.values() for label in told)
+    ]
     if found or untried:
         yield "### What is not there, and why"
         yield ""
@@ -300,7 +348,9 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _cut(key: str, reason: str, shots: Sequence[int]) -> tuple[str, str | None, str, list[int]]:
-    """Return of one entry of a board the label, from where on it lacks runs (None: it has none at all), why, and the shots it lacks."""
+    """Return of one entry of a board the label, from where on it lacks runs (None: it has none at all), why, and
+    the shots it lacks.
+    """
     late = re.match(r"((?:(\d+) shots?, )?seed \d+ and what follows) (left out: .*)", reason, re.DOTALL)
     if late:
         first = int(late[2] or 0)
@@ -351,7 +401,9 @@ def main(words: Sequence[str]) -> int:
     if "--check" in words:
         stale = [path for path, new in files.items() if not path.exists() or path.read_text(encoding="utf-8") != new]
         if stale:
-            sys.stderr.write(f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n")
+            sys.stderr.write(
+                f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n"
+            )
         return int(bool(stale))
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

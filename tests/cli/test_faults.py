@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,18 @@ import pytest
 from typer.testing import CliRunner
 
 from diptych.cli.main import app
+from diptych.methods.audit import clip4dm
 from diptych.methods.edit import deltaedit
+from diptych.methods.segment import maskclip
+from diptych.nn.dense.label_maps import Windows
 from diptych.store.store import Store
 from diptych.tasks import export_tower
 from diptych.tasks.export_gate import Parity
-from tests.support.colours import COLOURS, colour_folder, coloured
-from tests.support.dense_colours import DenseColours
+from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
+from tests.support.deep_backbone import DeepBackbone
+from tests.support.dense_colours import DenseColours, masked_folder
 from tests.support.faults import Faults, Killed, Kind, check_database, check_tensors, contents, drafts, whole
+from tests.support.scratches import scratched_folder
 from tests.support.small_clip import small_clip
 
 MODULE = re.compile(r'"diptych\.[a-z_.]+')
@@ -72,13 +79,43 @@ VERBS = {
     "audit groups": Verb(
         "audit groups set --group light --out out/x.json --overwrite", "audit groups set --group light --out out/x.json"
     ),
-    "board classify": Verb("board classify photos --methods linear-probe --shots 1 --seeds 1 --export best --out out"),
+    "board classify": Verb("board classify photos --methods gda --shots 1 --seeds 1 --export best --out out"),
     "board classify again": Verb(
-        "board classify photos --methods linear-probe --shots 1 --seeds 1,2 --out out",
-        "board classify photos --methods linear-probe --shots 1 --seeds 1 --out out",
+        "board classify photos --methods gda --shots 1 --seeds 1,2 --out out",
+        "board classify photos --methods gda --shots 1 --seeds 1 --out out",
     ),
-    "board few-shot": Verb("board few-shot photos --methods linear-probe --shots 1 --seeds 1 --out out"),
+    "board few-shot": Verb("board few-shot photos --methods gda --shots 1 --seeds 1 --out out"),
     "board caption": Verb("board caption said.csv --methods nearest-caption --seeds 1 --out out", again="--overwrite"),
+    "board detect": Verb("board detect plate --methods gaussian --rate 0.3 --seeds 1 --out out", again="--overwrite"),
+    "board segment": Verb("board segment maps --methods maskclip --seeds 1 --out out", again="--overwrite"),
+    "board curate": Verb(
+        "board curate said.csv --methods clip-score --metadata walls.txt --seeds 1 --out out", again="--overwrite"
+    ),
+    "board retrieve": Verb(
+        "board retrieve things.csv --entity kind --methods string-matching --seeds 1 --out out", again="--overwrite"
+    ),
+    "board extend": Verb("board extend clips --methods frame-mean --seeds 1 --frames 2 --out out", again="--overwrite"),
+    "board finetune": Verb(
+        "board finetune photos --methods full --seeds 1 --epochs 1 --backbone local:clip --out out", again="--overwrite"
+    ),
+    "board pretrain": Verb(
+        "board pretrain said.csv --methods clip-loss --seeds 1 --epochs 1 --backbone local:clip --out out",
+        again="--overwrite",
+    ),
+    "ablate": Verb(
+        "ablate photos --texts texts.json --methods description --seeds 1 --out out/x.json --overwrite",
+        "ablate photos --texts texts.json --methods description --seeds 2 --out out/x.json",
+    ),
+    "prove": Verb("prove maskclip --data maps --seeds 1,2,3 --out out", again="--overwrite", code=5),
+    "audit pairs": Verb(
+        "audit pairs said.csv --image path --text caption_0 --threshold 0 --backbone deep --out out/x.json --overwrite",
+        "audit pairs said.csv --image path --text caption_1 --threshold 0 --backbone deep --out out/x.json",
+    ),
+    "audit pairs html": Verb(
+        "audit pairs said.csv --image path --text caption_0 --threshold 0 --backbone deep --out out/x.html",
+        again="--overwrite",
+    ),
+    "extend": Verb("extend clips --frames 2 --epochs 1 --backbone local:clip --out out/tuned"),
     "curate plan": Verb(
         "curate plan pool.txt --metadata names.txt --out out/plan.parquet --overwrite", again="--resume"
     ),
@@ -117,12 +154,22 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "words.txt").write_text("a red wall\na blue sea\n")
     (root / "pool.txt").write_text("\n".join("a cat" if i % 10 else "an axolotl" for i in range(100)))
     (root / "names.txt").write_text("cat\naxolotl")
+    (root / "walls.txt").write_text("wall\nred\nblue")
     said = [
         f"photos/train/{n}/{i}.png,a {n} wall,{n} paint,{'train' if i else 'test'}"
         for n in ("red", "blue", "green")
         for i in range(4)
     ]
     (root / "said.csv").write_text("\n".join(["path,caption_0,caption_1,split", *said]) + "\n")
+    (root / "texts.json").write_text(json.dumps(colour_pool()))
+    things = [f"{name} thing {k},{name}" for name in COLOURS for k in range(3)]
+    (root / "things.csv").write_text("\n".join(["text,kind", *things]) + "\n")
+    scratched_folder(root / "plate", train=6, good=2, bad=2)
+    masked_folder(root / "maps")
+    for split in ("train", "test"):
+        for name in ("red", "blue"):
+            for n in range(2):
+                coloured(root / "clips" / split / name / "clip" / f"{n}.png", name, n)
     (root / "a.csv").write_text("id,name\na0,north mill\na1,old bakery\n")
     (root / "b.csv").write_text("id,name\nb0,north mill co\nb1,old bakery co\n")
     rows = ["path,class,light"]
@@ -143,12 +190,16 @@ def place(given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     real = load.load
 
     def fake(name: str = "lite", **more: Any) -> Any:
+        if name == "deep":
+            return DeepBackbone()
         return real(name, **more) if name.startswith("local:") else DenseColours(name=name)
 
     monkeypatch.setattr(load, "load", fake)
     monkeypatch.setitem(
         deltaedit.DeltaEdit.card.variants, "small", {"bank": 8, "passes": 1, "batch": 4, "width": 8, "probes": 1}
     )  # type: ignore[arg-type]
+    monkeypatch.setattr(clip4dm, "CLIP4DM", partial(clip4dm.CLIP4DM, layers=2))
+    monkeypatch.setitem(maskclip.MaskCLIP.card.variants, "", {"windows": Windows(32, 32, 32)})  # type: ignore[arg-type]
     monkeypatch.setattr(export_tower, "parity", lambda *given: Parity(1, 1.0, 1.0, 1.0, 1.0))
     monkeypatch.setattr(
         export_tower, "_written", lambda encoder, folder, *rest: (folder / "model.onnx").write_text("g")

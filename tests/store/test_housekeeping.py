@@ -240,7 +240,7 @@ def test_a_target_with_other_embeddings_is_refused_before_anything_moves(tmp_pat
 def test_folders_in_one_another_are_refused(tmp_path: Path) -> None:
     filled(tmp_path / "a", 0, 50)
     for target in (tmp_path / "a", tmp_path / "a" / "b", tmp_path):
-        with pytest.raises(UsageError, match="lie in one another"):
+        with pytest.raises(UsageError, match="one is inside the other"):
             move(tmp_path / "a", target)
 
 

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych.core.data import Column, Evidence, Table
-from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UnreadableItem, UsageError
-from diptych.core.kit import Kit
+from diptych.core.errors import DataError, MissingEvidence, NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.recapture import Recaptured, recapture
@@ -22,7 +20,7 @@ from diptych.methods.detect.feature_memory import FeatureMemory
 from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
-from diptych.tasks.detect import Ranking, detect, kept_aside, rank
+from diptych.tasks.detect import detect, kept_aside
 from diptych.tasks.heatmap import heat
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
@@ -93,12 +91,6 @@ def test_broken_photos_are_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert {Path(e.name).name for e in found.failed} == {"b.jpg", "none.png"}
     with pytest.raises(DataError, match="None of the normal photos"):
         detect(photos, BACKBONE, method=MEMORY, normal=ImageFiles([tmp_path / "b.jpg"]))
-    with pytest.raises(UnreadableItem):
-        rank(
-            MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=Table(Pictures((photos[0],)))), Run()),
-            Table(photos, {"label": Column("label", np.zeros(4, int))}),
-            Run(),
-        )
 
 
 def test_wrong_calls_are_refused() -> None:
@@ -113,25 +105,6 @@ def test_wrong_calls_are_refused() -> None:
         detect(photos, BACKBONE, method=MEMORY, normal=normal, rate=0.1)
     with pytest.raises(UsageError, match="lies in"):
         kept_aside(normal, 1.5, Run())
-
-
-def test_measures_are_those_of_the_maps_and_a_mask_of_another_size_is_refused() -> None:
-    table = scratched(4, 4, seed=3)
-    fitted = MEMORY.fit(Kit({"main": BACKBONE}), Evidence(train=scratched(6, 0, seed=1)), Run())
-    found = rank(fitted, table, Run()).metrics
-    assert found["image_auroc"] == found["image_ap"] == 1.0
-    assert found["pixel_auroc"] > 0.95
-    assert found["pro"] > 0.7
-    wrong = Table(table.items, {**table.columns, "mask": Column("mask", (np.zeros((3, 3), bool),) * 8)})
-    with pytest.raises(DataError, match="give one of its size"):
-        rank(fitted, wrong, Run())
-    plain = rank(fitted, Table(table.items, {"label": table.columns["label"]}), Run())
-    assert plain.maps is None
-    assert set(plain.metrics) == {"image_auroc", "image_ap"}
-    empty = Ranking(
-        np.array([0.0, 1.0]), np.array([False, True]), np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
-    )
-    assert "pro" not in empty.metrics
 
 
 def test_a_recaptured_photo_is_another_picture_of_the_same_size_and_the_same_every_time() -> None:

@@ -144,7 +144,7 @@ def test_an_approximate_index_that_is_missing_is_left_to_the_backbone(
 ) -> None:
     monkeypatch.setattr(tasks.ann, "installed", lambda: True)
     assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is not None
-    monkeypatch.setattr(tasks, "_outgrown", lambda made, always: ["image"])
+    monkeypatch.setattr(tasks, "outgrown", lambda made, always: ["image"])
     assert unchanged(open_records(str(photos)), KNOWN, Run(), out) is None
 
 
@@ -200,5 +200,5 @@ def test_an_index_names_the_precision_and_engine_that_ran(photos: Path, tmp_path
         assert made.facts["precision_asked"] == "bf16"
         assert made.facts["engine"] == "onnxruntime (image), torch (text)"
     assert unchanged(open_records(str(photos)), KNOWN, Run(precision="bf16"), tmp_path / "fallen") is not None
-    with pytest.raises(UsageError, match=r"other weights, --precision or decode of colours \(asked for bf16, exact\)"):
+    with pytest.raises(UsageError, match=r"other weights, --precision or decode of colours \(requested: bf16, exact\)"):
         index(open_records(str(photos)), BACKBONE, Run(), tmp_path / "fallen")

@@ -12,7 +12,8 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.backbones.sources.openclip_sources import build, from_model
+from diptych.backbones.sources.openclip_config import build
+from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run, World

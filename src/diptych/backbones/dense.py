@@ -108,17 +108,17 @@ class ConvDense:
     """
 
     def __init__(self, trunk: Any, head: nn.Module | None, name: str) -> None:
-        own = getattr(trunk, "head", trunk)  # EfficientNet keeps its pool and classifier on itself
+        head_of_trunk = getattr(trunk, "head", trunk)  # EfficientNet keeps its pool and classifier on itself
         kinds = {type(part).__name__ for part in ([] if head is None else head.children())}
-        if getattr(own.global_pool, "pool_type", "avg") != "avg" or (
+        if getattr(head_of_trunk.global_pool, "pool_type", "avg") != "avg" or (
             isinstance(head, nn.Sequential) and not kinds <= _HEAD_PARTS
         ):
             raise MissingHook(
                 f"{name} does not pool its map by the mean, which is the only pooling known here: use another backbone."
             )
         self.trunk, self.head = trunk, head
-        self.norm, self.hidden = getattr(own, "norm", None), getattr(own, "pre_logits", None)
-        self.last = own.fc if hasattr(own, "fc") else trunk.classifier
+        self.norm, self.hidden = getattr(head_of_trunk, "norm", None), getattr(head_of_trunk, "pre_logits", None)
+        self.last = head_of_trunk.fc if hasattr(head_of_trunk, "fc") else trunk.classifier
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -190,8 +190,8 @@ class ResNetDense:
         if weights is not None:
             logs, empty = log_weights(weights.flatten(2).to(m.dtype))
             logits = logits + logs[:, None] * q.shape[-1] ** 0.5
-        own = (q * k_mean).sum(-1, keepdim=True)
-        shares = torch.softmax(torch.cat([own, logits], dim=-1) * q.shape[-1] ** -0.5, dim=-1)
+        mean_logit = (q * k_mean).sum(-1, keepdim=True)
+        shares = torch.softmax(torch.cat([mean_logit, logits], dim=-1) * q.shape[-1] ** -0.5, dim=-1)
         out = (shares[..., :1] * v_mean + shares[..., 1:] @ v).transpose(1, 2).flatten(2)
         return out if weights is None else out.masked_fill(empty, 0.0)
 

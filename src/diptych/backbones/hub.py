@@ -73,27 +73,27 @@ def published_weights(config: Mapping[str, Any], *, offline: bool) -> Path:
         NotAvailable: the file is in none of the caches, and may not or cannot be fetched.
     """
     downloaded = _downloaded(config["url"]) if config.get("url") else None
-    places = []
+    searched = []
     if config.get("hf_hub"):
         name, _, file = config["hf_hub"].rpartition("/")
         files = [file] if file else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
         if file.endswith((".bin", ".pth", ".pt")):
             files.insert(0, str(Path(file).with_suffix(".safetensors")))
-        places.append(f"{cache_folder()} ({name}: {', '.join(files)})")
+        searched.append(f"{cache_folder()} ({name}: {', '.join(files)})")
         try:
             for wanted in files:  # one at a time: a second copy is another gigabyte
-                found = repository(name, [wanted], offline=offline) / wanted
-                if found.is_file():
-                    return found
+                path = repository(name, [wanted], offline=offline) / wanted
+                if path.is_file():
+                    return path
         except NotAvailable:
             if not offline and not (downloaded and downloaded.is_file()):
                 raise
     if downloaded is not None:
-        places.append(str(downloaded))
+        searched.append(str(downloaded))
         if downloaded.is_file():
             return _checked(downloaded, config["url"])
     raise NotAvailable(
-        f"These weights are not on this machine (looked in {' and '.join(places)}): fetch them once online."
+        f"These weights are not on this machine (looked in {' and '.join(searched)}): fetch them once online."
     )
 
 

@@ -28,12 +28,12 @@ def packaged(module: str, distribution: str, name: str) -> Path:
     Raises:
         NotAvailable: the package is not installed.
     """
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
         raise NotAvailable(
             f"lite needs the package {distribution}, which is not installed: run pip install {distribution}."
         )
-    return Path(next(iter(found.submodule_search_locations))) / name
+    return Path(next(iter(spec.submodule_search_locations))) / name
 
 
 CONTEXT, PAD = 256, 0

@@ -99,9 +99,9 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     _check(path, IMAGE_SHA)
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trunk: Any = timm.create_model("tf_efficientnet_lite0")
-    own = trunk.state_dict()
+    names = trunk.state_dict()
     trunk.load_state_dict(
-        dict(zip(own, saved.values(), strict=True))
+        dict(zip(names, saved.values(), strict=True))
     )  # the two libraries name layers differently, in one order
     classifier = trunk.classifier
     trunk.classifier = nn.Identity()

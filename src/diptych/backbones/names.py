@@ -134,8 +134,8 @@ def _published(text: str) -> Name:
 
     architectures = set(open_clip.list_models())
     for separator in ("::", ","):
-        architecture, found, tag = text.partition(separator)
-        if found:
+        architecture, present, tag = text.partition(separator)
+        if present:
             break
     else:
         architecture, _, tag = ("", "", "") if text.replace("/", "-") in architectures else text.rpartition("/")

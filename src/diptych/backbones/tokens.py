@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,19 +51,26 @@ class ClipBpe:
     pad = 0
 
     def __init__(self, clean: str = "lower", special: Sequence[str] = ()) -> None:
-        from open_clip import SimpleTokenizer
-
-        self._bpe = SimpleTokenizer(clean=clean, additional_special_tokens=list(special) or None)
-        # open_clip looks for special tokens in the cleaned text, where entities and full-width letters are already
-        # repaired, so this is the only place at which none of them can slip through.
-        clean_text, names = self._bpe.clean_fn, [self._bpe.decoder[i] for i in self._bpe.all_special_ids]
-        self._bpe.clean_fn = lambda text: escape(clean_text(text), names)
+        self._bpe = _simple_tokenizer(clean, tuple(special))
         self.identity = hashlib.sha256("\n".join(["open_clip-bpe", clean, *special]).encode()).hexdigest()
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids between start and end token."""
         start, end = self._bpe.sot_token_id, self._bpe.eot_token_id
         return [[start, *self._bpe.encode(text), end] for text in texts]
+
+
+@lru_cache(maxsize=4)
+def _simple_tokenizer(clean: str, special: tuple[str, ...]) -> Any:
+    """Return open_clip's tokenizer, read once for all backbones, with special tokens escaped in texts."""
+    from open_clip import SimpleTokenizer
+
+    bpe = SimpleTokenizer(clean=clean, additional_special_tokens=list(special) or None)
+    # open_clip looks for special tokens in the cleaned text, where entities and full-width letters are already
+    # repaired, so this is the only place at which none of them can slip through.
+    clean_text, names = bpe.clean_fn, [bpe.decoder[i] for i in bpe.all_special_ids]
+    bpe.clean_fn = lambda text: escape(clean_text(text), names)
+    return bpe
 
 
 def escape(text: str, special: Sequence[str]) -> str:
@@ -200,12 +208,12 @@ def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: 
     _refuse(facts)
     kind = _tokenizer_kind(name)
     try:
-        place = folder or hub.repository(
+        path = folder or hub.repository(
             name,
             ["tokenizer*", "*.model", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"],
             offline=offline,
         )
-        return HubTokens(load_tokenizer(place), kind, clean or "whitespace", blank_separator=blank)
+        return HubTokens(load_tokenizer(path), kind, clean or "whitespace", blank_separator=blank)
     except NotAvailable:
         if not optional:
             raise

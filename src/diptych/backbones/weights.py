@@ -125,13 +125,13 @@ def load_openclip(module: nn.Module, state: Mapping[str, Tensor], source: Path) 
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    found = layout(state)
-    if found == "transformers":
+    layout_of_state = layout(state)
+    if layout_of_state == "transformers":
         raise DataError(
             f"{source} holds transformers weights, not open_clip's: load its folder with hf:org/name or local:FOLDER "
             f"beside config.json."
         )
-    if found == "unknown":
+    if layout_of_state == "unknown":
         raise DataError(
             f"{source} holds no CLIP weights that are known here: no tensor starts with visual., vision_model. or "
             f"image_encoder."

@@ -68,12 +68,12 @@ def audit_groups(
 
     with shared.open(seed=seed) as opened:
         grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
-        spoken = options.class_names(names, grouped.classes)
+        class_names = options.class_names(names, grouped.classes)
         run = opened.run
         towers = [opened.backbone(name) for name in dict.fromkeys(backbone or [shared.backbone])]
         method = group_auditor(gap, least, selection)
         findings, failed = audit(
-            grouped.split("test"), ClassNames(spoken, (group_prompt(),)), towers, run, method=method
+            grouped.split("test"), ClassNames(class_names, (group_prompt(),)), towers, run, method=method
         )
     report = {
         "data": grouped.name,

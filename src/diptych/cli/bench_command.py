@@ -49,7 +49,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class BoardOptions:
-    """What every board is asked."""
+    """The options of every board."""
 
     methods: Annotated[
         str | None,
@@ -81,9 +81,9 @@ def board_command(
     """
     mine, common = BoardOptions(out=Path(f"out/board-{verb}")), options.RunOptions(**fixed)
 
-    def made(function: Callable[..., Bench]) -> Callable[..., None]:
+    def decorate(function: Callable[..., Bench]) -> Callable[..., None]:
         function.__annotations__.pop("return", None)  # a name that only a type checker imports
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
+        verb_parameters = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
         kind = inspect.Parameter.KEYWORD_ONLY
 
         @functools.wraps(function)
@@ -105,51 +105,51 @@ def board_command(
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
-                *(p.replace(kind=kind) for p in own),
-                inspect.Parameter("asked", kind, default=mine, annotation=BoardOptions),
+                *(p.replace(kind=kind) for p in verb_parameters),
+                inspect.Parameter("requested", kind, default=mine, annotation=BoardOptions),
                 inspect.Parameter("shared", kind, default=common, annotation=options.RunOptions),
             ]
         )
         return options.offers(*(name for name in ("overwrite", *options.MODEL) if name not in fixed))(command)
 
-    return made
+    return decorate
 
 
-def _finish(made: VerbBoard, out: Path, json: bool) -> None:
+def _finish(board: VerbBoard, out: Path, json: bool) -> None:
     """Print the board, then what is missing, late or skipped, and leave with the exit code that says so."""
     if json:
-        show_json(made.as_dict())
+        show_json(board.as_dict())
     else:
-        if made.rows:
-            _show(made)
+        if board.rows:
+            _show(board)
         show(str(out / "board.json"))
-    for label, reason in (*made.missing.items(), *made.late.items()):
+    for label, reason in (*board.missing.items(), *board.late.items()):
         say(f"{label} did not run: {reason}")
-    if made.interrupted:
+    if board.interrupted:
         say("Interrupted: the board holds the rows that were finished; the same command goes on from there.")
-    finish(made.failed, 130 if made.interrupted else 0)
+    finish(board.failed, 130 if board.interrupted else 0)
 
 
-def _show(made: VerbBoard) -> None:
-    facts, seeds = made.facts, ", ".join(map(str, made.facts["seeds"]))
-    columns = ["system", f"{NAMES[made.metric]} (95 %)", "gain", *map(_heading, made.others), "s"]
+def _show(board: VerbBoard) -> None:
+    facts, seeds = board.facts, ", ".join(map(str, board.facts["seeds"]))
+    columns = ["system", f"{NAMES[board.metric]} (95 %)", "gain", *map(_heading, board.others), "s"]
     last = range(len(columns) - 1, 2, -1)
     title = f"{facts['dataset']}: {facts['items']} items, {facts['backbone']}, seeds {seeds}, gain over {facts['base']}"
-    show_table(columns, [_cells(r, made) for r in made.rows], right=range(1, len(columns)), title=title, spare=last)
+    show_table(columns, [_cells(r, board) for r in board.rows], right=range(1, len(columns)), title=title, spare=last)
 
 
-def _cells(row: Row, made: VerbBoard) -> tuple[str, ...]:
-    factor, digits = (100, 1) if "%" in NAMES[made.metric] else (1, 3)
+def _cells(row: Row, board: VerbBoard) -> tuple[str, ...]:
+    factor, digits = (100, 1) if "%" in NAMES[board.metric] else (1, 3)
     value, low, high = (f"{factor * v:.{digits}f}" for v in (row.value.value, row.value.low, row.value.high))
     gain = ""
     if row.gain is not None:
-        own, least, most = (f"{factor * v:+.{digits}f}" for v in (row.gain.value, row.gain.low, row.gain.high))
-        gain = f"{own} ({least} to {most})"
+        gained, least, most = (f"{factor * v:+.{digits}f}" for v in (row.gain.value, row.gain.low, row.gain.high))
+        gain = f"{gained} ({least} to {most})"
     return (
         row.label,
         f"{value} ({low}-{high})",
         gain,
-        *(_number(name, row.others) for name in made.others),
+        *(_number(name, row.others) for name in board.others),
         f"{row.seconds:.1f}",
     )
 

@@ -104,9 +104,9 @@ def board_classify(
         images = Unlabelled.open(unlabelled, opened.keys) if unlabelled else None
 
         def key(fingerprint: str) -> str:
-            asked = {"backbone": fingerprint, "source": data[0], "export": export}
-            asked |= {name: getattr(shared, name) for name in ("device", "precision", "engine")}
-            return again.key_of(sets[0], plan, classes[0], pool, images, asked)
+            request = {"backbone": fingerprint, "source": data[0], "export": export}
+            request |= {name: getattr(shared, name) for name in ("device", "precision", "engine")}
+            return again.key_of(sets[0], plan, classes[0], pool, images, request)
 
         known = opened.recalled if len(data) == 1 else None
         if known and (before := again.written(out, key(known[0].fingerprint))) and (out / PAGE).exists():
@@ -161,7 +161,7 @@ def board_classify(
 
 
 def _tell(board: Mapping[str, Any], folder: Path, export: str | None, json: bool) -> None:
-    """Print a board and where its files lie, unless JSON is asked for."""
+    """Print a board and the paths of its files, unless JSON is requested."""
     from diptych.evaluation.few_shot.plan import MODEL, PAGE
 
     if json:
@@ -214,9 +214,9 @@ def show_board(board: Mapping[str, Any]) -> None:
                 _extra(row),
             )
         )
-    about = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
+    counted = f"{board['items']} {board['measured']} photos, {len(board['classnames'])} classes"
     columns = ["system", "top-1 (95 %)", "gain", "p", "ECE", "fit+predict s", "extra"]
-    title = f"{board['dataset']}: {about}, {board['spec']['name']}"
+    title = f"{board['dataset']}: {counted}, {board['spec']['name']}"
     show_table(columns, rows, right=range(1, 6), title=title, spare=(5, 6, 4))
     reasons: dict[str, list[str]] = {}
     for label, reason in (*board["missing"].items(), *board["late"].items()):

@@ -92,9 +92,11 @@ def cache_prune(
     both: list[Space | Export] = [*spaces, *exports]
     taken = oldest(both, limit)
     chosen, dropped = [s for s in taken if isinstance(s, Space)], [e for e in taken if isinstance(e, Export)]
-    kept: list[Space | Export] = [*(in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle))]
-    kept += in_use(dropped, 60 * idle) if dry_run else remove_exports(engines, dropped, idle=60 * idle)
-    gone, undone = [s for s in chosen if s not in kept], [e for e in dropped if e not in kept]
+    in_use_now: list[Space | Export] = [
+        *(in_use(chosen, 60 * idle) if dry_run else remove(folder, chosen, idle=60 * idle))
+    ]
+    in_use_now += in_use(dropped, 60 * idle) if dry_run else remove_exports(engines, dropped, idle=60 * idle)
+    gone, undone = [s for s in chosen if s not in in_use_now], [e for e in dropped if e not in in_use_now]
     removed: list[Space | Export] = [*gone, *undone]
     left = sum(s.bytes for s in both) - sum(s.bytes for s in removed)
     if json:
@@ -103,7 +105,7 @@ def cache_prune(
                 "folder": str(folder),
                 "dry_run": dry_run,
                 "removed": [s.as_dict() for s in removed],
-                "in_use": [s.as_dict() for s in kept],
+                "in_use": [s.as_dict() for s in in_use_now],
                 "bytes_left": left,
             }
         )
@@ -119,7 +121,7 @@ def cache_prune(
             )
         show(f"{sized(left)} {'would stay' if dry_run else 'left'} in {folder.parent}")
     _say_foreign(foreign(folder) if folder.exists() else [])
-    _say_kept(kept, "prune")
+    _say_kept(in_use_now, "prune")
 
 
 @app.command("move")
@@ -140,22 +142,22 @@ def cache_move(
     folder = source / EMBEDDINGS
     spaces = list_spaces(folder)
     if dry_run:
-        kept = in_use(spaces, 60 * idle)
+        in_use_now = in_use(spaces, 60 * idle)
     else:
         with Display().bar("move", len(spaces)) as bar:
-            kept = move(folder, target / EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
-        if not kept:
+            in_use_now = move(folder, target / EMBEDDINGS, idle=60 * idle, done=lambda space: bar.advance())
+        if not in_use_now:
             move_keys(source / KEYS, target / KEYS)
-    gone = [s for s in spaces if s not in kept]
+    gone = [s for s in spaces if s not in in_use_now]
     if json:
-        moved, busy = [s.as_dict() for s in gone], [s.as_dict() for s in kept]
+        moved, busy = [s.as_dict() for s in gone], [s.as_dict() for s in in_use_now]
         show_json({"folder": str(source), "target": str(target), "dry_run": dry_run, "moved": moved, "in_use": busy})
     else:
         show(f"{'would move' if dry_run else 'moved'} {_spaces(gone)}, from {source} to {target}")
         if not dry_run:
             show(f"To use it, set DIPTYCH_CACHE={target}")
     _say_foreign(foreign(folder))
-    _say_kept(kept, "move")
+    _say_kept(in_use_now, "move")
 
 
 def size_of(text: str) -> int:
@@ -213,8 +215,8 @@ def _say_foreign(paths: list[Path]) -> None:
         say(f"Not of the cache, and left alone: {', '.join(map(str, paths[:3]))}{more}")
 
 
-def _say_kept(kept: Sequence[Space | Export], verb: str) -> None:
-    if kept:
-        names = ", ".join(s.name[:12] for s in kept)
-        say(f"{len(kept)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")
+def _say_kept(in_use_now: Sequence[Space | Export], verb: str) -> None:
+    if in_use_now:
+        names = ", ".join(s.name[:12] for s in in_use_now)
+        say(f"{len(in_use_now)} used just now and left: {names}; {verb} again later, or say --idle 0 if nothing runs.")
         raise typer.Exit(UnreadableItem.exit_code)

@@ -78,18 +78,18 @@ def caption(
     with shared.open(seed=seed) as opened:
         evidence = evidence_for(system.card, like=like, texts=texts, keys=opened.keys)
         if references is None:
-            samples, held = open_photos(photos, opened.keys)[0], None
+            samples, human_captions = open_photos(photos, opened.keys)[0], None
         else:
             table = open_data(photos[0], opened.keys, need="captions", text=references).whole()
-            samples, held = table.items, [list(own) for own in table.columns["captions"].values]
+            samples, human_captions = table.items, [list(of_photo) for of_photo in table.columns["captions"].values]
         run, tower = opened.run, opened.backbone()
         by = None if judge is None else opened.backbone(judge)
         if by is not None:
             check_judge(tower, by)
         told = rate if method == CAPTIONER else None
         result = caption_photos(samples, evidence, tower, run, method=system, n=n, rate=told, user=user)
-        best = [own[0].value if own else "" for own in result.captions]
-        metrics = measure(best, [held[i] for i in result.positions]) if held is not None else {}
+        best = [of_photo[0].value if of_photo else "" for of_photo in result.captions]
+        metrics = measure(best, [human_captions[i] for i in result.positions]) if human_captions is not None else {}
         if by is not None:
             metrics["clip_score"] = judged(Subset(samples, result.positions), best, tower, by, run)
     data = {
@@ -107,8 +107,8 @@ def caption(
     if shared.json:
         show_json(data)
     else:
-        for name, own, fits in zip(short_names(result.names), result.captions, result.fits, strict=True):
-            said = " | ".join(one_line(t.value) for t in own) or "(nothing)"
+        for name, of_photo, fits in zip(short_names(result.names), result.captions, result.fits, strict=True):
+            said = " | ".join(one_line(t.value) for t in of_photo) or "(nothing)"
             show(f"{name}  " + (f"no sentence fits (nearest: {said})" if fits is False else said))
     if result.fit is not None:
         unfit = result.fits.count(False)

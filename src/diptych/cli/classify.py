@@ -42,7 +42,7 @@ class ModelOptions:
 
     @property
     def promises(self) -> bool:
-        """Whether sets or an unknown are asked for."""
+        """Whether sets or an unknown class are requested."""
         return self.sets is not None or self.unknown_rate is not None or self.per_class
 
 
@@ -138,9 +138,9 @@ def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, ope
     from diptych.tasks.model import load, read_about
 
     assert exported.model is not None
-    about = read_about(exported.model)
+    facts = read_about(exported.model)
     named = opened.options.backbone
-    tower = opened.backbone(str(about["spec"]["name"]) if named == options.RunOptions.backbone else named)
+    tower = opened.backbone(str(facts["spec"]["name"]) if named == options.RunOptions.backbone else named)
     return answer(
         samples, load(exported.model, tower), opened.run, top=wanted.top, threshold=wanted.threshold,
         sets=exported.sets, per_class=exported.per_class, unknown_rate=exported.unknown_rate, reasons=wanted.reasons,
@@ -186,7 +186,7 @@ def _fitted(
 
 
 def _system(method: str, reasons: int, texts: str | None) -> Classifier | None:
-    """Return the system that was asked for; None for the default one, which needs no torch where all is remembered."""
+    """Return the requested system; None for the default one, which needs no torch where all embeddings are stored."""
     if method == CLASSIFIER and not reasons and not texts:
         return None
     from diptych.tasks.classify import unlabelled
@@ -205,7 +205,7 @@ def _tell(
     samples: Samples[Any] | None = None,
     pace: str = "",
 ) -> None:
-    """Write the file that was asked for, print the predictions, and leave with the exit code that says what was
+    """Write the requested file, print the predictions, and leave with the exit code that says what was
     skipped.
     """
     from diptych.data.files import write_json, write_whole

@@ -57,11 +57,14 @@ def short_names(names: Sequence[str]) -> list[str]:
     parts = [name.replace("\\", "/").split("/") for name in names]
     taken = [1] * len(parts)
     while True:
-        ends = ["/".join(own[-n:]) for own, n in zip(parts, taken, strict=True)]
+        ends = ["/".join(path_parts[-n:]) for path_parts, n in zip(parts, taken, strict=True)]
         whole: dict[str, set[str]] = {}
         for end, name in zip(ends, names, strict=True):
             whole.setdefault(end, set()).add(name)
-        longer = [n + (len(whole[end]) > 1 and n < len(own)) for end, own, n in zip(ends, parts, taken, strict=True)]
+        longer = [
+            n + (len(whole[end]) > 1 and n < len(path_parts))
+            for end, path_parts, n in zip(ends, parts, taken, strict=True)
+        ]
         if longer == taken:
             return [one_line(end) for end in ends]
         taken = longer
@@ -92,29 +95,29 @@ def show_table(
     from rich.console import Console
 
     console, filled = Console(file=sys.stdout, highlight=False), [tuple(row) for row in rows]
-    left, kept = list(spare), list(range(len(columns)))
-    table = _table(columns, filled, kept, right)
+    left, shown = list(spare), list(range(len(columns)))
+    table = _table(columns, filled, shown, right)
     while left and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
-        kept.remove(left.pop(0))
-        table = _table(columns, filled, kept, right)
+        shown.remove(left.pop(0))
+        table = _table(columns, filled, shown, right)
     if title:  # not as the table's own, whose width would wrap it
         console.print(title, style="bold", markup=False, soft_wrap=len(title) <= console.width)
     console.print(table)
-    if len(kept) < len(columns):
-        names = ", ".join(name for i, name in enumerate(columns) if i not in kept)
+    if len(shown) < len(columns):
+        names = ", ".join(name for i, name in enumerate(columns) if i not in shown)
         say(f"Left out in {console.width} columns: {names}; --json and the files hold all.")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], kept: Sequence[int], right: Sequence[int]) -> Table:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int], right: Sequence[int]) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_header=any(columns))
-    for i in kept:
-        whole = i in right or (i == kept[0] and max((len(row[i]) for row in rows), default=0) <= NAMES)
+    for i in shown:
+        whole = i in right or (i == shown[0] and max((len(row[i]) for row in rows), default=0) <= NAMES)
         table.add_column(columns[i], justify="right" if i in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        table.add_row(*(_plain(row[i]) for i in kept))
+        table.add_row(*(_plain(row[i]) for i in shown))
     return table
 
 
@@ -143,8 +146,8 @@ def finish(failed: Sequence[UnreadableItem] | Sequence[str], code: int = 0) -> N
 
 
 class Display:
-    """The progress of one command, on stderr: live bars on a terminal, which may stand inside bars and vanish when
-    done; else lines.
+    """The progress of one command, on stderr: live bars on a terminal, which may be nested and vanish when done; else
+    lines.
 
     Args:
         patience: seconds after which work shows its progress; what ends sooner shows nothing, and loads no library for
@@ -207,7 +210,7 @@ class Display:
                 self._live = None
 
     def line(self, name: str, total: int | None, done: int, seconds: float) -> None:
-        """Say how far work is, unless work of this name was spoken of a short while ago."""
+        """Say how far work is, unless the progress of this name was printed a short while ago."""
         now = time.monotonic()
         if now - self._said.get(name, -math.inf) >= self.every:
             self._said[name] = now

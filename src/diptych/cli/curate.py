@@ -80,13 +80,13 @@ def curate_plan(
     older = [curator.read_plan(path) for path in merge or ()]
     streams = [open_stream(source, pool.image, pool.text, pictures=curation.looks) for source in sources]
     skipped = Skipped()
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources],
         "method": pool.method,
         **curation.own,
     }
     if curation.looks:
-        asked |= {"backbone": shared.backbone, "image": pool.image, "text": pool.text}
+        request |= {"backbone": shared.backbone, "image": pool.image, "text": pool.text}
     shards = [shard for stream in streams for shard in cut(stream)]
     with shared.open() as opened:
         load, run = _kit(curation, opened)
@@ -96,7 +96,7 @@ def curate_plan(
             load,
             shards,
             run,
-            asked,
+            request,
             resume=resume,
             pool=opened.pool(run.device),
             skipped=skipped,
@@ -160,19 +160,19 @@ def curate_apply(
         raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
     planned = curator.read_plan(plan)
     stream = open_stream(source, pool.image, pool.text, pictures=curation.looks)
-    asked: dict[str, Any] = {"source": source, "method": pool.method, **curation.own}
-    if "t" in asked:
-        asked["t"] = t
+    request: dict[str, Any] = {"source": source, "method": pool.method, **curation.own}
+    if "t" in request:
+        request["t"] = t
     if curation.looks:
-        asked["backbone"] = shared.backbone
-    about = {**asked, **planned.report()}
+        request["backbone"] = shared.backbone
+    report = {**request, **planned.report()}
     with shared.open(seed=seed) as opened:
         load, run = _kit(curation, opened)
         workers = opened.pool(run.device)
         if workers:
-            result = apply_shards(curator, load, planned, cut(stream), run, out, workers, about=about, resume=resume)
+            result = apply_shards(curator, load, planned, cut(stream), run, out, workers, about=report, resume=resume)
         else:
-            result = apply_plan(curator, load(), planned, stream, run, out, about=about, resume=resume)
+            result = apply_plan(curator, load(), planned, stream, run, out, about=report, resume=resume)
     facts = {"seen": result.seen, "kept": result.kept, "broken": result.broken, "parts": result.parts}
     if shared.json:
         show_json({"out": str(out), **facts, "skipped": list(result.skipped)})

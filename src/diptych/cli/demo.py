@@ -38,13 +38,13 @@ def demo(
         say(speed(result.encoded, result.seconds["encode"], run, result.backbone))
         plan = Plan(DEMO, options.integers(shots, "shots"), options.integers(seeds, "seeds"))
         data = open_data("demo:clothes", opened.keys)
-        made = board(data, tower, run, plan, source="demo:clothes", command=command_line())
-    report.write(made, out / "report.html", classified=result, photos=photos)
-    shown = made.as_dict()
+        result_board = board(data, tower, run, plan, source="demo:clothes", command=command_line())
+    report.write(result_board, out / "report.html", classified=result, photos=photos)
+    shown = result_board.as_dict()
     if shared.json:
         show_json({"photos": result.as_dict(), "board": shown, "report": str(out / "report.html")})
     else:
         show_board(shown)
         show(f"{out / 'report.html'}")
     say(encoding(shown))
-    finish(shown, interrupted=made.interrupted)
+    finish(shown, interrupted=result_board.interrupted)

@@ -71,14 +71,14 @@ def detect(
         shared.free(out / "detect.json")
         tower = opened.backbone()
         result = detect_on(samples, tower, opened.run, method=system, normal=good, auxiliary=known, rate=rate)
-    about: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "backbone": tower.spec.name,
         "method": slug,
         "object": thing,
         "false_alarm_rate": rate,
         "seed": seed,
     }
-    data = result.write(out, stems([d.name for d in result.found]), about, overwrite=shared.overwrite)
+    data = result.write(out, stems([d.name for d in result.found]), facts, overwrite=shared.overwrite)
     if shared.json:
         show_json(data)
     else:
@@ -110,11 +110,11 @@ def detect(
     finish(result.failed)
 
 
-def _folder(place: str, keys: FileKeys) -> Samples[Any]:
+def _folder(folder: str, keys: FileKeys) -> Samples[Any]:
     from diptych.data.folders import ImageFiles, image_paths
     from diptych.data.named_sets import located
 
-    paths = image_paths(located(place))
+    paths = image_paths(located(folder))
     if not paths:
-        raise DataError(f"No normal photos below {place}: give a folder that holds some.")
+        raise DataError(f"No normal photos below {folder}: give a folder that holds some.")
     return ImageFiles(paths, keys)

@@ -139,7 +139,7 @@ def edit(
         evidence = None if known else evidence_for(kind.card, like=like, keys=opened.keys)
         editor = fitted_editor(kit, run, method=system, evidence=evidence, folder=fitted)
         result = edit_pictures(editor, ask, run, channels=getattr(draws, "channels", ()))
-    about = {
+    facts = {
         "generator": (generator or (PHOTO_GENERATOR if photos else GENERATOR)) if draws is not None else None,
         "method": kind.card.slug,
         "variant": _row(kind.card.slug, variant),
@@ -147,8 +147,8 @@ def edit(
         "backbone": tower.spec.name,
         "seed": seed,
     }
-    paths = result.write(out, about, overwrite=shared.overwrite)
-    data = {**result.as_dict(), **about}
+    paths = result.write(out, facts, overwrite=shared.overwrite)
+    data = {**result.as_dict(), **facts}
     if shared.json:
         show_json(data)
     else:

@@ -79,13 +79,13 @@ def extend(
         data = open_data(clips, opened.keys, need="clips", frames=frames)
         if names is None and not data.classes:
             raise UsageError(f"{clips} has no class folders, so there is nothing to learn: {_LAYOUT}.")
-        spoken = options.class_names(names, data.classes)
+        class_names = options.class_names(names, data.classes)
         run, tower = opened.run, opened.backbone()
-        result = fit(data, ClassNames(spoken, (template,)), tower, method, run, frames=frames, out=out)
+        result = fit(data, ClassNames(class_names, (template,)), tower, method, run, frames=frames, out=out)
     if shared.json:
         show_json(result.as_dict())
     else:
-        show(f"{result.clips} clips of {len(spoken)} classes, {tunes} tuned in {result.seconds:.0f} s")
+        show(f"{result.clips} clips of {len(class_names)} classes, {tunes} tuned in {result.seconds:.0f} s")
         for name, right in result.right.items():
             show(f"{name:<10}  {right} of {result.tested} {result.held} clips right")
         show(f"Name what clips show with: diptych classify CLIPS --frames {frames} --backbone local:{out}")

@@ -66,7 +66,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class Training:
-    """A training that the command line asked for.
+    """The training that a command line requests.
 
     Args:
         system: trains.

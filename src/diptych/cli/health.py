@@ -23,12 +23,12 @@ def doctor(
     from diptych.tasks.runs import ENGINES, cache_folder
 
     folder = cache_folder(shared.cache)
-    found = examine(folder, engines=folder / ENGINES, backbone=backbone)
+    checked = examine(folder, engines=folder / ENGINES, backbone=backbone)
     if shared.json:
-        show_json(found.as_dict())
+        show_json(checked.as_dict())
     else:
-        show_table(["", "state", "detail", "remedy"], [(s.name, s.state, s.detail, s.remedy) for s in found.signs])
-    if not found.ok:
+        show_table(["", "state", "detail", "remedy"], [(s.name, s.state, s.detail, s.remedy) for s in checked.signs])
+    if not checked.ok:
         raise typer.Exit(1)
 
 
@@ -44,17 +44,17 @@ def check(
     """
     from diptych.tasks.check import check as examine_data
 
-    spoken = None if names is None else (names if options.names_file(names) else options.words(names))
+    class_names = None if names is None else (names if options.names_file(names) else options.words(names))
     with shared.open() as opened:
-        found = examine_data(data, names=spoken, keys=opened.keys, run=opened.light)
+        checked = examine_data(data, names=class_names, keys=opened.keys, run=opened.light)
     if shared.json:
-        show_json(found.as_dict())
+        show_json(checked.as_dict())
     else:
-        counts = ", ".join(f"{n} {split}" for split, n in found.counts.items())
-        show(f"{found.name}: {len(found.classes)} classes; {counts or 'nothing'}")
-        if found.findings:
-            show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in found.findings])
+        counts = ", ".join(f"{n} {split}" for split, n in checked.counts.items())
+        show(f"{checked.name}: {len(checked.classes)} classes; {counts or 'nothing'}")
+        if checked.findings:
+            show_table(["", "what", "remedy"], [(f.severity, f.message, f.remedy) for f in checked.findings])
         else:
             show("Nothing to object to.")
-    if not found.ok:
+    if not checked.ok:
         raise typer.Exit(1)

@@ -66,7 +66,7 @@ def index(
             result = taken or result
     if shared.json:
         facts = {"index": str(out)} if result is None else result.as_dict()
-        graphs = {"approximate": {modality: asdict(about) for modality, about in built.items()}}
+        graphs = {"approximate": {modality: asdict(built_index) for modality, built_index in built.items()}}
         show_json(facts | (graphs if ann or built else {}))
     elif result is not None:
         show(
@@ -93,9 +93,9 @@ def _add(
     from diptych.data.record_roots import root
     from diptych.data.records import joined
     from diptych.search_index import ann as approximate
-    from diptych.tasks.index import approximate as build
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
+    from diptych.tasks.index_approximate import approximate as build
 
     parts = [
         open_records(p, opened.keys, image=how.image or "", text=how.caption or "", frames=how.clips) for p in photos
@@ -117,9 +117,11 @@ def _add(
             result = take_in(records, tower, run, out, prune=gone)
         if ann or approximate.installed():
             built = build(out, tower, run, always=ann)
-        for modality, about in built.items():
-            recall = ", ".join(f"{value:.3f} on {about.queries[name]} {name}" for name, value in about.recall.items())
-            say(f"{modality}: {about.kind}, {about.nprobe} cells a search, measured recall@10 {recall}")
+        for modality, built_index in built.items():
+            recall = ", ".join(
+                f"{value:.3f} on {built_index.queries[name]} {name}" for name, value in built_index.recall.items()
+            )
+            say(f"{modality}: {built_index.kind}, {built_index.nprobe} cells a search, measured recall@10 {recall}")
     if not approximate.installed() and result is not None and result.entries > approximate.EXACT:
         say(f"More than {approximate.EXACT:,} entries: run {install('index')} for approximate search.")
     return result, built
@@ -182,10 +184,10 @@ def search(
     name, _, clips = (backbone or str(facts.get("backbone", "lite"))).partition("+frames")
     parts: dict[Modality, float] = {} if captions is None else {"image": 1 - captions, "text": captions}
     weights = {m: w for m, w in parts.items() if w} or None
-    made = replace(
+    options_of_index = replace(
         shared, backbone=name, precision=str(facts.get("precision", "fp32")), draft=facts.get("decode") == "draft"
     )
-    with made.open() as opened:
+    with options_of_index.open() as opened:
         known = None if clips else opened.recalled
         tower: Backbone | CachedBackbone
         if known is not None and torchless(terms, *known):

@@ -77,11 +77,11 @@ def link(
         show(f"{len(result.links)} of {len(a)} records are linked, in {out}")
     if result.labelled:
         said = ", ".join(f"{name} {100 * result.labelled[name]:.0f} %" for name in ("precision", "recall"))
-        about = (
+        summary = (
             f"of {result.labelled['val']:.0f} labelled records, the nearest is right for "
             f"{100 * result.labelled['nearest_right']:.0f} %"
         )
-        say(f"{about}; from the threshold {result.threshold:.4f} on, {said}")
+        say(f"{summary}; from the threshold {result.threshold:.4f} on, {said}")
     finish(result.failed)
 
 
@@ -102,14 +102,14 @@ def _pairs(path: Path, left: Any, right: Any, ids: tuple[str | None, str | None]
         raise DataError(
             f"{path} has no columns left and right, only {', '.join(columns)}: name the two records of a match so."
         )
-    found = []
-    places = [_numbered(records, column) for records, column in zip((left, right), ids, strict=True)]
+    pairs = []
+    positions = [_numbered(records, column) for records, column in zip((left, right), ids, strict=True)]
     for number, cells in enumerate(zip(columns["left"], columns["right"], strict=True), 1):
-        at = [place.get(str(cell)) for place, cell in zip(places, cells, strict=True)]
+        at = [position.get(str(cell)) for position, cell in zip(positions, cells, strict=True)]
         if None in at:
             raise DataError(f"Row {number} of {path} names {cells[at.index(None)]!r}, which is in no table: see --ids.")
-        found.append((at[0] or 0, at[1] or 0))
-    return found
+        pairs.append((at[0] or 0, at[1] or 0))
+    return pairs
 
 
 def _numbered(records: Any, column: str | None) -> dict[str, int]:

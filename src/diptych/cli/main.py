@@ -58,23 +58,23 @@ VERBS = {
 
 
 class Commands(UserDict[str, Any]):
-    """Verb -> command, imported and built when it is asked for: building all of them takes a quarter of the time of one
+    """Verb -> command, imported and built when it is looked up: building all of them takes a quarter of the time of one
     photo's answer.
     """
 
     def __getitem__(self, name: str) -> Any:
         """Return a command."""
-        found = self.data[name]
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
+        command = self.data[name]
+        if isinstance(command, str):
+            module, _, attribute = command.partition(":")
             app = getattr(import_module(f"diptych.cli.{module}"), attribute)
             if not isinstance(app, typer.Typer):
                 function, app = app, typer.Typer(add_completion=False)
                 app.command(name)(function)
-            found = self.data[name] = get_command(app)
-            found.name = name
-            _read_lines(found)
-        return found
+            command = self.data[name] = get_command(app)
+            command.name = name
+            _read_lines(command)
+        return command
 
 
 def _read_lines(command: Any) -> None:
@@ -120,9 +120,9 @@ class Verbs(TyperGroup):
             if (
                 isinstance(error, OSError) and error.strerror
             ):  # a file where a folder should be, a loop of links, a full disk
-                about = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
+                file_name = f"{str(error.filename)[:200]}: " if error.filename is not None else ""
                 say(
-                    f"{about}{error.strerror}: give another path, or remove what stands in the way (--debug shows "
+                    f"{file_name}{error.strerror}: give another path, or remove what stands in the way (--debug shows "
                     f"where)."
                 )
                 raise typer.Exit(UsageError.exit_code) from None
@@ -146,8 +146,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         show(f"diptych {__version__}")
         raise typer.Exit
 

@@ -30,11 +30,11 @@ def models_list(
     """
     from diptych.backbones.names import EMBEDDED, published
 
-    found = [name for name in (*EMBEDDED, *published()) if match.lower() in name.lower()]
+    names = [name for name in (*EMBEDDED, *published()) if match.lower() in name.lower()]
     if json:
-        show_json(found)
+        show_json(names)
     else:
-        show("\n".join(found))
+        show("\n".join(names))
 
 
 @app.command("info")
@@ -62,13 +62,13 @@ def models_info(
             hooks[hook] = False
     parameters = sum(p.numel() for p in backbone.module().parameters())
     encoders = {modality: encoder.fingerprint for modality, encoder in backbone.encoders.items()}
-    about = {"fingerprint": backbone.fingerprint, "encoders": encoders, "parameters": parameters, "hooks": hooks}
-    facts = {**backbone.spec.as_dict(), **about}
+    details = {"fingerprint": backbone.fingerprint, "encoders": encoders, "parameters": parameters, "hooks": hooks}
+    facts = {**backbone.spec.as_dict(), **details}
     if json:
         show_json(facts)
         return
     pixels = facts.pop("pixels")
-    facts["encoders"] = ", ".join(f"{modality} {own}" for modality, own in encoders.items())
+    facts["encoders"] = ", ".join(f"{modality} {description}" for modality, description in encoders.items())
     facts["hooks"] = ", ".join(h for h, there in hooks.items() if there) or "none"
     rows = [(key, str(value)) for key, value in facts.items()] + [
         (f"pixels {key}", str(value)) for key, value in pixels.items()

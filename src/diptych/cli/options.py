@@ -137,7 +137,7 @@ class RunOptions:
             out: folder of the run's results.
 
         Raises:
-            MissingExtra: an engine or a cluster is asked for, and is not installed.
+            MissingExtra: an engine or a cluster is requested, and is not installed.
         """
         if self.engine == "openvino" or self.precision == "int8":
             need_extra("openvino", "int8" if self.precision == "int8" else "--engine openvino")
@@ -165,7 +165,7 @@ class AutoOptions(RunOptions):
 
 
 class Opened:
-    """An open run. Each part is made when it is first asked for: content keys load no torch, the run does.
+    """An open run. Each part is made on first use: content keys load no torch, the run does.
 
     Args:
         options: of the command.
@@ -221,22 +221,23 @@ class Opened:
         """The backbone as it is remembered and the run; None where only torch can answer. Loads no torch."""
         from diptych.backbones.engines.cached_backbone import recall
 
-        own = self.options
-        precision_named(own.precision)
-        if own.engine not in ("auto", "onnx", "openvino"):
+        options = self.options
+        precision_named(options.precision)
+        if options.engine not in ("auto", "onnx", "openvino"):
             return None
-        known = recall(own.backbone, self.folder / ENGINES)
-        if known is None or "cpu" not in (own.device, known.device if own.device == "auto" else ""):
+        known = recall(options.backbone, self.folder / ENGINES)
+        if known is None or "cpu" not in (options.device, known.device if options.device == "auto" else ""):
             return None
         return known, self._run("cpu")
 
     def _run(self, device: str) -> Run:
         from diptych.cli.console import Display, say
 
-        own = self.options
+        options = self.options
         return make_run(
-            device=device, precision=own.precision, engine=own.engine, cache=self.folder, seed=self.seed, out=self.out,
-            draft=own.draft, batch=own.batch, workers=own.workers, progress=Display().bar, report=say,
+            device=device, precision=options.precision, engine=options.engine, cache=self.folder,
+            seed=self.seed, out=self.out,
+            draft=options.draft, batch=options.batch, workers=options.workers, progress=Display().bar, report=say,
         )  # fmt: skip
 
     def backbone(self, name: str = "") -> Backbone:
@@ -263,15 +264,15 @@ class Opened:
 
     def pool(self, device: str = "cpu") -> Cluster | None:
         """Hold the workers of a cluster until the run is closed, one a GPU where the device is one; None where no
-        cluster is asked for.
+        cluster is requested.
         """
-        own = self.options
-        if own.cluster is None:
+        options = self.options
+        if options.cluster is None:
             return None
         from diptych.tasks.cluster import Cluster
 
         gpus = int(device.startswith("cuda"))
-        return self._stack.enter_context(Cluster(own.cluster, own.cluster_threads, gpus=gpus))
+        return self._stack.enter_context(Cluster(options.cluster, options.cluster_threads, gpus=gpus))
 
     def crew(self) -> Crew | None:
         """Return workers of a cluster that load the backbone; None where no cluster is asked for."""
@@ -292,7 +293,7 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         names: fields of ``RunOptions`` that the command offers. The others keep the values of the parameter's default.
     """
 
-    def made(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
         flags: list[inspect.Parameter] = []
         groups: dict[str, tuple[Any, list[str]]] = {}
         for p in inspect.signature(function, eval_str=True).parameters.values():
@@ -300,30 +301,34 @@ def offers(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 flags.append(p.replace(kind=inspect.Parameter.KEYWORD_ONLY))
                 continue
             hints = typing.get_type_hints(p.annotation, include_extras=True)
-            own: Any = p.default if p.default is not p.empty else typing.cast(Callable[[], Any], p.annotation)()
+            options_of_group: Any = (
+                p.default if p.default is not p.empty else typing.cast(Callable[[], Any], p.annotation)()
+            )
             shown = [
                 f.name
-                for f in fields(own)
+                for f in fields(options_of_group)
                 if typing.get_origin(hints[f.name]) is Annotated
-                and (f.name in names or not isinstance(own, RunOptions))
+                and (f.name in names or not isinstance(options_of_group, RunOptions))
             ]
-            groups[p.name] = own, shown
+            groups[p.name] = options_of_group, shown
             flags += [
-                inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=getattr(own, n), annotation=hints[n])
+                inspect.Parameter(
+                    n, inspect.Parameter.KEYWORD_ONLY, default=getattr(options_of_group, n), annotation=hints[n]
+                )
                 for n in shown
             ]
 
         @functools.wraps(function)
         def command(**given: Any) -> None:
-            for name, (own, shown) in groups.items():
-                given[name] = replace(own, **{n: given.pop(n) for n in shown})
+            for name, (options_of_group, shown) in groups.items():
+                given[name] = replace(options_of_group, **{n: given.pop(n) for n in shown})
             function(**given)
 
         command.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
         command.__annotations__ = {}  # the signature holds them, evaluated
         return command
 
-    return made
+    return decorate
 
 
 class Steps(TyperGroup):

@@ -66,12 +66,12 @@ def prove(
     finish(result.facts["skipped"], 0 if result.shown else BoundBroken.exit_code)
 
 
-def _show(found: Proof) -> None:
-    metric, rows = found.facts["metric"], []
-    for d in found.datasets:
+def _show(proof: Proof) -> None:
+    metric, rows = proof.facts["metric"], []
+    for d in proof.datasets:
         for kind, items in (("claim", d["claims"]), ("control", d["controls"])):
             for item in items:
-                own = item["method" if kind == "claim" else "control"][metric]
+                value = item["method" if kind == "claim" else "control"][metric]
                 verdict = (
                     ("shown" if item["shown"] else "NOT shown")
                     if kind == "claim"
@@ -79,7 +79,7 @@ def _show(found: Proof) -> None:
                 )
                 gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
                 over = ", ".join(filter(None, (item["over"], item["variant"])))
-                rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * own:.1f}", over, gain, verdict))
+                rows.append((d["dataset"], kind, str(item["shots"] or "-"), f"{100 * value:.1f}", over, gain, verdict))
         for item in d["beside"]:
             gain = f"{100 * item['gain']:+.1f} (above {100 * item['gain_lower95']:+.1f})"
             rows.append(
@@ -97,5 +97,5 @@ def _show(found: Proof) -> None:
         ["data set", "", "shots", METRICS.get(metric, f"{metric} %"), "over", "gain", "verdict"],
         rows,
         right=(2, 3),
-        title=f"{found.facts['name']}: {found.facts['claim']}",
+        title=f"{proof.facts['name']}: {proof.facts['claim']}",
     )

@@ -32,23 +32,23 @@ def rerun(
     from diptych.evaluation.rerun import rerun as repeat
 
     written = read_json(result)
-    own = replace(
+    run_options = replace(
         shared,
         device=str(written.get("device", "cpu")),  # the result says its precision
         engine=engine or kind_of(str(written.get("engine", "torch"))),
     )
-    with own.open() as opened:
+    with run_options.open() as opened:
         tower = opened.backbone(backbone_of(written))
-        found = repeat(written, tower, opened.run, tolerance=tolerance, keys=opened.keys)
+        compared = repeat(written, tower, opened.run, tolerance=tolerance, keys=opened.keys)
     if shared.json:
-        show_json(found.as_dict())
+        show_json(compared.as_dict())
     else:
-        new = found.new
+        new = compared.new
         rows = [
-            (n, f"{v:.6f}", f"{new[n]:.6f}" if n in new else "-", "differs" if n in found.differing else "same")
-            for n, v in found.old.items()
+            (n, f"{v:.6f}", f"{new[n]:.6f}" if n in new else "-", "differs" if n in compared.differing else "same")
+            for n, v in compared.old.items()
         ]
         show_table(["number", "written", "now", ""], rows, right=(1, 2))
-    for note in found.notes:
+    for note in compared.notes:
         say(note)
-    finish(found.skipped, BoundBroken.exit_code if found.differing else 0)
+    finish(compared.skipped, BoundBroken.exit_code if compared.differing else 0)

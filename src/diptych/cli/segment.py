@@ -95,8 +95,8 @@ def segment(
     from diptych.tasks.segmented import COCO, Coco, endings, percent
 
     system = catalog.find(method, Segmenter)
-    made = system()
-    made.check_extras()
+    segmenter = system()
+    segmenter.check_extras()
     if "unlabelled" in system.card.needs.evidence and unlabelled is None:
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
@@ -109,7 +109,7 @@ def segment(
         counted = named.names if things == "all" else options.words(things or "")
         how = {"background": options.words(background or ""), "threshold": threshold, "unknown": unknown,
                "things": counted}  # fmt: skip
-        asked = question(named, made, **how)
+        asked = question(named, segmenter, **how)
         written = Coco(asked.classes.names, asked.classes.things)
         marks = stems([samples.name(i) for i in range(len(samples))])
         ends = endings(confidence=confidence, things=bool(counted))
@@ -125,7 +125,7 @@ def segment(
             named,
             tower,
             opened.run,
-            method=made,
+            method=segmenter,
             evidence=evidence,
             parts=kit.parts,
             confidence=confidence,
@@ -149,13 +149,13 @@ def segment(
         if counted:
             written.write(out, overwrite=shared.overwrite)
     if shared.json:
-        about = {
+        facts = {
             "backbone": tower.spec.name,
             "method": method,
             **how,
         }
         skipped = [e.as_dict() for e in failed]
         told = {"classnames": named.names, "templates": named.templates}
-        show_json({"photos": listed, "skipped": skipped, **about, **told})
+        show_json({"photos": listed, "skipped": skipped, **facts, **told})
     say(f"{len(listed)} overlays, label maps and areas in {out}")
     finish(failed)

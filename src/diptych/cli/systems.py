@@ -28,11 +28,11 @@ def systems(
     from diptych import catalog
 
     if slug is not None:
-        found = catalog.card(slug)
+        card = catalog.card(slug)
         if json:
-            show_json(found)
+            show_json(card)
         else:
-            _card(found, catalog.reached(found))
+            _card(card, catalog.reached(card))
         return
     cards = catalog.cards()
     verbs = sorted({c["verb"] for c in cards})
@@ -66,8 +66,8 @@ def _circumstances(card: dict[str, Any]) -> str:
         return ""
     planned = card["proof"]["datasets"] if card["proof"] else []
     left = [name for name in planned if name not in result["datasets"]]
-    about = f", on {', '.join(result['datasets'])} with {result['backbone']}, {result['date']}"
-    return about + (f"; not run on {', '.join(left)}" if left else "")
+    words = f", on {', '.join(result['datasets'])} with {result['backbone']}, {result['date']}"
+    return words + (f"; not run on {', '.join(left)}" if left else "")
 
 
 def _card(card: dict[str, Any], reached: str) -> None:

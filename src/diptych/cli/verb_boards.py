@@ -91,8 +91,10 @@ def board_detect(
 
     photos = open_set(data, "anomalies", opened.keys)
     known = None if auxiliary is None else open_set(auxiliary, "anomalies", opened.keys).split("test")
-    spoken = thing or thing_of(photos.name)
-    return AnomalyBench.open(photos, opened.backbone(), opened.run, seeds, thing=spoken, rate=rate, auxiliary=known)
+    object_name = thing or thing_of(photos.name)
+    return AnomalyBench.open(
+        photos, opened.backbone(), opened.run, seeds, thing=object_name, rate=rate, auxiliary=known
+    )
 
 
 @board_command("extend", engine="torch")
@@ -208,8 +210,8 @@ def board_retrieve(
         str | None, options.option("--text-column", help="Column with the text.", show_default=False)
     ] = None,
 ) -> RecordBench:
-    """Run every retriever that trains no tower: a third of the entities is asked, the records of the others teach, in
-    turn.
+    """Run every retriever that trains no tower: a third of the entities are queries, the records of the others train
+    it, in turn.
     """
     from diptych.evaluation.boards.retrieve import RecordBench
     from diptych.evaluation.datasets import open_linkage

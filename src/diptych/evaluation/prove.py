@@ -78,7 +78,7 @@ def prove(
     card = catalog.find(slug).card
     trial, opener = _trial(slug)
     if trial is None or card.proof is None:
-        proved = ", ".join(c["slug"] for c in catalog.cards() if c["proof"])
+        proved = ", ".join(c["slug"] for c in catalog.cards() if c["proof"] and _trial(c["slug"])[0] is not None)
         raise UsageError(f"{slug} has no proof yet; these have: {proved}.")
     if len(set(seeds)) < 3:
         raise UsageError(f"A proof takes at least 3 different seeds, got {', '.join(map(str, seeds))}: give more.")

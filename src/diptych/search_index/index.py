@@ -102,10 +102,9 @@ class Index(Rows):
             there = self.facts.get("backbone")
             if name == there:
                 raise UsageError(
-                    f"{self.folder} was indexed with other weights, --precision or decode of {there} (asked for"
+                    f"{self.folder} was indexed with other weights, --precision or decode of {there} (requested:"
                     f" {self.facts.get('precision_asked', self.facts.get('precision'))}, {self.facts.get('decode')}): "
-                    f"ask for the same, or"
-                    " index again in a new folder."
+                    f"request the same, or index again in a new folder."
                 )
             raise UsageError(
                 f"{self.folder} was indexed with {there}, and this is {name or 'another backbone'}: search with "

@@ -1,4 +1,4 @@
-"""The life of an embedding store: what lies in it, taking out the spaces that were used longest ago, moving it
+"""The life of an embedding store: what it holds, taking out the spaces that were used longest ago, moving it
 elsewhere.
 
 Only files that the store itself wrote are ever deleted, known by place and name; all else in the folder stays. A space
@@ -77,21 +77,21 @@ def list_spaces(folder: Path) -> list[Space]:
     """
     Store(folder, read_only=True)
     with using(folder):
-        found = [_look(path, facts) for path in folder.iterdir() if (facts := _facts(path)) is not None]
-    return sorted(found, key=lambda s: (s.used, s.name))
+        spaces = [_look(path, facts) for path in folder.iterdir() if (facts := _facts(path)) is not None]
+    return sorted(spaces, key=lambda s: (s.used, s.name))
 
 
 def foreign(folder: Path) -> list[Path]:
-    """Return what lies in the folder of a store and is not of it, sorted; nothing here ever touches it."""
+    """Return the files in the folder of a store that are not of it, sorted; nothing here ever changes them."""
     with using(folder):
-        found = []
+        paths = []
         for path in folder.iterdir():
             if _facts(path) is not None:
                 known = {*_own_files(path), path / "lock"}
-                found += [p for p in path.rglob("*") if not p.is_dir() and p not in known]
+                paths += [p for p in path.rglob("*") if not p.is_dir() and p not in known]
             elif path.name not in ("store.json", "lock"):
-                found.append(path)
-    return sorted(found)
+                paths.append(path)
+    return sorted(paths)
 
 
 class Kept(Protocol):
@@ -146,7 +146,7 @@ def remove(folder: Path, spaces: Collection[Space], *, idle: float = 600.0) -> l
     Raises:
         DiptychError: the folder cannot be used.
     """
-    kept = []
+    in_use_now = []
     for space in spaces:
         path = folder / space.name
         with using(folder):
@@ -154,11 +154,11 @@ def remove(folder: Path, spaces: Collection[Space], *, idle: float = 600.0) -> l
                 continue
             with locked(path / "lock"):
                 if time.time() - _used(path) < idle:
-                    kept.append(space)
+                    in_use_now.append(space)
                     continue
                 _delete(path)
             _clear(path)
-    return kept
+    return in_use_now
 
 
 def move(
@@ -176,22 +176,22 @@ def move(
         Those that stayed.
 
     Raises:
-        UsageError: there is no store in the folder, one folder lies in the other, or the target holds other files of
+        UsageError: there is no store in the folder, one folder is inside the other, or the target holds other files of
             the same space.
         DiptychError: a folder cannot be used: no space, no permission.
     """
     spaces, (old, new) = list_spaces(folder), (folder.resolve(), target.resolve())
     if old == new or old in new.parents or new in old.parents:
-        raise UsageError(f"{target} and {folder} lie in one another: name a folder elsewhere.")
+        raise UsageError(f"{target} and {folder}: one is inside the other. Name a folder elsewhere.")
     settle(target, read_only=False, report=lambda damage: None)
     for space in spaces:
         _check_target(folder / space.name, target / space.name)
-    kept = []
+    in_use_now = []
     for space in spaces:
         path = folder / space.name
         with using(folder), locked(path / "lock"):
             if time.time() - _used(path) < idle:
-                kept.append(space)
+                in_use_now.append(space)
                 continue
             with using(target):
                 _copy(path, target / space.name)
@@ -199,7 +199,7 @@ def move(
         with using(folder):
             _clear(path)
         done(space)
-    return kept
+    return in_use_now
 
 
 def _facts(path: Path) -> dict[str, Any] | None:
@@ -223,13 +223,13 @@ def _used(path: Path) -> float:
 
 
 def _own_files(path: Path) -> list[Path]:
-    found = []
+    files = []
     for part, pattern in _FILES:
         folder = path / part
         if folder.is_dir() and not folder.is_symlink():
             names = sorted(e.name for e in os.scandir(folder) if e.is_file(follow_symlinks=False))
-            found += [folder / name for name in names if pattern.fullmatch(name)]
-    return found
+            files += [folder / name for name in names if pattern.fullmatch(name)]
+    return files
 
 
 def _delete(path: Path) -> None:

@@ -50,20 +50,20 @@ class Vectors(Protocol):
 
 
 def open_vectors(run: Run) -> Vectors:
-    """Return what a run looks up in and writes to: the shared cache is asked first and never written.
+    """Return what a run looks up in and writes to: the shared cache is read first and never written.
 
     Raises:
         UsageError: the shared cache does not exist, or a cache has a schema that cannot be read.
         DiptychError: a cache folder cannot be used.
     """
-    own: Vectors
+    private: Vectors
     if run.cache is None:
-        own = Unstored(None)
+        private = Unstored(None)
     elif run.cache.is_dir() and not os.access(run.cache, os.W_OK):
-        own = Unstored(Store(run.cache, read_only=True))
+        private = Unstored(Store(run.cache, read_only=True))
     else:
-        own = Store(run.cache)
-    return own if run.shared_cache is None else Layered(Store(run.shared_cache, read_only=True), own)
+        private = Store(run.cache)
+    return private if run.shared_cache is None else Layered(Store(run.shared_cache, read_only=True), private)
 
 
 class Layered:
@@ -79,10 +79,10 @@ class Layered:
 
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Look up N keys, first in the shared store: (N, D) float32 values and (N,) found."""
-        values, found = self._shared.get(space, keys)
-        rest = np.flatnonzero(~found)
-        values[rest], found[rest] = self._own.get(space, [keys[int(i)] for i in rest])
-        return values, found
+        values, stored = self._shared.get(space, keys)
+        rest = np.flatnonzero(~stored)
+        values[rest], stored[rest] = self._own.get(space, [keys[int(i)] for i in rest])
+        return values, stored
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether either store has them."""
@@ -126,14 +126,14 @@ class Unstored:
     def get(self, space: str, keys: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Look up N keys: (N, D) float32 values and (N,) found."""
         if self._store:
-            values, found = self._store.get(space, keys)
+            values, stored = self._store.get(space, keys)
         else:
-            values, found = np.zeros((len(keys), self._dims[space]), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+            values, stored = np.zeros((len(keys), self._dims[space]), dtype=np.float32), np.zeros(len(keys), dtype=bool)
         for i, key in enumerate(keys):
             row = self._rows.get((space, key))
             if row is not None:
-                values[i], found[i] = row, True
-        return values, found
+                values[i], stored[i] = row, True
+        return values, stored
 
     def known(self, space: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Tell of N keys whether they have vectors."""

@@ -25,7 +25,7 @@ class Batch:
 
 def name_batches(number: str, batches: Sequence[Sequence[str]]) -> list[Batch]:
     """Return the batches of a plan under their names."""
-    return [Batch(f"{number}-{place:06d}", tuple(keys)) for place, keys in enumerate(batches)]
+    return [Batch(f"{number}-{position:06d}", tuple(keys)) for position, keys in enumerate(batches)]
 
 
 def read_plan(path: Path) -> list[Batch]:
@@ -60,10 +60,10 @@ def read_plans(folder: Path, plans: dict[str, list[Batch]], report: Callable[[Da
 
 def verify_plans(folder: Path) -> list[Damage]:
     """Check every plan of a space and change nothing."""
-    found = []
+    damages = []
     for path in sorted(folder.glob("*.json")):
         try:
             read_plan(path)
         except BrokenFileError as error:
-            found.append(Damage(path, str(error)))
-    return found
+            damages.append(Damage(path, str(error)))
+    return damages

@@ -224,19 +224,19 @@ def other_blocks(folder: Path, block: Block) -> list[Block] | None:
 
 def verify_shards(folder: Path, dim: int) -> list[Damage]:
     """Check every shard of a space, (., D) wide, and change nothing."""
-    found = []
+    damages = []
     for name in list_shards(folder):
         try:
             blocks = read_blocks(folder, name)
         except FileNotFoundError:  # merged by another process meanwhile
             continue
         except BrokenFileError as error:
-            found.append(Damage(folder / f"{name}.json", str(error)))
+            damages.append(Damage(folder / f"{name}.json", str(error)))
             continue
         for block in blocks:
             try:
                 read_rows(folder, block, dim)
             except BrokenFileError as error:
                 if other_blocks(folder, block) is not None:
-                    found.append(Damage(folder / block.array, str(error), len(block.keys)))
-    return found
+                    damages.append(Damage(folder / block.array, str(error), len(block.keys)))
+    return damages

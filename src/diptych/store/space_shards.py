@@ -88,11 +88,11 @@ class SpaceShards:
         """Return (N, D) values of N keys, zero where not found, and (N,) found; every row was checked against its
         block's checksum.
         """
-        values, found = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
+        values, stored = np.zeros((len(keys), self.dim), dtype=np.float32), np.zeros(len(keys), dtype=bool)
         while True:
             index = self.index()
             rows = np.fromiter((index.owner.get(k, -1) for k in keys), dtype=np.int64, count=len(keys))
-            wanted = np.flatnonzero((rows >= 0) & ~found)
+            wanted = np.flatnonzero((rows >= 0) & ~stored)
             wanted = wanted[np.argsort(rows[wanted], kind="stable")]
             starts = np.asarray(index.starts, dtype=np.int64)
             numbers, cuts = np.unique(np.searchsorted(starts, rows[wanted], side="right") - 1, return_index=True)
@@ -103,11 +103,11 @@ class SpaceShards:
                 block = index.blocks[number]
                 try:
                     values[_run(part)] = read_rows(self._folder, block, self.dim)[_run(rows[part] - starts[number])]
-                    found[part] = True
+                    stored[part] = True
                 except BrokenFileError as error:
                     lost.append((block, str(error)))
             if not lost:
-                return values, found
+                return values, stored
             for block, reason in lost:
                 self._drop(block, reason)
 

@@ -104,7 +104,7 @@ class Store:
         with using(self.folder):
             for name in ("plans", "shards"):
                 (self.folder / space / name).mkdir(parents=True, exist_ok=True)
-            existed = path.exists()  # asked first: another process may write it between two looks
+            existed = path.exists()  # looked up first: another process may write it between two looks
             if read_facts(path.parent) == dict(facts):
                 with contextlib.suppress(OSError):  # the time of last use: ``housekeeping`` prunes by it
                     os.utime(path)
@@ -157,7 +157,7 @@ class Store:
         """
         _check(keys)
         self._may_write()
-        held = set(keys if within is None else within)
+        wanted_keys = set(keys if within is None else within)
         shards = self._of(space)
         with shards.lock():
             index, plans = shards.index(), self._plans.setdefault(space, {})
@@ -168,7 +168,7 @@ class Store:
                 if (
                     batch.name not in index.done
                     and any(k in open_keys for k in batch.keys)
-                    and held.issuperset(batch.keys)
+                    and wanted_keys.issuperset(batch.keys)
                 ):
                     chosen.append(batch)
                     for k in batch.keys:
@@ -218,14 +218,14 @@ class Store:
 
     def verify(self) -> list[Damage]:
         """Check every file of every space and change nothing."""
-        found: list[Damage] = []
+        damages: list[Damage] = []
         for space in sorted(p.name for p in self.folder.iterdir() if p.is_dir() and _HEX.fullmatch(p.name)):
             folder, facts = self.folder / space, read_facts(self.folder / space)
             if facts is None:
-                found.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
+                damages.append(Damage(folder / "space.json", "missing, or not the facts of this space"))
                 continue
-            found += verify_plans(folder / "plans") + verify_shards(folder / "shards", int(facts["dim"]))
-        return found
+            damages += verify_plans(folder / "plans") + verify_shards(folder / "shards", int(facts["dim"]))
+        return damages
 
     def _of(self, space: str) -> SpaceShards:
         if space not in self._shards:

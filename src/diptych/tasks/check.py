@@ -6,9 +6,8 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
@@ -20,71 +19,10 @@ from diptych.data.images import SMALL
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.tasks.check_report import CheckReport, Finding
 
-Severity = Literal["error", "warning", "note"]
-Kind = Literal[
-    "layout",
-    "empty-class",
-    "one-class",
-    "missing-split",
-    "unreadable",
-    "large",
-    "small",
-    "names",
-    "name-collision",
-    "class-missing-in-split",
-    "tiny-class",
-    "duplicate-across-splits",
-    "two-labels",
-    "duplicate",
-]
 LARGE = 40_000_000
 TINY = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know before a run.
-
-    Args:
-        kind: what it is.
-        severity: "error" spoils results or stops the run, "warning" weakens them, "note" is good to know.
-        message: one sentence.
-        remedy: what to do.
-        paths: files, folders or classes concerned.
-    """
-
-    kind: Kind
-    severity: Severity
-    message: str
-    remedy: str
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What the doctor saw.
-
-    Args:
-        name: of the data set.
-        classes: K class names as found.
-        counts: split -> number of pictures.
-        findings: errors first, then warnings, then notes.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    counts: dict[str, int]
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """True where no finding is an error."""
-        return all(f.severity != "error" for f in self.findings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {**asdict(self), "ok": self.ok}
 
 
 @dataclass(frozen=True)

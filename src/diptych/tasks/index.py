@@ -23,15 +23,14 @@ from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_readable
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors
-from diptych.search_index.rows import MODALITIES, Entry, Modality, dumped
+from diptych.search_index.rows import Entry, Modality, dumped
+from diptych.tasks.index_approximate import outgrown
 from diptych.tasks.record import engine_of, now, precision_of, versions
 
 SLICE = 1024
 """Records embedded and committed at once: bounds memory, and what a kill can cost."""
 WASTE = 0.3
 """Share of vectors of deleted entries from which on the files are written anew."""
-GROWN = 0.2
-"""Share of an index that may lie behind its approximate index before that is built anew."""
 
 WITHIN = (*(f"{kind}[" for kind in (".csv", ".tsv", ".jsonl", ".parquet")), ".tar!")
 """What stands in the name of a row of a table or tar: a folder around it is no source of it."""
@@ -166,7 +165,7 @@ def unchanged(
         return None
     with Index(out) as made:
         made.expect(fingerprint(backbone, run), backbone.spec.name)
-        if ann.installed() and _outgrown(made, always=False):
+        if ann.installed() and outgrown(made, always=False):
             return None
         with run.track("index", len(records)) as bar:
             for first in range(0, len(records), SLICE):
@@ -206,52 +205,6 @@ def remove(out: Path, patterns: Sequence[str]) -> Indexed:
         if made.wasted() > WASTE:
             made.compact()
         return Indexed(out, len(made), 0, len(made), removed, (), 0, time.perf_counter() - start)
-
-
-def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False) -> dict[Modality, ann.Approximate]:
-    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's
-    nouns as queries.
-
-    Args:
-        out: the index.
-        backbone: embeds the queries.
-        run: seed and progress.
-        always: build it whatever the size.
-
-    Raises:
-        MissingExtra: faiss is not installed.
-    """
-    built: dict[Modality, ann.Approximate] = {}
-    with Index(out) as made:
-        queries: Vectors | None = None
-        for modality in _outgrown(made, always):
-            if queries is None:
-                queries = _nouns(backbone, run)
-            built[modality] = ann.build(made, modality, run, queries=queries)
-    return built
-
-
-def _outgrown(made: Index, always: bool) -> list[Modality]:
-    """Return the modalities whose approximate index is missing where it pays, or covers too little."""
-    found: list[Modality] = []
-    for modality in MODALITIES:
-        slots, known = len(made.vectors(modality)), ann.about(made, modality)
-        enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
-        if slots >= 1000 and (always or not enough):
-            found.append(modality)
-    return found
-
-
-def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
-    from diptych.core.data import Texts
-    from diptych.data.wordnet import WordNet
-    from diptych.features.embed import embed
-
-    words = sorted({w for w in WordNet.load().names() if w.isalpha()})
-    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
-    values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
-    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
-    return unit
 
 
 def _fresh(made: Index, records: Records, rows: range) -> list[int]:

@@ -118,7 +118,8 @@ def _write(path: Path, verb: str, part: str, words: dict[str, str]) -> None:
 
 
 def _filled(verb: str, part: str, words: dict[str, str]) -> str:
-    return Template((TEMPLATES / verb / f"{part}.txt").read_text(encoding="utf-8")).substitute(words)
+    folder = TEMPLATES if part == "package.toml" else TEMPLATES / verb
+    return Template((folder / f"{part}.txt").read_text(encoding="utf-8")).substitute(words)
 
 
 def _type(slug: str) -> str:

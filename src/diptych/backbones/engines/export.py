@@ -75,24 +75,27 @@ def _exported(encoder: Encoder[Any], folder: Path, runtime: str, precision: str)
     )
 
 
-def _put(place: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
-    """Do work in a draft folder, write its facts there, and rename it to its place; return what then lies there."""
+def _put(folder: Path, work: Callable[[Path], RuntimeReport]) -> RuntimeReport:
+    """Do work in a draft folder, write its facts there, and rename it to ``folder``; return its report."""
     try:
-        with drafted(place, overwrite=True) as draft:
+        with drafted(folder, overwrite=True) as draft:
             draft.mkdir()
-            made = work(draft)
-            _write(replace(made, stamp=stamp_of(made.path) if made.sha256 else (), versions=versions()), draft / FACTS)
-            if read_report(place) is not None:
-                raise FileExistsError(f"another process has put {place} there")
+            report = work(draft)
+            _write(
+                replace(report, stamp=stamp_of(report.path) if report.sha256 else (), versions=versions()),
+                draft / FACTS,
+            )
+            if read_report(folder) is not None:
+                raise FileExistsError(f"another process has put {folder} there")
     except OSError as error:
-        if read_report(place) is None:
-            raise _unwritable(place, error) from error
-    found = read_report(place)
-    if found is None:
+        if read_report(folder) is None:
+            raise _unwritable(folder, error) from error
+    written = read_report(folder)
+    if written is None:
         raise DiptychError(
-            f"The engine folder {place} does not hold what was written to it: check the disk, or use --engine torch."
+            f"The engine folder {folder} does not hold what was written to it: check the disk, or use --engine torch."
         )
-    return found
+    return written
 
 
 def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]]) -> list[RuntimeReport]:
@@ -105,22 +108,24 @@ def race(encoder: Encoder[Any], reports: Sequence[tuple[RuntimeReport, str, str]
     Raises:
         DiptychError: a folder cannot be written.
     """
-    untimed = [place for place, (report, _, _) in enumerate(reports) if not report.settled]
+    untimed = [position for position, (report, _, _) in enumerate(reports) if not report.settled]
     timed = [report for report, _, _ in reports]
     if not untimed:
         return timed
-    speeds = measured_speeds(encoder, [opened(encoder, *reports[place]) for place in untimed])
-    for place, speed in zip(untimed, speeds, strict=True):
-        made = timed[place] = replace(timed[place], speed=speed.forward, small_photos=speed.small_photos)
+    speeds = measured_speeds(encoder, [opened(encoder, *reports[position]) for position in untimed])
+    for position, speed in zip(untimed, speeds, strict=True):
+        report_with_speed = timed[position] = replace(
+            timed[position], speed=speed.forward, small_photos=speed.small_photos
+        )
         try:
-            _write(made, made.folder / FACTS)
+            _write(report_with_speed, report_with_speed.folder / FACTS)
         except OSError as error:
-            raise _unwritable(made.folder, error) from error
+            raise _unwritable(report_with_speed.folder, error) from error
     return timed
 
 
-def _write(made: RuntimeReport, path: Path) -> None:
-    facts = {field.name: getattr(made, field.name) for field in fields(made) if field.name != "folder"}
+def _write(report: RuntimeReport, path: Path) -> None:
+    facts = {field.name: getattr(report, field.name) for field in fields(report) if field.name != "folder"}
     write_json(path, facts, overwrite=True)
 
 

@@ -102,8 +102,8 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float6
     if a.shape != b.shape:
         raise ValueError(f"vectors of size {b.shape} instead of {a.shape}")
     u, v = a.astype(np.float64), b.astype(np.float64)
-    found: NDArray[np.float64] = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
-    return np.where(np.isfinite(found), found, -1.0)
+    cosines: NDArray[np.float64] = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
+    return np.where(np.isfinite(cosines), cosines, -1.0)
 
 
 def fixed_items(encoder: Encoder[Any]) -> Sequence[Any]:

@@ -115,18 +115,18 @@ class FactorGenerator:
         centre, side = 0.5 + 0.2 * squashed[:, :2], 0.42 + 0.12 * squashed[:, 2]
         ticks = (torch.arange(self.size, device=side.device, dtype=side.dtype) + 0.5) / self.size
         pixels = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), dim=-1)
-        own = (pixels - centre[:, None, None]) / side[:, None, None, None]  # [-1/2, 1/2] in the thing's square
-        fields = _distances(self.shapes).to(own).expand(len(own), -1, -1, -1)
+        coordinates = (pixels - centre[:, None, None]) / side[:, None, None, None]  # [-1/2, 1/2] in the thing's square
+        fields = _distances(self.shapes).to(coordinates).expand(len(coordinates), -1, -1, -1)
         sampled = grid_sample(
-            fields, own * (2 / (1 + 2 * _MARGIN)), mode="bilinear", padding_mode="border", align_corners=False
+            fields, coordinates * (2 / (1 + 2 * _MARGIN)), mode="bilinear", padding_mode="border", align_corners=False
         )
         distance = torch.einsum("bk,bkhw->bhw", torch.softmax(f["shape"] / TEMPERATURE, dim=1), sampled)
         cover = torch.sigmoid(4 * self.size * side[:, None, None] * distance)[:, None]
         palette = torch.tensor([COLOURS[c] for c in self.colours]).to(side) / 255
         colour = torch.softmax(f["colour"] / TEMPERATURE, dim=1) @ palette
         depth = torch.tensor(_DEPTHS).to(side) * torch.tanh(f["ground"])
-        ground = (0.5 + depth @ torch.tensor(_TINTS).to(side)).clamp(0, 1)
-        return cover * colour[:, :, None, None] + (1 - cover) * ground[:, :, None, None]
+        background = (0.5 + depth @ torch.tensor(_TINTS).to(side)).clamp(0, 1)
+        return cover * colour[:, :, None, None] + (1 - cover) * background[:, :, None, None]
 
     def _turn(self) -> Tensor:
         """Return the (S, S) rotation: orthogonal, fixed by its seed."""

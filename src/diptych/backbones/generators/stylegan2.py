@@ -158,14 +158,14 @@ class StyleGAN2:
             x = self._convolve(layer, i, x, s[i])
             if i % 2 == 0:  # conv1, and the second convolution of every size after 4
                 layer = "to_rgb1" if i == 0 else f"to_rgbs.{i // 2 - 1}"
-                own = modulated(
+                colours = modulated(
                     x,
                     self._weight(f"{layer}.conv.weight", x)[0],
                     self._affine(layer, w_plus[:, i + 1]),
                     demodulate=False,
                 )
-                own = own + self._weight(f"{layer}.bias", x)
-                rgb = own if rgb is None else doubled(rgb) + own
+                colours = colours + self._weight(f"{layer}.bias", x)
+                rgb = colours if rgb is None else doubled(rgb) + colours
         assert rgb is not None
         return rgb / 2 + 0.5
 

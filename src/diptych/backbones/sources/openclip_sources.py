@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from diptych.backbones import hub
+from diptych.backbones.sources import openclip_config
 from diptych.backbones.sources.openclip import OpenClip
 from diptych.backbones.spec import (
     NOTHING_STATED,
@@ -24,12 +21,11 @@ from diptych.backbones.spec import (
     file_hash,
     read_json,
     state_hash,
-    triple,
 )
 from diptych.backbones.tokens import TOKENIZER_FILES, ClipBpe, Tokens, openclip_tokens
 from diptych.backbones.weights import find_weights, layout, load_openclip, read_state
 from diptych.core.errors import DataError, NotAvailable, UsageError
-from diptych.core.spec import PixelRecipe, Spec
+from diptych.core.spec import Spec
 
 CONFIG = "open_clip_config.json"
 HUB_FILES = (CONFIG, "open_clip_model.safetensors", *TOKENIZER_FILES)
@@ -69,7 +65,7 @@ def by_name(
     published = get_pretrained_cfg(
         architecture, tag or next(iter(open_clip.list_pretrained_tags_by_model(architecture)), "")
     )
-    claims = {f"the architecture {architecture}": _activation(config)}
+    claims = {f"the architecture {architecture}": openclip_config.activation(config)}
     if tag:
         claims[f"the weights {tag}"] = "quick_gelu" if published.get("quick_gelu") else "gelu"
     twin = f"{architecture}-quickgelu/{tag}"
@@ -81,22 +77,22 @@ def by_name(
     config["quick_gelu"] = (
         agree("activation", stated.activation, claims, override=stated.override, remedy=remedy) == "quick_gelu"
     )
-    recipe = _recipe(published or {"mean": OPENAI_MEAN, "std": OPENAI_STD}, config)
+    recipe = openclip_config.recipe(published or {"mean": OPENAI_MEAN, "std": OPENAI_STD}, config)
     pixels = agree("pixel recipe", stated.pixels, {"open_clip's table": recipe}, override=stated.override)
-    config = _text_config_on_disk(config, None, offline)
+    config = openclip_config.text_config_on_disk(config, None, offline)
     tokens = openclip_tokens(config, None, offline=offline, optional=random_seed is not None)
     name = f"openclip:{architecture}/{tag}" if tag else f"openclip:{architecture}"
     if random_seed is not None:
         name += "?weights=random" + (f"&seed={random_seed}" if random_seed else "")
     if random_seed is not None:
-        model = build(config, random_seed)
+        model = openclip_config.build(config, random_seed)
         digest, weights = state_hash(model), f"random:{random_seed}"
     else:
         path = hub.published_weights(published, offline=offline)
-        model = build(config, 0)
+        model = openclip_config.build(config, 0)
         load_openclip(model, read_state(path, allow_pickle=allow_pickle), path)
         digest = weights = file_hash(path)
-    spec = _spec(name, architecture, weights, config, pixels, tokens, model)
+    spec = openclip_config.spec(name, architecture, weights, config, pixels, tokens, model)
     return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
 
@@ -137,26 +133,29 @@ def from_folder(
             f"{folder / CONFIG} states no model_cfg with embed_dim, vision_cfg and text_cfg: write it again."
         )
     weights_path = find_weights(folder)
-    claims = {CONFIG: _activation(config)}
+    claims = {CONFIG: openclip_config.activation(config)}
     label = (name.rpartition("/")[2] or folder.name).lower()
     if "quickgelu" in label or "openai" in label:
         claims["the folder's name"] = "quick_gelu"
     config["quick_gelu"] = agree("activation", stated.activation, claims, override=stated.override) == "quick_gelu"
-    recipes = {CONFIG: _recipe(pixel_facts, config)} if {"mean", "std"} <= pixel_facts.keys() else {}
+    recipes = {CONFIG: openclip_config.recipe(pixel_facts, config)} if {"mean", "std"} <= pixel_facts.keys() else {}
     if not recipes and stated.pixels is None:
         raise UsageError(
             f"{folder / CONFIG} does not state the mean and std of its pixels: give pixels=PixelRecipe(...) "
             f"(NAME?pixels=FILE.json)."
         )
     pixels = agree("pixel recipe", stated.pixels, recipes, override=stated.override)
-    architecture = agree("architecture", stated.architecture, {CONFIG: _architecture(config)}, override=stated.override)
-    config = _text_config_on_disk(config, folder, offline)
+    architecture = agree(
+        "architecture", stated.architecture, {CONFIG: openclip_config.architecture(config)}, override=stated.override
+    )
+    config = openclip_config.text_config_on_disk(config, folder, offline)
     tokens = openclip_tokens(config, folder, offline=offline)
-    model = build(config, 0)
+    model = openclip_config.build(config, 0)
     load_openclip(model, read_state(weights_path, allow_pickle=allow_pickle), weights_path)
     digest = file_hash(weights_path)
     spec = replace(
-        _spec(name or f"local:{folder}", architecture, digest, config, pixels, tokens, model), licence=licence
+        openclip_config.spec(name or f"local:{folder}", architecture, digest, config, pixels, tokens, model),
+        licence=licence,
     )
     return OpenClip(model, spec, tokens, config=config, truncate=truncate, weights=digest)
 
@@ -174,10 +173,11 @@ def untrained(folder: Path, config_file: str, spec: Spec) -> OpenClip:
     """
     facts = read_json(folder / config_file)
     try:
-        config = _text_config_on_disk(facts["model_cfg"], folder, offline=True)
+        config = openclip_config.text_config_on_disk(facts["model_cfg"], folder, offline=True)
         tokens = openclip_tokens(config, folder, offline=True)
-        model = build(config, 0)
-        before = _spec(spec.name, _architecture(config), "", config, spec.pixels, tokens, model)
+        model = openclip_config.build(config, 0)
+        architecture = openclip_config.architecture(config)
+        before = openclip_config.spec(spec.name, architecture, "", config, spec.pixels, tokens, model)
     except KeyError as error:
         raise DataError(f"{folder / config_file} lacks {error}: save the space again.") from error
     return OpenClip(model, replace(before, licence=spec.licence), tokens, config=config, weights="")
@@ -226,15 +226,15 @@ def from_file(
         raise DataError(
             f"{path} holds transformers weights: load the folder with its config.json by local:{path.parent}."
         )
-    config = _text_config_on_disk(config, None, offline)
+    config = openclip_config.text_config_on_disk(config, None, offline)
     tokens = openclip_tokens(config, None, offline=offline)
-    model = build(config, 0)
+    model = openclip_config.build(config, 0)
     load_openclip(model, state, path)
     digest = file_hash(path)
     assert pixels is not None
     return OpenClip(
         model,
-        _spec(f"local:{path}", architecture, digest, config, pixels, tokens, model),
+        openclip_config.spec(f"local:{path}", architecture, digest, config, pixels, tokens, model),
         tokens,
         config=config,
         truncate=truncate,
@@ -267,111 +267,4 @@ def from_model(
         config=config,
         truncate=truncate,
         weights=digest,
-    )
-
-
-def build(config: Mapping[str, Any], seed: int) -> nn.Module:
-    """Build the module of an open_clip ``model_cfg`` with random weights drawn from ``seed``; nothing is downloaded.
-
-    Raises:
-        DataError: open_clip does not understand the configuration.
-    """
-    from open_clip import CLIP, CoCa, CustomTextCLIP
-
-    facts = copy.deepcopy(dict(config))
-    facts["vision_cfg"].pop("timm_model_pretrained", None)
-    if facts["text_cfg"].get("hf_model_name"):
-        facts["text_cfg"]["hf_model_pretrained"] = False
-    custom = facts.pop("custom_text", False) or bool(facts["text_cfg"].get("hf_model_name"))
-    kind = CLIP if not custom else CoCa if "multimodal_cfg" in facts else CustomTextCLIP
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            model: nn.Module = kind(**facts)
-        except (TypeError, AssertionError, KeyError) as error:
-            raise DataError(
-                f"open_clip cannot build this model_cfg ({error}): write it as in open_clip's model_configs folder."
-            ) from error
-        if kind is CoCa:  # the library leaves this output layer as it finds the memory
-            projection: Any = model.text_decoder.text_projection  # type: ignore[union-attr]
-            nn.init.normal_(projection, std=len(projection) ** -0.5)
-    return model.eval()
-
-
-def _activation(config: Mapping[str, Any]) -> str:
-    return "quick_gelu" if config.get("quick_gelu", False) else "gelu"
-
-
-def _recipe(facts: Mapping[str, Any], config: Mapping[str, Any]) -> PixelRecipe:
-    """Read a pixel recipe; what open_clip's format leaves out means bicubic, shortest edge."""
-    size = config["vision_cfg"].get("image_size", 224)
-    if not isinstance(size, int):
-        if len(set(size)) != 1:
-            raise DataError(f"This model reads {size} pixels, and only square inputs are supported.")
-        size = int(size[0])
-    return PixelRecipe(
-        size,
-        triple(facts["mean"]),
-        triple(facts["std"]),
-        interpolation=facts.get("interpolation") or "bicubic",
-        resize=facts.get("resize_mode") or "shortest",
-        fill=int(facts.get("fill_color") or 0),
-    )
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    """Return open_clip's name of a configuration, or "custom-" and its hash."""
-    import open_clip
-
-    shape = {k: v for k, v in config.items() if k != "quick_gelu"}
-    for name in open_clip.list_models():
-        known = open_clip.get_model_config(name)
-        if _activation(known) == _activation(config) and {k: v for k, v in known.items() if k != "quick_gelu"} == shape:
-            return str(name)
-    return "custom-" + hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _text_config_on_disk(config: Mapping[str, Any], folder: Path | None, offline: bool) -> dict[str, Any]:
-    """Set the folder of a transformers text tower, for which open_clip would otherwise request the hub."""
-    facts = copy.deepcopy(dict(config))
-    name = facts["text_cfg"].get("hf_model_name")
-    if not name:
-        return facts
-    inside = [folder / name, folder] if folder is not None else []
-    found = next((p for p in (*inside, Path(name)) if (p / "config.json").is_file()), None)
-    facts["text_cfg"]["hf_model_name"] = str(found or hub.repository(name, ["config.json"], offline=offline))
-    return facts
-
-
-def _spec(
-    name: str,
-    architecture: str,
-    weights: str,
-    config: Mapping[str, Any],
-    pixels: PixelRecipe,
-    tokens: Tokens,
-    model: nn.Module,
-) -> Spec:
-    text = config["text_cfg"]
-    of_text = "gelu_tanh" if (text.get("act_kwargs") or {}).get("approximate") == "tanh" else _activation(config)
-    trunk = config["vision_cfg"].get("timm_model_name")
-    activation = f"{trunk}+{of_text}" if trunk else of_text
-    pooling = (
-        text.get("hf_pooler_type", "mean_pooler").removesuffix("_pooler")
-        if text.get("hf_model_name")
-        else text.get("pool_type", "argmax")
-    )
-    return Spec(
-        name=name,
-        family="openclip",
-        architecture=architecture,
-        weights=weights,
-        activation=activation,
-        tokenizer=tokens.name,
-        context=int(text.get("context_length", 77)),
-        pad=tokens.pad,
-        pooling=pooling,
-        dim=int(config["embed_dim"]),
-        pixels=pixels,
-        score="sigmoid" if getattr(model, "logit_bias", None) is not None else "softmax",
     )

@@ -142,7 +142,7 @@ def _openclip_config(backbone: OpenClip) -> dict[str, Any]:
 def _tensors(module: nn.Module, path: Path) -> None:
     from safetensors.torch import save_file
 
-    # Tied tensors are written twice: every name stands for itself, as strict loading wants it.
+    # Tied tensors are written twice: strict loading needs a tensor for every name.
     save_file({k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()}, path)
 
 

@@ -27,8 +27,8 @@ class PostNormLayer:
     def attend(self, h: Tensor, mix: Mix, /) -> Tensor:
         """Return the attention branch."""
         attention = self.module.attention
-        own, output = attention.self, attention.output
-        q, k, v = (split_heads(proj(h), own.num_attention_heads) for proj in (own.query, own.key, own.value))
+        heads, output = attention.self, attention.output
+        q, k, v = (split_heads(proj(h), heads.num_attention_heads) for proj in (heads.query, heads.key, heads.value))
         out: Tensor = output.dropout(output.dense(merge_heads(mix(q, k, v))))
         return out
 
@@ -85,13 +85,13 @@ class BertTower(TextTower):
     def _positioned(self, s: State) -> Tensor:
         embeddings, length = self.model.embeddings, s.h.shape[1]
         if self.offset is None:
-            places = torch.arange(length, device=s.h.device)[None]
+            positions = torch.arange(length, device=s.h.device)[None]
         else:
             real = torch.ones(1, length, dtype=torch.long, device=s.h.device)
             if s.bias is not None:
                 real = torch.isfinite(s.bias.diagonal(dim1=-2, dim2=-1)[:, 0]).long()
-            places = real.cumsum(1) * real + self.offset
-        out: Tensor = s.h + embeddings.token_type_embeddings.weight[0] + embeddings.position_embeddings(places)
+            positions = real.cumsum(1) * real + self.offset
+        out: Tensor = s.h + embeddings.token_type_embeddings.weight[0] + embeddings.position_embeddings(positions)
         return out
 
     def _ready(self, h: Tensor) -> Tensor:

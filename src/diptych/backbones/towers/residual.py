@@ -180,8 +180,8 @@ class OpenClipTextTower(TextTower):
         h = torch.cat([h, self.cls.to(h.dtype).expand(len(h), 1, -1)], dim=1)
         if valid is not None:
             # The released CoCa weights were trained with the mask one place off; the library keeps both, so do we.
-            own = valid.new_ones(len(valid), 1)
-            valid = torch.cat([valid, own] if self.text.correct_cls_mask else [own, valid], dim=1)
+            of_cls = valid.new_ones(len(valid), 1)
+            valid = torch.cat([valid, of_cls] if self.text.correct_cls_mask else [of_cls, valid], dim=1)
         bias = attention_bias(valid, self.causal, h.shape[1], h)
         return State(
             h, bias=bias, pool=F.one_hot(pool.new_full((len(h),), h.shape[1] - 1).long(), h.shape[1]).to(h.dtype)

@@ -62,7 +62,7 @@ class StoredPool:
         texts: dict[str, list[Text]] = {}
         for reply in read_replies(Path(source)):
             texts.setdefault(reply.about or reply.prompt, []).extend(reply.texts)
-        self.pool = TextPool({name: tuple(found) for name, found in texts.items()})
+        self.pool = TextPool({name: tuple(of_class) for name, of_class in texts.items()})
 
     def write(self, asks: Sequence[Ask]) -> list[list[Text]]:
         """Return the first n texts of each request's ``about``, or of its prompt where that is empty.
@@ -176,7 +176,7 @@ def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
         UsageError: the file exists, or the texts have several writers (a pool file names one).
         DataError: a text is longer than a pool allows.
     """
-    every = [text for found in texts.texts.values() for text in found]
+    every = [text for of_class in texts.texts.values() for text in of_class]
     writers = sorted({text.writer for text in every})
     if path.exists() or len(writers) != 1:
         raise UsageError(
@@ -184,10 +184,11 @@ def save_pool(texts: TextPool, path: Path, prompt: str) -> None:
         )
     if any(len(text.value) > LONGEST for text in every):
         raise DataError(f"A text has more than {LONGEST} characters, too many for a pool: ask for shorter ones.")
-    about = {"writer": writers[0], "prompt": prompt, "date": max(text.date for text in every)}
+    provenance = {"writer": writers[0], "prompt": prompt, "date": max(text.date for text in every)}
     value = {
         "schema": 1,
-        "descriptions": about | {"texts": {name: [t.value for t in found] for name, found in texts.texts.items()}},
+        "descriptions": provenance
+        | {"texts": {name: [t.value for t in of_class] for name, of_class in texts.texts.items()}},
     }
     write_json(path, value)
 
@@ -217,7 +218,9 @@ def read_replies(path: Path) -> Iterator[Reply]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                raise DataError(f"{where} is not valid JSON: delete the line, and its reply is asked again.") from None
+                raise DataError(
+                    f"{where} is not valid JSON: delete the line, and its reply is requested again."
+                ) from None
             yield _reply(row, where)
 
 
@@ -255,7 +258,7 @@ def _reply(row: Any, where: str) -> Reply:
     n, texts = row.get("n"), row.get("texts")
     if isinstance(n, bool) or not isinstance(n, int) or n < 1 or not isinstance(texts, list):
         raise DataError(
-            f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is asked again."
+            f"{where} must hold a number 'n' and a list 'texts': delete the line, and its reply is requested again."
         )
     return Reply(about, prompt, picture, n, tuple(_text(_string(t, "value", where), t, where) for t in texts))
 

@@ -19,11 +19,12 @@ from diptych.core.kit import Kit
 from diptych.core.method import Detector
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
+from diptych.evaluation.anomaly_ranking import Ranking, rank
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.spoils import applied
 from diptych.metrics.detection import alarm_rates, auroc_bootstrap, auroc_gain, false_alarm_threshold
 from diptych.metrics.interval import Interval
-from diptych.tasks.detect import Ranking, detector, kept_aside, openable, rank
+from diptych.tasks.detect import detector, kept_aside, openable
 
 HALVES = "halves of normal photos"
 """The part of a measuring in which a random half of the normal photos is called anomalous."""

@@ -112,7 +112,7 @@ def _table(board: Board) -> Iterator[str]:
         yield f"<td>{row.shots or '–'}</td><td>{_with_interval(row, 'acc1')}</td><td>{_gain(row)}</td>"
         if five:
             yield f"<td>{percent(row.metrics['acc5'])}</td>"
-        yield f"<td>{_with_interval(row, 'mean_per_class_recall')}</td><td>{_with_interval(row, 'ece')}</td>"
+        yield f"<td>{_with_interval(row, 'mean_per_class_recall')}</td><td>{percent(row.metrics['ece'])}</td>"
         low, high = row.ci95["nll"]
         yield f'<td>{row.metrics["nll"]:.2f}<span class="i">{low:.2f}–{high:.2f}</span></td>'
         yield f"<td>{row.seconds('fit'):.2f}<span class='i'>{row.seconds('predict'):.2f}</span></td>"
@@ -178,8 +178,8 @@ def _protocol(board: Board) -> Iterator[str]:
         "chance. The p-value comes "
         "from the same resamples, and is corrected for the number of rows. The recommended row was chosen on photos "
         "apart from these.",
-        "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. Probabilities are a softmax "
-        "over the classes.",
+        "ECE is the mean gap between confidence and accuracy over 15 bins of equal width. It has no interval, since "
+        "resamples overstate it. Probabilities are a softmax over the classes.",
     )
     yield "<section><h2>How this was measured</h2>" + "".join(f"<p>{escape(p)}</p>" for p in paragraphs) + "</section>"
 

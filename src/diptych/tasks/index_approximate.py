@@ -1,0 +1,61 @@
+"""Build the approximate index of a search index where it pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Texts
+from diptych.core.run import Run
+from diptych.data.wordnet import WordNet
+from diptych.features.embed import embed
+from diptych.search_index import ann
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import MODALITIES, Modality
+
+GROWN = 0.2
+"""Share of an index that may lie behind its approximate index before that is built anew."""
+
+
+def approximate(out: Path, backbone: Backbone, run: Run, *, always: bool = False) -> dict[Modality, ann.Approximate]:
+    """Build the approximate index where it pays and is missing or outgrown; recall is measured on rows and on WordNet's
+    nouns as queries.
+
+    Args:
+        out: the index.
+        backbone: embeds the queries.
+        run: seed and progress.
+        always: build it whatever the size.
+
+    Raises:
+        MissingExtra: faiss is not installed.
+    """
+    built: dict[Modality, ann.Approximate] = {}
+    with Index(out) as made:
+        queries: Vectors | None = None
+        for modality in outgrown(made, always):
+            if queries is None:
+                queries = _nouns(backbone, run)
+            built[modality] = ann.build(made, modality, run, queries=queries)
+    return built
+
+
+def outgrown(made: Index, always: bool) -> list[Modality]:
+    """Return the modalities whose approximate index is missing where it pays, or covers too little."""
+    modalities: list[Modality] = []
+    for modality in MODALITIES:
+        slots, known = len(made.vectors(modality)), ann.about(made, modality)
+        enough = slots <= ann.EXACT or (known is not None and slots - known.slots <= GROWN * slots)
+        if slots >= 1000 and (always or not enough):
+            modalities.append(modality)
+    return modalities
+
+
+def _nouns(backbone: Backbone, run: Run, count: int = 100) -> Vectors:
+    words = sorted({w for w in WordNet.load().names() if w.isalpha()})
+    drawn = np.random.default_rng(run.integer("nouns")).choice(len(words), count, replace=False)
+    values: Vectors = embed(backbone.text, Texts(tuple(f"a photo of a {words[i]}." for i in drawn)), run).numpy()
+    unit: Vectors = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit
