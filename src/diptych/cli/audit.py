@@ -141,7 +141,7 @@ def audit_pairs(
     ] = "",
     clean: Annotated[
         str | None,
-        options.option("--clean", help="A table of right pairs of the same kind (default: photos that ship)."),
+        options.option("--clean", help="A table of right pairs of this kind (default: photos that ship)."),
     ] = None,
     rate: Annotated[
         float, options.option("--rate", help="Share of right captions that may stand out all the same.")
@@ -158,7 +158,7 @@ def audit_pairs(
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Say which captions fit their photos worse than right captions do, and which word speaks most against the photo."""
+    """Say which captions fit their photos worse than right captions do, and which of their words fits least."""
     options.one_suffix(out, ".json", ".html")
     shared.free(out)
     by_words = bool(choice) or threshold is not None
@@ -214,7 +214,7 @@ def _told(result: AuditedPairs) -> str:
     said += f": at most {100 * right.rate:g} % of right captions do so too, measured on {of}"
     if not right.source:
         said += (
-            f", {right.clothes} of them of clothes. Yours are of another kind? Give a table of right ones with --clean: "
+            f", {right.clothes} of them of clothes. Yours are of another kind? Give right ones with --clean: "
             f"{math.ceil(round(1 / right.rate - 1, 9))} or more"
         )
     return said + "."

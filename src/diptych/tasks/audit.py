@@ -24,7 +24,7 @@ from diptych.nn.text.word_spans import PUNCTUATION
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shipped
 
-NEVER_WRONG = PUNCTUATION | set(["a", "an", "the", "of", "and", "in", "on", "at", "by", "to", "with", "is", "are"])
+NEVER_WRONG = PUNCTUATION | {"a", "an", "the", "of", "and", "in", "on", "at", "by", "to", "with", "is", "are"}
 """Parts of a caption that say little about a photo."""
 
 

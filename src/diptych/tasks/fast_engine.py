@@ -98,8 +98,9 @@ def classify(
     )
     seconds["predict"] = time.perf_counter() - start
     encoded = run.tally["encoded"] - before
+    spec = backbone.spec
     return Classified(
-        predictions, found.failed, classes, backbone.spec.name, "zero-shot", backbone.spec.score, threshold, seconds, encoded
+        predictions, found.failed, classes, spec.name, "zero-shot", spec.score, threshold, seconds, encoded
     )
 
 
