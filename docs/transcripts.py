@@ -41,6 +41,7 @@ SAID = (
     ("coffee", "a cup of coffee on a wooden table"),
     ("cat", "a close photo of a tabby cat"),
     ("rocket", "a rocket rises from a kitchen"),
+    ("galaxies", "three boats in a harbour"),
 )
 OLD, NEW = ("Cup of coffee", "rocket on its pad", "brown tabby cat"), ("a tabby cat", "a train", "a cup of coffee", "a rocket launch pad")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import diptych
-from diptych.api.model import Model, model_of
+from diptych.api.model import Model, _warn, model_of
 from diptych.backbones.engines.engine import Engines
 from diptych.backbones.sources.save import save
 from diptych.core.backbone import Backbone
@@ -79,6 +80,9 @@ def test_load_takes_plain_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return ColourBackbone(name=name)
 
     monkeypatch.setattr("diptych.backbones.sources.load.load", load)
+    _warn.cache_clear()
+    with pytest.warns(UserWarning, match=r"ViT-B-32,openai was trained with QuickGELU: .*quickgelu/openai is loaded"):
+        diptych.load("ViT-B-32", pretrained="openai")
     made = diptych.load("ViT-B-32", pretrained="openai", precision="fast", truncate=True, weights="random", seed=4)
     assert asked == {"name": "ViT-B-32,openai", "offline": None, "weights": "random", "seed": 4, "device": "cpu",
                      "truncate": True, "allow_pickle": False}  # fmt: skip
@@ -109,6 +113,11 @@ def test_vectors_come_back_from_the_cache() -> None:
 
 def test_a_model_is_saved_as_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    made = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
+    _warn.cache_clear()
+    with pytest.warns(UserWarning, match=r"openclip:RN50.* has random weights: its answers mean nothing"):
+        made = diptych.load("openclip:RN50", weights="random", engine="torch", cache=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diptych.load("openclip:RN50?weights=random", engine="torch", cache=False)  # told already
     save(made, tmp_path / "saved")
     assert (tmp_path / "saved" / "open_clip_config.json").is_file()

@@ -72,6 +72,25 @@ def test_pairs_in_terminal_json_and_page(diptych: Cli, pairs: Path, monkeypatch:
     assert all(p["chosen"] for r in rows for p in r["parts"] if p["text"] != ".")
 
 
+def test_pairs_stand_out_among_right_ones(diptych: Cli, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import functools
+
+    from diptych.methods.audit import clip4dm
+
+    class Shallow(clip4dm.CLIP4DM):
+        __init__ = functools.partialmethod(clip4dm.CLIP4DM.__init__, layers=2)
+
+    monkeypatch.setattr(clip4dm, "CLIP4DM", Shallow)
+    pairs.with_name("right.csv").write_text("image,title\n" + "red.png,a red wall\nblue.png,a blue sea\n" * 10)
+    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--rate", "0.1", "--json")
+    assert got.data["right_captions"] == {"rate": 0.1, "captions": 20, "source": "right.csv", "clothes": 0}
+    assert [r["cosine"] for r in got.data["pairs"]] == sorted(r["cosine"] for r in got.data["pairs"])
+    got = diptych("audit", "pairs", pairs, "--clean", "right.csv", "--rate", "0.1")
+    assert "measured on 20 right captions of right.csv" in got.err
+    got = diptych("audit", "pairs", pairs, "--clean", "pairs.csv")
+    assert "2 right captions cannot hold a rate of 0.05: give 19 or more" in got.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -82,6 +101,7 @@ def test_pairs_in_terminal_json_and_page(diptych: Cli, pairs: Path, monkeypatch:
         (["pairs", "pairs.csv", "--text", "said"], 1, "--text"),
         (["pairs", "pairs.csv", "--choice", "lowest"], 2, "most-negative"),
         (["pairs", "pairs.csv", "--out", "p.pdf"], 2, ".html"),
+        (["pairs", "pairs.csv", "--clean", "pairs.csv", "--threshold", "0"], 2, "leave --choice"),
     ],
 )
 def test_errors_are_one_sentence(

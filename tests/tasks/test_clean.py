@@ -10,13 +10,13 @@ import pytest
 
 from diptych.backbones.sources.load import load
 from diptych.core.backbone import Backbone
-from diptych.core.data import Evidence, Text, TextPool
+from diptych.core.data import Column, Evidence, Table, Text, TextPool
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.methods.caption.maccap import MacCap
 from diptych.metrics.conformal import false_alarm_shares
-from diptych.tasks.audit import audit_pairs, pair_auditor, right_words
+from diptych.tasks.audit import RightCaptions, audit_pairs, pair_auditor, right_captions
 from diptych.tasks.caption import caption
 from diptych.tasks.clean import shares_a_word, shipped
 
@@ -67,15 +67,43 @@ def test_nothing_is_said_where_too_little_is_clean_or_no_rate_is_asked_for(lite:
         caption(photos, pool(NONE), lite, run, rate=0.05, method=MacCap())
 
 
-def test_right_words_are_marked_at_the_rate(lite: Backbone, run: Run) -> None:
-    known = right_words(lite, run, 0.05)
-    rows = audit_pairs(shipped(), lite, run, method=pair_auditor("threshold", known.threshold)).rows
-    marked = [any(p.chosen for p in row.parts) for row in rows]
-    assert known.captions == 145
-    assert known.marked_captions == pytest.approx(np.mean(marked))
-    assert sum(p.chosen for row in rows for p in row.parts) <= 0.05 * (known.words + 1)
-    with pytest.raises(DataError, match="right words that ship cannot hold"):
-        right_words(lite, run, 1e-5)
+def test_captions_stand_out_among_right_ones_at_the_rate(lite: Backbone, run: Run) -> None:
+    right = right_captions(lite, run, 0.05)
+    assert (len(right.cosines), right.clothes) == (145, 138)
+    photos = shipped().take(list(range(7)))
+    said = [("a woman pours milk",), *((str(c),) for c in list(photos.columns["captions"].values)[1:])]
+    pairs: Table[Any] = Table(photos.items, {"captions": Column("captions", said)})
+    found = audit_pairs(pairs, lite, run, method=pair_auditor("most-negative")).against(right)
+    assert [r.cosine for r in found.rows] == sorted(r.cosine for r in found.rows)
+    assert found.rows[0].text == "a woman pours milk"
+    assert [r.stands_out for r in found.rows] == [
+        r.right_share is not None and r.right_share <= 0.05 for r in found.rows
+    ]
+    assert found.rows[0].stands_out
+    assert not any(r.stands_out for r in found.rows[3:])
+    assert all(r.stands_out or not any(p.chosen for p in r.parts) for r in found.rows)
+    assert not any(p.text in ("a", "of") for r in found.rows for p in r.parts if p.chosen)
+    data = found.as_dict()["right_captions"]
+    assert data == {"rate": 0.05, "captions": 145, "source": "", "clothes": 138}
+
+
+def test_a_share_of_right_captions_stands_out_of_others_like_them() -> None:
+    """On average over draws, and with the users' own pairs as with those that ship."""
+    rng = np.random.default_rng(0)
+    marked = [
+        (RightCaptions(rng.normal(size=39), 0.05).shares(rng.normal(size=50).tolist()) <= 0.05).mean()
+        for _ in range(2000)
+    ]
+    assert np.mean(marked) == pytest.approx(0.05, abs=0.005)
+
+
+def test_right_captions_of_the_user_must_be_enough_for_the_rate(lite: Backbone, run: Run) -> None:
+    few = shipped().take(list(range(7)))
+    assert len(right_captions(lite, run, 0.2, few, source="mine.csv").cosines) == 7
+    with pytest.raises(DataError, match=r"7 right captions cannot hold a rate of 0.05: give 19 or more"):
+        right_captions(lite, run, 0.05, few)
+    with pytest.raises(UsageError, match="got 1"):
+        right_captions(lite, run, 1, few)
 
 
 def test_a_normal_share_counts_the_clean_items_that_score_as_high() -> None:

@@ -20,9 +20,10 @@ from diptych.backbones.sources.load import load
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, DiptychError
 from diptych.core.run import Run
-from diptych.data.load import open_records
+from diptych.data.load import open_data, open_records
 from diptych.tasks import fast_engine as quick
 from diptych.tasks.classify import classify
+from diptych.tasks.encode import encode
 from diptych.tasks.index import index
 from diptych.tasks.search import Term, search, torchless
 from tests.support.encoders import Photos
@@ -139,7 +140,7 @@ def test_a_memory_holds_while_the_files_are_the_same(
 ) -> None:
     backbone, found = load("lite"), known(cache)
     assert (found.image.fingerprint, found.text.fingerprint) == (backbone.image.fingerprint, backbone.text.fingerprint)
-    assert (found.scale, found.bias, found.score) == (float(backbone.scale()[0]), 0.0, "softmax")
+    assert (found.scale, found.bias, found.spec.score) == (float(backbone.scale()[0]), 0.0, "softmax")
     picture = Image.effect_noise((50, 40), 90).convert("RGB")
     assert np.array_equal(found.image.inputs([picture]), backbone.image.inputs([picture]).numpy())
     monkeypatch.setattr(cached_backbone, "torch_version", lambda: "0")
@@ -192,6 +193,27 @@ def test_a_query_is_answered_without_torch_as_with_it(cache: Path, tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["results"]) == 3
+
+
+def test_photos_are_encoded_without_torch_to_the_same_bits(cache: Path, tmp_path: Path) -> None:
+    backbone, data = load("lite"), tmp_path / "photos"
+    data.mkdir()
+    for level in (10, 120, 240):
+        Image.new("RGB", (40, 30), (level, 60, 255 - level)).save(data / f"{level}.png")
+    run = Run(engine=Engines(cache / "engines", "onnx"))  # no store: both encode
+    encode(open_data(data), backbone, run, tmp_path / "slow")
+    assert known(cache).torchless(run, ("image", "text"))
+    given = {**os.environ, "DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL, "encode", str(data), "--out", str(tmp_path / "fast"), "--engine", "onnx"],
+        capture_output=True, text=True, env=given, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    parts = [tmp_path / kind / "img_emb" / "img_emb_0.npy" for kind in ("slow", "fast")]
+    assert parts[0].read_bytes() == parts[1].read_bytes()
+    facts = [json.loads((tmp_path / kind / "encode.json").read_text()) for kind in ("slow", "fast")]
+    assert facts[0]["spec"] == facts[1]["spec"]
+    assert facts[0]["fingerprint"] == facts[1]["fingerprint"]
 
 
 def test_a_query_is_left_to_torch_where_something_is_missing(cache: Path, tmp_path: Path) -> None:

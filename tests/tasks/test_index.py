@@ -27,20 +27,21 @@ from tests.support.colours import ColourBackbone, coloured
 
 BACKBONE = ColourBackbone()
 KNOWN = CachedBackbone(
-    BACKBONE.spec.name, CachedEncoder("image", BACKBONE.image.fingerprint, 4),
+    BACKBONE.spec, CachedEncoder("image", BACKBONE.image.fingerprint, 4),
     CachedEncoder("text", BACKBONE.text.fingerprint, 4),
-    1.0, 0.0, "softmax", "cpu",
+    1.0, 0.0, "cpu",
 )  # fmt: skip
 SCRIPT = """
 import sys
 from pathlib import Path
 from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEncoder
 from diptych.core.run import Run
+from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.load import open_records
 from diptych.tasks.index import unchanged
 photos, out, image, text = sys.argv[1:]
-known = CachedBackbone("colours", CachedEncoder("image", image, 4), CachedEncoder("text", text, 4), 1.0, 0.0,
-"softmax", "cpu")
+spec = Spec("colours", "", "", "", "", "", 0, 0, "", 4, PixelRecipe(8, (0, 0, 0), (1, 1, 1)))
+known = CachedBackbone(spec, CachedEncoder("image", image, 4), CachedEncoder("text", text, 4), 1.0, 0.0, "cpu")
 print(unchanged(open_records(photos), known, Run(), Path(out)).unchanged, "torch" in sys.modules)
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from diptych.data.samples import as_samples
 from diptych.features.embed import embed_arrays
 from diptych.tasks.model import Predictor
 from diptych.tasks.model import load as load_predictor
-from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, served
+from diptych.tasks.runs import EngineKind, Precision, cache_folder, device_named, make_run, random_remark, served
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -185,15 +187,31 @@ def load(
         NotAvailable: something is not on this machine, and may not or cannot be fetched.
         DataError: a file is damaged, of another format, or lacks tensors.
         MissingExtra: what the engine or the precision needs is not installed.
+
+    Warns:
+        UserWarning: once for a name, of weights that are random, or that were trained with QuickGELU though the name
+            does not say so.
     """
+    from diptych.backbones.names import activation_remark
     from diptych.backbones.sources import load as source
+    from diptych.backbones.sources.load_options import split_name
 
     run = _run(device_named(device), precision, engine, cache)
+    if remark := activation_remark(split_name(name if pretrained is None else f"{name},{pretrained}")[0]):
+        _warn(remark)
     loaded = source.load(
         name if pretrained is None else f"{name},{pretrained}", offline=offline, weights=weights, seed=seed,
         device=run.device, truncate=truncate, allow_pickle=allow_pickle,
     )  # fmt: skip
+    if remark := random_remark(loaded):
+        _warn(remark)
     return Model(served(loaded, run), run)
+
+
+@functools.cache
+def _warn(remark: str) -> None:
+    """Warn once a process, whatever filters are set."""
+    warnings.warn(remark, UserWarning, stacklevel=3)
 
 
 def load_classifier(folder: str | Path, model: Backbone | None = None, *, device: str = "cpu") -> Predictor:

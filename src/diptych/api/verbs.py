@@ -439,39 +439,55 @@ def audit(
     *,
     image: str = "",
     text: str = "",
-    choice: Literal["threshold", "most-negative"] = "threshold",
-    threshold: float = -5e-5,
+    clean: object = None,
+    rate: float = 0.05,
+    choice: Literal["threshold", "most-negative"] | None = None,
+    threshold: float | None = None,
 ) -> Results[audits.AuditedPair]:
-    """Rank captions by how badly they fit their photos, the worst first.
+    """Say which captions fit their photos worse than right captions do, the worst first.
 
     Args:
         photos: a table with pictures and captions; or photos, see ``classify``.
         captions: one a photo, where ``photos`` is no table.
         model: a name, a model, or None for ``lite``.
-        image: column of the table with the picture.
-        text: column of the table with the caption.
-        choice: words that are wrong: below ``threshold``, or the most negative of each caption.
-        threshold: words below this attribution are wrong.
+        image: column of the tables with the picture.
+        text: column of the tables with the caption.
+        clean: right pairs of the same kind, a table as ``photos`` takes; None: photos that ship, most of clothes.
+        rate: share of right captions that may stand out all the same, in (0, 1).
+        choice: rank by the words instead: those below ``threshold`` are wrong, or the most negative of each caption.
+        threshold: rank by the words: those below this attribution are wrong; None: the paper's -5e-5.
 
     Raises:
-        UsageError, DataError: there are no captions, or not one a photo.
+        UsageError, DataError: there are no captions, or not one a photo; too few right pairs for the rate.
         MissingHook: the model lacks what the scorer needs.
     """
+
+    def opened(given: object) -> Table[Any]:
+        if isinstance(given, (str, os.PathLike)):
+            return open_path(given, need="captions", image=image, text=text).whole()
+        return as_table(given)
+
     own = model_of(model)
     if captions is not None:
         items = as_samples(photos)
         table: Table[Any] = Table(items, {"captions": Column("captions", [(c,) for c in captions])})
-    elif isinstance(photos, (str, os.PathLike)):
-        table = open_path(photos, need="captions", image=image, text=text).whole()
     else:
-        table = as_table(photos)
-    found = audits.audit_pairs(table, own, own.run, method=audits.pair_auditor(choice, threshold))
+        table = opened(photos)
+    by_words = choice is not None or threshold is not None
+    auditor = audits.pair_auditor(choice or ("threshold" if by_words else "most-negative"), threshold)
+    found = audits.audit_pairs(table, own, own.run, method=auditor)
+    if not by_words:
+        known = None if clean is None else opened(clean)
+        right = audits.right_captions(own, own.run, rate, known, source="" if known is None else "clean")
+        found = found.against(right)
     rows = found.rows
     wrong = tuple(", ".join(p.text for p in r.parts if p.chosen) for r in rows)
+    leads = [f"{r.score:+.2e}" if by_words else "stands out" if r.stands_out else "          " for r in rows]
     return Results(
         f"{len(rows)} pairs, the worst first", rows, tuple(r.name for r in rows), wrong,
-        tuple(f"{r.score:+.2e}  cos {r.cosine:.2f}  {r.text}" for r in rows),
+        tuple(f"{lead}  cos {r.cosine:.2f}  {r.text}" for lead, r in zip(leads, rows, strict=True)),
         {"caption": [r.text for r in rows], "score": [r.score for r in rows], "cosine": [r.cosine for r in rows],
+         "stands_out": [r.stands_out for r in rows], "right_share": [r.right_share for r in rows],
          "wrong": wrong}, found.as_dict(), found.failed, lambda i: table.items[rows[i].index],
     )  # fmt: skip
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
+from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
     from diptych.core.audit import Part
+    from diptych.core.data import Table
     from diptych.core.findings import Control, Finding
+    from diptych.tasks.audit import AuditedPairs
 
 app = typer.Typer(
     cls=options.Steps,
@@ -137,39 +141,51 @@ def audit_pairs(
     text: Annotated[
         str, options.option("--text", help="Column with the caption (default: caption, title, text).")
     ] = "",
-    choice: Annotated[
-        str, options.option("--choice", help="Words that are wrong: threshold, or most-negative.")
-    ] = "threshold",
-    threshold: Annotated[
-        float | None,
-        options.option("--threshold", help="Words below this attribution are wrong (default: by --word-rate)."),
+    clean: Annotated[
+        str | None,
+        options.option("--clean", help="A table of right pairs of this kind (default: photos that ship)."),
     ] = None,
     rate: Annotated[
-        float,
-        options.option("--word-rate", help="Share of right words that may be marked, held on photos that ship."),
-    ] = 0.01,
+        float, options.option("--rate", help="Share of right captions that may stand out all the same.")
+    ] = 0.05,
+    choice: Annotated[
+        str, options.option("--choice", help="Rank by the words instead: threshold, or most-negative.")
+    ] = "",
+    threshold: Annotated[
+        float | None,
+        options.option("--threshold", help="Rank by the words: those below this attribution are wrong."),
+    ] = None,
     top: Annotated[int, options.option("--top", "-k", help="Pairs to print, the worst first.", min=1)] = 20,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json or .html file.")] = None,
     *,
     shared: options.RunOptions,
 ) -> None:
-    """Rank captions by how badly they fit their photos, and mark the words that speak against the photo."""
+    """Say which captions fit their photos worse than right captions do, and which of their words fits least."""
     options.one_suffix(out, ".json", ".html")
     shared.free(out)
+    by_words = bool(choice) or threshold is not None
+    choice = choice or ("threshold" if by_words else "most-negative")
     options.one_of("--choice", choice, "threshold", "most-negative")
+    if by_words and clean is not None:
+        raise UsageError("--clean says how well right captions fit: leave --choice and --threshold out.")
 
     from diptych.data.files import write_json, write_whole
     from diptych.data.load import open_data
     from diptych.tasks.audit import audit_pairs as audit
-    from diptych.tasks.audit import pair_auditor, right_words
+    from diptych.tasks.audit import pair_auditor, right_captions
     from diptych.tasks.audit_page import html
 
+    def opened_pairs(path: str) -> Table[Any]:
+        return open_data(path, opened.keys, need="captions", image=image, text=text).whole()
+
     with shared.open() as opened:
-        pairs = open_data(table, opened.keys, need="captions", image=image, text=text).whole()
+        pairs, known = opened_pairs(table), None if clean is None else opened_pairs(clean)
         run, tower = opened.run, opened.backbone()
-        known = right_words(tower, run, rate, opened.keys) if threshold is None and choice == "threshold" else None
-        below = known.threshold if known else threshold or 0.0
-        result = audit(pairs, tower, run, method=pair_auditor(choice, below))
+        right = None
+        if not by_words:
+            right = right_captions(tower, run, rate, known, source=clean or "", keys=opened.keys)
+        result = audit(pairs, tower, run, method=pair_auditor(choice, threshold))
+        result = result if right is None else result.against(right)
     if out is not None and out.suffix == ".html":
         title = f"{Path(table).name}: captions against photos with {tower.spec.name}"
         write_whole(out, html(result, pairs.items, title), overwrite=True)
@@ -179,15 +195,31 @@ def audit_pairs(
         show_json(result.as_dict())
     else:
         for name, row in zip(short_names([r.name for r in result.rows]), result.rows[:top], strict=False):
-            show(f"{row.score:+.2e}  cos {row.cosine:.2f}  {name}\n  {_marked(row.text, row.parts)}")
-    marked = sum(any(p.chosen for p in row.parts) for row in result.rows)
-    say(f"{marked} of {len(result.rows)} captions have a marked word" + ("" if marked else ": nothing stands out"))
-    if known is not None:
-        say(
-            f"A word is marked below {known.threshold:.2e}: of {known.words} right words in {known.captions} captions "
-            f"that ship {100 * known.rate:g} % are, and {100 * known.marked_captions:.0f} % of these captions have one."
-        )
+            lead = f"{row.score:+.2e}" if right is None else "stands out" if row.stands_out else f"{'':10}"
+            show(f"{lead}  cos {row.cosine:.2f}  {name}\n  {_marked(row.text, row.parts)}")
+    say(_told(result))
     finish(result.failed)
+
+
+def _told(result: AuditedPairs) -> str:
+    """Return what stands out, and how far to trust it."""
+    right, count = result.right, len(result.rows)
+    if right is None:
+        marked = sum(any(p.chosen for p in row.parts) for row in result.rows)
+        return f"{marked} of {count} captions have a marked word" + ("" if marked else ": nothing stands out")
+    n, found = len(right.cosines), sum(bool(row.stands_out) for row in result.rows)
+    best = min((row.right_share for row in result.rows if row.right_share is not None), default=1.0)
+    said = f"{found} of {count} captions stand out" if found else "Nothing stands out"
+    if not found and best < 1:
+        said += f" (the nearest to it would from --rate {best:.2g} on)"
+    of = f"{n} right captions of {right.source}" if right.source else f"{n} right captions that ship"
+    said += f": at most {100 * right.rate:g} % of right captions do so too, measured on {of}"
+    if not right.source:
+        said += (
+            f", {right.clothes} of them of clothes. Yours are of another kind? Give right ones with --clean: "
+            f"{math.ceil(round(1 / right.rate - 1, 9))} or more"
+        )
+    return said + "."
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

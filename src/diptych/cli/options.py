@@ -102,8 +102,8 @@ def open_backbone(name: str, run: Run) -> Backbone:
     if remark := activation_remark(split_name(name)[0]):
         say(remark)
     backbone = runs.open_backbone(name, run)
-    if backbone.spec.weights.startswith("random:"):
-        say(f"{backbone.spec.name} has random weights: its answers mean nothing.")
+    if remark := runs.random_remark(backbone):
+        say(remark)
     return backbone
 
 

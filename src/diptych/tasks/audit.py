@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from torch.nn.functional import cosine_similarity
 
 from diptych.backbones.provenance import record_of
 from diptych.core.audit import AuditData, Auditor, PairScorer, Part, Subject
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence, Table
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.data import ClassNames, Evidence, Table, Texts
+from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
-from diptych.features.embed import embed_readable
-from diptych.metrics.detection import false_alarm_threshold
+from diptych.features.embed import embed, embed_readable
+from diptych.metrics.conformal import false_alarm_shares
 from diptych.nn.text.word_spans import PUNCTUATION
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shipped
+
+NEVER_WRONG = PUNCTUATION | {"a", "an", "the", "of", "and", "in", "on", "at", "by", "to", "with", "is", "are"}
+"""Parts of a caption that say little about a photo."""
 
 
 def audit_groups(
@@ -82,61 +87,85 @@ def group_prompt() -> str:
     return PROMPT
 
 
-def pair_auditor(choice: str, threshold: float) -> PairScorer:
+def pair_auditor(choice: str, threshold: float | None = None) -> PairScorer:
     """Return what judges the words of captions.
 
     Args:
         choice: "threshold" or "most-negative".
-        threshold: words below this attribution are wrong.
+        threshold: words below this attribution are wrong; None: the paper's, for CLIP ViT-B/32.
     """
     from diptych.methods.audit.clip4dm import CLIP4DM
 
-    return CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative", threshold=threshold)
+    own = CLIP4DM(choice="threshold" if choice == "threshold" else "most-negative")
+    return own if threshold is None else replace(own, threshold=threshold)
 
 
 @dataclass(frozen=True)
-class RightWords:
-    """From which attribution on a word is marked, by right captions of photos that ship.
+class RightCaptions:
+    """How well right captions fit their photos: what another caption is held against.
 
     Args:
-        threshold: words below it are marked.
-        rate: share of right words that are marked all the same, at most.
-        words, captions: right words and captions on which the rate is held.
-        marked_captions: share of these captions with a marked word.
+        cosines: (n,) of right captions and their photos.
+        rate: share of right captions that stand out all the same, at most; in (0, 1).
+        source: where they come from; "" for photos that ship.
+        clothes: how many of those photos are of clothes.
     """
 
-    threshold: float
+    cosines: NDArray[np.float64]
     rate: float
-    words: int
-    captions: int
-    marked_captions: float
+    source: str = ""
+    clothes: int = 0
+
+    def shares(self, cosines: Sequence[float]) -> NDArray[np.float64]:
+        """Return how often a right caption fits as badly, (N,) in [1 / (n + 1), 1]; see ``false_alarm_shares``."""
+        return false_alarm_shares(-np.asarray(cosines, dtype=np.float64), -self.cosines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"rate": self.rate, "captions": len(self.cosines), "source": self.source, "clothes": self.clothes}
 
 
-def right_words(backbone: Backbone, run: Run, rate: float, keys: FileKeys | None = None) -> RightWords:
-    """Return the threshold that right words of right captions fall below with probability of at most ``rate``.
+def right_captions(
+    backbone: Backbone,
+    run: Run,
+    rate: float,
+    clean: Table[Any] | None = None,
+    *,
+    source: str = "",
+    keys: FileKeys | None = None,
+) -> RightCaptions:
+    """Measure how well right captions fit their photos.
 
     Args:
         backbone: of the scorer.
         run: device and cache.
-        rate: in (0, 1).
+        rate: share of right captions that may stand out, in (0, 1).
+        clean: n pairs of photo and right caption, of the same kind as the pairs to audit and none of them; None: photos
+            that ship, most of them of clothes.
+        source: of the pairs, for reports.
         keys: remembers content keys.
 
     Raises:
-        DataError: the words that ship are too few for the rate.
-        MissingHook: the backbone has no text tower.
+        UsageError: a rate outside (0, 1).
+        DataError: the pairs are too few for the rate.
     """
-    rows = audit_pairs(shipped(keys), backbone, run, method=pair_auditor("threshold", 0.0)).rows
-    lows = [[p.weight for p in row.parts if p.text not in PUNCTUATION] for row in rows]
-    weights = np.array([w for own in lows for w in own])
-    least = math.ceil(round(1 / rate - 1, 9)) if 0 < rate < 1 else 0
-    if len(weights) < least:
+    from diptych.methods.audit.clip4dm import CLIP4DM, captions
+
+    if not 0 < rate < 1:
+        raise UsageError(f"The share of right captions that may stand out must be in (0, 1), got {rate}: give 0.05.")
+    table = shipped(keys) if clean is None else clean
+    with with_store(run) as stored:
+        found = embed_readable(backbone.image, table.items, stored)
+        kept = table.take(found.kept.tolist())
+        texts = Texts(tuple(CLIP4DM.template + text for text in captions(kept)))
+        cosines = cosine_similarity(found.values, embed(backbone.text, texts, stored)).double().numpy()
+    if len(cosines) < (need := math.ceil(round(1 / rate - 1, 9))):
         raise DataError(
-            f"{len(weights)} right words that ship cannot hold a rate of {rate:g}: give a --word-rate from "
-            f"{1 / (len(weights) + 1):.2g} on, or --threshold."
+            f"{len(cosines)} right captions cannot hold a rate of {rate:g}: give {need} or more, or a --rate from "
+            f"{1 / (len(cosines) + 1):.2g} on."
         )
-    threshold = -false_alarm_threshold(-weights, rate)
-    marked = float(np.mean([min(own, default=0.0) < threshold for own in lows]))
-    return RightWords(threshold, rate, len(weights), len(rows), marked)
+    worn = 0 if clean is not None else list(table.columns["kinds"].values).count("clothes")
+    return RightCaptions(cosines, rate, source, worn)
 
 
 @dataclass(frozen=True)
@@ -150,6 +179,8 @@ class AuditedPair:
         score: of the scorer; higher is better.
         cosine: of image and caption.
         parts: words of the caption with their attributions; () where the scorer gives none.
+        right_share: how often a right caption fits as badly; None where no right captions were measured.
+        stands_out: whether that is at most the rate.
     """
 
     name: str
@@ -158,6 +189,8 @@ class AuditedPair:
     score: float
     cosine: float
     parts: tuple[Part, ...]
+    right_share: float | None = None
+    stands_out: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -169,19 +202,45 @@ class AuditedPairs:
     """All pairs, the worst first, and the images that cannot be read.
 
     Args:
-        rows: by score, then by row.
+        rows: by score, then by row; by cosine where right captions were measured.
         failed: one error an image.
+        right: the right captions that were measured.
     """
 
     rows: tuple[AuditedPair, ...]
     failed: tuple[UnreadableItem, ...]
+    right: RightCaptions | None = None
+
+    def against(self, right: RightCaptions) -> AuditedPairs:
+        """Say which captions stand out among right ones, the worst first. Only they have a marked word, the most
+        negative one that is no article, preposition or the like.
+        """
+        shares = right.shares([r.cosine for r in self.rows])
+        rows = [
+            replace(
+                row,
+                right_share=float(share),
+                stands_out=(out := bool(share <= right.rate)),
+                parts=_marked(row.parts, out),
+            )
+            for row, share in zip(self.rows, shares, strict=True)
+        ]
+        return AuditedPairs(tuple(sorted(rows, key=lambda r: (r.cosine, r.index))), self.failed, right)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {
+            "right_captions": self.right.as_dict() if self.right else None,
             "pairs": [r.as_dict() for r in self.rows],
             "skipped": [e.as_dict() for e in self.failed],
         }
+
+
+def _marked(parts: tuple[Part, ...], stands_out: bool) -> tuple[Part, ...]:
+    """Mark the most negative word that can be wrong about a photo, where the caption stands out."""
+    able = [p for p in parts if p.weight < 0 and p.text.lower() not in NEVER_WRONG] if stands_out else []
+    lowest = min(able, key=lambda p: p.weight, default=None)
+    return tuple(replace(p, chosen=p is lowest) for p in parts)
 
 
 def audit_pairs(

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import csv
 import re
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from diptych.core.data import Column, Table
@@ -17,8 +19,6 @@ from diptych.data.named_sets import demo_folder
 
 RATE = 0.05
 """False alarms a clean item, where the user says nothing."""
-WORD_RATE = 0.01
-"""False alarms a right word: captions have about ten."""
 _PLAIN = frozenset(("and", "the", "with"))
 
 
@@ -37,7 +37,11 @@ def shipped(keys: FileKeys | None = None) -> Table[Any]:
     worn = [classes[k] for k in clothes.labels()]
     topics = [*(row["name"] for row in rows), *[" ".join(classes)] * len(worn)]
     kinds = [*["thing"] * len(rows), *["clothes"] * len(worn)]
-    said = [*(row["caption"] for row in rows), *(f"a photo of a {name}" for name in worn)]
+    with files("diptych").joinpath("assets", "clothes_sentences.csv").open(encoding="utf-8", newline="") as lines:
+        written = {row["path"]: row["sentence"] for row in csv.DictReader(lines)}
+    root = demo_folder("clothes")
+    places = [Path(clothes.items.name(i)).relative_to(root).as_posix() for i in range(len(clothes))]
+    said = [*(row["caption"] for row in rows), *(written[place] for place in places)]
     paths = [*(str(folder / row["path"]) for row in rows), *(clothes.items.name(i) for i in range(len(clothes)))]
     facts = {"captions": said, "topics": topics, "kinds": kinds}
     columns = {name: Column("captions", values) for name, values in facts.items()}

@@ -128,6 +128,12 @@ def open_backbone(name: str, run: Run) -> Backbone:
     return served(load(name, device=run.device), run)
 
 
+def random_remark(backbone: Backbone) -> str:
+    """Return a line on a backbone whose weights are random; "" for others."""
+    spec = backbone.spec
+    return f"{spec.name} has random weights: its answers mean nothing." if spec.weights.startswith("random:") else ""
+
+
 def served(backbone: Backbone, run: Run) -> Backbone:
     """Let the run's engine run the encoders of this backbone, and none that a method composes of them."""
     from diptych.backbones.engines.engine import Engines
