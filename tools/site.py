@@ -1,6 +1,7 @@
-"""Hooks of the documentation site: pages of systems and of the reference, from cards, results and docstrings.
+"""Hooks of the documentation site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
 
-``make docs`` builds the site; nothing that is generated here is committed.
+``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all pages
+there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "diptych"
@@ -38,12 +42,9 @@ _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
-    pages = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
-    pages["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
-    pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
-    pages["reference/index.md"] = reference_index()
-    for path, content in pages.items():
+    from mkdocs.structure.files import File
+
+    for path, content in pages().items():
         if (plain := files.get_file_from_path(path)) is not None:
             files.remove(plain)
         files.append(File.generated(config, path, content=content))
@@ -52,17 +53,45 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links that leave the docs folder at the repository."""
-    folder = Path(page.file.src_uri).parent
+    return linked(markdown, page.file.src_uri)
+
+
+def pages() -> dict[str, str]:
+    """Return path below docs -> text of the generated pages."""
+    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
+    made = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
+    made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
+    made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
+    made["reference/index.md"] = reference_index()
+    return made
+
+
+def linked(markdown: str, path: str) -> str:
+    """Return the text of a page with links to files outside of docs pointed at the repository.
+
+    Args:
+        markdown: the page.
+        path: of the page, below docs.
+    """
 
     def moved(match: re.Match[str]) -> str:
-        target = (Path("docs") / folder / (match[2] + match[3])).as_posix()
         parts: list[str] = []
-        for part in target.split("/"):
+        for part in (Path("docs") / Path(path).parent / (match[2] + match[3])).as_posix().split("/"):
             parts = parts[:-1] if part == ".." else parts if part == "." else [*parts, part]
-        path = "/".join(parts)
-        return match[0] if path.startswith("docs/") else f"{match[1]}{REPOSITORY}{path}{match[4]}"
+        target = "/".join(parts)
+        return match[0] if target.startswith("docs/") else f"{match[1]}{REPOSITORY}{target}{match[4]}"
 
     return _LINK.sub(moved, markdown)
+
+
+def write(folder: Path) -> None:
+    """Copy the docs into a folder, with the generated pages and with their links as on the site."""
+    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for path, text in pages().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    for page in folder.rglob("*.md"):
+        page.write_text(linked(page.read_text(encoding="utf-8"), page.relative_to(folder).as_posix()), encoding="utf-8")
 
 
 def system_page(card: dict[str, Any]) -> str:
@@ -210,3 +239,7 @@ def reference_index() -> str:
 
 def _number(value: float | None, sign: str = "") -> str:
     return "" if value is None else f"{100 * value:{sign}.1f}"
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
