@@ -37,6 +37,37 @@ ROOMS = (
     "api",
 )
 """Rooms with a page in the reference, from the ground up; methods have pages of their own."""
+EVIDENCE = {
+    "train": "labelled items to learn from",
+    "val": "further ones to choose its parameters on",
+    "texts": "descriptions or sentences",
+    "unlabelled": "items without labels",
+    "auxiliary": "labelled anomalies of other things, with masks",
+}
+PAIRS = {"train": "photos with captions or class names to train on"}
+PARTS = {
+    "Space": "a second backbone whose image encoder teaches",
+    "LanguageModel": "a language model",
+    "Writer": "rewritten captions",
+    "StyleGenerator": "a picture generator",
+}
+COMMANDS = {
+    "segment": 'diptych segment photos/ --names "cat, grass, sky" --method {}',
+    "clip-dinoiser": 'diptych segment photos/ --names "cat, grass, sky" --unlabelled more-photos/ --method {}',
+    "caption": "diptych caption photos/ --texts sentences.txt --method {}",
+    "pretrain": "diptych pretrain pairs.csv --objective {}",
+    "finetune": "diptych finetune photos/ --method {} --parts heads --out tuned",
+    "lora": "diptych finetune photos/ --method {} --out tuned",
+    "extend": "diptych extend clips/",
+    "astrom3": "diptych board extend stars/",
+    "retrieve": "diptych link left.csv right.csv --method {}",
+    "curate": "diptych curate plan captions.txt --method {} --out plan.parquet",
+    "edit": 'diptych edit --source "a red circle" --target "a blue circle" --method {}',
+    "counteranimal": "diptych audit groups photos.csv --group background",
+    "clip4dm": "diptych audit pairs pairs.csv",
+    "audit": "diptych audit groups photos.csv",
+}
+"""Slug or verb -> the command that runs it."""
 _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -63,7 +94,30 @@ def pages() -> dict[str, str]:
     made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
     made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
     made["reference/index.md"] = reference_index()
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        made[f"notebooks/{path.stem}.md"] = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
     return made
+
+
+def notebook_page(notebook: dict[str, Any], name: str) -> str:
+    """Return a notebook as a page: its text, its code, and what the code printed and showed."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "text/html" in data:
+                parts.append("".join(data["text/html"]).replace("\n", ""))
+            elif "image/jpeg" in data:
+                parts.append(f'<img src="data:image/jpeg;base64,{data["image/jpeg"].strip()}" alt="">')
+            else:
+                parts.append("```text\n" + "".join(output.get("text") or data["text/plain"]).rstrip("\n") + "\n```")
+    parts.append(f"[The notebook]({REPOSITORY}docs/notebooks/{name}); the suite runs it.")
+    return "\n\n".join(parts) + "\n"
 
 
 def linked(markdown: str, path: str) -> str:
@@ -102,8 +156,6 @@ def system_page(card: dict[str, Any]) -> str:
     title, _, formula = (ast.get_docstring(tree) or "").partition("\n\n")
     method = next(n.name for n in tree.body if isinstance(n, ast.ClassDef) and "card" in ast.dump(n))
     kind = "a baseline" if card["baseline"] else "a system"
-    needs = card["needs"]
-    asks = [*needs["evidence"], *needs["parts"], *(f"the extra `{e}`" for e in needs["extras"])]
     lines = [
         f"# {card['name']}",
         "",
@@ -111,9 +163,7 @@ def system_page(card: dict[str, Any]) -> str:
         "",
         card["claim"],
         "",
-        f"It trains {card['trains']}." if card["trains"] != "nothing" else "It trains nothing.",
-        f"Besides a backbone it needs {', '.join(asks)}." if asks else "It needs a backbone and nothing else.",
-        "",
+        *_use(card),
         *_result(card),
         "## The maths",
         "",
@@ -127,7 +177,7 @@ def system_page(card: dict[str, Any]) -> str:
         ),
         *_published(card),
         *(["## Licences", "", card["licence_note"], ""] if card["licence_note"] else []),
-        "## In Python",
+        "## In Python, with an example",
         "",
         f"::: {module}.{method}",
         "    options:",
@@ -147,6 +197,58 @@ def system_page(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _use(card: dict[str, Any]) -> list[str]:
+    """Return when to use a system, and the command for it."""
+    needs = card["needs"]
+    words = PAIRS if card["verb"] in ("pretrain", "finetune") else EVIDENCE
+    asks = [words.get(e, EVIDENCE[e]) for e in needs["evidence"]]
+    asks += [PARTS.get(part, f"a part `{part}`") for part in needs["parts"]]
+    hooks = [f"`{hook}`" for hook in needs["hooks"] if hook not in ("image", "text")]
+    trains = "nothing" if card["trains"] == "nothing" else card["trains"]
+    shown = card["result"] and card["result"]["shown"]
+    advice = (
+        "its claim is shown on the data below"
+        if shown
+        else "measure it beside the baselines first: its claim is not shown on our data"
+        if card["result"]
+        else "measure it beside the baselines first: its proof has not been run"
+    )
+    return [
+        "## When to use it",
+        "",
+        f"- You have {', '.join(asks)}." if asks else "- You have a backbone and class names, texts or photos; nothing else is needed.",
+        f"- It trains {trains}.",
+        f"- The backbone must offer {', '.join(hooks)} ([towers and hooks](../towers.md))."
+        if hooks
+        else "- Any backbone that encodes what it reads will do.",
+        *(f"- It needs the extra `{extra}`." for extra in needs["extras"]),
+        f"- What we know: {advice}.",
+        "",
+        "```console",
+        f"$ {command(card)}",
+        "```",
+        "",
+    ]
+
+
+def command(card: dict[str, Any]) -> str:
+    """Return the command line that runs a system on a user's data."""
+    slug, evidence = card["slug"], card["needs"]["evidence"]
+    if card["verb"] == "classify":
+        learns = "train" in evidence or "unlabelled" in evidence
+        texts = " --texts descriptions.json" if "texts" in evidence else ""
+        shots = " --shots 4" if "train" in evidence else ""
+        return (
+            f"diptych board classify photos/ --methods zero-shot,{slug}{shots}{texts}"
+            if learns
+            else f'diptych classify photos/ --names "cat, dog" --method {slug}{texts}'
+        )
+    if card["verb"] == "detect":
+        told = "--auxiliary other-thing/" if "auxiliary" in evidence else "--normal good/" if evidence else "--object hazelnut"
+        return f"diptych detect photos/ {told} --method {slug}"
+    return COMMANDS.get(slug, COMMANDS[card["verb"]]).format(slug)
+
+
 def _result(card: dict[str, Any]) -> list[str]:
     """Return what the written proof says: each claim and control with its gain and lower bound."""
     proof = card["proof"]
@@ -162,7 +264,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         f"Backbone `{result['backbone']}`, seeds {', '.join(map(str, result['seeds']))}. "
         f"Repeat with `{result['command']}`; numbers in [{path.name}]({REPOSITORY}results/{path.name}).",
         "",
-        "| data | what | over | shots | value | gain | bound |",
+        "| data | what | over | shots | value (95 %) | gain | bound |",
         "|---|---|---|--:|--:|--:|--:|",
     ]
     metric = result["metric"]
@@ -173,7 +275,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         ]
         for what, c, own in rows:
             lines.append(
-                f"| {data['dataset']} | {what} | {c['over']} | {c['shots'] or ''} | {_number(own.get(metric))} | "
+                f"| {data['dataset']} | {what} | {c['over']} | {c.get('shots') or ''} | {_interval(own, metric)} | "
                 f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
             )
     reading = (
@@ -235,6 +337,12 @@ def reference_index() -> str:
         text = ast.get_docstring(ast.parse((SOURCE / room / "__init__.py").read_text(encoding="utf-8"))) or ""
         lines.append(f"- [`diptych.{room}`]({room}.md): {text.splitlines()[0] if text else ''}")
     return "\n".join([*lines, ""])
+
+
+def _interval(own: dict[str, Any], metric: str) -> str:
+    """Return a value, with its interval where the result holds one."""
+    low, high = own.get("ci95") or (None, None)
+    return _number(own.get(metric)) + (f" ({_number(low)} to {_number(high)})" if low is not None else "")
 
 
 def _number(value: float | None, sign: str = "") -> str:

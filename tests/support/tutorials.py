@@ -25,7 +25,7 @@ BLOCK = re.compile(
     r"^```(python|console)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", flags=re.MULTILINE | re.DOTALL
 )
 MACHINE = re.compile(
-    r"(image|text) encoder: .*|.* images in .* images/s.*|.*: all from the cache|[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?"
+    r"(image|text) encoder: .*|.* images in .* images/s.*|.*: all (images )?from the cache.*|[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?"
     r"(, [\d.,e+]+/s)?"
 )
 """Lines about this machine and this run: they differ on a reader's."""
