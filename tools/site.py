@@ -14,6 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.systems_table import acting  # noqa: E402
+
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
@@ -303,7 +306,7 @@ def _published(card: dict[str, Any]) -> list[str]:
 
 def systems_index(cards: list[dict[str, Any]]) -> str:
     """Return the table of systems, verb by verb."""
-    lines = ["# Systems", "", "Each is one file that a person reads beside the paper.", ""]
+    lines = ["# Systems", "", acting(cards), "Each is one file that a person reads beside the paper.", ""]
     for verb in sorted({c["verb"] for c in cards}):
         lines += [f"## {verb}", "", "| system | year | trains | proof |", "|---|--:|---|---|"]
         for card in sorted((c for c in cards if c["verb"] == verb), key=lambda c: (not c["baseline"], c["slug"])):
