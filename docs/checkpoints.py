@@ -17,17 +17,28 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """# Loading a checkpoint of every format
 
-Written by `docs/checkpoints.py`, which makes each checkpoint (small, random weights) with the library that publishes the format, loads it
-from disk and offline, and compares the vectors of a picture and a sentence with that library's own.
-`tests/docs/test_checkpoints.py` fails where this page is out of date. Hashes are shortened to `...`.
+| you have | you type; on the command line, the same after `--backbone` |
+|---|---|
+| a name of open_clip, weights on disk or a network | `diptych.load("ViT-B-32", pretrained="laion2b_s34b_b79k")` |
+| a folder from open_clip, transformers or diptych | `diptych.load("local:FOLDER")` |
+| a repository of a hub, downloaded before | `diptych.load("hf-hub:org/name", offline=True)` |
+| a weight file and nothing else | `diptych.load("ARCHITECTURE,FILE?activation=gelu&pixels=pixels.json")` |
+| a TorchScript archive that you trust | the same, and `allow_pickle=True` |
+| a folder in which facts are missing | what the error asks for, as `?activation=...` or `?pixels=...` |
+
+Below, each format is made (small, random weights) with the library that publishes it, loaded from disk and offline, and the vectors of a
+picture and a sentence are compared with that library's own. `docs/checkpoints.py` writes this page, and `tests/docs/test_checkpoints.py`
+fails where it is out of date. Hashes are shortened to `...`.
 
 """
 SENTENCE = "a photo of a cat"
-STATED = 'Stated(activation="gelu", pixels=PixelRecipe(32, (0.5,) * 3, (0.5,) * 3))'
+PIXELS = {"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize": "shortest"}
+STATED = "activation=gelu&pixels=pixels.json"
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Format:
         about: who publishes it.
         write: makes the files below the given folder.
         shown: folder or file that is listed.
-        lines: Python that a reader would type, after the import of ``load``; a last expression is shown.
+        lines: Python that a reader would type, after ``import diptych``; an expression is shown.
         oracle: returns the library's own image and text vectors; None where an earlier format has it.
     """
 
@@ -96,9 +107,10 @@ def bare_file(root: Path) -> None:
     import torch
     from tests.support.checkpoints import openclip_model, vit
 
-    (root / "configs").mkdir(exist_ok=True)
-    (root / "configs" / "ViT-XS-16.json").write_text(json.dumps(vit()))
-    open_clip.add_model_config(root / "configs")
+    with tempfile.TemporaryDirectory() as configs:
+        (Path(configs) / "ViT-XS-16.json").write_text(json.dumps(vit()))
+        open_clip.add_model_config(Path(configs))
+    (root / "pixels.json").write_text(json.dumps(PIXELS))
     torch.save(openclip_model(vit()).state_dict(), root / "epoch_32.pt")
 
 
@@ -190,7 +202,7 @@ def formats() -> list[Format]:
             "`open_clip_config.json` beside safetensors: what open_clip pushes to the hub.",
             lambda root: openclip_folder(root, "vit", name="clip"),
             "clip",
-            ('load("local:clip").spec',),
+            ('diptych.load("local:clip").spec',),
             openclip_vectors("clip"),
         )
     ]
@@ -201,7 +213,7 @@ def formats() -> list[Format]:
                 f"The same layout with the towers of {name}.",
                 lambda root, family=family: openclip_folder(root, family),  # type: ignore[misc]
                 family,
-                (f'load("local:{family}").spec',),
+                (f'diptych.load("local:{family}").spec',),
                 openclip_vectors(family),
             )
         )
@@ -211,7 +223,7 @@ def formats() -> list[Format]:
             "A training checkpoint with `module.` before every name: read as tensors only, no pickle runs.",
             lambda root: openclip_folder(root, "vit", name="trained", kind="torch"),
             "trained",
-            ('load("local:trained").spec',),
+            ('diptych.load("local:trained").spec',),
             None,
         ),
         *(
@@ -220,7 +232,7 @@ def formats() -> list[Format]:
                 f"`config.json`, weights, tokenizer and processor, as `save_pretrained` writes them for {name}.",
                 transformers_files(family),
                 family,
-                (f'load("local:{family}").spec',),
+                (f'diptych.load("local:{family}").spec',),
                 transformers_vectors(family),
             )
             for family, name in (("clip", "CLIP"), ("siglip", "SigLIP"), ("metaclip_2", "MetaCLIP 2"), ("chinese_clip", "Chinese-CLIP"))
@@ -230,40 +242,35 @@ def formats() -> list[Format]:
             "Downloaded before, and read from the hub's cache without the network.",
             hub_files("org/clip"),
             "hub/models--org--clip/snapshots/" + 40 * "0",
-            ('load("hf-hub:org/clip", offline=True).spec',),
+            ('diptych.load("hf-hub:org/clip", offline=True).spec',),
         ),
         Format(
             "bare weight file",
-            "It states nothing but tensors, so you do: wrong facts would give plausible vectors.",
+            "It states nothing but tensors, so you do: wrong facts would give plausible vectors. `pixels.json` says how photos become pixels.",
             bare_file,
-            "epoch_32.pt",
+            "",
             (
-                'load("local:epoch_32.pt")',
-                "from diptych.backbones.spec import Stated",
-                "from diptych.core.spec import PixelRecipe",
-                f"stated = {STATED}",
-                'load("ViT-XS-16,./epoch_32.pt", stated=stated).spec',
+                'diptych.load("local:epoch_32.pt")',
+                f'diptych.load("ViT-XS-16,./epoch_32.pt?{STATED}").spec',
             ),
         ),
         Format(
             "TorchScript archive",
             "OpenAI's own files. They can run code, so they are refused unless you say that you trust them.",
             torchscript,
-            "ViT-XS-16.pt",
+            "",
             (
-                "from diptych.backbones.spec import Stated",
-                "from diptych.core.spec import PixelRecipe",
-                f"stated = {STATED}",
-                'load("ViT-XS-16,./ViT-XS-16.pt", stated=stated)',
-                'load("ViT-XS-16,./ViT-XS-16.pt", stated=stated, allow_pickle=True).spec',
+                f'name = "ViT-XS-16,./ViT-XS-16.pt?{STATED}"',
+                "diptych.load(name)",
+                "diptych.load(name, allow_pickle=True).spec",
             ),
         ),
         Format(
             "what diptych saves",
-            "`diptych.backbones.sources.save.save`: open_clip reads it as `local-dir:`, and the self-test beside it is run on loading.",
+            "The `model` folder of `diptych finetune` and `pretrain`: open_clip reads it as `local-dir:`, and the self-test beside it is run on loading.",
             saved,
             "mine",
-            ('load("local:mine").spec',),
+            ('diptych.load("local:mine").spec',),
             openclip_vectors("mine"),
         ),
     ]
@@ -272,17 +279,17 @@ def formats() -> list[Format]:
 
 def typed(lines: tuple[str, ...]) -> tuple[list[str], object]:
     """Run lines as a reader would type them; return the transcript and the last backbone that was loaded."""
-    from diptych.backbones.sources.load import load
+    import diptych
     from diptych.core.errors import DiptychError
 
     backbone = None
 
     def remembered(*given: object, **more: object) -> object:
         nonlocal backbone
-        backbone = load(*given, **more)  # type: ignore[arg-type]
+        backbone = diptych.load(*given, **more)  # type: ignore[arg-type]
         return backbone
 
-    names: dict[str, object] = {"load": remembered}
+    names: dict[str, object] = {"diptych": SimpleNamespace(load=remembered)}
     out = []
     for line in lines:
         out.append(f">>> {line}")
@@ -325,7 +332,7 @@ def section(entry: Format, root: Path) -> str:
         f"$ ls {entry.shown if place.is_dir() else ''}".rstrip(),
         *files,
         "$ python",
-        ">>> from diptych.backbones.sources.load import load",
+        ">>> import diptych",
         *said,
     ]
     text = re.sub(r"[0-9a-f]{32,}", "...", "\n".join(lines).replace(f"{root}/", ""))

@@ -1,5 +1,7 @@
 """Run the commands of the pages again and put what they print below them: ``python docs/transcripts.py [--on-data] [PAGE ...]``.
 
+``--tutorials [PAGE ...]`` runs the pages of docs/tutorials instead, and ``--notebooks [NAME ...]`` those of docs/notebooks.
+
 A block that follows the line ``<!-- run -->`` is a transcript: its first line is the command. It runs in a temporary folder with a cache
 of its own, offline, without a shell. The folder holds what the commands name: the photos and the clothes that ship, a few texts and tables,
 clips of the project's own generator, and the skeleton of a checkout. A block after ``<!-- run on data -->`` names development sets: it runs
@@ -8,6 +10,7 @@ where DIPTYCH_DATA is set, and stays as it is elsewhere. ``--on-data`` runs thes
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -107,34 +110,64 @@ def write_checkout(folder: Path) -> None:
     shutil.copy(PACKAGE / "evaluation" / "proofs" / "classify.py", folder / "src/diptych/evaluation/proofs")
 
 
-def transcript(command: str, folder: str, mark: str = "") -> str:
-    """Return the block of one command: what stands on stdout, then on stderr."""
+def transcript(command: str, folder: str, mark: str = "", cache: str = "cache") -> str:
+    """Return the block of one command: what stands on stdout, then on stderr. ``cache`` is a folder in ``folder``."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_") or (mark and name == DATA)}
-    given |= {"COLUMNS": "110", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "DIPTYCH_CACHE": f"{folder}/cache"}
+    given |= {"COLUMNS": "110", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "DIPTYCH_CACHE": f"{folder}/{cache}"}
     words = [sys.executable, "-m", "diptych.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=given, check=False)
     lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines() if not PROGRESS.match(line)]
     shown = "\n".join(lines)
     data = f"{os.environ.get(DATA) or '/nowhere'}/"
-    places = {data: "", f"{folder}/cache": "~/.cache/diptych", f"{PACKAGE}/": "diptych/", f"{Path.home()}/": "~/"}
+    places = {data: "", f"{folder}/{cache}": "~/.cache/diptych", f"{PACKAGE}/": "diptych/", f"{Path.home()}/": "~/"}
     for place, called in places.items():
         shown = shown.replace(place, called)
     return f"<!-- run{mark} -->\n```console\n$ {command}\n{shown}\n```"
 
 
+def write_tutorials(names: list[str]) -> None:
+    """Run tutorials, each in a folder of its own, and write what they print; all without names."""
+    from tests.support.tutorials import ran
+
+    here = Path(__file__).parent / "tutorials"
+    with tempfile.TemporaryDirectory() as cache:
+        for page in [here / f"{name}.md" for name in names] or sorted(here.glob("*.md")):
+            with tempfile.TemporaryDirectory() as folder:
+                text = ran(page.read_text(encoding="utf-8"), Path(folder).resolve(), Path(cache))
+            page.write_text(text, encoding="utf-8")
+
+
+def write_notebooks(names: list[str]) -> None:
+    """Run notebooks, each in a folder of its own, and write their outputs; all without names."""
+    from tests.support.notebooks import executed
+
+    here = Path(__file__).parent / "notebooks"
+    with tempfile.TemporaryDirectory() as cache:
+        for path in [here / f"{name}.ipynb" for name in names] or sorted(here.glob("*.ipynb")):
+            with tempfile.TemporaryDirectory() as folder:
+                made = executed(json.loads(path.read_text(encoding="utf-8")), Path(folder).resolve(), Path(cache))
+            path.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
     """Write the pages; all without names."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    for flag, write in (("--tutorials", write_tutorials), ("--notebooks", write_notebooks)):
+        if flag in arguments:
+            write([name for name in arguments if name != flag])
+            return
     here, only = Path(__file__).parent / "cli", "--on-data" in arguments
     found = [here / f"{name}.md" for name in arguments if name != "--on-data"] or sorted(here.glob("*.md"))
 
     def again(block: re.Match[str]) -> str:
         mark = block[1] or ""
         runs = bool(os.environ.get(DATA)) if mark else not only
-        return transcript(block[2], folder, mark) if runs else block[0]
+        return transcript(block[2], folder, mark, cache) if runs else block[0]
 
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder))
         for page in found:
+            cache = "own-cache" if page.stem == "cache" else "cache"  # that page counts what lies there
             text = page.read_text(encoding="utf-8")
             page.write_text(BLOCK.sub(again, text), encoding="utf-8")
 

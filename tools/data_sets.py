@@ -10,6 +10,15 @@ from diptych.evaluation.datasets import DATA_SETS, RULE, DataSet
 PAGE = Path(__file__).parents[1] / "docs" / "data-sets.md"
 HEAD = f"""# Data sets of proofs and boards
 
+| you want to | do |
+|---|---|
+| try anything | take `demo:photos` or `demo:clothes`: they ship |
+| use photos of your own | give their folder or table ([formats](formats.md)); none of the sets below is needed |
+| repeat a committed result | get its set from the source below into a folder of its name |
+| let commands find the sets | `export DIPTYCH_DATA=FOLDER`, the parent of these folders |
+| see whether a folder can be used | `diptych check NAME` |
+| know whether you may share it | read its licence below |
+
 `diptych prove`, `diptych board` and the committed results use the sets below by name. They do not ship: put each into a
 folder of its name, and that folder's parent into the environment variable DIPTYCH_DATA. `demo:photos` and
 `demo:clothes` ship, with their credits.

@@ -1,6 +1,7 @@
-"""Hooks of the documentation site: pages of systems and of the reference, from cards, results and docstrings.
+"""Hooks of the documentation site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
 
-``make docs`` builds the site; nothing that is generated here is committed.
+``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all pages
+there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
 """
 
 from __future__ import annotations
@@ -8,12 +9,18 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.systems_table import acting
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "diptych"
@@ -33,17 +40,45 @@ ROOMS = (
     "api",
 )
 """Rooms with a page in the reference, from the ground up; methods have pages of their own."""
+EVIDENCE = {
+    "train": "labelled items to learn from",
+    "val": "further ones to choose its parameters on",
+    "texts": "descriptions or sentences",
+    "unlabelled": "items without labels",
+    "auxiliary": "labelled anomalies of other things, with masks",
+}
+PAIRS = {"train": "photos with captions or class names to train on"}
+PARTS = {
+    "Space": "a second backbone whose image encoder teaches",
+    "LanguageModel": "a language model",
+    "Writer": "rewritten captions",
+    "StyleGenerator": "a picture generator",
+}
+COMMANDS = {
+    "segment": 'diptych segment photos/ --names "cat, grass, sky" --method {}',
+    "clip-dinoiser": 'diptych segment photos/ --names "cat, grass, sky" --unlabelled more-photos/ --method {}',
+    "caption": "diptych caption photos/ --texts sentences.txt --method {}",
+    "pretrain": "diptych pretrain pairs.csv --objective {}",
+    "finetune": "diptych finetune photos/ --method {} --parts heads --out tuned",
+    "lora": "diptych finetune photos/ --method {} --out tuned",
+    "extend": "diptych extend clips/",
+    "astrom3": "diptych board extend stars/",
+    "retrieve": "diptych link left.csv right.csv --method {}",
+    "curate": "diptych curate plan captions.txt --method {} --out plan.parquet",
+    "edit": 'diptych edit --source "a red circle" --target "a blue circle" --method {}',
+    "counteranimal": "diptych audit groups photos.csv --group background",
+    "clip4dm": "diptych audit pairs pairs.csv",
+    "audit": "diptych audit groups photos.csv",
+}
+"""Slug or verb -> the command that runs it."""
 _LINK = re.compile(r"(\]\()((?:\.\./)+)((?!\.\.)[^)#\s]+)((?:#[^)\s]*)?\))")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages."""
-    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
-    pages = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
-    pages["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
-    pages |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
-    pages["reference/index.md"] = reference_index()
-    for path, content in pages.items():
+    from mkdocs.structure.files import File
+
+    for path, content in pages().items():
         if (plain := files.get_file_from_path(path)) is not None:
             files.remove(plain)
         files.append(File.generated(config, path, content=content))
@@ -52,17 +87,68 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links that leave the docs folder at the repository."""
-    folder = Path(page.file.src_uri).parent
+    return linked(markdown, page.file.src_uri)
+
+
+def pages() -> dict[str, str]:
+    """Return path below docs -> text of the generated pages."""
+    cards = json.loads((SOURCE / "catalog.json").read_text(encoding="utf-8"))
+    made = {f"systems/{card['slug']}.md": system_page(card) for card in cards}
+    made["systems.md"] = systems_index(cards)  # in the place of the plain table, which has no pages to link
+    made |= {f"reference/{room}.md": room_page(room) for room in ROOMS}
+    made["reference/index.md"] = reference_index()
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        made[f"notebooks/{path.stem}.md"] = notebook_page(json.loads(path.read_text(encoding="utf-8")), path.name)
+    return made
+
+
+def notebook_page(notebook: dict[str, Any], name: str) -> str:
+    """Return a notebook as a page: its text, its code, and what the code printed and showed."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "text/html" in data:
+                parts.append("".join(data["text/html"]).replace("\n", ""))
+            elif "image/jpeg" in data:
+                parts.append(f'<img src="data:image/jpeg;base64,{data["image/jpeg"].strip()}" alt="">')
+            else:
+                parts.append("```text\n" + "".join(output.get("text") or data["text/plain"]).rstrip("\n") + "\n```")
+    parts.append(f"[The notebook]({REPOSITORY}docs/notebooks/{name}); the suite runs it.")
+    return "\n\n".join(parts) + "\n"
+
+
+def linked(markdown: str, path: str) -> str:
+    """Return the text of a page with links to files outside of docs pointed at the repository.
+
+    Args:
+        markdown: the page.
+        path: of the page, below docs.
+    """
 
     def moved(match: re.Match[str]) -> str:
-        target = (Path("docs") / folder / (match[2] + match[3])).as_posix()
         parts: list[str] = []
-        for part in target.split("/"):
+        for part in (Path("docs") / Path(path).parent / (match[2] + match[3])).as_posix().split("/"):
             parts = parts[:-1] if part == ".." else parts if part == "." else [*parts, part]
-        path = "/".join(parts)
-        return match[0] if path.startswith("docs/") else f"{match[1]}{REPOSITORY}{path}{match[4]}"
+        target = "/".join(parts)
+        return match[0] if target.startswith("docs/") else f"{match[1]}{REPOSITORY}{target}{match[4]}"
 
     return _LINK.sub(moved, markdown)
+
+
+def write(folder: Path) -> None:
+    """Copy the docs into a folder, with the generated pages and with their links as on the site."""
+    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for path, text in pages().items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    for page in folder.rglob("*.md"):
+        page.write_text(linked(page.read_text(encoding="utf-8"), page.relative_to(folder).as_posix()), encoding="utf-8")
 
 
 def system_page(card: dict[str, Any]) -> str:
@@ -73,8 +159,6 @@ def system_page(card: dict[str, Any]) -> str:
     title, _, formula = (ast.get_docstring(tree) or "").partition("\n\n")
     method = next(n.name for n in tree.body if isinstance(n, ast.ClassDef) and "card" in ast.dump(n))
     kind = "a baseline" if card["baseline"] else "a system"
-    needs = card["needs"]
-    asks = [*needs["evidence"], *needs["parts"], *(f"the extra `{e}`" for e in needs["extras"])]
     lines = [
         f"# {card['name']}",
         "",
@@ -82,9 +166,7 @@ def system_page(card: dict[str, Any]) -> str:
         "",
         card["claim"],
         "",
-        f"It trains {card['trains']}." if card["trains"] != "nothing" else "It trains nothing.",
-        f"Besides a backbone it needs {', '.join(asks)}." if asks else "It needs a backbone and nothing else.",
-        "",
+        *_use(card),
         *_result(card),
         "## The maths",
         "",
@@ -98,7 +180,7 @@ def system_page(card: dict[str, Any]) -> str:
         ),
         *_published(card),
         *(["## Licences", "", card["licence_note"], ""] if card["licence_note"] else []),
-        "## In Python",
+        "## In Python, with an example",
         "",
         f"::: {module}.{method}",
         "    options:",
@@ -118,6 +200,66 @@ def system_page(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _use(card: dict[str, Any]) -> list[str]:
+    """Return when to use a system, and the command for it."""
+    needs = card["needs"]
+    words = PAIRS if card["verb"] in ("pretrain", "finetune") else EVIDENCE
+    asks = [words.get(e, EVIDENCE[e]) for e in needs["evidence"]]
+    asks += [PARTS.get(part, f"a part `{part}`") for part in needs["parts"]]
+    hooks = [f"`{hook}`" for hook in needs["hooks"] if hook not in ("image", "text")]
+    trains = "nothing" if card["trains"] == "nothing" else card["trains"]
+    shown = card["result"] and card["result"]["shown"]
+    advice = (
+        "its claim is shown on the data below"
+        if shown
+        else "measure it beside the baselines first: its claim is not shown on our data"
+        if card["result"]
+        else "measure it beside the baselines first: its proof has not been run"
+    )
+    return [
+        "## When to use it",
+        "",
+        f"- You have {', '.join(asks)}."
+        if asks
+        else "- You have a backbone and class names, texts or photos; nothing else is needed.",
+        f"- It trains {trains}.",
+        f"- The backbone must offer {', '.join(hooks)} ([towers and hooks](../towers.md))."
+        if hooks
+        else "- Any backbone that encodes what it reads will do.",
+        *(f"- It needs the extra `{extra}`." for extra in needs["extras"]),
+        f"- What we know: {advice}.",
+        "",
+        "```console",
+        f"$ {command(card)}",
+        "```",
+        "",
+    ]
+
+
+def command(card: dict[str, Any]) -> str:
+    """Return the command line that runs a system on a user's data."""
+    slug, evidence = card["slug"], card["needs"]["evidence"]
+    if card["verb"] == "classify":
+        learns = "train" in evidence or "unlabelled" in evidence
+        texts = " --texts descriptions.json" if "texts" in evidence else ""
+        shots = " --shots 4" if "train" in evidence else ""
+        return (
+            f"diptych board classify photos/ --methods zero-shot,{slug}{shots}{texts}"
+            if learns
+            else f'diptych classify photos/ --names "cat, dog" --method {slug}{texts}'
+        )
+    if card["verb"] == "detect":
+        told = (
+            "--auxiliary other-thing/"
+            if "auxiliary" in evidence
+            else "--normal good/"
+            if evidence
+            else "--object hazelnut"
+        )
+        return f"diptych detect photos/ {told} --method {slug}"
+    return COMMANDS.get(slug, COMMANDS[card["verb"]]).format(slug)
+
+
 def _result(card: dict[str, Any]) -> list[str]:
     """Return what the written proof says: each claim and control with its gain and lower bound."""
     proof = card["proof"]
@@ -133,7 +275,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         f"Backbone `{result['backbone']}`, seeds {', '.join(map(str, result['seeds']))}. "
         f"Repeat with `{result['command']}`; numbers in [{path.name}]({REPOSITORY}results/{path.name}).",
         "",
-        "| data | what | over | shots | value | gain | bound |",
+        "| data | what | over | shots | value (95 %) | gain | bound |",
         "|---|---|---|--:|--:|--:|--:|",
     ]
     metric = result["metric"]
@@ -144,7 +286,7 @@ def _result(card: dict[str, Any]) -> list[str]:
         ]
         for what, c, own in rows:
             lines.append(
-                f"| {data['dataset']} | {what} | {c['over']} | {c['shots'] or ''} | {_number(own.get(metric))} | "
+                f"| {data['dataset']} | {what} | {c['over']} | {c.get('shots') or ''} | {_interval(own, metric)} | "
                 f"{_number(c['gain'], '+')} | {_number(c['gain_lower95'], '+')} |"
             )
     reading = (
@@ -172,7 +314,7 @@ def _published(card: dict[str, Any]) -> list[str]:
 
 def systems_index(cards: list[dict[str, Any]]) -> str:
     """Return the table of systems, verb by verb."""
-    lines = ["# Systems", "", "Each is one file that a person reads beside the paper.", ""]
+    lines = ["# Systems", "", acting(cards), "Each is one file that a person reads beside the paper.", ""]
     for verb in sorted({c["verb"] for c in cards}):
         lines += [f"## {verb}", "", "| system | year | trains | proof |", "|---|--:|---|---|"]
         for card in sorted((c for c in cards if c["verb"] == verb), key=lambda c: (not c["baseline"], c["slug"])):
@@ -208,5 +350,15 @@ def reference_index() -> str:
     return "\n".join([*lines, ""])
 
 
+def _interval(own: dict[str, Any], metric: str) -> str:
+    """Return a value, with its interval where the result holds one."""
+    low, high = own.get("ci95") or (None, None)
+    return _number(own.get(metric)) + (f" ({_number(low)} to {_number(high)})" if low is not None else "")
+
+
 def _number(value: float | None, sign: str = "") -> str:
     return "" if value is None else f"{100 * value:{sign}.1f}"
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

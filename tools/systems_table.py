@@ -13,11 +13,40 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "systems.md"
 HEAD = """# Systems
 
+{acting}
 Each is one file that a person reads beside the paper. A proof is *shown* when its claims hold and its controls fail, on
 every data set and over the seeds that the card asks for; *reduced* is a part of the paper's claim, *mechanism* is shown
 on generated scenes only. [Add your own](add-your-own-system.md).
 
 """
+
+
+DOES = {
+    "classify": "name what is on photos, from names, texts or a few labels",
+    "segment": "say what lies where",
+    "detect": "find what is not as it should be",
+    "caption": "write what is on a photo",
+    "retrieve": "link records of two tables",
+    "finetune": "move a backbone towards your data",
+    "pretrain": "train a backbone on captioned photos",
+    "extend": "read clips or light curves",
+    "curate": "choose pairs worth training on",
+    "audit": "see where a model or a caption is wrong",
+    "edit": "change a picture by words",
+}
+"""Verb -> what a person wants of it."""
+PAGES = {"retrieve": "link"}
+
+
+def acting(cards: list[dict[str, Any]]) -> str:
+    """Return a line for each verb: what it is for, how many systems it has, and which of them are shown."""
+    rows = ["| you want to | page | systems | proof shown |", "|---|---|--:|---|"]
+    for verb in [v for v in DOES if any(c["verb"] == v for c in cards)]:
+        own = [c for c in cards if c["verb"] == verb]
+        shown = ", ".join(f"`{c['slug']}`" for c in own if c["result"] and c["result"]["shown"]) or "none yet"
+        page = PAGES.get(verb, verb)
+        rows.append(f"| {DOES[verb]} | [`{page}`](cli/{page}.md) | {len(own)} | {shown} |")
+    return "\n".join(rows) + "\n"
 
 
 def table(cards: list[dict[str, Any]]) -> str:
@@ -37,7 +66,7 @@ def proof(card: dict[str, Any]) -> str:
 def main() -> int:
     """Write the page, or say with exit code 1 that it is stale."""
     cards = json.loads((ROOT / "src/diptych/catalog.json").read_text(encoding="utf-8"))
-    text = HEAD + table(cards)
+    text = HEAD.format(acting=acting(cards)) + table(cards)
     if "--check" in sys.argv:
         stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text
         if stale:

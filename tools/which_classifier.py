@@ -177,32 +177,8 @@ _RAW = (
 
 def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, str]]:
     """Return the page, and file name -> SVG of its figures."""
-    cut = any(row.short for row in rows)
-    parts = [
-        "# Which classifier should I use?",
-        "",
-        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, "
-        "behind its link. "
-        'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test '
-        "against the zero-shot "
-        "ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at "
-        f"{100 * LEVEL:.0f} %. "
-        + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
-        + (
-            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor "
-            "ranked. "
-            if cut
-            else ""
-        )
-        + "On your own photos: "
-        "`diptych board classify DATA --export best`, which chooses on val: the highest of many rows on one test set "
-        "leans high. Fit "
-        "seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` "
-        "among their "
-        "seconds count the first encoding of texts in.",
-        "",
-        *_short(rows),
-    ]
+    parts = ["# Which classifier should I use?", "", *_acting(rows)]
+    ranked: list[str] = []
     figures: dict[str, str] = {}
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
@@ -214,14 +190,74 @@ def page(rows: Sequence[Row], boards: Sequence[Mapping[str, Any]]) -> tuple[str,
             if made:
                 words, name, svg = made
                 figures[name] = svg
-                parts += ["", *words]
+                ranked += ["", *words]
         parts += ["", *_absent([b for b in boards if b["spec"]["name"] == backbone])]
-    return "\n".join(parts).rstrip() + "\n", figures
+    parts += ["", "## How the numbers were made", "", *_reading(rows), "", *_short(rows), *ranked]
+    return re.sub("\n{3,}", "\n\n", "\n".join(parts).rstrip()) + "\n", figures
+
+
+def _acting(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a line for each need with the first backbone: what to use, what it gains and what it costs."""
+    backbone = rows[0].backbone
+    own = [row for row in rows if row.backbone == backbone]
+    base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
+    yield f"| you have | use, with `{backbone}` | gain over class names alone, in points | time to fit |"
+    yield "|---|---|---|--:|"
+    for needs in sorted({row.needs for row in own}, key=_order):
+        yield _advice(needs, [row for row in own if row.needs == needs], base)
+    yield ""
+    yield (
+        "The gain is a mean over the sets of the tables below, with its range, of the system whose mean is highest among those "
+        f"measured on most sets. *Shown* counts the sets where it is better at {100 * LEVEL:.0f} %; where that is fewer than half, "
+        "class names alone are the advice. The highest of many leans high, so measure on your own photos: "
+        "`diptych board classify DATA --export best` runs all and chooses on photos apart from test."
+    )
+
+
+def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:
+    """Return the line of one need."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if not row.short and row.dataset in base and row is not base[row.dataset]:
+            found.setdefault(row.name, []).append(row)
+    most = max(map(len, found.values()), default=0)
+    gains = {name: [r.acc - base[r.dataset].acc for r in own] for name, own in found.items() if len(own) == most}
+    plain = f"| {needs} | `{', '.join(BASE)}` | "
+    if not gains:
+        return f"{plain}nothing else was measured | {max((r.data['seconds']['fit'] for r in base.values()), default=0):.1f} s |"
+    best = max(gains, key=lambda name: float(np.mean(gains[name])))
+    shown = sum(r.change > 0 for r in found[best])
+    told = f"{np.mean(gains[best]):+.1f} ({min(gains[best]):+.1f} to {max(gains[best]):+.1f}), shown on {shown} of {most} sets"
+    if 2 * shown < most:
+        seconds = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
+        return f"{plain}0; the best other, `{best}`: {told} | {seconds:.1f} s |"
+    return (
+        f"| {needs} | {found[best][0].called} | {told} | {max(r.data['seconds']['fit'] for r in found[best]):.1f} s |"
+    )
+
+
+def _reading(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what the numbers of the tables mean."""
+    cut = any(row.short for row in rows)
+    yield (
+        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, behind its link. "
+        'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the '
+        "zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at "
+        f"{100 * LEVEL:.0f} %. "
+        + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
+        + (
+            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. "
+            if cut
+            else ""
+        )
+        + "Fit seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
+        "seconds count the first encoding of texts in."
+    )
 
 
 def _short(rows: Sequence[Row]) -> Iterator[str]:
     """Yield for each backbone and need the system that is best on most sets, of the rows that have all seeds."""
-    yield "## In short"
+    yield "### Best on each set"
     yield ""
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]

@@ -276,6 +276,14 @@ class LoRA(OtherSystem):
     """Fine-tune low-rank adapters of every linear layer that may be trained, by peft."""
     def __init__(self, rank: int = 8, alpha: float = 16.0, smoothing: float = 0.0) -> None: ...
 
+class LongCLIP(OtherSystem):
+    """Lengthen the text context of a CLIP and train it on long captions, keeping what it knows of short
+    ones.
+    """
+    def __init__(
+        self, kept: int = 20, ratio: int = 4, components: int = 32, weight: float = 1.0, smoothing: float = 0.1
+    ) -> None: ...
+
 class MacCap(CaptionerSystem):
     """Train a captioner on sentences alone; at test time regions of an image replace the noisy copies of a
     sentence.
@@ -370,7 +378,9 @@ class RSMCLIP(OtherSystem):
 
 class SigLIPLoss(OtherSystem):
     """Match pairs by a binary classification of every image with every caption."""
-    def __init__(self, pair: tuple[str, str] = ..., chunk: int | None = None) -> None: ...
+    def __init__(
+        self, pair: tuple[str, str] = ..., chunk: int | None = None, start: tuple[float, float] = ...
+    ) -> None: ...
 
 class StringMatching(OtherSystem):
     """Link records whose texts have similar letters."""

@@ -383,13 +383,20 @@ def has_prefix(tower: Any) -> bool:
 
 INTRODUCTION = """# Which tower has which hook
 
+| you want to | take a backbone whose towers have |
+|---|---|
+| classify, search, index, audit groups | any row: vectors are enough |
+| learn soft prompts (`coop`, `mocoop`) | a text row that starts from "soft prompts" |
+| prompt or read the inside of the image tower (`nola`, `glsim`) | an image row in this table |
+| segment with words (`maskclip`), caption regions (`maccap`) | a dense map with "regions" |
+| detect with heat maps (`feature-memory`, `winclip-style`) | any dense map |
+| use CLIP's ResNets, ConvNeXt, EfficientNet or FastViT | dense maps with own pooling and regions; there is no image tower |
+
 Made by `tests/support/towers.py` from the towers of the contract test; `tests/contract/test_towers.py` fails when it is
 out of date. Every row below passes, on random weights, all of: start + blocks + pooled + project equal the library's
 own vector (max difference over max value <= 1e-5, fp32); attend + rest equal the library's block; edits at five places;
 kernels; taps; gradients to attention probabilities and prompts; a batch of one equals a batch of N. A dense map with
 "regions" pools by weights only, since the tower's own pooling looks at a token (CLS) that is not in the map.
-Convolutional encoders (CLIP's ResNets, ConvNeXt, EfficientNet, FastViT) have dense maps with own pooling and regions,
-and no image tower.
 
 """
 

@@ -130,7 +130,7 @@ def test_two_boards_of_one_set_share_a_column(tool: Any, tmp_path: Path) -> None
     assert header in text
     assert "| `coop` | **70.0** | **70.0** |" in text
     assert "3 systems on 2 sets" in text
-    assert text.count("`zero-shot, ensemble` |") == 1
+    assert text.count("`zero-shot, ensemble` |") == 2, "in the advice and in one table"
 
 
 def test_without_boards_nothing_is_claimed(tool: Any, capsys: pytest.CaptureFixture[str]) -> None:

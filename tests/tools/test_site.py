@@ -1,0 +1,57 @@
+"""The generated pages of the site: each system has its card, formula, use, result, example and citation."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych import catalog
+from tools import site
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return site.pages()
+
+
+@pytest.mark.parametrize("card", catalog.cards(), ids=lambda card: card["slug"])
+def test_a_system_has_every_part(card: dict[str, Any], pages: dict[str, str]) -> None:
+    page = pages[f"systems/{card['slug']}.md"]
+    parts = ["## When to use it", "## The maths", "## In Python, with an example", "## Cite"]
+    parts += ["## What we measured"] if card["proof"] else []
+    parts += ["## Where it differs from paper or released code"] if card["differs"] else []
+    missing = [part for part in parts if f"\n{part}\n" not in page]
+    assert not missing
+
+
+@pytest.mark.parametrize("card", catalog.cards(), ids=lambda card: card["slug"])
+def test_its_command_parses(card: dict[str, Any]) -> None:
+    from typer.main import get_command
+
+    from diptych.cli.main import app
+
+    words, found = shlex.split(site.command(card))[1:], get_command(app)
+    name = ""
+    while hasattr(found, "get_command") and words and (inner := found.get_command(None, words[0])) is not None:  # type: ignore[arg-type]
+        name, found = words.pop(0), inner
+    assert name
+    found.make_context(name, words, resilient_parsing=False)
+
+
+def test_values_have_their_interval(pages: dict[str, str]) -> None:
+    assert " to " in pages["systems/gda.md"].split("## What we measured")[1].split("## The maths")[0]
+
+
+def test_notebooks_become_pages(pages: dict[str, str]) -> None:
+    made = {path.stem for path in (site.ROOT / "docs" / "notebooks").glob("*.ipynb")}
+    assert {Path(path).stem for path in pages if path.startswith("notebooks/")} == made
+    for name in made:
+        assert "data:image/" in pages[f"notebooks/{name}.md"]
+
+
+def test_links_that_leave_the_docs_go_to_the_repository() -> None:
+    assert site.linked("[a](../../results/gda.json)", "tutorials/a.md") == f"[a]({site.REPOSITORY}results/gda.json)"
+    assert site.linked("[a](../cli/index.md)", "tutorials/a.md") == "[a](../cli/index.md)"
