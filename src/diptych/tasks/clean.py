@@ -31,13 +31,13 @@ def shipped(keys: FileKeys | None = None) -> Table[Any]:
         keys: remembers content keys.
     """
     folder, clothes = demo_folder("photos"), open_data("demo:clothes", keys).split("test")
-    with (folder / "credits.csv").open(encoding="utf-8", newline="") as lines:
+    with (folder / "credits.csv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     classes = [tidy(c) for c in open_data("demo:clothes", keys).classes]
     worn = [classes[k] for k in clothes.labels()]
     topics = [*(row["name"] for row in rows), *[" ".join(classes)] * len(worn)]
     kinds = [*["thing"] * len(rows), *["clothes"] * len(worn)]
-    with files("diptych").joinpath("assets", "clothes_sentences.csv").open(encoding="utf-8", newline="") as lines:
+    with files("diptych").joinpath("assets", "clothes_sentences.csv").open(encoding="utf-8") as lines:
         written = {row["path"]: row["sentence"] for row in csv.DictReader(lines)}
     root = demo_folder("clothes")
     places = [Path(clothes.items.name(i)).relative_to(root).as_posix() for i in range(len(clothes))]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from diptych.backbones.sources.openclip import OpenClip
-from diptych.backbones.sources.openclip_sources import build, from_model
+from diptych.backbones.sources.openclip_config import build
+from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table
 from diptych.core.errors import MissingHook
@@ -118,5 +119,6 @@ def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int
         raise MissingHook(f"Long captions are measured on open_clip models, not on {backbone.spec.name}: use tiny.")
     cut = OpenClip(backbone.module(), backbone.spec, backbone.tokens, config=backbone.config, truncate=True)
     bench = open_scene_pairs(name, cut, run, seeds, caption=late, fit=FURTHER)
-    bench.beside = {SHORT: with_captions(bench.held, [short(s) for s in bench.held.items.scenes])}
+    pictures: Any = bench.held.items
+    bench.beside = {SHORT: with_captions(bench.held, [short(s) for s in pictures.scenes])}
     return bench

@@ -69,7 +69,7 @@ def principal(x: Tensor, components: int) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         mean = x.mean(0, keepdim=True)
-        v = torch.linalg.svd(x - mean, full_matrices=False).Vh[:components]
+        v: Tensor = torch.linalg.svd(x - mean, full_matrices=False).Vh[:components]
         return (x - mean) @ v.T @ v + mean
 
 
