@@ -31,6 +31,7 @@ VERBS = {
     "segment": "segment:segment",
     "caption": "caption:caption",
     "edit": "edit:edit",
+    "generate": "generate:generate",
     "index": "index:index",
     "search": "index:search",
     "link": "link:link",

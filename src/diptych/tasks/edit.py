@@ -82,8 +82,10 @@ class Edits:
             "skipped": [e.as_dict() for e in self.failed],
         }
 
-    def write(self, out: Path, about: Mapping[str, Any], *, overwrite: bool = False) -> list[Path]:
-        """Write NAME.png of each picture, and edit.json; return the pictures' paths.
+    def write(
+        self, out: Path, about: Mapping[str, Any], *, listing: str = "edit.json", overwrite: bool = False
+    ) -> list[Path]:
+        """Write NAME.png of each picture, and the JSON file ``listing``; return the pictures' paths.
 
         Every picture says in its metadata that a program made or changed it.
         """
@@ -92,7 +94,7 @@ class Edits:
         words = f"source: {self.ask.source}; target: {', '.join(self.ask.targets)}; method: {about.get('method', '')}"
         for path, pair in zip(paths, self.pairs, strict=True):
             write_whole(path, marked(pair.image(), kind, words), overwrite=overwrite)
-        write_json(out / "edit.json", {**self.as_dict(), **about}, overwrite=overwrite)
+        write_json(out / listing, {**self.as_dict(), **about}, overwrite=overwrite)
         return paths
 
 
@@ -176,7 +178,7 @@ def edit(fitted: FittedEditor, ask: EditAsk, run: Run, *, channels: tuple[int, .
     check_words(ask.source, ask.targets)
     given = ask.images if ask.images is not None else ask.clips
     if given is None:
-        return Edits(ask, _pairs(names_of(ask, run), fitted.edit(ask, run)), channels)
+        return Edits(ask, pairs_of(ask, fitted.edit(ask, run), run), channels)
     kept, failed = readable(given)
     if not kept:
         raise DataError(
@@ -243,6 +245,11 @@ def need_inverter(inverter: Inverter | None, name: str) -> None:
             f"The generator {name} cannot find photos in its style space, having no inverter: use small, or leave "
             f"the photos out."
         )
+
+
+def pairs_of(ask: EditAsk, found: Edited, run: Run) -> tuple[Pair, ...]:
+    """Return what was made of a request that has no pictures of the user's own, under names of ours."""
+    return _pairs(names_of(ask, run), found)
 
 
 def _pairs(names: Sequence[str], found: Edited) -> tuple[Pair, ...]:

@@ -1,0 +1,1 @@
+"""Denoisers that are conditioned on texts: a small one that ships, and pipelines of diffusers."""

@@ -1,0 +1,75 @@
+"""Opens denoisers by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
+from diptych.backbones.diffusion.small import SmallDiffusion
+from diptych.core.backbone import Backbone
+from diptych.core.diffusion import TextDiffusion
+from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.data.scenes.compose import SceneRecipe
+from diptych.data.scenes.sprites import SpriteBank
+
+SMALL = Path(__file__).parents[2] / "assets" / "denoiser" / "small.safetensors"
+SMALL_BANK = SpriteBank(
+    shapes=("circle", "square", "triangle", "star", "heart", "cross"),
+    colours=("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"),
+    textures=("plain", "plain", "plain", "striped"),
+)
+"""What the small denoiser can draw."""
+SMALL_SCENES = SceneRecipe(SMALL_BANK, size=32, sides=(0.45, 0.7), backgrounds=("light", "dark", "gradient"))
+"""Scenes of one object as it was taught them."""
+SMALL_PAIRS = replace(SMALL_SCENES, objects=(2,), sides=(0.36, 0.48))
+"""Scenes of two."""
+
+
+def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:
+    """Return a denoiser by its name.
+
+    Args:
+        name: "small", or "local:FOLDER" with a pipeline of diffusers in the layout of Stable Diffusion, of safetensors
+            alone.
+        backbone: reads the texts of ``small``, which was trained with ``tiny``; a pipeline has a reader of its own.
+
+    Raises:
+        UsageError: the name is none.
+        NotAvailable, DataError, MissingHook, MissingExtra: see ``load_small`` and ``pipelines.load_pipeline``.
+    """
+    if name == "small":
+        return load_small(backbone)
+    if name.startswith("local:") and len(name) > 6:
+        from diptych.backbones.diffusion.pipelines import load_pipeline
+
+        return load_pipeline(Path(name[6:]).expanduser())
+    raise UsageError(f"{name!r} names no denoiser: use small, or local:FOLDER with a pipeline of diffusers.")
+
+
+def load_small(backbone: Backbone, path: Path = SMALL) -> SmallDiffusion:
+    """Return the denoiser that ships, or another that ``recipes.small_denoiser`` wrote.
+
+    Args:
+        backbone: ``tiny``, on whose text tokens it was trained.
+        path: of the weights.
+
+    Raises:
+        NotAvailable: there is no such file.
+        DataError: it is damaged, or of another network.
+        MissingHook: the backbone has no text tower, or one of another width.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise NotAvailable(f"There is no denoiser {path}: train one with python -m recipes.small_denoiser.")
+    try:
+        with safe_open(path, "pt") as file:
+            layout = DenoiserLayout.of(file.metadata() or {})
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        PatchDenoiser(layout).load_state_dict(weights)
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no denoiser that fits its own layout: write it with recipes.small_denoiser."
+        ) from error
+    return SmallDiffusion(layout, weights, backbone)

@@ -1,0 +1,1 @@
+"""Sampling from denoisers, DDIM inversion, guidance, and control of their attention."""

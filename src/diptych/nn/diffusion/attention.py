@@ -1,0 +1,151 @@
+"""Control of a denoiser's attention: record it, put it back, and read from it where a word is in the picture.
+
+    M(word) = mean over layers, heads, steps and the word's tokens of A[..., cell, token]
+
+A: attention probabilities of cells of the picture over tokens of the text, as ``core.diffusion`` names the layers
+
+Source: Hertz et al. 2022 (Prompt-to-Prompt), section 3, for replacing maps and for blending by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from diptych.core.diffusion import AttentionHook, Site
+from diptych.core.errors import UsageError
+
+
+@dataclass
+class Record:
+    """Attention that was seen: (step, layer) -> probabilities.
+
+    Args:
+        most: layers with more cells than this are not kept.
+        maps: what was seen; (B, heads, Q, K) each.
+    """
+
+    most: int = 32 * 32
+    maps: dict[tuple[int, Site], Tensor] = field(default_factory=dict)
+
+    def at(self, step: int) -> AttentionHook:
+        """Return the hook that records a step, and replaces nothing."""
+
+        def hook(site: Site, probabilities: Tensor) -> None:
+            if probabilities.shape[2] <= self.most:
+                self.maps[step, site] = probabilities.detach()
+
+        return hook
+
+    def cross(self) -> tuple[Tensor, ...]:
+        """Return the maps over the text."""
+        return tuple(t for (_, site), t in self.maps.items() if site.kind == "cross")
+
+
+def replaced_columns(own: Tensor, known: Tensor, columns: Mapping[int, int]) -> Tensor:
+    """Return attention over a text in which tokens that another text has too are looked at as they were there.
+
+    Args:
+        own: (B, heads, Q, K) probabilities over the new text.
+        known: (B, heads, Q, L) over the other.
+        columns: position in the new text -> position in the other.
+
+    Returns:
+        (B, heads, Q, K); rows sum to 1 again where they summed to more than 0.
+    """
+    out = own.clone()
+    for new, old in columns.items():
+        out[..., new] = known[..., old].to(out)
+    return out / out.sum(-1, keepdim=True).clamp_min(torch.finfo(out.dtype).tiny)
+
+
+def shared_columns(new: Sequence[int], old: Sequence[int], replaced: tuple[slice, slice]) -> dict[int, int]:
+    """Return new position -> old position of the tokens of two texts that differ in one stretch.
+
+    Args:
+        new: token ids of a text.
+        old: those of the other.
+        replaced: the stretch in the new, and in the old text.
+
+    Raises:
+        UsageError: the texts differ elsewhere too.
+    """
+    fresh, gone = replaced
+    head = {i: i for i in range(fresh.start)}
+    tail = {i: i - fresh.stop + gone.stop for i in range(fresh.stop, len(new))}
+    found = {**head, **tail}
+    if (
+        fresh.start != gone.start
+        or len(new) - fresh.stop != len(old) - gone.stop
+        or any(new[i] != old[j] for i, j in found.items())
+    ):
+        raise UsageError("The two texts differ outside the words that are exchanged: change these words alone.")
+    return found
+
+
+def difference(new: Sequence[int], old: Sequence[int]) -> tuple[slice, slice]:
+    """Return the shortest stretch in each of two token lists outside which they are equal.
+
+    Example:
+        >>> difference([1, 5, 6, 9], [1, 7, 9])
+        (slice(1, 3, None), slice(1, 2, None))
+    """
+    head = 0
+    while head < min(len(new), len(old)) and new[head] == old[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(new), len(old)) - head and new[-1 - tail] == old[-1 - tail]:
+        tail += 1
+    return slice(head, len(new) - tail), slice(head, len(old) - tail)
+
+
+def word_map(maps: Sequence[Tensor], places: Sequence[int], side: int) -> Tensor:
+    """Return where a word is: its attention, averaged, on one grid.
+
+    Args:
+        maps: (B, heads, Q, K) each, over square grids of any size.
+        places: positions of the word's tokens in the text, see ``TextDiffusion.places``.
+        side: of the grid of the result.
+
+    Returns:
+        (B, side, side) float32, probabilities in [0, 1].
+
+    Raises:
+        UsageError: there are no maps, or the word is not in the text.
+    """
+    if not maps or not places:
+        raise UsageError("The word is not in the text, or no attention was recorded: name a word of the text.")
+    grids = []
+    for t in maps:
+        cells = math.isqrt(t.shape[2])
+        if cells * cells != t.shape[2]:
+            raise UsageError(f"{t.shape[2]} cells are no square grid: record square pictures.")
+        mean = t[..., list(places)].float().sum(-1).mean(1).reshape(-1, 1, cells, cells)
+        grids.append(mean if cells == side else interpolate(mean, size=(side, side), mode="bilinear"))
+    return torch.stack(grids).mean(0)[:, 0]
+
+
+def fused(maps: Tensor, weights: tuple[float, float, float] = (0.25, 0.5, 0.25)) -> Tensor:
+    """Return the maps of frames, each with its neighbours': sum over k of w_k M_(f + k), k = -1, 0, 1.
+
+    Args:
+        maps: (F, ...) of F frames in order.
+        weights: of the frame before, the frame itself, and the one after; at the ends what is there is scaled to the
+            same sum.
+
+    Example:
+        >>> fused(torch.tensor([0.0, 4.0, 0.0])).tolist()
+        [1.3333333730697632, 2.0, 1.3333333730697632]
+    """
+    total, share = torch.zeros_like(maps), maps.new_zeros(len(maps), *[1] * (maps.ndim - 1))
+    for k, weight in zip((-1, 0, 1), weights, strict=True):
+        here = slice(max(0, -k), len(maps) - max(0, k))
+        there = slice(max(0, k), len(maps) + min(0, k))
+        total[here] += weight * maps[there]
+        share[here] += weight
+    return total / share

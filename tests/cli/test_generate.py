@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from diptych.core.backbone import Backbone
+from tests.support.diffusion import random_diffusion
+from tests.support.small_clip import small_clip
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A denoiser with random weights in the place of the one that ships."""
+    diffusion = random_diffusion(small_clip(tmp_path_factory.mktemp("clip") / "vit"))
+
+    def load(name: str, backbone: Backbone) -> Any:
+        return diffusion
+
+    monkeypatch.setattr("diptych.backbones.diffusion.load.load_diffusion", load)
+
+
+def test_pictures_and_their_listing(diptych: Cli, tmp_path: Path) -> None:
+    words = ("generate", "a red circle", "a dog", "-n", "2", "--steps", "2", "--seed", "1")
+    got = diptych(*words)
+    assert got.code == 0
+    assert got.out.split() == ["a-red-circle-1.png", "a-red-circle-2.png", "a-dog-1.png", "a-dog-2.png"]
+    again = diptych(*words, "--out", "other", "--json")
+    assert (again.data["target"], again.data["steps"]) == (["a red circle", "a dog"], 2)
+    first, second = (tmp_path / place / "a-dog-2.png" for place in ("pictures", "other"))
+    assert first.read_bytes() == second.read_bytes()
+    with Image.open(first) as picture:
+        assert picture.size == (256, 256)
+    assert (diptych(*words).code, "--overwrite" in diptych(*words).err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((" ",), 2, "nothing to make a picture of"),
+        (("a dog", "--like", "photos.csv"), 2, "give --method"),
+        (("a dog", "-m", "deltaedit"), 2, "not with words alone"),
+        (("a dog", "-m", "gda"), 2, "gda is no editor"),
+        (("a dog", "--steps", "1000"), 2, "got 1000"),
+    ],
+)
+def test_errors_name_the_remedy(diptych: Cli, words: tuple[str, ...], code: int, said: str) -> None:
+    got = diptych("generate", *words)
+    assert got.code == code
+    assert said in got.err
