@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli import options
+from diptych.cli.audit_report import audit_report
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 
 if TYPE_CHECKING:
@@ -188,6 +189,9 @@ def audit_pairs(
             f"that ship {100 * known.rate:g} % are, and {100 * known.marked_captions:.0f} % of these captions have one."
         )
     finish(result.failed)
+
+
+app.command("report")(audit_report)
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

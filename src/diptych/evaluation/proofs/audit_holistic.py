@@ -23,7 +23,7 @@ from diptych.data.templates import ENSEMBLE
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.subjects import answers, class_scores, embeddings
-from diptych.metrics.axes.calibration import cross_fitted, log_likelihood, permuted
+from diptych.metrics.axes.calibration import cross_fitted, drawn, log_likelihood, permuted
 from diptych.metrics.axes.common import half_of
 from diptych.metrics.axes.factors import shuffled_factors, worst_beyond_mean
 from diptych.metrics.axes.unknown import outlier_scores
@@ -75,11 +75,13 @@ def _factors(
         first = half_of(len(labels), of_seed, "halves")
         random = shuffled_factors(hits, np.random.default_rng(of_seed.integer("random factors")))
         taught = permuted(labels, first, of_seed)
+        lucky = drawn(plain.logits, np.random.default_rng(of_seed.integer("drawn labels")))
         gains = {
             "worst factor": worst_beyond_mean(hits, first),
             "random factors": worst_beyond_mean(random, first),
             "temperature": cross_fitted(plain.logits, labels, first, labels),
             "permuted labels": cross_fitted(plain.logits, labels, first, taught),
+            "own probabilities": cross_fitted(plain.logits, lucky, first, lucky),
             "temperature, factors": _carried(plain.logits, [a.logits for a in altered.values()], labels, first, labels),
             "permuted labels, factors": _carried(
                 plain.logits, [a.logits for a in altered.values()], labels, first, taught
@@ -179,18 +181,23 @@ TRIAL = Trial(
     (
         _over("none", "worst factor", PHOTOS, "worst factor, below the mean of all factors"),
         _over("none", "temperature", PHOTOS, "log-likelihood gained by a temperature, in distribution"),
+        _over("permuted labels", "temperature", PHOTOS, "log-likelihood gained over a temperature of permuted labels"),
         _over("none", "temperature, factors", PHOTOS, "log-likelihood gained by the same temperature, under factors"),
         _over("a coin", "mcm", PHOTOS, "AUROC of MCM, classes without a name"),
         _over("two classes at random", "shape or texture", CUES, "answers that name one of two cues"),
     ),
     controls=(
         _over("none", "random factors", PHOTOS, "factors drawn at random for each picture"),
-        _over("none", "permuted labels", PHOTOS, "temperature of permuted labels, in distribution"),
-        _over("none", "permuted labels, factors", PHOTOS, "temperature of permuted labels, under factors"),
+        _over(
+            "none", "own probabilities", PHOTOS, "temperature, where labels are drawn from the model's probabilities"
+        ),
         _over("a coin", "own halves", PHOTOS, "AUROC between halves of the named classes"),
         _over("two classes at random", "cues of other pictures", CUES, "cues of other pictures"),
     ),
     beside={
+        "temperature of permuted labels, under factors": _over(
+            "permuted labels, factors", "temperature, factors", PHOTOS
+        ),
         "AUROC of MCM, on scaled cosines": _over("scaled", "mcm", PHOTOS),
         "AUROC of the energy": _over("energy", "mcm", PHOTOS),
         "AUROC of the nearest neighbours": _over("nearest", "mcm", PHOTOS),

@@ -34,7 +34,7 @@ from diptych.core.run import Run
 from diptych.data.factors import FACTORS, Altered
 from diptych.features.embed import embed
 from diptych.features.subjects import Answers, answers, class_scores, embeddings
-from diptych.metrics.axes.calibration import calibrated, permuted
+from diptych.metrics.axes.calibration import calibrated, drawn
 from diptych.metrics.axes.common import FEW, half_of, mistakes, points, too_few
 from diptych.metrics.axes.cues import shape_bias
 from diptych.metrics.axes.factors import factor_drop, worst_factor
@@ -115,12 +115,12 @@ class HolisticRobustness(Auditor):
             "Multiple-choice answers of language models over CLIP (ImageNet-D) are left out.",
         ),
         proof=ProofPlan(
-            claim="The worst factor is worse than factors are on average, a temperature fitted in distribution helps "
-            "there and under factors, MCM ranks classes that have no name below the others, and conflicting "
-            "cues are answered by shape or texture.",
-            control="Factors drawn at random for each picture have no worst one, a temperature fitted on permuted "
-            "labels does not help, two halves of the same classes are not told apart, and cues of other "
-            "pictures are not answered.",
+            claim="The worst factor is worse than factors are on average; a temperature fitted in distribution helps "
+            "there, more than one of permuted labels, and under factors; MCM ranks classes that have no name below the "
+            "others; conflicting cues are answered by shape or texture.",
+            control="Factors drawn at random for each picture have no worst one; a temperature gains nothing where "
+            "labels are drawn from the model's own probabilities; halves of the same classes are not told apart; cues "
+            "of other pictures are not answered.",
             datasets=("cifar10_small", "caltech40", "cue_conflict16"),
             minutes=12.0,
         ),
@@ -269,13 +269,13 @@ def _calibration(name: str, subject: Subject, key: str, own: Answers, data: Audi
         yield Finding.not_testable(name, "calibration_error", reason, about=key, count=len(own.labels))
         return
     first = half_of(len(own.labels), run, "temperature")
-    taught = permuted(own.labels, first, run)
-    t, wrong = (fit_temperature(own.logits[first], labels[first]) for labels in (own.labels, taught))
-    yield from calibrated(name, key, own.logits[~first], own.labels[~first], t, wrong, run)
+    lucky = drawn(own.logits, np.random.default_rng(run.integer("drawn labels")))
+    t, null = (fit_temperature(own.logits[first], labels[first]) for labels in (own.labels, lucky))
+    yield from calibrated(name, key, own.logits[~first], own.labels[~first], t, null, run)
     for shift, probe in data.of("shift").items():
         if _labelled(probe) and TEXTURE not in probe.table.columns and not too_few(len(probe.table)):
             a = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
-            yield from calibrated(name, shift, a.logits, a.labels, t, wrong, run)
+            yield from calibrated(name, shift, a.logits, a.labels, t, null, run)
 
 
 def _shift(name: str, subject: Subject, shift: str, probe: Probe, own: Answers, low: str, run: Run) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from diptych.core.findings import Control, Finding
 from diptych.core.run import Run
@@ -33,7 +33,8 @@ def cross_fitted(logits: Floats, labels: Ints, first: Bools, taught: Ints) -> Fl
         logits: (N, K).
         labels: (N,) true class positions.
         first: (N,) mask of one half.
-        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones as the control.
+        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones, by which any softening that
+            knows nothing of the answers shows what it gains.
     """
     gain = np.zeros(len(labels))
     for fitted, measured in ((first, ~first), (~first, first)):
@@ -51,8 +52,14 @@ def permuted(labels: Ints, first: Bools, run: Run) -> Ints:
     return taught
 
 
+def drawn(logits: Floats, rng: np.random.Generator) -> Ints:
+    """Return (N,) labels drawn from the model's own probabilities: by them it is calibrated, with nothing to gain."""
+    p = softmax(logits, axis=1)
+    return np.asarray((rng.random(len(p))[:, None] > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1), dtype=np.int64)
+
+
 def calibrated(
-    name: str, about: str, logits: Floats, labels: Ints, temperature: float, wrong: float, run: Run
+    name: str, about: str, logits: Floats, labels: Ints, temperature: float, null: float, run: Run
 ) -> Iterator[Finding]:
     """Yield the calibration error of a table, and what a temperature of other items gains on it.
 
@@ -62,8 +69,8 @@ def calibrated(
         logits: (N, K).
         labels: (N,) class positions.
         temperature: T, fitted on other items.
-        wrong: T fitted on permuted labels: the control.
-        run: seed of the bootstraps.
+        null: T fitted on other items with labels that are ``drawn``: the control, which must gain nothing.
+        run: seed of the bootstraps and of the drawn labels.
     """
     hits = np.asarray(logits.argmax(axis=1) == labels)
     before, after = (maximum_probability(logits / t) for t in (1.0, temperature))
@@ -77,15 +84,17 @@ def calibrated(
         f"{'too sure' if over > 0 else 'not sure enough'}.",
         advice=f"Divide its logits by the temperature {temperature:.3g} (then {100 * better:.0f} points).",
     )  # fmt: skip
-    plain = log_likelihood(logits, labels)
+    lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
     gain, control = (
-        bootstrap_mean((log_likelihood(logits, labels, t) - plain)[None], run.integer("nll"))
-        for t in (temperature, wrong)
+        bootstrap_mean((log_likelihood(logits, y, t) - log_likelihood(logits, y))[None], run.integer("nll"))
+        for y, t in ((labels, temperature), (lucky, null))
     )
     yield Finding(
         name, "temperature_gain", gain.value, (gain.low, gain.high), about, {"temperature": temperature},
         unit="nats", range=(-np.inf, np.inf), count=len(labels),
-        control=Control("gain_of_permuted_labels", control.value, (control.low, control.high), above=True),
+        control=Control(
+            "gain_on_labels_of_its_own_probabilities", control.value, (control.low, control.high), above=True
+        ),
     )  # fmt: skip
 
 
