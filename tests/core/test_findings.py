@@ -47,3 +47,6 @@ def test_what_is_no_finding_is_named(settings: dict[str, Any], words: str) -> No
 def test_a_control_holds_where_its_interval_has_the_expected_value() -> None:
     assert Control("ratio", 1.1, (0.9, 1.3), expected=1.0).held
     assert not Control("ratio", 1.1, (1.05, 1.3), expected=1.0).held
+    assert not Control("gain", -0.5, (-0.6, -0.4)).held
+    assert Control("gain", -0.5, (-0.6, -0.4), above=True).held
+    assert not Control("gain", 0.5, (0.4, 0.6), above=True).held

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
+from diptych.cli.audit_report import audit_report
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 from diptych.core.errors import UsageError
 
@@ -220,6 +221,9 @@ def _told(result: AuditedPairs) -> str:
             f"{math.ceil(round(1 / right.rate - 1, 9))} or more"
         )
     return said + "."
+
+
+app.command("report")(audit_report)
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

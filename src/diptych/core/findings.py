@@ -24,6 +24,7 @@ class Control:
         value: in the finding's unit.
         interval: (low, high), 95 %.
         expected: the value where there is nothing to find; the interval must hold it.
+        above: whether only a value above ``expected`` would be a find, such as a gain; a control that loses is held.
 
     Example:
         >>> Control("drop_random_groups", -0.01, (-0.2, 0.18)).held
@@ -34,6 +35,7 @@ class Control:
     value: float
     interval: tuple[float, float]
     expected: float = 0.0
+    above: bool = False
 
     @property
     def title(self) -> str:
@@ -43,7 +45,7 @@ class Control:
     @property
     def held(self) -> bool:
         """Whether the control found nothing, as it must."""
-        return self.interval[0] <= self.expected <= self.interval[1]
+        return self.interval[0] <= self.expected and (self.above or self.expected <= self.interval[1])
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

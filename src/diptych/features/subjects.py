@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from diptych.core.audit import Subject
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples
+from diptych.core.errors import DataError
 from diptych.core.method import FittedClassifier, Scores
 from diptych.core.run import Run
 from diptych.features.embed import embed
@@ -21,16 +25,19 @@ def class_scores(subject: Subject, classes: ClassNames, items: Samples[Any], run
 
     Args:
         subject: its kit holds a fitted classifier of these classes as "classifier", or a backbone as "main".
-        classes: K names with their templates; a fitted classifier has its own prompts.
+        classes: K names with their templates. A fitted classifier has its own prompts; where it knows more classes, its
+            columns are chosen by name, so that a softmax is over these K.
         items: N samples; N may be 0.
         run: device and cache.
 
     Raises:
         MissingPart: the kit holds neither.
+        DataError: the fitted classifier does not know a class.
         UnreadableItem: an item cannot be read.
     """
     if "classifier" in subject.kit.parts:
-        return subject.kit.need(FittedClassifier, "classifier").scores(items, run)
+        fitted = subject.kit.need(FittedClassifier, "classifier")
+        return _named(fitted.scores(items, run), fitted.classes, classes)
     backbone = subject.kit.need(Backbone)
     head = text_head(backbone, classes.prompts(), run)
     return Scores(embeddings(subject, items, run) @ head.T, "cosine")
@@ -53,6 +60,51 @@ def class_logits(subject: Subject, scores: Scores) -> Tensor:
     return logits_of(scores, backbone) if isinstance(backbone, Backbone) else _unscaled(scores)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model answers about N labelled items.
+
+    Args:
+        scores: (N, K), as the model gives them.
+        logits: (N, K), of which a softmax gives probabilities.
+        labels: (N,) class positions.
+    """
+
+    scores: Scores
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """(N,) best class."""
+        return self.scores.predicted().numpy()
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """(N,) whether the best class is right."""
+        return np.asarray(self.predicted == self.labels)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of whoever always names the most frequent class."""
+        counts = np.bincount(self.labels, minlength=self.logits.shape[1])
+        return float(counts.max() / counts.sum())
+
+
+def answers(subject: Subject, classes: ClassNames, items: Samples[Any], labels: NDArray[np.int64], run: Run) -> Answers:
+    """Return the answers of a subject about N items of K classes.
+
+    Args:
+        subject: as for ``class_scores``.
+        classes: K names.
+        items: N samples.
+        labels: (N,) class positions.
+        run: device and cache.
+    """
+    scores = class_scores(subject, classes, items, run)
+    return Answers(scores, class_logits(subject, scores).double().numpy(), labels)
+
+
 def embeddings(subject: Subject, items: Samples[Any], run: Run) -> Tensor:
     """Return (N, D) unit image embeddings of the subject's backbone.
 
@@ -61,6 +113,19 @@ def embeddings(subject: Subject, items: Samples[Any], run: Run) -> Tensor:
         UnreadableItem: an item cannot be read.
     """
     return normalize(embed(subject.kit.need(Backbone).image, items, run), dim=-1)
+
+
+def _named(scores: Scores, known: ClassNames, wanted: ClassNames) -> Scores:
+    """Return the columns of the wanted classes, by their names."""
+    if known.names == wanted.names:
+        return scores
+    if missing := [name for name in wanted.names if name not in known.names]:
+        raise DataError(
+            f"The classifier does not know {missing[0]!r}, only {', '.join(known.names)}: give tables with its names."
+        )
+    columns = [known.names.index(name) for name in wanted.names]
+    candidates = None if scores.candidates is None else scores.candidates[:, columns]
+    return Scores(scores.values[:, columns], scores.kind, candidates)
 
 
 def _unscaled(scores: Scores) -> Tensor:

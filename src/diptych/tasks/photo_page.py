@@ -110,10 +110,11 @@ def thumbnail(samples: Samples[Any], index: int, side: int) -> str:
 
 
 def address(image: Image.Image, side: int) -> str:
-    """Return a picture as a JPEG data address of at most ``side`` pixels a side."""
+    """Return a picture as a JPEG data address of at most ``side`` pixels a side, without EXIF, comments or profiles."""
     from PIL.Image import Resampling
 
     small = image.convert("RGB")
+    small.info = {}
     small.thumbnail((side, side), Resampling.LANCZOS)
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)

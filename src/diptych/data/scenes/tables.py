@@ -65,7 +65,7 @@ def scene_table(scenes: Scenes, caption: Caption = short) -> Table[Image.Image]:
     captions, boxes, phrases = [], [], []
     for i in range(len(scenes)):
         scene = scenes[i]
-        seen = scene.masks.any((1, 2)).tolist()
+        seen = [bool(mask.any()) for mask in scene.masks]
         captions.append(caption(scene))
         things = [o for o, there in zip(scene.objects, seen, strict=True) if there]
         shapes = scenes.recipe.bank.shapes

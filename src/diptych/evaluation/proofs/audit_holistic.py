@@ -1,0 +1,208 @@
+"""Proof of the holistic audit: factors, one temperature, classes without a name, and conflicting cues."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.audit import Subject
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Samples, Subset
+from diptych.core.errors import DataError
+from diptych.core.run import Run
+from diptych.data.classnames import tidy
+from diptych.data.factors import FACTORS, Altered
+from diptych.data.folders import ImageFiles
+from diptych.data.load import open_data
+from diptych.data.named_sets import present
+from diptych.data.templates import ENSEMBLE
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.features.subjects import answers, class_scores, embeddings
+from diptych.metrics.axes.calibration import cross_fitted, drawn, log_likelihood, permuted
+from diptych.metrics.axes.common import half_of
+from diptych.metrics.axes.factors import shuffled_factors, worst_beyond_mean
+from diptych.metrics.axes.unknown import outlier_scores
+from diptych.metrics.calibration import fit_temperature
+from diptych.metrics.outliers import maximum_probability, nearest
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+MOST = 400
+"""Pictures of a set that are altered by every factor."""
+PHOTOS, CUES = ("cifar10_small", "caltech40"), ("cue_conflict16",)
+
+
+def open_axes(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure the axes that a data set has: conflicting cues where its table names textures, else all others.
+
+    Raises:
+        NotAvailable: the data set is not on this machine.
+        DataError: fewer than four classes, which have to be halved.
+    """
+    folder = present(name)
+    listing = folder / "labels.csv"
+    if listing.is_file() and "texture_class" in listing.read_text(encoding="utf-8").partition("\n")[0]:
+        return _cues(listing, backbone, run, seeds)
+    data = open_data(folder, need="classes")
+    table = data.split("test") if "test" in data.splits else data.split("val")
+    classes = ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
+    if len(classes) < 4:
+        raise DataError(f"{name} has {len(classes)} classes, and half of them must be two at least: give four.")
+    order = np.random.default_rng(0).permutation(len(table))[:MOST]
+    rows = np.sort(order)
+    items, labels = Subset(table.items, tuple(rows.tolist())), table.labels()[rows]
+    values = _factors(Subject.of(backbone), classes, items, labels, run, seeds)
+    values |= _unknown(Subject.of(backbone), classes, items, labels, run, seeds)
+    facts = {"data_hash": hash_of(items), "items": len(items), "classes": len(classes), "factors": list(FACTORS)}
+    return Tabled(backbone, run, seeds, "value", facts, values)
+
+
+def _factors(
+    subject: Subject, classes: ClassNames, items: Samples[object], labels: Ints, run: Run, seeds: tuple[int, ...]
+) -> dict[str, Floats]:
+    """Return values of the worst factor and of temperatures; seeds draw halves, permutations and random factors."""
+    plain = answers(subject, classes, items, labels, run)
+    altered = {factor: answers(subject, classes, Altered(items, factor), labels, run) for factor in FACTORS}
+    hits = np.array([a.hits for a in altered.values()])
+    table: dict[str, list[Floats]] = {}
+    for seed in seeds:
+        of_seed = replace(run, seed=seed)
+        first = half_of(len(labels), of_seed, "halves")
+        random = shuffled_factors(hits, np.random.default_rng(of_seed.integer("random factors")))
+        taught = permuted(labels, first, of_seed)
+        lucky = drawn(plain.logits, np.random.default_rng(of_seed.integer("drawn labels")))
+        gains = {
+            "worst factor": worst_beyond_mean(hits, first),
+            "random factors": worst_beyond_mean(random, first),
+            "temperature": cross_fitted(plain.logits, labels, first, labels),
+            "permuted labels": cross_fitted(plain.logits, labels, first, taught),
+            "own probabilities": cross_fitted(plain.logits, lucky, first, lucky),
+            "temperature, factors": _carried(plain.logits, [a.logits for a in altered.values()], labels, first, labels),
+            "permuted labels, factors": _carried(
+                plain.logits, [a.logits for a in altered.values()], labels, first, taught
+            ),
+        }
+        for key, value in gains.items():
+            table.setdefault(key, []).append(value)
+    drops = {
+        f"drop, {factor}": np.tile(plain.hits.astype(float) - a.hits, (len(seeds), 1)) for factor, a in altered.items()
+    }
+    zeros = {"none": np.zeros((len(seeds), len(labels)))}
+    return {key: np.stack(rows) for key, rows in table.items()} | drops | zeros
+
+
+def _carried(plain: Floats, altered: list[Floats], labels: Ints, first: NDArray[np.bool_], taught: Ints) -> Floats:
+    """Return the gain in log-likelihood under factors, (N,), by temperatures of plain pictures of the other half."""
+    gain = np.zeros(len(labels))
+    for fitted, measured in ((first, ~first), (~first, first)):
+        t = fit_temperature(plain[fitted], taught[fitted])
+        each = [
+            log_likelihood(z[measured], labels[measured], t) - log_likelihood(z[measured], labels[measured])
+            for z in altered
+        ]
+        gain[measured] = np.mean(each, axis=0)
+    return gain
+
+
+def _unknown(
+    subject: Subject, classes: ClassNames, items: Samples[object], labels: Ints, run: Run, seeds: tuple[int, ...]
+) -> dict[str, Floats]:
+    """Return, for each item, the share of items of nameless classes that score lower; seeds draw the named classes."""
+    table: dict[str, list[Floats]] = {}
+    vectors = embeddings(subject, items, run).double().numpy()
+    for seed in seeds:
+        rng = np.random.default_rng(replace(run, seed=seed).integer("named classes"))
+        order = rng.permutation(len(classes))
+        values = {k: np.zeros(len(labels)) for k in ("mcm", "energy", "scaled", "nearest", "own halves")}
+        for named in (order[: len(order) // 2], order[len(order) // 2 :]):
+            names = ClassNames(tuple(classes.names[k] for k in sorted(named)), classes.templates)
+            scores = class_scores(subject, names, items, run)
+            inside = np.isin(labels, named)
+            own = np.flatnonzero(inside)
+            scored = outlier_scores(scores)
+            scored["scaled"] = maximum_probability(100 * scores.values.double().numpy())
+            for key, score in scored.items():
+                values[key][inside] = _below(score[inside], score[~inside])
+            half = rng.permutation(own)
+            sides = half[: len(half) // 2], half[len(half) // 2 :]
+            for one, other in (sides, sides[::-1]):
+                values["own halves"][one] = _below(scored["mcm"][one], scored["mcm"][other])
+                bank = vectors[other]
+                k = min(10, len(bank))
+                values["nearest"][one] = _below(nearest(vectors[one], bank, k), nearest(vectors[~inside], bank, k))
+        for key, value in values.items():
+            table.setdefault(key, []).append(value)
+    even = {"a coin": np.full((len(seeds), len(labels)), 0.5)}
+    return {key: np.stack(rows) for key, rows in table.items()} | even
+
+
+def _below(inside: Floats, outside: Floats) -> Floats:
+    """Return the share of outside scores below each inside score, ties half: their mean is AUROC."""
+    ranked = np.sort(outside)
+    return (np.searchsorted(ranked, inside, "left") + np.searchsorted(ranked, inside, "right")) / (2 * len(outside))
+
+
+def _cues(listing: Path, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure answers to pictures whose shape and texture are of two classes; seeds draw whose cues the control has."""
+    with listing.open(encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["kind"] == "cue_conflict" and r["texture_class"]]
+    names = sorted({r[key] for r in rows for key in ("shape_class", "texture_class")})
+    items = ImageFiles([listing.parent / r["path"] for r in rows])
+    shapes, textures = (np.array([names.index(r[f"{cue}_class"]) for r in rows]) for cue in ("shape", "texture"))
+    classes = ClassNames(tuple(tidy(n) for n in names), ENSEMBLE)
+    predicted = answers(Subject.of(backbone), classes, items, shapes, run).predicted
+    table: dict[str, list[Floats]] = {}
+    for seed in seeds:
+        other = np.random.default_rng(replace(run, seed=seed).integer("other pictures")).permutation(len(rows))
+        named = {
+            "shape": predicted == shapes,
+            "texture": predicted == textures,
+            "shape or texture": (predicted == shapes) | (predicted == textures),
+            "cues of other pictures": (predicted == shapes[other]) | (predicted == textures[other]),
+            "two classes at random": np.full(len(rows), 2 / len(names)),
+        }
+        for key, value in named.items():
+            table.setdefault(key, []).append(value.astype(np.float64))
+    facts = {"data_hash": hash_of(items), "items": len(items), "classes": len(names)}
+    values = {key: np.stack(each) for key, each in table.items()}
+    return Tabled(backbone, run, seeds, "value", facts, values)
+
+
+def _over(baseline: str, own: str, on: tuple[str, ...], name: str = "") -> Claim:
+    return Claim(baseline, own=Arm(own), base=Arm(baseline), on=on, name=name)
+
+
+TRIAL = Trial(
+    (
+        _over("none", "worst factor", PHOTOS, "worst factor, below the mean of all factors"),
+        _over("none", "temperature", PHOTOS, "log-likelihood gained by a temperature, in distribution"),
+        _over("permuted labels", "temperature", PHOTOS, "log-likelihood gained over a temperature of permuted labels"),
+        _over("none", "temperature, factors", PHOTOS, "log-likelihood gained by the same temperature, under factors"),
+        _over("a coin", "mcm", PHOTOS, "AUROC of MCM, classes without a name"),
+        _over("two classes at random", "shape or texture", CUES, "answers that name one of two cues"),
+    ),
+    controls=(
+        _over("none", "random factors", PHOTOS, "factors drawn at random for each picture"),
+        _over(
+            "none", "own probabilities", PHOTOS, "temperature, where labels are drawn from the model's probabilities"
+        ),
+        _over("a coin", "own halves", PHOTOS, "AUROC between halves of the named classes"),
+        _over("two classes at random", "cues of other pictures", CUES, "cues of other pictures"),
+    ),
+    beside={
+        "temperature of permuted labels, under factors": _over(
+            "permuted labels, factors", "temperature, factors", PHOTOS
+        ),
+        "AUROC of MCM, on scaled cosines": _over("scaled", "mcm", PHOTOS),
+        "AUROC of the energy": _over("energy", "mcm", PHOTOS),
+        "AUROC of the nearest neighbours": _over("nearest", "mcm", PHOTOS),
+        "answers that name the texture": _over("texture", "shape", CUES),
+        **{f"drop, {factor}": _over("none", f"drop, {factor}", PHOTOS) for factor in FACTORS},
+    },
+    bench=open_axes,
+)

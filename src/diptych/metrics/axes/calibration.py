@@ -1,0 +1,107 @@
+"""Axis of calibration: how far probabilities are from accuracies, and what one temperature changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+
+from diptych.core.findings import Control, Finding
+from diptych.core.run import Run
+from diptych.metrics.calibration import fit_temperature, weighted_calibration_error
+from diptych.metrics.interval import bootstrap_mean, two_sided
+from diptych.metrics.outliers import maximum_probability
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+BINS = 15
+
+
+def log_likelihood(logits: Floats, labels: Ints, temperature: float = 1.0) -> Floats:
+    """Return log softmax(L / T) of the true class of N items, (N,), floored at float32's smallest probability."""
+    p = log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels]
+    return np.asarray(np.maximum(p, np.log(np.finfo(np.float32).tiny)))
+
+
+def cross_fitted(logits: Floats, labels: Ints, first: Bools, taught: Ints) -> Floats:
+    """Return the gain in log-likelihood by a temperature, (N,): each half is scaled by that of the other half.
+
+    Args:
+        logits: (N, K).
+        labels: (N,) true class positions.
+        first: (N,) mask of one half.
+        taught: (N,) labels that the temperature is fitted on; ``labels``, or permuted ones, by which any softening that
+            knows nothing of the answers shows what it gains.
+    """
+    gain = np.zeros(len(labels))
+    for fitted, measured in ((first, ~first), (~first, first)):
+        t = fit_temperature(logits[fitted], taught[fitted])
+        z, y = logits[measured], labels[measured]
+        gain[measured] = log_likelihood(z, y, t) - log_likelihood(z, y)
+    return gain
+
+
+def permuted(labels: Ints, first: Bools, run: Run) -> Ints:
+    """Return (N,) labels permuted within each half, so that each half keeps its counts."""
+    rng, taught = np.random.default_rng(run.integer("permuted labels")), labels.copy()
+    for half in (first, ~first):
+        taught[half] = rng.permutation(taught[half])
+    return taught
+
+
+def drawn(logits: Floats, rng: np.random.Generator) -> Ints:
+    """Return (N,) labels drawn from the model's own probabilities: by them it is calibrated, with nothing to gain."""
+    p = softmax(logits, axis=1)
+    return np.asarray((rng.random(len(p))[:, None] > np.cumsum(p, axis=1)[:, :-1]).sum(axis=1), dtype=np.int64)
+
+
+def calibrated(
+    name: str, about: str, logits: Floats, labels: Ints, temperature: float, null: float, run: Run
+) -> Iterator[Finding]:
+    """Yield the calibration error of a table, and what a temperature of other items gains on it.
+
+    Args:
+        name: of the model.
+        about: name of the table.
+        logits: (N, K).
+        labels: (N,) class positions.
+        temperature: T, fitted on other items.
+        null: T fitted on other items with labels that are ``drawn``: the control, which must gain nothing.
+        run: seed of the bootstraps and of the drawn labels.
+    """
+    hits = np.asarray(logits.argmax(axis=1) == labels)
+    before, after = (maximum_probability(logits / t) for t in (1.0, temperature))
+    error, low, high = _error(before, hits, run)
+    better, over = _error(after, hits, run)[0], float(before.mean() - hits.mean())
+    yield Finding(
+        name, "calibration_error", error, (low, high), about,
+        {"error_with_temperature": better, "temperature": temperature, "confidence_minus_accuracy": over},
+        range=(0.0, 1.0), count=len(labels), harm=max(0.0, low) if over > 0 else 0.0,
+        says=f"Its probabilities are off by {100 * error:.0f} points on average in {about}, "
+        f"{'too sure' if over > 0 else 'not sure enough'}.",
+        advice=f"Divide its logits by the temperature {temperature:.3g} (then {100 * better:.0f} points).",
+    )  # fmt: skip
+    lucky = drawn(logits, np.random.default_rng(run.integer(f"drawn labels of {about}")))
+    gain, control = (
+        bootstrap_mean((log_likelihood(logits, y, t) - log_likelihood(logits, y))[None], run.integer("nll"))
+        for y, t in ((labels, temperature), (lucky, null))
+    )
+    yield Finding(
+        name, "temperature_gain", gain.value, (gain.low, gain.high), about, {"temperature": temperature},
+        unit="nats", range=(-np.inf, np.inf), count=len(labels),
+        control=Control(
+            "gain_on_labels_of_its_own_probabilities", control.value, (control.low, control.high), above=True
+        ),
+    )  # fmt: skip
+
+
+def _error(confidence: Floats, hits: Bools, run: Run) -> tuple[float, float, float]:
+    """Return ECE with its 95 % interval over items."""
+    n, rng = len(hits), np.random.default_rng(run.integer("calibration"))
+    counts = rng.multinomial(n, np.full(n, 1 / n), size=1000).astype(np.float64)
+    value = float(weighted_calibration_error(confidence, hits, np.ones((1, n)), BINS)[0])
+    found = two_sided(value, weighted_calibration_error(confidence, hits, counts, BINS))
+    return value, min(found.low, value), max(found.high, value)

@@ -1,0 +1,86 @@
+"""Axis of visual factors: accuracy on the same pictures, one thing changed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.findings import Control, Example, Finding
+from diptych.core.run import Run
+from diptych.metrics.axes.common import half_of, points
+from diptych.metrics.interval import bootstrap_mean
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def error_ratio(plain: Bools, changed: Bools) -> float:
+    """Return ER_f of the hits on the plain and on the changed pictures; 1 where there are no errors on either."""
+    wrong = [1 - float(hits.mean()) for hits in (plain, changed)]
+    return 1.0 if not any(wrong) else float("inf") if not wrong[0] else wrong[1] / wrong[0]
+
+
+def worst_beyond_mean(hits: Bools, first: Bools) -> Floats:
+    """Return by how much the worst factor is below the mean of all factors, (N,) values whose mean is the effect.
+
+    Each half of the items names the factor that the other half measures: on the same items some factor would always be
+    worst.
+
+    Args:
+        hits: (F, N) hits under F factors.
+        first: (N,) mask of one half.
+    """
+    values = np.zeros(hits.shape[1])
+    for named, measured in ((first, ~first), (~first, first)):
+        worst = int(hits[:, named].mean(axis=1).argmin())
+        values[measured] = hits[:, measured].mean(axis=0) - hits[worst, measured]
+    return values
+
+
+def shuffled_factors(hits: Bools, rng: np.random.Generator) -> Bools:
+    """Return (F, N) hits whose factors are drawn at random for each item: the control, in which none is worst."""
+    return rng.permuted(hits, axis=0)
+
+
+def factor_drop(
+    name: str, factor: str, plain: Bools, changed: Bools, examples: tuple[Example, ...], run: Run
+) -> Finding:
+    """Return the drop of one factor, paired by picture; its control tosses which of the two answers is the changed one.
+
+    Args:
+        name: of the model.
+        factor: name of the factor.
+        plain: (N,) hits on the pictures as they are.
+        changed: (N,) hits under the factor.
+        examples: pictures that are right as they are, and wrong under the factor.
+        run: seed of the bootstrap and the control.
+    """
+    gap, word = plain.astype(np.float64) - changed, factor.replace("_", " ")
+    coins = np.random.default_rng(run.integer(f"coins {factor}")).choice([-1.0, 1.0], size=len(gap))
+    drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
+    return Finding(
+        name, "drop", drop.value, (drop.low, drop.high), factor, {"error_ratio": error_ratio(plain, changed)},
+        count=len(gap), harm=max(0.0, drop.low), examples=examples,
+        control=Control("drop_plain_and_changed_swapped", swapped.value, (swapped.low, swapped.high)),
+        says=f"{points(drop.value)} by the change '{word}' of the same pictures.",
+        advice=f"Add copies with the change '{word}' to the training pictures, or undo it before encoding.",
+    )  # fmt: skip
+
+
+def worst_factor(name: str, factors: tuple[str, ...], hits: Bools, run: Run) -> Finding:
+    """Return by how much the worst factor is below the mean of all, with factors drawn at random as the control.
+
+    Args:
+        name: of the model.
+        factors: F names.
+        hits: (F, N).
+        run: seed of the halves and the control.
+    """
+    first = half_of(hits.shape[1], run, "worst")
+    random = shuffled_factors(hits, np.random.default_rng(run.integer("random factors")))
+    worst, control = (bootstrap_mean(worst_beyond_mean(h, first)[None], run.integer("worst")) for h in (hits, random))
+    return Finding(
+        name, "worst_factor", worst.value, (worst.low, worst.high), count=hits.shape[1],
+        details={"factor": factors[int(hits.mean(axis=1).argmin())]},
+        control=Control("worst_of_random_factors", control.value, (control.low, control.high), above=True),
+    )  # fmt: skip

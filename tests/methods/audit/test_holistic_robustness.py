@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.factors import Altered
+from diptych.methods.audit.holistic_robustness import HolisticRobustness, textures_of
+from diptych.methods.classify.linear_probe import LinearProbe
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import NAMES, Pictures, picture, table
+from tests.support.refused import refused
+
+NAMED = ClassNames(NAMES)
+OWN = table([0, 1, 2, 3] * 20, 1)
+QUICK = HolisticRobustness(factors=("darker", "color"), most=40, neighbours=3)
+
+
+def trained(seed: int = 5, shots: int = 4) -> Subject:
+    """A classifier that knows the colours, on random features."""
+    backbone = SmallBackbone()
+    fitted = LinearProbe(c=1.0).fit(Kit.of(backbone), NAMED, Evidence(train=table([0, 1, 2, 3] * shots, seed)), Run())
+    return Subject(Kit({"main": backbone, "classifier": fitted}), ModelRecord("supervised", "colours"))
+
+
+def data(**more: Probe) -> AuditData:
+    dark = Table(Altered(OWN.items, "darker"), OWN.columns)
+    others = tuple(picture(i % 4, 900 + i, 160.0) for i in range(40))
+    return AuditData(
+        {
+            "own": Probe(OWN, "id", NAMED),
+            "dark": Probe(dark, "shift", NAMED),
+            "noise": Probe(Table(Pictures(others)), "ood"),
+            **more,
+        }
+    )
+
+
+def found(subjects: dict[str, Subject], given: AuditData, method: HolisticRobustness = QUICK) -> list[Finding]:
+    return method.audit(subjects, given, Run())
+
+
+def one(findings: list[Finding], measure: str, about: str = "", subject: str = "a") -> Finding:
+    (only,) = [f for f in findings if (f.subject, f.measure, f.about) == (subject, measure, about)]
+    return only
+
+
+@pytest.fixture(scope="module")
+def known() -> list[Finding]:
+    return found({"a": trained()}, data())
+
+
+def test_accuracy_and_drops_are_those_of_the_classifier(known: list[Finding]) -> None:
+    subject = trained()
+    fitted = subject.kit.parts["classifier"]
+    labels = np.asarray(OWN.columns["label"].values)
+    right = fitted.scores(OWN.items, Run()).predicted().numpy() == labels
+    dark = fitted.scores(Altered(OWN.items, "darker"), Run()).predicted().numpy() == labels
+    assert one(known, "accuracy").value == pytest.approx(right.mean())
+    shift = one(known, "drop", "dark")
+    assert shift.value == pytest.approx(right.mean() - dark.mean())
+    assert shift.interval is not None
+    assert shift.interval[0] <= (shift.value or 0.0) <= shift.interval[1]
+    low = one(known, "drop", "darker")
+    assert low.count == 40
+    assert low.control is not None
+    assert {e.probe for e in low.examples} <= {"own"}
+
+
+def test_one_temperature_serves_the_held_half_and_the_shift(known: list[Finding]) -> None:
+    temperatures = {f.details["temperature"] for f in known if f.measure == "temperature_gain"}
+    assert len(temperatures) == 1
+    assert one(known, "calibration_error", "own").count == 40
+    assert one(known, "calibration_error", "dark").count == 80
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    blind = found({"a": Subject.of(SmallBackbone())}, data())
+    guess = one(blind, "worst_factor")
+    assert not guess.testable
+    assert "not above chance (25 %)" in guess.reason
+    assert not any(f.measure == "drop" and f.testable for f in blind)
+    assert "dense maps" in one(blind, "place_recall").reason or "hook" in one(blind, "place_recall").reason
+    few = data(
+        tiny=Probe(OWN.take(range(3)), "shift", NAMED), none=Probe(OWN, "shift"), alone=Probe(OWN.take([0]), "ood")
+    )
+    verdicts = found({"a": trained()}, few)
+    assert one(verdicts, "drop", "tiny").reason == "3 items are too few: give 10 at least."
+    assert "no labels" in one(verdicts, "drop", "none").reason
+    assert not one(verdicts, "auroc_mcm", "alone").testable
+    short = AuditData.single(OWN.take(range(12)), NAMED)
+    assert not one(found({"a": trained()}, short), "calibration_error", "test").testable
+    assert [f.measure for f in found({"a": trained()}, AuditData.single(OWN.take(range(9)), NAMED))] == ["accuracy"]
+
+
+def test_shape_bias_of_a_model_that_reads_the_label_and_of_one_that_reads_the_texture() -> None:
+    labels = np.asarray(OWN.columns["label"].values)
+    for shift, bias in ((0, 1.0), (1, 0.0)):
+        shapes, textures = (labels + shift) % 4, (labels + 1 - shift) % 4
+        columns = {"label": Column("label", shapes), "texture": Column("group", [NAMES[t] for t in textures])}
+        cued = data(cues=Probe(Table(OWN.items, columns), "shift", NAMED))
+        shape = one(found({"a": trained(shots=16)}, cued), "shape_bias", "cues")
+        assert shape.value == pytest.approx(bias, abs=0.1)
+        assert shape.details["shape"] + shape.details["texture"] == shape.count
+    probe = Probe(Table(OWN.items, {"texture": Column("group", ["wool"] * 80)}), "shift", NAMED)
+    with pytest.raises(DataError, match="The texture 'wool' of cues is no class"):
+        textures_of(probe, "cues")
+
+
+def test_captions_make_a_table_of_retrieval() -> None:
+    said = tuple((f"picture number {i}", f"a {NAMES[i % 4]}") for i in range(80))
+    table_ = Table(OWN.items, {**OWN.columns, "captions": Column("captions", said)})
+    findings = found({"a": Subject.of(SmallBackbone())}, AuditData.single(table_, NAMED))
+    text, image = one(findings, "recall_at_1", "text_of_image"), one(findings, "recall_at_1", "image_of_text")
+    assert (text.count, image.count) == (80, 160)
+    assert all(f.control is not None and f.control.held for f in (text, image))
+    gaps = Table(OWN.items, {**OWN.columns, "captions": Column("captions", (("a",), *(((),) * 79)))})
+    reason = one(found({"a": Subject.of(SmallBackbone())}, AuditData.single(gaps, NAMED)), "recall_at_1").reason
+    assert reason.startswith("1 of 80 items have a caption")
+
+
+def test_lines_need_three_models_of_the_baseline_family() -> None:
+    models = {f"m{i}": trained(i, shots) for i, shots in enumerate((1, 2, 4, 16))}
+    noisy = Pictures(tuple(picture(i % 4, 500 + i, 250.0) for i in range(80)))
+    hard = data(own=Probe(Table(noisy, OWN.columns), "id", NAMED))
+    findings = found(models, hard)
+    for name in models:
+        above = one(findings, "effective_robustness", "dark", name)
+        assert above.testable
+        assert above.details["models"] == 4
+    assert any(f.measure == "slope" and f.subject == "family=supervised" and f.count == 4 for f in findings)
+    others = {name: Subject(s.kit, ModelRecord("clip")) for name, s in models.items()}
+    assert (
+        "0 models of the family 'supervised'" in one(found(others, hard), "effective_robustness", "dark", "m0").reason
+    )
+
+
+def test_same_seed_same_findings_and_another_seed_other_halves() -> None:
+    first, again = (found({"a": trained()}, data()) for _ in range(2))
+    assert first == again
+    other = QUICK.audit({"a": trained()}, data(), Run(seed=1))
+    assert one(other, "calibration_error", "own").value != one(first, "calibration_error", "own").value
+    assert one(other, "accuracy").value == one(first, "accuracy").value
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(UsageError, match="no model"):
+        found({}, data())
+    with pytest.raises(MissingPart):
+        found({"a": Subject(Kit())}, data())
+    for wrong, words in (
+        (AuditData(), "needs one table with the role 'id', got 0"),
+        (AuditData.single(OWN), "no class names"),
+        (AuditData.single(Table(OWN.items), NAMED), "no label column"),
+    ):
+        assert words in QUICK.lacks({}, wrong)
+        with pytest.raises(DataError, match=words):
+            found({"a": trained()}, wrong)
+    settings: tuple[dict[str, Any], ...] = ({"most": 3}, {"neighbours": 0}, {"recall": 1.0})
+    refused(HolisticRobustness, *settings)
+    with pytest.raises(UsageError, match="no factor 'fog'"):
+        HolisticRobustness(factors=("fog",))

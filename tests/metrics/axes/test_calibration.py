@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from diptych.core.run import Run
+from diptych.metrics.axes.calibration import calibrated, cross_fitted, drawn, log_likelihood, permuted
+from diptych.metrics.axes.common import half_of
+
+
+def sharpened(scale: float, seed: int = 0, n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are ``scale`` times those that the labels were drawn from."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(0, 1.5, size=(n, 5))
+    p = np.exp(honest) / np.exp(honest).sum(1, keepdims=True)
+    return scale * honest, np.array([rng.choice(5, p=row) for row in p])
+
+
+def test_error_against_torchmetrics_and_likelihood_against_torch() -> None:
+    logits, labels = sharpened(4.0)
+    error, gain = calibrated("a", "own", logits, labels, 4.0, 1.0, Run())
+    p = torch.from_numpy(logits).softmax(1)
+    oracle = multiclass_calibration_error(p, torch.from_numpy(labels), 5, n_bins=15, norm="l1")
+    assert error.value == pytest.approx(float(oracle), abs=1e-6)
+    for t, v in ((1.0, log_likelihood(logits, labels)), (4.0, log_likelihood(logits, labels, 4.0))):
+        nll = torch.nn.functional.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(labels))
+        assert -v.mean() == pytest.approx(float(nll))
+    assert gain.interval is not None
+    assert gain.interval[0] > 0
+    assert gain.control is not None
+    assert gain.control.value == 0.0, "the temperature 1 changes nothing"
+
+
+def test_the_right_temperature_gains_more_than_one_of_permuted_labels() -> None:
+    logits, labels = sharpened(4.0)
+    first = half_of(len(labels), Run(), "x")
+    right, soft = (cross_fitted(logits, labels, first, t).mean() for t in (labels, permuted(labels, first, Run())))
+    assert right > soft + 0.1
+    assert soft > 0.1, "of a model that is much too sure any softening gains"
+    honest, true = sharpened(1.0)
+    assert abs(cross_fitted(honest, true, first, true).mean()) < 0.01
+    assert cross_fitted(honest, true, first, permuted(true, first, Run())).mean() < -0.1
+
+
+def test_nothing_is_to_gain_on_labels_of_the_own_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    logits = np.log(np.tile([[0.5, 0.3, 0.2]], (20_000, 1)))
+    shares = np.bincount(drawn(logits, rng)) / 20_000
+    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=0.01)
+    gains = []
+    for seed in range(20):
+        sure, _ = sharpened(4.0, seed)
+        lucky, first = drawn(sure, np.random.default_rng(seed)), half_of(400, Run(seed=seed), "x")
+        gains.append(cross_fitted(sure, lucky, first, lucky).mean())
+    assert -0.02 < np.mean(gains) <= 0.001
+
+
+def test_permuted_labels_keep_the_counts_of_each_half() -> None:
+    _, labels = sharpened(1.0)
+    first = half_of(len(labels), Run(), "x")
+    taught = permuted(labels, first, Run())
+    for half in (first, ~first):
+        assert sorted(taught[half]) == sorted(labels[half])
+    assert (taught != labels).any()
+
+
+def test_who_is_not_sure_enough_does_no_harm() -> None:
+    shy = next(calibrated("a", "own", *sharpened(0.2), 1.0, 1.0, Run()))
+    assert shy.harm == 0.0
+    assert "not sure enough" in shy.says
+    assert next(calibrated("a", "own", *sharpened(6.0), 1.0, 1.0, Run())).harm > 0.1

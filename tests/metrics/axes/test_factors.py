@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diptych.core.run import Run
+from diptych.metrics.axes.factors import error_ratio, factor_drop, shuffled_factors, worst_beyond_mean, worst_factor
+
+
+def hits(shares: tuple[float, ...], n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((len(shares), n)) < np.array(shares)[:, None]
+
+
+def test_error_ratio_by_hand() -> None:
+    right, half = np.ones(4, dtype=bool), np.array([True, True, False, False])
+    assert error_ratio(half, half) == 1.0
+    assert error_ratio(np.array([True, True, True, False]), half) == 2.0
+    assert error_ratio(right, right) == 1.0
+    assert error_ratio(right, half) == float("inf")
+
+
+def test_the_worst_of_equal_factors_is_not_below_their_mean_and_a_worse_one_is() -> None:
+    equal, same, one = [], [], []
+    for seed in range(40):
+        table = hits((0.6,) * 8, 200, seed)
+        first = np.random.default_rng(seed).permutation(200) < 100
+        equal.append(worst_beyond_mean(table, first).mean())
+        same.append(table.mean() - table.mean(axis=1).min())
+        one.append(worst_beyond_mean(hits((0.6,) * 7 + (0.2,), 200, seed), first).mean())
+    assert abs(np.mean(equal)) < 0.01
+    assert np.mean(same) > 0.03, "on the same items some factor is always worst"
+    assert np.mean(one) == pytest.approx(0.35, abs=0.02)
+
+
+def test_shuffled_factors_keep_each_item_and_have_no_worst() -> None:
+    table = hits((0.9, 0.9, 0.1), 300)
+    random = shuffled_factors(table, np.random.default_rng(1))
+    assert (random.sum(0) == table.sum(0)).all()
+    found = worst_factor("a", ("x", "y", "z"), table, Run())
+    assert found.details["factor"] == "z"
+    assert found.interval is not None
+    assert found.interval[0] > 0.4
+    assert found.control is not None
+    assert found.control.held
+
+
+def test_a_drop_is_paired_and_its_control_holds_in_most_runs() -> None:
+    held = 0
+    for seed in range(60):
+        plain, changed = hits((0.8, 0.5), 200, seed)
+        found = factor_drop("a", "darker", plain, changed, (), Run(seed=seed))
+        assert found.value == pytest.approx(plain.mean() - changed.mean())
+        assert found.control is not None
+        held += found.control.held
+    assert held >= 53

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diptych.core.audit import ModelRecord, Subject
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.metrics.axes.trends import effective_robustness, slopes
+
+BASE = {f"b{i}": Subject(Kit(), ModelRecord("supervised")) for i in range(4)}
+CLIP = {"clip": Subject(Kit(), ModelRecord("clip"))}
+X = {f"b{i}": 0.3 + 0.1 * i for i in range(4)} | {"clip": 0.5}
+
+
+def test_a_model_above_the_line_of_the_others_is_found() -> None:
+    there = {name: (x - 0.1, 2000) for name, x in X.items()} | {"clip": (0.55, 2000)}
+    found = {f.subject: f for f in effective_robustness(BASE | CLIP, "dark", X, there, "supervised")}
+    above = found["clip"]
+    assert above.value == pytest.approx(0.15, abs=0.02)
+    assert above.interval is not None
+    assert above.interval[0] > 0
+    assert all(abs(found[name].value or 0.0) < 0.03 for name in BASE)
+
+
+def test_too_few_models_or_one_accuracy_make_no_line() -> None:
+    there = dict.fromkeys(CLIP, (0.5, 100))
+    (verdict,) = effective_robustness(CLIP, "dark", X, there, "supervised")
+    assert verdict.reason.startswith("0 models of the family 'supervised'")
+    even = dict.fromkeys(BASE, 0.5)
+    verdicts = list(effective_robustness(BASE, "dark", even, dict.fromkeys(BASE, (0.4, 100)), "supervised"))
+    assert all("different reference accuracies" in v.reason for v in verdicts)
+
+
+def test_slopes_are_of_models_of_one_record() -> None:
+    findings = [Finding(n, "accuracy", X[n], range=(0.0, 1.0)) for n in (*BASE, *CLIP)]
+    findings += [
+        Finding(n, "calibration_error", 0.5 - 0.5 * X[n], None, "own", range=(0.0, 1.0)) for n in (*BASE, *CLIP)
+    ]
+    (found,) = slopes(BASE | CLIP, findings, 1000, Run())
+    assert (found.subject, found.about, found.count) == ("family=supervised", "calibration_error own", 4)
+    assert found.value == pytest.approx(-0.5)
+    assert found.details["spearman"] == pytest.approx(-1.0)
+    assert np.isclose(found.details["offset"], 0.5)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from diptych.core.method import Scores
+from diptych.core.run import Run
+from diptych.metrics.axes.unknown import outlier_scores, told_apart
+
+
+def test_areas_against_scikit_learn_with_own_items_as_the_positive_class() -> None:
+    rng = np.random.default_rng(0)
+    inside, outside = rng.normal(1, 1, size=80), rng.normal(0, 1, size=50)
+    found = told_apart("a", "other", "mcm", inside, outside, 0.95, Run())
+    own, scores = np.r_[np.ones(80), np.zeros(50)], np.r_[inside, outside]
+    assert found.value == pytest.approx(roc_auc_score(own, scores))
+    assert found.details["aupr"] == pytest.approx(average_precision_score(own, scores))
+    assert found.control is not None
+    assert found.control.held
+    assert found.harm <= found.details["false_positive_rate"]
+    assert told_apart("a", "other", "energy", inside, outside, 0.95, Run(), say=False).harm == 0.0
+
+
+def test_cosines_are_not_scaled_and_logits_are_taken_as_they_are() -> None:
+    cosines = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    mcm = outlier_scores(Scores(cosines, "cosine"))["mcm"]
+    np.testing.assert_allclose(mcm, cosines.double().softmax(1).max(1).values, rtol=1e-6)
+    logits = 30 * cosines
+    np.testing.assert_allclose(
+        outlier_scores(Scores(logits, "logit"))["mcm"], logits.double().softmax(1).max(1).values, rtol=1e-6
+    )
