@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.backbones.mask_models.load import MERGED, load_promptable, load_proposer
-from diptych.backbones.sources.vision import load_vision
+from diptych.backbones.mask_models.sam import SamMasks
+from diptych.backbones.sources.vision import load_vision, sam_space
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
@@ -199,7 +200,8 @@ def teach(
 ) -> tuple[Kit, Evidence[Any]]:
     """Return the parts and the evidence that a segmenter's card asks for.
 
-    A ``Space`` goes by the name "teacher", a ``MaskProposer`` by "proposer", ``PromptableMasks`` by "masks".
+    A ``Space`` goes by the name "teacher", a ``MaskProposer`` by "proposer", ``PromptableMasks`` by "masks"; the
+    encoder of a SAM, which shares its weights, goes by "sam".
 
     Args:
         system: a segmenter.
@@ -225,5 +227,7 @@ def teach(
             f"{system.card.slug} draws masks with SAM: name one by --masks, hf:facebook/sam-vit-base or a folder."
         )
     if "PromptableMasks" in needs.parts + needs.optional_parts and masks is not None:
-        parts["masks"] = load_promptable(masks)
+        parts["masks"] = drawer = load_promptable(masks)
+        if isinstance(drawer, SamMasks) and not drawer.second:
+            parts["sam"] = sam_space(drawer)
     return Kit(parts), Evidence(unlabelled=photos()) if "unlabelled" in needs.evidence else Evidence()
