@@ -34,7 +34,10 @@ PARTS = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "mas
 """Parts -> the name that they go by. The small CLIP teaches, and a small SAM of random weights draws."""
 SAM = SamMasks(small_sam())
 SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c["needs"]["parts"]) <= set(PARTS)]
-SHORT: dict[str, dict[str, Any]] = {"clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2}}
+SHORT: dict[str, dict[str, Any]] = {
+    "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
+    "trident": {"windows": Windows(40, 32, 16)},
+}
 """Arguments that make a training short."""
 ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for label in c["variants"]]
 NAMES = ClassNames(("cat", "dog", "red barn"))

@@ -118,8 +118,8 @@ class Trident(Segmenter):
 
     Args:
         windows: shorter side of the resize, window and stride, in pixels; the last two are rounded down to whole
-            patches (the authors' sides are 336 for VOC-20, 448 VOC-21 and COCO, 576 Context and ADE, 688 Cityscapes; stride 112
-            for VOC-20).
+            patches (the authors' sides are 336 for VOC-20, 448 VOC-21 and COCO, 576 Context and ADE, 688 Cityscapes;
+            stride 112 for VOC-20).
         beta: factor of the mean cosine in R, >= 0.
         gamma: inverse temperature of R, > 0.
         scale: of the cosines in the softmax, > 0; None: the backbone's own.

@@ -2,8 +2,8 @@
 
     part      an 8-connected set of pixels whose best class is k, with P_k >= coarse
     prompts   its box, its surest pixel, and P_k as a rough mask
-    P'_k(u) = max over parts of class k of { sigmoid(m(u)) P_k(u)   if SAM's own estimate of m exceeds `iou`, in m(u) > 0
-                                           { P_k(u)                 else, inside the part
+    P'_k(u) = max over parts of class k of { sigmoid(m(u)) P_k(u)  in m(u) > 0, if SAM's estimate of m exceeds `iou`
+                                           { P_k(u)                inside the part, if not
 
 P: (K, H, W) class probabilities;  m: (H, W) SAM's mask logits
 Pixels of no part, and of no accepted mask, keep their coarse probabilities.
