@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from diptych import catalog
+from diptych.backbones.mask_models.merged_cells import MergedCells
+from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingHook, MissingPart
@@ -22,14 +24,20 @@ from diptych.core.method import Regions, Segmenter
 from diptych.core.run import Run
 from diptych.features import portable
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from diptych.nn.dense.segments import panoptic
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
+from tests.support.sam import small_sam
 from tests.support.small_clip import small_clip
 
-PARTS = {"Space": "teacher"}
-"""Parts that the small CLIP can stand for -> the name that they go by."""
+PARTS = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "masks"}
+"""Parts -> the name that they go by. The small CLIP teaches, and a small SAM of random weights draws."""
+SAM = SamMasks(small_sam())
 SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c["needs"]["parts"]) <= set(PARTS)]
-SHORT: dict[str, dict[str, Any]] = {"clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2}}
+SHORT: dict[str, dict[str, Any]] = {
+    "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
+    "trident": {"windows": Windows(40, 32, 16)},
+}
 """Arguments that make a training short."""
 ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for label in c["variants"]]
 NAMES = ClassNames(("cat", "dog", "red barn"))
@@ -55,7 +63,8 @@ def make(slug: str, label: str | None = None) -> Segmenter:
 
 
 def parts(backbone: Backbone) -> Kit:
-    return Kit({"main": backbone, **dict.fromkeys(PARTS.values(), backbone)})
+    proposer = MergedCells(side=12, count=6, finest=4)
+    return Kit({"main": backbone, "teacher": backbone, "proposer": proposer, "masks": SAM})
 
 
 def regions(
@@ -76,6 +85,11 @@ def test_every_row_gives_one_map_an_image(slug: str, label: str, vit: Backbone, 
         assert r.scores.values.dtype == torch.float32
         assert not r.scores.values.requires_grad
         assert torch.isfinite(r.scores.values).all()
+        if r.masks is not None:
+            assert r.masks.shape == (len(r.scores.values), *r.grid)
+            assert 0 <= r.masks.min() <= r.masks.max() <= 1
+            assert r.scores.kind == "log_prob"
+        assert panoptic(r, (True, False, True)).ids.shape == r.size
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from diptych.backbones.mask_models.merged_cells import MergedCells
+from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core.backbone import Space, State
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError, UsageError
@@ -23,6 +25,7 @@ from diptych.methods.classify.gda import GDA
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import task
+from tests.support.sam import small_sam
 
 KIT = Kit({"main": SmallBackbone()})
 
@@ -200,3 +203,21 @@ def test_another_schema_is_refused(folder: Path) -> None:
     edit(lambda f: f.update(schema=9))(folder)
     with pytest.raises(UsageError, match="schema 9"):
         load(folder, KIT)
+
+
+def test_mask_models_are_named_by_fingerprint_as_spaces_are(tmp_path: Path) -> None:
+    sam, proposer = SamMasks(small_sam()), MergedCells(side=8)
+    save(State(h=torch.zeros(1), bias=sam, pool=proposer), tmp_path / "fitted")  # type: ignore[arg-type]
+    again = load(tmp_path / "fitted", Kit({"masks": sam, "proposer": proposer}))
+    assert again.bias is sam
+    assert again.pool is proposer
+    with pytest.raises(UsageError, match="was fitted on SamMasks"):
+        load(tmp_path / "fitted", Kit({"masks": SamMasks(small_sam(1)), "proposer": proposer}))
+
+
+def test_class_names_of_an_earlier_version_are_read(folder: Path) -> None:
+    facts = json.loads((folder / "fitted.json").read_text())
+    for added in ("words", "things"):
+        del facts["fitted"]["fields"]["classes"]["fields"][added]
+    (folder / "fitted.json").write_text(json.dumps(facts))
+    assert load(folder, KIT).classes == ClassNames(("red fox", "oak"))

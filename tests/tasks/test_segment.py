@@ -17,7 +17,8 @@ from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
-from diptych.tasks.segment import counts, question, segment, segment_counts, stems, teach
+from diptych.tasks.question import question
+from diptych.tasks.segment import counts, segment, segment_counts, stems, teach
 from diptych.tasks.segmented import Segmented
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, halves
@@ -131,23 +132,6 @@ def test_words_of_a_class_are_one_class() -> None:
     assert found.classes == ("warm", "blue")
     assert found.labels[20, 2] == 0
     assert found.labels[20, 58] == 1
-
-
-class Before(MaskCLIP):
-    merges = "before"
-
-
-def test_the_method_says_when_words_are_merged() -> None:
-    names = ClassNames(("warm", "blue"), ("{}",), (("red", "yellow"), ("blue",)), (True, False))
-    after = question(names, MaskCLIP, background=("grey", "pink"))
-    assert after.asked.names == ("grey", "pink", "red", "yellow", "blue")
-    assert after.groups == (0, 0, 1, 1, 2)
-    before = question(names, Before, background=("grey", "pink"))
-    assert before.asked == before.classes
-    assert before.groups is None
-    assert before.classes.words == (("grey", "pink"), ("red", "yellow"), ("blue",))
-    assert before.classes.things == after.classes.things == (False, True, False)
-    assert question(NAMES, MaskCLIP).asked.names == NAMES
 
 
 def test_things_have_segments_and_unsure_pixels_no_class() -> None:

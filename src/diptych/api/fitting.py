@@ -29,7 +29,9 @@ from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import Detected, Detections, openable, scored
 from diptych.tasks.model import Predictor
-from diptych.tasks.segment import TEACHER, Question, Segmented, segmented, teach
+from diptych.tasks.question import Question
+from diptych.tasks.segment import TEACHER, segmented, teach
+from diptych.tasks.segmented import Segmented
 
 M = TypeVar("M", bound=Method)
 NamesLike = ClassNames | Sequence[str] | Path | None

@@ -90,8 +90,9 @@ def segment(
     from diptych import catalog
     from diptych.core.method import Segmenter
     from diptych.data.classnames import with_words
-    from diptych.tasks.segment import question, stems, teach
+    from diptych.tasks.question import question
     from diptych.tasks.segment import segment as segment_photos
+    from diptych.tasks.segment import stems, teach
     from diptych.tasks.segmented import COCO, Coco, endings, percent
 
     system = catalog.find(method, Segmenter)

@@ -58,7 +58,9 @@ def shuffled_names(classes: ClassNames, evidence: Evidence[Any], run: Run) -> tu
     """Give every class the name of another one, along one random cycle, so that none keeps its own."""
     order = np.random.default_rng(run.integer("shuffled names")).permutation(len(classes))
     names = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
-    return replace(classes, names=tuple(classes.names[names[k]] for k in range(len(classes)))), evidence
+    given = [f for f in ("names", "words") if getattr(classes, f)]
+    moved = {f: tuple(getattr(classes, f)[names[k]] for k in range(len(classes))) for f in given}
+    return replace(classes, **moved), evidence
 
 
 def random_texts(pool: TextPool, seed: int) -> TextPool:

@@ -1,7 +1,8 @@
 """Fitted objects as folders: tensors in safetensors, the rest in JSON, the backbone by fingerprint. Never pickle.
 
 A fitted object is a frozen dataclass whose fields are tensors, plain JSON values, ``ClassNames`` or other frozen
-dataclasses of such, and spaces (the backbone), which are not written but named: whoever loads brings the same one.
+dataclasses of such, and spaces (the backbone), mask proposers and promptable masks, which are not written but named:
+whoever loads brings the same one.
 
 A class is written by a short name that outlives a move of its module: "gda:FittedGDA" is the class FittedGDA of the
 file of the system "gda", ours or an outsider's, and "ClassNames" stands in ``SHARED``.
@@ -28,6 +29,7 @@ from torch import Tensor
 from diptych.core.backbone import Space
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
+from diptych.core.masks import MaskProposer, PromptableMasks
 from diptych.data.files import drafted
 
 SCHEMA = 1
@@ -49,12 +51,15 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
         "StarClassifier": "diptych.tasks.stars",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
+        "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }
 )
 """Classes that fitted objects hold and that are in no system's file -> their modules. A name stays for good; a module
 may move.
 """
+ADDED: Mapping[str, frozenset[str]] = MappingProxyType({"ClassNames": frozenset({"words", "things"})})
+"""Class -> fields that folders of earlier versions lack; they take their defaults."""
 
 
 def save(fitted: Any, folder: Path) -> None:
@@ -146,6 +151,9 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     if isinstance(value, Space):
         spaces[where] = {"fingerprint": value.fingerprint, "spec": value.spec.as_dict()}
         return {"space": where}
+    if isinstance(value, (MaskProposer, PromptableMasks)):
+        spaces[where] = {"fingerprint": value.fingerprint, "spec": {"name": type(value).__name__}}
+        return {"space": where}
     if type(value) in (list, tuple):
         return {type(value).__name__: [_pack(v, f"{where}.{i}", tensors, spaces) for i, v in enumerate(value)]}
     if isinstance(value, Mapping) and all(isinstance(k, str) for k in value):
@@ -163,13 +171,13 @@ def _pack(value: Any, where: str, tensors: dict[str, Tensor], spaces: dict[str, 
     )
 
 
-def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Space], folder: Path) -> Any:
+def _unpack(packed: Any, tensors: Mapping[str, Tensor], spaces: Mapping[str, Any], folder: Path) -> Any:
     if packed is None or isinstance(packed, (bool, int, float, str)):
         return packed
     if "class" in packed:
         kind = _class(packed["class"], folder)
         wanted, given = {f.name for f in dataclasses.fields(kind) if f.init}, set(packed["fields"])
-        if wanted != given:
+        if wanted - ADDED.get(kind.__name__, frozenset()) != given - ADDED.get(kind.__name__, frozenset()):
             raise DataError(
                 f"{folder}: fields of {kind.__name__} differ: {', '.join(sorted(wanted ^ given))}; use the version "
                 f"that wrote it."
@@ -268,12 +276,13 @@ def _read_tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Space:
-    held = [part for part in kit.parts.values() if isinstance(part, Space)]
+def _matching(kit: Kit, stated: Mapping[str, Any], folder: Path) -> Any:
+    held = [part for part in kit.parts.values() if isinstance(part, (Space, MaskProposer, PromptableMasks))]
     for space in held:
         if space.fingerprint == stated["fingerprint"]:
             return space
-    names = ", ".join(f"{s.spec.name} ({s.fingerprint})" for s in held) or "none"
+    kinds = [(s.spec.name if isinstance(s, Space) else type(s).__name__, s.fingerprint) for s in held]
+    names = ", ".join(f"{name} ({print_})" for name, print_ in kinds) or "none"
     raise UsageError(
         f"{folder} was fitted on {stated['spec']['name']} ({stated['fingerprint']}), "
         f"and the backbone given is {names}: load that one, or fit again."

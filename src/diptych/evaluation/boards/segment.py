@@ -28,7 +28,9 @@ from diptych.evaluation.spoils import applied
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
 from diptych.tasks.detect import openable
-from diptych.tasks.segment import BACKGROUND, TEACHER, Question, counts, question, segment_counts, teach
+from diptych.tasks.question import Question, question
+from diptych.tasks.segment import TEACHER, counts, segment_counts, teach
+from diptych.tasks.segmented import BACKGROUND
 
 Stacked = NDArray[np.int64] | NDArray[np.float64]
 MIOU = Statistic(miou_bootstrap, partial(two_sided, miou_gain), miou_gain)

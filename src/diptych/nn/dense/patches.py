@@ -52,10 +52,23 @@ def patch_embeddings(
         h = tower.blocks(s, last, kernel=identity_attention if block == "value" else None).h
     assert s.grid is not None
     patches = h[:, s.prefix : s.prefix + s.grid[0] * s.grid[1]]
-    alone = patches.reshape(-1, 1, patches.shape[2])
-    pool = None if s.pool is None else alone.new_ones(len(alone), 1)
-    z = tower.project(tower.pooled(State(alone, pool=pool, grid=(1, 1))))
-    return z.reshape(len(x), *s.grid, -1).permute(0, 3, 1, 2)
+    return token_embeddings(tower, patches, pooled=s.pool is not None).reshape(len(x), *s.grid, -1).permute(0, 3, 1, 2)
+
+
+def token_embeddings(tower: Tower, tokens: Tensor, *, pooled: bool | None = None) -> Tensor:
+    """Return (B, n, D) embeddings of (B, n, C) tokens after the last block, each pooled alone, not normalised.
+
+    Args:
+        tower: of the image.
+        tokens: of its width.
+        pooled: whether the tower pools by weights of tokens (True) or by attention; None: as the tower starts.
+    """
+    if pooled is None:
+        height, width = getattr(tower, "patch", (1, 1))
+        pooled = tower.start(tokens.new_zeros(1, 3, height, width)).pool is not None
+    alone = tokens.reshape(-1, 1, tokens.shape[2])
+    pool = alone.new_ones(len(alone), 1) if pooled else None
+    return tower.project(tower.pooled(State(alone, pool=pool, grid=(1, 1)))).reshape(*tokens.shape[:2], -1)
 
 
 def cell_embeddings(dense: Dense, m: Tensor) -> Tensor:

@@ -1,0 +1,385 @@
+"""Trident splices the last features of CLIP's windows into one map, averages what SAM holds together, then classifies.
+
+    u      = W_o ( R W_v LN1(x) )                                   of each window, without residual and MLP
+    U      = mean over windows of u, at their place                 splice
+    F      = M U                                                    aggregate over the whole image
+    P      = softmax( scale normalise(W_proj LN_post(F)) T^T )      segment
+    P'     = SAM's masks of the parts of P                          refine, where a SAM is at hand
+
+Sizes: n patches of a window, N cells of the image, C dimensions of the tokens, D of the embeddings, K classes
+x: (n, C) tokens of CLIP's patches before the last block;  W_v, W_o: value and output projections of its attention
+R: (n, n) affinities of a guide's patches in the window (``nn.dense.affinity``): DINO in the paper
+U: (C, h, w) map of the image;  F: (C, h', w') map on the grid of M, to which U is resized bilinearly
+M: (N, N) affinities over the image, of SAM's last attention or of proposed regions
+T: (K, D) unit class embeddings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.core.backbone import PLAIN, Backbone, Space
+from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
+from diptych.core.data import ClassNames, Evidence, Samples
+from diptych.core.errors import MissingHook
+from diptych.core.kit import Kit
+from diptych.core.masks import MaskProposer, PromptableMasks
+from diptych.core.method import FittedSegmenter, Regions, Segmenter
+from diptych.core.ranges import above, at_least, check, one_of
+from diptych.core.run import Run
+from diptych.data.pixels import normalise
+from diptych.features.heads import text_head
+from diptych.nn.dense.affinity import co_membership, correlation, guide_affinity, last_attention
+from diptych.nn.dense.label_maps import Windows, bounded_size, cells, resized, upsampled
+from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
+from diptych.nn.dense.prompted import Refinement, refined
+
+WINDOWS = Windows(448, 336, 224)
+"""Trident's for COCO."""
+Aggregate = Literal["auto", "attention", "regions", "none"]
+"""Where M is from.
+
+- "auto": SAM's attention where the kit has a SAM, else proposed regions.
+- "attention": SAM's.
+- "regions": of a mask proposer.
+- "none": M is the identity on the grid of U.
+"""
+
+
+def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Tensor:
+    """Return U, (C, height, width): the mean of all windows at a cell.
+
+    Args:
+        parts: (C, h, w) maps of windows with the row and column of their first cell.
+        height: cells of the image's height.
+        width: of its width.
+    """
+    total = parts[0][0].new_zeros(len(parts[0][0]), height, width)
+    visits = total.new_zeros(height, width)
+    for u, top, left in parts:
+        h, w = u.shape[1:]
+        total[:, top : top + h, left : left + w] += u
+        visits[top : top + h, left : left + w] += 1
+    return total / visits
+
+
+def mixed_values(backbone: Backbone, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return u, (C, h', w'), of one window.
+
+    Without an image tower, the cells of the last map stand for the values, and W_o is left out.
+
+    Args:
+        backbone: CLIP.
+        x: (1, 3, H, W) normalised pixels.
+        r: (n', n') affinities; rows sum to 1.
+        grid: h', w' of the affinities, n' = h' w'. Values are resized to it bilinearly.
+    """
+    try:
+        tower = backbone.tower("image")
+    except MissingHook:
+        return (F.interpolate(backbone.dense().maps(x)[-1], grid, mode="bilinear")[0].flatten(1) @ r.T).unflatten(
+            1, grid
+        )
+    last = tower.depth - 1
+    s = tower.blocks(tower.start(x, positions=PLAIN), stop=last)
+    assert s.grid is not None
+    h, w = s.grid
+
+    def mix(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        values = v[:, :, s.prefix : s.prefix + h * w]
+        plane = values.transpose(2, 3).reshape(1, -1, h, w)
+        at_guide = F.interpolate(plane, grid, mode="bilinear").reshape(1, v.shape[1], v.shape[3], -1).transpose(2, 3)
+        return r.to(v) @ at_guide
+
+    u: Tensor = tower.attend(s, last, mix)[0].T.unflatten(1, grid)
+    return u
+
+
+def aggregated(canvas: Tensor, m: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return F = M U, (C, h, w), of (C, h', w') features that are resized to the grid h, w of M, (h w, h w)."""
+    u = F.interpolate(canvas[None], grid, mode="bilinear", align_corners=False)[0]
+    return (u.flatten(1) @ m.to(u).T).unflatten(1, grid)  # type: ignore[no-untyped-call, no-any-return]
+
+
+@dataclass(frozen=True)
+class Trident(Segmenter):
+    """Splice the windows of CLIP guided by a second encoder, aggregate over the image, segment, and refine.
+
+    The kit's part "teacher" (a ``Space``) is the guide. "masks" (``PromptableMasks``), where given, refines, and "sam"
+    (the ``Space`` of its encoder) aggregates; without them a ``MaskProposer`` named "proposer" does. Settings that the
+    authors change by data set are fields; each names theirs.
+
+    Args:
+        windows: shorter side of the resize, window and stride, in pixels; the last two are rounded down to whole
+            patches (the authors' sides are 336 for VOC-20, 448 VOC-21 and COCO, 576 Context and ADE, 688 Cityscapes;
+            stride 112 for VOC-20).
+        beta: factor of the mean cosine in R, >= 0.
+        gamma: inverse temperature of R, > 0.
+        scale: of the cosines in the softmax, > 0; None: the backbone's own.
+        aggregate: where M is from.
+        cosine_factor: c of ``nn.dense.affinity`` (0 for VOC-20, 3 for Cityscapes), >= 0.
+        negative: threshold in place of a negative tau (0.6 for Cityscapes and ADE); None: it stays.
+        columns: parts of the image that SAM aggregates one by one, side by side, >= 1 (2 for Cityscapes).
+        refinement: of the prompts (coarse 0.15 for Context, 0.25 COCO objects, 0.05 COCO-Stuff and ADE, 0.1
+            Cityscapes); None: P stays as it is.
+        splice: "features" (the paper), or "scores": each window is classified alone and the scores are averaged,
+            without aggregation.
+
+    Raises:
+        UsageError: a number or word outside its range.
+
+    Source: Shi et al. 2024 (arXiv 2411.09219), section 3.
+
+    Example:
+        >>> import torch
+        >>> from diptych.methods.segment.trident import spliced
+        >>> left, right = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[3.0, 3.0]]])  # two windows of two cells
+        >>> spliced([(left, 0, 0), (right, 0, 1)], 1, 3)  # they share the cell in the middle
+        tensor([[[1., 2., 3.]]])
+    """
+
+    windows: Windows = WINDOWS
+    beta: float = 1.2
+    gamma: float = 3.0
+    scale: float | None = 40.0
+    aggregate: Aggregate = "auto"
+    cosine_factor: float = 1.2
+    negative: float | None = None
+    columns: int = 1
+    refinement: Refinement | None = field(default_factory=Refinement)
+    splice: Literal["features", "scores"] = "features"
+
+    card: ClassVar[Card] = Card(
+        slug="trident",
+        name="Trident",
+        title="Harnessing Vision Foundation Models for High-Performance, Training-Free Open Vocabulary Segmentation",
+        url="https://arxiv.org/abs/2411.09219",
+        year=2024,
+        verb="segment",
+        claim="Window features of CLIP that are spliced first, aggregated over the whole image by SAM and only then "
+        "classified segment far better than windows that are classified one by one, and nothing is trained.",
+        needs=Needs(hooks=("text", "dense"), parts=("Space", "MaskProposer"), optional_parts=("PromptableMasks",)),
+        trains="nothing",
+        headlines=(
+            Headline("PASCAL VOC, 21 classes", "CLIP ViT-B/16", "mIoU", 67.1, "", "authors' README"),
+            Headline("PASCAL Context, 59 classes", "CLIP ViT-B/16", "mIoU", 42.2, "", "authors' README"),
+            Headline("Cityscapes", "CLIP ViT-B/16", "mIoU", 42.9, "", "authors' README"),
+            Headline(
+                "mean of 8 data sets",
+                "CLIP ViT-B/16",
+                "mIoU",
+                45.8,
+                "ProxyCLIP 42.3, SCLIP 38.2, MaskCLIP 30.3",
+                "authors' README",
+            ),
+        ),
+        reference=Reference("https://github.com/YuHengsss/Trident", "", "Apache-2.0"),
+        differs=(
+            "The guide is any image encoder, DINO ViT-B/16 in the paper: of a ViT the patches after its last norm, of "
+            "a convolutional one the cells of its last map.",
+            "Without SAM's weights, M is the co-membership of proposed regions; the kit's proposer needs no weights.",
+            "Without an image tower, the cells of the last map stand for the values; the paper has ViTs alone.",
+            "Windows are whole numbers of patches and their sides need no multiple of 56; the authors pad with zeros.",
+            "A cell always attends to itself; in the authors' formula a row of the guide may be empty.",
+            "Positions are resized by plain bicubic interpolation, without antialias, on towers of any library.",
+            "The refinement works on one part a class word, before words of a class are merged, and takes 100 parts at "
+            "most.",
+            "PAMR, which the authors leave off, is not here. Class names stand in the seven templates of the ensemble "
+            "unless others are given; the authors take ImageNet's 80.",
+        ),
+        proof=ProofPlan(
+            claim="Spliced and aggregated features beat windows that are classified one by one (mIoU).",
+            control="With the rows of M in another order it does not beat the features without aggregation.",
+            datasets=("msrc_small", "camvid_small", "mosaic:caltech40"),
+            minutes=15.0,
+        ),
+        variants={
+            "": {},
+            "no aggregation": {"aggregate": "none", "refinement": None},
+            "scores": {"splice": "scores", "refinement": None},
+        },
+    )
+
+    def __post_init__(self) -> None:
+        check(self, at_least(0), "beta", "cosine_factor")
+        check(self, above(0), "gamma", "scale")
+        check(self, at_least(1), "columns")
+        check(self, one_of("auto", "attention", "regions", "none"), "aggregate")
+        check(self, one_of("features", "scores"), "splice")
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTrident:
+        """Embed the class texts.
+
+        Memory: SAM's attention takes 4 heads N^2 bytes twice, 1.6 GB for ViT-B on 64 x 64 tokens.
+
+        Raises:
+            MissingPart: the kit has no backbone, no guide, or nothing to aggregate by.
+            MissingHook: the backbone has neither an image tower nor dense maps, or the guide no dense maps.
+        """
+        backbone = kit.need(Backbone)
+        check_patches(backbone)
+        guide = kit.need(Space, "teacher")
+        guide.dense()
+        attention = self.aggregate == "attention" or (self.aggregate == "auto" and "sam" in kit.parts)
+        regions = self.aggregate == "regions" or (self.aggregate == "auto" and not attention)
+        return FittedTrident(
+            classes,
+            backbone,
+            text_head(backbone, classes.prompts(), run),
+            self,
+            guide,
+            kit.need(Space, "sam") if attention else None,
+            kit.need(MaskProposer, "proposer") if regions else None,  # type: ignore[type-abstract]
+            kit.need(PromptableMasks, "masks") if self.refinement and "masks" in kit.parts else None,  # type: ignore[type-abstract]
+        )
+
+
+@dataclass(frozen=True)
+class FittedTrident(FittedSegmenter):
+    """A text head, and the parts that guide, aggregate and refine.
+
+    Args:
+        classes: K names.
+        backbone: CLIP.
+        head: (K, D) unit class embeddings.
+        method: the settings.
+        guide: of the windows.
+        sam: its attention aggregates; None: regions or nothing.
+        proposer: its regions aggregate; None: SAM or nothing.
+        masks: refines; None: P stays as it is.
+    """
+
+    classes: ClassNames
+    backbone: Backbone
+    head: Tensor
+    method: Trident
+    guide: Space
+    sam: Space | None = None
+    proposer: MaskProposer | None = None
+    masks: PromptableMasks | None = None
+
+    def features(self, x: Tensor, run: Run) -> list[tuple[Tensor, int, int]]:
+        """Return u of each window with the row and column of its first cell.
+
+        Args:
+            x: (3, H, W) in [0, 1], sides whole numbers of patches.
+            run: device.
+        """
+        windows = self._windows()
+        spans = list(product(windows.spans(x.shape[1]), windows.spans(x.shape[2])))
+        cuts = [x[:, top:bottom, left:right] for (top, bottom), (left, right) in spans]
+        guides = [self._guide(cut.to(run.device)) for cut in cuts]
+        mean = float(sum(float(s.sum()) for s, _ in guides) / sum(s.numel() for s, _ in guides))
+        cell, parts = self._cell(), []
+        for cut, (s, grid), ((top, _), (left, _)) in zip(cuts, guides, spans, strict=True):
+            r = guide_affinity(s, mean, self.method.beta, self.method.gamma)
+            pixels = normalise(cut[None].to(run.device), self.backbone.spec.pixels)
+            u = mixed_values(self.backbone, pixels, r, grid).float()
+            size = cut.shape[1] // cell, cut.shape[2] // cell
+            u = u if tuple(u.shape[1:]) == size else F.interpolate(u[None], size, mode="bilinear")[0]
+            parts.append((u, top // cell, left // cell))
+        return parts
+
+    def scores(self, m: Tensor) -> Tensor:
+        """Return (K, h, w) logits of features (C, h, w)."""
+        try:
+            tower = self.backbone.tower("image")
+        except MissingHook:
+            embedded = cell_embeddings(self.backbone.dense(), m[None])[0]
+        else:
+            tokens = m.flatten(1).T[None]
+            embedded = token_embeddings(tower, tokens)[0].T.unflatten(1, m.shape[1:])
+        scale = self.backbone.scale()[0].detach().to(m) if self.method.scale is None else self.method.scale
+        cosines = torch.einsum("kd,dhw->khw", self.head.to(m), F.normalize(embedded.float(), dim=0))
+        return scale * cosines
+
+    def affinity(self, image: Any, run: Run) -> tuple[Tensor, tuple[int, int]] | None:
+        """Return M and its grid for an image, or a part of it; None where nothing aggregates."""
+        if self.sam is not None:
+            return self._attention(image, run)
+        if self.proposer is None:
+            return None
+        found = self.proposer.propose(image)
+        return co_membership(found.masks.to(run.device)), (found.masks.shape[1], found.masks.shape[2])
+
+    def regions(self, images: Samples[Any], run: Run) -> Iterator[Regions]:
+        """Yield the dense map of each image: (h * w, K) logits, or log-probabilities where a SAM refined."""
+        for i in range(len(images)):
+            image = images[i]
+            device = torch.device(run.device).type
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=run.precision == "bf16"):
+                found = self._regions(image, run)
+            yield found
+
+    def _regions(self, image: Any, run: Run) -> Regions:
+        patch, windows, cell = self.backbone.dense().strides[-1], self._windows(), self._cell()
+        x = resized(image, self.method.windows.side)
+        height, width = (max(windows.window, round(side / patch) * patch) for side in x.shape[1:])
+        x = F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False)[0]
+        parts, grid = self.features(x, run), (height // cell, width // cell)
+        if self.method.splice == "scores":
+            maps = spliced([(self.scores(u), top, left) for u, top, left in parts], *grid)
+        else:
+            maps = self._segmented(image, spliced(parts, *grid), run)
+        maps, size = maps.float().cpu(), (image.height, image.width)
+        if self.masks is None or self.method.refinement is None:
+            return cells(maps, size)
+        half = bounded_size(*size, max(1, min(size) // 2))
+        p = refined(image, upsampled(maps, *half, 0, half[0]).softmax(0), self.masks, self.method.refinement)
+        return cells(p.clamp_min(torch.finfo(p.dtype).tiny).log(), size, "log_prob")
+
+    def _segmented(self, image: Any, canvas: Tensor, run: Run) -> Tensor:
+        """Return (K, h, w) logits of the aggregated features, column by column."""
+        count, maps = self.method.columns if self.sam is not None else 1, []
+        for n in range(count):
+            left, right = (image.width * k // count for k in (n, n + 1))
+            first, last = (canvas.shape[2] * k // count for k in (n, n + 1))
+            part = image if count == 1 else image.crop((left, 0, right, image.height))
+            of_part = canvas[:, :, first:last]
+            found = self.affinity(part, run)
+            maps.append(self.scores(of_part if found is None else aggregated(of_part, *found)))
+        return torch.cat(maps, dim=2)
+
+    def _attention(self, image: Any, run: Run) -> tuple[Tensor, tuple[int, int]]:
+        """Return M of SAM's last attention: longer side as SAM has it, zeros right and below, cut to the image."""
+        assert self.sam is not None
+        recipe = self.sam.spec.pixels
+        height, width = bounded_size(image.height, image.width, recipe.size, recipe.size)
+        x = resized(image, min(height, width))  # a rounded side may differ by a pixel
+        x = normalise(F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False), recipe)
+        x = F.pad(x, (0, recipe.size - width, 0, recipe.size - height)).to(run.device)
+        w, v, grid = last_attention(self.sam, x)
+        patch = recipe.size // grid[0]
+        h, wide = -(-height // patch), -(-width // patch)
+        at = (torch.arange(h)[:, None] * grid[1] + torch.arange(wide)).flatten().to(w.device)
+        method = self.method
+        m = correlation(w[:, at][:, :, at], v[:, at], method.cosine_factor, method.negative)
+        return m, (h, wide)
+
+    def _guide(self, cut: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the (n, n) cosines of the guide's patches in a window, and their grid."""
+        dense = self.guide.dense()
+        stride = dense.strides[-1]
+        height, width = (max(stride, round(side / stride) * stride) for side in cut.shape[1:])
+        x = F.interpolate(cut[None], (height, width), mode="bilinear", align_corners=False)
+        m = dense.maps(normalise(x, self.guide.spec.pixels))[-1][0].float()
+        unit = F.normalize(m.flatten(1), dim=0)
+        return unit.T @ unit, (m.shape[1], m.shape[2])
+
+    def _cell(self) -> int:
+        """Return the pixels of a cell of U: the guide's patch where it divides the backbone's, else the backbone's."""
+        patch, guide = self.backbone.dense().strides[-1], self.guide.dense().strides[-1]
+        return guide if patch % guide == 0 else patch
+
+    def _windows(self) -> Windows:
+        """Return windows and strides of whole patches."""
+        patch, windows = self.backbone.dense().strides[-1], self.method.windows
+        window, stride = (max(patch, length // patch * patch) for length in (windows.window, windows.stride))
+        return Windows(windows.side, window, stride)

@@ -1,0 +1,101 @@
+"""Which cells of an image belong together: affinities of a guide, of SAM's last attention, and of proposed regions.
+
+    guide     R_ij  = softmax_j( gamma (S_ij - beta mean(S)) ),  j with S_ij > beta mean(S), and j = i
+    SAM       tau_i = min(c mean over heads and j of C^a_ij, 0.9),   M_ij ~ sum over heads a of W^a_ij 1[C^a_ij > tau_i]
+    regions   M_ij  ~ sum over q of m_qi m_qj / |m_q|
+
+Sizes: n cells, a of the heads
+S: (n, n) cosines of a guide's patches;  mean(S): over all windows of an image
+W^a, C^a: (n, n) softmax attention of SAM's last block, and cosines of its values
+m_q: (n,) in [0, 1], how much a cell belongs to region q;  |m_q|: its sum
+Rows of R and M sum to 1. A row of M without any cell is the cell itself.
+
+Source: Trident (Shi et al. 2024) for the first two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diptych.backbones.towers.kernels import probabilities
+from diptych.core.backbone import Space
+from diptych.core.errors import MissingHook
+
+_HIGHEST = 0.9  # of tau
+
+
+def guide_affinity(s: Tensor, mean: float, beta: float, gamma: float) -> Tensor:
+    """Return R, (n, n), rows sum to 1.
+
+    Args:
+        s: (n, n) cosines of a window's patches.
+        mean: of the cosines over all windows of the image.
+        beta: factor of the mean, >= 0; a cell attends to cells whose cosine lies above their product, and to itself.
+        gamma: inverse temperature, > 0.
+    """
+    above = s - beta * mean
+    itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
+    return (gamma * above).masked_fill((above < 0) & ~itself, float("-inf")).softmax(-1)
+
+
+def correlation(w: Tensor, v: Tensor, factor: float, negative: float | None = None) -> Tensor:
+    """Return M, (n, n), of SAM's last attention, rows sum to 1.
+
+    Args:
+        w: (heads, n, n) attention probabilities.
+        v: (heads, n, d) values.
+        factor: c, of the mean cosine; 0 keeps cells whose cosine is positive.
+        negative: threshold in place of a negative one; None: it stays negative.
+    """
+    unit = F.normalize(v, dim=-1)
+    mean = torch.stack([(u @ u.sum(0)) / len(u) for u in unit]).mean(0)  # over heads and cells, without (n, n)
+    tau = (factor * mean).clamp_max(_HIGHEST)
+    tau = tau if negative is None else torch.where(tau < 0, negative, tau)
+    total = w.new_zeros(w.shape[1:])
+    for a in range(len(w)):
+        total += w[a] * (unit[a] @ unit[a].T > tau[:, None])
+    return _rows(total)
+
+
+def co_membership(masks: Tensor) -> Tensor:
+    """Return M, (n, n), of regions, rows sum to 1: a cell's mean over each of its regions, small regions count more.
+
+    Args:
+        masks: (Q, h, w) in [0, 1], n = h w.
+    """
+    m = masks.flatten(1)
+    return _rows(m.T @ (m / m.sum(1, keepdim=True).clamp_min(1e-6)))
+
+
+def _rows(m: Tensor) -> Tensor:
+    sums = m.sum(-1, keepdim=True)
+    return torch.where(sums > 0, m / sums.clamp_min(torch.finfo(m.dtype).tiny), torch.eye(len(m), device=m.device))
+
+
+def last_attention(space: Space, x: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    """Return (heads, n, n) attention probabilities of the last block, (heads, n, d) values, and the grid of one image.
+
+    Args:
+        space: with an image tower; its CLS and registers are left out, without new normalisation.
+        x: (1, 3, H, W) normalised pixels.
+
+    Raises:
+        MissingHook: the space has no image tower.
+    """
+    tower, caught = space.tower("image"), dict[str, Tensor]()
+
+    def record(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        caught["w"], caught["v"] = probabilities(q, k, bias), v
+        return v
+
+    last = tower.depth - 1
+    s = tower.blocks(tower.start(x), stop=last)
+    tower.attend(s, last, record)
+    if s.grid is None or len(caught["v"]) > 1:
+        raise MissingHook(
+            f"The last block of {space.spec.name} attends in windows: use an encoder with global attention."
+        )
+    span = slice(s.prefix, s.prefix + s.grid[0] * s.grid[1])
+    return caught["w"][0, :, span, span].float(), caught["v"][0, :, span].float(), s.grid

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.backbones.mask_models.sam import SamMasks
+from diptych.backbones.sources.vision import sam_space
+from diptych.core.errors import MissingHook
+from diptych.nn.dense.affinity import co_membership, correlation, guide_affinity, last_attention
+from tests.support.sam import small_sam
+from tests.support.towers import close
+
+
+def noise(*size: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("mean", [0.1, -0.2, 0.9])
+def test_the_guide_by_loops(mean: float) -> None:
+    s = torch.nn.functional.normalize(noise(7, 3), dim=1)
+    s = s @ s.T
+    expected = np.zeros((7, 7))
+    for i in range(7):
+        row = {j: math.exp(3 * (float(s[i, j]) - 1.2 * mean)) for j in range(7) if s[i, j] >= 1.2 * mean or j == i}
+        for j, value in row.items():
+            expected[i, j] = value / sum(row.values())
+    got = guide_affinity(s, mean, 1.2, 3.0)
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
+    if mean == 0.9:
+        assert torch.equal(got, torch.eye(7))  # nothing lies above, so each cell is alone
+
+
+@pytest.mark.parametrize(("factor", "negative"), [(1.2, None), (0.0, None), (3.0, 0.6), (-2.0, 0.6)])
+def test_the_correlation_by_loops(factor: float, negative: float | None) -> None:
+    w, v = noise(3, 6, 6, seed=1).softmax(-1), noise(3, 6, 4, seed=2) + 0.3
+    cosines = np.zeros((3, 6, 6))
+    for a in range(3):
+        for i in range(6):
+            for j in range(6):
+                x, y = v[a, i].double().numpy(), v[a, j].double().numpy()
+                cosines[a, i, j] = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+    expected = np.zeros((6, 6))
+    for i in range(6):
+        tau = min(factor * cosines[:, i].mean(), 0.9)
+        tau = negative if negative is not None and tau < 0 else tau
+        for a in range(3):
+            for j in range(6):
+                expected[i, j] += float(w[a, i, j]) * (cosines[a, i, j] > tau) / 3
+        expected[i] /= expected[i].sum()
+    np.testing.assert_allclose(correlation(w, v, factor, negative).numpy(), expected, atol=1e-5)
+
+
+def test_a_row_without_a_cell_is_the_cell_itself() -> None:
+    w = torch.zeros(1, 3, 3)
+    assert torch.equal(correlation(w, noise(1, 3, 2), 1.0), torch.eye(3))
+    assert torch.equal(co_membership(torch.zeros(2, 1, 3)), torch.eye(3))
+
+
+def test_co_membership_by_hand() -> None:
+    masks = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0, 1.0, 1.0]], [[0.0, 0.0, 1.0]]])
+    expected = torch.tensor([[5.0, 5.0, 2.0], [5.0, 5.0, 2.0], [2.0, 2.0, 8.0]]) / 12
+    torch.testing.assert_close(co_membership(masks), expected)
+    alone = torch.eye(4).reshape(4, 2, 2)
+    assert torch.equal(co_membership(alone), torch.eye(4))
+
+
+@torch.no_grad()
+def test_sams_last_attention_is_its_own() -> None:
+    model = small_sam()
+    masks = SamMasks(model)
+    x = noise(1, 3, 64, 64)
+    caught: dict[str, torch.Tensor] = {}
+    attn = model.vision_encoder.layers[-1].attn
+    hook = attn.qkv.register_forward_hook(lambda m, inputs, out: caught.update(h=inputs[0], qkv=out))
+    model.vision_encoder(x)
+    hook.remove()
+    eager = type(attn).__mro__[1]
+    weights = eager.forward(attn, caught["h"])[1]
+    w, v, grid = last_attention(sam_space(masks), x)
+    assert grid == (8, 8)
+    assert close(w, weights)
+    assert close(v, caught["qkv"].reshape(64, 3, 2, 16)[:, 2].transpose(0, 1))
+
+
+@torch.no_grad()
+def test_windows_are_no_global_attention() -> None:
+    model = small_sam()
+    model.vision_encoder.layers = model.vision_encoder.layers[:2]
+    with pytest.raises(MissingHook, match="in windows"):
+        last_attention(sam_space(SamMasks(model)), noise(1, 3, 64, 64))
