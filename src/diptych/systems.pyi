@@ -5,6 +5,7 @@ from typing import Literal
 from diptych.api.fitting import CaptionerSystem, ClassifierSystem, DetectorSystem, OtherSystem, SegmenterSystem
 from diptych.data.contexts import Contexts
 from diptych.nn.dense.label_maps import Windows
+from diptych.nn.dense.prompted import Refinement
 
 class AnomalyCLIP(DetectorSystem):
     """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing
@@ -244,6 +245,19 @@ class GeodesicMixup(OtherSystem):
         pair: tuple[str, str] = ...,
     ) -> None: ...
 
+class HolisticRobustness(OtherSystem):
+    """Measure factors, shifts, shape bias, calibration, unknown things, retrieval and places, on the
+    tables given.
+    """
+    def __init__(
+        self,
+        factors: tuple[str, ...] = ...,
+        most: int = 500,
+        neighbours: int = 10,
+        recall: float = 0.95,
+        baseline: str = "supervised",
+    ) -> None: ...
+
 class HypOC(DetectorSystem):
     """Train a hyperbolic head on frozen embeddings of normal photos."""
     def __init__(
@@ -404,6 +418,24 @@ class TipAdapterF(ClassifierSystem):
         epochs: int = 20,
         rate: float = 0.001,
         batch: int = 256,
+    ) -> None: ...
+
+class Trident(SegmenterSystem):
+    """Splice the windows of CLIP guided by a second encoder, aggregate over the image, segment, and
+    refine.
+    """
+    def __init__(
+        self,
+        windows: Windows = ...,
+        beta: float = 1.2,
+        gamma: float = 3.0,
+        scale: float | None = 40.0,
+        aggregate: Literal["attention", "auto", "none", "regions"] = "auto",
+        cosine_factor: float = 1.2,
+        negative: float | None = None,
+        columns: int = 1,
+        refinement: Refinement | None = ...,
+        splice: Literal["features", "scores"] = "features",
     ) -> None: ...
 
 class VRLwF(OtherSystem):
