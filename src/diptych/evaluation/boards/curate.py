@@ -78,7 +78,7 @@ class CurateBench:
         seeds: of pairs and draws.
         metadata: entries of metaclip and of the balance; see ``data.metadata.entries``. None: there is no balance.
         score: makes values of what is kept.
-        about: facts of the result in place of the board's.
+        report: facts of the result in place of the board's.
         settings: of curators, in place of those that keep about the share of the pool.
 
     Raises:
@@ -95,7 +95,7 @@ class CurateBench:
     score: Score = by_photo
     metric: str = "precision"
     statistic: Statistic = PRECISION
-    about: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     always: tuple[Arm, ...] = (Arm(RANDOM),)
     answers: dict[tuple[Any, int], Bools] = field(default_factory=dict, repr=False)
@@ -119,7 +119,7 @@ class CurateBench:
     def facts(self) -> Mapping[str, Any]:
         """Name, sizes and shares."""
         sizes = {"dataset": self.pool.name, "items": len(self.texts), "photos": len(self.pool.photos)}
-        return self.about or {
+        return self.report or {
             **sizes,
             "entries_met": len(np.unique(self.matches)),
             "wrong": self.pool.wrong,

@@ -28,7 +28,7 @@ from diptych.tasks.extend import readable, told
 
 
 @dataclass(frozen=True)
-class Asked:
+class ClipTest:
     """Clips, each of which is to be given one of the same texts.
 
     Args:
@@ -42,7 +42,7 @@ class Asked:
     answers: NDArray[np.int64]
 
     @classmethod
-    def of(cls, table: Table[Any]) -> Asked:
+    def of(cls, table: Table[Any]) -> ClipTest:
         """Ask for the texts of a table's column "captions", in the order in which they first occur."""
         said = list(table.columns["captions"].values)
         texts = tuple(dict.fromkeys(said))
@@ -51,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ClipData:
-    """Clips to learn from and to be asked for.
+    """Clips to learn from, and clips to test on.
 
     Args:
         train: clips with a column "captions", one text each.
@@ -61,7 +61,7 @@ class ClipData:
     """
 
     train: Table[Any]
-    tests: Mapping[str, Sequence[Asked]]
+    tests: Mapping[str, Sequence[ClipTest]]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -113,16 +113,23 @@ class ExtendBench:
             DataError: there is no test and no val, all clips are of one class, or none of a split can be read.
         """
         refuse_one_class(data, data.name)
-        held = next((split for split in ("test", "val") if split in data.splits), "")
-        if not held:
+        split = next((name for name in ("test", "val") if name in data.splits), "")
+        if not split:
             raise DataError(f"{data.name} has no test and no val clips: give folders test/CLASS/CLIP.")
-        (train, broken), (test, more) = (readable(data.split(s), backbone, frames, run) for s in ("train", held))
-        facts = {"dataset": data.name, "data_hash": data.hash, "split": held, "frames": frames}
+        (train, broken), (test, more) = (readable(data.split(s), backbone, frames, run) for s in ("train", split))
+        facts = {"dataset": data.name, "data_hash": data.hash, "split": split, "frames": frames}
         facts |= {"items": len(test), "clips": len(train)}
-        asked = Asked(test.items, tuple(prompts[0] for prompts in classes.prompts()), test.labels())
+        texts = tuple(prompts[0] for prompts in classes.prompts())
         learnt = told(train, classes).train
         assert learnt is not None
-        return cls(ClipData(learnt, {"": (asked,)}, facts), backbone, run, seeds, frames, broken + more)
+        return cls(
+            ClipData(learnt, {"": (ClipTest(test.items, texts, test.labels()),)}, facts),
+            backbone,
+            run,
+            seeds,
+            frames,
+            broken + more,
+        )
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -132,7 +139,7 @@ class ExtendBench:
     def measure(self, arm: Arm) -> Measured:
         """Fit on the train clips, or on ``arm.shots`` of them a text, and name the others.
 
-        What spoils an arm changes the clips that are learnt from, or those that are asked for where nothing is learnt.
+        What spoils an arm changes the clips that are learnt from, or those that are tested on where nothing is learnt.
         """
         method = None if arm.system == CHANCE else self._method(arm)
         trains = method is not None and method.card.trains != "nothing"
@@ -144,7 +151,7 @@ class ExtendBench:
                 if arm.spoil and trains:
                     train = arm.spoil(train, run)
                 elif arm.spoil:
-                    tests = {part: [arm.spoil(asked, run) for asked in own] for part, own in tests.items()}
+                    tests = {part: [arm.spoil(test, run) for test in own] for part, own in tests.items()}
                 space = method.fit(Kit({"main": self.backbone}), Evidence(train=train), run)
             heads = getattr(method, "tunes", "") == "heads"
             hits = {
@@ -163,15 +170,15 @@ class ExtendBench:
         chosen: Extender = replace(row, frames=self.frames) if "frames" in {f.name for f in fields(row)} else row
         return chosen
 
-    def _hits(self, space: Any, asked: Asked, run: Run, heads: bool) -> Floats:
+    def _hits(self, space: Any, test: ClipTest, run: Run, heads: bool) -> Floats:
         """Return (N,) 1.0 where the nearest text is the clip's own; the first of equals counts. Without a space: the
         share of chance.
         """
         if space is None:
-            return np.full(len(asked.items), 1 / len(asked.texts))
-        v = self._reprojected(space, asked.items, run) if heads else embed(space.image, asked.items, run)
-        w = normalize(embed(space.text, Texts(asked.texts), run), dim=-1)
-        return np.asarray((normalize(v, dim=-1) @ w.T).argmax(1).numpy() == asked.answers, dtype=np.float64)
+            return np.full(len(test.items), 1 / len(test.texts))
+        v = self._reprojected(space, test.items, run) if heads else embed(space.image, test.items, run)
+        w = normalize(embed(space.text, Texts(test.texts), run), dim=-1)
+        return np.asarray((normalize(v, dim=-1) @ w.T).argmax(1).numpy() == test.answers, dtype=np.float64)
 
     def _reprojected(self, space: Any, items: Samples[Any], run: Run) -> Tensor:
         """Return (N, D) embeddings by trained heads, which leave what stands before the pooling as it was: the towers

@@ -84,16 +84,16 @@ def _save(path: Path, row: Timed) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, values=row.result.values)
     write_whole(path.with_suffix(".npz"), content.getvalue(), overwrite=True)
-    told = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
-    write_json(path, told, overwrite=True)
+    data = {"others": dict(row.result.others), "seeds": list(row.result.seeds), "seconds": row.seconds}
+    write_json(path, data, overwrite=True)
 
 
 def _load(path: Path) -> Timed:
-    told = read_json(path)
+    data = read_json(path)
     try:
-        others = {name: math.nan if value is None else float(value) for name, value in told["others"].items()}
+        others = {name: math.nan if value is None else float(value) for name, value in data["others"].items()}
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-            return Timed(Measured(file["values"], others, tuple(told["seeds"])), float(told["seconds"]))
+            return Timed(Measured(file["values"], others, tuple(data["seeds"])), float(data["seconds"]))
     except Exception as error:  # np.load raises OSError, ValueError, KeyError, BadZipFile, EOFError ...
         raise DamagedStore(f"{path} does not hold a row of a board: delete it and run again.") from error
 

@@ -94,7 +94,7 @@ class TuneBench:
         beside: name -> other captioned rows, whose recall at 1 is a part.
         part: the part that is the metric; "": recall at 1, or the hits on the task.
         metric: its name; "": "recall_at_1" with captions, else "acc1".
-        about: facts of the result in place of the board's.
+        report: facts of the result in place of the board's.
 
     Raises:
         UsageError: an unknown part, or a caption that is too long.
@@ -115,7 +115,7 @@ class TuneBench:
     beside: Mapping[str, Table[Any]] = field(default_factory=dict)
     part: str = ""
     metric: str = ""
-    about: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
     statistic: Statistic = MEANS
     always: tuple[Arm, ...] = (BEFORE,)
 
@@ -131,22 +131,22 @@ class TuneBench:
         check_captions(data, ("train", split), self.backbone.text.inputs)
         self.data, self.failed = only_readable(data, ("train", split), self.space, self.run)
         self.names = self._names(data)
-        self.train, self.held = self._read(self.data.split("train")), self._read(self.data.split(split))
+        self.train, self.held_out = self._read(self.data.split("train")), self._read(self.data.split(split))
         self.others: dict[str, tuple[Table[Any], ClassNames | None]] = {}
         for other in map(by_labels, self.elsewhere):
             good, broken = only_readable(other, [measured_split(other)], self.space, self.run)
             self.others[other.name] = self._read(good.split(measured_split(good))), self._names(other)
             self.failed += broken
-        self.metric = self.metric or ("recall_at_1" if "captions" in self.held.columns else "acc1")
+        self.metric = self.metric or ("recall_at_1" if "captions" in self.held_out.columns else "acc1")
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Name, hash, sizes and settings."""
-        if self.about:
-            return self.about
-        sizes = {"items": len(self.held), "train": len(self.train)}
-        about = {"dataset": self.data.name, "data_hash": self.data.hash, **sizes, "parts": self.parts}
-        return {**about, "fit": self.fit.as_dict(), "also": list(self.others)}
+        if self.report:
+            return self.report
+        sizes = {"items": len(self.held_out), "train": len(self.train)}
+        data = {"dataset": self.data.name, "data_hash": self.data.hash, **sizes, "parts": self.parts}
+        return {**data, "fit": self.fit.as_dict(), "also": list(self.others)}
 
     def measure(self, arm: Arm) -> Measured:
         """Train from the same backbone on the same rows, and measure; "before" trains nothing.
@@ -157,7 +157,7 @@ class TuneBench:
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
             if arm.system == CHANCE:
-                result = chance(self.held, self.names)
+                result = chance(self.held_out, self.names)
                 result |= {name: chance(rows, None)["recall_at_1"] for name, rows in self.beside.items()}
                 return next(iter(result.values())), {}, result
             return self._reached(self.trained(how, run).space if how else self.space, run)
@@ -191,7 +191,7 @@ class TuneBench:
         return Training(method)
 
     def _reached(self, space: Any, run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:
-        parts = reached(space, self.held, self.names, run)
+        parts = reached(space, self.held_out, self.names, run)
         others = {name: reached(space, *known, run)[TASK] for name, known in self.others.items()}
         together = {OTHERS: np.concatenate(list(others.values()))} if others else {}
         means = {f"acc1 on {name}": float(hits.mean()) for name, hits in others.items()}

@@ -69,12 +69,12 @@ def own_photo(bench: TuneBench, how: Training) -> tuple[Floats, Floats]:
     caption.
     """
     hits, nats = [], []
-    captions = [tuple(c) for c in bench.held.columns["captions"].values]
+    captions = [tuple(c) for c in bench.held_out.columns["captions"].values]
     for seed in bench.seeds:
         made = bench.trained(how, replace(bench.run, seed=seed))
         assert isinstance(made.space, HeadSpace)
         decoder, words = made.parts["decoder"], _words(bench, how)
-        pixels = made.space.image.inputs([bench.held.items[i] for i in range(len(bench.held))])
+        pixels = made.space.image.inputs([bench.held_out.items[i] for i in range(len(bench.held_out))])
         with torch.inference_mode():
             images = made.space.image.encode(pixels)
             rows = [_losses(decoder, words, own, images, i) for i, own in enumerate(captions)]

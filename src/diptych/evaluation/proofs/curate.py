@@ -64,7 +64,7 @@ def open_balance(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     met = met[met > 0]
     bench.settings = {"t": float(np.quantile(met, 1 - HEAD, method="lower"))}
     curator, runs = bench.curator("metaclip"), [replace(run, seed=seed) for seed in seeds]
-    bench.about = {
+    bench.report = {
         "data_hash": hashlib.sha256("\0".join(pool.texts).encode()).hexdigest(),
         "items": len(pool.texts),
         **bench.settings,

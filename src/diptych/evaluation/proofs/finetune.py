@@ -87,8 +87,8 @@ def open_task(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *
         others = [open_data(present(other)) for other in OTHER_SETS]
         hashes = [other.hash for other in others]
         bench = TuneBench(task, backbone, FIT, run, seeds, elsewhere=others, part=where)
-    sizes = {TASK: len(bench.held), OTHERS: sum(len(table) for table, _ in bench.others.values())}
-    bench.about = {
+    sizes = {TASK: len(bench.held_out), OTHERS: sum(len(table) for table, _ in bench.others.values())}
+    bench.report = {
         "data_hash": hashlib.sha256("".join((task.hash, *hashes)).encode()).hexdigest(),
         "split": "test",
         "items": sizes[where],

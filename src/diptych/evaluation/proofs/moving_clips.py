@@ -27,7 +27,7 @@ from diptych.data.named_sets import present
 from diptych.data.scenes.moving import BACKWARDS, Moving, MovingClips, drawn_plan
 from diptych.data.scenes.sprites import Picture, white_cut_out
 from diptych.evaluation.arms import Arm, Bench, Measured
-from diptych.evaluation.boards.extend import Asked, ClipData, ExtendBench
+from diptych.evaluation.boards.extend import ClipData, ClipTest, ExtendBench
 from diptych.evaluation.datasets import Clips, known_set
 from diptych.evaluation.proofs.trial import Tabled, hash_of
 
@@ -67,9 +67,9 @@ def shuffled_texts(table: Table[Any], run: Run) -> Table[Any]:
     return Table(table.items, {"captions": Column("captions", [texts[i] for i in order])})
 
 
-def shuffled_answers(asked: Asked, run: Run) -> Asked:
+def shuffled_answers(test: ClipTest, run: Run) -> ClipTest:
     """Return the clips with the right texts of others: the control of what learns nothing."""
-    return replace(asked, answers=asked.answers[np.random.default_rng(run.seed).permutation(len(asked.answers))])
+    return replace(test, answers=test.answers[np.random.default_rng(run.seed).permutation(len(test.answers))])
 
 
 def thing(name: str) -> str:
@@ -189,9 +189,9 @@ def open_clips(
     data = compose(name, frames)
     clips = sum(len(table) for table in (data.train, data.test, data.new))
     facts = {"data_hash": data.hash, "items": len(data.test), "clips": clips, "classes": len(BASE)}
-    tests = {"": (Asked.of(data.test),), NEW_CLASSES: (Asked.of(data.new),)}
+    tests = {"": (ClipTest.of(data.test),), NEW_CLASSES: (ClipTest.of(data.new),)}
     half = len(data.replayed) // 2
-    pairs = [Asked.of(data.replayed.take([i, i + half])) for i in range(half)]
+    pairs = [ClipTest.of(data.replayed.take([i, i + half])) for i in range(half)]
     return MovingBench(
         ClipData(data.train, tests, facts), backbone, run, seeds, frames, played=ClipData(data.played, {"": pairs})
     )
@@ -211,14 +211,14 @@ def _counts(
     train, test = (
         whole.take([i for i, r in enumerate(rows) if r.get("split", "val") == split]) for split in ("train", "val")
     )
-    asked = Asked.of(test)
-    bench = ExtendBench(ClipData(train, {"": (asked,)}), backbone, run, seeds, items.frames)
+    clip_test = ClipTest.of(test)
+    bench = ExtendBench(ClipData(train, {"": (clip_test,)}), backbone, run, seeds, items.frames)
     counts: dict[str, list[int]] = {}
     for system in systems:
         if system.card.trains == "nothing" or len(train):
             result = bench.measure(Arm(replace(system, frames=items.frames)))
             counts[system.card.slug] = result.values[: len(result.seeds)].sum(1).astype(int).tolist()
-    sizes = {"items": len(test), "clips": len(rows), "classes": len(asked.texts)}
+    sizes = {"items": len(test), "clips": len(rows), "classes": len(clip_test.texts)}
     return {"data_hash": hash_of(items), **sizes, "right": counts}
 
 

@@ -64,8 +64,8 @@ def open_pairs(
         held = with_captions(held, [tuple(own)[queries] for own in held.columns["captions"].values])
     data = replace(whole, splits={"train": whole.split("train"), "val": held})
     bench = TuneBench(data, backbone, FRESH, run, seeds, part="recall_at_1", metric="value")
-    sizes = {"items": len(bench.held), "train": len(bench.train)}
-    bench.about = {"data_hash": _hash(whole), "split": "val", **sizes, "trains": "linear heads on frozen towers"}
+    sizes = {"items": len(bench.held_out), "train": len(bench.train)}
+    bench.report = {"data_hash": _hash(whole), "split": "val", **sizes, "trains": "linear heads on frozen towers"}
     return bench
 
 

@@ -84,8 +84,8 @@ def open_scene_pairs(
     """
     data = scene_data(recipe, SIZES, caption=caption)
     bench = TuneBench(data, backbone, fit, run, seeds, parts="all", part="recall_at_1", metric="value")
-    sizes = {"items": len(bench.held), "train": len(bench.train)}
-    bench.about = {"data_hash": data.hash, "split": "test", **sizes, "trains": "whole towers on composed scenes"}
+    sizes = {"items": len(bench.held_out), "train": len(bench.train)}
+    bench.report = {"data_hash": data.hash, "split": "test", **sizes, "trains": "whole towers on composed scenes"}
     return bench
 
 
@@ -119,6 +119,6 @@ def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int
         raise MissingHook(f"Long captions are measured on open_clip models, not on {backbone.spec.name}: use tiny.")
     cut = OpenClip(backbone.module(), backbone.spec, backbone.tokens, config=backbone.config, truncate=True)
     bench = open_scene_pairs(name, cut, run, seeds, caption=late, fit=FURTHER)
-    pictures: Any = bench.held.items
-    bench.beside = {SHORT: with_captions(bench.held, [short(s) for s in pictures.scenes])}
+    pictures: Any = bench.held_out.items
+    bench.beside = {SHORT: with_captions(bench.held_out, [short(s) for s in pictures.scenes])}
     return bench
