@@ -1,7 +1,7 @@
-"""Hooks of the documentation site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
+"""Hooks of the site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
 
-``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all pages
-there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
+``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all
+pages there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
 """
 
 from __future__ import annotations
@@ -219,7 +219,9 @@ def _use(card: dict[str, Any]) -> list[str]:
     return [
         "## When to use it",
         "",
-        f"- You have {', '.join(asks)}." if asks else "- You have a backbone and class names, texts or photos; nothing else is needed.",
+        f"- You have {', '.join(asks)}."
+        if asks
+        else "- You have a backbone and class names, texts or photos; nothing else is needed.",
         f"- It trains {trains}.",
         f"- The backbone must offer {', '.join(hooks)} ([towers and hooks](../towers.md))."
         if hooks
@@ -247,7 +249,13 @@ def command(card: dict[str, Any]) -> str:
             else f'diptych classify photos/ --names "cat, dog" --method {slug}{texts}'
         )
     if card["verb"] == "detect":
-        told = "--auxiliary other-thing/" if "auxiliary" in evidence else "--normal good/" if evidence else "--object hazelnut"
+        told = (
+            "--auxiliary other-thing/"
+            if "auxiliary" in evidence
+            else "--normal good/"
+            if evidence
+            else "--object hazelnut"
+        )
         return f"diptych detect photos/ {told} --method {slug}"
     return COMMANDS.get(slug, COMMANDS[card["verb"]]).format(slug)
 

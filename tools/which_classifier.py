@@ -144,7 +144,13 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
         for n, i in enumerate(places):
             data = rows[i].data
             tie = ties.setdefault((n,) if "p" in data else (rows[i].board, data["p_holm"]), [])
-            raw.append(data["p"] if "p" in data else data["p_holm"] if data["p_holm"] >= 1 else data["p_holm"] / (rows[i].above + len(tie)))
+            raw.append(
+                data["p"]
+                if "p" in data
+                else data["p_holm"]
+                if data["p_holm"] >= 1
+                else data["p_holm"] / (rows[i].above + len(tie))
+            )
             tie.append(n)
         adjusted = holm(raw)
         for tie in ties.values():
@@ -205,21 +211,19 @@ def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:
         if not row.short and row.dataset in base and row is not base[row.dataset]:
             found.setdefault(row.name, []).append(row)
     most = max(map(len, found.values()), default=0)
-    gains = {
-        name: [r.acc - base[r.dataset].acc for r in own] for name, own in found.items() if len(own) == most
-    }
+    gains = {name: [r.acc - base[r.dataset].acc for r in own] for name, own in found.items() if len(own) == most}
     plain = f"| {needs} | `{', '.join(BASE)}` | "
     if not gains:
         return f"{plain}nothing else was measured | {max((r.data['seconds']['fit'] for r in base.values()), default=0):.1f} s |"
     best = max(gains, key=lambda name: float(np.mean(gains[name])))
     shown = sum(r.change > 0 for r in found[best])
-    told = (
-        f"{np.mean(gains[best]):+.1f} ({min(gains[best]):+.1f} to {max(gains[best]):+.1f}), shown on {shown} of {most} sets"
-    )
+    told = f"{np.mean(gains[best]):+.1f} ({min(gains[best]):+.1f} to {max(gains[best]):+.1f}), shown on {shown} of {most} sets"
     if 2 * shown < most:
         seconds = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
         return f"{plain}0; the best other, `{best}`: {told} | {seconds:.1f} s |"
-    return f"| {needs} | {found[best][0].called} | {told} | {max(r.data['seconds']['fit'] for r in found[best]):.1f} s |"
+    return (
+        f"| {needs} | {found[best][0].called} | {told} | {max(r.data['seconds']['fit'] for r in found[best]):.1f} s |"
+    )
 
 
 def _reading(rows: Sequence[Row]) -> Iterator[str]:
@@ -231,7 +235,11 @@ def _reading(rows: Sequence[Row]) -> Iterator[str]:
         "zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at "
         f"{100 * LEVEL:.0f} %. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
-        + (f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. " if cut else "")
+        + (
+            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. "
+            if cut
+            else ""
+        )
         + "Fit seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
         "seconds count the first encoding of texts in."
     )
@@ -250,7 +258,9 @@ def _short(rows: Sequence[Row]) -> Iterator[str]:
             won = Counter(row.name for row in best.values())
             most = [name for name, n in won.items() if n == max(won.values())]
             base = {r.dataset: r for r in own if (r.data["method"], r.data["variant"]) == BASE}
-            where = "; ".join(f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items())
+            where = "; ".join(
+                f"{r.shown()} with `{r.name}`{_against(base[b], r) if b in base else ''}" for b, r in best.items()
+            )
             names = " and ".join(f"`{name}`" for name in most)
             yield f"- `{backbone}`, {needs}: {names} had the highest top-1 on {max(won.values())} of {len(best)} sets. {where}."
 
@@ -306,7 +316,11 @@ def _ranks(rows: Sequence[Row], backbone: str, shots: int) -> tuple[list[str], s
         f"{len(names)} systems on {len(sets)} sets ({', '.join(_links([r for r in rows if r.dataset == one]) for one in sets)}): "
         f"`{best}` ranks first ({min(ranks):.2f}). Mean ranks that lie within {difference:.2f} may differ by chance (Nemenyi's test at "
         f"5 %); {said}. Few sets make a blunt test: the paired tests above say more about each set."
-        + (f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}." if left else "")
+        + (
+            f" Not on all of these sets with all seeds, so not ranked: {', '.join(f'`{n}`' for n in left)}."
+            if left
+            else ""
+        )
         + (f" Not among the sets, for every row there has fewer seeds: {', '.join(cut)}." if cut else ""),
     ]
     return words, file, svg
@@ -324,15 +338,27 @@ def _absent(boards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for key, reason in (*board.get("missing", {}).items(), *board.get("late", {}).items()):
             label, at, said, wanted = _cut(key, reason, board["shots"])
             elsewhere = there.get((board["dataset"], label), {})
-            if all(elsewhere.get(s) for s in wanted) if at is not None else 0 in elsewhere or set(wanted) <= set(elsewhere):
+            if (
+                all(elsewhere.get(s) for s in wanted)
+                if at is not None
+                else 0 in elsewhere or set(wanted) <= set(elsewhere)
+            ):
                 continue
             rows = found.setdefault(re.sub(f"^{re.escape(board['dataset'])} ", "the set ", said), {})
             sets = rows.setdefault(label + (at or ""), [])
             if board["dataset"] not in sets:
                 sets.append(board["dataset"])
     tried = {row["method"] for board in boards for row in board["rows"]}
-    names = {card["slug"]: card["name"] for card in catalog.cards() if card["verb"] == "classify" and card["slug"] not in tried}
-    untried = [slug for slug, name in names.items() if not any(label.startswith(name) for told in found.values() for label in told)]
+    names = {
+        card["slug"]: card["name"]
+        for card in catalog.cards()
+        if card["verb"] == "classify" and card["slug"] not in tried
+    }
+    untried = [
+        slug
+        for slug, name in names.items()
+        if not any(label.startswith(name) for told in found.values() for label in told)
+    ]
     if found or untried:
         yield "### What is not there, and why"
         yield ""
@@ -395,7 +421,9 @@ def main(words: Sequence[str]) -> int:
     if "--check" in words:
         stale = [path for path, new in files.items() if not path.exists() or path.read_text(encoding="utf-8") != new]
         if stale:
-            sys.stderr.write(f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n")
+            sys.stderr.write(
+                f"{stale[0].name} is not what results/boards says: run python tools/which_classifier.py.\n"
+            )
         return int(bool(stale))
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
