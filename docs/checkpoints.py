@@ -75,7 +75,10 @@ def openclip_folder(root: Path, family: str, *, name: str = "", kind: str = "saf
     if kind == "safetensors":
         save_file(state, folder / "open_clip_model.safetensors")
     else:
-        torch.save({"epoch": 32, "state_dict": {f"module.{k}": v for k, v in state.items()}}, folder / "open_clip_pytorch_model.bin")
+        torch.save(
+            {"epoch": 32, "state_dict": {f"module.{k}": v for k, v in state.items()}},
+            folder / "open_clip_pytorch_model.bin",
+        )
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": pixels}))
     if "hf_tokenizer_name" in config["text_cfg"]:
         small_tokenizer(folder)
@@ -121,7 +124,11 @@ def torchscript(root: Path) -> None:
 
     bare_file(root)
     (root / "epoch_32.pt").unlink()
-    facts = {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+    facts = {
+        "input_resolution": torch.tensor(32),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(49408),
+    }
     archive = torch.nn.Module()
     for name, tensor in {**openclip_model(vit()).state_dict(), **facts}.items():
         *parents, last = name.split(".")
@@ -162,7 +169,9 @@ def openclip_vectors(name: str) -> Callable[[Path], tuple[object, object]]:
         model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{root / name}", require_pretrained=True)
         tokens = open_clip.get_tokenizer(f"local-dir:{root / name}")([SENTENCE])
         model.eval()
-        return model.encode_image(transform(picture())[None], normalize=False), model.encode_text(tokens, normalize=False)
+        return model.encode_image(transform(picture())[None], normalize=False), model.encode_text(
+            tokens, normalize=False
+        )
 
     return vectors
 
@@ -235,7 +244,12 @@ def formats() -> list[Format]:
                 (f'diptych.load("local:{family}").spec',),
                 transformers_vectors(family),
             )
-            for family, name in (("clip", "CLIP"), ("siglip", "SigLIP"), ("metaclip_2", "MetaCLIP 2"), ("chinese_clip", "Chinese-CLIP"))
+            for family, name in (
+                ("clip", "CLIP"),
+                ("siglip", "SigLIP"),
+                ("metaclip_2", "MetaCLIP 2"),
+                ("chinese_clip", "Chinese-CLIP"),
+            )
         ),
         Format(
             "hub repository",
@@ -307,7 +321,10 @@ def typed(lines: tuple[str, ...]) -> tuple[list[str], object]:
 
 def gap(backbone: object, theirs: tuple[object, object]) -> float:
     """Return the largest max |difference| / max |value| of the picture's and the sentence's vectors."""
-    ours = [encoder.encode(encoder.inputs([item])) for encoder, item in ((backbone.image, picture()), (backbone.text, SENTENCE))]  # type: ignore[attr-defined]
+    ours = [
+        encoder.encode(encoder.inputs([item]))
+        for encoder, item in ((backbone.image, picture()), (backbone.text, SENTENCE))
+    ]  # type: ignore[attr-defined]
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, theirs, strict=True))  # type: ignore[operator]
 
 
@@ -327,7 +344,9 @@ def section(entry: Format, root: Path) -> str:
             found = gap(backbone, entry.oracle(root))
             if not found <= 1e-5:
                 raise SystemExit(f"{entry.title}: the vectors differ by {found:.1e}")
-            compared = "\n\nThe vectors equal those of the library that wrote it (max difference over max value <= 1e-5)."
+            compared = (
+                "\n\nThe vectors equal those of the library that wrote it (max difference over max value <= 1e-5)."
+            )
     lines = [
         f"$ ls {entry.shown if place.is_dir() else ''}".rstrip(),
         *files,

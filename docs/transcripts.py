@@ -46,7 +46,10 @@ SAID = (
     ("rocket", "a rocket rises from a kitchen"),
     ("galaxies", "three boats in a harbour"),
 )
-OLD, NEW = ("Cup of coffee", "rocket on its pad", "brown tabby cat"), ("a tabby cat", "a train", "a cup of coffee", "a rocket launch pad")
+OLD, NEW = (
+    ("Cup of coffee", "rocket on its pad", "brown tabby cat"),
+    ("a tabby cat", "a train", "a cup of coffee", "a rocket launch pad"),
+)
 
 
 def write_inputs(folder: Path) -> None:
@@ -112,11 +115,18 @@ def write_checkout(folder: Path) -> None:
 
 def transcript(command: str, folder: str, mark: str = "", cache: str = "cache") -> str:
     """Return the block of one command: what stands on stdout, then on stderr. ``cache`` is a folder in ``folder``."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_") or (mark and name == DATA)}
+    given = {
+        name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_") or (mark and name == DATA)
+    }
     given |= {"COLUMNS": "110", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1", "DIPTYCH_CACHE": f"{folder}/{cache}"}
     words = [sys.executable, "-m", "diptych.cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=given, check=False)
-    lines = [line.rstrip() for part in (done.stdout, done.stderr) for line in part.strip("\n").splitlines() if not PROGRESS.match(line)]
+    lines = [
+        line.rstrip()
+        for part in (done.stdout, done.stderr)
+        for line in part.strip("\n").splitlines()
+        if not PROGRESS.match(line)
+    ]
     shown = "\n".join(lines)
     data = f"{os.environ.get(DATA) or '/nowhere'}/"
     places = {data: "", f"{folder}/{cache}": "~/.cache/diptych", f"{PACKAGE}/": "diptych/", f"{Path.home()}/": "~/"}

@@ -1,7 +1,7 @@
-"""Hooks of the documentation site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
+"""Hooks of the site: pages of systems, of notebooks and of the reference, from cards, results and docstrings.
 
-``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all pages
-there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
+``make docs`` builds the site; nothing that is generated here is committed. ``python tools/site.py FOLDER`` writes all
+pages there instead, for a generator that runs no hooks (docs/decisions/2026-11-26-site.md).
 """
 
 from __future__ import annotations

@@ -390,7 +390,7 @@ INTRODUCTION = """# Which tower has which hook
 | prompt or read the inside of the image tower (`nola`, `glsim`) | an image row in this table |
 | segment with words (`maskclip`), caption regions (`maccap`) | a dense map with "regions" |
 | detect with heat maps (`feature-memory`, `winclip-style`) | any dense map |
-| use CLIP's ResNets, ConvNeXt, EfficientNet or FastViT | dense maps with own pooling and regions; there is no image tower |
+| use CLIP's ResNets, ConvNeXt, EfficientNet or FastViT | dense maps with own pooling; there is no image tower |
 
 Made by `tests/support/towers.py` from the towers of the contract test; `tests/contract/test_towers.py` fails when it is
 out of date. Every row below passes, on random weights, all of: start + blocks + pooled + project equal the library's

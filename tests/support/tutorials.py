@@ -1,7 +1,7 @@
 """Run the blocks of a tutorial in order, in one folder, as a reader does.
 
-Each block of ``console`` holds commands (``$ diptych ...``) and below each what it prints. All blocks of ``python`` on a page
-share their names; what one prints stands in a block of ``text`` right below it.
+Each block of ``console`` holds commands (``$ diptych ...``) and below each what it prints. All blocks of ``python`` on
+a page share their names; what one prints stands in a block of ``text`` right below it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from diptych.backbones.sources.load import load
 
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", flags=re.MULTILINE | re.DOTALL)
 MACHINE = re.compile(
-    r"(image|text) encoder: .*|.* images in .* images/s.*|.*: all (images )?from the cache.*|[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?"
-    r"(, [\d.,e+]+/s)?"
+    r"(image|text) encoder: .*|.* images in .* images/s.*|.*: all (images )?from the cache.*"
+    r"|[a-z][a-z0-9 ,.-]*: [\d,]+( of [\d,]+)?(, [\d.,e+]+/s)?"
 )
 """Lines about this machine and this run: they differ on a reader's."""
 _LOADED: dict[str, Any] = {}
@@ -33,7 +33,10 @@ SECONDS = re.compile(r"\b\d+\.\d\+\d+\.\d\b|\b\d+(\.\d+)? s\b")
 
 @contextlib.contextmanager
 def at_home(folder: Path, cache: Path) -> Iterator[None]:
-    """Work in a folder, offline, with a cache of its own, in torch: preparing a faster engine takes longer than a page."""
+    """Work in a folder, offline, with a cache of its own, in torch.
+
+    Preparing a faster engine takes longer than a page.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith("DIPTYCH_")}
     env |= {"DIPTYCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "NO_COLOR": "1"}
     engine = patch("diptych.backbones.engines.engine.Engines.runner", lambda self, encoder, run: None)
