@@ -140,7 +140,7 @@ def refuse(table: Path, error: Exception) -> NoReturn:
 def inside(folder: str | os.PathLike[str], path: str, where: str) -> str:
     """Return the absolute path of a path in a file, which must be below its folder or below the working directory.
 
-    So an untrusted table cannot read files elsewhere. The root of the file system does not count as a working directory.
+    So an untrusted table cannot read files elsewhere. The root of the file system is no such working directory.
 
     Args:
         folder: start of relative paths.
