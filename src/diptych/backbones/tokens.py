@@ -52,12 +52,23 @@ class ClipBpe:
 
     def __init__(self, clean: str = "lower", special: Sequence[str] = ()) -> None:
         self._bpe = _simple_tokenizer(clean, tuple(special))
+        self._word = lru_cache(maxsize=2**16)(self._word_ids)
         self.identity = hashlib.sha256("\n".join(["open_clip-bpe", clean, *special]).encode()).hexdigest()
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids between start and end token."""
-        start, end = self._bpe.sot_token_id, self._bpe.eot_token_id
-        return [[start, *self._bpe.encode(text), end] for text in texts]
+        start, end, split, clean = (
+            self._bpe.sot_token_id,
+            self._bpe.eot_token_id,
+            self._bpe.pat.findall,
+            self._bpe.clean_fn,
+        )
+        return [[start, *(i for word in split(clean(text)) for i in self._word(word)), end] for text in texts]
+
+    def _word_ids(self, word: str) -> tuple[int, ...]:
+        """Return the ids of one word of a cleaned text, as open_clip's ``encode`` makes them."""
+        letters = "".join(self._bpe.byte_encoder[b] for b in word.encode("utf-8"))
+        return tuple(self._bpe.encoder[part] for part in self._bpe.bpe(letters).split(" "))
 
 
 @lru_cache(maxsize=4)
@@ -69,7 +80,13 @@ def _simple_tokenizer(clean: str, special: tuple[str, ...]) -> Any:
     # open_clip looks for special tokens in the cleaned text, where entities and full-width letters are already
     # repaired, so this is the only place at which none of them can slip through.
     clean_text, names = bpe.clean_fn, [bpe.decoder[i] for i in bpe.all_special_ids]
-    bpe.clean_fn = lambda text: escape(clean_text(text), names)
+
+    def cleaned(text: str) -> str:
+        # ftfy and entities leave printable ASCII without "&" as it is, and take most of the time of a sentence.
+        known = clean == "lower" and text.isascii() and text.isprintable() and "&" not in text
+        return escape(" ".join(text.split()).lower() if known else clean_text(text), names)
+
+    bpe.clean_fn = cleaned
     return bpe
 
 
@@ -182,10 +199,8 @@ def padded(tokens: Tokens, texts: Sequence[str], context: int, *, trim: bool, tr
             )
     rows = [row if len(row) <= context else [*row[: context - 1], row[-1]] for row in rows]
     width = max((len(row) for row in rows), default=context) if trim else context
-    batch = torch.full((len(rows), width), tokens.pad, dtype=torch.int64)
-    for i, row in enumerate(rows):
-        batch[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return batch
+    filled = [[*row, *[tokens.pad] * (width - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.int64).reshape(len(rows), width)
 
 
 def openclip_tokens(config: Mapping[str, Any], folder: Path | None, *, offline: bool, optional: bool = False) -> Tokens:

@@ -141,7 +141,9 @@ def encode(
                 yield keys, rest
 
     with run.track(_title(source.encoder, run, runner), sum(len(k) * len(parts) for k, parts in jobs.items())) as bar:
-        for keys, parts, read in _read_ahead(unfinished(), source.read, run.workers):
+        for keys, parts, read in _read_ahead(
+            unfinished(), source.read, 0 if source.encoder.modality == "text" else run.workers
+        ):
             broken = {k: r for k, r in zip(keys, read, strict=True) if isinstance(r, UnreadableItem)}
             source.broken.update(broken)
             good = [r for r in read if not isinstance(r, UnreadableItem)]
@@ -172,8 +174,13 @@ def _read_ahead(
 ) -> Iterator[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Any]]]:
     """Yield jobs with their items read, in order.
 
-    The threads read ``_AHEAD`` jobs, or two items a thread, in advance.
+    The threads read ``_AHEAD`` jobs, or two items a thread, in advance. Without threads, which cost more than a text is
+    worth, each job is read when it is due.
     """
+    if workers == 0:
+        for keys, parts in jobs:
+            yield keys, parts, [read(key, [draw for draw, _ in parts]) for key in keys]
+        return
     pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="decode")
     waiting: deque[tuple[tuple[str, ...], list[tuple[int, Batch]], list[Future[Any]]]] = deque()
     try:
