@@ -31,6 +31,7 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
+from diptych.data.cues import COLUMN as TEXTURE
 from diptych.data.factors import FACTORS, WORDS, Altered
 from diptych.features.embed import embed
 from diptych.features.subjects import Answers, answers, class_scores, embeddings
@@ -51,8 +52,6 @@ from diptych.nn.dense.correspondence import mirrored_recall
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TEXTURE = "texture"
-"""Group column that names the class of a picture's texture; its label is the class of the shape."""
 PLACES = 64
 """Pictures whose cells are matched."""
 
