@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import UsageError
-from diptych.data.factors import FACTORS, Altered
+from diptych.data.factors import FACTORS, WORDS, Altered
 from tests.support.pictures import Pictures, picture
 
 PHOTOS = Pictures(tuple(picture(i % 4, i).resize((40, 30)) for i in range(6)))
@@ -18,6 +18,7 @@ def test_a_factor_changes_pixels_and_keeps_size_and_is_the_same_twice(factor: st
         assert (first == again).all()
         assert first.shape == np.asarray(PHOTOS[i]).shape
         assert (first != np.asarray(PHOTOS[i])).any()
+    assert WORDS[factor]
     assert len({altered.key(i) for i in range(6)} | {PHOTOS.key(i) for i in range(6)}) == 12
 
 

@@ -57,3 +57,16 @@ def test_a_foreign_class_and_unreadable_items_are_named() -> None:
     alone = LabelledData("alone", (), {"test": Table(Torn(torn.images)).take([1])})
     with pytest.raises(DataError, match="No picture of alone can be read"):
         gathered(OWN, NAMES, SmallBackbone(), Run(), others={"alone": alone})
+
+
+def test_cues_have_classes_of_their_own() -> None:
+    two = table([0, 1], 5)
+    cues = LabelledData(
+        "c",
+        ("ice_bear", "wool"),
+        {"test": Table(two.items, {**two.columns, "texture": Column("group", ("wool", "ice_bear"))})},
+    )
+    probe = gathered(OWN, NAMES, SmallBackbone(), Run(), cues={"c": cues})[0].probes["c"]
+    assert probe.role == "shift"
+    assert probe.named().names == ("ice bear", "wool")
+    assert probe.table.columns["texture"].values == ("wool", "ice bear")

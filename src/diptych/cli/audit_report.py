@@ -36,6 +36,10 @@ def audit_report(
         list[str] | None,
         options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
     ] = None,
+    cues: Annotated[
+        list[str] | None,
+        options.option("--cues", help="Pictures with shape and texture of two classes: NAME=DATA; repeat.", **_tables),
+    ] = None,
     group: Annotated[
         str, options.option("--group", help="Column with groups, such as domain; all splits are one then.", **_tables)
     ] = "",
@@ -63,6 +67,7 @@ def audit_report(
     from diptych.backbones.provenance import record_of
     from diptych.core.audit import Subject
     from diptych.core.kit import Kit
+    from diptych.data.cues import read_cues
     from diptych.data.files import write_json, write_whole
     from diptych.data.load import open_data
     from diptych.tasks.audit_data import gathered
@@ -75,10 +80,11 @@ def audit_report(
         own = open_data(data, opened.keys, need="groups" if group else "classes", group=group, label=label)
         shifts = {n: open_data(p, opened.keys, label=label) for n, p in _named(shift, "--shift").items()}
         others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(ood, "--ood").items()}
+        conflicts = {n: read_cues(p, opened.keys) for n, p in _named(cues, "--cues").items()}
         spoken = options.class_names(names, own.classes)
         run = opened.run
         towers = [opened.backbone(name) for name in asked]
-        tables, failed = gathered(own, spoken, towers[0], run, shifts=shifts, others=others)
+        tables, failed = gathered(own, spoken, towers[0], run, shifts=shifts, others=others, cues=conflicts)
         subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in towers}
         chosen = tuple(options.words(only)) if only else ()
         title = f"{own.name}: audit of {towers[0].spec.name}"

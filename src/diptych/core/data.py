@@ -128,7 +128,7 @@ class Column:
         if isinstance(self.values, np.ndarray):
             return Column(self.kind, self.values[np.asarray(indices, dtype=np.int64)])
         if self.kind == "image":
-            return Column(self.kind, Subset(cast("Samples[Any]", self.values), tuple(int(i) for i in indices)))
+            return Column.images(Subset(cast("Samples[Any]", self.values), tuple(int(i) for i in indices)))
         take = getattr(self.values, "take", None)
         return Column(self.kind, tuple(self.values[i] for i in indices) if take is None else take(indices))
 

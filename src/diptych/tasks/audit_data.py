@@ -13,6 +13,7 @@ from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
+from diptych.data.cues import COLUMN
 from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed_readable
 
@@ -25,6 +26,7 @@ def gathered(
     *,
     shifts: Mapping[str, LabelledData] | None = None,
     others: Mapping[str, LabelledData] | None = None,
+    cues: Mapping[str, LabelledData] | None = None,
 ) -> tuple[AuditData, tuple[UnreadableItem, ...]]:
     """Return the tables of an audit, and the items that were left out because a file cannot be read.
 
@@ -36,6 +38,7 @@ def gathered(
         run: device and cache.
         shifts: name -> data set of the same classes, or of some of them, by their names.
         others: name -> data set whose items are of none of the classes; their labels are not read.
+        cues: name -> pictures with conflicting cues, of ``data.cues``; they have classes of their own.
 
     Raises:
         DataError: a shift has a class that ``own`` has not, or no item can be read.
@@ -48,6 +51,11 @@ def gathered(
     for name, data in (shifts or {}).items():
         wanted.append((name, "shift", *_mapped(name, data, own, classes)))
     wanted += [(name, "ood", Table(data.whole().items), None) for name, data in (others or {}).items()]
+    for name, data in (cues or {}).items():
+        of_cues = {c: tidy(c) for c in data.classes}
+        column = Column("group", tuple(of_cues[t] for t in data.whole().columns[COLUMN].values))
+        cued = Table(data.whole().items, {**data.whole().columns, COLUMN: column})
+        wanted.append((name, "shift", cued, ClassNames(tuple(of_cues.values()))))
     probes, failed = {}, dict[str, UnreadableItem]()
     for name, role, table, of_table in wanted:
         found = embed_readable(backbone.image, table.items, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from diptych.core.data import ClassNames, Samples, Subset
 from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
+from diptych.data.cues import read_cues
 from diptych.data.factors import FACTORS, Altered
-from diptych.data.folders import ImageFiles
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.data.templates import ENSEMBLE
@@ -149,26 +148,24 @@ def _below(inside: Floats, outside: Floats) -> Floats:
 
 def _cues(listing: Path, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure answers to pictures whose shape and texture are of two classes; seeds draw whose cues the control has."""
-    with listing.open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["kind"] == "cue_conflict" and r["texture_class"]]
-    names = sorted({r[key] for r in rows for key in ("shape_class", "texture_class")})
-    items = ImageFiles([listing.parent / r["path"] for r in rows])
-    shapes, textures = (np.array([names.index(r[f"{cue}_class"]) for r in rows]) for cue in ("shape", "texture"))
-    classes = ClassNames(tuple(tidy(n) for n in names), ENSEMBLE)
+    data = read_cues(listing)
+    found, classes = data.split("test"), ClassNames(tuple(tidy(c) for c in data.classes), ENSEMBLE)
+    items, shapes, n = found.items, found.labels(), len(found)
+    textures = np.array([data.classes.index(t) for t in found.columns["texture"].values])
     predicted = answers(Subject.of(backbone), classes, items, shapes, run).predicted
     table: dict[str, list[Floats]] = {}
     for seed in seeds:
-        other = np.random.default_rng(replace(run, seed=seed).integer("other pictures")).permutation(len(rows))
+        other = np.random.default_rng(replace(run, seed=seed).integer("other pictures")).permutation(n)
         named = {
             "shape": predicted == shapes,
             "texture": predicted == textures,
             "shape or texture": (predicted == shapes) | (predicted == textures),
             "cues of other pictures": (predicted == shapes[other]) | (predicted == textures[other]),
-            "two classes at random": np.full(len(rows), 2 / len(names)),
+            "two classes at random": np.full(n, 2 / len(classes)),
         }
         for key, value in named.items():
             table.setdefault(key, []).append(value.astype(np.float64))
-    facts = {"data_hash": hash_of(items), "items": len(items), "classes": len(names)}
+    facts = {"data_hash": hash_of(items), "items": n, "classes": len(classes)}
     values = {key: np.stack(each) for key, each in table.items()}
     return Tabled(backbone, run, seeds, "value", facts, values)
 

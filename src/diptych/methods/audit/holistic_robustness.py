@@ -31,7 +31,8 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
-from diptych.data.factors import FACTORS, Altered
+from diptych.data.cues import COLUMN as TEXTURE
+from diptych.data.factors import FACTORS, WORDS, Altered
 from diptych.features.embed import embed
 from diptych.features.subjects import Answers, answers, class_scores, embeddings
 from diptych.metrics.axes.calibration import calibrated, drawn
@@ -51,8 +52,6 @@ from diptych.nn.dense.correspondence import mirrored_recall
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-TEXTURE = "texture"
-"""Group column that names the class of a picture's texture; its label is the class of the shape."""
 PLACES = 64
 """Pictures whose cells are matched."""
 
@@ -217,9 +216,8 @@ class HolisticRobustness(Auditor):
         for factor in self.factors:
             changed = answers(subject, probe.named(), Altered(some, factor), own.labels[rows], run)
             predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)[:EXAMPLES]
-            word = factor.replace("_", " ")
             examples = tuple(
-                Example(key, some.key(int(i)), f"right as it is; {word}: {names[predicted[i]]}") for i in lost
+                Example(key, some.key(int(i)), f"right as it is; {WORDS[factor]}: {names[predicted[i]]}") for i in lost
             )
             hits.append(changed.hits)
             yield factor_drop(name, factor, plain, changed.hits, examples, run)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from diptych.core.findings import Control, Example, Finding
 from diptych.core.run import Run
+from diptych.data.factors import WORDS
 from diptych.metrics.axes.common import half_of, points
 from diptych.metrics.interval import bootstrap_mean
 
@@ -55,15 +56,15 @@ def factor_drop(
         examples: pictures that are right as they are, and wrong under the factor.
         run: seed of the bootstrap and the control.
     """
-    gap, word = plain.astype(np.float64) - changed, factor.replace("_", " ")
+    gap, word = plain.astype(np.float64) - changed, WORDS[factor]
     coins = np.random.default_rng(run.integer(f"coins {factor}")).choice([-1.0, 1.0], size=len(gap))
     drop, swapped = (bootstrap_mean(v[None], run.integer(factor)) for v in (gap, gap * coins))
     return Finding(
         name, "drop", drop.value, (drop.low, drop.high), factor, {"error_ratio": error_ratio(plain, changed)},
         count=len(gap), harm=max(0.0, drop.low), examples=examples,
         control=Control("drop_plain_and_changed_swapped", swapped.value, (swapped.low, swapped.high)),
-        says=f"{points(drop.value)} by the change '{word}' of the same pictures.",
-        advice=f"Add copies with the change '{word}' to the training pictures, or undo it before encoding.",
+        says=f"{points(drop.value)} on the same pictures {word}.",
+        advice=f"Train on copies {word} too, or keep such pictures out.",
     )  # fmt: skip
 
 
