@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -108,8 +108,10 @@ def segment(
         samples, classes = open_photos(photos, opened.keys)
         named = with_words(options.named_classes(names, classes, templates))
         counted = named.names if things == "all" else options.words(things or "")
-        how = {"background": options.words(background or ""), "threshold": threshold, "unknown": unknown,
-               "things": counted}  # fmt: skip
+        how: dict[str, Any] = {
+            "background": options.words(background or ""), "threshold": threshold, "unknown": unknown,
+            "things": counted,
+        }  # fmt: skip
         asked = question(named, segmenter, **how)
         written = Coco(asked.classes.names, asked.classes.things)
         marks = stems([samples.name(i) for i in range(len(samples))])

@@ -11,9 +11,11 @@ from PIL import Image
 from diptych.core.errors import NotAvailable, UsageError
 from diptych.core.run import Run
 from diptych.evaluation.datasets import open_set
+from diptych.evaluation.proofs.segment import open_few
 from diptych.evaluation.prove import prove
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from tests.support.colours import COLOURS
 from tests.support.dense_colours import DenseColours, masked_folder
@@ -112,3 +114,25 @@ def test_a_system_that_learns_is_compared_with_its_twin_taught_by_others(
     (twin,) = found["beside"]
     assert twin["gain"] == pytest.approx(claim["method"]["miou"] - twin["twin"]["miou"])
     assert control["gain_lower95"] != twin["gain_lower95"]
+
+
+def test_features_that_regions_hold_together_beat_shuffled_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise on two colours: the mean of a region has less of it, that of another cell's regions says nothing."""
+    windows = partialmethod(Trident.__init__, windows=Windows(40, 24, 16))
+    monkeypatch.setattr(Trident, "__init__", windows)
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
+    proof = prove("trident", DenseColours(), Run(), datasets=(str(folder),), seeds=(1, 2, 3))
+    (found,) = proof.as_dict()["datasets"]
+    assert [c["variant"] for c in found["claims"]] == ["scores", "no aggregation"]
+    (control,) = found["controls"]
+    assert control["failed"]
+    assert control["control"]["miou"] < found["claims"][0]["method"]["miou"]
+    assert [t["name"] for t in found["beside"]] == ["maskclip"]
+
+
+def test_few_photos_are_always_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.evaluation.proofs.segment.FEW", 3)
+    opened = [open_few(str(folder), DenseColours(), Run(), (1,)) for _ in range(2)]
+    names = [[b.table.items.name(i) for i in range(len(b.table))] for b in opened]
+    assert names[0] == names[1]
+    assert len(names[0]) == 3

@@ -19,8 +19,7 @@ from diptych.core.kit import Kit
 from diptych.core.masks import Proposals
 from diptych.core.run import Run
 from diptych.features.heads import text_head
-from diptych.methods.segment.trident import FittedTrident, Trident, aggregated, spliced
-from diptych.nn.dense.affinity import co_membership
+from diptych.methods.segment.trident import FittedTrident, Trident, spliced
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map, resized
 from diptych.nn.dense.prompted import Refinement
 from tests.support.dense_colours import DenseColours, halves
@@ -131,11 +130,6 @@ class OneRegion(OneCellRegions):
 @torch.no_grad()
 def test_identity_equals_no_aggregation_and_one_region_is_one_answer(vit: Backbone) -> None:
     regions = replace(PLAIN, aggregate="regions")
-    canvas = torch.randn(5, 4, 6)
-    assert torch.equal(aggregated(canvas, torch.eye(24), (4, 6)), canvas)
-    torch.testing.assert_close(
-        aggregated(canvas, torch.full((24, 24), 1 / 24), (4, 6))[:, 0, 0], canvas.mean((1, 2)), atol=1e-5, rtol=1e-5
-    )
     torch.testing.assert_close(maps(regions, vit, proposer=OneCellRegions()), maps(PLAIN, vit))
     whole = maps(regions, vit, proposer=OneRegion())
     torch.testing.assert_close(whole, whole[:, :1, :1].expand_as(whole), atol=1e-4, rtol=1e-4)
@@ -155,9 +149,7 @@ def test_sams_attention_aggregates_the_valid_part(vit: Backbone) -> None:
     sam = SamMasks(small_sam())
     method = replace(PLAIN, aggregate="auto")
     fitted = fit(method, vit, sam=sam_space(sam))
-    found = fitted.affinity(photo(), Run())
-    assert found is not None
-    m, grid = found
+    m, grid = fitted.attention(photo(), Run())
     assert grid == (6, 8)  # 64 pixels in patches of 8; the photo is 43 pixels high there, so 6 rows of patches
     torch.testing.assert_close(m.sum(1), torch.ones(48))
     assert maps(method, vit, sam=sam_space(sam)).shape == (3, 6, 8)
@@ -184,13 +176,6 @@ def test_a_backbone_without_a_tower_splices_its_cells() -> None:
     labels = label_map(found)
     assert labels[20, 5] == 0
     assert labels[20, 55] == 1
-
-
-def test_regions_weigh_small_ones_more() -> None:
-    masks = torch.tensor([[[1.0, 1.0, 1.0, 1.0]], [[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]])
-    u = torch.tensor([[[0.0, 2.0, 4.0, 6.0]]])
-    got = aggregated(u, co_membership(masks), (1, 4))
-    torch.testing.assert_close(got[0, 0], torch.tensor([2.0, 2.0, 4.0, 4.0]))  # its own half weighs three times
 
 
 def test_what_is_missing_is_named(vit: Backbone) -> None:

@@ -9,7 +9,7 @@ import torch
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.backbones.sources.vision import sam_space
 from diptych.core.errors import MissingHook
-from diptych.nn.dense.affinity import co_membership, correlation, guide_affinity, last_attention
+from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means
 from tests.support.sam import small_sam
 from tests.support.towers import close
 
@@ -56,15 +56,27 @@ def test_the_correlation_by_loops(factor: float, negative: float | None) -> None
 def test_a_row_without_a_cell_is_the_cell_itself() -> None:
     w = torch.zeros(1, 3, 3)
     assert torch.equal(correlation(w, noise(1, 3, 2), 1.0), torch.eye(3))
-    assert torch.equal(co_membership(torch.zeros(2, 1, 3)), torch.eye(3))
 
 
-def test_co_membership_by_hand() -> None:
-    masks = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0, 1.0, 1.0]], [[0.0, 0.0, 1.0]]])
-    expected = torch.tensor([[5.0, 5.0, 2.0], [5.0, 5.0, 2.0], [2.0, 2.0, 8.0]]) / 12
-    torch.testing.assert_close(co_membership(masks), expected)
-    alone = torch.eye(4).reshape(4, 2, 2)
-    assert torch.equal(co_membership(alone), torch.eye(4))
+def test_means_of_regions_are_the_matrix_of_co_membership() -> None:
+    g = torch.Generator().manual_seed(0)
+    masks, u = (torch.rand(5, 3, 4, generator=g) > 0.5).float() * torch.rand(5, 3, 4, generator=g), noise(7, 3, 4)
+    m = masks.flatten(1).double().numpy()
+    matrix = np.zeros((12, 12))
+    for i in range(12):
+        for j in range(12):
+            matrix[i, j] = sum(m[q, i] * m[q, j] / m[q].sum() for q in range(5))
+        matrix[i] = matrix[i] / matrix[i].sum() if matrix[i].sum() > 0 else np.eye(12)[i]
+    expected = u.flatten(1).double().numpy() @ matrix.T
+    np.testing.assert_allclose(region_means(u, masks).flatten(1).numpy(), expected, atol=1e-5)
+
+
+def test_regions_weigh_small_ones_more_and_none_changes_nothing() -> None:
+    masks = torch.tensor([[[1.0, 1.0, 1.0, 1.0]], [[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]]])
+    u = torch.tensor([[[0.0, 2.0, 4.0, 6.0]]])
+    torch.testing.assert_close(region_means(u, masks)[0, 0], torch.tensor([2.0, 2.0, 4.0, 4.0]))
+    assert torch.equal(region_means(u, torch.zeros(2, 1, 4)), u)
+    assert torch.equal(region_means(u, torch.eye(4).reshape(4, 1, 4)), u)
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ class PointGrid:
         height, width = seen.size
         at = (torch.arange(self.points) + 0.5) / self.points
         points = torch.stack(torch.meshgrid(at * width, at * height, indexing="xy"), dim=-1).reshape(-1, 1, 2)
-        found = [self._kept(self.masks.ask(seen, Prompts(points=p), several=True)) for p in points.split(16)]
+        found = [self._kept(self.masks.ask(seen, Prompts(points=p), several=True)) for p in torch.split(points, 16)]
         masks, iou = torch.cat([m for m, _ in found]), torch.cat([i for _, i in found])
         if len(masks):
             kept = nms(masks_to_boxes(masks), iou, self.overlap)

@@ -91,7 +91,7 @@ class SamTower(ImageTower):
             raise MissingHook(f"{self.name} attends on its whole grid: do not drop or add tokens.")
         layer: Any = self.encoder.layers[i]
         attn, side = layer.attn, layer.window_size
-        x = layer.layer_norm1(s.h).unflatten(1, s.grid)
+        x = layer.layer_norm1(s.h).reshape(len(s.h), *s.grid, -1)
         padded = None
         if side:
             x, padded = layer.window_partition(x, side)
@@ -101,7 +101,7 @@ class SamTower(ImageTower):
         if attn.use_rel_pos:
             rows = attn.get_decomposed_rel_pos(q.flatten(0, 1), attn.rel_pos_h, attn.rel_pos_w, grid, grid)
             bias = rows.reshape(*q.shape[:3], q.shape[2])
-        mixed = merge_heads((kernel or fused_attention)(i, q, k, v, bias)).unflatten(1, grid)
+        mixed = merge_heads((kernel or fused_attention)(i, q, k, v, bias)).reshape(len(x), *grid, -1)
         out = attn.proj(mixed)
         if padded is not None:
             out = layer.window_unpartition(out, side, padded, s.grid)
@@ -111,5 +111,5 @@ class SamTower(ImageTower):
     def neck(self, s: State) -> Tensor:
         """Return the (B, C', h, w) map that SAM's mask decoder reads."""
         assert s.grid is not None
-        out: Tensor = self.encoder.neck(s.h.unflatten(1, s.grid))
+        out: Tensor = self.encoder.neck(s.h.reshape(len(s.h), *s.grid, -1))
         return out

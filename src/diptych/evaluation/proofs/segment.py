@@ -4,8 +4,9 @@ lives on.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,11 +23,53 @@ from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
+from diptych.methods.segment.trident import FittedTrident, Trident
 
 
 def open_bench(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
     """Open photos with label maps by path or by name."""
     return MaskBench(open_set(name, "masks"), backbone, run, seeds)
+
+
+def open_few(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> MaskBench:
+    """Open at most ``FEW`` of the measured photos, those whose content keys have the least hashes."""
+    data = open_set(name, "masks")
+    split = "test" if "test" in data.splits else "val"
+    table = data.split(split)
+    order = sorted(range(len(table)), key=lambda i: hashlib.sha256(table.items.key(i).encode()).hexdigest())
+    few = {split: table.take(sorted(order[:FEW]))}
+    return MaskBench(replace(data, splits=few), backbone, run, seeds)
+
+
+FEW = 32
+"""Photos of a data set on which systems of a second a photo are proved."""
+
+
+@dataclass(frozen=True)
+class ShuffledRows(Trident):
+    """The rows of M are those of other cells: as smooth, and every cell gets another's mean.
+
+    The catalogue's control.
+    """
+
+    def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTrident:
+        """Fit as ever, and shuffle the rows of what aggregates."""
+        return _OtherRows(**vars(super().fit(kit, classes, evidence, run)), order=run.integer("trident order"))
+
+
+@dataclass(frozen=True)
+class _OtherRows(FittedTrident):
+    """Rows of M shuffled over cells; ``order`` is the seed of the shuffle."""
+
+    order: int = 0
+
+    def aggregated(self, image: Any, canvas: Tensor, run: Run) -> Tensor:
+        """Return M U with the rows of M in another order."""
+        f = super().aggregated(image, canvas, run)
+        order = torch.randperm(f.shape[1] * f.shape[2], generator=torch.Generator().manual_seed(self.order)).to(
+            f.device
+        )
+        return f.flatten(1)[:, order].reshape(f.shape)
 
 
 @dataclass(frozen=True)
@@ -70,6 +113,14 @@ class OtherTargets(CLIPDINOiser):
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
+        "trident": Trial(
+            (Claim("trident", variant="scores"), Claim("trident", variant="no aggregation")),
+            as_subclass(ShuffledRows),
+            "trident",
+            control_variant="no aggregation",
+            beside={"maskclip": Claim("maskclip")},
+            bench=open_few,
+        ),
         "maskclip": Trial((Claim(CHANCE),), shuffled_names),
         "clip-dinoiser": Trial(
             (Claim("maskclip"),),

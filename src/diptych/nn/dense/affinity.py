@@ -2,12 +2,12 @@
 
     guide     R_ij  = softmax_j( gamma (S_ij - beta mean(S)) ),  j with S_ij > beta mean(S), and j = i
     SAM       tau_i = min(c mean over heads and j of C^a_ij, 0.9),   M_ij ~ sum over heads a of W^a_ij 1[C^a_ij > tau_i]
-    regions   M_ij  ~ sum over q of m_qi m_qj / |m_q|
+    regions   M_ij  ~ sum over q of m_qi m_qj / |m_q|,  so that M U = sum over q of m_qi mu_q / sum over q of m_qi
 
 Sizes: n cells, a of the heads
 S: (n, n) cosines of a guide's patches;  mean(S): over all windows of an image
 W^a, C^a: (n, n) softmax attention of SAM's last block, and cosines of its values
-m_q: (n,) in [0, 1], how much a cell belongs to region q;  |m_q|: its sum
+m_q: (n,) in [0, 1], how much a cell belongs to region q;  |m_q|: its sum;  mu_q: mean of the features U over it
 Rows of R and M sum to 1. A row of M without any cell is the cell itself.
 
 Source: Trident (Shi et al. 2024) for the first two.
@@ -59,14 +59,26 @@ def correlation(w: Tensor, v: Tensor, factor: float, negative: float | None = No
     return _rows(total)
 
 
-def co_membership(masks: Tensor) -> Tensor:
-    """Return M, (n, n), of regions, rows sum to 1: a cell's mean over each of its regions, small regions count more.
+def region_means(u: Tensor, masks: Tensor) -> Tensor:
+    """Return M U, (C, h, w), of regions: each cell becomes the mean of the means of its regions.
+
+    M itself is never formed: its size is the square of the number of cells.
 
     Args:
-        masks: (Q, h, w) in [0, 1], n = h w.
+        u: (C, h, w) features.
+        masks: (Q, h, w) in [0, 1]. A cell of no region stays as it is.
+
+    Example:
+        >>> import torch
+        >>> u = torch.tensor([[[0.0, 2.0, 8.0]]])
+        >>> region_means(u, torch.tensor([[[1.0, 1.0, 0.0]]]))  # the last cell is in no region
+        tensor([[[1., 1., 8.]]])
     """
-    m = masks.flatten(1)
-    return _rows(m.T @ (m / m.sum(1, keepdim=True).clamp_min(1e-6)))
+    m, flat = masks.flatten(1).to(u), u.flatten(1)
+    means = (m @ flat.T) / m.sum(1, keepdim=True).clamp_min(torch.finfo(u.dtype).tiny)  # (Q, C)
+    share = m.sum(0)
+    mixed = (m.T @ means).T / share.clamp_min(torch.finfo(u.dtype).tiny)
+    return torch.where(share > 0, mixed, flat).reshape(u.shape)
 
 
 def _rows(m: Tensor) -> Tensor:

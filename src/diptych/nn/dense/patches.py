@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diptych.backbones.dense import ConvDense
 from diptych.backbones.towers.kernels import identity_attention
 from diptych.core.backbone import PLAIN, Backbone, Dense, Resampling, State, Tap, Tower
 from diptych.core.errors import MissingHook
@@ -82,6 +83,8 @@ def cell_embeddings(dense: Dense, m: Tensor) -> Tensor:
         m: (B, C, h, w), its last map.
     """
     h, w = m.shape[2:]
+    if isinstance(dense, ConvDense):  # it pools by the mean, and that of one cell is the cell
+        return dense.project(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     cells = torch.arange(h * w, device=m.device)
     parts = []
     for some in torch.split(cells, max(1, BLOCK // len(cells))):

@@ -76,7 +76,7 @@ def parts(p: Tensor, rule: Refinement) -> list[Part]:
     best, labels = p.max(0)
     labels = torch.where(best >= rule.coarse, labels, -1)
     found = []
-    for k in sorted(set(labels.unique().tolist()) - {-1}):
+    for k in sorted(set(labels.flatten().tolist()) - {-1}):
         numbers, count = components((labels == k).numpy(), np.ones((3, 3)))
         numbered = torch.from_numpy(numbers)
         found += [Part(int(k), numbered == n) for n in range(1, count + 1)]
