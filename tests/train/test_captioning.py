@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from diptych.backbones.sources.openclip_sources import build, from_model
+from diptych.backbones.sources.openclip_config import build
+from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.data import Evidence
 from diptych.core.kit import Kit
 from diptych.core.run import Run
