@@ -35,7 +35,7 @@ def test_no_block_goes_unread(page: Path) -> None:
     blocks = [match[0] for match in BLOCK.finditer(text)]
     assert blocks
     assert text.count("```") == sum(block.count("```") for block in blocks)
-    assert 60 <= len(text.splitlines()) <= 140
+    assert 60 <= len(text.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
