@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,42 @@ _tables = {"rich_help_panel": "Data"}
 _bounds = {"rich_help_panel": "Bounds"}
 
 
+@dataclass(frozen=True)
+class MoreTables:
+    """Tables beside the own pictures, and columns of these."""
+
+    shift: Annotated[
+        list[str] | None,
+        options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
+    ] = None
+    ood: Annotated[
+        list[str] | None,
+        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
+    ] = None
+    cues: Annotated[
+        list[str] | None,
+        options.option("--cues", help="Pictures with shape and texture of two classes: NAME=DATA; repeat.", **_tables),
+    ] = None
+    group: Annotated[
+        str, options.option("--group", help="Column with groups, such as domain; all splits are one then.", **_tables)
+    ] = ""
+    label: Annotated[str, options.option("--label", help="Column with the classes.", **_tables)] = ""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds on measures."""
+
+    at_most: Annotated[
+        list[str] | None,
+        options.option("--at-most", help="MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.", **_bounds),
+    ] = None
+    at_least: Annotated[
+        list[str] | None,
+        options.option("--at-least", help="The same from below, such as accuracy=0.8; repeat.", **_bounds),
+    ] = None
+
+
 @options.offers("overwrite", *options.MODEL)
 def audit_report(
     data: Annotated[str, typer.Argument(help="A folder of classes, or a table with classes; test, and perhaps train.")],
@@ -28,36 +65,14 @@ def audit_report(
         list[str] | None,
         options.option("--against", help="Another model to compare with; repeat.", rich_help_panel="Model"),
     ] = None,
-    shift: Annotated[
-        list[str] | None,
-        options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
-    ] = None,
-    ood: Annotated[
-        list[str] | None,
-        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
-    ] = None,
-    cues: Annotated[
-        list[str] | None,
-        options.option("--cues", help="Pictures with shape and texture of two classes: NAME=DATA; repeat.", **_tables),
-    ] = None,
-    group: Annotated[
-        str, options.option("--group", help="Column with groups, such as domain; all splits are one then.", **_tables)
-    ] = "",
-    label: Annotated[str, options.option("--label", help="Column with the classes.", **_tables)] = "",
     names: options.Names = None,
     only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
-    at_most: Annotated[
-        list[str] | None,
-        options.option("--at-most", help="MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.", **_bounds),
-    ] = None,
-    at_least: Annotated[
-        list[str] | None,
-        options.option("--at-least", help="The same from below, such as accuracy=0.8; repeat.", **_bounds),
-    ] = None,
     images: Annotated[bool, options.option("--images/--no-images", help="Show pictures on the page.")] = True,
     seed: Annotated[int, options.option("--seed", help="Of halves and controls.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Write a .html page or a .json file.")] = None,
     *,
+    more: MoreTables,
+    limits: Bounds,
     shared: options.RunOptions,
 ) -> None:
     """Run every audit that the data allow, and say what to fear first. Exit code 5: a bound is broken."""
@@ -74,13 +89,16 @@ def audit_report(
     from diptych.tasks.audit_report import Bound, report
     from diptych.tasks.audit_report_page import html
 
-    bounds = [Bound.read(b, "at most") for b in at_most or ()] + [Bound.read(b, "at least") for b in at_least or ()]
+    bounds = [Bound.read(b, "at most") for b in limits.at_most or ()]
+    bounds += [Bound.read(b, "at least") for b in limits.at_least or ()]
     asked = dict.fromkeys((shared.backbone, *(against or ())))
     with shared.open(seed=seed) as opened:
-        own = open_data(data, opened.keys, need="groups" if group else "classes", group=group, label=label)
-        shifts = {n: open_data(p, opened.keys, label=label) for n, p in _named(shift, "--shift").items()}
-        others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(ood, "--ood").items()}
-        conflicts = {n: read_cues(p, opened.keys) for n, p in _named(cues, "--cues").items()}
+        own = open_data(
+            data, opened.keys, need="groups" if more.group else "classes", group=more.group, label=more.label
+        )
+        shifts = {n: open_data(p, opened.keys, label=more.label) for n, p in _named(more.shift, "--shift").items()}
+        others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(more.ood, "--ood").items()}
+        conflicts = {n: read_cues(p, opened.keys) for n, p in _named(more.cues, "--cues").items()}
         spoken = options.class_names(names, own.classes)
         run = opened.run
         towers = [opened.backbone(name) for name in asked]
