@@ -4,7 +4,7 @@ drawings give what the clean photo gives.
 npm pack @iconify-json/{noto,twemoji,fluent-emoji-flat,fluent-emoji-high-contrast,emojione-monotone,game-icons,ph,tabler}
 npm pack @lobehub/fluent-emoji-3d                      unpack each into PACKS, in a folder called as its file
 python -m recipes.lite_tower prepare --data DATA --packs PACKS --work WORK     needs resvg-py
-python -m recipes.lite_tower train --work WORK --steps 1500                    resumes where it stopped
+python -m recipes.lite_tower train --work WORK --steps 700                    resumes where it stopped
 python -m recipes.lite_tower choose --data DATA --work WORK                    writes assets/lite/views.safetensors
 
     L = KL(p(x) || p'(x)) + KL(p(x) || p'(v)) + 2 (1 - cos(f(x), f'(x))) + 2 (1 - cos(f(x), f'(v))) + KL(q(d) || q'(d))
@@ -52,8 +52,8 @@ from recipes.lite_pictures import SIDE, Drawing, drawings, held_out, photo_paths
 from recipes.lite_views import any_view, crop, placed
 from recipes.tiny import Numbers
 
-CROPS, SIZES, LARGE_EVERY = 4, (160, 224), 6
-"""Crops of a photo; sides that the tower trains at; one step in so many is at the larger side."""
+CROPS, TRAINED = 3, 160
+"""Crops of a photo, and the side of the pixels that the tower trains on."""
 SCALE, FEATURES = 20.0, 2.0
 STYLED = 0.4
 """Share of coloured drawings that get a view on top."""
@@ -65,7 +65,7 @@ class Pictures:
 
     Args:
         crops: (N, 192, 192, 3) uint8 crops of photos.
-        pooled: side -> (N, 1280) float16, the published tower's pooled vectors of the crops at that side.
+        pooled: (N, 1280) float16, the published tower's pooled vectors of the crops.
         drawn: (M, 192, 192, 4) uint8 drawings.
         ink: (M,) bool.
         name: (M,) number of the name.
@@ -73,7 +73,7 @@ class Pictures:
     """
 
     crops: NDArray[np.uint8]
-    pooled: Mapping[int, Tensor]
+    pooled: Tensor
     drawn: NDArray[np.uint8]
     ink: NDArray[np.bool_]
     name: NDArray[np.int64]
@@ -92,10 +92,9 @@ class Pictures:
         def array(name: str, *, mapped: bool = False) -> Any:
             return np.load(work / f"{name}.npy", mmap_mode="r" if mapped else None, allow_pickle=False)
 
-        pooled = {side: torch.from_numpy(array(f"pooled-{side}")) for side in SIZES}
         return cls(
-            array("crops", mapped=True), pooled, array("drawn", mapped=True), array("ink"), array("name"),
-            torch.from_numpy(array("texts")),
+            array("crops", mapped=True), torch.from_numpy(array("pooled")), array("drawn", mapped=True), array("ink"),
+            array("name"), torch.from_numpy(array("texts")),
         )  # fmt: skip
 
 
@@ -118,10 +117,9 @@ def prepare(data: Path, packs: Path, work: Path, seed: int = 0) -> dict[str, Any
     np.save(work / "crops.npy", crops)
     module = lite.module()
     with torch.inference_mode():
-        for side in SIZES:
-            rows = [module.image(tower_pixels(torch.from_numpy(crops[i : i + 32]), side)).half()
-                    for i in range(0, len(crops), 32)]  # fmt: skip
-            np.save(work / f"pooled-{side}.npy", torch.cat(rows).numpy())
+        batches = (torch.from_numpy(crops[i : i + 32]) for i in range(0, len(crops), 32))
+        pooled = [module.image(tower_pixels(some, TRAINED)).half() for some in batches]
+    np.save(work / "pooled.npy", torch.cat(pooled).numpy())
     names, count = _prepare_drawings(lite, drawings(packs), work)
     return {"photos": len(paths), "crops": len(crops), "drawings": count, "names": names}
 
@@ -214,10 +212,9 @@ class TowerTrainee(Trainee):
             for part in self.net.modules():
                 if isinstance(part, nn.BatchNorm2d):
                     part.eval()
-        side = SIZES[clock.step % LARGE_EVERY == LARGE_EVERY - 1]
-        f = self.net["image"](tower_pixels(torch.cat([batch[k] for k in ("clean", "view", "drawn")]), side))
+        f = self.net["image"](tower_pixels(torch.cat([batch[k] for k in ("clean", "view", "drawn")]), TRAINED))
         clean, view, drawn = f.chunk(3)
-        pooled = self.pictures.pooled[side][batch["photo"]].float()
+        pooled = self.pictures.pooled[batch["photo"]].float()
         p = self.head.classifier(pooled).softmax(-1)
         out = {}
         for name, student in (("clean", clean), ("view", view)):
@@ -235,12 +232,12 @@ def fit_tower(work: Path, out: Path, steps: int, norms: str, seed: int = 0) -> n
     Args:
         work: folder that ``prepare`` wrote.
         out: folder of checkpoints and log.
-        steps: steps of 12 crops, 12 views and 12 drawings.
+        steps: steps of 10 crops, 10 views and 10 drawings.
         norms: as for ``TowerTrainee``.
         seed: fixes everything.
     """
     trainee = TowerTrainee(load_lite(), Pictures.read(work), norms)
-    fit = Fit(3e-4, 12, steps=steps, schedule=Schedule(warmup=30), decay=0.02, clip=5.0, save_every=50, log_every=5)
+    fit = Fit(3e-4, 10, steps=steps, schedule=Schedule(warmup=30), decay=0.02, clip=5.0, save_every=50, log_every=5)
     train(trainee, Numbers(), fit, Run(seed=seed, out=out), resume=True)
     tower: nn.Module = trainee.net["image"].eval()
     return tower
@@ -255,7 +252,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, help="folder of the development sets")
     parser.add_argument("--packs", type=Path, help="folder of the unpacked npm packages")
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared pictures and of the training")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--norms", choices=("frozen", "batch"), default="frozen")
     parser.add_argument("--out", type=Path, help="folder of the training (default: WORK/training)")
     asked = parser.parse_args(words)
