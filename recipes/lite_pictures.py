@@ -60,7 +60,7 @@ def held_out(name: str) -> bool:
 def photo_paths(data: Path) -> list[Path]:
     """Return the photos, sorted by source; where a set has splits, only those of its training split.
 
-    Clothes (CC0), groceries (MIT), exercises (Unlicense), furniture rendered (CC0, CC BY 3.0), demo photos (one by one).
+    Clothes (CC0), groceries (MIT), exercises (Unlicense), furniture renders (CC0, CC BY 3.0), demo photos (one by one).
 
     Args:
         data: folder of the development sets.
@@ -105,7 +105,7 @@ class Things:
 
 
 def emoji_name(key: str, things: Things) -> str | None:
-    """Return the phrase of an emoji's key, or None where it names no thing: "dog-face" is "dog", "flag-for-chad" None."""
+    """Return the phrase of an emoji's key, or None where it names no thing: "dog-face" is "dog"."""
     words = key.replace("_", "-").split("-")
     if {"skin", "tone", "light", "medium", "dark", "flag", "keycap", "button", "symbol", "letter"} & set(words):
         return None

@@ -19,27 +19,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diptych.backbones.lite import PIXELS
 from diptych.backbones.lite_parts import ImageHead
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.images import open_image
+from diptych.data.pixels import normalise
 from diptych.data.wordnet import WordNet
 from recipes.lite_pictures import SIDE, Drawing
 from recipes.lite_views import VIEWS, Picture, low_resolution, placed
 
 EVERYDAY = (
-    "dog", "cat", "wolf", "fox", "bear", "monkey", "ape", "rabbit", "sheep", "cattle", "antelope", "bird", "duck", "owl",
-    "parrot", "fish", "shark", "snake", "lizard", "turtle", "frog", "spider", "insect", "butterfly", "beetle", "crab",
-    "snail", "car", "truck", "bus", "train", "bicycle", "boat", "ship", "aircraft", "ball", "bag", "bottle", "cup", "bowl",
-    "pot", "box", "tool", "lamp", "clock", "chair", "table", "sofa", "bed", "cabinet", "computer", "telephone", "camera",
-    "keyboard instrument", "stringed instrument", "drum", "wind instrument", "hat", "shoe", "dress", "coat", "mask",
-    "weapon", "fence", "building", "bridge", "fruit", "vegetable", "bread", "mushroom", "flower", "mountain", "furniture",
+    "dog", "cat", "wolf", "fox", "bear", "monkey", "ape", "rabbit", "sheep", "cattle", "antelope", "bird", "duck",
+    "owl", "parrot", "fish", "shark", "snake", "lizard", "turtle", "frog", "spider", "insect", "butterfly", "beetle",
+    "crab", "snail", "car", "truck", "bus", "train", "bicycle", "boat", "ship", "aircraft", "ball", "bag", "bottle",
+    "cup", "bowl", "pot", "box", "tool", "lamp", "clock", "chair", "table", "sofa", "bed", "cabinet", "computer",
+    "telephone", "camera", "keyboard instrument", "stringed instrument", "drum", "wind instrument", "hat", "shoe",
+    "dress", "coat", "mask", "weapon", "fence", "building", "bridge", "fruit", "vegetable", "bread", "mushroom",
+    "flower", "mountain", "furniture",
 )  # fmt: skip
 """Words for what the photos of the ImageNet sample show; a class goes to its narrowest word."""
 STYLES: Mapping[str, tuple[str, int | None]] = MappingProxyType(
     {
-        "clean": ("", None), "32 pixels": ("low resolution", 32), "edges": ("edges", None), "contours": ("contours", None),
-        "poster": ("poster", None), "grey": ("grey", None),
+        "clean": ("", None), "32 pixels": ("low resolution", 32), "edges": ("edges", None),
+        "contours": ("contours", None), "poster": ("poster", None), "grey": ("grey", None),
     }
 )  # fmt: skip
 """Proxy -> (view, pixels)."""
@@ -116,6 +119,13 @@ def proxies(data: Path, drawn: Sequence[Drawing], seed: int = 0, every: int = 1)
         yield Proxy(name, pictures, np.array([names.index(d.name) for d in some]), names)
 
 
+def tower_pixels(pictures: Tensor, side: int) -> Tensor:
+    """Return (B, 3, side, side) normalised pixels of (B, S, S, 3) uint8 pictures."""
+    x = pictures.permute(0, 3, 1, 2).float() / 255
+    x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
+    return normalise(x, PIXELS).contiguous(memory_format=torch.channels_last)
+
+
 @torch.inference_mode()
 def cosines(tower: nn.Module, head: ImageHead, pictures: Sequence[Picture], texts: Tensor, side: int) -> Tensor:
     """Return (N, K) products of image and text vectors.
@@ -127,8 +137,6 @@ def cosines(tower: nn.Module, head: ImageHead, pictures: Sequence[Picture], text
         texts: (K, D) unit vectors.
         side: of the pixels that the tower gets.
     """
-    from recipes.lite_tower import tower_pixels
-
     rows = []
     for i in range(0, len(pictures), 32):
         x = tower_pixels(torch.from_numpy(np.stack(pictures[i : i + 32])), side)

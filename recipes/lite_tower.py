@@ -1,10 +1,11 @@
 """The recipe of ``lite:views``: EfficientNet-Lite0 distilled into itself, so that few pixels, edges, posters, grey and
 drawings give what the clean photo gives.
 
-npm pack @iconify-json/{noto,twemoji,fluent-emoji-flat,fluent-emoji-high-contrast,emojione-monotone,game-icons,ph,tabler}
-npm pack @lobehub/fluent-emoji-3d                      unpack each into PACKS, in a folder called as its file
+npm pack @iconify-json/NAME     for noto, twemoji, fluent-emoji-flat, fluent-emoji-high-contrast, emojione-monotone,
+                                game-icons, ph and tabler
+npm pack @lobehub/fluent-emoji-3d                unpack each into PACKS, in a folder called as its file
 python -m recipes.lite_tower prepare --data DATA --packs PACKS --work WORK     needs resvg-py
-python -m recipes.lite_tower train --work WORK --steps 700                    resumes where it stopped
+python -m recipes.lite_tower train --work WORK --steps 700                     resumes where it stopped
 python -m recipes.lite_tower choose --data DATA --work WORK                    writes assets/lite/views.safetensors
 
     L = KL(p(x) || p'(x)) + KL(p(x) || p'(v)) + 2 (1 - cos(f(x), f'(x))) + 2 (1 - cos(f(x), f'(v))) + KL(q(d) || q'(d))
@@ -34,21 +35,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.backbones.lite import PIXELS, Lite, load_lite
+from diptych.backbones.lite import Lite, load_lite
+from diptych.backbones.lite_files import VIEWS
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.data.images import open_image
-from diptych.data.pixels import normalise
 from diptych.data.scenes.captions import article
 from diptych.tasks.record import now, versions
+from diptych.train import checkpoint
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.lite_choice import choose
 from recipes.lite_pictures import SIDE, Drawing, drawings, held_out, photo_paths
+from recipes.lite_proxies import proxies, tower_pixels
 from recipes.lite_views import any_view, crop, placed
 from recipes.tiny import Numbers
 
@@ -149,19 +152,12 @@ def held_out_drawings(work: Path) -> list[Drawing]:
     return [Drawing(n, x, bool(i)) for n, x, i in zip(names, drawn, ink, strict=True)]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def texts_of(lite: Lite, names: Sequence[str]) -> Tensor:
     """Return (K, D) unit vectors of "a photo of a NAME."."""
     prompts = [f"a photo of {article(n)}." for n in names]
     rows = [lite.text.encode(lite.text.inputs(prompts[i : i + 64])) for i in range(0, len(prompts), 64)]
     return F.normalize(torch.cat(rows), dim=-1)
-
-
-def tower_pixels(pictures: Tensor, side: int) -> Tensor:
-    """Return (B, 3, side, side) normalised pixels of (B, S, S, 3) uint8 pictures."""
-    x = pictures.permute(0, 3, 1, 2).float() / 255
-    x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
-    return normalise(x, PIXELS).contiguous(memory_format=torch.channels_last)
 
 
 class TowerTrainee(Trainee):
@@ -243,6 +239,20 @@ def fit_tower(work: Path, out: Path, steps: int, norms: str, seed: int = 0) -> n
     return tower
 
 
+def newest_state(out: Path) -> tuple[dict[str, Tensor], int]:
+    """Return the tower's tensors in the newest checkpoint of a training, and the step it was written after.
+
+    Raises:
+        NotAvailable: there is no checkpoint.
+    """
+    newest = checkpoint.newest(out / "checkpoints")
+    if newest is None:
+        raise NotAvailable(f"{out} has no checkpoint: run python -m recipes.lite_tower train first.")
+    tensors, state = checkpoint.read(newest)
+    tower = {n.removeprefix("image."): t for n, t in tensors["module"].items()}
+    return tower, int(state["place"]["step"])
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run one step of the recipe."""
     parser = argparse.ArgumentParser(
@@ -255,6 +265,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--norms", choices=("frozen", "batch"), default="frozen")
     parser.add_argument("--out", type=Path, help="folder of the training (default: WORK/training)")
+    parser.add_argument("--every", type=int, default=3, help="of the proxies, take one picture in so many")
+    parser.add_argument("--views", type=Path, default=VIEWS, help="where the tower is written")
+    parser.add_argument("--result", type=Path, help="where the result is written")
     asked = parser.parse_args(words)
     out = asked.out or asked.work / "training"
     if asked.step == "prepare":
@@ -262,7 +275,16 @@ def main(words: Sequence[str] | None = None) -> None:
     elif asked.step == "train":
         fit_tower(asked.work, out, asked.steps, asked.norms)
         found = {"steps": asked.steps, "norms": asked.norms}
-    sys.stdout.write(json.dumps({**found, "date": now(), "versions": versions()}, indent=1) + "\n")
+    else:
+        lite = load_lite()
+        looks = list(proxies(asked.data, held_out_drawings(asked.work), every=asked.every))
+        texts = [texts_of(lite, look.classes) for look in looks]
+        tensors, state = newest_state(out)
+        found = {**choose(lite, tensors, looks, texts, asked.views), "step": state}
+    text = json.dumps({**found, "date": now(), "versions": versions()}, indent=1) + "\n"
+    if asked.result:
+        asked.result.write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def load_lite(heads: Path = HEADS, *, tower: Path | None = None, truncate: bool 
 
     Args:
         heads: a safetensors file that ``recipes.lite_heads`` wrote.
-        tower: a safetensors file that ``recipes.lite_tower`` wrote, for ``lite:views``; None keeps the packaged weights.
+        tower: a safetensors file that ``recipes.lite_tower`` wrote, for ``lite:views``; None: the packaged weights.
         truncate: cut texts that are too long instead of raising.
 
     Raises:
@@ -189,14 +189,16 @@ def load_lite(heads: Path = HEADS, *, tower: Path | None = None, truncate: bool 
     text_head.mlp.load_state_dict(
         {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
     )
-    scale = float(state["scale"]) if tower is None else views_tower(image, tower)
+    scale, digest = float(state["scale"]), file_hash(heads)
+    name, stated, own = "lite", digest, f"{IMAGE_SHA}/{TEXT_SHA}/{digest}"
+    seen = own
+    if tower is not None:
+        scale, stated, name = views_tower(image, tower), file_hash(tower), "lite:views"
+        seen = f"{own}/{stated}"
     module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, scale)
-    digest = file_hash(heads)
-    own = f"{IMAGE_SHA}/{TEXT_SHA}/{digest}"
-    seen = own if tower is None else f"{own}/{file_hash(tower)}"
     spec = Spec(
-        "lite" if tower is None else "lite:views", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2",
-        digest if tower is None else file_hash(tower), "relu6+gelu", "bert-wordpiece", CONTEXT, PAD, "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
+        name, "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", stated, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
+        "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
     )  # fmt: skip
     return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=own)
 

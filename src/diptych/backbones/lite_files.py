@@ -1,4 +1,7 @@
-"""Paths of the files of ``lite`` and ``lite:views``, two packages, our heads and our tower, and how it reads texts. It does not import torch."""
+"""Paths of the files of ``lite`` and ``lite:views``: two packages, our heads, our tower; and how they read texts.
+
+It does not import torch.
+"""
 
 from __future__ import annotations
 
