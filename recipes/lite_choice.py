@@ -71,7 +71,7 @@ def choose(
     means = {share: float(np.mean(list(found.values()))) for share, found in top1.items()}
     best = max(shares, key=lambda share: means[share])
     scale = fitted_scale(scores[best], [p.labels for p in looks])
-    old = float(module.scale)
+    old = float(lite.scale()[0])
     errors = {
         name: {p.name: held_out_error(s, p.labels, value) for p, s in zip(looks, found, strict=True)}
         for name, found, value in (("published", scores[0.0], old), ("mixed", scores[best], scale))

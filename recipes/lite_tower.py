@@ -16,9 +16,8 @@ q(d): softmax of s times the products of the text of d's name with the texts of 
 q'(d): the same with the image vector of d in the place of the text of its name
 s: 20
 
-The classifier, the text tower and the heads stay as they are, and so do the statistics of the batch norms if
-``--norms frozen`` says so. Then weights are mixed with the published ones (WiSE-FT, Wortsman et al. 2022), by the share
-that is best on the proxies; the scale is calibrated there as well.
+Classifier, text tower, heads and (``--norms frozen``) statistics of batch norms stay as they are. Then weights are
+mixed with the published ones (WiSE-FT, Wortsman et al. 2022) by the share that is best on proxies.
 """
 
 from __future__ import annotations
@@ -222,7 +221,9 @@ class TowerTrainee(Trainee):
         return out
 
 
-def fit_tower(work: Path, out: Path, steps: int, norms: str, seed: int = 0) -> nn.Module:
+def fit_tower(
+    work: Path, out: Path, steps: int, norms: str, rate: float = 3e-4, start: Path | None = None, seed: int = 0
+) -> nn.Module:
     """Train, or go on with a training that stopped, and return the tower.
 
     Args:
@@ -230,10 +231,14 @@ def fit_tower(work: Path, out: Path, steps: int, norms: str, seed: int = 0) -> n
         out: folder of checkpoints and log.
         steps: steps of 10 crops, 10 views and 10 drawings.
         norms: as for ``TowerTrainee``.
+        rate: highest learning rate.
+        start: folder of a training whose newest weights this one starts from; None: the published ones.
         seed: fixes everything.
     """
     trainee = TowerTrainee(load_lite(), Pictures.read(work), norms)
-    fit = Fit(3e-4, 10, steps=steps, schedule=Schedule(warmup=30), decay=0.02, clip=5.0, save_every=50, log_every=5)
+    if start is not None and checkpoint.newest(out / "checkpoints") is None:
+        trainee.net["image"].load_state_dict(newest_state(start)[0])
+    fit = Fit(rate, 10, steps=steps, schedule=Schedule(warmup=30), decay=0.02, clip=5.0, save_every=50, log_every=5)
     train(trainee, Numbers(), fit, Run(seed=seed, out=out), resume=True)
     tower: nn.Module = trainee.net["image"].eval()
     return tower
@@ -264,6 +269,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of prepared pictures and of the training")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--norms", choices=("frozen", "batch"), default="frozen")
+    parser.add_argument("--rate", type=float, default=3e-4, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder of a training whose weights this one starts from")
     parser.add_argument("--out", type=Path, help="folder of the training (default: WORK/training)")
     parser.add_argument("--every", type=int, default=3, help="of the proxies, take one picture in so many")
     parser.add_argument("--views", type=Path, default=VIEWS, help="where the tower is written")
@@ -273,8 +281,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if asked.step == "prepare":
         found = prepare(asked.data, asked.packs, asked.work)
     elif asked.step == "train":
-        fit_tower(asked.work, out, asked.steps, asked.norms)
-        found = {"steps": asked.steps, "norms": asked.norms}
+        fit_tower(asked.work, out, asked.steps, asked.norms, asked.rate, asked.start, asked.seed)
+        found = {"steps": asked.steps, "norms": asked.norms, "rate": asked.rate, "seed": asked.seed}
     else:
         lite = load_lite()
         looks = list(proxies(asked.data, held_out_drawings(asked.work), every=asked.every))

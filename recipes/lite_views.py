@@ -70,7 +70,7 @@ def poster(x: Picture, g: np.random.Generator) -> Picture:
         gradient = np.hypot(ndimage.sobel(smooth, 0), ndimage.sobel(smooth, 1))
         level = float(np.percentile(gradient, g.uniform(85, 95)))
         out = out * (1 - np.clip((gradient - 0.6 * level) / (0.8 * level + 1e-3), 0, 1))[..., None]
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return _whole(out)
 
 
 def paint(x: Picture, g: np.random.Generator) -> Picture:
@@ -78,7 +78,7 @@ def paint(x: Picture, g: np.random.Generator) -> Picture:
     image = Image.fromarray(x).filter(ImageFilter.ModeFilter(int(g.choice((5, 7)))))
     grain = ndimage.gaussian_filter(g.normal(size=x.shape[:2]), g.uniform(0.5, 1.5))
     grain *= g.uniform(0, 14) / max(float(grain.std()), 1e-6)
-    return np.clip(recolour(np.asarray(image), g) + grain[..., None], 0, 255).astype(np.uint8)
+    return _whole(recolour(np.asarray(image), g) + grain[..., None])
 
 
 def recolour(x: Picture, g: np.random.Generator) -> Picture:
@@ -86,7 +86,7 @@ def recolour(x: Picture, g: np.random.Generator) -> Picture:
     mix = np.eye(3) * g.uniform(0.5, 1.1) + g.uniform(-0.1, 0.5, (3, 3)) * g.uniform(0, 0.8)
     mixed = x.reshape(-1, 3).astype(np.float64) @ (mix / mix.sum(1, keepdims=True)).T
     out = (mixed - 128) * g.uniform(0.6, 1.5) + 128 + g.uniform(-40, 40)
-    return np.clip(out, 0, 255).reshape(x.shape).astype(np.uint8)
+    return _whole(out.reshape(x.shape))
 
 
 def grey(x: Picture, g: np.random.Generator) -> Picture:
@@ -103,7 +103,7 @@ def blurred(x: Picture, g: np.random.Generator) -> Picture:
     """Return the picture out of focus, or grainy."""
     if g.random() < 0.5:
         return np.asarray(Image.fromarray(x).filter(ImageFilter.GaussianBlur(g.uniform(1, 5))))
-    return np.clip(x + g.normal(0, g.uniform(8, 45), x.shape), 0, 255).astype(np.uint8)
+    return _whole(x + g.normal(0, g.uniform(8, 45), x.shape))
 
 
 VIEWS: Mapping[str, tuple[float, View]] = MappingProxyType(
@@ -161,7 +161,8 @@ def placed(rgba: Picture, ink: bool, behind: Picture, g: np.random.Generator) ->
     side = round(size * g.uniform(0.5, 1.0))
     squeezed = image.resize((side, round(side * g.uniform(0.85, 1.0))), Image.Resampling.BILINEAR)
     sheet = Image.new("RGBA", (size, size))
-    sheet.paste(squeezed, tuple(int(g.integers(0, size - s + 1)) for s in squeezed.size))
+    left, top = (int(g.integers(0, size - s + 1)) for s in squeezed.size)
+    sheet.paste(squeezed, (left, top))
     laid = np.asarray(sheet).astype(np.float64)
     alpha, colour = laid[..., 3:] / 255, laid[..., :3]
     kind = g.random()
@@ -180,8 +181,12 @@ def _grey(x: Picture) -> NDArray[np.float64]:
     return weighed
 
 
+def _whole(x: NDArray[np.float64]) -> Picture:
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
 def _three(tone: NDArray[np.float64]) -> Picture:
-    return np.repeat(np.clip(tone, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return np.repeat(_whole(tone)[..., None], 3, axis=2)
 
 
 def _inked(lines: NDArray[np.float64], g: np.random.Generator) -> Picture:

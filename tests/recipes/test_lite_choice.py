@@ -1,5 +1,4 @@
-"""Weights lie on the line between two towers, the best share wins, and the scale calibrates rows it was not fitted to.
-"""
+"""Weights lie on the line between two towers, the best share wins, the scale calibrates rows it was not fitted to."""
 
 from __future__ import annotations
 
@@ -44,7 +43,9 @@ def test_the_best_share_wins_and_is_written(tmp_path: Path, monkeypatch: pytest.
     tower = nn.Linear(2, 2)
     trained = {n: t + 1 for n, t in tower.state_dict().items()}
     start = float(tower.weight.detach()[0, 0])
-    lite: Any = SimpleNamespace(module=lambda: SimpleNamespace(image=tower, scale=torch.tensor(30.0)))
+    lite: Any = SimpleNamespace(
+        module=lambda: SimpleNamespace(image=tower), scale=lambda: (torch.tensor(30.0), torch.tensor(0.0))
+    )
     labels = np.arange(12) % 3
 
     def scored(net: nn.Linear, *_: Any) -> Any:
