@@ -208,6 +208,72 @@ def test_other_heads_have_another_fingerprint(backbone: lite.Lite, heads: Path, 
     assert other.image.fingerprint != backbone.image.fingerprint
 
 
+# ---- another image tower -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def views(heads: Path, backbone: lite.Lite, tmp_path_factory: pytest.TempPathFactory) -> lite.Lite:
+    """lite:views with a tower whose matrices are all a little larger, in float16."""
+    return lite.load_lite(heads, tower=written(backbone, tmp_path_factory.mktemp("views") / "tower.safetensors"))
+
+
+def written(backbone: lite.Lite, path: Path, factor: float = 1.01) -> Path:
+    state = backbone.module().image.state_dict()
+    kept = {n: t for n, t in state.items() if t.is_floating_point()}
+    grown = {n: (t * factor).half() if t.ndim > 1 else t.clone() for n, t in kept.items()}
+    save_file(grown | {"scale": torch.tensor(17.0)}, path)
+    return path
+
+
+@torch.no_grad()
+def test_another_tower_moves_images_and_leaves_texts(
+    views: lite.Lite, backbone: lite.Lite, photos: list[Image.Image]
+) -> None:
+    assert views.spec.name == "lite:views"
+    assert float(views.scale()[0]) == 17
+    ids, x = views.text.inputs(TEXTS), views.image.inputs(photos)
+    assert torch.equal(views.text.encode(ids), backbone.text.encode(ids))
+    assert views.text.fingerprint == backbone.text.fingerprint
+    assert gap(views.image.encode(x), backbone.image.encode(x)) > 1e-3
+    assert views.image.fingerprint != backbone.image.fingerprint
+    assert views.fingerprint != backbone.fingerprint
+
+
+@torch.no_grad()
+def test_the_dense_maps_of_another_tower_end_in_its_vectors(views: lite.Lite, photos: list[Image.Image]) -> None:
+    dense, x = views.dense(), views.image.inputs(photos)
+    assert gap(dense.project(dense.pool(dense.maps(x)[-1]))[:, 0], views.image.encode(x)) <= 1e-5
+
+
+def test_a_tower_that_lacks_a_tensor_or_the_scale_is_refused(backbone: lite.Lite, heads: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    path = written(backbone, tmp_path / "tower.safetensors")
+    for name in ("scale", "conv_stem.weight"):
+        state = load_file(path)
+        del state[name]
+        save_file(state, tmp_path / "less.safetensors")
+        with pytest.raises(DataError, match="does not hold the tensors of Lite0 and a scale"):
+            lite.load_lite(heads, tower=tmp_path / "less.safetensors")
+    with pytest.raises(NotAvailable, match="use lite"):
+        lite.load_lite(heads, tower=tmp_path / "none.safetensors")
+
+
+def test_a_tower_of_another_version_is_refused(
+    backbone: lite.Lite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lite, "VIEWS", tmp_path / "none.safetensors")
+    with pytest.raises(NotAvailable, match="install diptych again"):
+        lite.load_views()
+    monkeypatch.setattr(lite, "VIEWS", written(backbone, tmp_path / "tower.safetensors"))
+    with pytest.raises(DataError, match="is not the tower that this version ships"):
+        lite.load_views()
+
+
+def test_rebuilding_another_tower_keeps_its_name(views: lite.Lite) -> None:
+    assert views.rebuild(views.module(), views.spec).spec.name == "lite:views"
+
+
 # ---- the heads that ship -------------------------------------------------------------------------------------------
 
 

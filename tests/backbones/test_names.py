@@ -38,6 +38,7 @@ def test_every_spelling_of_a_pair_has_one_canonical_form(spelling: str) -> None:
         ("ViT-B-32", "openclip:ViT-B-32"),
         ("openclip:RN50", "openclip:RN50"),
         ("lite", "lite"),
+        ("lite:views", "lite:views"),
         ("tiny", "tiny"),
         ("hf:openai/clip-vit-base-patch32", "hf:openai/clip-vit-base-patch32"),
         ("hf_clip:org/name", "hf:org/name"),

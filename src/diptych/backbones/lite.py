@@ -1,5 +1,7 @@
 """``lite``: EfficientNet-Lite0 and MiniLM from installed packages, joined by our heads. It needs no network.
 
+``lite:views`` is the same with image weights of ours, which know few pixels, drawings and other looks better.
+
     p = softmax(W f + b)       Lite0's own distribution over the 1,000 ImageNet classes of an image, f its pooled vector
     q = softmax(mlp(t))        the same distribution as a text would have it, t MiniLM's unit vector
     image = [ a unit(p),  b unit(f),      c unit(p G) ]
@@ -22,8 +24,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbones.lite_files import CONTEXT, HEADS, PAD, open_tokens, token_arrays
-from diptych.backbones.lite_parts import IMAGE_SHA, TEXT_SHA, ImageHead, LiteModule, TextHead, image_tower, text_tower
+from diptych.backbones.lite_files import CONTEXT, HEADS, PAD, VIEWS, open_tokens, token_arrays
+from diptych.backbones.lite_parts import (
+    IMAGE_SHA,
+    TEXT_SHA,
+    ImageHead,
+    LiteModule,
+    TextHead,
+    check_views,
+    image_tower,
+    text_tower,
+    views_tower,
+)
 from diptych.backbones.module_backbone import ModuleBackbone, ModuleImage, ModuleText, scale_and_bias
 from diptych.backbones.pixels import image_batch
 from diptych.backbones.spec import file_hash, fingerprint, state_hash
@@ -95,10 +107,14 @@ class Lite(ModuleBackbone):
         tokens: MiniLM's tokenizer.
         weights: hash of all weights.
         truncate: cut texts that are too long instead of raising.
+        texts: hash of what decides on the text vectors, where it is less than all weights: models with one text side
+            share its stored vectors.
     """
 
-    def __init__(self, module: LiteModule, spec: Spec, tokens: Any, weights: str, *, truncate: bool = False) -> None:
-        text = LiteText(module, spec, weights, tokens, truncate)
+    def __init__(
+        self, module: LiteModule, spec: Spec, tokens: Any, weights: str, *, truncate: bool = False, texts: str = ""
+    ) -> None:
+        text = LiteText(module, spec, texts or weights, tokens, truncate)
         super().__init__(module, spec, {"image": LiteImage(module, spec, weights), "text": text})
         self._module = module
 
@@ -146,15 +162,16 @@ class Lite(ModuleBackbone):
         return Lite(module, replace(spec, weights=f"state:{digest}"), text.tokens, digest, truncate=text.truncate)
 
 
-def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
+def load_lite(heads: Path = HEADS, *, tower: Path | None = None, truncate: bool = False) -> Lite:
     """Load ``lite`` from its two packages and our heads; hashes are checked first, and nothing is unpickled.
 
     Args:
         heads: a safetensors file that ``recipes.lite_heads`` wrote.
+        tower: a safetensors file that ``recipes.lite_tower`` wrote, for ``lite:views``; None: the packaged weights.
         truncate: cut texts that are too long instead of raising.
 
     Raises:
-        NotAvailable: a package or the heads are missing.
+        NotAvailable: a package, the heads or the tower are missing.
         DataError: a weight file is not the one that the heads were trained on.
     """
     from safetensors.torch import load_file
@@ -172,11 +189,29 @@ def load_lite(heads: Path = HEADS, *, truncate: bool = False) -> Lite:
     text_head.mlp.load_state_dict(
         {name.removeprefix("mlp."): t for name, t in state.items() if name.startswith("mlp.")}
     )
-    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, float(state["scale"]))
-    digest = file_hash(heads)
+    scale, digest = float(state["scale"]), file_hash(heads)
+    name, stated, own = "lite", digest, f"{IMAGE_SHA}/{TEXT_SHA}/{digest}"
+    seen = own
+    if tower is not None:
+        scale, stated, name = views_tower(image, tower), file_hash(tower), "lite:views"
+        seen = f"{own}/{stated}"
+    module = LiteModule(image, text, ImageHead(classifier, state["glosses"]), text_head, scale)
     spec = Spec(
-        "lite", "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", digest, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
-        "mean",
-        sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
+        name, "lite", "efficientnet-lite0 + all-MiniLM-L6-v2", stated, "relu6+gelu", "bert-wordpiece", CONTEXT, PAD,
+        "mean", sum((1000, 1280, 384)), PIXELS, licence="Apache-2.0",
     )  # fmt: skip
-    return Lite(module, spec, open_tokens(folder), f"{IMAGE_SHA}/{TEXT_SHA}/{digest}", truncate=truncate)
+    return Lite(module, spec, open_tokens(folder), seen, truncate=truncate, texts=own)
+
+
+def load_views(*, truncate: bool = False) -> Lite:
+    """Load ``lite:views``, whose image tower is ours, checked by its hash.
+
+    Args:
+        truncate: as for ``load_lite``.
+
+    Raises:
+        NotAvailable: as for ``load_lite``.
+        DataError: as for ``load_lite``, or the tower is not the one of this version.
+    """
+    check_views(VIEWS)
+    return load_lite(tower=VIEWS, truncate=truncate)

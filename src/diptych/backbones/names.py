@@ -12,7 +12,7 @@ from diptych.core.errors import UsageError
 
 Kind = Literal["embedded", "openclip", "hf", "hf-hub", "local"]
 
-EMBEDDED = ("lite", "tiny")
+EMBEDDED = ("lite", "lite:views", "tiny")
 OPENAI = {
     "RN50": "RN50",
     "RN101": "RN101",
@@ -42,8 +42,9 @@ class Name:
     """The source of a backbone.
 
     Args:
-        kind: "embedded" (lite, tiny), "openclip" (architecture and tag), "hf" (a hub repository, transformers format
-            preferred), "hf-hub" (a hub repository, open_clip format preferred) or "local" (a folder or weight file).
+        kind: "embedded" (lite, lite:views, tiny), "openclip" (architecture and tag), "hf" (a hub repository,
+            transformers format preferred), "hf-hub" (a hub repository, open_clip format preferred) or "local" (a
+            folder or weight file).
         architecture: open_clip architecture, or the embedded model; "" where the source has it.
         tag: open_clip's name of the published weights; "" for none.
         repository: "org/name" on the hub.
@@ -74,9 +75,10 @@ def parse(text: str) -> Name:
     """Parse the spellings of several CLIP libraries.
 
     Args:
-        text: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or without "openclip:",
-            OpenAI's own "ViT-B/32" (QuickGELU included), "hf:org/name", "hf-hub:org/name@revision", "local:PATH",
-            "local-dir:PATH", a path, or "ARCH,PATH" for a weight file without its architecture.
+        text: "lite", "lite:views", "tiny", "ViT-B-32/laion2b_s34b_b79k", the same pair with "," or "::", with or
+            without "openclip:", OpenAI's own "ViT-B/32" (QuickGELU included), "hf:org/name",
+            "hf-hub:org/name@revision", "local:PATH", "local-dir:PATH", a path, or
+            "ARCH,PATH" for a weight file without its architecture.
 
     Returns:
         The parsed name; ``parse(text).canonical`` parses to itself.

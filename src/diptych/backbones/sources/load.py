@@ -26,8 +26,8 @@ def load(
     """Load a backbone, in eval mode and float32.
 
     Args:
-        name: "lite", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name", "hf-hub:org/name",
-            "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
+        name: "lite", "lite:views", "tiny", "ViT-B-32/laion2b_s34b_b79k" in any spelling, "hf:org/name",
+            "hf-hub:org/name", "local:PATH"; see ``names.parse``. After a "?" it may have the options below:
             "local:w.safetensors?architecture=ViT-B-32"; see ``load_options.split_name``.
         offline: whether to avoid the network; None: as in HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.
         weights: "required", or "random" weights drawn from ``seed`` (open_clip architectures only).
@@ -106,6 +106,10 @@ def _embedded(name: str, truncate: bool) -> Backbone:
         from diptych.backbones.lite import load_lite
 
         return load_lite(truncate=truncate)
+    if name == "lite:views":
+        from diptych.backbones.lite import load_views
+
+        return load_views(truncate=truncate)
     folder = Path(__file__).parents[2] / "assets" / "tiny"
     if not folder.is_dir():
         raise NotAvailable(
