@@ -207,9 +207,10 @@ def _acting(rows: Sequence[Row]) -> Iterator[str]:
         yield _advice(needs, [row for row in own if row.needs == needs], base)
     yield ""
     yield (
-        "The gain is a mean over the sets of the tables below, with its range, of the system whose mean is highest among those "
-        f"measured on most sets. *Shown* counts the sets where it is better at {100 * LEVEL:.0f} %; where that is fewer than half, "
-        "class names alone are the advice. The highest of many leans high, so measure on your own photos: "
+        "The gain is a mean over the sets of the tables below, with its range, of the system whose mean is highest "
+        f"among those measured on most sets. *Shown* counts the sets where it is better at {100 * LEVEL:.0f} %; where "
+        "that is fewer than half, class names alone are the advice. The highest of many leans high, so measure on your "
+        "own photos: "
         "`diptych board classify DATA --export best` runs all and chooses on photos apart from test."
     )
 
@@ -224,10 +225,12 @@ def _advice(needs: str, rows: Sequence[Row], base: Mapping[str, Row]) -> str:
     gains = {name: [r.acc - base[r.dataset].acc for r in own] for name, own in found.items() if len(own) == most}
     plain = f"| {needs} | `{', '.join(BASE)}` | "
     if not gains:
-        return f"{plain}nothing else was measured | {max((r.data['seconds']['fit'] for r in base.values()), default=0):.1f} s |"
+        longest = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
+        return f"{plain}nothing else was measured | {longest:.1f} s |"
     best = max(gains, key=lambda name: float(np.mean(gains[name])))
     shown = sum(r.change > 0 for r in found[best])
-    told = f"{np.mean(gains[best]):+.1f} ({min(gains[best]):+.1f} to {max(gains[best]):+.1f}), shown on {shown} of {most} sets"
+    mean, low, high = np.mean(gains[best]), min(gains[best]), max(gains[best])
+    told = f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), shown on {shown} of {most} sets"
     if 2 * shown < most:
         seconds = max((r.data["seconds"]["fit"] for r in base.values()), default=0)
         return f"{plain}0; the best other, `{best}`: {told} | {seconds:.1f} s |"
@@ -240,18 +243,19 @@ def _reading(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what the numbers of the tables mean."""
     cut = any(row.short for row in rows)
     yield (
-        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, behind its link. "
-        'Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a paired test against the '
-        "zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, whatever boards they stand on, at "
-        f"{100 * LEVEL:.0f} %. "
+        "Written by `tools/which_classifier.py` from the boards in `results/boards`; every number is a row there, "
+        'behind its link. Top-1 in percent, mean over seeds. "Better than zero-shot" (bold; italics where worse) is a '
+        "paired test against the zero-shot ensemble, corrected by Holm over all rows of a set with a backbone, "
+        f"whatever boards they stand on, at {100 * LEVEL:.0f} %. "
         + (_RAW if any("p" not in row.data for row in rows if row.p is not None) else "")
         + (
-            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor ranked. "
+            f"A number with {MARK} has fewer seeds than planned: it is neither claimed to be better or worse, nor "
+            "ranked. "
             if cut
             else ""
         )
-        + "Fit seconds are the largest of a system's boards, on the machines that the boards name; rows without `texts` among their "
-        "seconds count the first encoding of texts in."
+        + "Fit seconds are the largest of a system's boards, on the machines that the boards name; rows without "
+        "`texts` among their seconds count the first encoding of texts in."
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from diptych.core.errors import DataError, UsageError
-from diptych.core.spec import Change, PixelRecipe, Spec
+from diptych.core.spec import PixelRecipe, Spec
 
 T = TypeVar("T")
 
@@ -128,8 +128,8 @@ def spec_from(facts: Mapping[str, Any]) -> Spec:
     Raises:
         KeyError, TypeError: a fact is missing or unknown.
     """
-    changes = tuple(Change(c["kind"], c["settings"]) for c in facts.get("changes", ()))
-    return Spec(**{**facts, "pixels": recipe_from(facts["pixels"]), "changes": changes})
+    recipe_from(facts["pixels"])  # a file that a user gives has its values checked
+    return Spec.from_dict(facts)
 
 
 def recipe_from(facts: Mapping[str, Any]) -> PixelRecipe:

@@ -85,3 +85,15 @@ class Spec:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Spec:
+        """Return the spec that ``as_dict`` wrote.
+
+        Raises:
+            KeyError, TypeError: a fact is missing or unknown.
+        """
+        given = facts["pixels"]
+        pixels = PixelRecipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+        changes = tuple(Change(c["kind"], c["settings"]) for c in facts.get("changes", ()))
+        return cls(**{**facts, "pixels": pixels, "changes": changes})

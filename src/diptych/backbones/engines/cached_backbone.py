@@ -132,9 +132,8 @@ def recall(name: str, folder: Path) -> CachedBackbone | None:
         facts = json.loads(_place(name, folder).read_bytes())
         if facts["stamp"] != _stamp(name):
             return None
-        given = facts["spec"]["pixels"]
-        pixels = PixelRecipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
-        spec = Spec(**{**facts["spec"], "pixels": pixels})
+        spec = Spec.from_dict(facts["spec"])
+        pixels = spec.pixels
         image = CachedEncoder("image", str(facts["image"]), spec.dim, pixels)
         reads = lite_files.packaged_token_arrays if parse(name).canonical in lite_files.NAMES else None
         text = CachedEncoder("text", str(facts["text"]), spec.dim, reads=reads)
