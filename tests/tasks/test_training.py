@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from diptych.backbones.sources.load import load
@@ -422,3 +426,34 @@ def test_reports_and_logs_of_others_are_not_written_over(place: Path, tmp_path: 
         with pytest.raises(UsageError, match=said):
             tune(Full(), backbone, data, replace(FIT, steps=1), Run(), out, parts="heads", resume=resume)
         assert (out / name).read_text() == "mine\n"
+
+
+def test_torchrun_trains_in_one_folder_what_one_process_trains(place: Path, tmp_path: Path) -> None:
+    def trained(out: Path, *launcher: str) -> dict[str, Any]:
+        command = [sys.executable, *launcher, "-m", "diptych.cli", "finetune", str(place / "data"), "--backbone"]
+        command += [
+            f"local:{place / 'clip'}",
+            "--parts",
+            "all",
+            "--lr",
+            "0.002",
+            "--train-batch",
+            "10",
+            "--epochs",
+            "2",
+        ]
+        command += ["--out", str(out), "--json", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        report: dict[str, Any] = json.loads(done.stdout)  # one report, from one process
+        assert json.loads((out / "report.json").read_text())["fingerprint"] == report["fingerprint"]
+        return report
+
+    run = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python", sys.executable)
+    one, two = trained(tmp_path / "one"), trained(tmp_path / "two", *run)
+    assert one["steps"] == two["steps"] == 8
+    states = [load_file(tmp_path / n / "model" / "open_clip_model.safetensors") for n in ("one", "two")]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, atol=2e-3, rtol=2e-3)

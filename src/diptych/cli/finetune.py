@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,8 @@ class Training:
                 resume=self.resume,
                 say=say,
             )
-        _tell(result, shared.json)
+        if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, the first one reports
+            _tell(result, shared.json)
 
 
 _TORCH = options.RunOptions(engine="torch")

@@ -36,6 +36,7 @@ from diptych.tasks.classify import with_store
 from diptych.tasks.training_data import by_labels, check_captions, measured_split, only_readable, with_splits
 from diptych.train.captioning import WordIds, has_decoder
 from diptych.train.checkpoint import newest
+from diptych.train.distributed import join
 from diptych.train.recipe import DECODER, WORDS, train_space
 from diptych.train.schedule import Fit
 
@@ -103,7 +104,8 @@ def tune(
         data: its train split is trained on, val (where there is one) is watched, and test, or else val, is measured
             before and after.
         fit: settings of the loop.
-        run: seed, device, cache.
+        run: seed, device, cache. The processes of torchrun and ``accelerate launch`` train together, and the first
+            one writes.
         out: folder for checkpoints, log, model and report.
         parts: what may learn; "heads" computes the towers once, and a step takes milliseconds.
         templates: prompts of labelled classes.
@@ -121,6 +123,7 @@ def tune(
         Collapsed: less than a tenth of the spread of images or texts is left; checkpoints and log stay, no model is
             written.
     """
+    run = join(run)
     again = resume and newest(out / "checkpoints") is not None
     taken = ("report.json", *(() if again else ("model",)), *(() if resume else ("log.jsonl",)))
     for path in (out / name for name in taken):
@@ -166,9 +169,11 @@ def tune(
                 f"to"
                 f" {after[data.name][kind]:.3f}. Train with a lower learning rate, fewer steps or larger batches."
             )
-    if (out / "model").exists():
+    first = run.world.rank == 0
+    if first and (out / "model").exists():
         shutil.rmtree(out / "model")
-    save(trained, out / "model", made.parts)
+    if first:
+        save(trained, out / "model", made.parts)
     names = [n for n, _ in backbone.module().named_parameters() if learnt(n)]
     count = sum(p.numel() for n, p in backbone.module().named_parameters() if n in set(names))
     facts = {
@@ -187,7 +192,8 @@ def tune(
         "beside": sorted(made.parts),
     }
     tuned = Tuned(trained, before, after, facts, out / "model", failed)
-    write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
+    if first:
+        write_json(out / "report.json", tuned.as_dict())  # last: a model without it is made again by ``resume``
     return tuned
 
 

@@ -96,6 +96,11 @@ def gather_ragged(world: World, fill: float = 0.0) -> Callable[[Tensor], tuple[T
     return function
 
 
+def anywhere(flag: bool, world: World) -> bool:
+    """Return whether a flag is set in any process, so that all of them stop, or fail, together."""
+    return mean(float(flag), world) > 0
+
+
 def mean(value: float, world: World) -> float:
     """Return the mean of a value over the processes."""
     if world.size == 1:

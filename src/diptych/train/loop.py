@@ -136,6 +136,7 @@ class _Loop:
         self.ema = {n: self.parameters[n].detach().clone() for n in trained} if fit.ema is not None else {}
         self.best: dict[str, Tensor] = {}
         self.position = Position()
+        self.stopping = False
 
     def run_from(self, resume: bool) -> History:
         out = self.run.out if self.run.world.rank == 0 else None
@@ -149,10 +150,10 @@ class _Loop:
             checkpoint.Stop() as stop,
         ):
             bar.advance(self.position.step)
-            while self.position.step < self.steps and not self.position.stopped and not stop.wanted():
+            while self.position.step < self.steps and not self.position.stopped and not self._stops(stop):
                 self._epoch(log, bar, stop)
                 self._save()
-            if not stop.wanted():
+            if not self.stopping:
                 _load(self.parameters, self.ema)
                 self.module.load_state_dict(self.best, strict=False)
         return History(self.position, tuple(log.records))
@@ -163,7 +164,7 @@ class _Loop:
             bar.advance()
             if self.position.step == self.steps:
                 break
-            if stop.wanted():
+            if self._stops(stop):
                 return
             if self.fit.save_every and self.position.step % self.fit.save_every == 0:
                 self._save()
@@ -172,6 +173,11 @@ class _Loop:
                 f"The data do not fill a step of {self.fit.accumulate} x {self.fit.batch} items: give a smaller batch."
             )
         self._end_epoch(log)
+
+    def _stops(self, stop: checkpoint.Stop) -> bool:
+        """Whether a signal reached any process: all of them then end at this step."""
+        self.stopping = self.stopping or distributed.anywhere(stop.wanted(), self.run.world)
+        return self.stopping
 
     def _steps_of_epoch(self) -> Iterator[tuple[int, list[Batch]]]:
         """Yield (position of the last batch, ``accumulate`` batches on the device) for the rest of the epoch."""
@@ -198,7 +204,7 @@ class _Loop:
                     total = sum(losses.values(), torch.zeros((), device=self.device)) / fit.accumulate
                 for name, value in losses.items():
                     seen[f"{phase}/{name}"] = seen.get(f"{phase}/{name}", 0.0) + value.item() / fit.accumulate
-                if not math.isfinite(total.item()):
+                if distributed.anywhere(not math.isfinite(total.item()), self.run.world):
                     raise Diverged(
                         f"The losses are not finite in step {position.step} ({seen}): lower the learning rate, clip, "
                         f"or use fp32."

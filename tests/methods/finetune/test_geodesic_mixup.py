@@ -104,6 +104,20 @@ def test_the_clock_draws_and_fades() -> None:
     torch.testing.assert_close(late["contrastive"], one["contrastive"])
 
 
+def test_mixed_photos_and_mixed_captions_against_a_loop() -> None:
+    x, y, share, tau = unit(5), unit(5), 0.3, 0.2
+    method = GeodesicMixup(m2=0.0, single=1.0, temperature=tau, share=share)
+    terms = method.terms(embedded(x, y), nn.Identity(), clock())
+    for name, a, b in (("v", x, y), ("l", y, x)):
+        mixed = torch.stack([geodesic(a[i], a[4 - i], share) for i in range(5)])
+        logits = (mixed @ b.T / tau).numpy()
+        total = 0.0
+        for k in (logits, logits.T):
+            log_p = k - np.log(np.exp(k).sum(1, keepdims=True))
+            total += -np.mean([share * log_p[i, i] + (1 - share) * log_p[i, 4 - i] for i in range(5)])
+        assert terms[name].item() == pytest.approx(total / 2, rel=1e-6)
+
+
 def test_two_processes_make_the_loss_of_one() -> None:
     x, y = unit(6), unit(6)
     m3 = GeodesicMixup(**GeodesicMixup.card.variants["m3"])
@@ -113,7 +127,7 @@ def test_two_processes_make_the_loss_of_one() -> None:
         rows = slice(3 * rank, 3 * rank + 3)
 
         def gather(t: torch.Tensor, rows=rows) -> torch.Tensor:
-            return x if torch.allclose(t, x[rows]) else y
+            return x if torch.allclose(t, x[rows]) else y  # in this test only embeddings are gathered
 
         e = Embedded(
             {"image": x[rows], "text": y[rows]}, lambda a, b: (torch.tensor(1.0), torch.tensor(0.0)), gather, rank

@@ -3,7 +3,8 @@
     m_l(a, b) = sin(l w) / sin(w) a + sin((1 - l) w) / sin(w) b
     m2        = CE of the rows  x_i . y_i at column i,  x_i . m_l(x_j, y_j) at columns j != i,  all divided by tau_m;
                 plus the same with images and texts exchanged
-    V         = - mean over i of [ l log p_ii + (1 - l) log p_ii' ],   p = softmax of m_l(x_i, x_i') . y_j / tau
+    V         = - mean over i of [ l log p_ii + (1 - l) log p_ii' ],   p = softmax of m_l(x_i, x_i') . y_j / tau;
+                averaged over its two directions
     L         = V with images and texts exchanged
     VL        = - mean over i of [ log p_ii + log p_ii' ],   p = softmax of m_l(x_i, x_i') . m_l(y_j, y_j') / tau;
                 averaged over its two directions
@@ -151,8 +152,8 @@ class GeodesicMixup(Objective):
             "divide, as the paper does.",
             "With an odd batch the middle item is mixed with itself, and the released arccos gives NaN; near vectors "
             "are mixed linearly.",
-            "The direction of the one-modality terms was not found: here the rows are the mixtures.",
-            "VL is the mean over its two directions, half their sum; whether the authors halve it was not found.",
+            "V, L and VL are each the mean over their two directions, half their sum; whether the authors halve VL was "
+            "not found.",
             "The model is in training mode, as in all trainings here; the released code keeps it in eval mode.",
         ),
         proof=ProofPlan(
@@ -192,9 +193,12 @@ class GeodesicMixup(Objective):
             out["m2"] = fade * self.m2 * both
         rows = slice(first, first + len(x))
         if self.single:
-            v, t = (geodesic(a, a.flip(0), s)[rows] for a, s in ((every_x, shares[1]), (every_y, shares[2])))
-            out["v"] = fade * self.single * soft_rows(v, every_y, first, shares[1], 1 - shares[1], tau)
-            out["l"] = fade * self.single * soft_rows(t, every_x, first, shares[2], 1 - shares[2], tau)
+            sides = (("v", every_x, y, every_y, shares[1]), ("l", every_y, x, every_x, shares[2]))
+            for name, every_a, b, every_b, share in sides:
+                mixed = geodesic(every_a, every_a.flip(0), share)
+                both = soft_rows(mixed[rows], every_b, first, share, 1 - share, tau)
+                both = both + soft_rows(b, mixed, first, share, 1 - share, tau)
+                out[name] = fade * self.single * both / 2
         if self.joint:
             v, t = (geodesic(a, a.flip(0), shares[3]) for a in (every_x, every_y))
             out["vl"] = (
