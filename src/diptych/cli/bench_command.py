@@ -87,21 +87,22 @@ def board_command(
         kind = inspect.Parameter.KEYWORD_ONLY
 
         @functools.wraps(function)
-        def command(*, asked: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
+        def command(*, requested: BoardOptions, shared: options.RunOptions, **given: Any) -> None:
             from diptych.evaluation.boards.rows import expect
             from diptych.evaluation.boards.verb import arms_of, verb_board
 
             if not shared.overwrite:
-                expect(asked.out, verb)
-            methods = options.words(asked.methods) if asked.methods else None
+                expect(requested.out, verb)
+            methods = options.words(requested.methods) if requested.methods else None
             arms = arms_of(verb, methods, every=every, without=without())
             with shared.open() as opened:
-                bench = function(opened, options.integers(asked.seeds, "seeds"), **given)
+                bench = function(opened, options.integers(requested.seeds, "seeds"), **given)
                 if not shared.overwrite:
-                    expect(asked.out, verb, bench.facts)
-                board = verb_board(verb, bench, arms, budget=asked.budget, keep=asked.out, command=command_line())
-            board.write(asked.out, overwrite=True)
-            _finish(board, asked.out, shared.json)
+                    expect(requested.out, verb, bench.facts)
+                budget, out = requested.budget, requested.out
+                board = verb_board(verb, bench, arms, budget=budget, keep=out, command=command_line())
+            board.write(out, overwrite=True)
+            _finish(board, out, shared.json)
 
         command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [

@@ -17,7 +17,7 @@ from diptych.backbones.sources.openclip_config import build
 from diptych.backbones.sources.openclip_sources import from_model
 from diptych.core.backbone import Backbone
 from diptych.core.data import Table
-from diptych.core.errors import MissingHook
+from diptych.core.errors import MissingHook, NotAvailable
 from diptych.core.run import Run
 from diptych.data.scenes.captions import article
 from diptych.data.scenes.compose import Scene, SceneRecipe
@@ -81,7 +81,11 @@ def open_scene_pairs(
         recipe: distribution of the scenes.
         caption: from a scene to its captions.
         fit: settings of the trainings.
+
+    Raises:
+        NotAvailable: another name than "scenes".
     """
+    _only_scenes(name)
     data = scene_data(recipe, SIZES, caption=caption)
     bench = TuneBench(data, backbone, fit, run, seeds, parts="all", part="recall_at_1", metric="value")
     sizes = {"items": len(bench.held_out), "train": len(bench.train)}
@@ -115,6 +119,7 @@ def permuted_ends(table: Table[Any], run: Run) -> Table[Any]:
 
 def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> TuneBench:
     """Open scenes with long captions beside the short ones of the same scenes; the backbone truncates."""
+    _only_scenes(name)
     if not isinstance(backbone, OpenClip):
         raise MissingHook(f"Long captions are measured on open_clip models, not on {backbone.spec.name}: use tiny.")
     cut = OpenClip(backbone.module(), backbone.spec, backbone.tokens, config=backbone.config, truncate=True)
@@ -122,3 +127,8 @@ def open_long_captions(name: str, backbone: Backbone, run: Run, seeds: tuple[int
     pictures: Any = bench.held_out.items
     bench.beside = {SHORT: with_captions(bench.held_out, [short(s) for s in pictures.scenes])}
     return bench
+
+
+def _only_scenes(name: str) -> None:
+    if name != "scenes":
+        raise NotAvailable(f"{name} is not here: this proof paints its data, which are called scenes.")
