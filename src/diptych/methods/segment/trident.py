@@ -183,7 +183,7 @@ class Trident(Segmenter):
             claim="Features that are spliced and aggregated by regions beat windows that are classified one by one, "
             "and spliced features without aggregation (mIoU).",
             control="With the rows of M in another order it does not beat the features without aggregation.",
-            datasets=("msrc_small", "camvid_small", "coco_mini"),
+            datasets=("msrc_small", "camvid_small", "mosaic:caltech40"),
             minutes=15.0,
         ),
         variants={
@@ -260,9 +260,8 @@ class FittedTrident(FittedSegmenter):
         """
         windows, cell = self._windows(), self._cell()
         spans = list(product(windows.spans(x.shape[1]), windows.spans(x.shape[2])))
-        cuts = torch.split(
-            torch.stack([x[:, top:bottom, left:right] for (top, bottom), (left, right) in spans]), TOGETHER
-        )
+        every = torch.stack([x[:, top:bottom, left:right] for (top, bottom), (left, right) in spans])
+        cuts = torch.split(every, TOGETHER)
         guides = [self._guide(some.to(run.device)) for some in cuts]
         grid = (guides[0].shape[2], guides[0].shape[3])
         units = [F.normalize(m.flatten(2), dim=1) for m in guides]
