@@ -275,7 +275,7 @@ class FittedTrident(FittedSegmenter):
         return [(u, top // cell, left // cell) for u, ((top, _), (left, _)) in zip(found, spans, strict=True)]
 
     def _mixed(self, cuts: Tensor, guides: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return u, (B, C, h, w), of windows in [0, 1]; without an image tower, cells of the last map are the values."""
+        """Return u, (B, C, h, w), of windows in [0, 1]; without a tower, cells of the last map stand for the values."""
         pixels = normalise(cuts, self.backbone.spec.pixels)
         try:
             return mixed_values(self.backbone.tower("image"), pixels, r, grid)
