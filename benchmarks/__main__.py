@@ -64,6 +64,8 @@ ROWS = {
     "board:6": Entry("systems.cached_board", (6, 120), (3, 30)),
     "gda:1000x16x1024": Entry("systems.gaussian", (1000, 16, 1024), (100, 8, 128)),
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),
+    "segment:lite:512": Entry("segment.photos", ("lite", 512, 4), ("lite", 128, 1)),
+    "segment:lite:1024": Entry("segment.photos", ("lite", 1024, 2), None),
     "fudd": Entry("systems.follow_ups", (100, 100), (20, 20)),
     "reindex:50000": Entry("folders.unchanged", (50_000,), (1_000,)),
     "loss:clip:4096": Entry("losses.memory", ("clip", 4096), ("clip", 1024)),

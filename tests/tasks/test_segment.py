@@ -14,6 +14,7 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import mean_iou
 from diptych.nn.dense.label_maps import Windows
@@ -157,7 +158,8 @@ def test_segments_are_counted_against_panoptic_maps() -> None:
     assert found.panoptic is not None
     truth = np.stack([found.labels.astype(np.int64), found.panoptic.ids], axis=-1)
     column = Column("panoptic", (truth,))
-    counted = segment_counts(fitted, Table(Pictures((photo,)), {"panoptic": column}), Run(), asked)
+    counted, things = segment_counts(fitted, Table(Pictures((photo,)), {"panoptic": column}), Run(), asked)
+    assert mask_ap(things) == 1.0
     assert counted.shape == (1, 3, 4)
     assert mean_pq(counted.sum(0)) == 1.0
     with pytest.raises(DataError, match="panoptic"):
@@ -171,6 +173,6 @@ def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
         card = replace(MaskCLIP.card, needs=Needs(parts=("MaskProposer", "PromptableMasks")))
 
     kit, _ = teach(Needy, DenseColours(), lambda: None, masks=str(tmp_path / "sam"))
-    assert sorted(kit.parts) == ["main", "masks", "proposer"]
+    assert sorted(kit.parts) == ["main", "masks", "proposer", "sam"]
     with pytest.raises(UsageError, match="--masks"):
         teach(Needy, DenseColours(), lambda: None)

@@ -34,6 +34,7 @@ NAMES = {
     "pq": "PQ %",
     "pq_things": "PQ things %",
     "pq_stuff": "PQ stuff %",
+    "mask_ap": "mask AP %",
     "image_auroc": "AUROC %",
     "image_ap": "AP %",
     "pixel_auroc": "pixel AUROC %",

@@ -16,12 +16,14 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
-from diptych.core.method import FittedSegmenter, Segmenter
+from diptych.core.method import FittedSegmenter, Regions, Segmenter
 from diptych.core.run import Run
 from diptych.data.images import need_size
 from diptych.data.memory import InMemory
+from diptych.metrics.mask_ap import Matched, matched
 from diptych.metrics.panoptic import VOID, panoptic_counts
 from diptych.metrics.segmentation import confusion
+from diptych.nn.dense.segments import instances
 from diptych.tasks.question import Question, question
 from diptych.tasks.segmented import Segmented
 
@@ -156,8 +158,10 @@ def counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
     return found
 
 
-def segment_counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question) -> NDArray[np.float64]:
-    """Count a fitted segmenter's segments, image by image; the sum over images goes into ``metrics.panoptic``.
+def segment_counts(
+    fitted: FittedSegmenter, table: Table[Any], run: Run, asked: Question
+) -> tuple[NDArray[np.float64], list[Matched]]:
+    """Count a fitted segmenter's segments and match its things, image by image.
 
     Args:
         fitted: what to measure.
@@ -166,7 +170,7 @@ def segment_counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: 
         asked: how its regions become the K classes, with marks of things.
 
     Returns:
-        (N, K, 4) float64, see ``metrics.panoptic.panoptic_counts``.
+        (N, K, 4) float64, whose sum over images goes into ``metrics.panoptic``, and N matches for ``metrics.mask_ap``.
 
     Raises:
         UnreadableItem: an image or PNG cannot be read.
@@ -175,7 +179,7 @@ def segment_counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: 
     column = table.columns.get("panoptic")
     if column is None or column.kind != "panoptic" or len(table) == 0:
         raise DataError("This table has no panoptic maps to compare with: give COCO's panoptic annotations.")
-    found = np.zeros((len(table), len(asked.classes), 4))
+    found, things = np.zeros((len(table), len(asked.classes), 4)), list[Matched]()
     for i, regions in enumerate(fitted.regions(table.items, run)):
         truth, made = np.asarray(column.values[i]), asked.panoptic(regions)
         need_size(table.items.name(i), truth.shape[:2], regions.size)
@@ -183,7 +187,24 @@ def segment_counts(fitted: FittedSegmenter, table: Table[Any], run: Run, asked: 
         for s in made.segments:
             classes[s.id] = s.label
         found[i] = panoptic_counts(np.stack([classes[made.ids], made.ids], axis=-1), truth, len(asked.classes))
-    return found
+        things.append(_matched(regions, truth, asked))
+    return found, things
+
+
+def _matched(regions: Regions, truth: NDArray[np.integer[Any]], asked: Question) -> Matched:
+    """Match the things of one image."""
+    marks, size = asked.classes.things or (False,) * len(asked.classes), truth.shape[:2]
+    made = instances(regions, marks, asked.groups)
+    pairs = [(k, n) for k, n in np.unique(truth.reshape(-1, 2), axis=0).tolist() if k != VOID and marks[k]]
+    masks = [(truth[..., 0] == k) & (truth[..., 1] == n) for k, n in pairs]
+    return matched(
+        np.stack([m.mask for m in made]) if made else np.zeros((0, *size), dtype=bool),
+        [m.score for m in made],
+        [m.label for m in made],
+        np.stack(masks) if masks else np.zeros((0, *size), dtype=bool),
+        [k for k, _ in pairs],
+        len(asked.classes),
+    )
 
 
 TEACHER = "lite"

@@ -25,6 +25,7 @@ from diptych.data.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import unlabelled_photos
 from diptych.evaluation.spoils import applied
+from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
 from diptych.metrics.segmentation import IGNORE, chance, confusion, miou_bootstrap, miou_gain, pixel_accuracy
 from diptych.tasks.detect import openable
@@ -145,12 +146,18 @@ class MaskBench:
         return self.names.names.index(BACKGROUND) if self.threshold is not None else 0
 
     def _panoptic(self, fitted: FittedSegmenter, asked: Question, run: Run) -> Mapping[str, float]:
-        """Return PQ of all classes, of things and of stuff, where the data have panoptic maps."""
+        """Return PQ of all classes, of things and of stuff, and mask AP of things, where there are panoptic maps."""
         if "panoptic" not in self.table.columns:
             return {}
-        summed = segment_counts(fitted, self.table, run, asked).sum(0)
+        counted, matches = segment_counts(fitted, self.table, run, asked)
+        summed = counted.sum(0)
         things = np.array(asked.classes.things or (False,) * len(asked.classes))
-        return {"pq": mean_pq(summed), "pq_things": mean_pq(summed, things), "pq_stuff": mean_pq(summed, ~things)}
+        return {
+            "pq": mean_pq(summed),
+            "pq_things": mean_pq(summed, things),
+            "pq_stuff": mean_pq(summed, ~things),
+            "mask_ap": mask_ap(matches),
+        }
 
     def _labels(self) -> Stacked:
         """Return the (N, K, K) counts of a segmenter that is always right."""

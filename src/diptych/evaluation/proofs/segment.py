@@ -41,7 +41,7 @@ def open_few(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) ->
     return MaskBench(replace(data, splits=few), backbone, run, seeds)
 
 
-FEW = 32
+FEW = 24
 """Photos of a data set on which systems of a second a photo are proved."""
 
 

@@ -340,7 +340,7 @@ class FittedCLIPDINOiser(FittedSegmenter):
 
         def scores(x: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
-                return self.probabilities(x.to(run.device))[0].cpu()
+                return self.probabilities(x.to(run.device)).cpu()
 
         for i in range(len(images)):
             image = images[i]

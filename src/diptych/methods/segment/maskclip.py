@@ -164,9 +164,9 @@ class FittedMaskCLIP(FittedSegmenter):
 
         def scores(x: Tensor) -> Tensor:
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=run.precision == "bf16"):
-                (z,) = embed_patches(self.backbone, x.to(run.device), self.block)
-            unit = normalize(z.float().permute(1, 2, 0), dim=-1)
-            return logits(self.backbone, unit, self.head.to(unit)).permute(2, 0, 1).cpu()
+                z = embed_patches(self.backbone, x.to(run.device), self.block)
+            unit = normalize(z.float().permute(0, 2, 3, 1), dim=-1)
+            return logits(self.backbone, unit, self.head.to(unit)).permute(0, 3, 1, 2).cpu()
 
         for i in range(len(images)):
             image = images[i]

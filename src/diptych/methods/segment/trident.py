@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diptych.core.backbone import PLAIN, Backbone, Space
+from diptych.core.backbone import PLAIN, Backbone, Space, Tower
 from diptych.core.card import Card, Headline, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import MissingHook
@@ -37,7 +37,7 @@ from diptych.core.run import Run
 from diptych.data.pixels import normalise
 from diptych.features.heads import text_head
 from diptych.nn.dense.affinity import correlation, guide_affinity, last_attention, region_means
-from diptych.nn.dense.label_maps import Windows, bounded_size, cells, resized, upsampled
+from diptych.nn.dense.label_maps import TOGETHER, Windows, bounded_size, cells, resized, upsampled
 from diptych.nn.dense.patches import cell_embeddings, check_patches, token_embeddings
 from diptych.nn.dense.prompted import Refinement, refined
 
@@ -70,36 +70,27 @@ def spliced(parts: list[tuple[Tensor, int, int]], height: int, width: int) -> Te
     return total / visits
 
 
-def mixed_values(backbone: Backbone, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return u, (C, h', w'), of one window.
-
-    Without an image tower, the cells of the last map stand for the values, and W_o is left out.
+def mixed_values(tower: Tower, x: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return u, (B, C, h', w'), of windows of one size.
 
     Args:
-        backbone: CLIP.
-        x: (1, 3, H, W) normalised pixels.
-        r: (n', n') affinities; rows sum to 1.
+        tower: of CLIP's images.
+        x: (B, 3, H, W) normalised pixels.
+        r: (B, n', n') affinities; rows sum to 1.
         grid: h', w' of the affinities, n' = h' w'. Values are resized to it bilinearly.
     """
-    try:
-        tower = backbone.tower("image")
-    except MissingHook:
-        plane = F.interpolate(backbone.dense().maps(x)[-1], grid, mode="bilinear")[0]
-        mixed: Tensor = plane.flatten(1) @ r.to(plane).T
-        return mixed.reshape(-1, *grid)
     last = tower.depth - 1
     s = tower.blocks(tower.start(x, positions=PLAIN), stop=last)
     assert s.grid is not None
     h, w = s.grid
 
     def mix(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        values = v[:, :, s.prefix : s.prefix + h * w]
-        plane = values.transpose(2, 3).reshape(1, -1, h, w)
-        at_guide = F.interpolate(plane, grid, mode="bilinear").reshape(1, v.shape[1], v.shape[3], -1).transpose(2, 3)
-        return r.to(v) @ at_guide
+        values = v[:, :, s.prefix : s.prefix + h * w]  # (B, heads, n, d)
+        plane = F.interpolate(values.transpose(2, 3).flatten(1, 2).reshape(len(v), -1, h, w), grid, mode="bilinear")
+        return r.to(v)[:, None] @ plane.reshape(len(v), v.shape[1], v.shape[3], -1).transpose(2, 3)
 
-    u: Tensor = tower.attend(s, last, mix)[0].T.reshape(-1, *grid)
-    return u
+    attended: Tensor = tower.attend(s, last, mix)
+    return attended.transpose(1, 2).reshape(len(x), -1, *grid)
 
 
 @dataclass(frozen=True)
@@ -192,7 +183,7 @@ class Trident(Segmenter):
             claim="Features that are spliced and aggregated by regions beat windows that are classified one by one, "
             "and spliced features without aggregation (mIoU).",
             control="With the rows of M in another order it does not beat the features without aggregation.",
-            datasets=("msrc_small", "camvid_small", "coco_mini"),
+            datasets=("msrc_small", "camvid_small", "mosaic:caltech40"),
             minutes=15.0,
         ),
         variants={
@@ -264,23 +255,35 @@ class FittedTrident(FittedSegmenter):
         """Return u of each window with the row and column of its first cell.
 
         Args:
-            x: (3, H, W) in [0, 1], sides whole numbers of patches.
+            x: (3, H, W) in [0, 1], sides whole numbers of patches and at least a window.
             run: device.
         """
-        windows = self._windows()
+        windows, cell = self._windows(), self._cell()
         spans = list(product(windows.spans(x.shape[1]), windows.spans(x.shape[2])))
-        cuts = [x[:, top:bottom, left:right] for (top, bottom), (left, right) in spans]
-        guides = [self._guide(cut.to(run.device)) for cut in cuts]
-        mean = float(sum(float(s.sum()) for s, _ in guides) / sum(s.numel() for s, _ in guides))
-        cell, parts = self._cell(), []
-        for cut, (s, grid), ((top, _), (left, _)) in zip(cuts, guides, spans, strict=True):
-            r = guide_affinity(s, mean, self.method.beta, self.method.gamma)
-            pixels = normalise(cut[None].to(run.device), self.backbone.spec.pixels)
-            u = mixed_values(self.backbone, pixels, r, grid).float()
-            size = cut.shape[1] // cell, cut.shape[2] // cell
-            u = u if tuple(u.shape[1:]) == size else F.interpolate(u[None], size, mode="bilinear")[0]
-            parts.append((u, top // cell, left // cell))
-        return parts
+        every = torch.stack([x[:, top:bottom, left:right] for (top, bottom), (left, right) in spans])
+        cuts = torch.split(every, TOGETHER)
+        guides = [self._guide(some.to(run.device)) for some in cuts]
+        grid = (guides[0].shape[2], guides[0].shape[3])
+        units = [F.normalize(m.flatten(2), dim=1) for m in guides]
+        # the mean of all cosines of a window is the squared length of the mean of its unit vectors
+        mean = float(torch.cat([(u.mean(2) ** 2).sum(1) for u in units]).mean())
+        size, found = (windows.window // cell, windows.window // cell), list[Tensor]()
+        for some, m, unit in zip(cuts, guides, units, strict=True):
+            r = torch.stack([guide_affinity(u.T @ u, mean, self.method.beta, self.method.gamma) for u in unit])
+            u = self._mixed(some.to(run.device), m, r, grid).float()
+            found += u if grid == size else F.interpolate(u, size, mode="bilinear")
+        return [(u, top // cell, left // cell) for u, ((top, _), (left, _)) in zip(found, spans, strict=True)]
+
+    def _mixed(self, cuts: Tensor, guides: Tensor, r: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return u, (B, C, h, w), of windows in [0, 1]; without a tower, cells of the last map stand for the values."""
+        pixels = normalise(cuts, self.backbone.spec.pixels)
+        try:
+            return mixed_values(self.backbone.tower("image"), pixels, r, grid)
+        except MissingHook:
+            # a backbone that guides itself has these cells already
+            m = guides if self.guide is self.backbone else self.backbone.dense().maps(pixels)[-1].float()
+        values = F.interpolate(m, grid, mode="bilinear").flatten(2)
+        return (values @ r.to(values).mT).reshape(len(m), -1, *grid)
 
     def scores(self, m: Tensor) -> Tensor:
         """Return (K, h, w) logits of features (C, h, w)."""
@@ -368,15 +371,13 @@ class FittedTrident(FittedSegmenter):
         m = correlation(w[:, at][:, :, at], v[:, at], method.cosine_factor, method.negative)
         return m, (h, wide)
 
-    def _guide(self, cut: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return the (n, n) cosines of the guide's patches in a window, and their grid."""
+    def _guide(self, cuts: Tensor) -> Tensor:
+        """Return (B, C, h, w) patches of the guide in windows of (B, 3, H, W) in [0, 1]."""
         dense = self.guide.dense()
         stride = dense.strides[-1]
-        height, width = (max(stride, round(side / stride) * stride) for side in cut.shape[1:])
-        x = F.interpolate(cut[None], (height, width), mode="bilinear", align_corners=False)
-        m = dense.maps(normalise(x, self.guide.spec.pixels))[-1][0].float()
-        unit = F.normalize(m.flatten(1), dim=0)
-        return unit.T @ unit, (m.shape[1], m.shape[2])
+        height, width = (max(stride, round(side / stride) * stride) for side in cuts.shape[2:])
+        x = F.interpolate(cuts, (height, width), mode="bilinear", align_corners=False)
+        return dense.maps(normalise(x, self.guide.spec.pixels))[-1].float()
 
     def _cell(self) -> int:
         """Return the pixels of a cell of U: the guide's patch where it divides the backbone's, else the backbone's."""

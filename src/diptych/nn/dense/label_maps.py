@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LONG = 2048
 """Longest side after a resize, in pixels."""
+TOGETHER = 8
+"""Windows that go through a model at once."""
 CELLS = 1 << 24
 """Upsampled scores held at once (64 MiB of float32)."""
 
@@ -117,7 +119,8 @@ def slide(
         windows: how it is cut.
         recipe: mean and standard deviation of the tower.
         stride: of the tower, in pixels. Each window is padded with black, right and below, to multiples of it.
-        scores: (1, 3, H', W') normalised pixels -> (K, h, w).
+        scores: (B, 3, H', W') normalised pixels -> (B, K, h, w). All windows of an image are of one size, so that up to
+            ``TOGETHER`` go through a model at once.
 
     Returns:
         (K, H, W): each window's maps, upsampled to its pixels, summed, and divided by the number of windows at the
@@ -125,17 +128,18 @@ def slide(
     """
     height, width = image.shape[1:]
     total, visits = image.new_zeros(0), image.new_zeros(height, width)
-    for (top, bottom), (left, right) in product(windows.spans(height), windows.spans(width)):
-        part = image[:, top:bottom, left:right]
-        h, w = part.shape[1:]
-        padded = F.pad(part, (0, -w % stride, 0, -h % stride))
-        maps = F.interpolate(scores(normalise(padded, recipe)[None])[None].float(), padded.shape[1:], mode="bilinear")[
-            0, :, :h, :w
-        ]
-        if not len(total):
-            total = maps.new_zeros(len(maps), height, width)
-        total[:, top:bottom, left:right] += maps
-        visits[top:bottom, left:right] += 1
+    spans = list(product(windows.spans(height), windows.spans(width)))
+    for start in range(0, len(spans), TOGETHER):
+        some = spans[start : start + TOGETHER]
+        parts = torch.stack([image[:, top:bottom, left:right] for (top, bottom), (left, right) in some])
+        h, w = parts.shape[2:]
+        padded = F.pad(parts, (0, -w % stride, 0, -h % stride))
+        for maps, ((top, bottom), (left, right)) in zip(scores(normalise(padded, recipe)), some, strict=True):
+            whole = F.interpolate(maps[None].float(), padded.shape[2:], mode="bilinear")[0, :, :h, :w]
+            if not len(total):
+                total = whole.new_zeros(len(whole), height, width)
+            total[:, top:bottom, left:right] += whole
+            visits[top:bottom, left:right] += 1
     return total / visits.to(total)
 
 

@@ -1,0 +1,54 @@
+"""The cost of a photo: each segmenter that trains nothing, at a shorter side of so many pixels."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from PIL import Image
+
+from benchmarks.measure import Row
+from diptych.backbones.sources.load import load
+from diptych.core.data import ClassNames, Evidence
+from diptych.core.method import FittedSegmenter
+from diptych.core.run import Run
+from diptych.data.load import open_data
+from diptych.data.memory import InMemory
+from diptych.data.templates import ENSEMBLE
+from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.trident import Trident
+from diptych.nn.dense.label_maps import Windows, label_map
+from diptych.tasks.segment import teach
+
+NAMES = ("cat", "cup of coffee", "spoon", "table", "rocket", "sky", "shoes", "floor", "coins")
+
+
+@contextlib.contextmanager
+def photos(name: str, side: int, count: int) -> Iterator[Row]:
+    """Label maps of the photos that ship, without pictures being written.
+
+    Args:
+        name: of the backbone, which also guides.
+        side: shorter side in pixels; windows keep their usual sides.
+        count: photos.
+    """
+    backbone, run, whole = load(name), Run(), open_data("demo:photos", need="photos").whole().items
+    images = [whole[i % len(whole)] for i in range(count)]
+    sized = tuple(image.resize(_size(image, side), Image.Resampling.BICUBIC) for image in images)
+    items = InMemory(sized, tuple(map(str, range(count))), tuple(map(str, range(count))))
+    contenders: dict[str, Callable[[], object]] = {}
+    for method in (MaskCLIP(windows=Windows(side, 448, 224)), Trident(windows=Windows(side, 336, 224))):
+        kit, evidence = teach(type(method), backbone, lambda: None, name)
+        fitted = method.fit(kit, ClassNames(NAMES, ENSEMBLE), evidence or Evidence(), run)
+        contenders[method.card.slug] = partial(_labels, fitted, items, run)
+    yield Row(contenders, items=count, unit="photo", same=None, facts={"side": side, "classes": len(NAMES)})
+
+
+def _labels(fitted: FittedSegmenter, items: InMemory, run: Run) -> int:
+    return sum(int(label_map(regions).numel() > 0) for regions in fitted.regions(items, run))
+
+
+def _size(image: Image.Image, side: int) -> tuple[int, int]:
+    ratio = side / min(image.size)
+    return max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
