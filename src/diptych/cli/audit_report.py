@@ -131,7 +131,7 @@ def _show(made: Report) -> None:
     worded = [f for f in feared(made.all()) if f.subject == main and fearful(f)]
     show_table(
         ["what to fear first", "value, 95 % interval", "from"],
-        [(f.says, number(f), f"{f.count} {f.counted}") for f in worded],
+        [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded],
         title=main,
     )
     if not worded:
@@ -141,12 +141,18 @@ def _show(made: Report) -> None:
         first = made.blame.confusions[0]
         show(
             f"Most frequent confusion by the training pictures: {first.count} of {first.of} of {first.true} are taken "
-            f"for {first.predicted}. {len(made.blame.suspects)} training labels are suspected."
+            f"for {first.predicted}."
+        )
+    if made.blame is not None:
+        found = made.blame
+        show(
+            f"{len(found.suspects)} of {found.trained} training labels may be wrong, hard pictures among them; of "
+            f"{found.planted} labels changed on purpose {found.found} are found."
         )
     for slug, reason in made.lacking.items():
         say(f"{slug} was not run: {reason}")
     if silent:
-        say(f"{silent} measures are not testable here; the page and the JSON say why.")
+        say(f"Not testable here: {silent} of {len(made.all())} measures. The page and the JSON say why.")
 
 
 def _named(given: list[str] | None, flag: str) -> dict[str, str]:

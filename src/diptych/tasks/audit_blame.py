@@ -1,8 +1,9 @@
 """Which training pictures are behind a confusion?
 
 A picture is classed by a vote of the k nearest training pictures, so that each mistake has its causes at hand: the
-pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where the vote of its
-own k nearest, itself left out, is for another class by a clear majority.
+pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where all of its own k
+nearest, itself left out, are of one other class. Hard pictures are suspected too: how many wrong labels such a search
+finds is told by labels that are changed on purpose.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from diptych.features.subjects import embeddings
 
 NEAREST = 5
 """k: training pictures that vote."""
-SURE = 0.8
+SURE = 1.0
 """Share of the vote from which on a label is suspected."""
+PLANTED = 0.05
+"""Share of the training labels that are changed on purpose."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class Blame:
         items: own pictures.
         trained: training pictures.
         confusions: the most frequent first.
-        suspects: training pictures with a suspected label, the surest first.
+        suspects: training pictures with a suspected label, the nearest neighbours first.
+        planted: labels that were changed on purpose, in a copy.
+        found: how many of these were suspected.
     """
 
     accuracy: float
@@ -84,6 +89,8 @@ class Blame:
     trained: int
     confusions: tuple[Confusion, ...]
     suspects: tuple[Blamed, ...]
+    planted: int = 0
+    found: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -134,7 +141,8 @@ def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blam
         for i, to, share in suspected(bank, taught, len(names))
     )
     accuracy = float((predicted == labels).mean())
-    return Blame(accuracy, len(labels), len(bank), tuple(confusions), suspects)
+    planted, found = sensitivity(bank, taught, len(names), np.random.default_rng(run.integer("planted labels")))
+    return Blame(accuracy, len(labels), len(bank), tuple(confusions), suspects, planted, found)
 
 
 def nearest_rows(cosines: NDArray[np.float64], k: int) -> NDArray[np.int64]:
@@ -173,6 +181,24 @@ def suspected(bank: NDArray[np.float64], labels: NDArray[np.int64], classes: int
     rows = [i for i in range(len(bank)) if to[i] != labels[i] and shares[i] >= SURE]
     closeness = np.take_along_axis(cosines, near, axis=1).mean(axis=1)
     return [(i, int(to[i]), float(shares[i])) for i in sorted(rows, key=lambda i: (-shares[i], -closeness[i]))]
+
+
+def sensitivity(
+    bank: NDArray[np.float64], labels: NDArray[np.int64], classes: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Return how many labels were changed on purpose, to another class at random, and how many of them are suspected.
+
+    Args:
+        bank: (M, D) unit vectors of training pictures.
+        labels: (M,) their classes; they stay as they are.
+        classes: K.
+        rng: draws the labels and their new classes.
+    """
+    changed = labels.copy()
+    rows = rng.permutation(len(labels))[: max(1, round(PLANTED * len(labels)))] if classes > 1 else np.zeros(0, int)
+    changed[rows] = (changed[rows] + rng.integers(1, max(2, classes), size=len(rows))) % classes
+    suspects = {i for i, _, _ in suspected(bank, changed, classes)}
+    return len(rows), len(suspects & set(rows.tolist()))
 
 
 def _counts(near: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ class Report:
         findings: slug of the audit -> its findings.
         lacking: slug -> why an audit was not run.
         blame: training pictures behind confusions; None without training pictures.
-        verdicts: of the bounds, by subject.
+        verdicts: of the bounds, for the first subject: models that it is compared with cannot break them.
         failed: items that were left out.
     """
 
@@ -190,33 +190,31 @@ def report(
     except DiptychError as error:
         lacking["training pictures"] = str(error)
     flat = [f for found in findings.values() for f in found]
-    verdicts = tuple(v for b in bounds for v in judged(b, list(subjects), flat))
+    main = next(iter(subjects))
+    verdicts = tuple(judged(bound, main, flat) for bound in bounds)
     return Report(title, subjects, data, findings, lacking, guilt, verdicts, failed)
 
 
-def judged(bound: Bound, subjects: Sequence[str], findings: Sequence[Finding]) -> Iterator[Verdict]:
-    """Yield the verdict of a bound for each subject: the worst finding that it is about decides.
+def judged(bound: Bound, subject: str, findings: Sequence[Finding]) -> Verdict:
+    """Return the verdict of a bound: the worst finding that it is about decides.
 
     Args:
         bound: the bound.
-        subjects: names of the models.
+        subject: name of the model.
         findings: of all audits.
     """
-    for subject in subjects:
-        meant = [
-            f for f in findings if f.subject == subject and f.measure == bound.measure and bound.about in ("", f.about)
-        ]
-        values = [f for f in meant if f.value is not None]
-        if not values:
-            measures = ", ".join(sorted({f.measure for f in findings if f.testable}))
-            why = meant[0].reason if meant else f"It was not measured; measured were {measures or 'none'}."
-            yield Verdict(bound, subject, True, why)
-            continue
-        sign = 1 if bound.side == "at most" else -1
-        worst = max(values, key=lambda f: sign * (f.value or 0.0))
-        broken = sign * (worst.value or 0.0) > sign * bound.value
-        about = f" about {worst.about}" if worst.about else ""
-        yield Verdict(bound, subject, broken, f"{worst.title}{about} is {worst.value:.4g}.")
+    own = [f for f in findings if f.subject == subject]
+    meant = [f for f in own if f.measure == bound.measure and bound.about in ("", f.about)]
+    values = [f for f in meant if f.value is not None]
+    if not values:
+        measures = ", ".join(sorted({f.measure for f in own if f.testable}))
+        why = meant[0].reason if meant else f"It was not measured; measured were {measures or 'none'}."
+        return Verdict(bound, subject, True, why)
+    sign = 1 if bound.side == "at most" else -1
+    worst = max(values, key=lambda f: sign * (f.value or 0.0))
+    broken = sign * (worst.value or 0.0) > sign * bound.value
+    about = f" about {worst.about}" if worst.about else ""
+    return Verdict(bound, subject, broken, f"{worst.title}{about} is {worst.value:.4g}.")
 
 
 def feared(findings: Sequence[Finding]) -> list[Finding]:

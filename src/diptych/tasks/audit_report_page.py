@@ -183,6 +183,10 @@ class _Page:
                 self.picture(b.probe, b.key, f"labelled {b.label}, near {b.suggested}") for b in found.suspects[:12]
             )
             yield "</div>"
+        yield (
+            f'<p class="note">Hard pictures are suspected too. Of {found.planted} labels that were changed on purpose '
+            f"in a copy, {found.found} are suspected.</p>"
+        )
         yield "<p><b>What to do:</b> look at them, mend the labels, and audit again.</p>"
 
     def table(self, findings: list[Finding]) -> Iterator[str]:
