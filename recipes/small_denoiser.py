@@ -40,7 +40,7 @@ from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 
-LAYOUT = DenoiserLayout()
+LAYOUT = DenoiserLayout(depth=3, mlp=3)
 FILE = "small.safetensors"
 PAIRS, UNTOLD, DENSER = 0.1, 0.1, 1.5
 """Shares of scenes with two objects, and without a text, and the exponent of the steps."""
@@ -191,22 +191,22 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("what", choices=("train", "judge"))
     parser.add_argument("--out", type=Path, help="folder of the training")
     parser.add_argument("--net", type=Path, default=SMALL, help="file that is judged")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=6000)
     asked = parser.parse_args(words)
     start, facts = time.perf_counter(), {"seed": 0, "date": now(), "versions": versions()}
     if asked.what == "train":
         if asked.out is None:
             parser.error("train needs --out")
         fit = Fit(
-            lr=2e-3,
+            lr=1.5e-3,
             batch=32,
             steps=asked.steps,
-            schedule=Schedule(warmup=150),
+            schedule=Schedule(warmup=100),
             betas=(0.9, 0.99),
             eps=1e-8,
             decay=0.01,
             clip=1.0,
-            ema=0.996,
+            ema=0.998,
             save_every=250,
             log_every=50,
         )

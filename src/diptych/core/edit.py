@@ -171,8 +171,8 @@ class EditAsk:
         images: pictures of any origin; or
         clips: clips, each a tuple of frames; or none of the three, for an editor that begins with words alone.
         reference: a picture that shows what the words mean: a subject, or a style.
-        masks: N masks of N pictures, (H, W) bool arrays of their sizes: where a picture may change; an empty one
-            changes nothing.
+        masks: N masks of N pictures, bool arrays (H, W) of their sizes, or (J, H, W) of J targets: where a picture may
+            change; an empty one changes nothing.
         strength: factor on the change, in the editor's own unit; 1 is its default and 0 gives the input back.
         threshold: in the place of the editor's own threshold of what may change.
         count: pictures wanted for each target, of an editor that begins with words alone, >= 1.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from diptych import catalog
@@ -13,7 +14,8 @@ from diptych.core.edit import Editor, Start
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Segmenter
-from diptych.tasks.defaults import EDITOR
+from diptych.nn.dense.label_maps import Windows
+from diptych.tasks.defaults import EDITOR, SEGMENTER
 
 GENERATOR, PHOTO_GENERATOR = "factors", "small"
 """What draws the pictures that are edited, and what photos are found again in."""
@@ -70,7 +72,7 @@ def kit_for(
     openers: dict[str, Callable[[], dict[str, Any]]] = {
         "StyleGenerator": lambda: _generator(generator or (PHOTO_GENERATOR if photos else GENERATOR)),
         "TextDiffusion": lambda: _diffusion(denoiser, backbone),
-        "Segmenter": lambda: _segmenter(segmenter),
+        "Segmenter": lambda: _segmenter(segmenter, backbone),
     }
     for kind in card.needs.parts:
         if kind in openers:
@@ -89,7 +91,10 @@ def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:
     return {"diffusion": load_diffusion(name or "small", backbone)}
 
 
-def _segmenter(slug: str | None) -> dict[str, Any]:
-    from diptych.tasks.defaults import SEGMENTER
-
-    return {"segmenter": catalog.find(slug or SEGMENTER, Segmenter)()}
+def _segmenter(slug: str | None, backbone: Backbone) -> dict[str, Any]:
+    """Return a segmenter, with windows at most twice as large as what the image encoder was trained on."""
+    found = catalog.find(slug or SEGMENTER, Segmenter)()
+    windows, size = getattr(found, "windows", None), backbone.image.size
+    if isinstance(windows, Windows) and size is not None and windows.window > 2 * size:
+        found = replace(found, windows=Windows(2 * size, 2 * size, size))  # type: ignore[type-var]
+    return {"segmenter": found}

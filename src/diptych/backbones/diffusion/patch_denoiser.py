@@ -2,6 +2,7 @@
 
     h = patches(z) + positions
     each block, with shifts b, scales g and gates a of the step t:
+        h = h + conv(h)                                                 3 x 3 on the grid of patches, each channel apart
         h = h + a_1 selfattention(g_1 norm(h) + b_1)
         h = h + crossattention(norm(h), tokens)
         h = h + a_2 mlp(g_2 norm(h) + b_2)
@@ -24,7 +25,7 @@ With d = 1 this is the usual prediction of v. A small d asks the network for pic
 steps, and only at the last for noise, which is not.
 
 The layout is that of PixArt: one small network maps t to the modulation of all blocks, to which each block adds its own
-constants.
+constants. The convolution lets neighbours speak from the first step on, before attention has learnt where they are.
 """
 
 from __future__ import annotations
@@ -111,6 +112,17 @@ def step_waves(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+def grid_waves(side: int, width: int) -> Tensor:
+    """Return (side^2, width) sines and cosines of the row and the column of each cell, row by row, of wavelengths from
+    2 cells to 8 sides.
+    """
+    quarter = width // 4
+    waves = math.pi * torch.logspace(0, -math.log2(4 * side), quarter, base=2)
+    row, column = (t.reshape(-1, 1) * waves for t in torch.meshgrid(*[torch.arange(side).float()] * 2, indexing="ij"))
+    out = torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], dim=1)
+    return torch.nn.functional.pad(out, (0, width - 4 * quarter))
+
+
 class Attention(nn.Module):
     """Multi-head attention whose probabilities a hook can see and replace.
 
@@ -152,17 +164,25 @@ class Block(nn.Module):
         super().__init__()
         c = layout.width
         self.sites = Site("self", "mid", number), Site("cross", "mid", number)
-        self.own = nn.Parameter(torch.randn(6, c) / c**0.5)
+        self.own = nn.Parameter(torch.zeros(6, c))
+        self.near = nn.Conv2d(c, c, 3, padding=1, groups=c)
         self.self_attention = Attention(c, c, layout.heads)
         self.cross_attention = Attention(c, layout.text, layout.heads)
         self.cross_norm = nn.LayerNorm(c)
         self.up, self.down = nn.Linear(c, layout.mlp * c), nn.Linear(layout.mlp * c, c)
+        with torch.no_grad():
+            self.own[[2, 5]] = 1.0  # the gates are open
+            for last in (self.self_attention.out, self.cross_attention.out, self.down):
+                last.weight *= (3 * layout.depth) ** -0.5
 
     def forward(
         self, h: Tensor, steps: Tensor, tokens: Tensor, mask: Tensor | None, hook: AttentionHook | None
     ) -> Tensor:
         """Return (B, P, C); ``steps`` is the (B, 6, C) modulation of the step."""
         b1, g1, a1, b2, g2, a2 = (steps + self.own)[:, :, None].unbind(1)
+        side = math.isqrt(h.shape[1])
+        grid = h.transpose(1, 2).reshape(len(h), -1, side, side)
+        h = h + self.near(grid).flatten(2).transpose(1, 2)
         n = _norm(h) * (1 + g1) + b1
         h = h + a1 * self.self_attention(n, n, None, self.sites[0], hook)
         h = h + self.cross_attention(self.cross_norm(h), tokens, mask, self.sites[1], hook)
@@ -182,17 +202,16 @@ class PatchDenoiser(nn.Module):
         self.layout, c = layout, layout.width
         values = 3 * layout.patch**2
         self.stem = nn.Linear(values, c)
-        self.positions = nn.Parameter(0.02 * torch.randn(layout.grid**2, c))
+        self.positions = nn.Parameter(grid_waves(layout.grid, c))
         self.step_in, self.step_out = nn.Linear(c, c), nn.Linear(c, 6 * c)
         self.text_norm = nn.LayerNorm(layout.text)
         blocks = [Block(layout, i) for i in range(layout.depth)]
         self.blocks = nn.ModuleList(blocks)
-        self.last_own = nn.Parameter(torch.randn(2, c) / c**0.5)
+        self.last_own = nn.Parameter(torch.zeros(2, c))
         self.last_step = nn.Linear(c, 2 * c)
         self.head = nn.Linear(c, values)
-        for block in blocks:
-            nn.init.zeros_(block.cross_attention.out.weight)
-        nn.init.zeros_(self.head.weight)
+        for silent in (self.step_out, self.last_step, self.head):
+            nn.init.zeros_(silent.weight)
 
     def forward(
         self, z: Tensor, t: Tensor, tokens: Tensor, mask: Tensor | None = None, hook: AttentionHook | None = None
