@@ -1,7 +1,8 @@
 """Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
 
 OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
-                              items looked at
+                              items looked at; labels, facts and writers where there are some
+OUT/pictures/...              pictures of kept items that have no file, such as tiles of slides
 OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
                               be judged
 
@@ -11,6 +12,7 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +28,14 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import escaped, plain, read_json, write_json, write_whole
+from diptych.data.files import drafted, escaped, plain, read_json, write_json, write_whole
+from diptych.data.formats.slides import SlideStream
 from diptych.tasks.curate_stream import Once, Skipped, outcomes, readable
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
+QUALITY = 95
+"""JPEG quality of pictures that are cut from slides."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,21 @@ class Curation:
     def looks(self) -> bool:
         """Whether it looks at pictures, with a backbone."""
         return bool(self.curator.card.needs.hooks)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes texts, with writers."""
+        return "Writer" in self.curator.card.needs.parts
+
+    def check_items(self, stream: Stream[Any]) -> None:
+        """Raise UsageError where the items of a stream have no texts and the curator needs them, or the other way
+        round.
+        """
+        cut = isinstance(stream, SlideStream)
+        if cut and not self.curator.creates:
+            raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
+        if self.curator.creates and not cut:
+            raise UsageError(f"{self.slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
 
 
 def plan_shards(
@@ -172,7 +192,7 @@ def apply_plan(
                 if verdict.reason:
                     skipped.add(str(getattr(item, "name", position)), verdict.reason)
                 if verdict.keep:
-                    kept.append(_row(item, verdict))
+                    kept.append(_row(item, verdict, out))
             if not seen:
                 break
             if kept:
@@ -239,14 +259,36 @@ def _judged(
         raise ValueError("A curator gives one verdict an item, and this one gave more.")
 
 
-def _row(item: Any, verdict: Verdict) -> dict[str, Any]:
-    text = escaped(item if isinstance(item, str) else item.text())
-    name = {} if isinstance(item, str) else {"filepath": escaped(item.name)}
-    return {"position": verdict.position, **name, "title": text, "score": verdict.score}
+def _row(item: Any, verdict: Verdict, out: Path) -> dict[str, Any]:
+    """Return the row of a kept item; an item without a file is written to ``out``."""
+    if isinstance(item, str):
+        row: dict[str, Any] = {"position": verdict.position}
+    else:
+        cut = getattr(item, "cut", None)
+        row = {"position": verdict.position, "filepath": escaped(item.name if cut is None else _picture(item, out))}
+        row |= {**getattr(item, "facts", {}), **(cut or {})}
+    text = verdict.texts[0].value if verdict.texts else item if isinstance(item, str) else item.text()
+    row |= {"title": escaped(text), "score": verdict.score}
+    if verdict.labels:
+        row["labels"] = list(verdict.labels)
+    if verdict.texts:
+        row["written"] = [vars(text) for text in verdict.texts]
+    return row
+
+
+def _picture(item: Any, out: Path) -> str:
+    """Write the picture of an item, and return its path in ``out``; a resumed pass writes it again."""
+    stem = Path(item.name).name[:100].replace("@", "-").replace(",", "-")
+    path = out / "pictures" / f"{stem}-{hashlib.sha256(item.name.encode()).hexdigest()[:8]}.jpg"
+    with drafted(path, overwrite=True, sync=False) as draft:
+        item.image().save(draft, format="JPEG", quality=QUALITY)
+    return path.relative_to(out).as_posix()
 
 
 def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    write_whole(path, lambda draft: pq.write_table(pa.Table.from_pylist(rows), draft), overwrite=True)
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
