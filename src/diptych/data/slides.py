@@ -49,6 +49,10 @@ class Grid:
             )
 
 
+PATHGEN = Grid()
+"""The grid of PathGen."""
+
+
 @dataclass(frozen=True)
 class Slide:
     """A slide, opened at its first use in a process.
@@ -98,8 +102,10 @@ class Slide:
         """Return a part, RGB, ``scale`` times smaller in each direction.
 
         Args:
-            x, y: upper left corner in pixels of the full resolution.
-            width, height: in pixels of the full resolution.
+            x: left border, here and below in pixels of the full resolution.
+            y: upper border.
+            width: of the part.
+            height: of the part.
             scale: at least 1.
 
         Raises:
@@ -203,7 +209,7 @@ class SlideTiles:
     """
 
     slide: Slide
-    grid: Grid = Grid()
+    grid: Grid = PATHGEN
 
     @cached_property
     def places(self) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ An item that cannot be read is dropped with its reason, and no curator sees it; 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,14 +27,13 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import drafted, escaped, plain, read_json, write_json, write_whole
+from diptych.data.files import plain, read_json, write_json
 from diptych.data.formats.slides import SlideStream
+from diptych.tasks.curate_rows import row_of, write_part
 from diptych.tasks.curate_stream import Once, Skipped, outcomes, readable
 
 PART = 100_000
 """Items that are looked at between two parts of the result; what a killed run must do again."""
-QUALITY = 95
-"""JPEG quality of pictures that are cut from slides."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +190,11 @@ def apply_plan(
                 if verdict.reason:
                     skipped.add(str(getattr(item, "name", position)), verdict.reason)
                 if verdict.keep:
-                    kept.append(_row(item, verdict, out))
+                    kept.append(row_of(item, verdict, out))
             if not seen:
                 break
             if kept:
-                _write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
+                write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
             done = {
                 "position": position,
                 "seen": done["seen"] + seen,
@@ -257,38 +255,3 @@ def _judged(
             yield item, next(verdicts)
     if next(verdicts, None) is not None:
         raise ValueError("A curator gives one verdict an item, and this one gave more.")
-
-
-def _row(item: Any, verdict: Verdict, out: Path) -> dict[str, Any]:
-    """Return the row of a kept item; an item without a file is written to ``out``."""
-    if isinstance(item, str):
-        row: dict[str, Any] = {"position": verdict.position}
-    else:
-        cut = getattr(item, "cut", None)
-        row = {"position": verdict.position, "filepath": escaped(item.name if cut is None else _picture(item, out))}
-        row |= {**getattr(item, "facts", {}), **(cut or {})}
-    text = verdict.texts[0].value if verdict.texts else item if isinstance(item, str) else item.text()
-    row |= {"title": escaped(text), "score": verdict.score}
-    if verdict.labels:
-        row["labels"] = list(verdict.labels)
-    if verdict.texts:
-        row["written"] = [vars(text) for text in verdict.texts]
-    return row
-
-
-def _picture(item: Any, out: Path) -> str:
-    """Write the picture of an item, and return its path in ``out``; a resumed pass writes it again."""
-    stem = Path(item.name).name[:100].replace("@", "-").replace(",", "-")
-    path = out / "pictures" / f"{stem}-{hashlib.sha256(item.name.encode()).hexdigest()[:8]}.jpg"
-    with drafted(path, overwrite=True, sync=False) as draft:
-        item.image().save(draft, format="JPEG", quality=QUALITY)
-    return path.relative_to(out).as_posix()
-
-
-def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = dict.fromkeys(name for row in rows for name in row)
-    table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
-    write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)

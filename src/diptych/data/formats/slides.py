@@ -11,7 +11,7 @@ from pathlib import Path
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.format import Format, Request
 from diptych.data.formats.outcomes import usable
-from diptych.data.slides import Grid, Slide, SlideTiles, Tile
+from diptych.data.slides import PATHGEN, Grid, Slide, SlideTiles, Tile
 
 ENDINGS = (".svs", ".tif", ".tiff", ".scn", ".bif", ".ndpi")
 """File endings of slides."""
@@ -32,7 +32,7 @@ class SlideStream:
     """
 
     shards: tuple[str, ...]
-    grid: Grid = Grid()
+    grid: Grid = PATHGEN
     broken: Callable[[UnreadableItem], None] | None = None
     start: int = 0
     stop: int | None = None
@@ -72,7 +72,7 @@ def open_slides(path: str | os.PathLike[str], grid: Grid | None = None) -> Slide
     shards = tuple(_slides(Path(path)))
     if not shards:
         raise UsageError(f"There are no slides below {path}: give a folder of {', '.join(ENDINGS)}, or one of them.")
-    return SlideStream(shards, grid or Grid())
+    return SlideStream(shards, grid or PATHGEN)
 
 
 def _slides(path: Path) -> Iterator[str]:
