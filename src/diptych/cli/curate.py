@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.console import say, show_json, show_table
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.tasks.defaults import CURATOR, SCORE_CURATOR
+from diptych.tasks.defaults import CURATOR, LABEL_CURATOR, SCORE_CURATOR, SLIDE_CURATOR
 
 if TYPE_CHECKING:
     from diptych.core.kit import Kit
@@ -33,14 +33,16 @@ Metadata = Annotated[
     str, options.option("--metadata", help=f"wordnet, a JSON list, or a file with one entry a line; for {CURATOR}.")
 ]
 Resume = Annotated[bool, options.option("--resume", help="Go on where a pass was killed.")]
-Sources = Annotated[list[str], typer.Argument(help=".txt with one text a line, .csv, .tsv, or tars.")]
+_METHODS = f"{CURATOR}, {SCORE_CURATOR}, {LABEL_CURATOR} or {SLIDE_CURATOR}."
+_POOL = ".txt with one text a line, .csv, .tsv, tars, articles in JATS XML, or slides."
+Sources = Annotated[list[str], typer.Argument(help=_POOL)]
 
 
 @dataclass(frozen=True)
 class PoolOptions:
     """How a pool is read, and by which system."""
 
-    method: Annotated[str, options.option("--method", "-m", help=f"{CURATOR} or {SCORE_CURATOR}.")] = CURATOR
+    method: Annotated[str, options.option("--method", "-m", help=_METHODS)] = CURATOR
     metadata: Metadata = "wordnet"
     image: Annotated[
         str, options.option("--image", help="Column with the picture (default: filepath, path, image).")
@@ -48,9 +50,65 @@ class PoolOptions:
     text: Annotated[str, options.option("--text", help="Column with the text (default: title, caption, text).")] = ""
 
 
-@app.callback()
-def _curate() -> None:
-    """Plan over a pool of pairs, then keep the ones worth training on."""
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is looked for in a pool of pictures."""
+
+    clusters: Annotated[
+        int, options.option("--clusters", help=f"Clusters of pictures; for {LABEL_CURATOR}.", min=1)
+    ] = 2000
+    components: Annotated[
+        int, options.option("--components", help=f"Principal components; for {LABEL_CURATOR}.", min=1)
+    ] = 25
+    sample: Annotated[
+        int, options.option("--sample", help=f"Pictures that clusters are made from; for {LABEL_CURATOR}.", min=1)
+    ] = 100_000
+    attributes: Annotated[
+        str, options.option("--attributes", help=f"File of phrases to look for, one a line; for {SLIDE_CURATOR}.")
+    ] = ""
+    top: Annotated[
+        int, options.option("--top", help=f"Tiles a slide by attributes, and by findings; for {SLIDE_CURATOR}.", min=0)
+    ] = 64
+    sampled: Annotated[
+        int, options.option("--sampled", help=f"Tiles a slide by clusters; for {SLIDE_CURATOR}.", min=0)
+    ] = 256
+
+
+@dataclass(frozen=True)
+class KeepOptions:
+    """What is kept, and who writes captions."""
+
+    votes: Annotated[
+        str, options.option("--votes", help=f"Table of labels that people gave to looks; for {LABEL_CURATOR}.")
+    ] = ""
+    taxonomy: Annotated[
+        str, options.option("--taxonomy", help=f"JSON of wide labels and narrower ones; for {LABEL_CURATOR}.")
+    ] = ""
+    only: Annotated[
+        list[str] | None, options.option("--only", help="Keep pairs of this label; repeat for several.")
+    ] = None
+    drop: Annotated[
+        list[str] | None, options.option("--drop", help="Keep no pair of this label; repeat for several.")
+    ] = None
+    most: Annotated[
+        float, options.option("--most", help=f"Pairs that a label may keep, by estimate; for {LABEL_CURATOR}.")
+    ] = float("inf")
+    words: Annotated[int, options.option("--words", help=f"Words of a caption; for {SLIDE_CURATOR}.", min=1)] = 50
+    agent: Annotated[
+        list[str] | None,
+        options.option(
+            "--agent",
+            help=f"MODEL@http://host/v1 for all agents of {SLIDE_CURATOR}, or describe=, revise=, judge= or shorten= "
+            "before it for one; repeat.",
+        ),
+    ] = None
+    agent_key: Annotated[str, options.option("--agent-key", help="Environment variable with the agents' API key.")] = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the systems take of it."""
+        lists = {"only": tuple(self.only or ()), "drop": tuple(self.drop or ())}
+        return {"votes": self.votes, "taxonomy": self.taxonomy, **lists, "most": self.most, "words": self.words}
 
 
 @app.command("plan")
@@ -65,20 +123,25 @@ def curate_plan(
     ] = None,
     *,
     pool: PoolOptions,
+    asked: PlanOptions,
     resume: Resume = False,
     shared: options.RunOptions,
 ) -> None:
-    """Look at every pair once and write what was learnt: counts of entries, or a histogram of scores."""
+    """Look at every pair once and write what was learnt: counts of entries, a histogram of scores, a sample, or picked
+    tiles.
+    """
     from diptych.data.load import open_stream
     from diptych.tasks.curate import Curation
     from diptych.tasks.curate_shards import cut, plan_in
     from diptych.tasks.curate_stream import Skipped
 
     shared.free(out)
-    curation = Curation(pool.method, {"metadata": pool.metadata})
+    curation = Curation(pool.method, {"metadata": pool.metadata, **vars(asked)})
     curator = curation.curator
     older = [curator.read_plan(path) for path in merge or ()]
     streams = [open_stream(source, pool.image, pool.text, pictures=curation.looks) for source in sources]
+    for stream in streams:
+        curation.check_items(stream)
     skipped = Skipped()
     request: dict[str, Any] = {
         "sources": [(s, os.path.getsize(s) if os.path.isfile(s) else 0) for s in sources],
@@ -124,7 +187,7 @@ def curate_plan(
 @app.command("apply")
 @options.offers("json", "backbone", "device", "engine", "batch", "workers", "cache", "cluster", "cluster_threads")
 def curate_apply(
-    source: Annotated[str, typer.Argument(help="The pool: .txt with one text a line, .csv, .tsv, or tars.")],
+    source: Annotated[str, typer.Argument(help=_POOL)],
     plan: Annotated[Path, options.option("--plan", help="What diptych curate plan wrote.")] = Path("plan.parquet"),
     out: Annotated[Path, options.option("--out", "-o", help="Folder of the kept pairs.")] = Path("curated"),
     t: Annotated[
@@ -141,10 +204,12 @@ def curate_apply(
     resume: Resume = False,
     *,
     pool: PoolOptions,
+    kept: KeepOptions,
     shared: options.RunOptions,
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
     from diptych.data.load import open_stream
+    from diptych.tasks.agents import agents_of
     from diptych.tasks.curate import Curation, apply_plan
     from diptych.tasks.curate_shards import apply_shards, cut
     from diptych.tasks.curate_stream import Skipped
@@ -153,21 +218,25 @@ def curate_apply(
         limit = float(t)
     except ValueError:
         raise UsageError(f"--t takes a number of texts or inf, not {t!r}.") from None
-    settings = {"metadata": pool.metadata, "t": limit, "share": share, "threshold": threshold}
+    settings = {"metadata": pool.metadata, "t": limit, "share": share, "threshold": threshold, **kept.settings}
     curation = Curation(pool.method, settings)
     curator = curation.curator
     if not plan.is_file():
         raise UsageError(f"There is no plan {plan}: write one first, with 'diptych curate plan {source}'.")
     planned = curator.read_plan(plan)
     stream = open_stream(source, pool.image, pool.text, pictures=curation.looks)
+    curation.check_items(stream)
     request: dict[str, Any] = {"source": source, "method": pool.method, **curation.own}
     if "t" in request:
         request["t"] = t
     if curation.looks:
         request["backbone"] = shared.backbone
+    agents = agents_of(kept.agent or (), kept.agent_key) if curation.writes else {}
+    if agents:
+        request["agents"] = {name: f"{agent.model}@{agent.base_url}" for name, agent in agents.items()}
     report = {**request, **planned.report()}
     with shared.open(seed=seed) as opened:
-        load, run = _kit(curation, opened)
+        load, run = _kit(curation, opened, agents)
         workers = opened.pool(run.device)
         if workers:
             result = apply_shards(curator, load, planned, cut(stream), run, out, workers, about=report, resume=resume)
@@ -182,6 +251,28 @@ def curate_apply(
     _finish(Skipped(result.broken, list(map(dict, result.skipped))))
 
 
+@app.command("looks")
+@options.offers("overwrite", "json")
+def curate_looks(
+    plan: Annotated[Path, typer.Argument(help="What diptych curate plan wrote.")] = Path("plan.parquet"),
+    method: Annotated[str, options.option("--method", "-m", help="The system that planned.")] = LABEL_CURATOR,
+    count: Annotated[int, options.option("--count", "-n", help="Items of each cluster.", min=1)] = 5,
+    out: Annotated[Path, options.option("--out", "-o", help="Table to fill.")] = Path("looks.csv"),
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Write a table with a few items of each cluster, for people to fill its column labels."""
+    from diptych.tasks.curate import Curation, write_looks
+
+    shared.free(out)
+    if not plan.is_file():
+        raise UsageError(f"There is no plan {plan}: write one first, with diptych curate plan --method {method}.")
+    clusters, looks = write_looks(Curation(method, {}).curator.read_plan(plan), count, out)
+    if shared.json:
+        show_json({"out": str(out), "clusters": clusters, "looks": looks})
+    say(f"{out}: {looks:,} looks at {clusters:,} clusters; write labels into its last column")
+
+
 def _finish(skipped: Skipped) -> None:
     if skipped.count:
         say(f"{skipped.count:,} skipped:")
@@ -193,7 +284,9 @@ def _finish(skipped: Skipped) -> None:
         raise typer.Exit(UnreadableItem.exit_code)
 
 
-def _kit(curation: Curation, opened: options.Opened) -> tuple[Callable[[], Kit], Run]:
+def _kit(
+    curation: Curation, opened: options.Opened, parts: Mapping[str, Any] | None = None
+) -> tuple[Callable[[], Kit], Run]:
     """Return what loads the kit, and the run; where no pictures are looked at, no torch is loaded."""
     from diptych.core.kit import Kit
 
@@ -202,4 +295,4 @@ def _kit(curation: Curation, opened: options.Opened) -> tuple[Callable[[], Kit],
     from diptych.backbones.sources.load import load
     from diptych.tasks.curate_shards import kit_of
 
-    return partial(kit_of, partial(load, opened.options.backbone, device=opened.run.device)), opened.run
+    return partial(kit_of, partial(load, opened.options.backbone, device=opened.run.device), parts), opened.run

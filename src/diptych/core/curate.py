@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
-from diptych.core.data import Stream
+from diptych.core.data import Stream, Text
 from diptych.core.kit import Kit
 from diptych.core.method import Method
 from diptych.core.run import Run
@@ -18,7 +18,12 @@ NAMED = 10
 
 
 class StreamPair(Protocol):
-    """Item of a stream of pairs: a text and perhaps an image, each decoded on demand."""
+    """Item of a stream of pairs: a text and perhaps an image, each decoded on demand.
+
+    An item may have ``facts``, plain data by column name that are written beside a kept pair. An item without a file of
+    its own, such as a tile of a slide, has no ``text`` and a mapping ``cut`` of facts that say where it was cut; its
+    picture is written beside the kept pair.
+    """
 
     def text(self) -> str:
         """Return the text."""
@@ -53,6 +58,14 @@ class Plan(ABC):
         return ()
 
 
+class Clustered(Plan):
+    """A plan whose items fall into clusters, which people label by a few items of each."""
+
+    @abstractmethod
+    def looks(self, count: int) -> Sequence[tuple[int, str]]:
+        """Return (cluster, name of an item) of at most ``count`` items of each cluster, cluster by cluster."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The decision about one item.
@@ -62,18 +75,29 @@ class Verdict:
         keep: whether the item is kept.
         score: the number behind the decision: a probability of keeping, or a cosine.
         reason: why the item has no score; "" where it has one.
+        labels: what the curator says that the item is, such as "Microscopy"; () where it says nothing.
+        texts: texts that the curator wrote for the item. The first is the text of the pair, and the others are those
+            that it was made from, latest first. (): the pair has the item's own text.
     """
 
     position: int
     keep: bool
     score: float
     reason: str = ""
+    labels: tuple[str, ...] = ()
+    texts: tuple[Text, ...] = ()
 
 
 class Curator(Method):
-    """Role of ``curate``: plan over one pass, then apply the plan in a second."""
+    """Role of ``curate``: plan over one pass, then apply the plan in a second.
+
+    Attributes:
+        creates: whether it makes pairs from pictures that have no text, such as tiles of slides. Its verdicts have
+            ``texts``.
+    """
 
     verb = "curate"
+    creates: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> Plan:

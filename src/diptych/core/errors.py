@@ -113,6 +113,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "lora": {"peft": "peft"},
     "openvino": {"openvino": "openvino", "nncf": "nncf"},
     "video": {"av": "av"},
+    "slides": {"tiffslide": "tiffslide"},
     "points": {"trimesh": "trimesh"},
     "writers": {"gguf": "gguf"},
     "curate": {"ahocorasick-rs": "ahocorasick_rs"},

@@ -19,8 +19,10 @@ from diptych.data.formats.clip_folder import CLIPS, ClipFiles
 from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
+from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.pairs import PAIRS
 from diptych.data.formats.semantic import MASKS
+from diptych.data.formats.slides import SLIDES
 from diptych.data.formats.star_table import STAR_TABLE
 from diptych.data.formats.tars import TAR_STREAM
 from diptych.data.formats.webdataset import TAR_FOLDER, TARS
@@ -49,7 +51,7 @@ FORMATS: tuple[Format[LabelledData], ...] = (
     PICTURE,
 )
 """Formats of data sets, in the order in which they are tried."""
-STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM)
+STREAMS: tuple[Format[Stream[Any]], ...] = (LINES, PAIRS, TAR_STREAM, ARTICLES, SLIDES)
 """Formats of streams, in the order in which they are tried."""
 
 
@@ -161,8 +163,8 @@ def open_stream(source: str, image: str = "", text: str = "", *, pictures: bool 
     """Open the stream of a curator, which is read in bounded memory.
 
     Args:
-        source: a .txt file with one text a line, a .csv or .tsv table, or tars of a WebDataset (a brace range is
-            several).
+        source: a .txt file with one text a line, a .csv or .tsv table, tars of a WebDataset (a brace range is
+            several), articles in JATS XML with their figures, or slides; a folder of the latter two is searched.
         image: column of the table with the picture; "": filepath, or the first of ``data.rows.PATH_COLUMNS``.
         text: column of the table with the text; "": title, or the first of ``data.rows.CAPTION_COLUMNS``.
         pictures: whether to read the pictures of tars; False reads their texts only.

@@ -1,7 +1,8 @@
 """Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
 
 OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
-                              items looked at
+                              items looked at; labels, facts and writers where there are some
+OUT/pictures/...              pictures of kept items that have no file, such as tiles of slides
 OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
                               be judged
 
@@ -26,7 +27,9 @@ from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.files import escaped, plain, read_json, write_json, write_whole
+from diptych.data.files import plain, read_json, write_json
+from diptych.data.formats.slides import SlideStream
+from diptych.tasks.curate_rows import row_of, write_part
 from diptych.tasks.curate_stream import Once, Skipped, outcomes, readable
 
 PART = 100_000
@@ -73,6 +76,21 @@ class Curation:
     def looks(self) -> bool:
         """Whether it looks at pictures, with a backbone."""
         return bool(self.curator.card.needs.hooks)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes texts, with writers."""
+        return "Writer" in self.curator.card.needs.parts
+
+    def check_items(self, stream: Stream[Any]) -> None:
+        """Raise UsageError where the items of a stream have no texts and the curator needs them, or the other way
+        round.
+        """
+        cut = isinstance(stream, SlideStream)
+        if cut and not self.curator.creates:
+            raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
+        if self.curator.creates and not cut:
+            raise UsageError(f"{self.slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
 
 
 def plan_shards(
@@ -172,11 +190,11 @@ def apply_plan(
                 if verdict.reason:
                     skipped.add(str(getattr(item, "name", position)), verdict.reason)
                 if verdict.keep:
-                    kept.append(_row(item, verdict))
+                    kept.append(row_of(item, verdict, out))
             if not seen:
                 break
             if kept:
-                _write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
+                write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
             done = {
                 "position": position,
                 "seen": done["seen"] + seen,
@@ -237,16 +255,3 @@ def _judged(
             yield item, next(verdicts)
     if next(verdicts, None) is not None:
         raise ValueError("A curator gives one verdict an item, and this one gave more.")
-
-
-def _row(item: Any, verdict: Verdict) -> dict[str, Any]:
-    text = escaped(item if isinstance(item, str) else item.text())
-    name = {} if isinstance(item, str) else {"filepath": escaped(item.name)}
-    return {"position": verdict.position, **name, "title": text, "score": verdict.score}
-
-
-def _write_part(path: Path, rows: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    write_whole(path, lambda draft: pq.write_table(pa.Table.from_pylist(rows), draft), overwrite=True)

@@ -28,11 +28,10 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run, silent
 from diptych.data.files import plain, read_json, write_json
-from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
 from diptych.tasks.cluster import Home, Pool, Shared, each
 from diptych.tasks.curate import PART, Curated, apply_plan, read_state
-from diptych.tasks.curate_stream import Skipped, readable
+from diptych.tasks.curate_stream import Parted, Skipped, readable
 
 SHARD = 16 * 2**20
 """Bytes of a shard of a text file, about 300,000 alt-texts."""
@@ -81,18 +80,18 @@ def _order(
     return Order(curator, load, alone, engines, Home.here(), plan, about)
 
 
-def kit_of(load: Callable[[], Backbone]) -> Kit:
-    """Return a kit with the backbone that this loads."""
-    return Kit({"main": load()})
+def kit_of(load: Callable[[], Backbone], parts: Mapping[str, Any] | None = None) -> Kit:
+    """Return a kit with the backbone that this loads, and further parts."""
+    return Kit({"main": load(), **(parts or {})})
 
 
 def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
-    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars. A .csv table stays
-    whole.
+    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars, articles or slides. A
+    .csv table stays whole.
     """
     if isinstance(stream, TextLines):
         return list(stream.shards(min(MOST, -(-os.path.getsize(stream.path) // size) or 1)))
-    if isinstance(stream, TarStream):
+    if isinstance(stream, Parted):
         return list(stream.parts(min(MOST, len(stream.shards))))
     return [stream]
 

@@ -9,14 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from diptych.core.curate import NAMED
 from diptych.core.data import Stream
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.formats.pairs import PairStream
-from diptych.data.formats.tars import TarStream
 from diptych.data.textlines import TextLines
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """A stream that knows which of its items cannot be read."""
+
+    def outcomes(self) -> Iterator[tuple[int, Any]]:
+        """Yield (position, item, or the UnreadableItem that says why it cannot be read)."""
+        ...
+
+
+@runtime_checkable
+class Parted(Outcomes, Protocol):
+    """A stream of many files, each a shard."""
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """Paths, in reading order."""
+        ...
+
+    def parts(self, count: int) -> Sequence[Stream[Any]]:
+        """Return at most ``count`` streams of whole files; each item is in one of them, at the same position."""
+        ...
 
 
 @dataclass
@@ -88,7 +109,7 @@ class Once:
 
 def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
     """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
-    for position, item in stream.outcomes() if isinstance(stream, (TarStream, PairStream)) else iter(stream):
+    for position, item in stream.outcomes() if isinstance(stream, Outcomes) else iter(stream):
         if isinstance(item, UnreadableItem):
             if (
                 isinstance(item.__cause__, OSError) and item.__cause__.errno
@@ -96,7 +117,7 @@ def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
                 raise DataError(
                     f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume."
                 )
-        elif not isinstance(item, str):
+        elif hasattr(item, "text"):
             try:
                 item.text()
             except UnreadableItem as error:

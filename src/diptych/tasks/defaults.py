@@ -13,6 +13,7 @@ RETRIEVER = "clippings"
 RETRIEVER_ROWS = {True: "maps", False: "mean"}
 """With and without labelled pairs."""
 CURATOR, SCORE_CURATOR = "metaclip", "clip-score"
+LABEL_CURATOR, SLIDE_CURATOR = "biomedica", "pathgen"
 FINETUNING, PRETRAINING = "wise-ft", "clip-loss"
 DEMO = (CLASSIFIER, "linear-probe", "tip-adapter", "tip-adapter-f", "gda")
 """What the demo compares: systems that need nothing but photos and names, and end in minutes."""

@@ -15,7 +15,7 @@ import numpy as np
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.curate import Curator, Plan
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.errors import DataError, MissingPart, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.metaclip_entries import WORDNET, entries
@@ -201,6 +201,8 @@ class CurateBench:
     def curator(self, slug: str, variant: str = "") -> Curator:
         """Return a curator that keeps about the share asked for, where its variant does not say what it keeps."""
         system = catalog.find(slug, Curator)
+        if system.creates:
+            raise MissingPart(f"{slug} makes pairs of pictures without texts, and here are pairs.")
         given: dict[str, Any] = {}
         if issubclass(system, MetaCLIP):
             given = {

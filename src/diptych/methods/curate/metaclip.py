@@ -12,7 +12,6 @@ P(keep): probability of keeping a text; 0 for a text without entries
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
+from diptych.data.draws import uniform
 from diptych.data.files import write_whole
 from diptych.data.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
@@ -87,11 +87,6 @@ def threshold_for(counts: Counts, share: float) -> int:
         )
     sums = np.cumsum(ascending.astype(np.float64))
     return int(ascending[np.abs(sums / sums[-1] - share).argmin()])
-
-
-def uniform(seed: int, position: int) -> float:
-    """Return a number in [0, 1) from a seed and a position, so that shards and resumed runs draw alike."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8).digest(), "big") / 2**64
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,298 @@
+"""A sample of the pictures of a pool, of which the samples of its parts give that of the whole, and its clusters.
+
+    S(A + B) = the size items of least hash among S(A) and S(B)
+
+An item is in the sample by the hash of its name alone, so neither the order of a pool nor its division matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diptych.core.backbone import Encoder
+from diptych.core.curate import NAMED, Clustered
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.run import Run
+from diptych.data.files import write_whole
+from diptych.data.memory import InMemory
+from diptych.features.embed import embed_arrays
+
+PENDING = 8192
+"""Items that wait until they are merged into a sample."""
+Floats = NDArray[np.float32]
+Settings = tuple[str, int, int, int]
+
+
+def rank(name: str) -> int:
+    """Return the hash by which an item is sampled, in [0, 2^63)."""
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass
+class _Sized:
+    """An item whose picture is refused where a side is too small."""
+
+    item: Any
+    least: int
+    small: bool = False
+
+    def image(self) -> Image.Image:
+        image: Image.Image = self.item.image()
+        if min(image.size) <= self.least:
+            self.small = True
+            raise UnreadableItem("", "small")
+        return image
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of N items; those that are too small are in neither.
+
+    Args:
+        kept: (M,) positions of the readable items, ascending.
+        vectors: (M, D) float32 embeddings, not normalised; (M, 0) where nothing was embedded.
+        broken: position -> reason.
+    """
+
+    kept: Sequence[int]
+    vectors: Floats
+    broken: Mapping[int, str]
+
+
+def embed_sized(encoder: Encoder[Any], items: Sequence[Any], least: int, run: Run, *, vectors: bool = True) -> Looked:
+    """Embed the pictures whose sides are both larger than ``least`` pixels.
+
+    Args:
+        encoder: of pictures.
+        items: N items with a method ``image``.
+        least: in pixels.
+        run: as for ``embed``.
+        vectors: False opens the pictures and embeds none.
+    """
+    sized = [_Sized(item, least) for item in items]
+    if vectors:
+        names = [str(getattr(item, "name", i)) for i, item in enumerate(items)]
+        found = embed_arrays(encoder, InMemory(sized, names), run)
+        kept, values = found.kept.tolist(), found.values[:, 0]
+        failed = sorted({*range(len(items))}.difference(kept))
+        reasons = dict(zip(failed, (e.reason for e in found.failed), strict=True))
+    else:
+        reasons = {}
+        for i, item in enumerate(sized):
+            try:
+                item.image()
+            except UnreadableItem as error:
+                reasons[i] = error.reason
+        kept = [i for i in range(len(items)) if i not in reasons]
+        values = np.zeros((len(kept), 0), np.float32)
+    return Looked(kept, values, {i: reason for i, reason in reasons.items() if not sized[i].small})
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Principal components and means.
+
+    Args:
+        centre: (D,) mean of the unit embeddings of the sample.
+        basis: (P, D) principal directions.
+        means: (K, P).
+    """
+
+    centre: NDArray[np.float64]
+    basis: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+    def nearest(self, vectors: Floats) -> NDArray[np.int64]:
+        """Return the clusters of (N, D) embeddings, (N,); of equally near means the first."""
+        z = (_unit(vectors) - self.centre) @ self.basis.T
+        gaps = (self.means**2).sum(1) - 2 * z @ self.means.T
+        return np.asarray(gaps.argmin(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PictureSample(Clustered):
+    """A sample of a pool, which falls into clusters.
+
+    Args:
+        backbone: fingerprint of the backbone.
+        clusters, components, size: K, P and S.
+        names: M <= S items of the sample in the order of their hashes.
+        vectors: (M, D) float32 embeddings, not normalised.
+        pairs: items of the pool.
+        captioned: those of them that have a caption.
+        broken: pictures that could not be read when they were looked at.
+        unread: name and reason of the first ``NAMED`` of them.
+    """
+
+    backbone: str
+    clusters: int
+    components: int
+    size: int
+    names: tuple[str, ...]
+    vectors: Floats
+    pairs: int = 0
+    captioned: int = 0
+    broken: int = 0
+    unread: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """What two plans must have in common."""
+        return self.backbone, self.clusters, self.components, self.size
+
+    def merge(self, other: PictureSample) -> PictureSample:
+        """Return the sample of both pools; raises UsageError where backbone, K, P or S differ."""
+        if self.settings != other.settings:
+            raise UsageError(f"Plans of {self.settings} and {other.settings} cannot be merged: plan both alike.")
+        return _joined([self, other])
+
+    @cached_property
+    def found(self) -> Clusters:
+        """The clusters of the sample: principal components, then k-means from a fixed seed.
+
+        Raises:
+            DataError: the sample is empty.
+        """
+        from sklearn.cluster import KMeans
+        from sklearn.decomposition import PCA
+
+        if not len(self.names):
+            raise DataError("The plan has no picture with a caption: plan over pairs whose pictures can be read.")
+        unit = _unit(self.vectors)
+        pca = PCA(min(self.components, *unit.shape), svd_solver="full").fit(unit)
+        distinct = len(np.unique(unit, axis=0))
+        means = KMeans(min(self.clusters, distinct), n_init=1, random_state=0).fit(pca.transform(unit))
+        return Clusters(pca.mean_, pca.components_, means.cluster_centers_)
+
+    @cached_property
+    def members(self) -> NDArray[np.int64]:
+        """(M,) cluster of each item of the sample."""
+        return self.found.nearest(self.vectors)
+
+    def looks(self, count: int) -> list[tuple[int, str]]:
+        """Return the first items of each cluster in the order of the sample, which is random; see ``Clustered``."""
+        seen = Counter[int]()
+        chosen = []
+        for cluster, name in zip(self.members.tolist(), self.names, strict=True):
+            seen[cluster] += 1
+            if seen[cluster] <= count:
+                chosen.append((cluster, name))
+        return sorted(chosen, key=lambda look: look[0])
+
+    def report(self) -> dict[str, Any]:
+        """Return numbers of pairs, of those with captions, of the sample, of clusters, and of broken pictures."""
+        clusters = len(self.found.means) if self.names else 0
+        return {
+            "pairs": self.pairs, "captioned": self.captioned, "sampled": len(self.names), "clusters": clusters,
+            "broken": self.broken,
+        }  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet table of name and vector, with the rest in its metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        facts = {
+            "diptych": "picture sample", "settings": json.dumps(self.settings), "dim": str(self.vectors.shape[1]),
+            "counts": json.dumps([self.pairs, self.captioned, self.broken]), "unread": json.dumps(self.unread),
+        }  # fmt: skip
+        columns = {
+            "filepath": pa.array(self.names, pa.string()),
+            "vector": pa.array(list(self.vectors), pa.list_(pa.float32())),
+        }
+        table = pa.table(columns).replace_schema_metadata(facts)
+        write_whole(path, lambda draft: pq.write_table(table, draft), overwrite=True)
+
+
+def sampled(
+    encoder: Encoder[Any], settings: Settings, chunks: Iterable[Sequence[tuple[str, Any]]], least: int, run: Run
+) -> PictureSample:
+    """Sample the items that have a text and a picture that is large enough.
+
+    Only items that may be in the sample are embedded.
+
+    Args:
+        encoder: of pictures.
+        settings: of ``PictureSample``.
+        chunks: (name, item) of some items at a time.
+        least: see ``embed_sized``.
+        run: as for ``embed``.
+    """
+    plan = PictureSample(*settings, (), np.zeros((0, encoder.dim), np.float32))
+    parts: list[PictureSample] = []
+    with run.track("sample pictures") as bar:
+        for some in chunks:
+            told = [(name, item) for name, item in some if item.text().strip()]
+            bound = rank(plan.names[-1]) if len(plan.names) == plan.size else 2**63
+            tried = [(name, item) for name, item in told if rank(name) < bound]
+            looked = embed_sized(encoder, [item for _, item in tried], least, run)
+            names = tuple(tried[i][0] for i in looked.kept)
+            unread = tuple((tried[i][0], reason) for i, reason in looked.broken.items())
+            counts = (len(some), len(told), len(unread))
+            parts.append(PictureSample(*settings, names, looked.vectors, *counts, unread[:NAMED]))
+            if sum(len(part.names) for part in parts) > PENDING:
+                plan, parts = _joined([plan, *parts]), []
+            bar.advance(len(some))
+    return _joined([plan, *parts])
+
+
+def read_sample(path: Path, system: str) -> PictureSample:
+    """Read what ``PictureSample.write`` wrote; raises DataError where it is absent, damaged or something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        facts = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+        if facts.get("diptych") != "picture sample":
+            raise ValueError("another table")
+        flat = table.column("vector").combine_chunks().values if len(table) else []
+        vectors = np.array(flat, dtype=np.float32).reshape(len(table), int(facts["dim"]))
+        backbone, *sizes = json.loads(facts["settings"])
+        counts = json.loads(facts["counts"])
+        unread = tuple((str(name), str(reason)) for name, reason in json.loads(facts["unread"]))
+        names = tuple(table.column("filepath").to_pylist())
+        return PictureSample(backbone, *sizes, names, vectors, *counts, unread)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(
+            f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
+        ) from None
+
+
+def _joined(plans: Sequence[PictureSample]) -> PictureSample:
+    """Return the sample of several pools of the same settings."""
+    names, rows = _least([name for plan in plans for name in plan.names], plans[0].size)
+    return PictureSample(
+        *plans[0].settings,
+        names,
+        np.concatenate([plan.vectors for plan in plans])[rows],
+        sum(plan.pairs for plan in plans),
+        sum(plan.captioned for plan in plans),
+        sum(plan.broken for plan in plans),
+        tuple(unread for plan in plans for unread in plan.unread)[:NAMED],
+    )
+
+
+def _least(names: Sequence[str], size: int) -> tuple[tuple[str, ...], list[int]]:
+    """Return the ``size`` names of least hash, each once, in that order, and their positions."""
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        first.setdefault(name, i)
+    chosen = sorted(first, key=lambda name: (rank(name), name))[:size]
+    return tuple(chosen), [first[name] for name in chosen]
+
+
+def _unit(vectors: Floats) -> NDArray[np.float64]:
+    wide = vectors.astype(np.float64)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12))

@@ -1,0 +1,286 @@
+"""PathGen picks the telling tiles of slides by words and by clusters, and has agents write their captions.
+
+    a_i = max_j 100 z_i . w_j       w_j: attributes that tissue of this kind may have
+    r_i = sum_j 100 z_i . v_j       v_j: findings in the slide's own report
+    k   = ceil(sqrt(1.6 n / b))     clusters of k-means over the z of the slide
+
+    picked: the T tiles of largest a, the T of largest r, and floor(C / k) tiles of each cluster, C in all;
+    a tile whose cosine to one that was picked before is above 0.88 is left out
+
+z_i: (D,) unit embedding of tile i of the n tiles of a slide
+w_j, v_j: (D,) unit embeddings of phrases
+T: 64, C: 256, b: 1 (a setting: the released code counts batches of 128 tiles)
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.curate import NAMED, Curator, Plan, Verdict
+from diptych.core.data import Stream, Texts
+from diptych.core.errors import UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.language import Writer
+from diptych.core.ranges import at_least, between, check
+from diptych.core.run import Run
+from diptych.data.memory import InMemory
+from diptych.data.textfiles import read_text
+from diptych.features.embed import embed, embed_readable
+from diptych.features.picked_tiles import ATTRIBUTE, CLUSTER, FINDING, PickedTiles, read_tiles
+from diptych.nn.text.agents import AGENTS, Requests, write_chain
+
+CHUNK = 256
+"""Tiles that are decoded for one call of the encoder."""
+ASKED = 32
+"""Tiles whose captions are asked for together."""
+Floats = NDArray[np.float32]
+
+DESCRIBE = (
+    "This is a tile of a stained tissue slide, seen through a microscope. Describe what is visible: tissue, cells, "
+    "nuclei, arrangement, stroma, and anything out of the ordinary. Say nothing that the picture does not show."
+)
+REVISE = (
+    "Here is a description of this tile of a tissue slide: {text}\n\nAdd what is missing, remove what the picture does "
+    "not show, and correct what is wrong. Answer with the corrected description alone."
+)
+JUDGE = "Does this text describe the picture without mistakes? Answer yes or no.\n\n{text}"
+SHORTEN = "Say this in at most {words} words, as the caption of a picture. Answer with the caption alone.\n\n{text}"
+
+
+def picked(
+    z: Floats, attributes: Floats, findings: Floats, top: int, sampled: int, batch: int, limit: float, seed: int
+) -> list[tuple[int, str]]:
+    """Return (tile, why) of the tiles of one slide, in the order in which they were picked.
+
+    Args:
+        z: (n, D) unit embeddings.
+        attributes: (J, D) w_j; J may be 0.
+        findings: (L, D) v_j; L may be 0.
+        top: T.
+        sampled: C.
+        batch: b.
+        limit: largest cosine to a tile that was picked before.
+        seed: of k-means and of the draws in clusters.
+    """
+    order = [(i, ATTRIBUTE) for i in _best((100 * z @ attributes.T).max(1), top)] if len(attributes) else []
+    order += [(i, FINDING) for i in _best((100 * z @ findings.T).sum(1), top)] if len(findings) else []
+    order += [(i, CLUSTER) for i in spread(z, sampled, batch, seed)]
+    kept: list[tuple[int, str]] = []
+    for i, why in order:
+        if not kept or float((z[[j for j, _ in kept]] @ z[i]).max()) <= limit:
+            kept.append((i, why))
+    return kept
+
+
+def spread(z: Floats, sampled: int, batch: int, seed: int) -> list[int]:
+    """Return at most ``sampled`` of n tiles, equally many of each cluster as far as it has them."""
+    from sklearn.cluster import KMeans
+
+    distinct = len(np.unique(z, axis=0)) if len(z) else 0
+    if not distinct or not sampled:
+        return []
+    k = min(distinct, clusters_of(len(z), batch))
+    cluster = KMeans(k, n_init=1, random_state=seed).fit_predict(z)
+    rng, share = np.random.default_rng(seed), max(1, sampled // k)
+    chosen = [int(i) for c in range(k) for i in rng.permutation(np.flatnonzero(cluster == c))[:share]]
+    return chosen[:sampled]
+
+
+def clusters_of(n: int, batch: int = 1) -> int:
+    """Return k = ceil(sqrt(1.6 n / b)).
+
+    Example:
+        >>> clusters_of(1000), clusters_of(5120, batch=128)
+        (40, 8)
+    """
+    return math.ceil(math.sqrt(1.6 * n / batch))
+
+
+@dataclass(frozen=True)
+class PathGen(Curator):
+    """Pick tiles of slides, and write captions for them.
+
+    Use it to make image-text pairs from slides that have none. ``plan`` picks tiles, and ``apply`` asks the writers of
+    the kit: "describe", and where they are given "revise", "judge" and "shorten".
+
+    Args:
+        attributes: file with one phrase a line, such as "necrosis: pale tissue without nuclei"; "": none. Findings are
+            the lines of a .txt file beside the slide.
+        top: T, >= 0; 64 (the paper's).
+        sampled: C, >= 0; 256 (the paper's).
+        cluster_batch: b, >= 1; 1 (ours).
+        limit: largest cosine of two picked tiles, in [-1, 1]; 0.88 (the paper's). 1 keeps all.
+        words: of a caption, >= 1; 50 (ours, so that CLIP's 77 tokens are enough).
+        describe: what the describing agent is asked; here and below the texts are ours.
+        revise: of the revising agent.
+        judge: of the judge, who answers yes or no.
+        shorten: of the agent that shortens.
+
+    Raises:
+        UsageError: a number is out of its range.
+
+    Source: Sun et al. 2025, section 3; the numbers of the released selection script.
+
+    Example:
+        Four tiles, two of them alike; the attribute is the second axis:
+
+        >>> z = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
+        >>> picked(z, z[2:3], z[:0], top=1, sampled=3, batch=1, limit=0.88, seed=0)[0]
+        (2, 'attribute')
+    """
+
+    attributes: str = ""
+    top: int = 64
+    sampled: int = 256
+    cluster_batch: int = 1
+    limit: float = 0.88
+    words: int = 50
+    describe: str = DESCRIBE
+    revise: str = REVISE
+    judge: str = JUDGE
+    shorten: str = SHORTEN
+
+    creates: ClassVar[bool] = True
+    card: ClassVar[Card] = Card(
+        slug="pathgen",
+        name="PathGen",
+        title="PathGen-1.6M: 1.6 Million Pathology Image-text Pairs Generation through Multi-agent Collaboration",
+        url="https://arxiv.org/abs/2407.00203",
+        year=2025,
+        verb="curate",
+        claim="Pairs for pathology can be made: pick telling and ordinary tiles of slides with a CLIP, and let a chain "
+        "of models describe, correct and shorten.",
+        needs=Needs(parts=("Writer",), extras=("slides",)),
+        trains="nothing",
+        reference=Reference("https://github.com/PathFoundation/PathGen-1.6M", "", "none found"),
+        differs=(
+            "The agents are any writers, such as models behind an OpenAI-compatible address; the paper trains its own. "
+            "The revising agent writes the corrected text, the paper's writes edits.",
+            "A judge who sees the picture may refuse a text; the paper has none.",
+            "k counts tiles; the released script counts batches of 128 tiles, which cluster_batch repeats.",
+            "A tile too near to one picked before is left out always; the paper leaves out at random.",
+            "Findings are of the slide alone; in the released script they pile up over the slides of a cohort.",
+            "Training PathGen-CLIP, the models of whole slides and PathGen-LLaVA are left out; diptych pretrain takes "
+            "the pairs.",
+        ),
+        proof=ProofPlan(
+            claim="On walls of photographs, the tiles picked by words and clusters hold the rare things that the words "
+            "name more often than as many at random, and cover the wall better than as many by words alone.",
+            control="With the embeddings permuted among the tiles the rare things are not found more often.",
+            datasets=("wall:caltech40",),
+            stage="reduced",
+        ),
+        licence_note="Written from the paper: the authors' code has no licence and none of it is used.",
+    )
+
+    def __post_init__(self) -> None:
+        check(self, at_least(0), "top", "sampled")
+        check(self, at_least(1), "cluster_batch", "words")
+        check(self, between(-1, 1), "limit")
+
+    def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> PickedTiles:
+        """Embed the tiles of each slide and pick some, with the embeddings of one slide in memory.
+
+        Raises:
+            MissingPart: the kit has no backbone.
+            UsageError: items are not of slides, or there is no such file of attributes.
+        """
+        backbone = kit.need(Backbone)
+        text = read_text(self.attributes, "attributes") if self.attributes else ""
+        phrases = [line.strip() for line in text.splitlines() if line.strip()]
+        attributes = _phrases(backbone, phrases, run)
+        plan = PickedTiles(backbone.fingerprint, self._settings(phrases), {})
+        with run.track("pick tiles") as bar:
+            for slide, tiles in itertools.groupby((item for _, item in stream), key=_slide):
+                names, z, unread = [], [np.zeros((0, backbone.image.dim), np.float32)], dict[str, str]()
+                while some := list(itertools.islice(tiles, CHUNK)):
+                    seen = embed_readable(backbone.image, InMemory(some, [t.name for t in some]), run)
+                    names += [some[i].name for i in seen.kept]
+                    z.append(normalize(seen.values, dim=-1).numpy())
+                    lost = [t.name for i, t in enumerate(some) if i not in set(seen.kept.tolist())]
+                    unread |= dict(zip(lost, (e.reason for e in seen.failed), strict=True))
+                    bar.advance(len(some))
+                vectors, findings = np.concatenate(z), _phrases(backbone, slide.findings(), run)
+                chosen = picked(
+                    vectors, attributes, findings, self.top, self.sampled, self.cluster_batch, self.limit, seed=0
+                )
+                own = tuple((names[i], why) for i, why in chosen)
+                broken = tuple(unread.items())[:NAMED]
+                count = len(names) + len(unread)
+                plan = plan.merge(
+                    PickedTiles(plan.backbone, plan.settings, {slide.path: own}, count, len(unread), broken)
+                )
+        return plan
+
+    def apply(self, kit: Kit, plan: Plan, stream: Stream[Any], run: Run) -> Iterator[Verdict]:
+        """Yield a verdict for each tile: kept where it was picked and has a caption; why it was picked is its label.
+
+        The score is 1 for tiles that were picked and 0 for others. ``texts`` hold the caption and what it came
+        from. A tile that cannot be read or described is dropped, and its verdict holds the reason.
+
+        Raises:
+            MissingPart: the kit has no writer "describe".
+            UsageError: the plan is of another system, or the writer refuses.
+            NotAvailable: the writer cannot be reached.
+        """
+        agents = {name: kit.need(Writer, name) for name in AGENTS if name == AGENTS[0] or name in kit.parts}
+        if not isinstance(plan, PickedTiles):
+            raise UsageError("The plan is from another system: plan and apply with pathgen.")
+        why = {name: reason for own in plan.tiles.values() for name, reason in own}
+        requests = Requests(self.describe, self.revise, self.judge, self.shorten, self.words)
+        source = iter(stream)
+        while some := list(itertools.islice(source, ASKED)):
+            verdicts = {p: Verdict(p, False, 0.0) for p, tile in some if tile.name not in why}
+            asked = []
+            for position, tile in some:
+                if position not in verdicts:
+                    try:
+                        asked.append((position, tile.name, tile.image()))
+                    except UnreadableItem as error:
+                        verdicts[position] = Verdict(position, False, math.nan, error.reason)
+            written = write_chain(agents, [(name, image) for _, name, image in asked], requests)
+            for (position, name, _), result in zip(asked, written, strict=True):
+                unjudged = "" if result.asked else result.refused
+                score = math.nan if unjudged else float(not result.refused)
+                verdicts[position] = Verdict(position, not result.refused, score, unjudged, (why[name],), result.texts)
+            yield from (verdicts[position] for position, _ in some)
+
+    def read_plan(self, path: Path) -> PickedTiles:
+        """Read what ``PickedTiles.write`` wrote; see ``Curator.read_plan``."""
+        return read_tiles(path, "pathgen")
+
+    def _settings(self, phrases: Sequence[str]) -> str:
+        return json.dumps([self.top, self.sampled, self.cluster_batch, self.limit, list(phrases)])
+
+
+def _best(scores: NDArray[np.floating[Any]], count: int) -> list[int]:
+    return [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
+
+
+def _phrases(backbone: Backbone, phrases: Sequence[str], run: Run) -> Floats:
+    """Return the (J, D) unit embeddings of phrases."""
+    if not phrases:
+        return np.zeros((0, backbone.image.dim), np.float32)
+    with torch.no_grad():
+        unit: Floats = normalize(embed(backbone.text, Texts(tuple(phrases)), run), dim=-1).numpy()
+    return unit
+
+
+def _slide(item: Any) -> Any:
+    slide = getattr(item, "slide", None)
+    if slide is None:
+        raise UsageError("pathgen picks tiles of slides, and this pool has none: give slides, such as SLIDE.svs.")
+    return slide
