@@ -12,6 +12,7 @@ from torchmetrics.functional.retrieval import retrieval_hit_rate
 from diptych.core.errors import DataError, UsageError
 from diptych.metrics.retrieval import (
     average_precision,
+    class_precision,
     f1_threshold,
     first_ranks,
     linked,
@@ -48,6 +49,18 @@ def test_ties_count_against_the_system_as_a_loop_says(values: np.ndarray, releva
         hits = [bool(r[i]) for i in order]
         assert rank == hits.index(True) + 1
         assert found == pytest.approx(np.mean([sum(hits[: i + 1]) / (i + 1) for i in range(6) if hits[i]]))
+
+
+def test_items_that_search_each_other_are_not_in_their_own_gallery() -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((12, 5)), np.array([0, 1, 2] * 3 + [0, 0, 3])
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for block in (5, 1024):
+        found = class_precision(x, labels, block)
+        for i in range(11):
+            others = [j for j in range(12) if j != i]
+            assert found[i] == pytest.approx(average_precision_score(labels[others] == labels[i], x[others] @ x[i]))
+        assert np.isnan(found[11])  # the only item of its class
 
 
 def test_equal_scores_rank_last() -> None:

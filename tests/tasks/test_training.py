@@ -78,7 +78,8 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
     own = data.name
     assert found.after[own]["acc1"] > found.before[own]["acc1"]
     assert found.after["again"]["acc1"] == found.after[own]["acc1"]
-    assert set(found.before[own]) == {"acc1", "image_spread", "text_spread", "gap"}
+    assert set(found.before[own]) == {"acc1", "image_to_image_map", "image_spread", "text_spread", "gap"}
+    assert found.after[own]["image_to_image_map"] > found.before[own]["image_to_image_map"]
     assert clip.fingerprint == before
     again = load(f"local:{found.folder}")
     with torch.no_grad():

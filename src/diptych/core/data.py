@@ -319,7 +319,8 @@ class Evidence(Generic[S_co]):
         unlabelled: items without labels.
         texts: descriptions or captions with provenance.
         other_classes: names of classes outside the task (new classes, distractors).
-        auxiliary: labelled items of another task, such as anomalies of other things, with their masks.
+        auxiliary: items of another task, such as anomalies of other things with their masks, or captioned photos
+            beside labelled ones.
     """
 
     train: Table[S_co] | None = None

@@ -250,6 +250,24 @@ def head_names(space: Backbone) -> frozenset[str]:
     return frozenset(reached(headed.module(), *outputs)) | scales
 
 
+def side_names(space: Backbone, modality: str) -> frozenset[str]:
+    """Return the names of the parameters that the embeddings of one modality depend on.
+
+    Args:
+        space: a backbone, or heads over its trunks.
+        modality: "image" or "text".
+    """
+    encoder, module = space.encoders[modality], space.module()
+    if isinstance(space, HeadSpace):
+        x: Any = torch.zeros(1, space.trunks[modality].dim)
+    else:
+        side = encoder.size or 1
+        x = encoder.inputs(["a"] if modality == "text" else [torch.zeros(3, side, side)])
+    device = next(module.parameters()).device
+    x = x.to(device) if isinstance(x, Tensor) else {name: value.to(device) for name, value in x.items()}
+    return frozenset(reached(module, lambda: encoder.encode(x)))
+
+
 def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
     """Return the table with trunk vectors in place of its pictures.
 

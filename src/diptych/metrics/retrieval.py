@@ -78,6 +78,32 @@ def average_precision(scores: Scores, relevant: Mask) -> NDArray[np.float64]:
     return np.asarray((precision * hits).sum(1) / hits.sum(1), dtype=np.float64)
 
 
+def class_precision(vectors: NDArray[np.floating[Any]], labels: NDArray[Any], block: int = 1024) -> NDArray[np.float64]:
+    """Return the average precision of N items that search each other by cosine; their mean is mAP. Higher is better.
+
+    Each item is a query, all others are the gallery, and those of its class are relevant. An item is not in its own
+    gallery; GPR1200's code counts it as the first hit, which gives higher numbers.
+
+    Args:
+        vectors: (N, D) unit embeddings.
+        labels: (N,) classes.
+        block: queries at a time; block x N scores are in memory.
+
+    Returns:
+        (N,) in [0, 1]; NaN for the only item of a class.
+    """
+    out = np.full(len(vectors), np.nan)
+    for start in range(0, len(vectors), block):
+        rows = np.arange(start, min(start + block, len(vectors)))
+        scores = vectors[rows].astype(np.float64) @ vectors.T
+        relevant = labels[rows][:, None] == labels[None]
+        scores[np.arange(len(rows)), rows], relevant[np.arange(len(rows)), rows] = -np.inf, False
+        some = relevant.any(1)
+        if some.any():
+            out[rows[some]] = average_precision(scores[some], relevant[some])
+    return out
+
+
 def linked(scores: Scores, right: Mask, exists: Mask, threshold: float) -> Mask:
     """Return which of N records are decided correctly: linked to a true partner, or not linked without one.
 

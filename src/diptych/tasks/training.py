@@ -29,7 +29,7 @@ from diptych.data.labelled import LabelledData
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.features.heads import text_head
-from diptych.metrics.retrieval import first_ranks, recall_at
+from diptych.metrics.retrieval import class_precision, first_ranks, recall_at
 from diptych.metrics.spread import modality_gap, spread
 from diptych.nn.text.small_lm import SmallLM
 from diptych.tasks.classify import with_store
@@ -46,6 +46,8 @@ COLLAPSE = 0.1
 """Share of the spread before that must be left after."""
 SAMPLE = 512
 """Items on which the spread is measured."""
+SEARCHED = 4096
+"""Photos that search each other, at most."""
 WORDS_READ = 256
 """Longest caption of the small decoder, in words and marks, start and end included."""
 
@@ -233,8 +235,8 @@ def measured(
     templates: Sequence[str],
     run: Run,
 ) -> dict[str, dict[str, float]]:
-    """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and spread and gap of
-    the data's own.
+    """Return data set -> metrics: acc1 where there are labels, recall where there are captions, and the data's own mAP
+    of photos that search photos of their class, spread and gap.
     """
     out = {data.name: _metrics(backbone, data.split(measured_split(data)), classes, run, geometry=True)}
     for other in elsewhere:
@@ -267,6 +269,10 @@ def _metrics(
         raise DataError(
             "These data have neither labels nor captions: give class folders, or a table with a column 'caption'."
         )
+    if geometry and "label" in table.columns:
+        rows = np.linspace(0, len(x) - 1, min(len(x), SEARCHED)).astype(int)
+        found = class_precision(x.numpy()[rows], table.labels()[rows])
+        out |= {} if np.isnan(found).all() else {"image_to_image_map": float(np.nanmean(found))}
     if geometry:
         a, b = x[:SAMPLE].numpy(), texts[:SAMPLE].numpy()
         out |= {"image_spread": spread(a), "text_spread": spread(b), "gap": modality_gap(a, b)}

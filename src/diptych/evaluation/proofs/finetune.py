@@ -29,12 +29,14 @@ from diptych.data.scenes.compose import SceneRecipe, Scenes
 from diptych.data.scenes.sprites import SpriteBank
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.tune import BEFORE, OTHERS, TASK, Training, TuneBench
-from diptych.evaluation.proofs.pairs import open_pairs
+from diptych.evaluation.proofs.image_search import BY_TEXT, MAP, open_search, permuted_labels
+from diptych.evaluation.proofs.pairs import open_pairs, shuffled_captions
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of
 from diptych.features.frozen import Headed, head_names
 from diptych.methods.finetune.full import Full
 from diptych.methods.finetune.geodesic_mixup import GeodesicMixup
 from diptych.methods.finetune.lora import LoRA
+from diptych.methods.finetune.retrieval_tuning import RetrievalTuning
 from diptych.methods.finetune.vr_lwf import VRLwF
 from diptych.methods.finetune.wise_ft import WiSEFT
 from diptych.train.schedule import Fit, Schedule
@@ -136,6 +138,13 @@ OVER_PLAIN = Claim("the same without mixtures", base=Arm(PLAIN), part="recall_at
 _ON_OTHERS = partial(open_task, where=OTHERS)
 
 
+MCIP, TWO_STAGES, BY_CLASSES, REALIGNED = (
+    Training(RetrievalTuning(**RetrievalTuning.card.variants[v])) for v in ("", "2sft", "classes", "realigned")
+)
+FIND_PHOTOS = Claim("before", base=BEFORE, part=MAP)
+FIND_BY_TEXT = Claim("classes alone", base=Arm(BY_CLASSES), part=BY_TEXT)
+
+
 def _permuted(how: Training) -> Claim:
     own = Arm(replace(how, rows=shuffled_labels))
     return replace(OVER_BEFORE, own=own, name="permuted labels")
@@ -174,6 +183,26 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "zero-shot": BEFORE,
             },
             bench=_ON_OTHERS,
+        ),
+        "retrieval-tuning": Trial(
+            (
+                replace(FIND_BY_TEXT, own=BEFORE, name="before: what is lost"),
+                FIND_PHOTOS,
+                FIND_BY_TEXT,
+                replace(FIND_PHOTOS, own=Arm(TWO_STAGES), name="2sft"),
+                replace(FIND_BY_TEXT, own=Arm(TWO_STAGES), name="2sft"),
+            ),
+            own=Arm(MCIP),
+            controls=(
+                replace(FIND_PHOTOS, own=Arm(replace(BY_CLASSES, rows=permuted_labels)), name="permuted labels"),
+                replace(FIND_BY_TEXT, own=Arm(replace(MCIP, rows=shuffled_captions)), name="permuted captions"),
+                replace(FIND_BY_TEXT, own=Arm(TWO_STAGES, spoil=shuffled_captions), name="2sft, permuted captions"),
+            ),
+            beside={
+                "realigned, by text": replace(FIND_BY_TEXT, own=Arm(REALIGNED)),
+                "by text, of before": Claim("before", base=BEFORE, part=BY_TEXT),
+            },
+            bench=open_search,
         ),
         "geodesic-mixup": Trial(
             (OVER_PLAIN,),

@@ -1,0 +1,44 @@
+"""Softmax losses over angles, with a margin between the right class and the others."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def with_margin(cosines: Tensor, margin: float) -> Tensor:
+    """Return a(c, m), the cosines of angles that are larger by the margin; it falls with the angle everywhere.
+
+    Args:
+        cosines: (...) in [-1, 1].
+        margin: m in radians, in [0, pi / 2].
+
+    Source: Deng et al. 2019 (ArcFace), section 2.1, with the continuation of their code past pi - m.
+
+    Example:
+        >>> with_margin(torch.tensor([1.0, 0.5, -1.0]), 0.0)
+        tensor([ 1.0000,  0.5000, -1.0000])
+        >>> round(with_margin(torch.tensor(1.0), 0.5).item(), 4)  # cos 0.5
+        0.8776
+    """
+    sine = (1 - cosines.square()).clamp(min=1e-12).sqrt()
+    turned = cosines * math.cos(margin) - sine * math.sin(margin)
+    return torch.where(cosines > -math.cos(margin), turned, cosines - margin * math.sin(margin))
+
+
+def arc_loss(x: Tensor, w: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
+    """Return L_arc, in nats; ln(1 + (C - 1) e^(-s cos m)) for images at their rows of an orthonormal matrix.
+
+    Args:
+        x: (B, D) unit embeddings.
+        w: (C, D) unit rows.
+        labels: (B,) class positions.
+        scale: s.
+        margin: m in radians.
+    """
+    cosines = x @ w.T
+    own = F.one_hot(labels, len(w)).bool()
+    return F.cross_entropy(scale * torch.where(own, with_margin(cosines, margin), cosines), labels)
