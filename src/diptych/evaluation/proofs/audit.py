@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from diptych.evaluation.proofs import audit_groups, audit_holistic, audit_pairs
+from diptych.evaluation.proofs import audit_groups, audit_holistic, audit_pairs, audit_shortcut
 from diptych.evaluation.proofs.trial import Trial
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
@@ -13,5 +13,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "counteranimal": audit_groups.TRIAL,
         "clip4dm": audit_pairs.TRIAL,
         "holistic-robustness": audit_holistic.TRIAL,
+        "shortcut-learning": audit_shortcut.TRIAL,
     }
 )

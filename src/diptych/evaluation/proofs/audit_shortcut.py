@@ -1,0 +1,123 @@
+"""Proof of shortcut learning: networks on two latents, and heads on features of photos with a square."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.core.audit import Probe, Subject
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Subset
+from diptych.core.run import Run
+from diptych.data.classnames import tidy
+from diptych.data.latents import Latents
+from diptych.data.load import open_data
+from diptych.data.named_sets import present
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.methods.audit.shortcut_learning import (
+    LINEAR,
+    MLP,
+    Cued,
+    ShortcutLearning,
+    bias_curve,
+    cued_features,
+    two_classes,
+)
+from diptych.nn.two_class_head import Head
+
+Floats = NDArray[np.float64]
+RATIOS = {"core": 1 / 16, "equal": 1.0, "shortcut": 16.0}
+"""Which feature is the more available one, and the ratio."""
+HEADS = {"network": MLP, "linear": LINEAR, "one hidden layer": Head(depth=1)}
+DRAWS = 4
+"""Trainings a seed, head and ratio."""
+LATENTS, PHOTOS = ("latents",), ("cifar10_small",)
+
+
+def open_biases(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure biases on generated latents, where the name is "latents", or on photos with a square.
+
+    Raises:
+        NotAvailable: the data set is not on this machine.
+        DataError: a class has too few pictures.
+    """
+    return _latents(backbone, run, seeds) if name in LATENTS else _photos(name, backbone, run, seeds)
+
+
+def _latents(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure B, (seeds, draws): each value is of its own latents, directions and weights."""
+    law, ratios, table = Latents(), tuple(RATIOS.values()), dict[str, Floats]()
+    with run.track("heads", len(HEADS) * len(seeds)) as bar:
+        for word, head in HEADS.items():
+            curves = []
+            for seed in seeds:
+                own = replace(run, seed=seed)
+                curves.append([bias_curve(head, ratios, law, own.integer(f"draw {i}")) for i in range(DRAWS)])
+                bar.advance()
+            for i, more in enumerate(RATIOS):
+                table[f"{word}, {more}"] = np.array(curves)[:, :, i]
+    table["none"] = np.zeros((len(seeds), DRAWS))
+    recipe = f"{asdict(law)} {ratios} {HEADS} {DRAWS}"
+    facts = {"data_hash": hashlib.sha256(recipe.encode()).hexdigest(), "items": DRAWS, "ratios": list(ratios)}
+    return Tabled(backbone, run, seeds, "bias", facts, table)
+
+
+def _photos(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure y' s - y' c of probes, (seeds, P); seeds draw labels, squares and weights."""
+    data, audit = open_data(present(name), need="classes"), ShortcutLearning()
+    split = data.split("test") if "test" in data.splits else data.whole()
+    probe = Probe(split, "id", ClassNames(tuple(tidy(c) for c in data.classes)))
+    rows, core, train = two_classes(probe, audit.most, np.random.default_rng(0))
+    items, table = Subset(split.items, tuple(rows.tolist())), dict[str, list[Floats]]()
+    for opacity in audit.opacities:
+        cued = Cued(cued_features(Subject.of(backbone), items, opacity, run), core, train)
+        for word, head in audit.heads:
+            for seed in seeds:
+                own = replace(run, seed=seed)
+                draws = [own.integer(f"draw {i}") for i in range(2 * DRAWS)]
+                for cue, rho, part in (("", audit.shortcut, 0), (", nothing", 0.5, 0), (", nothing again", 0.5, DRAWS)):
+                    values = [
+                        cued.reliance(cued.decisions(head, rho, audit.core, d)) for d in draws[part : part + DRAWS]
+                    ]
+                    table.setdefault(f"{word}, {opacity:g}{cue}", []).append(np.mean(values, axis=0))
+    classes = [probe.named().names[k] for k in dict.fromkeys(split.labels()[rows].tolist())]
+    facts = {
+        "data_hash": hash_of(items),
+        "items": int((~train).sum()),
+        "composite": f"a square on photos of {' and '.join(classes)}",
+    }
+    return Tabled(backbone, run, seeds, "bias", facts, {key: np.stack(v) for key, v in table.items()})
+
+
+def _over(baseline: str, own: str, on: tuple[str, ...], name: str) -> Claim:
+    return Claim(baseline, own=Arm(own), base=Arm(baseline), on=on, name=name)
+
+
+TRIAL = Trial(
+    (
+        _over("network, equal", "network, shortcut", LATENTS, "bias, shortcut 16 times as available"),
+        _over("network, core", "network, equal", LATENTS, "bias, over core 16 times as available"),
+        _over("linear, shortcut", "network, shortcut", LATENTS, "bias of a network, over a linear head"),
+        _over("network, 0.1", "network, 1", PHOTOS, "reliance of a network, opaque over faint square"),
+        _over("linear head, 0.1", "linear head, 1", PHOTOS, "reliance of a linear head, opaque over faint square"),
+        _over("network, 1, nothing", "network, 1", PHOTOS, "reliance, over squares that say nothing"),
+    ),
+    controls=(
+        _over("linear, core", "linear, shortcut", LATENTS, "linear head, shortcut over core 16 times as available"),
+        _over("network, 1, nothing", "network, 1, nothing again", PHOTOS, "squares that say nothing, drawn again"),
+    ),
+    beside={
+        "one hidden layer, shortcut 16 times as available": _over(
+            "one hidden layer, equal", "one hidden layer, shortcut", LATENTS, ""
+        ),
+        "bias of the linear head, shortcut 16 times as available": _over("none", "linear, shortcut", LATENTS, ""),
+        "bias of the network, equally available": _over("none", "network, equal", LATENTS, ""),
+        "reliance of a network, square at 30 %": _over("network, 0.3, nothing", "network, 0.3", PHOTOS, ""),
+        "reliance of a network, square at 10 %": _over("network, 0.1, nothing", "network, 0.1", PHOTOS, ""),
+    },
+    bench=open_biases,
+)

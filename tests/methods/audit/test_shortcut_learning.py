@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diptych.core.audit import AuditData, Probe, Subject
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.latents import Latents
+from diptych.methods.audit.shortcut_learning import LINEAR, Cued, ShortcutLearning, bias_curve, two_classes
+from diptych.nn.two_class_head import Head
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import NAMES, table
+
+NAMED = ClassNames(NAMES)
+OWN = table([0, 1] * 30 + [2] * 5, 1)
+QUICK = ShortcutLearning(opacities=(1.0,), draws=4, most=60)
+RATIOS = (1 / 16, 1.0, 16.0)
+
+
+def audited(method: ShortcutLearning = QUICK, seed: int = 0) -> list[Finding]:
+    return method.audit({"a": Subject.of(SmallBackbone())}, AuditData.single(OWN, NAMED), Run(seed=seed))
+
+
+def test_a_converged_linear_head_has_one_bias_near_zero_at_every_availability() -> None:
+    curves = np.array([bias_curve(LINEAR, RATIOS, Latents(), seed, samples=2000) for seed in range(4)])
+    assert np.ptp(curves, axis=1).max() < 0.01
+    assert abs(curves.mean()) < 0.08
+
+
+def test_a_network_follows_the_more_available_feature() -> None:
+    curve = bias_curve(Head(depth=1), RATIOS, Latents(), 0)
+    assert curve[0] < curve[1] < curve[2]
+    assert curve[2] > 0.15
+
+
+def known(shortcut: float, core: float) -> Cued:
+    """Features that are the class and the square, each times a number, and some noise."""
+    sides = np.repeat([-1, 1], 40)
+    noise = np.random.default_rng(0).normal(0, 0.01, (2, 80, 2))
+    features = np.stack([np.stack([core * sides, np.full(80, shortcut * s)], 1) for s in (-1.0, 1.0)]) + noise
+    return Cued(features, sides, np.tile(np.arange(40) < 20, 2))
+
+
+def test_decisions_follow_the_only_feature_there_is() -> None:
+    for shortcut, core, value, followed in ((1.0, 0.0, 1.0, 1.0), (0.0, 1.0, -1.0, 0.0)):
+        cued = known(shortcut, core)
+        decisions = cued.decisions(Head(c=10.0), 0.95, 0.95, 3)
+        assert decisions.shape == (2, 40)
+        assert cued.reliance(decisions).mean() == pytest.approx(value, abs=0.05)
+        assert cued.followed(decisions) == pytest.approx(followed, abs=0.05)
+
+
+def test_reliance_is_that_of_a_loop() -> None:
+    cued, rng = known(1.0, 1.0), np.random.default_rng(1)
+    d = rng.choice([-1, 1], (2, 40))
+    core = cued.core[~cued.train]
+    loop = [np.mean([d[m, i] * (-1, 1)[m] - d[m, i] * core[i] for m in (0, 1)]) for i in range(40)]
+    assert cued.reliance(d) == pytest.approx(loop)
+    conflict = [(d[m, i] == (-1, 1)[m]) for m in (0, 1) for i in range(40) if core[i] != (-1, 1)[m]]
+    assert cued.followed(d) == pytest.approx(np.mean(conflict))
+
+
+def test_findings_have_a_control_and_name_pictures() -> None:
+    linear, network = audited()
+    for f in (linear, network):
+        assert (f.measure, f.count, f.unit) == ("shortcut_bias", 30, "reliance")
+        assert f.value is not None
+        assert 0 < f.value <= 2
+        assert f.control is not None
+        assert f.control.interval[0] < 0.2
+        assert "square" in f.says
+        keys = {OWN.items.key(i) for i in range(60)}
+        assert {e.key for e in f.examples} <= keys
+    assert linear.about == "linear head, square at 100 %"
+    assert audited()[0] == linear
+    assert audited(seed=1)[0].value != linear.value
+
+
+def test_the_two_largest_classes_are_read_in_equal_halves() -> None:
+    rows, core, train = two_classes(Probe(OWN, "id", NAMED), 41, np.random.default_rng(0))
+    labels = OWN.labels()[rows]
+    assert len(rows) == len(set(rows.tolist())) == 40
+    assert (labels[core < 0] == 0).all()
+    assert (labels[core > 0] == 1).all()
+    assert train[core < 0].sum() == train[core > 0].sum() == 10
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    few = AuditData.single(table([0, 1] * 19, 1), NAMED)
+    (only,) = QUICK.audit({"a": Subject.of(SmallBackbone())}, few, Run())
+    assert only.reason == "oak tree has 19 pictures, and both classes need 20: give more."
+    alone = AuditData.single(table([0] * 40, 1), ClassNames(("fox",)))
+    assert "Only one class" in QUICK.audit({"a": Subject.of(SmallBackbone())}, alone, Run())[0].reason
+    names = Column("label", np.arange(60) % 2)  # one colour under two names: no head can tell them
+    same = AuditData.single(Table(table([0] * 60, 1).items, {"label": names}), NAMED)
+    assert all("not above chance" in f.reason for f in QUICK.audit({"a": Subject.of(SmallBackbone())}, same, Run()))
+    with pytest.raises(MissingPart):
+        QUICK.audit({"a": Subject(Kit())}, few, Run())
+    with pytest.raises(UsageError, match="no model"):
+        QUICK.audit({}, few, Run())
+    with pytest.raises(DataError, match="exactly one"):
+        QUICK.audit({"a": Subject.of(SmallBackbone())}, AuditData(), Run())
+
+
+def test_ranges_are_checked() -> None:
+    for wrong in ({"shortcut": 1.0}, {"draws": 1}, {"most": 39}, {"opacities": ()}, {"opacities": (0.0,)}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            ShortcutLearning(**wrong)  # type: ignore[arg-type]
