@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -57,8 +58,15 @@ def _written(hint: Any) -> str:
     return re.sub(r"(?:typing|builtins|diptych(?:\.\w+)*)\.", "", _text(hint))
 
 
+LONGEST = 60
+"""Characters of a default that is written out; prompts of language models are longer."""
+
+
 def _default(value: Any) -> str:
-    return repr(value) if value is None or isinstance(value, bool | int | float | str) else "..."
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return repr(value) if plain and len(repr(value)) <= LONGEST else "..."
 
 
 def _formatted(text: str) -> str:

@@ -6,6 +6,7 @@ from diptych.api.fitting import CaptionerSystem, ClassifierSystem, DetectorSyste
 from diptych.data.contexts import Contexts
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.prompted import Refinement
+from diptych.nn.two_class_head import Head
 
 class AnomalyCLIP(DetectorSystem):
     """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing
@@ -43,6 +44,21 @@ class AstroM3(OtherSystem):
         rate: float = 0.00392,
         epochs: int = 100,
         batch: int = 512,
+    ) -> None: ...
+
+class BIOMEDICA(OtherSystem):
+    """Label pictures by clusters, then keep, drop or thin pairs by label."""
+    def __init__(
+        self,
+        votes: str = "",
+        taxonomy: str = "",
+        only: tuple[str, ...] = ...,
+        drop: tuple[str, ...] = ...,
+        most: float = float("inf"),
+        clusters: int = 2000,
+        components: int = 25,
+        sample: int = 100000,
+        least_side: int = 20,
     ) -> None: ...
 
 class CLIP4DM(OtherSystem):
@@ -344,6 +360,25 @@ class MoCoOp(ClassifierSystem):
         batch: int = 32,
     ) -> None: ...
 
+class Mosaic(OtherSystem):
+    """Stylise each object that a prompt names, and leave the rest as it is."""
+    def __init__(
+        self,
+        steps: int = 200,
+        rate: float = 0.0005,
+        side: int = 512,
+        crops: int = 64,
+        crop: float = 0.25,
+        distortion: float = 0.5,
+        least: float = 0.7,
+        weights: tuple[float, float, float, float] = ...,
+        width: int = 16,
+        floor: float = 0.1,
+        feather: float = 0.006,
+        around: tuple[str, ...] = ...,
+        frames: tuple[str, ...] = ...,
+    ) -> None: ...
+
 class NearestCaption(CaptionerSystem):
     """Caption images with sentences of a pool, without any training."""
     def __init__(self) -> None: ...
@@ -358,6 +393,22 @@ class NoLA(ClassifierSystem):
         rate: float = 0.004,
         batch: int = 512,
         views: int = 10,
+    ) -> None: ...
+
+class PathGen(OtherSystem):
+    """Pick tiles of slides, and write captions for them."""
+    def __init__(
+        self,
+        attributes: str = "",
+        top: int = 64,
+        sampled: int = 256,
+        cluster_batch: int = 1,
+        limit: float = 0.88,
+        words: int = 50,
+        describe: str = ...,
+        revise: str = ...,
+        judge: str = ...,
+        shorten: str = ...,
     ) -> None: ...
 
 class PerceptionCLIP(ClassifierSystem):
@@ -388,6 +439,32 @@ class RSMCLIP(OtherSystem):
         teacher_temperature: float = 0.04,
         student_temperature: float = 0.1,
         momentum: float = 0.996,
+    ) -> None: ...
+
+class RetrievalTuning(OtherSystem):
+    """Tune the image tower for search by image, and keep the fit of the texts, by captions in the loss or
+    afterwards.
+    """
+    def __init__(
+        self,
+        weight: float = 1.0,
+        realign: bool = False,
+        captions: int = 3,
+        scale: float = 30.0,
+        margin: float = 0.5,
+        class_lr: float = 100.0,
+    ) -> None: ...
+
+class ShortcutLearning(OtherSystem):
+    """Train heads on a model's features where a square of set visibility also predicts the label."""
+    def __init__(
+        self,
+        shortcut: float = 0.85,
+        core: float = 0.9,
+        opacities: tuple[float, ...] = ...,
+        draws: int = 10,
+        most: int = 160,
+        heads: tuple[tuple[str, Head], ...] = ...,
     ) -> None: ...
 
 class SigLIPLoss(OtherSystem):
