@@ -1,9 +1,9 @@
 """Which training pictures are behind a confusion?
 
 A picture is classed by a vote of the k nearest training pictures, so that each mistake has its causes at hand: the
-pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where most of its own k
-nearest, itself left out, are of one other class, four of five. Hard pictures are suspected too: how many wrong labels such a search
-finds is told by labels that are changed on purpose.
+pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where four of its own
+five nearest, itself left out, are of one other class. Hard pictures are suspected too: how many wrong labels such a
+search finds is told by labels that are changed on purpose.
 """
 
 from __future__ import annotations
