@@ -216,7 +216,8 @@ class HolisticRobustness(Auditor):
         hits = []
         for factor in self.factors:
             changed = answers(subject, probe.named(), Altered(some, factor), own.labels[rows], run)
-            predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)[:EXAMPLES]
+            predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)
+            lost = lost[np.linspace(0, len(lost) - 1, min(len(lost), EXAMPLES)).astype(np.int64)]  # of several classes
             examples = tuple(
                 Example(key, some.key(int(i)), f"right as it is; {WORDS[factor]}: {names[predicted[i]]}") for i in lost
             )
