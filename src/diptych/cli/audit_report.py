@@ -60,7 +60,9 @@ class Bounds:
 
 @options.offers("overwrite", *options.MODEL)
 def audit_report(
-    data: Annotated[str, typer.Argument(help="A folder of classes, or a table with classes; test, and perhaps train.")],
+    data: Annotated[
+        str, typer.Argument(help="A folder of classes, or a table with classes or captions; test, and perhaps train.")
+    ],
     against: Annotated[
         list[str] | None,
         options.option("--against", help="Another model to compare with; repeat.", rich_help_panel="Model"),
@@ -94,12 +96,16 @@ def audit_report(
     asked = dict.fromkeys((shared.backbone, *(against or ())))
     with shared.open(seed=seed) as opened:
         own = open_data(
-            data, opened.keys, need="groups" if more.group else "classes", group=more.group, label=more.label
+            data,
+            opened.keys,
+            need="groups" if more.group else "captions or classes",
+            group=more.group,
+            label=more.label,
         )
         shifts = {n: open_data(p, opened.keys, label=more.label) for n, p in _named(more.shift, "--shift").items()}
         others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(more.ood, "--ood").items()}
         conflicts = {n: read_cues(p, opened.keys) for n, p in _named(more.cues, "--cues").items()}
-        spoken = options.class_names(names, own.classes)
+        spoken = options.class_names(names, own.classes) if own.classes else ()
         run = opened.run
         towers = [opened.backbone(name) for name in asked]
         tables, failed = gathered(own, spoken, towers[0], run, shifts=shifts, others=others, cues=conflicts)

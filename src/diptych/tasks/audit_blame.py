@@ -1,9 +1,9 @@
 """Which training pictures are behind a confusion?
 
 A picture is classed by a vote of the k nearest training pictures, so that each mistake has its causes at hand: the
-pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where all of its own k
-nearest, itself left out, are of one other class. Hard pictures are suspected too: how many wrong labels such a search
-finds is told by labels that are changed on purpose.
+pictures of the wrong class that were nearest. A training picture is suspected of a wrong label where four of its own
+five nearest, itself left out, are of one other class. Hard pictures are suspected too: how many wrong labels such a
+search finds is told by labels that are changed on purpose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from diptych.features.subjects import embeddings
 
 NEAREST = 5
 """k: training pictures that vote."""
-SURE = 1.0
+SURE = 0.8
 """Share of the vote from which on a label is suspected."""
 PLANTED = 0.05
 """Share of the training labels that are changed on purpose."""

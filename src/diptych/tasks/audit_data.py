@@ -33,7 +33,7 @@ def gathered(
     Args:
         own: the user's data. Its split "test" (or "val", or the only one) is in distribution, "train" is training
             items.
-        names: K class names in words, in the order of the classes of ``own``.
+        names: K class names in words, in the order of the classes of ``own``; () where nothing is labelled.
         backbone: items that it can read are kept.
         run: device and cache.
         shifts: name -> data set of the same classes, or of some of them, by their names.
@@ -44,11 +44,13 @@ def gathered(
         DataError: a shift has a class that ``own`` has not, or no item can be read.
     """
     split = next((s for s in ("test", "val") if s in own.splits), next(iter(own.splits)))
-    classes = ClassNames(tuple(names))
+    classes = ClassNames(tuple(names)) if names else None
     wanted: list[tuple[str, Role, Table[Any], ClassNames | None]] = [(own.name, "id", own.split(split), classes)]
     if "train" in own.splits and split != "train":
         wanted.append((f"{own.name}, train", "train", own.split("train"), classes))
     for name, data in (shifts or {}).items():
+        if classes is None:
+            raise DataError(f"{own.name} has no classes, so {name} cannot be a shift of them: give classes.")
         wanted.append((name, "shift", *_mapped(name, data, own, classes)))
     wanted += [(name, "ood", Table(data.whole().items), None) for name, data in (others or {}).items()]
     for name, data in (cues or {}).items():

@@ -97,7 +97,9 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert not one(verdicts, "auroc_mcm", "alone").testable
     short = AuditData.single(OWN.take(range(12)), NAMED)
     assert not one(found({"a": trained()}, short), "calibration_error", "test").testable
-    assert [f.measure for f in found({"a": trained()}, AuditData.single(OWN.take(range(9)), NAMED))] == ["accuracy"]
+    nine = found({"a": trained()}, AuditData.single(OWN.take(range(9)), NAMED))
+    assert [f.measure for f in nine] == ["accuracy", "place_recall"]
+    assert not any(f.testable for f in nine)
 
 
 def test_shape_bias_of_a_model_that_reads_the_label_and_of_one_that_reads_the_texture() -> None:
@@ -121,6 +123,12 @@ def test_captions_make_a_table_of_retrieval() -> None:
     text, image = one(findings, "recall_at_1", "text_of_image"), one(findings, "recall_at_1", "image_of_text")
     assert (text.count, image.count) == (80, 160)
     assert all(f.control is not None and f.control.held for f in (text, image))
+    alone = Table(OWN.items, {"captions": Column("captions", said)})
+    only = found({"a": Subject.of(SmallBackbone())}, AuditData.single(alone))
+    assert [f.measure for f in only] == ["recall_at_1", "recall_at_1", "place_recall"]
+    assert [f.value for f in only[:2]] == [text.value, image.value]
+    several = {name: Subject.of(SmallBackbone()) for name in "abc"}
+    assert len(found(several, AuditData.single(alone))) == 9
     gaps = Table(OWN.items, {**OWN.columns, "captions": Column("captions", (("a",), *(((),) * 79)))})
     reason = one(found({"a": Subject.of(SmallBackbone())}, AuditData.single(gaps, NAMED)), "recall_at_1").reason
     assert reason.startswith("1 of 80 items have a caption")

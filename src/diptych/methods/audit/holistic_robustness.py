@@ -134,11 +134,12 @@ class HolisticRobustness(Auditor):
             raise UsageError(f"There is no factor {unknown[0]!r}: choose of {', '.join(FACTORS)}.")
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
-        """Return what the data lack: one table in distribution, with labels and classes."""
+        """Return what the data lack: one table in distribution, with labels and classes, or with captions."""
         try:
             _, probe = data.one()
-            probe.table.labels()
-            probe.named()
+            if "captions" not in probe.table.columns or "label" in probe.table.columns:
+                probe.table.labels()
+                probe.named()
         except DataError as error:
             return str(error)
         return ""
@@ -151,7 +152,8 @@ class HolisticRobustness(Auditor):
                 three models or more, and three of the baseline family, shifts are also measured against their line.
             data: one table in distribution with labels; any tables of shifts with labels (with a group column
                 "texture": cue conflicts), of other things ("ood"), and of training items ("train", the bank of the
-                nearest neighbours). Captions of the first table make it a table of retrieval too.
+                nearest neighbours). Captions of the first table make it a table of retrieval too; with captions alone,
+                retrieval and places are measured.
             run: device, cache, and the seed of halves and controls.
 
         Returns:
@@ -164,7 +166,7 @@ class HolisticRobustness(Auditor):
         Raises:
             UsageError: there is no subject.
             MissingPart: a kit holds neither classifier nor backbone.
-            DataError: there is not exactly one table in distribution, or it has no labels.
+            DataError: there is not exactly one table in distribution, or it has neither labels nor captions.
         """
         if not subjects:
             raise UsageError("There is no model to audit: give one at least.")
@@ -182,6 +184,15 @@ class HolisticRobustness(Auditor):
     def _of(self, name: str, subject: Subject, data: AuditData, run: Run) -> Iterator[Finding]:
         """Yield the findings about one model."""
         key, probe = data.one()
+        if _labelled(probe):
+            yield from self._of_classes(name, subject, key, probe, data, run)
+        yield from _retrieval(name, subject, probe, run)
+        yield _places(name, subject, probe, run)
+
+    def _of_classes(
+        self, name: str, subject: Subject, key: str, probe: Probe, data: AuditData, run: Run
+    ) -> Iterator[Finding]:
+        """Yield the findings that need classes."""
         own = answers(subject, probe.named(), probe.table.items, probe.table.labels(), run)
         hits, n = own.hits, len(own.labels)
         if reason := too_few(n):
@@ -204,8 +215,6 @@ class HolisticRobustness(Auditor):
             yield _shift(name, subject, shift, other, own, low, run)
         for outside, other in data.of("ood").items():
             yield from self._unknown(name, subject, probe, own, outside, other, data, run)
-        yield from _retrieval(name, subject, probe, run)
-        yield _places(name, subject, probe, run)
 
     def _factors(
         self, name: str, subject: Subject, key: str, probe: Probe, own: Answers, run: Run
@@ -216,7 +225,8 @@ class HolisticRobustness(Auditor):
         hits = []
         for factor in self.factors:
             changed = answers(subject, probe.named(), Altered(some, factor), own.labels[rows], run)
-            predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)[:EXAMPLES]
+            predicted, lost = changed.predicted, np.flatnonzero(plain & ~changed.hits)
+            lost = lost[np.linspace(0, len(lost) - 1, min(len(lost), EXAMPLES)).astype(np.int64)]  # of several classes
             examples = tuple(
                 Example(key, some.key(int(i)), f"right as it is; {WORDS[factor]}: {names[predicted[i]]}") for i in lost
             )

@@ -69,7 +69,7 @@ def slopes(subjects: Mapping[str, Subject], findings: Sequence[Finding], items: 
     measures = {(f.measure, f.about): None for f in findings if f.range == (0.0, 1.0) and f.measure != "accuracy"}
     for cause in CAUSES:
         for kind in sorted({str(getattr(s.record, cause)) for s in subjects.values()} - {"", "None"}):
-            names = {n for n, s in subjects.items() if str(getattr(s.record, cause)) == kind}
+            names = {n for n, s in subjects.items() if n in accuracy and str(getattr(s.record, cause)) == kind}
             for measure, about in measures if len(names) >= 3 else ():
                 points = [
                     (float(accuracy[f.subject] or 0.0), f.value)
