@@ -12,6 +12,7 @@ from PIL import Image
 
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
 from diptych.methods.segment.maskclip import MaskCLIP
+from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
@@ -31,6 +32,7 @@ def test_one_photo_gives_three_files_and_a_line(diptych: Cli, photo: Path, tmp_p
     got = diptych("segment", photo, "--names", "red, blue, green")
     assert got.code == 0
     assert got.out.startswith("a.png  red 5")
+    assert "1 images in" in got.err
     assert sorted(p.name for p in (tmp_path / "segments").iterdir()) == ["a.json", "a.labels.png", "a.overlay.png"]
     labels = np.asarray(Image.open(tmp_path / "segments" / "a.labels.png"))
     assert labels.shape == (400, 600)
@@ -126,10 +128,13 @@ def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(
 ) -> None:
     masked_folder(tmp_path / "set")
     monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    monkeypatch.setattr("diptych.tasks.segment.load_vision", lambda name: DenseColours(name=name))
+    monkeypatch.setattr(Trident, "__init__", partialmethod(Trident.__init__, windows=Windows(40, 32, 16)))
     got = diptych("board", "segment", "set", "--seeds", "1,2", "--json")
     assert got.code == 0
     rows = {(r["method"], r["variant"]): r for r in got.data["rows"]}
-    assert set(rows) == {("maskclip", ""), ("chance", "")}
+    trident = {("trident", variant) for variant in ("", "scores", "no aggregation")}
+    assert set(rows) == {("maskclip", ""), ("chance", ""), *trident}
     assert "tower" in got.data["missing"]["maskclip:tokens"]
     assert "imagenet1k_sample" in got.data["missing"]["clip-dinoiser"]
     assert [r["miou"] for r in got.data["rows"]] == sorted((r["miou"] for r in got.data["rows"]), reverse=True)
@@ -182,11 +187,12 @@ def test_things_write_instances_and_panoptics_for_the_photo_and_the_run(
     assert names == {*(f"a.{e}" for e in ends), "panoptic.json", "instances.json"}
     assert [s["label"] for s in got.data["photos"][0]["segments"] if s["thing"]] == ["red"]
     assert got.data["classnames"] == ["red", "blue"]
+    assert got.data["images_per_second"] > 0
     coco = json.loads((tmp_path / "segments" / "instances.json").read_text())
     assert [c["name"] for c in coco["categories"]] == ["red"]
     assert diptych("segment", photo, "--names", "red, blue", "--things", "all").code == 2  # files are there
     again = diptych("segment", photo, "--names", "red, blue", "--things", "all", "--overwrite", "--unknown", "0.999")
-    assert again.out.rstrip().endswith("things")
+    assert again.out.rstrip().rpartition("  ")[2] in ("1 thing", "2 things")
     assert "unknown" in again.out
 
 

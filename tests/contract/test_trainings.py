@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from diptych import catalog
+from diptych.backbones.changes.apply import changed
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text
 from diptych.core.errors import MissingEvidence, MissingPart
 from diptych.core.kit import Kit
@@ -39,6 +40,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
     assert isinstance(made, (Objective, Recipe))
     if slug == "rs-m-clip":
         return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    if slug == "long-clip":
+        return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
 
 
@@ -60,8 +63,10 @@ def test_every_row_trains_and_gives_a_space_of_the_same_shape(slug: str, variant
     space = small()
     before = {n: t.clone() for n, t in space.module().state_dict().items()}
     method = make(slug, variant)
-    start = method.prepared(space) if isinstance(method, Objective) else space
     made = train(method, space, labels=variant == "lwf")
+    start = space
+    for change in made.space.spec.changes:
+        start = changed(start, change.kind, **change.settings)
     shapes = {n: t.shape for n, t in start.module().state_dict().items()}
     assert {n: t.shape for n, t in made.space.module().state_dict().items()} == shapes
     assert made.space.fingerprint != space.fingerprint

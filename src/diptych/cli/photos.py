@@ -46,7 +46,8 @@ def speed(encoded: int, seconds: float, run: Run, backbone: str, things: str = "
     how = f"{backbone} on {run.device}, {run.precision}"
     if not encoded:
         return f"{how}: all from the cache"
-    return f"{how}: {encoded} {things} in {seconds:.1f} s, {encoded / max(seconds, 1e-9):.0f} {things}/s"
+    rate = encoded / max(seconds, 1e-9)
+    return f"{how}: {encoded} {things} in {seconds:.1f} s, {rate:{'.0f' if rate >= 1 else '.2g'}} {things}/s"
 
 
 def show_predictions(result: Classified) -> None:

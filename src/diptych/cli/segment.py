@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import open_photos
+from diptych.cli.photos import open_photos, speed
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
 
@@ -134,6 +135,7 @@ def segment(
             confidence=confidence,
             **how,
         )
+        start = time.monotonic()
         every = [samples.name(i) for i in range(len(samples))]
         shown = dict(zip(every, short_names(every), strict=True))
         for stem, item in zip(marks, result, strict=True):
@@ -147,18 +149,23 @@ def segment(
             if not shared.json:
                 areas = "  ".join(f"{item.classes[k]} {percent(share)}" for k, share in item.areas().items())
                 more = [f"unknown {percent(item.unknown())}"] if item.unknown() else []
-                things_found = [f"{sum(s['thing'] for s in item.segments())} things"] if counted else []
+                number = sum(s["thing"] for s in item.segments())
+                things_found = [f"{number} thing{'s' * (number != 1)}"] if counted else []
                 show("  ".join([shown[item.name], areas, *more, *things_found]))
         if counted:
             written.write(out, overwrite=shared.overwrite)
+        seconds = time.monotonic() - start
     if shared.json:
         facts = {
             "backbone": tower.spec.name,
             "method": method,
+            "images_per_second": len(listed) / max(seconds, 1e-9),
             **how,
         }
         skipped = [e.as_dict() for e in failed]
         told = {"classnames": named.names, "templates": named.templates}
         show_json({"photos": listed, "skipped": skipped, **facts, **told})
+    if listed:
+        say(speed(len(listed), seconds, opened.run, tower.spec.name))
     say(f"{len(listed)} overlays, label maps and areas in {out}")
     finish(failed)

@@ -50,14 +50,19 @@ class Question:
         """Position of background; None without."""
         return 0 if self.classes.names[0] == BACKGROUND else None
 
-    def labels(self, regions: Regions) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return the (H, W) class positions of one image, and the score of each."""
-        labels, sure = labelled(regions, self.groups, background=self.rest, threshold=self.threshold)
+    @property
+    def rule(self) -> Rule:
+        """When a part of a dense map is a segment."""
+        return Rule(least=SMALLEST)
+
+    def labels(self, regions: Regions, *, scored: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return the (H, W) class positions of one image, and the score of each; logits where ``scored`` is False."""
+        labels, sure = labelled(regions, self.groups, background=self.rest, threshold=self.threshold, scored=scored)
         return labels.cpu().numpy().astype(np.uint8), sure.cpu().numpy()
 
     def panoptic(self, regions: Regions) -> Panoptic:
         """Return the segments of one image; background is void."""
-        rule = Rule(least=SMALLEST if regions.masks is None else 1)
+        rule = self.rule if regions.masks is None else Rule()
         threshold = self.threshold if regions.masks is None and self.rest == 0 else None
         return panoptic(regions, self.classes.things, self.groups, rule, void=self.background, threshold=threshold)
 

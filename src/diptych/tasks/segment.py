@@ -101,7 +101,7 @@ def segmented(
                 yield error
             else:
                 (regions,) = fitted.regions(photo, run)
-                labels, sure = asked.labels(regions)
+                labels, sure = asked.labels(regions, scored=confidence)
                 yield Segmented(
                     photo.name(0),
                     photo[0],
@@ -194,7 +194,7 @@ def segment_counts(
 def _matched(regions: Regions, truth: NDArray[np.integer[Any]], asked: Question) -> Matched:
     """Match the things of one image."""
     marks, size = asked.classes.things or (False,) * len(asked.classes), truth.shape[:2]
-    made = instances(regions, marks, asked.groups)
+    made = instances(regions, marks, asked.groups, asked.rule)
     pairs = [(k, n) for k, n in np.unique(truth.reshape(-1, 2), axis=0).tolist() if k != VOID and marks[k]]
     masks = [(truth[..., 0] == k) & (truth[..., 1] == n) for k, n in pairs]
     return matched(

@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.audit import AuditData, Auditor, Probe, Subject
 from diptych.core.backbone import Backbone, Dense
-from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Column, Subset, Texts
 from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
@@ -102,7 +102,6 @@ class HolisticRobustness(Auditor):
         "temperature gains under factors on both sets of the proof, and in distribution on one of the two.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
-        reference=Reference("", "", "none found"),
         differs=(
             "Factors are applied to the pictures at hand (data.factors); the paper uses ImageNet-X's annotations, "
             "which compare different pictures.",

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.core.audit import AuditData, Auditor, Probe, Subject
-from diptych.core.card import Card, Needs, ProofPlan, Reference
+from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Samples, Subset
 from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
@@ -197,7 +197,6 @@ class ShortcutLearning(Auditor):
         "they predict: nonlinear networks follow the more available one, converged linear ones do not.",
         needs=Needs(hooks=("image",)),
         trains="small heads on frozen features",
-        reference=Reference("", "", "none found"),
         differs=(
             "Layers of the nesting network, sizes of directions and the optimiser are not published: orthogonal layers "
             "with tanh, unit directions, width 128 and 30 epochs of Adam at 1e-3 are ours.",

@@ -169,11 +169,16 @@ def label_map(
     regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
 ) -> Tensor:
     """Return the (H, W) int64 class positions at the image's own size; see ``labelled``."""
-    return labelled(regions, groups, background=background, threshold=threshold)[0]
+    return labelled(regions, groups, background=background, threshold=threshold, scored=False)[0]
 
 
 def labelled(
-    regions: Regions, groups: Sequence[int] | None = None, *, background: int = 0, threshold: float | None = None
+    regions: Regions,
+    groups: Sequence[int] | None = None,
+    *,
+    background: int = 0,
+    threshold: float | None = None,
+    scored: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return the (H, W) int64 class positions at the image's own size, and the (H, W) float32 score of each.
 
@@ -186,6 +191,7 @@ def labelled(
         groups: (K,) class position of each query. None: each query is its own class.
         background: class position that uncertain pixels get.
         threshold: probability in [0, 1]; it does not apply to cosines. None: no pixel is uncertain.
+        scored: False where the scores are not read: without a threshold, logits then stay logits, which is faster.
 
     Raises:
         UsageError: a threshold for cosines.
@@ -202,7 +208,8 @@ def labelled(
     for start in range(0, height, rows):
         values = upsampled(maps, height, width, start, min(start + rows, height))
         best, query = values.max(0)
-        best = (best - values.logsumexp(0)).exp() if kind == "logit" else best
+        if kind == "logit" and (scored or threshold is not None):
+            best = (best - values.logsumexp(0)).exp()
         labels = owner[query]
         sure.append(best.float())
         strips.append(labels if threshold is None else labels.masked_fill(best < threshold, background))

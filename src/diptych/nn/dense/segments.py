@@ -148,7 +148,12 @@ def panoptic(
 
 
 def instances(
-    regions: Regions, things: Sequence[bool] = (), groups: Sequence[int] | None = None, *, most: int = 100
+    regions: Regions,
+    things: Sequence[bool] = (),
+    groups: Sequence[int] | None = None,
+    rule: Rule = RULE,
+    *,
+    most: int = 100,
 ) -> list[Instance]:
     """Return the objects of one image, surest first.
 
@@ -159,6 +164,7 @@ def instances(
         regions: of the image.
         things: marks of the K classes; (): those of the regions, or all.
         groups: class position of each query; None: the queries are the classes.
+        rule: for dense maps, see ``panoptic``.
         most: instances at most.
 
     Source: Cheng et al. 2022 (Mask2Former), the instance inference.
@@ -166,7 +172,7 @@ def instances(
     classes = _classes(regions, groups)
     counted = tuple(things or regions.things or (True,) * classes)
     if regions.masks is None:
-        found = panoptic(regions, counted, groups)
+        found = panoptic(regions, counted, groups, rule)
         listed = [Instance(found.ids == s.id, s.label, s.score) for s in found.segments if s.thing]
         return sorted(listed, key=lambda i: -i.score)[:most]
     p, (height, width) = _grouped(_probabilities(regions), groups, classes), regions.size
