@@ -39,6 +39,8 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
     assert isinstance(made, (Objective, Recipe))
     if slug == "rs-m-clip":
         return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    if slug == "long-clip":
+        return replace(made, ratio=1, components=4)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]
 
 

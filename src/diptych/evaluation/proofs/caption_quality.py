@@ -65,7 +65,7 @@ class Cells:
     def of(cls, space: Headed, table: Table[Any]) -> Cells:
         """Return the cells of photos with label maps; a photo is squashed to the tower's square."""
         dense, side = space.dense(), space.whole.image.size or 224
-        pictures = torch.stack([squashed(table.items[i], space.spec.pixels, side) for i in range(len(table))])
+        pictures = torch.cat([squashed(table.items[i], space.spec.pixels, side) for i in range(len(table))])
         with torch.inference_mode():
             maps = torch.cat([dense.maps(some)[-1] for some in torch.split(pictures, 16)]).permute(0, 2, 3, 1)
         grid = (int(maps.shape[1]), int(maps.shape[2]))

@@ -50,6 +50,8 @@ from diptych.train.pair import PairTrainee, Read, View, item
 
 Captions = Sequence[Sequence[str]]
 """N rows of captions."""
+WRITTEN = 4
+"""Synthetic captions of an original one that a writer is asked for."""
 
 
 def best_rows(scores: NDArray[np.float64], share: float) -> NDArray[np.int64]:
@@ -118,8 +120,8 @@ class QualityCaptions(Recipe):
     """Train pairs with CLIP's loss on captions that are scored, and mixed with synthetic ones.
 
     Use it where captions are noisy alt-texts and a captioner has written others. Synthetic captions are the column
-    "synthetic" of the rows; without it, the kit's writer is asked for one of each original caption. Captions are scored
-    by the kit's "scorer", or by the space itself as it is before the training.
+    "synthetic" of the rows; without it, the kit's writer is asked for up to four of each original caption. Captions are
+    scored by the kit's "scorer", or by the space itself as it is before the training.
 
     Args:
         mode: "original", "synthetic", "mix" or "both"; "both" (the released recipe of MobileCLIP).
@@ -271,7 +273,7 @@ def scored(scorer: Backbone, table: Table[Any], run: Run) -> list[NDArray[np.flo
 
 def _scorer(kit: Kit, space: Backbone) -> Backbone:
     scorer = kit.need(Backbone, "scorer") if "scorer" in kit.parts else space
-    if scorer.spec.weights == "random":
+    if scorer.spec.weights == "random" or "weights=random" in scorer.spec.name:
         raise MissingPart(
             f"Captions cannot be scored by {scorer.spec.name}, whose weights are random: give a trained backbone as "
             f"the kit's 'scorer'."
@@ -280,7 +282,7 @@ def _scorer(kit: Kit, space: Backbone) -> Backbone:
 
 
 def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[str, ...]]:
-    """Return the synthetic captions of each row: those of its column, or one for each original by the kit's writer."""
+    """Return the synthetic captions of each row: those of its column, or the writer's for each original."""
     if "synthetic" in table.columns:
         return [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["synthetic"].values]
     if "writer" not in kit.parts:
@@ -289,6 +291,6 @@ def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[st
             "kit a 'writer' of other wordings, or take --variant scored."
         )
     asked = list(dict.fromkeys(t for own in original for t in own))
-    replies = kit.need(Writer, "writer").write([Ask(about=t) for t in asked])  # type: ignore[type-abstract]
+    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])  # type: ignore[type-abstract]
     written = {t: [r.value for r in reply if r.value] for t, reply in zip(asked, replies, strict=True)}
     return [tuple(r for t in own for r in written[t]) for own in original]
