@@ -75,6 +75,15 @@ def test_captions_need_no_labels_and_the_first_column_counts(root: Path) -> None
     assert set(table.columns) == {"captions"}
 
 
+def test_synthetic_captions_stay_apart(root: Path) -> None:
+    rows = [(place, f"alt {i}", f"one {i}", "" if i else "two") for i, (place, _, _) in enumerate(ROWS)]
+    columns = ("path", "caption", "synthetic_0", "synthetic_1")
+    for data in (read_table(write(root / "t.csv", columns, rows)), open_data(root / "t.csv", need="captions")):
+        (table,) = data.splits.values()
+        assert table.columns["captions"].values == (("alt 0",), ("alt 1",), ("alt 2",))
+        assert table.columns["synthetic"].values == (("one 0", "two"), ("one 1",), ("one 2",))
+
+
 def test_lists_of_captions_in_parquet(root: Path) -> None:
     said = [["one", None, " two ", ""], None, []]
     pq.write_table(

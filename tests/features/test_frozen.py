@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from diptych.core.backbone import Backbone
+from diptych.core.data import Column, Table
 from diptych.core.errors import MissingHook
 from diptych.core.run import Run
 from diptych.features.fresh import fresh_heads
-from diptych.features.frozen import Headed, Trunk, head_names, on_trunks
+from diptych.features.frozen import Headed, Trunk, head_names, on_trunks, side_names
 from tests.support.small_clip import small_clip
 from tests.train.test_pair import squares
 
@@ -49,6 +50,24 @@ def test_head_names_are_the_projections(clip: Backbone) -> None:
     assert {"text_projection", "logit_scale"} <= names
     assert all("proj" in n or "head" in n or n.startswith("logit") for n in names)
     assert [p.requires_grad for p in clip.module().parameters()] == flags
+
+
+def test_each_side_has_parameters_of_its_own(clip: Backbone) -> None:
+    image, text = (side_names(clip, side) for side in ("image", "text"))
+    rest = {n for n, _ in clip.module().named_parameters()} - image - text
+    assert not image & text
+    assert {n.rsplit(".", 1)[-1] for n in rest} <= {"logit_scale", "logit_bias"}
+    headed = Headed(clip)
+    assert side_names(headed, "image") | side_names(headed, "text") | rest == head_names(clip)
+    fresh = fresh_heads(headed, 7, Run())
+    assert side_names(fresh, "text") == {"linear.text.weight", "linear.text.bias"}
+
+
+def test_all_columns_of_captions_are_read(clip: Backbone) -> None:
+    own, table = Headed(clip), squares(2)
+    told = {"captions": Column("captions", [("a",), ("b",)]), "synthetic": Column("captions", [("c", "d"), ()])}
+    on_trunks(own, Table(table.items, told), Run(workers=1))
+    assert set(own.memory.known) == {"a", "b", "c", "d"}
 
 
 def test_rebuilt_heads_share_what_was_read(clip: Backbone) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,6 +43,12 @@ def pretrain(
             help="Other wordings of captions, for systems that draw among them: a .json pool or recorded .jsonl.",
         ),
     ] = None,
+    scorer: Annotated[
+        str | None,
+        options.option(
+            "--scorer", help="Backbone that scores captions, for systems that choose them (default: its own)."
+        ),
+    ] = None,
     *,
     how: PretrainOptions,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for model, log, checkpoints and report.")] = Path(
@@ -60,9 +66,13 @@ def pretrain(
         raise UsageError(
             f"{objective} draws among rewrites: give --rewrites POOL.json, captions with other wordings of each."
         )
-    kit = {}
+    kit: dict[str, Any] = {}
     if rewrites is not None:
         from diptych.backbones.writers.pool import StoredPool
 
         kit["writer"] = StoredPool(rewrites)
+    if scorer is not None:
+        from diptych.backbones.sources.load import load
+
+        kit["scorer"] = load(scorer)
     finetune.Training(system, table, how, out, seed, resume, scratch, kit).run(shared)

@@ -21,6 +21,8 @@ NAME_COLUMNS = ("name", "label_name", "category", "species")
 """Names of columns with the name of a class, where its label is a number."""
 CAPTION_COLUMNS = ("caption*", "text", "sentence*", "prompt", "title")
 """Names of columns with captions of a picture; a pattern matches several columns."""
+SYNTHETIC_COLUMNS = ("synthetic*", "syn_text*")
+"""Names of columns with captions that a model wrote, beside those of ``CAPTION_COLUMNS``; patterns as there."""
 TEXT_COLUMNS = (*CAPTION_COLUMNS, "description", "ocr_text", "name")
 """Names of columns with any text."""
 USER_COLUMNS = ("user", "user_id", "writer", "author")

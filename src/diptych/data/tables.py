@@ -21,6 +21,7 @@ from diptych.data.rows import (
     NAME_COLUMNS,
     PATH_COLUMNS,
     SUFFIXES,
+    SYNTHETIC_COLUMNS,
     columns_of,
     header,
     in_order,
@@ -45,6 +46,7 @@ def read_table(
     - ``LABEL_COLUMNS`` (optional): the class. Whole numbers take the names in a column of ``NAME_COLUMNS`` with one
       name a number; a name of several numbers has the number as a suffix.
     - ``CAPTION_COLUMNS`` (optional): texts, or in Parquet lists of texts, which may be empty.
+    - ``SYNTHETIC_COLUMNS`` (optional): texts that a model wrote, as captions.
     - "split" (optional): the names of ``class_folder``. Without it all rows are the split "test".
 
     Args:
@@ -55,7 +57,7 @@ def read_table(
 
     Returns:
         Data whose classes are the label values, sorted as numbers where all are whole numbers, else as text. Splits
-        have the columns "label" and "captions" where the table has them.
+        have the columns "label", "captions" and "synthetic" where the table has them.
 
     Raises:
         UsageError: no such file, or not a table.
@@ -67,10 +69,13 @@ def read_table(
     names = header(table)
     path_column = next((c for c in PATH_COLUMNS if c in names), None)
     label_column_name = next((c for c in LABEL_COLUMNS if c in names), None)
-    caption_columns = columns_of(names, CAPTION_COLUMNS)
-    columns = read_columns(
-        table, {path_column, label_column_name, *NAME_COLUMNS, *caption_columns, "split"}.__contains__
-    )
+    text_columns = {
+        name: found
+        for name, patterns in (("captions", CAPTION_COLUMNS), ("synthetic", SYNTHETIC_COLUMNS))
+        if (found := columns_of(names, patterns))
+    }
+    every = [c for found in text_columns.values() for c in found]
+    columns = read_columns(table, {path_column, label_column_name, *NAME_COLUMNS, *every, "split"}.__contains__)
     if path_column is None:
         raise DataError(f"{table} has no column {' or '.join(PATH_COLUMNS)}: name the column with the pictures so.")
     paths = [text_of(v) for v in columns[path_column]]
@@ -92,9 +97,9 @@ def read_table(
     splits = {}
     for split in (s for s in SPLITS if s in rows):
         split_columns = {"label": label_column([labels[i] for i in rows[split]], values)} if label_column_name else {}
-        if caption_columns:
-            texts = tuple(tuple(t for c in caption_columns for t in texts_of(columns[c][i])) for i in rows[split])
-            split_columns["captions"] = Column("captions", texts)
+        for name, found in text_columns.items():
+            texts = tuple(tuple(t for c in found for t in texts_of(columns[c][i])) for i in rows[split])
+            split_columns[name] = Column("captions", texts)
         files = [_resolved(paths[i], table, i, allow_outside) for i in rows[split]]
         splits[split] = Table(ImageFiles(files, keys), split_columns)
     return LabelledData(table.stem, _named(values, labels, columns), splits)

@@ -271,7 +271,7 @@ def side_names(space: Backbone, modality: str) -> frozenset[str]:
 def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
     """Return the table with trunk vectors in place of its pictures.
 
-    The texts of its column "captions" are encoded into ``space.memory``.
+    The texts of its columns of captions are encoded into ``space.memory``.
 
     Args:
         space: the space with the trunks.
@@ -279,13 +279,8 @@ def on_trunks(space: HeadSpace, table: Table[Any], run: Run) -> Table[Any]:
         run: device and cache.
     """
     items: Samples[Any] = Vectors(embed(space.trunks["image"], table.items, run), table.items)
-    if "captions" in table.columns:
-        space.memory.learn(
-            [
-                t
-                for captions in table.columns["captions"].values
-                for t in ([captions] if isinstance(captions, str) else captions)
-            ],
-            run,
-        )
+    read = [c.values for c in table.columns.values() if c.kind == "captions"]
+    if read:
+        texts = [t for values in read for own in values for t in ([own] if isinstance(own, str) else own)]
+        space.memory.learn(texts, run)
     return Table(items, table.columns)

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diptych.core.data import Samples
+from diptych.core.data import Samples, Subset
+from diptych.data.joined import Joined
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,12 @@ class Vectors:
     def name(self, index: int, /) -> str:
         """Return the name of the item."""
         return self.items.name(index)
+
+
+def sources(samples: Samples[Any]) -> Samples[Any]:
+    """Return the samples that vectors were computed from; samples that are no vectors are returned as they are."""
+    if isinstance(samples, Vectors):
+        return samples.items
+    if isinstance(samples, Subset):
+        return Subset(sources(samples.samples), samples.indices)
+    return Joined(tuple(map(sources, samples.parts))) if isinstance(samples, Joined) else samples

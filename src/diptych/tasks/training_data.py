@@ -124,10 +124,14 @@ def check_captions(data: LabelledData, splits: Iterable[str], *readers: Callable
         UsageError: a reader refuses one.
     """
     for table in (data.split(split) for split in splits):
-        for i, own in enumerate(table.columns["captions"].values if "captions" in table.columns else ()):
+        if "captions" not in table.columns:
+            continue
+        synthetic = table.columns["synthetic"].values if "synthetic" in table.columns else [()] * len(table)
+        for i, (own, written) in enumerate(zip(table.columns["captions"].values, synthetic, strict=True)):
             texts = [own] if isinstance(own, str) else list(own)
             if not any(texts):
                 raise DataError(f"{table.items.name(i)} of {data.name} has no caption: fill it, or remove the row.")
+            texts += written
             try:
                 for read in readers:
                     read(texts)

@@ -18,6 +18,7 @@ from diptych.data.rows import (
     CAPTION_COLUMNS,
     PATH_COLUMNS,
     SUFFIXES,
+    SYNTHETIC_COLUMNS,
     USER_COLUMNS,
     all_inside,
     chosen_column,
@@ -37,7 +38,8 @@ def captions_table(path: Path) -> Path:
 def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys | None = None) -> LabelledData:
     """Read pictures with the column "captions"; a row may have none.
 
-    A column of ``USER_COLUMNS`` becomes "user", where every row has one.
+    Columns of ``SYNTHETIC_COLUMNS`` become "synthetic". One of ``USER_COLUMNS`` becomes "user", where every row has
+    one.
 
     Args:
         path: .csv, .tsv, .jsonl or .parquet; relative paths of pictures start at its folder.
@@ -60,6 +62,9 @@ def read_captioned(path: Path, image: str = "", text: str = "", keys: FileKeys |
         return ImageFiles(all_inside(folder, paths), keys)
 
     typed = {"captions": Typed("captions", pattern)}
+    written = next((p for p in SYNTHETIC_COLUMNS if columns_of(cells, (p,))), None)
+    if written is not None:
+        typed["synthetic"] = Typed("captions", written)
     named = columns_of(cells, USER_COLUMNS)
     if named and all(text_of(v) for v in cells[named[0]]):
         typed["user"] = Typed("user", named[0])

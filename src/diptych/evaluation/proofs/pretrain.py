@@ -18,6 +18,7 @@ from diptych.core.language import Ask
 from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
+from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
@@ -27,6 +28,7 @@ from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.cloob import CLOOB
 from diptych.methods.pretrain.laclip import LaCLIP
 from diptych.methods.pretrain.long_clip import LongCLIP
+from diptych.methods.pretrain.quality_captions import QualityCaptions
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
 
 R1, R5 = "recall_at_1", "recall_at_5"
@@ -75,6 +77,13 @@ LACLIP = replace(CLIP, method=LaCLIP(rewrites=2), rows=first_captions, kit=peopl
 CLIP_SHUFFLED, SIGLIP_SHUFFLED = (Arm(replace(how, rows=shuffled_captions)) for how in (CLIP, SIGLIP))
 CLIP_16, SIGLIP_16 = (Arm(replace(how, fit=replace(FRESH, batch=16))) for how in (CLIP, SIGLIP))
 NO_MEMORY, NO_LOOKUP = (Arm(replace(CLOOB_ARM, method=CLOOB(beta=beta))) for beta in (0.0, None))
+ORIGINAL, BOTH = (replace(CLIP, method=QualityCaptions(mode=mode)) for mode in ("original", "both"))
+SCORED, MIXED, SYNTHETIC = (
+    Arm(replace(CLIP, method=QualityCaptions(**QualityCaptions.card.variants[v])))
+    for v in ("scored", "mix", "synthetic")
+)
+TO_ORIGINAL = Claim("original captions", base=Arm(ORIGINAL), part=R1)
+PERMUTED = Arm(replace(BOTH, rows=permuted_synthetic))
 OF_CLIP = Claim("clip-loss", base=Arm(CLIP), part=R1)
 TO_ONE = Claim("clip-loss, one caption", base=Arm(replace(CLIP, rows=first_captions)), part=R1)
 
@@ -130,6 +139,24 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "short captions, of tiny": Claim("before", base=BEFORE, part=SHORT),
             },
             bench=open_long_captions,
+        ),
+        "quality-captions": Trial(
+            (
+                TO_ORIGINAL,
+                replace(TO_ORIGINAL, own=SCORED, name="best-scored originals"),
+                replace(TO_ORIGINAL, part=cells_right(0.1), name="dense transfer"),
+            ),
+            own=Arm(BOTH),
+            controls=(
+                replace(TO_ORIGINAL, own=PERMUTED, name="permuted"),
+                replace(TO_ORIGINAL, own=PERMUTED, part=cells_right(0.1), name="permuted, dense transfer"),
+            ),
+            beside={
+                "mix": replace(TO_ORIGINAL, own=MIXED),
+                "synthetic alone": replace(TO_ORIGINAL, own=SYNTHETIC),
+                **{f"dense transfer, {s:.0%} of the labels": replace(TO_ORIGINAL, part=cells_right(s)) for s in SHARES},
+            },
+            bench=open_quality,
         ),
         "laclip": Trial(
             (TO_ONE,),

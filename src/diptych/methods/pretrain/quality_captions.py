@@ -1,0 +1,296 @@
+"""Quality captions: the loss of CLIP stays, and the captions are chosen, scored and mixed with synthetic ones.
+
+    score(x, t) = 2.5 max(x . t, 0)
+    L(t)        = (1 - d) L_clip(x, t) + d L_distil(x, t)
+    L_distil    = mean of the cross-entropies of the rows of S to those of T, and of the columns
+    T           = softmax(100 x' t'^T),  S = log softmax(s x t^T)
+
+    original:   loss = L(a)          synthetic:  loss = L(b)
+    mix:        loss = L(c), c = b with probability rho, else a
+    both:       loss = L(a) + L(b)
+
+x, t: (N, D) unit embeddings of N images and of one caption of each, by the space in training;  s: its learnt scale
+x', t': (N, D') the same by a frozen scorer (score) or teacher (T)
+a: an original caption of each image, drawn each time;  b: a synthetic one, likewise
+rho: probability of a synthetic caption;  d: weight of the distillation, 0 unless asked for
+
+Rows are kept by the score of their best original caption. Original captions whose score is too low are left out, and
+the row has its synthetic ones in their place. The paper's result is that such captions alone make the image tower a
+better start for segmentation and depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone, Space
+from diptych.core.card import Card, Needs, ProofPlan
+from diptych.core.data import ClassNames, Column, Evidence, Table, Texts
+from diptych.core.errors import DataError, MissingEvidence, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.language import Ask, Writer
+from diptych.core.ranges import between, check, one_of
+from diptych.core.run import Run
+from diptych.core.train import Clock, Learns, Recipe, Row, Stage, Trainee, everything
+from diptych.features.embed import embed
+from diptych.features.frozen import HeadSpace
+from diptych.features.vectors import sources
+from diptych.metrics.caption import clip_score
+from diptych.nn.contrastive import contrastive
+from diptych.nn.pair_distillation import distilled_pairs
+from diptych.train.pair import PairTrainee, Read, View, item
+
+Captions = Sequence[Sequence[str]]
+"""N rows of captions."""
+WRITTEN = 4
+"""Synthetic captions of an original one that a writer is asked for."""
+
+
+def best_rows(scores: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+    """Return the positions of the rows with the highest scores, in ascending order; of ties the first.
+
+    Args:
+        scores: (N,).
+        share: of the rows, in (0, 1]; their number is rounded up.
+
+    Example:
+        >>> best_rows(np.array([0.3, 0.9, 0.1, 0.9]), 0.5).tolist()
+        [1, 3]
+    """
+    kept = int(np.ceil(share * len(scores) - 1e-9))
+    return np.sort(np.argsort(-scores, kind="stable")[:kept])
+
+
+class _Mixing(PairTrainee):
+    """Trains pairs of an image and each kind of caption that the mode has."""
+
+    def __init__(
+        self, recipe: QualityCaptions, space: Space, run: Run, teacher: Backbone | None, learns: Learns
+    ) -> None:
+        read: dict[str, Read | View] = {"image": item}
+        read |= {name: View("text", _reader(name, recipe.share)) for name in recipe.views}
+        super().__init__(space, None, run, read=read, learns=learns)
+        self.recipe, self.teacher = recipe, teacher
+
+    def collate(self, views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return the encoders' inputs, and under "teacher" those of the teacher."""
+        batch = dict(super().collate(views))
+        if self.teacher is not None:
+            encoders = self.teacher.encoders
+            batch["teacher"] = {n: encoders[v.encoder].inputs([x[n] for x in views]) for n, v in self.read.items()}
+        return batch
+
+    def losses(self, batch: Mapping[str, Any], phase: str, clock: Clock) -> Mapping[str, Tensor]:
+        """Return the loss of each kind of caption by its name, and the distillation as "distil/NAME"."""
+        e, d = self.embed(batch), self.recipe.distil
+        out = {name: (1 - d) * contrastive(e, ("image", name)) for name in self.recipe.views}
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = {
+                    n: normalize(self.teacher.encoders[v.encoder].encode(batch["teacher"][n]), dim=-1)
+                    for n, v in self.read.items()
+                }
+            out |= {f"distil/{name}": d * distilled_pairs(e, taught, ("image", name)) for name in self.recipe.views}
+        return out
+
+
+def _reader(name: str, share: float) -> Read:
+    """Return what draws a caption of a row: "original", "synthetic", or "mix" of both."""
+
+    def read(row: Row, g: torch.Generator) -> str:
+        kind = name
+        if name == "mix":
+            kind = "synthetic" if float(torch.rand((), generator=g)) < share else "original"
+        texts = row.columns[kind]
+        return str(texts[int(torch.randint(len(texts), (), generator=g))])
+
+    return read
+
+
+@dataclass(frozen=True)
+class QualityCaptions(Recipe):
+    """Train pairs with CLIP's loss on captions that are scored, and mixed with synthetic ones.
+
+    Use it where captions are noisy alt-texts and a captioner has written others. Synthetic captions are the column
+    "synthetic" of the rows; without it, the kit's writer is asked for up to four of each original caption. Captions are
+    scored by the kit's "scorer", or by the space itself as it is before the training.
+
+    Args:
+        mode: "original", "synthetic", "mix" or "both"; "both" (the released recipe of MobileCLIP).
+        share: rho of "mix", in [0, 1]; 0.5 (ours).
+        keep: share of the rows that are kept, best captions first, in (0, 1]; 1.0: all, and nothing is scored for it.
+        least: score under which an original caption is left out, in [0, 2.5]; 0.0: none is.
+        distil: d, in [0, 1]; 0.0, so that the effect of captions is not confused with that of a teacher.
+
+    Raises:
+        UsageError: a setting is out of its range.
+
+    Source: Vasu et al. 2024 (quality captions), sections 3 and 4; the mixing of the released MobileCLIP training.
+
+    Example:
+        >>> QualityCaptions().views, QualityCaptions(mode="mix").views
+        (('original', 'synthetic'), ('mix',))
+    """
+
+    mode: Literal["original", "synthetic", "mix", "both"] = "both"
+    share: float = 0.5
+    keep: float = 1.0
+    least: float = 0.0
+    distil: float = 0.0
+
+    card: ClassVar[Card] = Card(
+        slug="quality-captions",
+        name="CLIP with Quality Captions",
+        title="CLIP with Quality Captions: A Strong Pretraining for Vision Tasks",
+        url="https://arxiv.org/abs/2405.08911",
+        year=2024,
+        verb="pretrain",
+        claim="Better captions alone make CLIP's image tower a stronger start for segmentation, detection and depth "
+        "than other kinds of pretraining.",
+        needs=Needs(
+            hooks=("image", "text", "rebuild"),
+            extras=("train",),
+            evidence=("train",),
+            optional=("val",),
+            optional_parts=("Writer", "Backbone"),
+        ),
+        trains="both towers and the scale",
+        differs=(
+            "The paper compares data sets and publishes no training code. The modes are those of the released "
+            "MobileCLIP training, which also distils from two teachers and augments strongly; here distillation is off "
+            "by default and has one teacher, and images are not augmented.",
+            "Scores are CLIPScore; the paper's sets were filtered and captioned before.",
+            "Fine-tuning of towers with UPerNet, and depth, are left out. The dense transfer that is measured is a "
+            "linear classifier of the cells of the last map, which a trained head projects, with 1, 10 and 100 % of "
+            "the labelled images.",
+            "MAE and supervised pretraining are not compared with.",
+        ),
+        proof=ProofPlan(
+            claim="Where three in ten original captions belong to other photos, heads that learn from original and "
+            "further captions find unseen photos better (R@1) than from the originals alone, and so do heads that "
+            "learn from the best-scored originals; the former also classify cells of photos better.",
+            control="With the further captions permuted against photos they do not.",
+            datasets=("flickr8k_small",),
+            minutes=4,
+        ),
+        variants={
+            "": {},
+            "mix": {"mode": "mix"},
+            "synthetic": {"mode": "synthetic"},
+            "scored": {"mode": "original", "keep": 0.7},
+        },
+    )
+
+    def __post_init__(self) -> None:
+        check(self, one_of("original", "synthetic", "mix", "both"), "mode")
+        check(self, between(0, 1), "share", "distil")
+        check(self, between(0, 1, "(]"), "keep")
+        check(self, between(0, 2.5), "least")
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Kinds of caption in the loss."""
+        return ("original", "synthetic") if self.mode == "both" else (self.mode,)
+
+    def stages(
+        self, kit: Kit, classes: ClassNames | None, evidence: Evidence[Any], run: Run, learns: Learns = everything
+    ) -> Iterator[Trainee | Stage]:
+        """Score and choose the captions, then yield the one trainee on the kept rows.
+
+        Raises:
+            MissingEvidence: there are no training rows.
+            MissingPart: synthetic captions are wanted, and there are neither such a column nor a writer; or captions
+                are scored, and no backbone with trained weights is there; or there is no teacher to distil from.
+            DataError: a row has no caption of a kind that the mode reads.
+        """
+        space = kit.need(Backbone)
+        if evidence.train is None:
+            raise MissingEvidence("quality-captions needs rows for training, and there is no train split: add one.")
+        teacher = kit.need(Backbone, "teacher") if self.distil else None
+        train = self._told(evidence.train, kit)
+        if self.keep < 1 or self.least > 0:
+            train = self._chosen(train, scored(_scorer(kit, space), train, run))
+        val = None if evidence.val is None else self._told(evidence.val, kit)
+        yield Stage(_Mixing(self, space, run, teacher, learns), data=train, val=val)
+
+    def _told(self, table: Table[Any], kit: Kit) -> Table[Any]:
+        """Return the table with the columns "original" and "synthetic", as far as they are read."""
+        if "captions" not in table.columns:
+            raise DataError("quality-captions trains on captions, and the rows have none: give a column 'caption'.")
+        original = [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["captions"].values]
+        synthetic = [()] * len(table)
+        if self.mode != "original" or self.least > 0:
+            synthetic = _synthetic(table, original, kit)
+        told = {"original": original, "synthetic": synthetic}
+        for name in ("original", "synthetic") if self.mode in ("mix", "both") else (self.mode,):
+            if not all(told[name]):
+                row = table.items.name(next(i for i, own in enumerate(told[name]) if not own))
+                raise DataError(f"{row} has no {name} caption: fill it, or remove the row.")
+        return Table(table.items, {name: Column("captions", tuple(texts)) for name, texts in told.items()})
+
+    def _chosen(self, table: Table[Any], scores: Sequence[NDArray[np.float64]]) -> Table[Any]:
+        """Return the rows that are kept, without the original captions that score too low."""
+        original, synthetic = (table.columns[name].values for name in ("original", "synthetic"))
+        good = [
+            tuple(t for t, x in zip(own, s, strict=True) if x >= self.least)
+            for own, s in zip(original, scores, strict=True)
+        ]
+        columns = {
+            "original": Column("captions", tuple(own or written for own, written in zip(good, synthetic, strict=True))),
+            "synthetic": table.columns["synthetic"],
+        }
+        return Table(table.items, columns).take(best_rows(np.array([s.max() for s in scores]), self.keep).tolist())
+
+
+def scored(scorer: Backbone, table: Table[Any], run: Run) -> list[NDArray[np.float64]]:
+    """Return the scores of the original captions of each of N rows.
+
+    Args:
+        scorer: a frozen backbone; heads over trunks read the rows' vectors, others the pictures that those come from.
+        table: rows with the column "original".
+        run: device and cache.
+    """
+    own = [list(texts) for texts in table.columns["original"].values]
+    texts = Texts(tuple(t for row in own for t in row))
+    if isinstance(scorer, HeadSpace):  # heads over vectors in memory are not worth a place in the store
+        with torch.no_grad():
+            x = scorer.image.encode(scorer.image.inputs([table.items[i] for i in range(len(table))]))
+            t = scorer.text.encode(scorer.text.inputs(texts.values))
+    else:
+        x, t = embed(scorer.image, sources(table.items), run), embed(scorer.text, texts, run)
+    counts = [len(row) for row in own]
+    scores = clip_score(np.repeat(x.numpy(), counts, axis=0), t.numpy())
+    return np.split(scores, np.cumsum(counts)[:-1])
+
+
+def _scorer(kit: Kit, space: Backbone) -> Backbone:
+    scorer = kit.need(Backbone, "scorer") if "scorer" in kit.parts else space
+    if scorer.spec.weights == "random" or "weights=random" in scorer.spec.name:
+        raise MissingPart(
+            f"Captions cannot be scored by {scorer.spec.name}, whose weights are random: give a trained backbone as "
+            f"the kit's 'scorer'."
+        )
+    return scorer
+
+
+def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[str, ...]]:
+    """Return the synthetic captions of each row: those of its column, or the writer's for each original."""
+    if "synthetic" in table.columns:
+        return [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["synthetic"].values]
+    if "writer" not in kit.parts:
+        raise MissingPart(
+            "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
+            "kit a 'writer' of other wordings, or take --variant scored."
+        )
+    asked = list(dict.fromkeys(t for own in original for t in own))
+    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])  # type: ignore[type-abstract]
+    written = {t: [r.value for r in reply if r.value] for t, reply in zip(asked, replies, strict=True)}
+    return [tuple(r for t in own for r in written[t]) for own in original]
