@@ -423,6 +423,17 @@ class PerceptionCLIP(ClassifierSystem):
         generic: str = "object",
     ) -> None: ...
 
+class QualityCaptions(OtherSystem):
+    """Train pairs with CLIP's loss on captions that are scored, and mixed with synthetic ones."""
+    def __init__(
+        self,
+        mode: Literal["both", "mix", "original", "synthetic"] = "both",
+        share: float = 0.5,
+        keep: float = 1.0,
+        least: float = 0.0,
+        distil: float = 0.0,
+    ) -> None: ...
+
 class RSMCLIP(OtherSystem):
     """Train pairs in any number of languages, and distil from crops. Translations are further captions of
     an image.
