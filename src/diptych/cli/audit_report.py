@@ -134,14 +134,25 @@ def _show(made: Report) -> None:
     from diptych.tasks.audit_report_page import number
 
     main = next(iter(made.subjects))
-    worded = [f for f in feared(made.all()) if f.subject == main and fearful(f)]
-    show_table(
-        ["what to fear first", "value, 95 % interval", "from"],
-        [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded],
-        title=main,
-    )
-    if not worded:
-        show("Nothing that was measured takes pictures beyond doubt.")
+    own = [f for f in feared(made.all()) if f.subject == main]
+    worded, besides = [f for f in own if fearful(f)], [f for f in own if f.testable and not fearful(f)]
+    if worded:
+        rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
+        show_table(["what to fear first", "value, 95 % interval", "from"], rows, title=main)
+    else:
+        show(f"{main}: nothing that was measured takes pictures beyond doubt.")
+    if besides:
+        show_table(
+            ["measured besides", "value, 95 % interval", "control"],
+            [
+                (
+                    f"{f.title}{' about ' if f.about else ''}{f.about}",
+                    number(f),
+                    "" if f.control is None else "held" if f.control.held else "found something too",
+                )
+                for f in besides
+            ],
+        )
     silent = sum(not f.testable for f in made.all())
     if made.blame is not None and made.blame.confusions:
         first = made.blame.confusions[0]

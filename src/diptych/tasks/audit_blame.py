@@ -107,16 +107,18 @@ def blame(subject: Subject, data: AuditData, run: Run, *, most: int = 5) -> Blam
         most: confusions to return.
 
     Returns:
-        None where there are no training items, or fewer than two.
+        None where there are no training items, fewer than two, or no classes.
 
     Raises:
-        DataError: a table has no labels or classes.
+        DataError: a table has no labels.
         MissingPart: the subject has no backbone.
     """
     trained = data.of("train")
     if not data.of("id") or len(trained) != 1 or len(next(iter(trained.values())).table) < 2:
         return None
     (shots, lesson), (_, probe) = next(iter(trained.items())), data.one()
+    if lesson.classes is None or probe.classes is None:
+        return None
     names, labels, taught = probe.named().names, probe.table.labels(), lesson.table.labels()
     z, bank = (embeddings(subject, p.table.items, run).double().numpy() for p in (probe, lesson))
     near = nearest_rows(z @ bank.T, min(NEAREST, len(bank)))
