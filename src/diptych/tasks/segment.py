@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diptych.backbones.mask_models.load import MERGED, load_promptable, load_proposer
 from diptych.backbones.mask_models.sam import SamMasks
+from diptych.backbones.sources.promptable import load_promptable
+from diptych.backbones.sources.proposers import MERGED, load_proposer
 from diptych.backbones.sources.vision import load_vision, sam_space
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table
@@ -230,7 +231,7 @@ def teach(
         photos: gives photos without labels; called only for a system that learns from some.
         teacher: name of a space with an image encoder that teaches, see ``sources.vision.load_vision``; the main part
             teaches itself, if that is its name.
-        proposer: name of a mask proposer, see ``mask_models.load.load_proposer``.
+        proposer: name of a mask proposer, see ``sources.proposers.load_proposer``.
         masks: name of a SAM; None: none, and a system that needs one is refused.
 
     Raises:

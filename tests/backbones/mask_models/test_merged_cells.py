@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diptych.backbones.mask_models.merged_cells import MergedCells, cell_vectors
 from diptych.core.errors import UsageError
+from tests.support.backbone import SmallBackbone
 from tests.support.mask_models import quarters
 
 
@@ -55,3 +56,32 @@ def test_one_pixel_and_one_colour_are_pictures_too() -> None:
 def test_numbers_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         MergedCells(**wrong)
+
+
+class Stripes(SmallBackbone):
+    """Its features tell left from right, where the colours are one."""
+
+    def dense(self) -> Any:
+        return StripesDense()
+
+
+class StripesDense:
+    strides = (8,)
+
+    def maps(self, x: Tensor, /) -> list[Tensor]:
+        m = torch.zeros(1, 3, x.shape[2] // 8, x.shape[3] // 8)
+        m[:, 0, :, m.shape[3] // 2 :] = 1.0
+        return [m]
+
+
+def test_features_of_an_encoder_join_the_colours() -> None:
+    picture = Image.new("RGB", (64, 32), "grey")
+    plain, seen = (MergedCells(side=16, count=1, finest=2, encoder=e, pixels=64) for e in (None, Stripes()))
+    left = torch.zeros(8, 16)
+    left[:, :8] = 1
+    assert max(iou(m, left) for m in seen.propose(picture).masks) > 0.9
+    assert max(iou(m, left) for m in plain.propose(picture).masks) < 0.9
+    assert plain.fingerprint != seen.fingerprint
+    assert torch.equal(seen.propose(picture).masks, seen.propose(picture).masks)
+    with pytest.raises(UsageError, match="weight"):
+        MergedCells(weight=0.0)

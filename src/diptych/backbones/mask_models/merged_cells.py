@@ -1,11 +1,11 @@
-"""Mask proposals without weights: neighbouring cells of similar colour, merged at every scale."""
+"""Mask proposals without training: neighbouring cells of similar colour, or features, merged at every scale."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
+from diptych.core.backbone import Space
 from diptych.core.errors import UsageError
 from diptych.core.masks import Proposals
-from diptych.core.ranges import at_least, between, check
+from diptych.core.ranges import above, at_least, between, check
 from diptych.data.images import upright_rgb
+from diptych.data.pixels import normalise
+
+DIRECTIONS = 8
+"""Directions of an encoder's features that are kept."""
 
 
 @dataclass(frozen=True)
 class MergedCells:
-    """Regions of a picture at every scale, by merging neighbouring cells of similar colour; nothing is learnt.
+    """Regions of a picture at every scale, by merging neighbouring cells of similar colour and features.
 
     The picture is resized to at most ``side`` cells. Ward's rule merges the two neighbours whose union raises the sum
     of squared distances to the mean the least, until one region is left; regions of the tree within the sizes are
@@ -33,6 +38,10 @@ class MergedCells:
         least, most: share of the picture of a proposed region, in (0, 1].
         count: regions at most, >= 1.
         finest: regions of the finest cut, which together cover the picture and are always proposed, >= 1.
+        encoder: whose features join the colours: the map before the last, or the only one, on the 8 directions in which
+            the picture's cells differ the most. None: colours alone, and no weights.
+        weight: of the features beside the colours, both at unit standard deviation, > 0.
+        pixels: shorter side at which the encoder sees the picture, >= 1.
 
     Raises:
         UsageError: a number outside its range, or ``least`` above ``most``.
@@ -54,9 +63,13 @@ class MergedCells:
     most: float = 0.95
     count: int = 64
     finest: int = 24
+    encoder: Space | None = None
+    weight: float = 1.0
+    pixels: int = 384
 
     def __post_init__(self) -> None:
-        check(self, at_least(1), "count", "finest")
+        check(self, at_least(1), "count", "finest", "pixels")
+        check(self, above(0), "weight")
         check(self, at_least(2), "side")
         check(self, between(0, 1, "(]"), "least", "most")
         if self.least > self.most:
@@ -64,8 +77,10 @@ class MergedCells:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the settings."""
-        return hashlib.sha256(f"merged-cells/1/{json.dumps(asdict(self))}".encode()).hexdigest()[:16]
+        """Hash of the settings and of the encoder."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "encoder"}
+        known = "" if self.encoder is None else self.encoder.fingerprint
+        return hashlib.sha256(f"merged-cells/1/{json.dumps(facts)}/{known}".encode()).hexdigest()[:16]
 
     def propose(self, image: Any, words: Sequence[str] = (), /) -> Proposals:
         """Return the regions, largest first; each cell lies in one region of the finest cut."""
@@ -74,6 +89,9 @@ class MergedCells:
 
         picture = upright_rgb(image)
         vectors = cell_vectors(picture, self.side)
+        if self.encoder is not None:
+            seen = feature_vectors(picture, self.encoder, (vectors.shape[0], vectors.shape[1]), self.pixels)
+            vectors = np.concatenate([_scaled(vectors), self.weight * _scaled(seen)], axis=-1)
         height, width = vectors.shape[:2]
         cells = height * width
         children = ward_tree(vectors.reshape(cells, -1), connectivity=grid_to_graph(height, width))[0]
@@ -133,3 +151,33 @@ def cell_vectors(picture: Image.Image, side: int) -> NDArray[np.float64]:
     spread = (F.adaptive_avg_pool2d(opponent[:, :1] ** 2, (height, width)) - mean[:, :1] ** 2).clamp_min(0).sqrt()
     vectors: NDArray[np.float64] = torch.cat([mean, spread], dim=1)[0].permute(1, 2, 0).numpy()
     return vectors
+
+
+def feature_vectors(picture: Image.Image, encoder: Space, grid: tuple[int, int], pixels: int) -> NDArray[np.float64]:
+    """Return (h, w, 8) features of the cells of a picture, on the directions of most variance.
+
+    Args:
+        picture: RGB.
+        encoder: with dense maps.
+        grid: h, w, to which the map is resized bilinearly.
+        pixels: shorter side at which the encoder sees the picture.
+    """
+    dense, recipe = encoder.dense(), encoder.spec.pixels
+    stride, ratio = dense.strides[-1], pixels / min(picture.size)
+    width, height = (max(stride, round(side * ratio / stride) * stride) for side in picture.size)
+    image = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
+    x = normalise(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255, recipe)
+    with torch.no_grad():
+        maps = dense.maps(x.to(next(encoder.module().parameters()).device))
+    m = maps[max(0, len(maps) - 2)][0].cpu().double()
+    flat = m.flatten(1).T - m.flatten(1).mean(1)
+    directions = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -DIRECTIONS:]
+    few = (flat @ directions).T.reshape(-1, *m.shape[1:])
+    resized = F.interpolate(few[None], grid, mode="bilinear", align_corners=False)[0]
+    vectors: NDArray[np.float64] = resized.permute(1, 2, 0).numpy()
+    return vectors
+
+
+def _scaled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviation: float = vectors.std()
+    return vectors / max(1e-6, deviation)

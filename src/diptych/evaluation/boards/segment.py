@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych import catalog
-from diptych.backbones.mask_models.load import MERGED
+from diptych.backbones.sources.proposers import MERGED
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError, UsageError

@@ -1,0 +1,54 @@
+"""Mask proposers by name: without weights, on an encoder, or from folders in transformers' format."""
+
+from __future__ import annotations
+
+from diptych.backbones.sources.promptable import PROMPTABLE, folder_of, kind_of, model_in, processor_in, sam_in
+from diptych.core.errors import UsageError
+from diptych.core.masks import MaskProposer
+
+MERGED = "merged-cells"
+"""The proposer without weights."""
+_PROPOSERS = {"mask2former": "Mask2FormerForUniversalSegmentation", "clipseg": "CLIPSegForImageSegmentation"}
+
+
+def load_proposer(name: str = MERGED, *, offline: bool | None = None) -> MaskProposer:
+    """Load a mask proposer.
+
+    Args:
+        name: "merged-cells", which needs no weights; "merged-cells:SPACE", which adds features of an encoder, such as
+            "merged-cells:lite" (see ``sources.vision.load_vision``); or Mask2Former, CLIPSeg, SAM or SAM 2 (a grid of
+            points) as "hf:org/name", "local:PATH" or a folder in transformers' format.
+        offline: whether to avoid the network; None: as in HF_HUB_OFFLINE.
+
+    Raises:
+        UsageError: the name is none of these.
+        NotAvailable: it is not on this machine, and may not or cannot be fetched.
+        DataError: its config is damaged.
+
+    Example:
+        >>> from PIL import Image
+        >>> len(load_proposer().propose(Image.new("RGB", (20, 10), "red"))) > 0
+        True
+    """
+    plain, _, encoder = name.partition(":")
+    if plain == MERGED:
+        from diptych.backbones.mask_models.merged_cells import MergedCells
+        from diptych.backbones.sources.vision import load_vision
+
+        return MergedCells(encoder=load_vision(encoder, offline=offline) if encoder else None)
+    folder = folder_of(name, offline)
+    kind = kind_of(folder)
+    if kind in PROMPTABLE:
+        from diptych.backbones.mask_models.point_grid import PointGrid
+
+        return PointGrid(sam_in(folder, kind))
+    if kind == "mask2former":
+        from diptych.backbones.mask_models.mask2former import Mask2FormerProposals
+
+        return Mask2FormerProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "AutoImageProcessor"))
+    if kind == "clipseg":
+        from diptych.backbones.mask_models.clipseg import ClipSegProposals
+
+        return ClipSegProposals(model_in(folder, _PROPOSERS[kind]), processor_in(folder, "CLIPSegProcessor"))
+    known = ", ".join(sorted([*PROMPTABLE, *_PROPOSERS]))
+    raise UsageError(f"{name} is a {kind!r}, which proposes no masks: give {MERGED}, or one of {known}.")
