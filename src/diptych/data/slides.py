@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,7 +74,9 @@ class Slide:
         import tiffslide
 
         try:
-            return tiffslide.TiffSlide(self.path)
+            slide = tiffslide.TiffSlide(self.path)
+            weakref.finalize(self, slide.close)
+            return slide
         except OSError as error:
             unread = UnreadableItem(self.path, f"cannot be read ({error.strerror or str(error)[:80]})")
             unread.__cause__ = error

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from diptych.core.errors import DataError, UsageError
-from diptych.data.files import read_json
+from diptych.core.errors import DataError
 from diptych.data.rows import read_columns
+from diptych.data.textfiles import read_json
 
 COLUMNS = ("filepath", "labels")
 """Columns of a table of votes; "annotator" is optional, and a row is the vote of one person on one item."""
@@ -55,9 +54,7 @@ def read_taxonomy(path: str) -> Taxonomy:
     """
     if not path:
         return FREE
-    if not Path(path).is_file():
-        raise UsageError(f"There is no taxonomy {path}: give a JSON object of wide labels and lists of narrower ones.")
-    data = read_json(Path(path))
+    data = read_json(path, "a taxonomy")
     if not isinstance(data, dict) or not data or not all(isinstance(v, list) for v in data.values()):
         raise DataError(f'{path} is no taxonomy: write {{"Microscopy": ["light microscopy", ...], ...}}.')
     parents: dict[str, str] = {}

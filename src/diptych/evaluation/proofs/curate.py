@@ -22,6 +22,9 @@ from diptych.data.named_sets import present
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Numbers, Pairs
 from diptych.evaluation.boards.curate import CurateBench, kept
+from diptych.evaluation.proofs.picture_kinds import WORDS, open_kinds, permuted_clusters
+from diptych.evaluation.proofs.slide_wall import BY_WORDS, COVERAGE, open_wall
+from diptych.evaluation.proofs.slide_wall import RANDOM as RANDOM_TILES
 from diptych.evaluation.proofs.trial import Claim, Trial, hash_of_words
 from diptych.methods.curate.metaclip import EntryCounts
 
@@ -147,6 +150,17 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             (Claim("half", base=Arm(CHANCE)),),
             controls=(Claim("half", own=Arm("clip-score", spoil=other_photos), base=Arm(CHANCE)),),
             bench=open_mismatch,
+        ),
+        "biomedica": Trial(
+            (Claim(WORDS, base=Arm(WORDS)),),
+            controls=(Claim(CHANCE, own=Arm("biomedica", spoil=permuted_clusters), base=Arm(CHANCE)),),
+            bench=open_kinds,
+        ),
+        "pathgen": Trial(
+            (Claim(RANDOM_TILES, base=Arm(RANDOM_TILES)), Claim(BY_WORDS, base=Arm(BY_WORDS), part=COVERAGE)),
+            controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted"), base=Arm(RANDOM_TILES)),),
+            beside={"words alone": Arm(BY_WORDS)},
+            bench=open_wall,
         ),
     }
 )

@@ -116,7 +116,7 @@ class BIOMEDICA(Curator):
             claim="After five looks a cluster, the kind of every picture of a mixed pool is named better than by the "
             "backbone's own words.",
             control="With the labels of the clusters permuted it is not named better than by chance.",
-            datasets=("kinds:photos-aerial-print-emoji-textile-metal",),
+            datasets=("kinds:five",),
             stage="reduced",
         ),
         licence_note="Articles and figures keep their own licences, which stand in the column licence.",

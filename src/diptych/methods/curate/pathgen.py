@@ -80,7 +80,8 @@ def picked(
     order += [(i, CLUSTER) for i in spread(z, sampled, batch, seed)]
     kept: list[tuple[int, str]] = []
     for i, why in order:
-        if not kept or float((z[[j for j, _ in kept]] @ z[i]).max()) <= limit:
+        before = [j for j, _ in kept]
+        if i not in before and (not before or float((z[before] @ z[i]).max()) <= limit):
             kept.append((i, why))
     return kept
 
