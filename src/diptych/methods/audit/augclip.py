@@ -34,6 +34,7 @@ from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.data.edits import SOURCE, SOURCE_ATTRIBUTES, TARGET, TARGET_ATTRIBUTES, attributes
 from diptych.features.embed import embed
+from diptych.nn.two_class_head import random_state_kept
 
 Floats = NDArray[np.float64]
 
@@ -49,11 +50,12 @@ def plane(source: Floats, target: Floats, c: float = 1.0) -> tuple[Floats, float
         target: (N, D), N >= 1.
         c: C, inverse of the penalty, > 0.
     """
-    from sklearn.svm import LinearSVC
+    with random_state_kept():
+        from sklearn.svm import LinearSVC
 
     x = np.concatenate([source, target])
     y = np.repeat([0, 1], [len(source), len(target)])
-    svm = LinearSVC(C=c, class_weight="balanced", dual=False, tol=1e-8, max_iter=10_000).fit(x, y)
+    svm = LinearSVC(C=c, class_weight="balanced", dual=False, tol=1e-8, max_iter=10_000, random_state=0).fit(x, y)
     return np.asarray(svm.coef_[0], dtype=np.float64), float(svm.intercept_[0])
 
 
