@@ -70,6 +70,7 @@ def write_inputs(folder: Path) -> None:
     for table, lines in tables.items():
         (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_scenes(folder)
+    write_edits(folder)
     write_clips(folder / "clips")
     write_checkout(folder / "checkout")
 
@@ -88,6 +89,32 @@ def write_scenes(folder: Path) -> None:
         Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
         rows.append(f"scenes/{number}.png,{'train' if number < 60 else 'test'},{made.captions['short']}")
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_edits(folder: Path) -> None:
+    """Write edits.csv: three edits of a scene whose first object should change its colour."""
+    from PIL import Image
+
+    from diptych.data.scenes.captions import article, phrase
+    from diptych.data.scenes.compose import SceneRecipe, Scenes
+    from diptych.data.scenes.edited import EditedScenes, scene_attributes
+
+    scenes = Scenes(SceneRecipe(objects=(2,)), 2, seed=7)
+    before, after = scenes[0], EditedScenes(scenes, "color")[0]
+    (folder / "edits").mkdir()
+    shown = {
+        "before": before,
+        "recoloured": after,
+        "object gone": EditedScenes(scenes, "presence")[0],
+        "other": scenes[1],
+    }
+    for name, made in shown.items():
+        Image.fromarray(made.image).save(folder / "edits" / f"{name}.png")
+    target = article(phrase(after.objects[0]))
+    lists = ["|".join(scene_attributes(s)) for s in (before, after)]
+    rows = [f"edits/before.png,edits/{name}.png,{target},{lists[0]},{lists[1]}" for name in shown]
+    head = "source,edit,target,source_attributes,target_attributes"
+    (folder / "edits.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
 
 
 def write_clips(folder: Path) -> None:

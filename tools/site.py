@@ -68,6 +68,8 @@ COMMANDS = {
     "edit": 'diptych edit --source "a red circle" --target "a blue circle" --method {}',
     "counteranimal": "diptych audit groups photos.csv --group background",
     "clip4dm": "diptych audit pairs pairs.csv",
+    "augclip": "diptych audit edits edits.csv",
+    "shortcut-learning": "diptych audit report photos/ --only shortcut-learning",
     "audit": "diptych audit groups photos.csv",
 }
 """Slug or verb -> the command that runs it."""

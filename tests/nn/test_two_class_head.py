@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from diptych.core.errors import UsageError
-from diptych.nn.two_class_head import Head
+from diptych.nn.two_class_head import Head, random_state_kept
 
 
 def blobs(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -41,3 +43,11 @@ def test_ranges_are_checked() -> None:
     for wrong in ({"depth": -1}, {"width": 0}, {"epochs": 0}, {"c": 0.0}, {"activation": "sine"}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             Head(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_random_state_is_restored_after_errors_too() -> None:
+    state = random.getstate()
+    with pytest.raises(ValueError, match="stop"), random_state_kept():
+        random.random()
+        raise ValueError("stop")
+    assert random.getstate() == state

@@ -10,7 +10,7 @@ w_s, w_c: (d,) random unit directions
 a_s, a_c: amplifications; their product is 1, and their ratio is the availability of the shortcut
 f_i: a fixed random network of eta_i layers; more layers make a feature harder to extract, 0 is the identity
 
-Source: Hermann et al. 2024, section 2; the size of w and the layers of f are ours (see ``Latents``).
+Source: Hermann et al. 2024; the size of w and the layers of f are ours (see ``Latents``).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ best: sign(z^T S^-1 mu), the best decision where z given the label y is normal w
 
 R = 1: decisions follow the shortcut alone; -1: the core alone.
 
-Source: Hermann et al. 2024, section 2. Its formula is said to carry a factor 2 / n, which does not give the range
+Source: Hermann et al. 2024. Its formula is said to carry a factor 2 / n, which does not give the range
 [-1, 1] that it states; we take 1 / n.
 """
 

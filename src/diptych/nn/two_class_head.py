@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +17,16 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Decide = Callable[[Floats], Ints]
 """(N, D) inputs -> (N,) decisions -1 or +1."""
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Restore the state of Python's ``random`` after a block: the first import of scikit-learn's metrics draws from it."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,9 @@ class Head:
 
     def fit(self, x: Floats, y: Ints, seed: int) -> Decide:
         """Train on (N, D) inputs and (N,) labels -1 or +1, and return what decides about further inputs."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.neural_network import MLPClassifier
+        with random_state_kept():
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.neural_network import MLPClassifier
 
         if not self.depth:
             line = LogisticRegression(C=self.c, tol=1e-10, max_iter=10_000).fit(x, y)

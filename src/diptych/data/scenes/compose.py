@@ -6,7 +6,7 @@ A scene is fixed by (recipe, seed, number), so that a stream can start anywhere 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from diptych.data.scenes.captions import long_caption, short_caption, translated
 from diptych.data.scenes.paint import BACKGROUNDS, Background, SceneObject, canvas_of, paint
 from diptych.data.scenes.sprites import SpriteBank
 
+Change = Callable[[tuple[SceneObject, ...]], tuple[SceneObject, ...]]
 RELATIONS = ("to the left of", "to the right of", "above", "below")
 
 
@@ -188,11 +189,19 @@ def _generator(seed: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
 
 
-def scene(recipe: SceneRecipe, seed: int, number: int) -> Scene:
-    """Return scene ``number`` of the endless stream of (recipe, seed)."""
+def scene(recipe: SceneRecipe, seed: int, number: int, change: Change | None = None) -> Scene:
+    """Return scene ``number`` of the endless stream of (recipe, seed).
+
+    Args:
+        recipe: distribution of the scenes.
+        seed: any non-negative integer.
+        number: number of the scene in the stream.
+        change: from the objects of the scene to others, painted on the same background.
+    """
     g = _generator(seed, number)
     things = draw_objects(recipe, g)
-    return render(recipe, things, recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))], g)
+    background = recipe.backgrounds[int(g.integers(len(recipe.backgrounds)))]
+    return render(recipe, things if change is None else change(things), background, g)
 
 
 def clip(recipe: SceneRecipe, seed: int, number: int, frames: int = 8) -> tuple[list[Scene], str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from diptych.core.data import Column, Table
+from diptych.core.data import Column, Samples, Table
 from diptych.data.formats.regions import boxes as boxed
 from diptych.data.labelled import LabelledData
 from diptych.data.scenes.captions import article, phrase
@@ -26,10 +26,10 @@ class Pictures:
     """The pictures of scenes.
 
     Args:
-        scenes: the scenes.
+        scenes: the scenes, as ``Scenes`` or after an edit.
     """
 
-    scenes: Scenes
+    scenes: Samples[Scene]
 
     def __len__(self) -> int:
         return len(self.scenes)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from diptych.evaluation.proofs import audit_groups, audit_holistic, audit_pairs, audit_shortcut
+from diptych.evaluation.proofs import audit_edits, audit_groups, audit_holistic, audit_pairs, audit_shortcut
 from diptych.evaluation.proofs.trial import Trial
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
+        "augclip": audit_edits.TRIAL,
         "counteranimal": audit_groups.TRIAL,
         "clip4dm": audit_pairs.TRIAL,
         "holistic-robustness": audit_holistic.TRIAL,

@@ -71,7 +71,7 @@ def bias_curve(
     Raises:
         UsageError: a number is out of its range.
 
-    Source: Hermann et al. 2024, section 3.
+    Source: Hermann et al. 2024.
     """
     z, y = law.draw(samples, np.random.default_rng([seed, 0]))
     probes = law.grid(points)
@@ -166,7 +166,7 @@ class ShortcutLearning(Auditor):
     Raises:
         UsageError: a number is out of its range.
 
-    Source: Hermann et al. 2024, sections 2, 3 and 5.
+    Source: Hermann et al. 2024.
 
     Example:
         Without a penalty, a converged linear head has one bias at every availability:

@@ -1,0 +1,107 @@
+"""Rank edits of pictures: which one does what was asked and keeps the rest?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from diptych.core.audit import PairScorer
+from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import UnreadableItem
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.edits import SOURCE, TARGET, attributes
+from diptych.features.embed import embed_readable
+from diptych.tasks.classify import with_store
+
+
+@dataclass(frozen=True)
+class RankedEdit:
+    """One edit.
+
+    Args:
+        source: name of the picture before.
+        edit: name of the edited picture.
+        target: what it should show.
+        rank: 1 is the best of the edits of this source and target.
+        score: of the scorer; higher is better.
+        columns: further scores, such as "source_similarity".
+    """
+
+    source: str
+    edit: str
+    target: str
+    rank: int
+    score: float
+    columns: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class RankedEdits:
+    """All edits, those of one source and target together, the best first.
+
+    Args:
+        rows: by the first row of source and target, then by rank.
+        failed: one error a picture that cannot be read; its edits are left out.
+    """
+
+    rows: tuple[RankedEdit, ...]
+    failed: tuple[UnreadableItem, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"edits": [r.as_dict() for r in self.rows], "skipped": [e.as_dict() for e in self.failed]}
+
+
+def audit_edits(
+    edits: Table[Any], backbone: Backbone, run: Run | None = None, *, method: PairScorer | None = None
+) -> RankedEdits:
+    """Score edits, and rank those of one source and target.
+
+    Args:
+        edits: N edited pictures with the columns of ``diptych.data.edits``.
+        backbone: of the scorer.
+        run: device and cache; None: a plain CPU run.
+        method: any scorer of edits; None is AugCLIP.
+
+    Raises:
+        DataError: a column is missing, or as the method says.
+    """
+    from diptych.methods.audit.augclip import AugCLIP
+
+    with with_store(run or Run()) as stored:
+        after, before = (embed_readable(backbone.image, v, stored) for v in (edits.items, edits.images(SOURCE)))
+        kept = edits.take(np.intersect1d(after.kept, before.kept).tolist())
+        scored = (method or AugCLIP()).fit(Kit.of(backbone), Evidence(), stored).score(kept, stored)
+    sources, targets = kept.images(SOURCE), [own[0] for own in attributes(kept, TARGET)]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for i, target in enumerate(targets):
+        groups.setdefault((sources.key(i), target), []).append(i)
+    rows = [
+        RankedEdit(
+            sources.name(i), kept.items.name(i), targets[i], rank, float(scored.values[i]),
+            {name: float(column[i]) for name, column in scored.columns.items()},
+        )
+        for own in groups.values()
+        for rank, i in enumerate(sorted(own, key=lambda i: -float(scored.values[i])), 1)
+    ]  # fmt: skip
+    failed = {e.name: e for e in (*after.failed, *before.failed)}
+    return RankedEdits(tuple(rows), tuple(failed.values()))
+
+
+def edit_auditor(margin: float) -> PairScorer:
+    """Return what scores edits.
+
+    Args:
+        margin: how far beyond the plane between the attributes the ideal edit is.
+    """
+    from diptych.methods.audit.augclip import AugCLIP
+
+    return AugCLIP(margin=margin)
