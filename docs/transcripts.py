@@ -76,18 +76,19 @@ def write_inputs(folder: Path) -> None:
 
 
 def write_scenes(folder: Path) -> None:
-    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their captions."""
+    """Write 80 pictures of one or two coloured shapes, and scenes.csv with their short and long captions."""
     from PIL import Image
 
     from diptych.data.scenes.compose import SceneRecipe, scene
     from diptych.data.scenes.sprites import SpriteBank
 
-    rows, recipe = ["path,split,caption"], SceneRecipe(SpriteBank(), objects=(1, 2))
+    rows, recipe = ["path,split,caption,synthetic"], SceneRecipe(SpriteBank(), objects=(1, 2))
     (folder / "scenes").mkdir()
     for number in range(80):
         made = scene(recipe, 0, number)
         Image.fromarray(made.image).save(folder / "scenes" / f"{number}.png")
-        rows.append(f"scenes/{number}.png,{'train' if number < 60 else 'test'},{made.captions['short']}")
+        split = "train" if number < 60 else "test"
+        rows.append(f'scenes/{number}.png,{split},{made.captions["short"]},"{made.captions["long"]}"')
     (folder / "scenes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 

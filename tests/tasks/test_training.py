@@ -79,7 +79,7 @@ def test_a_task_is_learnt_measured_and_written(place: Path, tmp_path: Path, part
     assert found.after[own]["acc1"] > found.before[own]["acc1"]
     assert found.after["again"]["acc1"] == found.after[own]["acc1"]
     assert set(found.before[own]) == {"acc1", "image_to_image_map", "image_spread", "text_spread", "gap"}
-    assert found.after[own]["image_to_image_map"] > found.before[own]["image_to_image_map"]
+    assert found.after[own]["image_to_image_map"] == pytest.approx(1.0)  # squares of a colour find each other
     assert clip.fingerprint == before
     again = load(f"local:{found.folder}")
     with torch.no_grad():

@@ -32,7 +32,7 @@ SIZES = {"train": 2000, "test": 400}
 WHOLE = Fit(lr=1e-3, batch=64, steps=200, decay=0.1, schedule=Schedule(warmup=20), clip=1.0, log_every=50)
 """Settings of towers from random weights, fixed before any result was seen."""
 
-FURTHER = replace(WHOLE, lr=3e-4, batch=100, steps=60, schedule=Schedule(warmup=6))
+FURTHER = replace(WHOLE, lr=3e-4, batch=50, steps=60, schedule=Schedule(warmup=6))
 """Settings of towers that were trained before, fixed likewise."""
 
 
