@@ -69,16 +69,25 @@ class Vocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words up to the end, with a capital and a full stop; other special ids are left out."""
+        text = self.plain(ids)
+        return text[:1].upper() + text[1:] + "." if text else ""
+
+    def plain(self, ids: Sequence[int]) -> str:
+        """Return the words up to the end in lower case, without a full stop; other special ids are left out."""
         written: list[str] = []
         for i in ids:
             if i == END:
                 break
             if i >= 4:
                 written.append(self.words[i - 4])
-        text = " ".join(written).replace(" ,", ",")
-        return text[:1].upper() + text[1:] + "." if text else ""
+        return join(written)
 
 
 def split(text: str) -> list[str]:
     """Return lower-case words and commas."""
     return _TOKEN.findall(text.lower())
+
+
+def join(words: Sequence[str]) -> str:
+    """Return words and commas as a text."""
+    return " ".join(words).replace(" ,", ",")
