@@ -59,12 +59,13 @@ class Vocabulary:
         return len(self.words) + 4
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
+    def number(self) -> dict[str, int]:
+        """Word -> its id."""
         return {word: i for i, word in enumerate(self.words, 4)}
 
     def encode(self, text: str, limit: int) -> list[int]:
         """Return the beginning, at most ``limit`` words, and the end if the whole text fits."""
-        ids = [self._ids.get(word, UNKNOWN) for word in split(text)]
+        ids = [self.number.get(word, UNKNOWN) for word in split(text)]
         return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
