@@ -11,7 +11,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from rouge_score import rouge_scorer
 
 from diptych.core.errors import DataError
-from diptych.metrics.caption import bleu, cider_d, clip_score, rouge_l, tokens
+from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l, tokens
 
 CANDIDATES = ["a dog runs on the grass", "two men ride a bike", "a red car", "the cat sleeps on a bed near the window"]
 REFERENCES = [
@@ -92,3 +92,22 @@ def test_tokens_and_bad_sizes() -> None:
         for candidates, references in ((["a"], []), ([], []), (["a"], [[]])):
             with pytest.raises(DataError, match="at least one reference"):
                 call(candidates, references)
+
+
+def test_ref_clip_score_against_a_loop() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(4, 6)), rng.normal(size=(4, 6))
+    references = [rng.normal(size=(k + 1, 6)) for k in range(4)]
+    images[3] = -texts[3]
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return max(0.0, float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+
+    expected = []
+    for z, t, own in zip(images, texts, references, strict=True):
+        a, b = 2.5 * cosine(z, t), max(cosine(t, r) for r in own)
+        expected.append(2 * a * b / (a + b) if a and b else 0.0)
+    assert ref_clip_score(images, texts, references) == pytest.approx(np.array(expected))
+    assert ref_clip_score(texts, texts, [t[None] for t in texts]) == pytest.approx(2 * 2.5 / 3.5)
+    with pytest.raises(DataError, match="at least one reference"):
+        ref_clip_score(images, texts, [*references[:3], np.zeros((0, 6))])

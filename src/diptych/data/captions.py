@@ -15,6 +15,8 @@ from diptych.data.named_sets import located
 from diptych.data.rows import columns_of, read_columns
 from diptych.data.textfiles import read_text
 
+PROMPT = "A photo depicts "
+"""Stands before a caption that CLIPScore judges."""
 COLOURS = {
     "black": (20, 20, 20),
     "grey": (128, 128, 128),

@@ -129,3 +129,22 @@ def texts_of(table: Table[Any] | None) -> tuple[Table[Any], tuple[str, ...], NDA
         raise DataError(f"{table.items.name(odd[0])} has {len(rows[odd[0]])} texts: give every item exactly one.")
     position = {text: k for k, text in enumerate(dict.fromkeys(row[0] for row in rows))}
     return table, tuple(position), np.array([position[row[0]] for row in rows], dtype=np.int64)
+
+
+def captioned_images(evidence: Evidence[Any]) -> Table[Any]:
+    """Return the train table, whose column "captions" has at least one caption a row.
+
+    Raises:
+        MissingEvidence: ``evidence.train`` was not given, has no captions or no rows.
+        DataError: a row has no caption.
+    """
+    table = evidence.train
+    if table is None or "captions" not in table.columns or not len(table):
+        raise MissingEvidence(
+            "This captioner learns from images with captions, and there are none: give a table with a picture and "
+            "captions in each row."
+        )
+    for i, own in enumerate(table.columns["captions"].values):
+        if not any(str(text).strip() for text in own):
+            raise DataError(f"{table.items.name(i)} has no caption: fill it, or remove the row.")
+    return table

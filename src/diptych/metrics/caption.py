@@ -1,4 +1,6 @@
-"""Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore over embeddings. All are better when higher.
+"""Metrics of captions: BLEU, ROUGE-L and CIDEr-D over words, CLIPScore and RefCLIPScore over embeddings.
+
+All are better when higher.
 
 Words are lower-case runs of letters, digits and apostrophes; punctuation is dropped, as in coco-caption. On the same
 tokens the scores equal coco-caption's. Its tokeniser, of the Penn Treebank, splits contractions differently, so that
@@ -156,6 +158,36 @@ def clip_score(images: NDArray[Any], texts: NDArray[Any], weight: float = 2.5) -
     x, t = images.astype(np.float64), texts.astype(np.float64)
     cosine = (x * t).sum(-1) / np.maximum(np.linalg.norm(x, axis=-1) * np.linalg.norm(t, axis=-1), 1e-12)
     scores: Floats = weight * np.maximum(cosine, 0)
+    return scores
+
+
+def ref_clip_score(
+    images: NDArray[Any], texts: NDArray[Any], references: Sequence[NDArray[Any]], weight: float = 2.5
+) -> Floats:
+    """Return RefCLIPScore of each pair, (N,) in [0, 2 weight / (weight + 1)]; higher is better.
+
+        RefCLIP-S = 2 a b / (a + b),   a = CLIPScore,   b = max over references r of max(cos(t, r), 0)
+
+    It is 0 where a or b is.
+
+    Args:
+        images: (N, D) embeddings of the images, of any length.
+        texts: (N, D) embeddings of the captions.
+        references: N arrays (R_i, D), R_i >= 1, of embedded references.
+        weight: factor of the cosine in CLIPScore (2.5, the paper's); the references have none.
+
+    Raises:
+        DataError: sizes differ, or an item has no reference.
+
+    Source: Hessel et al. 2021, section 3.
+    """
+    if len(references) != len(texts) or not all(len(own) for own in references):
+        raise DataError(f"{len(texts)} captions need as many lists of at least one reference, got {len(references)}.")
+    a = clip_score(images, texts, weight)
+    b = np.array(
+        [clip_score(own, np.broadcast_to(t, own.shape), 1.0).max() for own, t in zip(references, texts, strict=True)]
+    )
+    scores: Floats = 2 * a * b / np.maximum(a + b, 1e-12)
     return scores
 
 

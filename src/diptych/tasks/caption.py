@@ -15,6 +15,7 @@ from diptych.core.data import Evidence, Samples, Subset, Text, Texts
 from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
+from diptych.data.captions import PROMPT
 from diptych.features.embed import embed, embed_readable
 from diptych.metrics.caption import bleu, cider_d, clip_score, rouge_l
 from diptych.metrics.detection import false_alarm_threshold
@@ -23,9 +24,6 @@ from diptych.tasks.clean import shares_a_word, shipped
 
 if TYPE_CHECKING:
     from diptych.methods.caption.nearest_caption import FittedNearestCaption
-
-PROMPT = "A photo depicts "
-"""Stands before a caption that CLIPScore judges."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_vocabulary() -> None:
 
 def test_training_learns_the_sentences(clip: Any) -> None:
     lm = m.SmallLM(len(Vocabulary.of(TEXTS)), 32, 1, context=20)
-    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(m.word_loss, lm, None))
+    trainee = m.Step(lm, m.view_of(Vocabulary.of(TEXTS), 8, 1, 0.0), partial(m.loss_of, lm, None))
     data = m.Table(m.Vectors(torch.zeros(4, 3), m.Texts(TEXTS)), {"captions": m.Column("captions", TEXTS)})
     history = train(trainee, data, m.Fit(1e-2, 4, 60, decay=0.0), Run(workers=0))
     losses = [r.losses["words"] if hasattr(r, "losses") else None for r in (history.records[0], history.records[-1])]

@@ -19,9 +19,11 @@ from diptych.core.data import Samples, Text, TextPool
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.caption import CaptionBench, CaptionedPhotos, SpoilSaid, first_captions
+from diptych.evaluation.proofs.scene_captions import open_scene_captions
 from diptych.evaluation.proofs.trial import Claim, Trial
+from diptych.evaluation.proofs.writers import open_writers
 from diptych.methods.caption.maccap import FittedMacCap, MacCap
 
 
@@ -68,8 +70,15 @@ def of_noise(fitted: FittedMacCap, photos: Samples[Any], run: Run) -> list[str]:
     return captions
 
 
+def _part(arm: Arm, measure: str) -> Arm:
+    """Return what else was measured of an arm of a bench that measures all arms in one pass."""
+    return Arm(f"{arm.system}, {measure}")
+
+
 _MACCAP = Arm("maccap", "small")
 _NO_NOISE = Arm(MacCap(**{**MacCap.card.variants["small"], "noise": 0.0}))
+_OWN, _LIKELY, _NO_GRAMMAR = Arm("clip-reward"), Arm("likelihood"), Arm("no grammar")
+_USER, _WRONG, _NO_USERS = Arm("user-aware-prefix"), Arm("users exchanged"), Arm("no users")
 _NEAREST, _RANDOM = Arm("nearest-caption"), Arm("nearest-caption", spoil=at_random)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
@@ -88,6 +97,37 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "nearest-caption": Trial(
             (Claim("a sentence at random", base=_RANDOM),),
             controls=(Claim("a sentence at random", own=replace(_NEAREST, spoil=permuted("nearest")), base=_RANDOM),),
+        ),
+        "clip-reward": Trial(
+            (
+                Claim("likelihood", base=_LIKELY, name="states more of the truth"),
+                Claim("likelihood", own=_part(_OWN, "found"), base=_part(_LIKELY, "found"), name="finds its scene"),
+                Claim(
+                    "no grammar",
+                    own=_part(_OWN, "unrepeated"),
+                    base=_part(_NO_GRAMMAR, "unrepeated"),
+                    name="repeats less",
+                ),
+            ),
+            controls=(Claim("likelihood", own=Arm("other picture"), base=_LIKELY),),
+            beside={
+                "no grammar": _NO_GRAMMAR,
+            },
+            variant="small",
+            bench=open_scene_captions,
+        ),
+        "user-aware-prefix": Trial(
+            (
+                Claim("no users", base=_NO_USERS, name="the writer is told"),
+                Claim("no users", own=_part(_USER, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
+            ),
+            controls=(
+                Claim(CHANCE, own=_WRONG, base=Arm(CHANCE), name="the writer is told"),
+                Claim("no users", own=_part(_WRONG, "cider_d"), base=_part(_NO_USERS, "cider_d"), name="cider_d"),
+            ),
+            beside={"nobody": Arm("nobody")},
+            variant="small",
+            bench=open_writers,
         ),
     }
 )

@@ -36,7 +36,7 @@ from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner, FittedCaptioner
@@ -53,9 +53,10 @@ from diptych.features.vectors import Vectors
 from diptych.nn.dense.image_regions import Weighting, regions, tokens_and_attention
 from diptych.nn.text.beams import beam
 from diptych.nn.text.decode import Prefix
+from diptych.nn.text.likelihood import padded_ids, word_loss
 from diptych.nn.text.prefix import PrefixAligner
 from diptych.nn.text.small_lm import SmallLM
-from diptych.nn.text.vocabulary import BEGIN, END, PAD, Vocabulary, split
+from diptych.nn.text.vocabulary import BEGIN, END, Vocabulary, split
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step, View
@@ -80,29 +81,23 @@ def view_of(vocabulary: Vocabulary, limit: int, copies: int, noise: float) -> Vi
     """
 
     def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
-        ids = vocabulary.encode(row.columns["captions"], limit)
-        padded = torch.tensor([*ids, *[PAD] * (limit + 2 - len(ids))])
-        return {"ids": padded, "c": noisy(row.item.expand(copies, -1), noise, g)}
+        return {
+            "ids": padded_ids(vocabulary, row.columns["captions"], limit),
+            "c": noisy(row.item.expand(copies, -1), noise, g),
+        }
 
     return view
 
 
-def word_loss(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean cross-entropy of each word given the words before it; prefix and padding are not predicted.
+def loss_of(lm: SmallLM, aligner: PrefixAligner | None, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean cross-entropy of each word given the words before it.
 
     Args:
         lm: language model.
         aligner: makes the prefix from the noisy copies "c"; None: there is no prefix.
         batch: "ids" (B, L), and "c" (B, K, D).
     """
-    ids = batch["ids"]
-    ids = ids[:, : int((ids != PAD).sum(1).max())]  # padding is not predicted, so the longest sentence is enough
-    embeds, real = lm.embed(ids[:, :-1]), ids[:, :-1] != PAD
-    if aligner is not None:
-        prefix = aligner(batch["c"])
-        embeds, real = torch.cat([prefix, embeds], dim=1), torch.cat([real.new_ones(prefix.shape[:2]), real], dim=1)
-    logits = lm.logits(embeds, real)[0][:, -ids.shape[1] + 1 :]
-    return {"words": cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)}
+    return {"words": word_loss(lm, batch["ids"], None if aligner is None else aligner(batch["c"]))}
 
 
 @dataclass(frozen=True)
@@ -241,11 +236,11 @@ class MacCap(Captioner):
             decay=0.01,
             clip=1.0,
         )
-        lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(word_loss, lm, None))
+        lm_step = Step(lm, view_of(vocabulary, self.limit, 1, 0.0), partial(loss_of, lm, None))
         lm_weights = train_parameters(lm_step, data, settings, run)
         lm.to(run.device).eval().requires_grad_(False)
         view = view_of(vocabulary, self.limit, self.copies, noise)
-        aligner_step = Step(aligner, view, partial(word_loss, lm, aligner))
+        aligner_step = Step(aligner, view, partial(loss_of, lm, aligner))
         aligner_weights = train_parameters(aligner_step, data, replace(settings, lr=self.rate), run)
         return FittedMacCap(backbone, self, noise, vocabulary.words, lm_weights, aligner_weights)
 

@@ -59,26 +59,36 @@ class Vocabulary:
         return len(self.words) + 4
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
+    def number(self) -> dict[str, int]:
+        """Word -> its id."""
         return {word: i for i, word in enumerate(self.words, 4)}
 
     def encode(self, text: str, limit: int) -> list[int]:
         """Return the beginning, at most ``limit`` words, and the end if the whole text fits."""
-        ids = [self._ids.get(word, UNKNOWN) for word in split(text)]
+        ids = [self.number.get(word, UNKNOWN) for word in split(text)]
         return [BEGIN, *ids[:limit], *([END] if len(ids) <= limit else [])]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words up to the end, with a capital and a full stop; other special ids are left out."""
+        text = self.plain(ids)
+        return text[:1].upper() + text[1:] + "." if text else ""
+
+    def plain(self, ids: Sequence[int]) -> str:
+        """Return the words up to the end in lower case, without a full stop; other special ids are left out."""
         written: list[str] = []
         for i in ids:
             if i == END:
                 break
             if i >= 4:
                 written.append(self.words[i - 4])
-        text = " ".join(written).replace(" ,", ",")
-        return text[:1].upper() + text[1:] + "." if text else ""
+        return join(written)
 
 
 def split(text: str) -> list[str]:
     """Return lower-case words and commas."""
     return _TOKEN.findall(text.lower())
+
+
+def join(words: Sequence[str]) -> str:
+    """Return words and commas as a text."""
+    return " ".join(words).replace(" ,", ",")
