@@ -46,6 +46,10 @@ class AstroM3(OtherSystem):
         batch: int = 512,
     ) -> None: ...
 
+class AugCLIP(OtherSystem):
+    """Score edits of pictures by the cosine to the ideal edit."""
+    def __init__(self, c: float = 1.0, margin: float = 1.0, centred: bool = False) -> None: ...
+
 class BIOMEDICA(OtherSystem):
     """Label pictures by clusters, then keep, drop or thin pairs by label."""
     def __init__(
@@ -130,6 +134,26 @@ class CapSAdapter(ClassifierSystem):
         temperature: float = 0.5,
         prefix: str = "A photo of {}. ",
         words: int | None = None,
+    ) -> None: ...
+
+class ClipReward(CaptionerSystem):
+    """Train a captioner by likelihood, then on CLIPScore of its own samples, with a reward for grammar."""
+    def __init__(
+        self,
+        tokens: Literal["patches", "pooled"] = "patches",
+        lm_width: int = 128,
+        layers: int = 2,
+        limit: int = 16,
+        epochs: int = 15,
+        batch: int = 64,
+        rate: float = 0.001,
+        rewarded: int = 600,
+        reward_batch: int = 32,
+        reward_rate: float = 0.0003,
+        samples: int = 5,
+        weight: float = 2.0,
+        grammar: float = 1.0,
+        beams: int = 1,
     ) -> None: ...
 
 class CoCaLoss(OtherSystem):
@@ -524,6 +548,27 @@ class Trident(SegmenterSystem):
         columns: int = 1,
         refinement: Refinement | None = ...,
         splice: Literal["features", "scores"] = "features",
+    ) -> None: ...
+
+class UserAwarePrefix(CaptionerSystem):
+    """Train a prefix that knows the image and the user before a frozen language model."""
+    def __init__(
+        self,
+        tokens: Literal["patches", "pooled"] = "patches",
+        words: int = 100,
+        nobody: float = 0.1,
+        queries: int = 10,
+        mapping: int = 8,
+        fusion: int = 4,
+        lm_width: int = 128,
+        layers: int = 4,
+        limit: int = 25,
+        lm_epochs: int = 10,
+        epochs: int = 10,
+        batch: int = 40,
+        rate: float = 0.001,
+        lm_rate: float = 0.001,
+        beams: int = 5,
     ) -> None: ...
 
 class VRLwF(OtherSystem):
