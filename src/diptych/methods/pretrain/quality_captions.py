@@ -288,7 +288,7 @@ def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[st
     if "writer" not in kit.parts:
         raise MissingPart(
             "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
-            "kit a 'writer' of other wordings, or take --variant scored."
+            "kit a 'writer' of other wordings (--rewrites), or take --variant scored."
         )
     asked = list(dict.fromkeys(t for own in original for t in own))
     replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])
