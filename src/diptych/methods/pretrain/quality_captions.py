@@ -226,7 +226,7 @@ class QualityCaptions(Recipe):
         if "captions" not in table.columns:
             raise DataError("quality-captions trains on captions, and the rows have none: give a column 'caption'.")
         original = [(own,) if isinstance(own, str) else tuple(own) for own in table.columns["captions"].values]
-        synthetic = [()] * len(table)
+        synthetic: list[tuple[str, ...]] = [()] * len(table)
         if self.mode != "original" or self.least > 0:
             synthetic = _synthetic(table, original, kit)
         told = {"original": original, "synthetic": synthetic}
@@ -288,9 +288,9 @@ def _synthetic(table: Table[Any], original: Captions, kit: Kit) -> list[tuple[st
     if "writer" not in kit.parts:
         raise MissingPart(
             "quality-captions reads synthetic captions, and the rows have no column 'synthetic': add it, or give the "
-            "kit a 'writer' of other wordings, or take --variant scored."
+            "kit a 'writer' of other wordings (--rewrites), or take --variant scored."
         )
     asked = list(dict.fromkeys(t for own in original for t in own))
-    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])  # type: ignore[type-abstract]
+    replies = kit.need(Writer, "writer").write([Ask(about=t, n=WRITTEN) for t in asked])
     written = {t: [r.value for r in reply if r.value] for t, reply in zip(asked, replies, strict=True)}
     return [tuple(r for t in own for r in written[t]) for own in original]
