@@ -208,3 +208,14 @@ def test_new_options_are_checked(diptych: Cli, photo: Path, words: list[str], sa
     got = diptych("segment", photo, *(() if "--names" in words else ("--names", "red, blue")), *words)
     assert got.code == 2
     assert says in got.err
+
+
+def test_void_values_of_a_folder_with_label_maps_are_no_names(diptych: Cli, photo: Path, tmp_path: Path) -> None:
+    masked_folder(tmp_path / "set")
+    got = diptych("segment", tmp_path / "set", "--void", "1, 4", "--json")
+    assert got.code == 0
+    assert got.data["classnames"] == ["green", "blue"]
+    assert len(got.data["photos"]) == 6  # the label maps beside them are no photos
+    wrong = diptych("segment", tmp_path / "set", "--void", "red")
+    assert wrong.code == 2
+    assert "'red'" in wrong.err

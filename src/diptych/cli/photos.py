@@ -25,12 +25,17 @@ def clip_frames(photos: list[str], frames: int | None) -> int | None:
     return FRAMES if holds_clips(photos[0]) else None
 
 
-def open_photos(photos: list[str], keys: FileKeys, frames: int | None = None) -> tuple[Samples[Any], tuple[str, ...]]:
-    """Return the photos, or the clips of so many frames, and the class names that two folders or more give."""
+def open_photos(
+    photos: list[str], keys: FileKeys, frames: int | None = None, void: tuple[int, ...] = ()
+) -> tuple[Samples[Any], tuple[str, ...]]:
+    """Return the photos, or the clips of so many frames, and the class names that two folders or more give.
+
+    Of a folder with label maps, ``void`` are values of classes.csv that are no classes, besides those that it marks.
+    """
     from diptych.data.format import FRAMES
     from diptych.data.load import open_data
 
-    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES)
+    data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
     return data.whole().items, data.classes if len(data.classes) > 1 else ()
 
 

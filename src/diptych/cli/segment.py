@@ -69,6 +69,9 @@ def segment(
             "--things", help='Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.'
         ),
     ] = None,
+    void: Annotated[
+        str | None, options.option("--void", help='Values of classes.csv that are no class, beside those marked: "0".')
+    ] = None,
     confidence: Annotated[
         bool, options.option("--confidence", help="Write the probability of each pixel too.")
     ] = False,
@@ -106,7 +109,7 @@ def segment(
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
-        samples, classes = open_photos(photos, opened.keys)
+        samples, classes = open_photos(photos, opened.keys, void=options.whole_numbers("--void", void))
         named = with_words(options.named_classes(names, classes, templates))
         counted = named.names if things == "all" else options.words(things or "")
         how: dict[str, Any] = {

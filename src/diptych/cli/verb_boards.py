@@ -265,9 +265,7 @@ def board_segment(
     from diptych.evaluation.datasets import open_set
 
     labelled = open_set(data, "masks", opened.keys, void=options.whole_numbers("--void", void))
-    classes = None
-    if names is not None or templates is not None or not labelled.words:
-        classes = with_words(options.named_classes(names, labelled.classes, templates))
+    classes = with_words(options.named_classes(names, labelled.classes, templates))
     images = open_photos([photos], opened.keys)[0] if photos else None
     return MaskBench(
         labelled, opened.backbone(), opened.run, seeds, classes, images, teacher, options.words(background or ""),

@@ -103,3 +103,14 @@ def test_windows_are_no_global_attention() -> None:
     model.vision_encoder.layers = model.vision_encoder.layers[:2]
     with pytest.raises(MissingHook, match="in windows"):
         last_attention(sam_space(SamMasks(model)), noise(1, 3, 64, 64))
+
+
+@torch.no_grad()
+def test_cells_outside_the_image_are_left_out() -> None:
+    space, x = sam_space(SamMasks(small_sam())), noise(1, 3, 64, 64)
+    w, v, _ = last_attention(space, x)
+    part, values, grid = last_attention(space, x, (6, 5))
+    at = torch.tensor([8 * row + column for row in range(6) for column in range(5)])
+    assert grid == (6, 5)
+    assert close(part, w[:, at][:, :, at])
+    assert close(values, v[:, at])

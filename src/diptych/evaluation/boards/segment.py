@@ -130,7 +130,7 @@ class MaskBench:
     def _named(self) -> ClassNames:
         """Return the names with their words and marks of things, those of the data set where none were given."""
         data, names = self.data, self.classes or ClassNames(tuple(tidy(c) for c in self.data.classes), ENSEMBLE)
-        if not names.words and data.words and self.classes is None:
+        if not names.words and data.words and names.names == tuple(map(tidy, data.classes)):
             names = replace(names, words=tuple((n, *w[1:]) for n, w in zip(names.names, data.words, strict=True)))
         if not names.things and data.things:
             names = replace(names, things=data.things)

@@ -203,7 +203,7 @@ class Trident(Segmenter):
     def fit(self, kit: Kit, classes: ClassNames, evidence: Evidence[Any], run: Run) -> FittedTrident:
         """Embed the class texts.
 
-        Memory: SAM's attention takes 4 heads N^2 bytes twice, 1.6 GB for ViT-B on 64 x 64 tokens.
+        Memory: SAM's attention takes 4 heads N^2 bytes twice, 1.6 GB for ViT-B on 64 x 64 cells.
 
         Raises:
             MissingPart: the kit has no backbone, no guide, or nothing to aggregate by.
@@ -363,13 +363,9 @@ class FittedTrident(FittedSegmenter):
         x = resized(image, min(height, width))  # a rounded side may differ by a pixel
         x = normalise(F.interpolate(x[None], (height, width), mode="bilinear", align_corners=False), recipe)
         x = F.pad(x, (0, recipe.size - width, 0, recipe.size - height)).to(run.device)
-        w, v, grid = last_attention(self.sam, x)
-        patch = recipe.size // grid[0]
-        h, wide = -(-height // patch), -(-width // patch)
-        at = (torch.arange(h)[:, None] * grid[1] + torch.arange(wide)).flatten().to(w.device)
-        method = self.method
-        m = correlation(w[:, at][:, :, at], v[:, at], method.cosine_factor, method.negative)
-        return m, (h, wide)
+        patch = self.sam.dense().strides[-1]
+        w, v, grid = last_attention(self.sam, x, (-(-height // patch), -(-width // patch)))
+        return correlation(w, v, self.method.cosine_factor, self.method.negative), grid
 
     def _guide(self, cuts: Tensor) -> Tensor:
         """Return (B, C, h, w) patches of the guide in windows of (B, 3, H, W) in [0, 1]."""
