@@ -263,7 +263,8 @@ def read_sample(path: Path, system: str) -> PictureSample:
         counts = json.loads(facts["counts"])
         unread = tuple((str(name), str(reason)) for name, reason in json.loads(facts["unread"]))
         names = tuple(table.column("filepath").to_pylist())
-        return PictureSample(backbone, *sizes, names, vectors, *counts, unread)
+        pairs, captioned, broken = counts
+        return PictureSample(backbone, *sizes, names, vectors, pairs, captioned, broken, unread)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."
