@@ -4,12 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from diptych.data.formats.tars import TarItem
+from tests.support.agent_server import COLOURS as AGENT_COLOURS
+from tests.support.agent_server import agent_server
 from tests.support.cluster_work import write_tars
 from tests.support.colours import ColourBackbone, coloured
+from tests.support.slides import write_slide
 
 Cli = Callable[..., Any]
 
@@ -124,3 +129,72 @@ def test_a_table_of_captions_needs_no_columns_named(diptych: Cli, tmp_path: Path
     got = diptych("curate", "plan", "captions.csv", "--metadata", "names.txt", "--json")
     assert got.code == 0, got.err
     assert (got.data["texts"], got.data["matched"]) == (2, 2)
+
+
+def test_a_folder_of_articles_becomes_labelled_pairs(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
+    papers = tmp_path / "papers"
+    papers.mkdir()
+    figures = ""
+    for i in range(8):
+        coloured(papers / f"f{i}.png", "red" if i < 5 else "blue", i)
+        with Image.open(papers / f"f{i}.png") as picture:
+            larger = picture.convert("RGB").resize((40, 40))
+        larger.save(papers / f"f{i}.png")
+        caption = "" if i == 7 else f"<caption><p>Figure {i}.</p></caption>"
+        figures += f'<fig id="F{i}">{caption}<graphic xlink:href="f{i}"/></fig>'
+    (papers / "a.nxml").write_text(
+        f'<article xmlns:xlink="http://www.w3.org/1999/xlink"><body>{figures}'
+        '<fig><caption><p>Lost.</p></caption><graphic xlink:href="lost"/></fig></body></article>'
+    )
+    got = diptych("curate", "plan", "papers", "--method", "biomedica", "--clusters", "2", "--json")
+    assert got.code == 3  # the lost picture
+    assert (got.data["pairs"], got.data["captioned"], got.data["clusters"]) == (8, 7, 2)
+    assert diptych("curate", "looks", "--count", "2", "--json").data == {"out": "looks.csv", "clusters": 2, "looks": 4}
+    assert diptych("curate", "looks").code == 2
+    rows = (tmp_path / "looks.csv").read_text().splitlines()
+    labelled = [row + ("warm" if int(row[-6]) < 5 else "cold") for row in rows[1:]]
+    (tmp_path / "looks.csv").write_text("\n".join([rows[0], *labelled]))
+    asked = ("--method", "biomedica", "--votes", "looks.csv", "--only", "warm", "--json")
+    got = diptych("curate", "apply", "papers", *asked)
+    assert (got.data["seen"], got.data["kept"], got.data["broken"]) == (9, 5, 1)
+    kept = pq.read_table(tmp_path / "curated" / "part-00000.parquet").to_pylist()
+    assert [Path(row["filepath"]).name for row in kept] == [f"f{i}.png" for i in range(5)]
+    assert kept[0]["title"] == "Figure 0."
+    assert kept[0]["labels"] == ["warm"]
+    got = diptych("curate", "apply", "papers", "--method", "biomedica", "--drop", "cold", "--out", "two")
+    assert (got.code, "come from votes" in got.err) == (2, True)
+
+
+def test_slides_become_captioned_pairs(diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: ColourBackbone())
+    pixels = np.full((3 * 672, 4 * 672, 3), 244, np.uint8)
+    for i, colour in enumerate(("red", "green", "blue", "red")):
+        y, x = divmod(i, 2)
+        pixels[y * 672 : (y + 1) * 672, x * 672 : (x + 1) * 672] = AGENT_COLOURS[colour]
+    write_slide(tmp_path / "slide.tif", pixels)
+    (tmp_path / "words.txt").write_text("something blue\n")
+    plan = ("--method", "pathgen", "--attributes", "words.txt", "--top", "1", "--sampled", "3", "--out", "p.json")
+    got = diptych("curate", "plan", "slide.tif", *plan, "--json")
+    assert (got.data["slides"], got.data["tiles"], got.data["by_attribute"]) == (1, 4, 1)
+    assert got.data["picked"] == 3  # two of the four tiles are alike
+    asked = ("curate", "apply", "slide.tif", "--method", "pathgen", "--plan", "p.json")
+    assert "give --agent" in diptych(*asked).err
+    with agent_server() as address:
+        got = diptych(*asked, "--agent", f"seer@{address}", "--json")
+    assert (got.code, got.data["seen"], got.data["kept"]) == (0, 4, 2)  # the judge says no to blue
+    rows = pq.read_table(tmp_path / "curated" / "part-00000.parquet").to_pylist()
+    assert [row["title"].split()[-1] for row in rows] == ["red.", "green."]
+    assert rows[0]["slide"].endswith("slide.tif")
+    assert (rows[0]["x"], rows[0]["y"], rows[0]["side"]) == (0, 0, 672)
+    assert [w["value"] for w in rows[0]["written"]][1:] == ["The tile is red.", "The tile is stained."]
+    assert rows[0]["written"][0]["writer"].startswith("seer at 127.0.0.1")
+    with Image.open(tmp_path / "curated" / rows[0]["filepath"]) as picture:
+        assert picture.size == (336, 336)
+    got = diptych("curate", "plan", "slide.tif", "--method", "clip-score", "--out", "other")
+    assert (got.code, "tiles of slides have no texts" in got.err) == (2, True)
+    (tmp_path / "pool.txt").write_text("a cat\n")
+    got = diptych("curate", "plan", "pool.txt", "--method", "pathgen", "--out", "other")
+    assert (got.code, "makes pairs from slides" in got.err) == (2, True)

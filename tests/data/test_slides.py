@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diptych.core.errors import MissingExtra, UnreadableItem, UsageError
 from diptych.data.slides import Grid, Slide, SlideTiles
@@ -66,3 +67,19 @@ def test_findings_are_the_lines_beside(tmp_path: Path) -> None:
     assert Slide(str(tmp_path / "s.tif")).findings() == ()
     (tmp_path / "s.txt").write_text("necrosis\n\n mitoses \n")
     assert Slide(str(tmp_path / "s.tif")).findings() == ("necrosis", "mitoses")
+
+
+def test_a_mask_is_read_in_bands_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_slide(tmp_path / "s.tif")
+    whole, read = Slide(str(tmp_path / "s.tif")).mask(), []
+    real = Slide.region
+
+    def region(self: Slide, x: int, y: int, width: int, height: int, scale: float) -> Image.Image:
+        read.append((width, height))
+        return real(self, x, y, width, height, scale)
+
+    monkeypatch.setattr("diptych.data.slides._BAND", 4096)
+    monkeypatch.setattr(Slide, "region", region)
+    assert (Slide(str(tmp_path / "s.tif")).mask() == whole).all()
+    assert len(read) > 1
+    assert sum(height for _, height in read) == 6 * SIDE

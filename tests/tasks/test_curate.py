@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from diptych.core.curate import Plan, Verdict
 from diptych.core.data import Stream
@@ -20,8 +21,16 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_stream
+from diptych.methods.curate.biomedica import BIOMEDICA
 from diptych.methods.curate.metaclip import MetaCLIP
-from diptych.tasks.curate import Curated, apply_plan, plan_shards
+from diptych.methods.finetune.wise_ft import interpolated
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.tasks.curate import Curated, Kept, apply_plan, plan_shards
+from diptych.train.loop import train
+from diptych.train.pair import PairTrainee, streamed_image, streamed_text
+from diptych.train.schedule import Fit
+from tests.support.colours import ColourBackbone, coloured
+from tests.support.small_clip import small_clip
 
 
 @pytest.fixture
@@ -261,3 +270,38 @@ def test_sources_are_told_apart(tmp_path: Path) -> None:
         open_stream(str(tmp_path / "a.xml"))
     with pytest.raises(UsageError, match="no table"):
         open_stream(str(tmp_path / "a.csv"))
+
+
+def test_a_training_streams_what_a_curator_keeps(tmp_path: Path) -> None:
+    """Articles -> labels and balance on the fly -> training by stream -> weights between before and after."""
+    figures = ""
+    for i in range(40):
+        coloured(tmp_path / f"f{i}.png", "red" if i % 4 else "blue", i, 10.0)
+        figures += (
+            f'<fig><caption><p>a {"red" if i % 4 else "blue"} thing</p></caption><graphic xlink:href="f{i}"/></fig>'
+        )
+    (tmp_path / "a.nxml").write_text(
+        f'<article xmlns:xlink="http://www.w3.org/1999/xlink"><body>{figures}</body></article>'
+    )
+    stream, run = open_stream(str(tmp_path)), Run(workers=0)
+    kit = Kit({"main": ColourBackbone()})
+    names = [str(tmp_path / f"f{i}.png") for i in range(40)]
+    (tmp_path / "votes.csv").write_text(
+        "filepath,labels\n" + "".join(f"{n},{'red' if i % 4 else 'blue'}\n" for i, n in enumerate(names))
+    )
+    curator = BIOMEDICA(str(tmp_path / "votes.csv"), most=10, clusters=8, least_side=0)
+    kept = Kept(curator, kit, curator.plan(kit, stream, run), stream, run)
+    said = [item.text() for _, item in kept]
+    assert said.count("a blue thing") == 10
+    assert 4 <= said.count("a red thing") <= 17  # of 30, about 10
+    positions = [position for position, _ in kept]
+    assert [position for position, _ in kept.seek(positions[5])] == positions[5:]
+
+    backbone = small_clip(tmp_path / "clip")
+    trainee = PairTrainee(backbone, CLIPLoss(), run, read={"image": streamed_image, "text": streamed_text})
+    train(trainee, kept, Fit(lr=1e-3, batch=5, steps=4), run)
+    before, after = backbone.module().state_dict(), trainee.trained().module().state_dict()
+    moved = [n for n, t in after.items() if t.is_floating_point() and not torch.equal(t, before[n])]
+    between = interpolated(before, after, 0.5)
+    assert moved
+    assert all(torch.allclose(between[n], (before[n] + after[n]) / 2) for n in moved)

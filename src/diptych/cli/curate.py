@@ -262,7 +262,8 @@ def curate_looks(
     shared: options.RunOptions,
 ) -> None:
     """Write a table with a few items of each cluster, for people to fill its column labels."""
-    from diptych.tasks.curate import Curation, write_looks
+    from diptych.tasks.curate import Curation
+    from diptych.tasks.curate_rows import write_looks
 
     shared.free(out)
     if not plan.is_file():

@@ -127,6 +127,7 @@ class Slide:
         except Exception as error:  # codecs raise all kinds of exceptions on damaged bytes
             raise UnreadableItem(f"{self.path}@{x},{y}", f"damaged tile ({str(error)[:80]})") from error
         part = part.convert("RGB")
+        assert isinstance(part, Image.Image)
         return part if part.size == target else part.resize(target, Image.Resampling.BOX)
 
     def mask(self) -> NDArray[np.bool_]:

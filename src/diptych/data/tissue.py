@@ -14,7 +14,7 @@ def saturation(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the (H, W) saturation of (H, W, 3) RGB pixels, 255 (max - min) / max; 0 for black."""
     high = pixels.max(axis=2).astype(np.float64)
     low = pixels.min(axis=2)
-    return np.rint(255 * (high - low) / np.maximum(high, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * (high - low) / np.maximum(high, 1)), dtype=np.uint8)
 
 
 def otsu(values: NDArray[np.uint8]) -> int:

@@ -259,11 +259,12 @@ def read_sample(path: Path, system: str) -> PictureSample:
             raise ValueError("another table")
         flat = table.column("vector").combine_chunks().values if len(table) else []
         vectors = np.array(flat, dtype=np.float32).reshape(len(table), int(facts["dim"]))
-        backbone, *sizes = json.loads(facts["settings"])
+        settings: Settings = tuple(json.loads(facts["settings"]))
         counts = json.loads(facts["counts"])
         unread = tuple((str(name), str(reason)) for name, reason in json.loads(facts["unread"]))
         names = tuple(table.column("filepath").to_pylist())
-        return PictureSample(backbone, *sizes, names, vectors, *counts, unread)
+        pairs, captioned, broken = counts
+        return PictureSample(*settings, names, vectors, pairs, captioned, broken, unread)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise DataError(
             f"{path} is no plan of {system} ({str(error)[:80]}): write one with diptych curate plan."

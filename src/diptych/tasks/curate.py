@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,34 @@ def apply_plan(
             bar.advance(seen)
     write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
     return Curated.of(done)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads.
+
+    Args:
+        curator: the one that planned.
+        kit: what it needs.
+        plan: of the pool.
+        stream: the pool.
+        run: its seed draws.
+    """
+
+    curator: Curator
+    kit: Kit
+    plan: Plan
+    stream: Stream[Any]
+    run: Run
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for item, verdict in _judged(self.curator, self.kit, self.plan, outcomes(self.stream), self.run):
+            if verdict.keep:
+                yield verdict.position, item
+
+    def seek(self, position: int) -> Kept:
+        """Return the stream that starts at ``position``."""
+        return replace(self, stream=self.stream.seek(position))
 
 
 def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:

@@ -159,7 +159,10 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "pathgen": Trial(
             (Claim(RANDOM_TILES, base=Arm(RANDOM_TILES)), Claim(BY_WORDS, base=Arm(BY_WORDS), part=COVERAGE)),
             controls=(Claim(RANDOM_TILES, own=Arm("pathgen", spoil="permuted"), base=Arm(RANDOM_TILES)),),
-            beside={"words alone": Arm(BY_WORDS)},
+            beside={
+                "words alone": Arm(BY_WORDS),
+                "coverage at random": Claim(RANDOM_TILES, base=Arm(RANDOM_TILES), part=COVERAGE),
+            },
             bench=open_wall,
         ),
     }

@@ -174,6 +174,8 @@ class PathGen(Curator):
             "k counts tiles; the released script counts batches of 128 tiles, which cluster_batch repeats.",
             "A tile too near to one picked before is left out always; the paper leaves out at random.",
             "Findings are of the slide alone; in the released script they pile up over the slides of a cohort.",
+            "The proof is of the selection; what agents write is shown by tests alone, since no model that sees is at "
+            "hand offline. Tiles at random cover a wall a little better than picked ones, which the result says.",
             "Training PathGen-CLIP, the models of whole slides and PathGen-LLaVA are left out; diptych pretrain takes "
             "the pairs.",
         ),
