@@ -209,9 +209,9 @@ class ShortcutLearning(Auditor):
             "The theory of two-layer networks (the neural tangent kernel) is left out.",
         ),
         proof=ProofPlan(
-            claim="A network of three hidden layers has a larger shortcut bias where the shortcut is 16 times as "
-            "available as the core, and a smaller one where it is a sixteenth; heads on features follow a square more "
-            "where it is seen better.",
+            claim="The shortcut bias of a network with three hidden layers rises from the core 16 times as available, "
+            "over both alike, to the shortcut 16 times as available; a network on features follows a square more where "
+            "it is seen better.",
             control="A linear head, converged without penalty, has the same bias at each availability; squares that "
             "say nothing are not followed.",
             datasets=("latents", "cifar10_small"),
