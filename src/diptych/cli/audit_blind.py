@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import finish, show, show_json
+from diptych.cli.console import finish, short_names, show, show_json
 
 if TYPE_CHECKING:
     from diptych.core.backbone import Encoder
@@ -61,8 +61,10 @@ def audit_blind(
         for f in findings:
             value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
             show(f"{f.title}, {f.about}: {value}")
-            for e in f.examples:
-                show(f"  {e.note}")
+            closest = f.details.get("closest", ())
+            names = short_names([name for one, two, *_ in closest for name in (one, two)])
+            for i, (_, _, own, other) in enumerate(closest):
+                show(f"  {names[2 * i]} and {names[2 * i + 1]}: cosine {own:.2f}, by the second encoder {other:.2f}")
     finish(failed)
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from diptych.backbones.sources.load import load
 from diptych.core.audit import Subject
 from diptych.core.backbone import Backbone
-from diptych.core.data import Texts
+from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.joined import Joined
-from diptych.data.scenes.compose import SceneRecipe, Scenes
+from diptych.data.scenes.compose import Scene, SceneRecipe, Scenes
 from diptych.data.scenes.edited import EDITS, EditedScenes
 from diptych.data.scenes.tables import Pictures
 from diptych.evaluation.arms import Arm
@@ -53,7 +53,7 @@ def open_blind(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     for seed in seeds:
         own = replace(run, seed=seed)
         before = Scenes(RECIPE, SCENES, STREAM + seed)
-        streams = (before, *(EditedScenes(before, edit) for edit in EDITS))
+        streams: list[Samples[Scene]] = [before, *(EditedScenes(before, edit) for edit in EDITS)]
         items = Joined(tuple(Pictures(s) for s in streams))
         said = [s[i].captions["short"] for s in streams for i in range(SCENES)]
         keys.append(hash_of(items))
@@ -70,15 +70,16 @@ def open_blind(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
     if not all(c["blind"] for c in counts):
         raise DataError("No pair of scenes is blind: the two encoders agree too well.")
     least = {kind: min(len(v) for v in values) for kind, values in table.items()}
-    pairs = min(n for kind, n in least.items() if kind in counts[0])
-    cut = {k: np.stack([v[: pairs if k in counts[0] else None] for v in values]) for k, values in table.items()}
-    facts = {"data_hash": keys[0], "items": pairs, "composite": "generated scenes", "pairs_found": counts[0]}
+    n = min(number for kind, number in least.items() if kind in counts[0])
+    cut = {k: np.stack([v[: n if k in counts[0] else None] for v in values]) for k, values in table.items()}
+    facts = {"data_hash": keys[0], "items": n, "composite": "generated scenes", "pairs_found": counts[0]}
     return Tabled(backbone, run, seeds, "accuracy", facts, cut)
 
 
 def own_rows(pairs: Ints, seed: int) -> Ints:
     """Return at most ``PAIRS`` of (P, 2) pairs, drawn at random."""
-    return pairs[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
+    drawn: Ints = pairs[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
+    return drawn
 
 
 def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> Iterator[tuple[str, Ints]]:

@@ -168,12 +168,13 @@ class MMVP(Auditor):
             twins.setdefault(j, (i, values))
         share = len(twins) / len(items)
         shown = [(int(i), int(j), c) for (i, j), c in zip(pairs, cosines, strict=True)][:EXAMPLES]
+        closest = [[items.name(i), items.name(j), float(c[0]), float(c[1])] for i, j, c in shown]
         return Finding(
-            name, "blind_share", share, wilson(len(twins), len(items)), key, {"pairs": len(pairs)},
+            name, "blind_share", share, wilson(len(twins), len(items)), key, {"pairs": len(pairs), "closest": closest},
             range=(0.0, 1.0), count=len(items), counted="items",
             examples=tuple(
-                Example(key, items.key(i), f"like {items.name(j)}: {c[0]:.2f}, by the second encoder {c[1]:.2f}")
-                for i, j, c in shown
+                Example(key, items.key(i), f"cosine to its twin {c[0]:.2f}, by the second encoder {c[1]:.2f}")
+                for i, _, c in shown
             ),
             says=f"{100 * share:.0f} % of the pictures in {key} have a twin that differs for the second encoder alone.",
             advice="Look at the pairs: what tells them apart is what prompts cannot ask this model about.",

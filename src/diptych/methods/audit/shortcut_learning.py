@@ -315,4 +315,4 @@ def cued_features(subject: Subject, pictures: Samples[object], opacity: float, r
     """
     n = len(pictures)
     both = [embeddings(subject, Marked(pictures, (side,) * n, opacity), run).double().numpy() for side in (-1, 1)]
-    return np.stack(both) * np.sqrt(both[0].shape[1])
+    return np.asarray(np.stack(both) * np.sqrt(both[0].shape[1]))
