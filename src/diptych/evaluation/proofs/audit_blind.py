@@ -78,8 +78,7 @@ def open_blind(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) 
 
 def own_rows(pairs: Ints, seed: int) -> Ints:
     """Return at most ``PAIRS`` of (P, 2) pairs, drawn at random."""
-    drawn: Ints = pairs[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
-    return drawn
+    return pairs[np.random.default_rng(seed).permutation(len(pairs))[:PAIRS]]
 
 
 def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> Iterator[tuple[str, Ints]]:
@@ -89,7 +88,8 @@ def _kinds(first: Floats, second: Floats, said: NDArray[np.str_], run: Run) -> I
     def mined(one: Floats, two: Floats) -> Ints:
         similar, different = thresholds(one, two, AUDIT.top, AUDIT.bottom, rng)
         pairs, _ = blind_pairs(one, two, similar, different, AUDIT.neighbours)
-        return pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
+        differ: Ints = pairs[said[pairs[:, 0]] != said[pairs[:, 1]]]
+        return differ
 
     yield "blind", mined(first, second)
     yield "swapped roles", mined(second, first)

@@ -115,9 +115,7 @@ def preferred(right: Floats, other: Floats) -> Floats:
     return np.asarray((np.sign(right - other) + 1) / 2)
 
 
-def _mixed(
-    source: tuple[str, ...], target: tuple[str, ...], rng: np.random.Generator
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _mixed(source: Phrases, target: Phrases, rng: np.random.Generator) -> tuple[Phrases, Phrases]:
     """Return both lists, with what differs between them shuffled over the two."""
     stay = [t for t in source if t in target]
     differ = [t for t in (*source, *target) if t not in stay]

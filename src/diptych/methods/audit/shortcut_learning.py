@@ -299,8 +299,8 @@ class ShortcutLearning(Auditor):
                 Example(key, pictures.key(int(probes[i])), f"{against[i]} of {self.draws} heads follow the square")
                 for i in worst if against[i]
             ),
-            says=f"Where class and square disagree, a {about}, goes with the square in {100 * follows:.0f} % of its "
-            f"decisions, and in {100 * anyway:.0f} % where squares said nothing in training.",
+            says=f"Where class and square disagree, it goes with the square in {100 * follows:.0f} % of its decisions "
+            f"({about}), and in {100 * anyway:.0f} % where squares said nothing in training.",
             advice="Look for marks that go with a label in the training pictures, and test on pictures in which they "
             "disagree.",
         )  # fmt: skip
