@@ -338,6 +338,21 @@ class LongCLIP(OtherSystem):
         self, kept: int = 20, ratio: int = 4, components: int = 32, weight: float = 1.0, smoothing: float = 0.1
     ) -> None: ...
 
+class MMVP(OtherSystem):
+    """Mine pictures that a CLIP confuses by the eyes of a second encoder, and ask it about pairs with
+    statements.
+    """
+    def __init__(
+        self,
+        top: float = 0.01,
+        bottom: float = 0.3,
+        similar: float | None = None,
+        different: float | None = None,
+        neighbours: int = 20,
+        most: int = 5000,
+        template: str = "a photo of {}",
+    ) -> None: ...
+
 class MacCap(CaptionerSystem):
     """Train a captioner on sentences alone; at test time regions of an image replace the noisy copies of a
     sentence.

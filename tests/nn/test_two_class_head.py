@@ -46,8 +46,12 @@ def test_ranges_are_checked() -> None:
 
 
 def test_the_random_state_is_restored_after_errors_too() -> None:
+    def draw() -> None:
+        with random_state_kept():
+            random.random()
+            raise ValueError("stop")
+
     state = random.getstate()
-    with pytest.raises(ValueError, match="stop"), random_state_kept():
-        random.random()
-        raise ValueError("stop")
+    with pytest.raises(ValueError, match="stop"):
+        draw()
     assert random.getstate() == state

@@ -56,7 +56,7 @@ class Marked:
         return len(self.samples)
 
     def __getitem__(self, index: int, /) -> Image.Image:
-        out = self.samples[index].convert("RGB")
+        out: Image.Image = self.samples[index].convert("RGB")
         smaller = min(out.size)
         left, top, side = (out.width - smaller) // 2, (out.height - smaller) // 2, max(1, round(SIDE * smaller))
         box = (left, top, left + side, top + side)

@@ -21,7 +21,7 @@ Decide = Callable[[Floats], Ints]
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Restore the state of Python's ``random`` after a block: the first import of scikit-learn's metrics draws from it."""
+    """Restore the state of Python's ``random`` after a block: importing scikit-learn's metrics draws from it."""
     state = random.getstate()
     try:
         yield

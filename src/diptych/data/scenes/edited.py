@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -103,7 +102,7 @@ class EditedScenes:
             raise IndexError(index)
         number, seed = self.scenes.start + index, self.scenes.seed
         rng = np.random.default_rng([seed, number, list(EDITS).index(self.edit)])
-        return scene(self.scenes.recipe, seed, number, partial(EDITS[self.edit], rng=rng))
+        return scene(self.scenes.recipe, seed, number, lambda things: EDITS[self.edit](things, rng))
 
     def key(self, index: int) -> str:
         """Return the hash of the scene's key and the edit."""

@@ -26,6 +26,7 @@ from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.audit.augclip import COLUMNS, AugCLIP
 
 Floats = NDArray[np.float64]
+Phrases = tuple[str, ...]
 SOURCES = 60
 """Scenes a seed."""
 STREAM = 90_000
@@ -82,8 +83,8 @@ def open_choices(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         keys.update(hash_of(right, *rivals.values()).encode())
         shown = [(before[i], after[i]) for i in range(SOURCES)]
         targets = [article(phrase(new.objects[0])) for _, new in shown]
-        lists = [tuple(scene_attributes(s) for s in pair) for pair in shown]
-        mixed = [_mixed(*own, rng) for own in lists]
+        lists = [(scene_attributes(old), scene_attributes(new)) for old, new in shown]
+        mixed = [_mixed(old, new, rng) for old, new in lists]
         every = {"right": right, **rivals}
         scores: dict[str, dict[str, Floats]] = {}
         for word, method, given in (
@@ -114,7 +115,7 @@ def preferred(right: Floats, other: Floats) -> Floats:
     return np.asarray((np.sign(right - other) + 1) / 2)
 
 
-def _mixed(source: tuple[str, ...], target: tuple[str, ...], rng: np.random.Generator) -> tuple[tuple[str, ...], ...]:
+def _mixed(source: Phrases, target: Phrases, rng: np.random.Generator) -> tuple[Phrases, Phrases]:
     """Return both lists, with what differs between them shuffled over the two."""
     stay = [t for t in source if t in target]
     differ = [t for t in (*source, *target) if t not in stay]

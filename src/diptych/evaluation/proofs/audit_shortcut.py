@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from diptych.data.classnames import tidy
 from diptych.data.latents import Latents
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.evaluation.arms import Arm
+from diptych.evaluation.arms import Arm, Statistic
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.audit.shortcut_learning import (
     LINEAR,
@@ -27,6 +28,7 @@ from diptych.methods.audit.shortcut_learning import (
     cued_features,
     two_classes,
 )
+from diptych.metrics.interval import Interval, t_mean
 from diptych.nn.two_class_head import Head
 
 Floats = NDArray[np.float64]
@@ -36,6 +38,18 @@ HEADS = {"network": MLP, "linear": LINEAR, "one hidden layer": Head(depth=1)}
 DRAWS = 4
 """Trainings a seed, head and ratio."""
 LATENTS, PHOTOS = ("latents",), ("cifar10_small",)
+
+
+def _mean(values: Floats, _: int) -> Interval:
+    return t_mean(values.ravel())
+
+
+def _gain(first: Floats, second: Floats, _: int, *, sides: int = 2) -> Interval:
+    return t_mean((first - second).ravel(), sides=sides)
+
+
+INDEPENDENT = Statistic(_mean, _gain, partial(_gain, sides=1))
+"""(seeds, draws) values, each of latents, directions and weights of its own: Student's interval over all of them."""
 
 
 def open_biases(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
@@ -63,7 +77,7 @@ def _latents(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     table["none"] = np.zeros((len(seeds), DRAWS))
     recipe = f"{asdict(law)} {ratios} {HEADS} {DRAWS}"
     facts = {"data_hash": hashlib.sha256(recipe.encode()).hexdigest(), "items": DRAWS, "ratios": list(ratios)}
-    return Tabled(backbone, run, seeds, "bias", facts, table)
+    return Tabled(backbone, run, seeds, "bias", facts, table, statistic=INDEPENDENT)
 
 
 def _photos(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
@@ -99,11 +113,11 @@ def _over(baseline: str, own: str, on: tuple[str, ...], name: str) -> Claim:
 
 TRIAL = Trial(
     (
-        _over("network, equal", "network, shortcut", LATENTS, "bias, shortcut 16 times as available"),
-        _over("network, core", "network, equal", LATENTS, "bias, over core 16 times as available"),
+        _over("network, core", "network, shortcut", LATENTS, "bias, shortcut over core 16 times as available"),
+        _over("network, equal", "network, shortcut", LATENTS, "bias, shortcut 16 times as available, over equal"),
+        _over("network, core", "network, equal", LATENTS, "bias, equal, over core 16 times as available"),
         _over("linear, shortcut", "network, shortcut", LATENTS, "bias of a network, over a linear head"),
         _over("network, 0.1", "network, 1", PHOTOS, "reliance of a network, opaque over faint square"),
-        _over("linear head, 0.1", "linear head, 1", PHOTOS, "reliance of a linear head, opaque over faint square"),
         _over("network, 1, nothing", "network, 1", PHOTOS, "reliance, over squares that say nothing"),
     ),
     controls=(
@@ -116,6 +130,7 @@ TRIAL = Trial(
         ),
         "bias of the linear head, shortcut 16 times as available": _over("none", "linear, shortcut", LATENTS, ""),
         "bias of the network, equally available": _over("none", "network, equal", LATENTS, ""),
+        "reliance of a linear head, opaque over faint square": _over("linear head, 0.1", "linear head, 1", PHOTOS, ""),
         "reliance of a network, square at 30 %": _over("network, 0.3, nothing", "network, 0.3", PHOTOS, ""),
         "reliance of a network, square at 10 %": _over("network, 0.1, nothing", "network, 0.1", PHOTOS, ""),
     },

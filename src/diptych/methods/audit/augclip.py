@@ -243,8 +243,8 @@ class FittedAugCLIP(FittedPairScorer):
     def _plane(
         self, vectors: dict[str, Tensor], source: tuple[str, ...], target: tuple[str, ...]
     ) -> tuple[Tensor, Tensor]:
-        sides = (torch.stack([vectors[t] for t in own]).numpy() for own in (source, target))
-        w, b = plane(*sides, self.c)
+        one, two = (torch.stack([vectors[t] for t in own]).numpy() for own in (source, target))
+        w, b = plane(one, two, self.c)
         return torch.from_numpy(w), torch.tensor(b, dtype=torch.float64)
 
 

@@ -208,9 +208,9 @@ class ShortcutLearning(Auditor):
             "The theory of two-layer networks (the neural tangent kernel) is left out.",
         ),
         proof=ProofPlan(
-            claim="A network of three hidden layers has a larger shortcut bias where the shortcut is 16 times as "
-            "available as the core, and a smaller one where it is a sixteenth; heads on features follow a square more "
-            "where it is seen better.",
+            claim="The shortcut bias of a network with three hidden layers rises from the core 16 times as available, "
+            "over both alike, to the shortcut 16 times as available; a network on features follows a square more where "
+            "it is seen better.",
             control="A linear head, converged without penalty, has the same bias at each availability; squares that "
             "say nothing are not followed.",
             datasets=("latents", "cifar10_small"),
@@ -298,8 +298,8 @@ class ShortcutLearning(Auditor):
                 Example(key, pictures.key(int(probes[i])), f"{against[i]} of {self.draws} heads follow the square")
                 for i in worst if against[i]
             ),
-            says=f"Where class and square disagree, a {about}, goes with the square in {100 * follows:.0f} % of its "
-            f"decisions, and in {100 * anyway:.0f} % where squares said nothing in training.",
+            says=f"Where class and square disagree, it goes with the square in {100 * follows:.0f} % of its decisions "
+            f"({about}), and in {100 * anyway:.0f} % where squares said nothing in training.",
             advice="Look for marks that go with a label in the training pictures, and test on pictures in which they "
             "disagree.",
         )  # fmt: skip
@@ -314,4 +314,4 @@ def cued_features(subject: Subject, pictures: Samples[object], opacity: float, r
     """
     n = len(pictures)
     both = [embeddings(subject, Marked(pictures, (side,) * n, opacity), run).double().numpy() for side in (-1, 1)]
-    return np.stack(both) * np.sqrt(both[0].shape[1])
+    return np.asarray(np.stack(both) * np.sqrt(both[0].shape[1]))

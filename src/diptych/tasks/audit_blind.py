@@ -1,0 +1,61 @@
+"""Pictures that a model takes for the same, by the eyes of a second image encoder; and pairs with statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diptych.backbones.provenance import record_of
+from diptych.core.audit import AuditData, Probe, Subject
+from diptych.core.backbone import Backbone, Encoder
+from diptych.core.data import Table
+from diptych.core.errors import UnreadableItem
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.features.embed import embed_readable
+from diptych.tasks.classify import with_store
+
+
+def audit_blind(
+    table: Table[Any],
+    backbone: Backbone,
+    run: Run | None = None,
+    *,
+    vision: Encoder[Any] | None = None,
+    name: str = "pictures",
+    top: float = 0.01,
+    bottom: float = 0.3,
+) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
+    """Mine blind pairs among pictures, or count the pairs of a table whose statements choose their picture.
+
+    Args:
+        table: pictures; with the columns "group" and "captions", pairs with statements.
+        backbone: the model.
+        run: device, cache and seed; None: a plain CPU run.
+        vision: the second image encoder; None: only pairs with statements are counted.
+        name: of the table.
+        top: share of pairs that count as alike for the model.
+        bottom: share of pairs that count as different for the second encoder.
+
+    Returns:
+        The findings, and the pictures that were left out because a file cannot be read; their pairs are left out too.
+
+    Raises:
+        DataError: there are neither statements nor a second encoder, or fewer than two pictures.
+    """
+    from diptych.methods.audit.mmvp import MMVP
+
+    method = MMVP(top=top, bottom=bottom)
+    with with_store(run or Run()) as stored:
+        found = embed_readable(backbone.image, table.items, stored)
+        rows = [int(i) for i in found.kept]
+        paired = {"group", "captions"} <= set(table.columns)
+        if paired:
+            groups = [str(g) for g in table.columns["group"].values]
+            lost = {groups[i] for i in range(len(table)) if i not in set(rows)}
+            rows = [i for i in rows if groups[i] not in lost]
+        kept = table.take(rows)
+        parts = {"main": backbone} | ({} if vision is None else {"vision": vision})
+        subject = Subject(Kit(parts), record_of(backbone.spec))
+        probes = {name: Probe(kept, "pairs" if paired else "id")}
+        return method.audit({backbone.spec.name: subject}, AuditData(probes), stored), found.failed
