@@ -9,8 +9,10 @@ import pytest
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.run import Run
+from diptych.methods.caption.clip_reward import ClipReward
 from diptych.methods.caption.maccap import MacCap
-from diptych.tasks.caption import caption, judge, measure
+from diptych.methods.caption.user_aware_prefix import UserAwarePrefix
+from diptych.tasks.caption import caption, judge, judge_against, measure
 from tests.support.backbone import SmallBackbone
 from tests.support.colours import ColourBackbone, coloured
 from tests.support.image_files import truncated
@@ -23,10 +25,15 @@ POOL: Evidence[Any] = Evidence(texts=TextPool({"": (Text("a red wall"), Text("a 
 
 def test_measures_and_the_judge() -> None:
     found = measure(["a red wall", "a dog"], [["a red wall"], ["a dog runs"]])
-    assert set(found) == {"cider_d", "bleu4", "rouge_l"}
+    assert set(found) == {"cider_d", "bleu4", "rouge_l", "distinct2", "repetition2"}
     images = Pictures((picture(0, 0), picture(1, 1)))
     value = judge(images, ["a red wall", "a sea"], ColourBackbone(), SmallBackbone(), Run())
     assert 0 <= value <= 2.5
+    both = judge_against(
+        images, ["a red wall", "a sea"], [["a wall"], ["a sea"]], ColourBackbone(), SmallBackbone(), Run()
+    )
+    assert both["clip_score"] == value
+    assert 0 <= both["ref_clip_score"] <= 5 / 3.5
     with pytest.raises(UsageError, match="name another judge"):
         judge(images, ["a", "b"], SmallBackbone(), SmallBackbone(seed=1), Run())  # they share the text tower
     with pytest.raises(DataError, match="No photos"):
@@ -114,3 +121,41 @@ def test_errors_are_one_sentence(
     assert got.code == code
     assert says in got.err
     assert got.out == ""
+
+
+@pytest.fixture
+def written(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a table of two users' captions, beside the photos; systems are small."""
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
+    tiny = {"lm_width": 8, "layers": 1, "epochs": 1, "batch": 2, "limit": 4}
+    users = {**tiny, "queries": 2, "mapping": 1, "fusion": 1, "lm_epochs": 1, "words": 4, "beams": 1}
+    monkeypatch.setitem(UserAwarePrefix.card.variants, "small", users)  # type: ignore[arg-type]
+    rewarded = {**tiny, "rewarded": 1, "reward_batch": 2}
+    monkeypatch.setitem(ClipReward.card.variants, "small", rewarded)  # type: ignore[arg-type]
+    rows = ["path,caption,user", "photos/r.png,a red wall,anna", "photos/b.png,a blue sea,ben"]
+    (tmp_path / "captions.csv").write_text("\n".join(rows))
+    (tmp_path / "nobody.csv").write_text("\n".join(row.rsplit(",", 1)[0] for row in rows))
+    return tmp_path / "captions.csv"
+
+
+def test_captions_as_a_user_writes_and_by_reward(diptych: Cli, photos: Path, written: Path) -> None:
+    users = ("--method", "user-aware-prefix", "--variant", "small")
+    got = diptych("caption", photos, "--like", written, *users, "--user", "anna", "--json")
+    assert (got.code, got.data["user"], len(got.data["photos"])) == (0, "anna", 2)
+    got = diptych("caption", photos, "--like", written, *users, "--user", "eve")
+    assert got.code == 2
+    assert "'eve' wrote none" in got.err
+    got = diptych("caption", photos, "--like", "nobody.csv", *users)
+    assert got.code == 2
+    assert "add a column user" in got.err
+    rewarded = ("--method", "clip-reward", "--variant", "small")
+    got = diptych("caption", "photos.csv", "--like", written, *rewarded, "--references", "caption_*", "--json")
+    assert got.code == 0
+    assert {"distinct2", "repetition2", "cider_d"} <= set(got.data["metrics"])
+    got = diptych("caption", photos, "--like", written, *rewarded, "--user", "anna")
+    assert got.code == 2
+    assert "writes for nobody in particular" in got.err
+    got = diptych("caption", photos, "--texts", "said.txt", *rewarded)
+    assert got.code == 2
+    assert "give --like" in got.err

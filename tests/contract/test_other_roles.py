@@ -38,6 +38,7 @@ SLUGS = [card["slug"] for card in CARDS]
 SAID = ("a red fox", "two oak trees", "a tea cup on a table", "a sea horse")
 IMAGES = Pictures(tuple(picture(i % 4, i) for i in range(24)))
 SMALL = {"queries": 2, "width": 16, "lm_width": 16, "epochs": 1, "batch": 2, "copies": 2, "tries": 2}
+SMALL |= {"lm_epochs": 1, "mapping": 1, "fusion": 1, "rewarded": 2, "beams": 2}
 SHORT = {"layers": 1, "least": 1, "gap": 0.0, "t": 2.0, **SMALL}
 """Small settings: a contract does not ask how good a system is."""
 
@@ -76,7 +77,10 @@ def make(slug: str, label: str | None = None) -> Method:
 
 
 def evidence() -> Evidence[Any]:
-    return Evidence(texts=TextPool({"": tuple(map(Text, SAID))}))
+    """Texts, and pictures with captions and who wrote them."""
+    said = Column("captions", tuple((SAID[i % 4],) for i in range(24)))
+    written = Table(IMAGES, {"captions": said, "user": Column("user", ("anna", "ben") * 12)})
+    return Evidence(train=written, texts=TextPool({"": tuple(map(Text, SAID))}))
 
 
 def answer(method: Method, kit: Kit, seed: int = 0, given: Evidence[Any] | None = None) -> Any:
@@ -148,6 +152,12 @@ def test_a_missing_backbone_is_named(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", [c["slug"] for c in CARDS if "texts" in c["needs"]["evidence"]])
 def test_missing_texts_are_named(slug: str, vit: Backbone) -> None:
+    with pytest.raises(MissingEvidence):
+        answer(make(slug), Kit({"main": vit}), given=Evidence())
+
+
+@pytest.mark.parametrize("slug", [c["slug"] for c in CARDS if "train" in c["needs"]["evidence"]])
+def test_missing_images_are_named(slug: str, vit: Backbone) -> None:
     with pytest.raises(MissingEvidence):
         answer(make(slug), Kit({"main": vit}), given=Evidence())
 

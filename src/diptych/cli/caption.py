@@ -67,7 +67,7 @@ def caption(
     from diptych.data.files import write_json
     from diptych.data.load import open_data
     from diptych.tasks.caption import caption as caption_photos
-    from diptych.tasks.caption import check_judge, check_personal, measure
+    from diptych.tasks.caption import check_judge, check_personal, judge_against, measure
     from diptych.tasks.caption import judge as judged
     from diptych.tasks.evidence import evidence_for
 
@@ -91,7 +91,11 @@ def caption(
         best = [of_photo[0].value if of_photo else "" for of_photo in result.captions]
         metrics = measure(best, [human_captions[i] for i in result.positions]) if human_captions is not None else {}
         if by is not None:
-            metrics["clip_score"] = judged(Subset(samples, result.positions), best, tower, by, run)
+            kept = Subset(samples, result.positions)
+            if human_captions is None:
+                metrics["clip_score"] = judged(kept, best, tower, by, run)
+            else:
+                metrics |= judge_against(kept, best, [human_captions[i] for i in result.positions], tower, by, run)
     data = {
         **result.as_dict(),
         "metrics": metrics,

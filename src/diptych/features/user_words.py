@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class UserWords:
         users: n names, in order of first occurrence.
         counts: (N, V) sparse counts of the words of each post.
         owner: (N,) positions of the posts' users.
-        weights: fitted to the whole documents of the users.
+        weights: scikit-learn's TfidfTransformer, fitted to the whole documents of the users.
 
     Source: scikit-learn's TfidfTransformer, whose rows have length 1; the order of words does not depend on it.
     """
@@ -34,7 +34,7 @@ class UserWords:
     users: tuple[str, ...]
     counts: Any
     owner: Any
-    weights: TfidfTransformer
+    weights: Any
 
     @classmethod
     def of(
@@ -58,6 +58,10 @@ class UserWords:
             >>> words.context("anna", most=1), words.before(2, most=9), words.before(0, most=9)
             (('pup',), ('pup', 'a', 'runs'), ())
         """
+        state = random.getstate()
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+        random.setstate(state)  # the import draws from Python's own generator
         names = tuple(dict.fromkeys(users))
         number = {name: i for i, name in enumerate(names)}
         owner = np.array([number[user] for user in users], dtype=np.int64)

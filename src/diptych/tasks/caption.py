@@ -17,7 +17,8 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.captions import PROMPT
 from diptych.features.embed import embed, embed_readable
-from diptych.metrics.caption import bleu, cider_d, clip_score, rouge_l
+from diptych.metrics.caption import bleu, cider_d, clip_score, ref_clip_score, rouge_l
+from diptych.metrics.caption_wording import distinct, repetition
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.tasks.classify import with_store
 from diptych.tasks.clean import shares_a_word, shipped
@@ -125,6 +126,7 @@ def caption(
     backbone = kit.need(Backbone)
     if user is not None:
         check_personal(chosen)
+        check_user(user, evidence)
     with with_store(run or Run()) as stored:
         before = stored.tally["cut"]
         fitted = chosen.fit(kit, evidence, stored)
@@ -151,6 +153,19 @@ def check_personal(method: Captioner) -> None:
     """
     if not method.personal:
         raise UsageError(f"{method.card.name} writes for nobody in particular: leave --user out.")
+
+
+def check_user(user: str, evidence: Evidence[Any]) -> None:
+    """Refuse a user who wrote nothing; asked before anything is trained.
+
+    Raises:
+        UsageError: there are users, and this is none of them.
+    """
+    column = None if evidence.train is None else evidence.train.columns.get("user")
+    users = () if column is None else tuple(dict.fromkeys(map(str, column.values)))
+    if users and user not in users:
+        named = ", ".join(users[:10]) + (", ..." if len(users) > 10 else "")
+        raise UsageError(f"{user!r} wrote none of the captions to learn from: name one of {named}.")
 
 
 def captioned(fitted: FittedCaptioner, photos: Samples[Any], backbone: Backbone, run: Run, n: int = 1) -> Captioned:
@@ -192,7 +207,8 @@ def fit_of(fitted: FittedNearestCaption, rate: float, run: Run) -> Fit | None:
 
 
 def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Return "cider_d" (in [0, 10]), "bleu4" and "rouge_l" of N captions against their references.
+    """Return "cider_d" (in [0, 10]), "bleu4" and "rouge_l" of N captions against their references, and how they are
+    worded: "distinct2" and "repetition2", of pairs of words.
 
     Raises:
         DataError: sizes differ, or an item has no reference.
@@ -201,6 +217,8 @@ def measure(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> d
         "cider_d": float(cider_d(candidates, references).mean()),
         "bleu4": bleu(candidates, references),
         "rouge_l": float(rouge_l(candidates, references).mean()),
+        "distinct2": distinct(candidates),
+        "repetition2": float(repetition(candidates, n=2).mean()),
     }
 
 
@@ -234,3 +252,32 @@ def judge(photos: Samples[Any], candidates: Sequence[str], backbone: Backbone, b
     images = embed(by.image, photos, run).numpy()
     texts = embed(by.text, Texts(tuple(PROMPT + c for c in candidates)), run).numpy()
     return float(clip_score(images, texts).mean())
+
+
+def judge_against(
+    photos: Samples[Any],
+    candidates: Sequence[str],
+    references: Sequence[Sequence[str]],
+    backbone: Backbone,
+    by: Backbone,
+    run: Run,
+) -> dict[str, float]:
+    """Return "clip_score" as ``judge`` does, and "ref_clip_score", which also knows the references of each photo.
+
+    Args:
+        photos: N readable images.
+        candidates: their captions.
+        references: at least one of each.
+        backbone: the captioner's.
+        by: the judge.
+        run: device and cache.
+
+    Raises:
+        UsageError: the judge is the captioner's backbone, or shares one of its towers.
+        DataError: sizes differ, or a photo has no reference.
+    """
+    plain = judge(photos, candidates, backbone, by, run)
+    images = embed(by.image, photos, run).numpy()
+    texts = embed(by.text, Texts(tuple(PROMPT + c for c in candidates)), run).numpy()
+    others = [embed(by.text, Texts(tuple(PROMPT + r for r in own)), run).numpy() for own in references]
+    return {"clip_score": plain, "ref_clip_score": float(ref_clip_score(images, texts, others).mean())}

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.caption import Captioner
-from diptych.core.data import Evidence, Samples, Text, TextPool
+from diptych.core.data import Evidence, Samples, Table, Text, TextPool
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
@@ -33,6 +33,7 @@ class CaptionedPhotos:
         references: captions of each.
         texts: sentences; none of a held-out photo.
         failed: photos that cannot be read.
+        train: photos with captions to learn from, none of them held out; None: there are sentences alone.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CaptionedPhotos:
     references: tuple[tuple[str, ...], ...]
     texts: TextPool
     failed: tuple[UnreadableItem, ...]
+    train: Table[Any] | None = None
 
     @property
     def hash(self) -> str:
@@ -62,6 +64,7 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
         raise DataError(
             f"{path} has no train split to learn from and another to measure on: add a column 'split', or give --texts."
         )
+    train = data.split("train") if texts is None else None
     if texts is None:
         learnt = dict.fromkeys(t for own in data.split("train").columns["captions"].values for t in own)
         texts = TextPool({"": tuple(Text(t, writer=Path(path).name) for t in learnt)})
@@ -73,7 +76,7 @@ def captioned_photos(path: str, columns: str, texts: TextPool | None, keys: File
             f"{failed[0] if failed else 'there is none'}."
         )
     references = tuple(tuple(table.columns["captions"].values[i]) for i in photos.indices)
-    return CaptionedPhotos(data.name, photos, references, texts, tuple(failed))
+    return CaptionedPhotos(data.name, photos, references, texts, tuple(failed), train)
 
 
 SpoilSaid: TypeAlias = Callable[[Any, Samples[Any], Run], list[str]]
@@ -131,7 +134,9 @@ class CaptionBench:
         def once(run: Run) -> tuple[Floats, Mapping[str, float]]:
             key = method, run.seed
             if key not in self.fits:
-                self.fits[key] = method.fit(Kit({"main": self.backbone}), Evidence(texts=self.data.texts), run)
+                self.fits[key] = method.fit(
+                    Kit({"main": self.backbone}), Evidence(train=self.data.train, texts=self.data.texts), run
+                )
             best, references = said(self.fits[key], self.data.photos, run), self.data.references
             others = {"bleu4": bleu(best, references), "rouge_l": float(rouge_l(best, references).mean())}
             if self.by is not None:

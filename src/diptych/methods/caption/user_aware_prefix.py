@@ -71,6 +71,35 @@ def context_ids(vocabulary: Vocabulary, words: Sequence[str], most: int) -> Tens
     return torch.tensor([*ids, *[PAD] * (max(1, most) - len(ids))])
 
 
+def posts(evidence: Evidence[Any]) -> Table[Any]:
+    """Return the train table, with captions and a user a row.
+
+    Raises:
+        MissingEvidence: there are no images with captions, or no users.
+        DataError: a row has no caption.
+    """
+    table = captioned_images(evidence)
+    if "user" not in table.columns:
+        raise MissingEvidence(
+            "This captioner learns how users write, and the table names none: add a column user with a name in every "
+            "row."
+        )
+    return table
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A language model of sentences.
+
+    Args:
+        words: its vocabulary.
+        weights: of the model.
+    """
+
+    words: tuple[str, ...]
+    weights: Mapping[str, Tensor]
+
+
 @dataclass(frozen=True)
 class UserAwarePrefix(Captioner):
     """Train a prefix that knows the image and the user before a frozen language model.
@@ -88,6 +117,7 @@ class UserAwarePrefix(Captioner):
         lm_width: C, width of the language model, a multiple of 4; 128 (ours; GPT-2 has 768).
         layers: blocks of the language model, >= 1; 4 (ours).
         limit: most words of a caption, >= 1; 25 (ours).
+        least: how often a word must occur in the captions to be known, >= 1; 1 (ours).
         lm_epochs: passes over the captions by the language model, >= 1; 10 (ours).
         epochs: passes over the rows, >= 1; 10 (ClipCap's).
         batch: rows a step, >= 1; 40 (ClipCap's).
@@ -115,6 +145,7 @@ class UserAwarePrefix(Captioner):
     lm_width: int = 128
     layers: int = 4
     limit: int = 25
+    least: int = 1
     lm_epochs: int = 10
     epochs: int = 10
     batch: int = 40
@@ -162,16 +193,18 @@ class UserAwarePrefix(Captioner):
                 "fusion": 2,
                 "lm_width": 96,
                 "layers": 2,
-                "lm_epochs": 6,
-                "epochs": 6,
+                "least": 3,
+                "lm_epochs": 8,
+                "epochs": 8,
                 "batch": 64,
+                "rate": 2e-3,
                 "beams": 3,
             },
         },
     )
 
     def __post_init__(self) -> None:
-        positive = ("queries", "mapping", "fusion", "layers", "limit", "lm_epochs", "epochs", "batch", "beams")
+        positive = ("queries", "mapping", "fusion", "layers", "limit", "least", "lm_epochs", "epochs", "batch", "beams")
         check(self, at_least(1), *positive)
         check(self, at_least(0), "words")
         check(self, between(0, 1, "[)"), "nobody")
@@ -190,22 +223,45 @@ class UserAwarePrefix(Captioner):
             UnreadableItem: an image cannot be read.
             MissingExtra: accelerate is not installed.
         """
-        backbone = kit.need(Backbone)
-        table = captioned_images(evidence)
-        if "user" not in table.columns:
-            raise MissingEvidence(
-                "This captioner learns how users write, and the table names none: add a column user with a name in "
-                "every row."
-            )
-        captions = [tuple(str(text) for text in own) for own in table.columns["captions"].values]
-        pool = tuple(dict.fromkeys(text for own in captions for text in own))
+        backbone, table = kit.need(Backbone), posts(evidence)
+        return self.prefixed(backbone, self.speaker(table, run), table, run)
+
+    def speaker(self, table: Table[Any], run: Run) -> Speaker:
+        """Return a language model that is trained on the captions of a table, without its images.
+
+        Args:
+            table: of ``posts``.
+            run: seed and device.
+        """
+        pool = tuple(dict.fromkeys(str(text) for own in table.columns["captions"].values for text in own))
         run.tally["cut"] += sum(len(split(text)) > self.limit for text in pool)
-        vocabulary = Vocabulary.of(pool)
-        users = UserWords.of(
-            [" ".join(own) for own in captions], list(map(str, table.columns["user"].values)), vocabulary.words, split
-        )
-        lm, lm_weights = self.speaker(vocabulary, pool, run)
+        vocabulary = Vocabulary.of(pool, self.least)
+        lm = self.language_model(len(vocabulary), run)
+
+        def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
+            return {"ids": padded_ids(vocabulary, row.item, self.limit)}
+
+        step = Step(lm, view, lambda batch: {"words": word_loss(lm, batch["ids"])})
+        settings = self.settings(self.lm_rate, len(pool), self.lm_epochs)
+        return Speaker(vocabulary.words, train_parameters(step, Table(Texts(pool)), settings, run))
+
+    def prefixed(self, backbone: Backbone, speaker: Speaker, table: Table[Any], run: Run) -> FittedUserAwarePrefix:
+        """Return the captioner whose prefix is trained before a frozen language model.
+
+        Args:
+            backbone: embeds images.
+            speaker: the language model, of settings that are equal to these.
+            table: of ``posts``.
+            run: seed, device and cache.
+        """
+        captions = [tuple(str(text) for text in own) for own in table.columns["captions"].values]
+        vocabulary, names = Vocabulary(speaker.words), list(map(str, table.columns["user"].values))
+        users = UserWords.of([" ".join(own) for own in captions], names, vocabulary.words, split)
         contexts = [context_ids(vocabulary, users.before(i, self.words), self.words) for i in range(len(table))]
+        known = {user: users.context(user, self.words) for user in users.users}
+        lm = self.language_model(len(vocabulary), run)
+        lm.load_state_dict(dict(speaker.weights))
+        lm.to(run.device).eval().requires_grad_(False)
         prefix = self.prefix(backbone, run)
 
         def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
@@ -219,21 +275,7 @@ class UserAwarePrefix(Captioner):
         step = Step(prefix, view, lambda batch: prefix_loss(lm, prefix, batch))
         settings = self.settings(self.rate, len(table), self.epochs)
         weights = train_parameters(step, Table(rows, {"captions": Column("captions", captions)}), settings, run)
-        known = {user: users.context(user, self.words) for user in users.users}
-        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, lm_weights, weights)
-
-    def speaker(self, vocabulary: Vocabulary, pool: tuple[str, ...], run: Run) -> tuple[SmallLM, dict[str, Tensor]]:
-        """Return the language model, trained on sentences and frozen, and its weights."""
-        lm = self.language_model(len(vocabulary), run)
-
-        def view(row: Row, g: torch.Generator) -> dict[str, Tensor]:
-            return {"ids": padded_ids(vocabulary, row.item, self.limit)}
-
-        step = Step(lm, view, lambda batch: {"words": word_loss(lm, batch["ids"])})
-        weights = train_parameters(
-            step, Table(Texts(pool)), self.settings(self.lm_rate, len(pool), self.lm_epochs), run
-        )
-        return lm.to(run.device).eval().requires_grad_(False), weights
+        return FittedUserAwarePrefix(backbone, self, vocabulary.words, known, speaker.weights, weights)
 
     def settings(self, rate: float, rows: int, epochs: int) -> Fit:
         """Return AdamW with a tenth of warm-up, then a cosine."""
