@@ -88,7 +88,7 @@ class SceneReader:
                 )
                 for turn in (0.0,) if shape in ROUND else self.turns:
                     turned = tile.rotate(turn, Image.Resampling.BILINEAR)
-                    yield shape, side, np.asarray(turned, np.float32) / 255
+                    yield shape, side, np.asarray(turned, np.float32) / np.float32(255)
 
     @cached_property
     def placed(self) -> tuple[list[tuple[str, int, int, int]], Floats]:
