@@ -69,7 +69,7 @@ class SceneReader:
         >>> bank = SpriteBank(shapes=("circle", "star"), colours=("red", "blue"))
         >>> shown = scene(SceneRecipe(bank, size=32, sides=(0.4, 0.6), backgrounds=("light",)), seed=0, number=1)
         >>> shown.captions["short"], SceneReader(bank, 32, (0.4, 0.6)).read(shown.image)[0].shape
-        ('a red circle', 'circle')
+        ('a blue star', 'star')
     """
 
     bank: SpriteBank
