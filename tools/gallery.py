@@ -33,6 +33,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.curate_panel,
     panel.extend_panel,
     panel.edit_panel,
+    panel.mosaic_panel,
 )
 
 

@@ -337,7 +337,6 @@ def edit_panel(s: Studio) -> Panel:
     """Pictures of a generator before and after, changed by words."""
     from diptych.backbones.generators.load import load_generator
     from diptych.core.edit import EditAsk
-    from diptych.core.kit import Kit
     from diptych.tasks.edit import drawn_ask, edit, fitted_editor
 
     generator, run = load_generator("factors")[0], replace(s.run, seed=1)
@@ -358,3 +357,51 @@ def edit_panel(s: Studio) -> Panel:
     )
     command = 'diptych edit --source "a red circle" --target "a blue circle" --seed 1'
     return Panel("edit.jpg", "edit", command, words, sheet(pictures, lines, 4))
+
+
+def mosaic_panel(s: Studio) -> Panel:
+    """Scenes whose two objects get a style each: with the masks of the scene, and with those that words find."""
+    from diptych.core.edit import EditAsk
+    from diptych.data.memory import InMemory
+    from diptych.evaluation.proofs.styles import scenes
+    from diptych.methods.edit.mosaic import Mosaic
+    from diptych.methods.segment.maskclip import MaskCLIP
+    from diptych.nn.dense.label_maps import Windows
+    from diptych.tasks.sheets import picture_of
+
+    kit = Kit({"main": s.tiny, "segmenter": MaskCLIP(windows=Windows(64, 64, 64))})
+    fitted = Mosaic(**Mosaic.card.variants["small"]).fit(kit, Evidence(), s.run)
+    pictures: list[Image.Image] = []
+    lines: list[list[tuple[str, tuple[int, int, int]]]] = []
+    for one in scenes(3):
+        ask = EditAsk("", one.prompts, images=InMemory([one.shown.image]))
+        given, found = (fitted.edit(replace(ask, masks=m), s.run).after[0] for m in ([one.shown.masks], None))
+        pictures += [Image.fromarray(one.shown.image), picture_of(given), picture_of(found)]
+        lines += [[("; ".join(one.prompts), INK)], [("masks of the scene", DIM)], [("masks found by words", DIM)]]
+    words = (
+        "Scenes of two objects, each of which is to become another colour. With the scene's own masks nothing else moves to the pixel; the"
+        " masks that MaskCLIP finds on `tiny` are coarse, and the style runs over the border."
+    )
+    command = 'diptych edit scene.png --target "red circle: blue; pink cross: yellow" -m mosaic --variant small'
+    return Panel("mosaic.jpg", "edit", command, words, sheet(pictures, lines, 3, 190))
+
+
+def generate_panel(s: Studio) -> Panel:
+    """Pictures that the small denoiser makes from words."""
+    from diptych.backbones.diffusion.load import load_diffusion
+    from diptych.tasks.generate import generate
+    from diptych.tasks.sheets import shown
+
+    texts = (
+        "a red circle", "a blue star", "a yellow heart on a dark background", "a green striped square",
+        "a purple triangle", "a pink cross on a light background", "a red circle above a blue star", "a dog",
+    )  # fmt: skip
+    made = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
+    words = (
+        "The first picture of each text with seed 1, none chosen. The denoiser knows coloured shapes and nothing else: what it makes of a"
+        " dog says nothing."
+    )
+    command = "diptych generate " + " ".join(f'"{text}"' for text in texts) + " -n 1 --seed 1"
+    return Panel(
+        "generate.jpg", "generate", command, words, sheet([shown(p.after, 190) for p in made.pairs], [[(t, INK)] for t in texts], 4, 190)
+    )

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Generator
 
 from diptych.backbones.generators.stylegan2 import fresh_weights
-from diptych.methods.edit import deltaedit
+from diptych.methods.edit import deltaedit, mosaic
+from tests.support.colours import coloured
+from tests.support.small_clip import small_clip
 
 Cli = Callable[..., Any]
 WORDS = ("--source", "a red circle", "--target", "a blue circle")
@@ -60,6 +63,37 @@ def test_stylegan2_weights_of_a_file(diptych: Cli, tmp_path: Path) -> None:
     got = diptych("edit", *WORDS, "-g", "local:mine.safetensors", "-n", "1", "--out", "out", "--threshold", "0")
     assert got.code == 0
     assert "19 of 19 channels moved" in got.out
+
+
+def test_photos_get_a_style_an_object_with_a_mask_and_say_so(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = {"steps": 1, "crops": 1, "side": 16, "width": 4, "crop": 0.5}
+    monkeypatch.setitem(mosaic.Mosaic.card.variants, "small", quick)  # type: ignore[arg-type]
+    coloured(tmp_path / "cup.png", "red", 1)
+    with Image.open(tmp_path / "cup.png") as photo:
+        size = photo.size
+    Image.new("L", size, 0).save(tmp_path / "mask.png")
+    words = ("edit", "cup.png", "--target", "cup: blue", "-m", "mosaic", "--variant", "small", "-b", "vit")
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
+    got = diptych(*words)
+    assert got.code == 0
+    assert got.out.startswith("cup.png  areas cup ")
+    still = diptych(*words, "--mask", "mask.png", "--out", "still", "--json")
+    assert still.data["pictures"] == [{"name": "cup.png", "areas": {"cup": 0.0}}]
+    with Image.open(tmp_path / "still" / "cup.png") as sheet:
+        pixels = np.asarray(sheet)
+    wide = (pixels.shape[1] - 16) // 2
+    assert (pixels[:, :wide] == pixels[:, wide + 16 :]).all()
+    for bad, said in (
+        (("--target", "a cup"), "names no object"),
+        (("--target", "cup: blue", "--threshold", "1"), "no threshold"),
+        (("--target", "cup: blue", "--subject", "cup.png"), "takes no reference picture"),
+        (("--target", "cup: blue", "-g", "small"), "uses no StyleGenerator"),
+    ):
+        got = diptych("edit", "cup.png", *bad, "-m", "mosaic", "-b", "vit", "--out", "bad")
+        assert (got.code, said in got.err) == (2, True), got.err
 
 
 @pytest.mark.parametrize(

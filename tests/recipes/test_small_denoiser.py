@@ -31,6 +31,16 @@ def test_a_row_is_the_same_scene_again_and_a_tenth_has_no_text() -> None:
     assert -1 <= float(views[3]["x"].min()) <= float(views[3]["x"].max()) <= 1  # type: ignore[attr-defined]
 
 
+def test_places_spread() -> None:
+    trainee = SmallDenoiserTrainee(Run(seed=1), SMALLEST, spread=1000)
+    first, later = ([trainee.drawn(n + k, 0.5).objects[0] for k in range(20)] for n in (0, 1000))
+    assert max(abs(c - 0.5) for one in first for c in one.centre) < 0.01
+    assert max(abs(c - 0.5) for one in later for c in one.centre) > 0.1
+    assert all(abs(one.side - 0.65) < 0.01 for one in first)
+    assert len(trainee.drawn(1000, 0.0).objects) == 2
+    assert len(trainee.drawn(999, 0.0).objects) == 1
+
+
 def test_texts_of_two_lengths_are_their_own_tokens() -> None:
     trainee = SmallDenoiserTrainee(Run(seed=1), SMALLEST)
     tokens, mask = trainee.told(["a red circle", ""], torch.device("cpu"))
@@ -41,7 +51,7 @@ def test_texts_of_two_lengths_are_their_own_tokens() -> None:
 
 def test_a_training_is_written_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_denoiser, "LAYOUT", SMALLEST)
-    monkeypatch.setattr(SmallDenoiserTrainee.__init__, "__defaults__", (SMALLEST,))
+    monkeypatch.setattr(SmallDenoiserTrainee.__init__, "__defaults__", (SMALLEST, 0))
     fit = Fit(lr=1e-3, batch=4, steps=3, save_every=1, ema=0.5)
     path = make(tmp_path / "a", fit)
     found = load_small(load("tiny"), path)

@@ -198,4 +198,6 @@ def _show(paths: list[Path], data: dict[str, Any], result: Edits) -> None:
 def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_said(v)}" for name, v in value.items())
     return ", ".join(map(_said, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -69,7 +69,7 @@ class SceneReader:
         >>> bank = SpriteBank(shapes=("circle", "star"), colours=("red", "blue"))
         >>> shown = scene(SceneRecipe(bank, size=32, sides=(0.4, 0.6), backgrounds=("light",)), seed=0, number=1)
         >>> shown.captions["short"], SceneReader(bank, 32, (0.4, 0.6)).read(shown.image)[0].shape
-        ('a red circle', 'circle')
+        ('a blue star', 'star')
     """
 
     bank: SpriteBank
@@ -88,7 +88,7 @@ class SceneReader:
                 )
                 for turn in (0.0,) if shape in ROUND else self.turns:
                     turned = tile.rotate(turn, Image.Resampling.BILINEAR)
-                    yield shape, side, (np.asarray(turned, np.float32) / 255).astype(np.float32)
+                    yield shape, side, np.asarray(turned, np.float32) / np.float32(255)
 
     @cached_property
     def placed(self) -> tuple[list[tuple[str, int, int, int]], Floats]:

@@ -101,7 +101,7 @@ def margin(picture: Tensor, asked: Styled) -> float:
 
 def background_psnr(picture: Tensor, asked: Styled) -> float:
     """Return the peak signal-to-noise ratio outside both objects, in dB; at most 99, where nothing changed."""
-    outside = ~asked.shown.masks.any(0)
+    outside = torch.from_numpy(~asked.shown.masks.any(axis=0, keepdims=False))
     before = torch.from_numpy(asked.shown.image).permute(2, 0, 1).float() / 255
     error = float((picture - before)[:, outside].square().mean())
     return 99.0 if error == 0 else min(99.0, -10 * math.log10(error))
