@@ -11,6 +11,7 @@ import typer
 from diptych.cli import options
 from diptych.cli.audit_edits import audit_edits
 from diptych.cli.audit_report import audit_report
+from diptych.cli.audit_sources import audit_sources
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 from diptych.core.errors import UsageError
 
@@ -226,6 +227,7 @@ def _told(result: AuditedPairs) -> str:
 
 app.command("report")(audit_report)
 app.command("edits")(audit_edits)
+app.command("sources")(audit_sources)
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

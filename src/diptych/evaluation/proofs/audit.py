@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from diptych.evaluation.proofs import audit_edits, audit_groups, audit_holistic, audit_pairs, audit_shortcut
+from diptych.evaluation.proofs import (
+    audit_edits,
+    audit_groups,
+    audit_holistic,
+    audit_pairs,
+    audit_shortcut,
+    audit_sources,
+)
 from diptych.evaluation.proofs.trial import Trial
 
 TRIALS: Mapping[str, Trial] = MappingProxyType(
@@ -14,6 +21,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "counteranimal": audit_groups.TRIAL,
         "clip4dm": audit_pairs.TRIAL,
         "holistic-robustness": audit_holistic.TRIAL,
+        "quality-not-quantity": audit_sources.TRIAL,
         "shortcut-learning": audit_shortcut.TRIAL,
     }
 )
