@@ -403,5 +403,9 @@ def generate_panel(s: Studio) -> Panel:
     )
     command = "diptych generate " + " ".join(f'"{text}"' for text in texts) + " -n 1 --seed 1"
     return Panel(
-        "generate.jpg", "generate", command, words, sheet([shown(p.after, 190) for p in made.pairs], [[(t, INK)] for t in texts], 4, 190)
+        "generate.jpg",
+        "generate",
+        command,
+        words,
+        sheet([shown(p.after, 190) for p in made.pairs], [[(t, INK)] for t in texts], 4, 190),
     )

@@ -473,6 +473,12 @@ class QualityCaptions(OtherSystem):
         distil: float = 0.0,
     ) -> None: ...
 
+class QualityNotQuantity(OtherSystem):
+    """Fit the line of each training source over models of several sizes, and measure how mixing sources
+    dilutes it.
+    """
+    def __init__(self, least: int = 3, draws: int = 400) -> None: ...
+
 class RSMCLIP(OtherSystem):
     """Train pairs in any number of languages, and distil from crops. Translations are further captions of
     an image.
@@ -578,6 +584,7 @@ class UserAwarePrefix(CaptionerSystem):
         lm_width: int = 128,
         layers: int = 4,
         limit: int = 25,
+        least: int = 1,
         lm_epochs: int = 10,
         epochs: int = 10,
         batch: int = 40,

@@ -12,6 +12,7 @@ from diptych.cli import options
 from diptych.cli.audit_blind import audit_blind
 from diptych.cli.audit_edits import audit_edits
 from diptych.cli.audit_report import audit_report
+from diptych.cli.audit_sources import audit_sources
 from diptych.cli.console import finish, one_line, say, short_names, show, show_json, show_table
 from diptych.core.errors import UsageError
 
@@ -227,7 +228,11 @@ def _told(result: AuditedPairs) -> str:
 
 app.command("report")(audit_report)
 app.command("edits")(audit_edits)
+<<<<<<< HEAD
 app.command("blind")(audit_blind)
+=======
+app.command("sources")(audit_sources)
+>>>>>>> qnq
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

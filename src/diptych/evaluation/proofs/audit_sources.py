@@ -1,0 +1,256 @@
+"""Proof of quality not quantity: lines of heads trained on two sources, on a mixture, and on halves of one source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Samples, Subset
+from diptych.core.run import Run
+from diptych.data.classnames import tidy
+from diptych.data.factors import Altered
+from diptych.data.load import open_data
+from diptych.data.named_sets import present
+from diptych.evaluation.arms import Arm
+from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
+from diptych.features.embed import embed
+from diptych.methods.audit.quality_not_quantity import Points, mixed_slope, slope_of
+from diptych.metrics.trend import fit_line
+from diptych.tasks.audit_sources import Sources, drawn, head, ladder
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+GAUSSIANS, PACS, STRIPED = "gaussians", ("photo", "sketch"), "texture"
+"""The closed form; the two domains of pacs_small; the factor of the second source elsewhere."""
+TRAIN, TEST, MOST = 100, 50, 32
+"""Training pictures and test pictures of a class; the largest training size of a class."""
+DRAWS = 2
+"""Heads of each source and size, a seed."""
+FIRST, SECOND, MIXTURE, HALVES, BOTH = "first source", "second source", "mixture", "halves of the first", "ensemble"
+MIXED: Mapping[str, tuple[int, ...]] = {FIRST: (0,), SECOND: (1,), MIXTURE: (0, 1), HALVES: (2, 3)}
+"""Name -> the pools of which training pictures are drawn in equal shares."""
+
+WIDTH, SIZES, DIRECTIONS = 20, (25, 50, 100, 200, 400), 40
+"""Dimensions of the Gaussians, their training sizes, and training sets of a size, a seed."""
+MEANS = {"first": (1.0, 0.3), "second": (0.6, 0.9), "reference": (1.0, 0.0), "shifted": (0.3, 1.0)}
+"""m_A, m_B, m_1 and m_2 in their first two dimensions; the others are 0."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Unit embeddings of what is trained and tested.
+
+    Args:
+        train: embeddings of training rows, (2 N, D), with their labels (2 N,), of the first and the second source.
+        tests: embeddings and labels of the reference and of the shift.
+        pools: positions of the training rows of both sources, for a seed.
+        classes: K.
+    """
+
+    train: tuple[Tensor, Ints]
+    tests: tuple[tuple[Tensor, Ints], ...]
+    rows: tuple[Ints, Ints]
+    paired: bool
+    classes: int
+
+    def pools(self, rng: np.random.Generator) -> list[Ints]:
+        """Return rows of both sources, then of two halves of the first; no picture is in two sources."""
+        labels, (first, second) = self.train[1], self.rows
+        if self.paired:
+            kept = halved(labels[first], rng)
+            first, second = first[kept], second[~kept]
+        half = halved(labels[first], rng)
+        return [first, second, first[half], first[~half]]
+
+
+def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a random half of each class as a mask (N,)."""
+    mask = np.zeros(len(labels), dtype=bool)
+    for k in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == k))
+        mask[rows[: len(rows) // 2]] = True
+    return mask
+
+
+def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
+
+    On "gaussians" it is the slope through the origin instead. On pacs_small the sources are photos and sketches;
+    elsewhere they are photographs and striped copies of other photographs.
+
+    Raises:
+        NotAvailable: the data set is not on this machine.
+        DataError: a class has too few pictures.
+    """
+    if name == GAUSSIANS:
+        return _gaussians(backbone, run, seeds)
+    data = open_data(present(name), need="classes")
+    classes = ClassNames(tuple(tidy(c) for c in data.classes))
+    if "group" in data.whole().columns or "domain" in data.whole().columns:
+        task, facts = _domains(name, backbone, classes, run)
+    else:
+        test = data.split("test") if "test" in data.splits else data.split("val")
+        train = data.split("train")
+        task, facts = _copies((train.items, train.labels()), (test.items, test.labels()), backbone, classes, run)
+    table: dict[str, list[Floats]] = {}
+    reached: dict[str, list[tuple[float, float]]] = {}
+    with run.track("heads", len(seeds)) as bar:
+        for seed in seeds:
+            for word, values in _heads(task, replace(run, seed=seed), reached).items():
+                table.setdefault(word, []).append(values)
+            bar.advance()
+    others = {word: _reached(own, reached[FIRST], len(task.tests[0][1])) for word, own in reached.items()}
+    return Tabled(
+        backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others
+    )
+
+
+def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) -> dict[str, Floats]:
+    """Return per-item effective robustness, (N,), of the heads of each source, means over sizes and draws."""
+    labels, rng = task.train[1], np.random.default_rng(run.integer("sources"))
+    pools = task.pools(rng)
+    most = min(MOST, *(int(np.bincount(labels[pool]).min()) for pool in pools[:2]))
+    logits: dict[str, list[list[Tensor]]] = {}
+    for size in ladder(most):
+        for _ in range(DRAWS):
+            for word, parts in MIXED.items():
+                rows = drawn(labels, [pools[p] for p in parts], size, rng)
+                w, b = head(task.train[0][rows], labels[rows], task.classes)
+                logits.setdefault(word, []).append([z @ w.T + b for z, _ in task.tests])
+    both = zip(logits[FIRST], logits[SECOND], strict=True)
+    logits[BOTH] = [[x + y for x, y in zip(a, b, strict=True)] for a, b in both]
+    hits = {
+        word: [
+            [(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of
+        ]
+        for word, of in logits.items()
+    }
+    points = {word: np.array([[h.mean() for h in own] for own in of]) for word, of in hits.items()}
+    line = Points(points[FIRST][:, 0], points[FIRST][:, 1]).line(len(task.tests[0][1]))
+    for word, of in points.items():
+        reached.setdefault(word, []).extend((float(x), float(y)) for x, y in of)
+    return {
+        word: np.mean([own[1] - line.at(own[0].mean()) for own in of], axis=0) for word, of in hits.items()
+    }  # fmt: skip
+
+
+def _reached(own: Sequence[tuple[float, float]], first: Sequence[tuple[float, float]], items: int) -> dict[str, float]:
+    """Return the line of all heads of a source, their number, and the share within the range of the first source."""
+    x, y = np.array(own).T
+    inside = (x >= min(p[0] for p in first)) & (x <= max(p[0] for p in first))
+    line = fit_line(x, y, items, scale="probit")
+    return {
+        "slope": line.slope, "intercept": line.intercept, "models": float(len(x)), "acc1_reference": float(x.mean()),
+        "acc1_shift": float(y.mean()), "within_range_of_first": float(inside.mean()),
+    }  # fmt: skip
+
+
+def _domains(name: str, backbone: Backbone, classes: ClassNames, run: Run) -> tuple[Task, dict[str, object]]:
+    data = open_data(present(name), need="groups", group="domain")
+    own = Sources.of(data.whole(), classes, PACS, replace(run, seed=0))
+    z, labels = normalize(embed(backbone.image, own.table.items, run), dim=-1), own.table.labels()
+    first, second = (own.train[source] for source in PACS)
+    tests = tuple((z[rows], labels[rows]) for rows in (own.test[source] for source in PACS))
+    used = Subset(own.table.items, tuple(int(i) for half in (own.train, own.test) for s in PACS for i in half[s]))
+    facts = {"data_hash": hash_of(used), "items": len(tests[1][1]), "classes": len(classes), "sources": list(PACS)}
+    return Task((z, labels), tests, (first, second), False, len(classes)), facts
+
+
+def _copies(
+    train: tuple[Samples[object], Ints], test: tuple[Samples[object], Ints], backbone: Backbone, classes: ClassNames,
+    run: Run,
+) -> tuple[Task, dict[str, object]]:  # fmt: skip
+    read, labels = [], []
+    for (items, y), most in ((train, TRAIN), (test, TEST)):
+        rows = np.concatenate([np.flatnonzero(y == k)[:most] for k in range(len(classes))])
+        read.append(Subset(items, tuple(rows.tolist())))
+        labels.append(y[rows])
+    z = [
+        normalize(embed(backbone.image, items, run), dim=-1)
+        for own in read for items in (own, Altered(own, STRIPED))
+    ]  # fmt: skip
+    n = len(read[0])
+    from torch import cat
+
+    both = cat(z[:2]), np.concatenate([labels[0], labels[0]])
+    facts = {
+        "data_hash": hash_of(*read),
+        "items": len(read[1]),
+        "classes": len(classes),
+        "composite": "photographs, and striped copies of other photographs",
+    }
+    rows = np.arange(n), n + np.arange(n)
+    return Task(both, ((z[2], labels[1]), (z[3], labels[1])), rows, True, len(classes)), facts
+
+
+def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
+    """Measure slopes, (seeds, sizes x directions), of weights that are means of drawn items."""
+    means = {word: np.pad(np.array(m), (0, WIDTH - 2)) for word, m in MEANS.items()}
+    a, b, reference, shifted = (means[word] for word in ("first", "second", "reference", "shifted"))
+    table: dict[str, list[Floats]] = {}
+    accuracy: dict[str, list[Floats]] = {}
+    for seed in seeds:
+        rng = np.random.default_rng(replace(run, seed=seed).integer(GAUSSIANS))
+        for word, (one, other) in {FIRST: (a, a), SECOND: (b, b), MIXTURE: (a, b), HALVES: (a, a)}.items():
+            slopes = []
+            for n in SIZES:
+                halves = [m + rng.normal(size=(DIRECTIONS, n // 2, WIDTH)).mean(axis=1) for m in (one, other)]
+                w = np.mean(halves, axis=0)
+                slopes.append(slope_of(w, reference, shifted))
+                norm = np.linalg.norm(w, axis=1)
+                accuracy.setdefault(word, []).append(np.stack([ndtr(w @ m / norm) for m in (reference, shifted)]))
+            table.setdefault(word, []).append(np.concatenate(slopes))
+    values = {word: np.stack(own) for word, own in table.items()}
+    expected = mixed_slope(a, b, reference, shifted)
+    values["closed form"] = np.full_like(values[MIXTURE], expected)
+    others = {
+        word: dict(
+            zip(("acc1_reference", "acc1_shift"), np.concatenate(own, axis=1).mean(axis=1).tolist(), strict=True)
+        )
+        for word, own in accuracy.items()
+    }
+    recipe = f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}"
+    closed = {
+        w: mixed_slope(*pair, reference, shifted) for w, pair in ((FIRST, (a, a)), (SECOND, (b, b)), (MIXTURE, (a, b)))
+    }
+    facts = {
+        "data_hash": hashlib.sha256(recipe.encode()).hexdigest(),
+        "items": len(SIZES) * DIRECTIONS,
+        "slopes": closed,
+    }
+    return Tabled(backbone, run, seeds, "slope", facts, values, others)
+
+
+PICTURES = ("cifar10_small", "pacs_small")
+
+
+def _over(baseline: str, own: str, name: str = "", on: tuple[str, ...] = ()) -> Claim:
+    return Claim(baseline, own=Arm(own), base=Arm(baseline), name=name, on=on)
+
+
+TRIAL = Trial(
+    (
+        _over(FIRST, MIXTURE, "mixture, over the first source"),
+        _over(MIXTURE, SECOND, "second source, over the mixture"),
+    ),
+    controls=(
+        _over(FIRST, HALVES, "halves of the first source, over the first source"),
+        _over(HALVES, FIRST, "first source, over halves of it"),
+    ),
+    beside={
+        "ensemble, over the mixture": _over(MIXTURE, BOTH, on=PICTURES),
+        "ensemble, over the first source": _over(FIRST, BOTH, on=PICTURES),
+        "second source, over the first": _over(FIRST, SECOND),
+        "mixture, over its closed form": _over("closed form", MIXTURE, on=(GAUSSIANS,)),
+    },
+    bench=open_sources,
+)
