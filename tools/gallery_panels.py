@@ -379,8 +379,8 @@ def mosaic_panel(s: Studio) -> Panel:
         pictures += [Image.fromarray(one.shown.image), picture_of(given), picture_of(found)]
         lines += [[("; ".join(one.prompts), INK)], [("masks of the scene", DIM)], [("masks found by words", DIM)]]
     words = (
-        "Scenes of two objects, each of which is to become another colour. With the scene's own masks nothing else moves to the pixel; the"
-        " masks that MaskCLIP finds on `tiny` are coarse, and the style runs over the border."
+        "Scenes of two objects, each of which is to become another colour. With the scene's own masks nothing else "
+        "moves to the pixel; the masks that MaskCLIP finds on `tiny` are coarse, and the style runs over the border."
     )
     command = 'diptych edit scene.png --target "red circle: blue; pink cross: yellow" -m mosaic --variant small'
     return Panel("mosaic.jpg", "edit", command, words, sheet(pictures, lines, 3, 190))
@@ -398,8 +398,8 @@ def generate_panel(s: Studio) -> Panel:
     )  # fmt: skip
     made = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
     words = (
-        "The first picture of each text with seed 1, none chosen. The denoiser knows coloured shapes and nothing else: what it makes of a"
-        " dog says nothing."
+        "The first picture of each text with seed 1, none chosen. The denoiser knows coloured shapes and nothing else: "
+        "what it makes of a dog says nothing."
     )
     command = "diptych generate " + " ".join(f'"{text}"' for text in texts) + " -n 1 --seed 1"
     return Panel(

@@ -228,11 +228,8 @@ def _told(result: AuditedPairs) -> str:
 
 app.command("report")(audit_report)
 app.command("edits")(audit_edits)
-<<<<<<< HEAD
 app.command("blind")(audit_blind)
-=======
 app.command("sources")(audit_sources)
->>>>>>> qnq
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

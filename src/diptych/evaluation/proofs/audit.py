@@ -6,19 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from diptych.evaluation.proofs import (
-<<<<<<< HEAD
     audit_blind,
-=======
->>>>>>> qnq
     audit_edits,
     audit_groups,
     audit_holistic,
     audit_pairs,
     audit_shortcut,
-<<<<<<< HEAD
-=======
     audit_sources,
->>>>>>> qnq
 )
 from diptych.evaluation.proofs.trial import Trial
 
@@ -28,11 +22,8 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         "counteranimal": audit_groups.TRIAL,
         "clip4dm": audit_pairs.TRIAL,
         "holistic-robustness": audit_holistic.TRIAL,
-<<<<<<< HEAD
         "mmvp": audit_blind.TRIAL,
-=======
         "quality-not-quantity": audit_sources.TRIAL,
->>>>>>> qnq
         "shortcut-learning": audit_shortcut.TRIAL,
     }
 )
