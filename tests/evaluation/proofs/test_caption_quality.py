@@ -97,7 +97,7 @@ def test_heads_are_measured_by_captions_and_by_cells(tmp_path: Path, monkeypatch
     monkeypatch.setattr(caption_quality, "MASKS", str(tmp_path / "masks"))
     monkeypatch.setattr(caption_quality, "FRESH", replace(FRESH, batch=10, steps=3))
     bench = open_quality(str(tmp_path / "said"), load(f"local:{tmp_path / 'clip'}"), Run(workers=1), (1, 2))
-    assert all(len(own) == 2 for own in bench.held.columns["captions"].values)
+    assert all(len(own) == 2 for own in bench.held_out.columns["captions"].values)
     found = bench.measure(Arm(Training(QualityCaptions(keep=0.9), start=NewHeads())))
     assert found.part(cells_right(0.1)).values.shape == (2, 5)
     assert found.part("recall_at_1").values.shape == (2, 10)

@@ -59,7 +59,7 @@ def test_new_towers_are_drawn_by_the_seed_in_the_same_architecture(clip: OpenCli
 def test_whole_towers_learn_scenes_and_are_measured_on_others(clip: OpenClip) -> None:
     bench = open_scene_pairs("scenes", clip, RUN, SEEDS, fit=FEW)
     assert (bench.facts["train"], bench.facts["items"]) == (16, 8)
-    keys = [{t.items.key(i) for i in range(len(t))} for t in (bench.train, bench.held)]
+    keys = [{t.items.key(i) for i in range(len(t))} for t in (bench.train, bench.held_out)]
     assert not keys[0] & keys[1]
     found = bench.measure(Arm(Training(CLIPLoss(), start=NewTowers())))
     assert found.part("recall_at_1").values.shape == (2, 8)

@@ -187,10 +187,10 @@ def open_quality(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
     bench.kit = {"scorer": space}
     bench.known, bench.asked = (Cells.of(space, labelled.split(split)) for split in ("train", "val"))
     texts = [t for table in data.splits.values() for c in table.columns.values() for own in c.values for t in own]
-    bench.about = {
+    bench.report = {
         "data_hash": hash_of_words(whole.split("train").items, texts),
         "split": "val",
-        "items": len(bench.held),
+        "items": len(bench.held_out),
         "train": len(bench.train),
         "wrong": WRONG,
         "labelled": MASKS,
