@@ -321,15 +321,19 @@ def test_the_shipped_tower_is_small_and_half_precise(shipped: lite.Lite) -> None
 
 
 @torch.no_grad()
-def test_the_shipped_tower_knows_a_photo_and_its_few_pixels(shipped: lite.Lite) -> None:
-    """Demo photos, as they are and made of 32 x 32 pixels: cat, coffee, rocket and shoe are told apart."""
+def test_few_pixels_lie_nearer_to_their_photo_than_with_lite(shipped: lite.Lite) -> None:
+    """Four demo photos, right as they are, and made of 32 x 32 pixels."""
     folder = Path(lite.__file__).parents[1] / "assets" / "photos"
     names = {"cat": "cat", "coffee": "cup of coffee", "rocket": "rocket", "shoes": "shoe"}
-    words = shipped.text.encode(shipped.text.inputs([f"a photo of a {n}." for n in names.values()]))
     photos = [Image.open(folder / f"{n}.jpg").convert("RGB") for n in names]
     low = [p.resize((32, 32), Image.Resampling.BOX) for p in photos]
-    for shown in (photos, low):
-        assert (shipped.image.encode(shipped.image.inputs(shown)) @ words.T).argmax(1).tolist() == [0, 1, 2, 3]
+    near = []
+    for model in (lite.load_lite(), shipped):
+        clean, small = (model.image.encode(model.image.inputs(shown)) for shown in (photos, low))
+        words = model.text.encode(model.text.inputs([f"a photo of a {n}." for n in names.values()]))
+        assert (clean @ words.T).argmax(1).tolist() == [0, 1, 2, 3]
+        near.append((clean * small).sum(1))
+    assert bool((near[1] > near[0]).all())
 
 
 def test_both_names_load_by_one_door_and_are_cached_by_their_files(shipped: lite.Lite) -> None:
