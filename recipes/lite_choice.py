@@ -1,6 +1,6 @@
 """How much of the trained tower ``lite:views`` takes, and its scale: both are chosen on proxies.
 
-    w = (1 - a) w_published + a w_trained          a in {0, 0.25, 0.5, 0.75, 1}
+    w = (1 - a) w_published + a w_trained          a in {0, 0.25, 0.4, 0.5, 0.6, 0.75, 1}
 
 The share a with the best mean top-1 over the proxies wins. The scale is the inverse of the temperature that makes the
 labels of every second picture likeliest, over all proxies together; the calibration error is measured on the others.
@@ -25,7 +25,7 @@ from diptych.backbones.spec import file_hash
 from diptych.metrics.calibration import expected_calibration_error, fit_temperature
 from recipes.lite_proxies import Proxy, cosines
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
 State = Mapping[str, Tensor]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from diptych.backbones import lite, lite_parts
-from diptych.backbones.lite_files import HEADS
+from diptych.backbones.lite_files import HEADS, VIEWS
 from diptych.core.errors import DataError, MissingHook, NotAvailable, UsageError
 
 TEXTS = ["a dog", "a photo of a small red car parked beside an old wooden house.", "cup of coffee"]
@@ -296,3 +296,51 @@ def test_a_sentence_frame_does_not_hide_its_noun() -> None:
         framed = shipped.text.encode(shipped.text.inputs([frame.format(n) for n in nouns]))
         hits.append((framed @ bare.T).argmax(1) == torch.arange(len(nouns)))
     assert torch.cat(hits).float().mean() >= 0.95
+
+
+# ---- the tower that ships --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped() -> lite.Lite:
+    if not VIEWS.is_file():
+        pytest.skip("the tower of lite:views is not part of this checkout")
+    return lite.load_views()
+
+
+def test_the_shipped_tower_is_small_and_half_precise(shipped: lite.Lite) -> None:
+    from safetensors.torch import load_file
+
+    from diptych.backbones.spec import file_hash
+
+    state = load_file(VIEWS)
+    assert VIEWS.stat().st_size <= 8_000_000
+    assert {t.dtype for t in state.values() if t.ndim > 1} == {torch.float16}
+    assert all(bool(t.isfinite().all()) for t in state.values())
+    assert shipped.spec.weights == lite_parts.VIEWS_SHA == file_hash(VIEWS)
+
+
+@torch.no_grad()
+def test_few_pixels_lie_nearer_to_their_photo_than_with_lite(shipped: lite.Lite) -> None:
+    """Four demo photos, right as they are, and made of 32 x 32 pixels."""
+    folder = Path(lite.__file__).parents[1] / "assets" / "photos"
+    names = {"cat": "cat", "coffee": "cup of coffee", "rocket": "rocket", "shoes": "shoe"}
+    photos = [Image.open(folder / f"{n}.jpg").convert("RGB") for n in names]
+    low = [p.resize((32, 32), Image.Resampling.BOX) for p in photos]
+    near = []
+    for model in (lite.load_lite(), shipped):
+        clean, small = (model.image.encode(model.image.inputs(shown)) for shown in (photos, low))
+        words = model.text.encode(model.text.inputs([f"a photo of a {n}." for n in names.values()]))
+        assert (clean @ words.T).argmax(1).tolist() == [0, 1, 2, 3]
+        near.append((clean * small).sum(1))
+    assert bool((near[1] > near[0]).all())
+
+
+def test_both_names_load_by_one_door_and_are_cached_by_their_files(shipped: lite.Lite) -> None:
+    from diptych.backbones.engines.cached_backbone import _files
+    from diptych.backbones.sources.load import load
+
+    loaded = load("lite:views")
+    assert loaded.fingerprint == shipped.fingerprint
+    assert set(_files("lite:views")) - set(_files("lite")) == {VIEWS}
+    assert load("lite").image.fingerprint != loaded.image.fingerprint
