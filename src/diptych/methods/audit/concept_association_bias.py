@@ -80,7 +80,7 @@ def cab_values(answers: Ints, true: Ints, other: Ints) -> Floats:
         true: (M,), a(A).
         other: (M,), a(B), which differ from a(A).
     """
-    return ((answers == other).astype(np.float64) - (answers == true) + 1) / 2
+    return np.asarray(((answers == other).astype(np.float64) - (answers == true) + 1) / 2)
 
 
 def drawn_pairs(attributes: Ints, labels: Ints, most: int, rng: np.random.Generator) -> Ints:
