@@ -70,6 +70,7 @@ COMMANDS = {
     "clip4dm": "diptych audit pairs pairs.csv",
     "augclip": "diptych audit edits edits.csv",
     "mmvp": "diptych audit blind photos/",
+    "concept-association-bias": "diptych audit association photos.csv --attribute color",
     "shortcut-learning": "diptych audit report photos/ --only shortcut-learning",
     "audit": "diptych audit groups photos.csv",
 }

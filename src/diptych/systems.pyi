@@ -183,6 +183,12 @@ class CoOp(ClassifierSystem):
         views: int = 10,
     ) -> None: ...
 
+class ConceptAssociationBias(OtherSystem):
+    """Put pictures of two objects side by side, and ask for the attribute of one."""
+    def __init__(
+        self, template: str = "In this picture, the color of the {object} is {value}.", most: int = 300
+    ) -> None: ...
+
 class CounterAnimal(OtherSystem):
     """Find each class's best and worst group by a reference model, and measure all models between the two."""
     def __init__(

@@ -102,7 +102,11 @@ def audited() -> AuditData:
     """One table of each role: 24 pictures with every column that an audit may read."""
     labels, groups = np.arange(24) % 4, np.array([f"g{i // 4 % 2}" for i in range(24)])
     said = Column("captions", tuple((SAID[i % 4],) for i in range(24)))
-    table = Table(IMAGES, {"label": Column("label", labels), "group": Column("group", groups), "captions": said})
+    hues = Column("group", np.array(NAMES)[labels])
+    table = Table(
+        IMAGES,
+        {"label": Column("label", labels), "group": Column("group", groups), "captions": said, "attribute": hues},
+    )
     twos = Table(IMAGES, {"group": Column("group", np.array([f"pair {i // 2}" for i in range(24)])), "captions": said})
     names = ClassNames(NAMES)
     other = Table(Pictures(tuple(picture(i % 4, 50 + i, 120.0) for i in range(24))))

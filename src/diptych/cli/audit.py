@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
+from diptych.cli.audit_association import audit_association
 from diptych.cli.audit_blind import audit_blind
 from diptych.cli.audit_edits import audit_edits
 from diptych.cli.audit_report import audit_report
@@ -229,7 +230,11 @@ def _told(result: AuditedPairs) -> str:
 app.command("report")(audit_report)
 app.command("edits")(audit_edits)
 app.command("blind")(audit_blind)
+<<<<<<< HEAD
 app.command("sources")(audit_sources)
+=======
+app.command("association")(audit_association)
+>>>>>>> audit2
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:

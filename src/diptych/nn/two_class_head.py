@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +22,14 @@ Decide = Callable[[Floats], Ints]
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Restore the state of Python's ``random`` after a block: importing scikit-learn's metrics draws from it."""
+    """Restore the state of Python's ``random`` and the warning filters after a block.
+
+    The first import of parts of scikit-learn draws from the one and adds to the others.
+    """
     state = random.getstate()
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         random.setstate(state)
 

@@ -1,0 +1,56 @@
+"""Pictures of two objects: whose attribute does a model name?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from diptych.backbones.provenance import record_of
+from diptych.core.audit import AuditData, Subject
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import UnreadableItem
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.features.embed import embed_readable
+from diptych.tasks.classify import with_store
+
+
+def audit_association(
+    table: Table[Any],
+    classes: ClassNames,
+    backbones: Sequence[Backbone],
+    run: Run | None = None,
+    *,
+    column: str = "group",
+    template: str = "",
+) -> tuple[list[Finding], tuple[UnreadableItem, ...]]:
+    """Measure how often models name the attribute of the other one of two objects.
+
+    Args:
+        table: N pictures of one object each, with labels.
+        classes: K names.
+        backbones: the subjects, by their names.
+        run: device, cache and seed; None: a plain CPU run.
+        column: group column with the attribute of each object.
+        template: of the question, with "{object}" and "{value}"; "": about the colour.
+
+    Returns:
+        The findings, and the pictures that were left out because a file cannot be read.
+
+    Raises:
+        DataError: the table has no such column, or no labels.
+        UsageError: the template lacks a place.
+    """
+    from diptych.methods.audit.concept_association_bias import COLUMN, ConceptAssociationBias
+
+    method = ConceptAssociationBias(template) if template else ConceptAssociationBias()
+    with with_store(run or Run()) as stored:
+        found = embed_readable(backbones[0].image, table.items, stored)
+        kept = table.take(found.kept.tolist()) if found.failed else table
+        own = dict(kept.columns)
+        if column in own:
+            own[COLUMN] = Column("group", tuple(str(v) for v in own[column].values))
+        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in backbones}
+        return method.audit(subjects, AuditData.single(Table(kept.items, own), classes), stored), found.failed

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diptych.core.audit import AuditData, Subject
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.methods.audit.concept_association_bias import (
+    ConceptAssociationBias,
+    bag_of_concepts,
+    cab_values,
+    drawn_pairs,
+)
+from tests.support.backbone import SmallBackbone
+from tests.support.pictures import Pictures
+
+OBJECTS = ("lemon", "tomato", "plum")
+HUES = {"yellow": (250, 220, 0), "red": (220, 0, 0), "purple": (120, 0, 160)}
+TYPICAL = dict(zip(OBJECTS, HUES, strict=True))
+GREYS = (20, 90, 230)
+
+
+@dataclass(frozen=True)
+class BagImage:
+    """Reads grey upper halves as objects and coloured lower halves as colours, wherever they are."""
+
+    fingerprint: str = "bag-image"
+    modality: str = "image"
+    dim: int = 6
+    size: int | None = None
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
+        return torch.stack([torch.tensor(self._concepts(np.asarray(i).astype(int))) for i in items])
+
+    def _concepts(self, pixels: np.ndarray) -> list[float]:
+        side = pixels.shape[0] // 2
+        found = [0.0] * 6
+        for x in (side // 2, side + side // 2):
+            upper, lower = pixels[side // 2 + side // 4, x], pixels[side // 2 + 3 * side // 4, x]
+            for k, grey in enumerate(GREYS):
+                found[k] += float(np.abs(upper - grey).max() < 4)
+            for v, hue in enumerate(HUES.values()):
+                found[3 + v] += float(np.abs(lower - hue).max() < 4)
+        return found
+
+    def encode(self, x: Any, /) -> Tensor:
+        return x.clone()
+
+
+@dataclass(frozen=True)
+class BagText:
+    association: float
+    fingerprint: str = "bag-text"
+    modality: str = "text"
+    dim: int = 6
+    size: int | None = None
+
+    def inputs(self, items: Sequence[str], size: int | None = None) -> Tensor:
+        rows = torch.zeros(len(items), 6)
+        for row, text in zip(rows, items, strict=True):
+            for k, name in enumerate(OBJECTS):
+                if name in text:
+                    row[k] += 1
+                    row[3 + list(HUES).index(TYPICAL[name])] += self.association
+            for v, hue in enumerate(HUES):
+                row[3 + v] += float(hue in text)
+        return rows
+
+    def encode(self, x: Any, /) -> Tensor:
+        return x.clone()
+
+
+class Bag(SmallBackbone):
+    """A bag of concepts whose names bring their typical colour along."""
+
+    def __init__(self, association: float) -> None:
+        super().__init__()
+        self._bag = {"image": BagImage(), "text": BagText(association, f"bag-text-{association}")}
+
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        return self._bag
+
+
+def fruit(n: int = 30) -> Table[Any]:
+    images = []
+    for i in range(n):
+        pixels = np.empty((40, 40, 3), np.uint8)
+        pixels[:20], pixels[20:] = GREYS[i % 3], list(HUES.values())[i % 3]
+        pixels[0, 0] = i  # so that no two have one key
+        images.append(Image.fromarray(pixels))
+    columns = {
+        "label": Column("label", np.arange(n) % 3),
+        "attribute": Column("group", tuple(TYPICAL[OBJECTS[i % 3]] for i in range(n))),
+    }
+    return Table(Pictures(tuple(images)), columns)
+
+
+def audited(backbone: Any, table: Table[Any] | None = None, seed: int = 0) -> Finding:
+    data = AuditData.single(table or fruit(), ClassNames(OBJECTS))
+    (only,) = ConceptAssociationBias(most=60).audit({"a": Subject.of(backbone)}, data, Run(seed=seed))
+    return only
+
+
+def test_the_closed_form_is_the_cosine_of_sums_of_concepts() -> None:
+    a, color_a, b, color_b = np.eye(4)
+    x = a + color_a + b + color_b
+    for w in (0.0, 0.3, 1.0, 4.0):
+        texts = a + w * color_a + color_a, a + w * color_a + color_b
+        expected = [x @ t / np.linalg.norm(x) / np.linalg.norm(t) for t in texts]
+        assert bag_of_concepts(w) == pytest.approx(expected)
+        assert expected[0] / expected[1] == pytest.approx(np.sqrt((2 + w * w) / (1 + (1 + w) ** 2)))
+    with pytest.raises(UsageError, match="got -1"):
+        bag_of_concepts(-1)
+
+
+def test_a_bag_of_concepts_with_associations_names_the_other_color_and_one_against_them_does_not() -> None:
+    biased = audited(Bag(1.0))
+    assert (biased.value, biased.details["p_cab"], biased.details["p_single"]) == (1.0, 1.0, 1.0)
+    assert biased.control is not None
+    assert biased.control.value == 0.0
+    assert biased.control.held
+    assert len(biased.examples) == 3
+    assert "beside" not in biased.examples[0].note
+    bound = audited(Bag(-0.5))
+    assert (bound.value, bound.details["p_true"], bound.examples) == (0.0, 1.0, ())
+    assert audited(Bag(1.0)) == biased
+
+
+def test_the_score_counts_answers() -> None:
+    rng = np.random.default_rng(0)
+    answers, true = rng.integers(4, size=50), rng.integers(4, size=50)
+    other = (true + 1) % 4
+    p_true, p_cab = (answers == true).mean(), (answers == other).mean()
+    assert cab_values(answers, true, other).mean() == pytest.approx((p_cab - p_true + 1) / 2)
+
+
+def test_pairs_differ_in_class_and_attribute() -> None:
+    labels, attributes = np.arange(40) % 4, np.arange(40) % 2
+    pairs = drawn_pairs(attributes, labels, 70, np.random.default_rng(0))
+    assert pairs.shape == (70, 2)
+    assert len({tuple(p) for p in pairs.tolist()}) == 70
+    assert (labels[pairs[:, 0]] != labels[pairs[:, 1]]).all()
+    assert (attributes[pairs[:, 0]] != attributes[pairs[:, 1]]).all()
+    assert drawn_pairs(np.zeros(9, int), labels[:9], 5, np.random.default_rng(0)).shape == (0, 2)
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    assert "not above chance" in audited(SmallBackbone()).reason
+    table = fruit()
+    same = Table(table.items, {**table.columns, "attribute": Column("group", ("red",) * 30)})
+    assert audited(Bag(1.0), same).reason.startswith("0 pairs of pictures")
+    with pytest.raises(DataError, match="no column 'attribute'"):
+        audited(Bag(1.0), Table(table.items, {"label": table.columns["label"]}))
+    with pytest.raises(DataError, match="exactly one"):
+        ConceptAssociationBias().audit({"a": Subject.of(Bag(1.0))}, AuditData(), Run())
+    with pytest.raises(MissingPart):
+        ConceptAssociationBias().audit({"a": Subject(Kit())}, AuditData.single(table, ClassNames(OBJECTS)), Run())
+    with pytest.raises(UsageError, match="no model"):
+        ConceptAssociationBias().audit({}, AuditData(), Run())
+    with pytest.raises(UsageError, match="most"):
+        ConceptAssociationBias(most=19)
+    with pytest.raises(UsageError, match="template must hold"):
+        ConceptAssociationBias(template="a {object}")
