@@ -230,11 +230,8 @@ def _told(result: AuditedPairs) -> str:
 app.command("report")(audit_report)
 app.command("edits")(audit_edits)
 app.command("blind")(audit_blind)
-<<<<<<< HEAD
 app.command("sources")(audit_sources)
-=======
 app.command("association")(audit_association)
->>>>>>> audit2
 
 
 def _marked(text: str, parts: tuple[Part, ...]) -> str:
