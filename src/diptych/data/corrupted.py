@@ -72,7 +72,7 @@ def corrupted(words: Sequence[str], vocabulary: Sequence[str], rng: np.random.Ge
 
     Example:
         >>> corrupted("a red circle".split(), ["a", "blue"], np.random.default_rng(3))
-        ['circle', 'a', 'red']
+        ['a', 'circle', 'red']
     """
     given = list(words)
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,9 +60,9 @@ class UserWords:
             (('pup',), ('pup', 'a', 'runs'), ())
         """
         state = random.getstate()
-        from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
-
-        random.setstate(state)  # the import draws from Python's own generator
+        with warnings.catch_warnings():
+            from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+        random.setstate(state)  # the import draws from Python's own generator, and adds filters of warnings
         names = tuple(dict.fromkeys(users))
         number = {name: i for i, name in enumerate(names)}
         owner = np.array([number[user] for user in users], dtype=np.int64)

@@ -57,6 +57,8 @@ COPIES = 4
 """Corrupted copies of a sentence."""
 CHUNK = 64
 """Images that are captioned at once; a caption does not depend on it."""
+Grammar = tuple[GrammarHead, float | None]
+"""A head, and its balanced accuracy on captions that it did not learn from."""
 ADAM = Fit(1e-3, 128, epochs=1, optimizer="adam", betas=(0.9, 0.999), eps=1e-8, decay=0.0)
 
 
@@ -196,16 +198,21 @@ class ClipReward(Captioner):
         weights = train_parameters(step, self.read(backbone, table, run), settings, run)
         return FittedClipReward(backbone, self, vocabulary.words, weights)
 
-    def rewarded_from(self, start: FittedClipReward, table: Table[Any], run: Run) -> FittedClipReward:
+    def rewarded_from(
+        self, start: FittedClipReward, table: Table[Any], run: Run, grammar: Grammar | None = None
+    ) -> FittedClipReward:
         """Return the captioner after the second stage, reward.
 
         Args:
             start: of ``likely``.
             table: images with captions; the captions teach grammar alone.
             run: device and seed.
+            grammar: a head that was trained on the captions before, with its accuracy; None: it is trained here.
         """
         backbone, vocabulary = start.backbone, Vocabulary(start.words)
-        head, accuracy = grammar_head(backbone, table, vocabulary, run) if self.grammar else (None, None)
+        head, accuracy = None, None
+        if self.grammar:
+            head, accuracy = grammar or grammar_head(backbone, table, vocabulary, run)
         z = self.seen_by_reward(normalize(embed(backbone.image, table.items, run), dim=-1), run)
         lm = start.model(run).requires_grad_(True)
         reward = Reward(backbone, self.weight, self.grammar, head, run)
@@ -232,9 +239,7 @@ class ClipReward(Captioner):
             return SmallLM(words, self.lm_width, self.layers, context=self.limit + 2, memory=backbone.image.dim)
 
 
-def grammar_head(
-    backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, run: Run
-) -> tuple[GrammarHead, float | None]:
+def grammar_head(backbone: Backbone, table: Table[Any], vocabulary: Vocabulary, run: Run) -> Grammar:
     """Train a head on captions and corrupted copies of them.
 
     Args:

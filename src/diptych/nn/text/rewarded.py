@@ -38,8 +38,8 @@ def policy_loss(log_probs: Tensor, advantage: Tensor, lengths: Tensor) -> Tensor
 
     Example:
         >>> log_p = torch.tensor([[[-1.0, -2.0], [-3.0, 0.0]]])
-        >>> round(policy_loss(log_p, torch.tensor([[1.0, -1.0]]), torch.tensor([[2, 1]])).item(), 6)
-        0.0
+        >>> round(policy_loss(log_p, torch.tensor([[1.0, -0.5]]), torch.tensor([[2, 1]])).item(), 6)
+        0.5
     """
     real = torch.arange(log_probs.shape[-1], device=log_probs.device) < lengths[..., None]
     return -(log_probs * advantage[..., None] * real).sum() / real.sum().clamp(min=1)
