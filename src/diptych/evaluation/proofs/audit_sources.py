@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
@@ -20,6 +20,7 @@ from diptych.data.factors import Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import Points, mixed_slope, slope_of
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAUSSIANS, PACS, STRIPED = "gaussians", ("photo", "sketch"), "texture"
-"""The closed form; the two domains of pacs_small; the factor of the second source elsewhere."""
+"""The closed form; two domains of pacs_small; the factor of the second source elsewhere."""
 TRAIN, TEST, MOST = 100, 50, 32
 """Training pictures and test pictures of a class; the largest training size of a class."""
 DRAWS = 2
@@ -43,6 +44,8 @@ WIDTH, SIZES, DIRECTIONS = 20, (25, 50, 100, 200, 400), 40
 """Dimensions of the Gaussians, their training sizes, and training sets of a size, a seed."""
 MEANS = {"first": (1.0, 0.3), "second": (0.6, 0.9), "reference": (1.0, 0.0), "shifted": (0.3, 1.0)}
 """m_A, m_B, m_1 and m_2 in their first two dimensions; the others are 0."""
+SHARES = {FIRST: 1.0, MIXTURE: 0.5, SECOND: 0.0}
+"""Share of items of the first source."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,10 @@ class Task:
     """Unit embeddings of what is trained and tested.
 
     Args:
-        train: embeddings of training rows, (2 N, D), with their labels (2 N,), of the first and the second source.
+        train: (M, D) embeddings of training rows, and their (M,) labels.
         tests: embeddings and labels of the reference and of the shift.
-        pools: positions of the training rows of both sources, for a seed.
+        rows: training rows of the first and of the second source.
+        paired: whether both sources show the same pictures in the same order; each seed then gives half to each.
         classes: K.
     """
 
@@ -84,7 +88,7 @@ def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
 
-    On "gaussians" it is the slope through the origin instead. On pacs_small the sources are photos and sketches;
+    On "gaussians" it is the slope through the origin instead. Where the table has domains, the sources are photos and sketches;
     elsewhere they are photographs and striped copies of other photographs.
 
     Raises:
@@ -95,8 +99,9 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         return _gaussians(backbone, run, seeds)
     data = open_data(present(name), need="classes")
     classes = ClassNames(tuple(tidy(c) for c in data.classes))
-    if "group" in data.whole().columns or "domain" in data.whole().columns:
-        task, facts = _domains(name, backbone, classes, run)
+    known = known_set(name)
+    if known and known.group:
+        task, facts = _domains(name, known.group, backbone, classes, run)
     else:
         test = data.split("test") if "test" in data.splits else data.split("val")
         train = data.split("train")
@@ -109,7 +114,9 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
                 table.setdefault(word, []).append(values)
             bar.advance()
     others = {word: _reached(own, reached[FIRST], len(task.tests[0][1])) for word, own in reached.items()}
-    return Tabled(backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others)
+    return Tabled(
+        backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others
+    )
 
 
 def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) -> dict[str, Floats]:
@@ -127,7 +134,9 @@ def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) 
     both = zip(logits[FIRST], logits[SECOND], strict=True)
     logits[BOTH] = [[x + y for x, y in zip(a, b, strict=True)] for a, b in both]
     hits = {
-        word: [[(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of]
+        word: [
+            [(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of
+        ]
         for word, of in logits.items()
     }
     points = {word: np.array([[h.mean() for h in own] for own in of]) for word, of in hits.items()}
@@ -150,8 +159,10 @@ def _reached(own: Sequence[tuple[float, float]], first: Sequence[tuple[float, fl
     }  # fmt: skip
 
 
-def _domains(name: str, backbone: Backbone, classes: ClassNames, run: Run) -> tuple[Task, dict[str, object]]:
-    data = open_data(present(name), need="groups", group="domain")
+def _domains(
+    name: str, group: str, backbone: Backbone, classes: ClassNames, run: Run
+) -> tuple[Task, dict[str, object]]:
+    data = open_data(present(name), need="groups", group=group)
     own = Sources.of(data.whole(), classes, PACS, replace(run, seed=0))
     z, labels = normalize(embed(backbone.image, own.table.items, run), dim=-1), own.table.labels()
     first, second = (own.train[source] for source in PACS)
@@ -175,8 +186,6 @@ def _copies(
         for own in read for items in (own, Altered(own, STRIPED))
     ]  # fmt: skip
     n = len(read[0])
-    from torch import cat
-
     both = cat(z[:2]), np.concatenate([labels[0], labels[0]])
     facts = {
         "data_hash": hash_of(*read),
@@ -206,15 +215,15 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
                 accuracy.setdefault(word, []).append(np.stack([ndtr(w @ m / norm) for m in (reference, shifted)]))
             table.setdefault(word, []).append(np.concatenate(slopes))
     values = {word: np.stack(own) for word, own in table.items()}
-    expected = mixed_slope(a, b, reference, shifted)
-    values["closed form"] = np.full_like(values[MIXTURE], expected)
-    others = {
-        word: dict(zip(("acc1_reference", "acc1_shift"), np.concatenate(own, axis=1).mean(axis=1).tolist(), strict=True))
-        for word, own in accuracy.items()
+    closed = {w: mixed_slope(a, b, reference, shifted, share) for w, share in SHARES.items()}
+    values["closed form"] = np.full_like(values[MIXTURE], closed[MIXTURE])
+    means_of = {word: np.concatenate(own, axis=1).mean(axis=1) for word, own in accuracy.items()}
+    others = {word: {"acc1_reference": float(x), "acc1_shift": float(y)} for word, (x, y) in means_of.items()}
+    facts = {
+        "data_hash": hashlib.sha256(f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}".encode()).hexdigest(),
+        "items": len(SIZES) * DIRECTIONS,
+        "slopes": closed,
     }
-    recipe = f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}"
-    closed = {w: mixed_slope(*pair, reference, shifted) for w, pair in ((FIRST, (a, a)), (SECOND, (b, b)), (MIXTURE, (a, b)))}
-    facts = {"data_hash": hashlib.sha256(recipe.encode()).hexdigest(), "items": len(SIZES) * DIRECTIONS, "slopes": closed}
     return Tabled(backbone, run, seeds, "slope", facts, values, others)
 
 

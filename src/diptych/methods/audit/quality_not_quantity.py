@@ -16,8 +16,8 @@ Two Gaussian classes show the same in closed form. With x | y ~ N(y m_t, I) on t
 
 Phi: the standard normal distribution function;  m_1, m_2: class means of the test sets;  m_A, m_B: of the sources
 
-More items move a model along the line through the origin; the source sets the slope. Where all four products of a source
-and a test set are positive, the slope of the mixture lies between those of the sources.
+More items move a model along the line through the origin; the source sets the slope. Where all four products of a
+source and a test set are positive, the slope of the mixture lies between those of the sources.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def mixed_slope(first: Any, second: Any, reference: Any, shifted: Any, share: fl
     """Return the slope of a mixture of two sources in the closed form.
 
     Args:
-        first, second: (D,) m_A and m_B.
-        reference, shifted: (D,) m_1 and m_2.
+        first: (D,) m_A.
+        second: (D,) m_B.
+        reference: (D,) m_1.
+        shifted: (D,) m_2.
         share: s, of items of the first source, in [0, 1].
 
     Raises:
@@ -139,7 +141,9 @@ def gap(base: Points, first: Points, second: Points, items: int) -> float:
     return float(line.residual(first.x, first.y).mean() - line.residual(second.x, second.y).mean())
 
 
-def over_models(statistic: Callable[..., float], groups: Sequence[Points], items: int, seed: int, draws: int) -> Interval:
+def over_models(
+    statistic: Callable[..., float], groups: Sequence[Points], items: int, seed: int, draws: int
+) -> Interval:
     """Return a statistic of groups of models with its 95 % percentile interval; models are resampled in each group.
 
     Args:
@@ -198,7 +202,7 @@ class QualityNotQuantity(Auditor):
             "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof and "
             "'diptych audit sources' train linear heads on frozen features of a backbone, of 2 to 32 labelled pictures "
             "a class of two sources: the features have seen other data, and there are no captions.",
-            "Sources are domains of one data set, or photographs and their striped copies, in place of web collections.",
+            "Sources are domains of a data set, or photographs and striped copies of others; the paper's are web pages.",
             "Dilution is a number with an interval over models and a control; the paper shows figures.",
             "Where the lines of two sources do not differ, dilution is not testable.",
             "The closed form of two Gaussian classes is ours; the paper's Theorems 1 to 3 were not read.",
@@ -225,7 +229,9 @@ class QualityNotQuantity(Auditor):
             probe.named()
         except DataError as error:
             return str(error)
-        return "" if _shifts(data) else "This audit compares accuracies under a shift: give a table of one, with labels."
+        return (
+            "" if _shifts(data) else "This audit compares accuracies under a shift: give a table of one, with labels."
+        )
 
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Measure the line of each source, and the dilution of each mixture.
