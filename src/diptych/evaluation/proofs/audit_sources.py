@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples, Subset
+from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.factors import Altered
@@ -24,7 +25,7 @@ from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import Points, mixed_slope, slope_of
-from diptych.metrics.trend import fit_line
+from diptych.metrics.trend import Line
 from diptych.tasks.audit_sources import Sources, drawn, head, ladder
 
 Floats = NDArray[np.float64]
@@ -88,7 +89,7 @@ def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
 
-    On "gaussians" it is the slope through the origin instead. Where the table has domains, the sources are photos and sketches;
+    On "gaussians" it is the slope through the origin instead. Where the table has domains, the sources are two of them;
     elsewhere they are photographs and striped copies of other photographs.
 
     Raises:
@@ -106,21 +107,21 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         test = data.split("test") if "test" in data.splits else data.split("val")
         train = data.split("train")
         task, facts = _copies((train.items, train.labels()), (test.items, test.labels()), backbone, classes, run)
-    table: dict[str, list[Floats]] = {}
-    reached: dict[str, list[tuple[float, float]]] = {}
+    answered = []
     with run.track("heads", len(seeds)) as bar:
         for seed in seeds:
-            for word, values in _heads(task, replace(run, seed=seed), reached).items():
-                table.setdefault(word, []).append(values)
+            answered.append(_hits(task, replace(run, seed=seed)))
             bar.advance()
-    others = {word: _reached(own, reached[FIRST], len(task.tests[0][1])) for word, own in reached.items()}
-    return Tabled(
-        backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others
-    )
+    every = {word: _points([hits for of in answered for hits in of[word]]) for word in answered[0]}
+    first = every[FIRST]
+    line = first.line(len(task.tests[0][1]))
+    values = {word: np.stack([_robust(of[word], first, line, word) for of in answered]) for word in every}
+    others = {word: _reached(models, first, line.items) for word, models in every.items()}
+    return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others)
 
 
-def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) -> dict[str, Floats]:
-    """Return per-item effective robustness, (N,), of the heads of each source, means over sizes and draws."""
+def _hits(task: Task, run: Run) -> dict[str, list[tuple[Floats, Floats]]]:
+    """Return the hits of the heads of each source on the reference and under the shift, (N,) each."""
     labels, rng = task.train[1], np.random.default_rng(run.integer("sources"))
     pools = task.pools(rng)
     most = min(MOST, *(int(np.bincount(labels[pool]).min()) for pool in pools[:2]))
@@ -133,29 +134,32 @@ def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) 
                 logits.setdefault(word, []).append([z @ w.T + b for z, _ in task.tests])
     both = zip(logits[FIRST], logits[SECOND], strict=True)
     logits[BOTH] = [[x + y for x, y in zip(a, b, strict=True)] for a, b in both]
-    hits = {
-        word: [
-            [(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of
-        ]
+    first, second = (y for _, y in task.tests)
+    return {
+        word: [((x.argmax(1).numpy() == first) * 1.0, (y.argmax(1).numpy() == second) * 1.0) for x, y in of]
         for word, of in logits.items()
     }
-    points = {word: np.array([[h.mean() for h in own] for own in of]) for word, of in hits.items()}
-    line = Points(points[FIRST][:, 0], points[FIRST][:, 1]).line(len(task.tests[0][1]))
-    for word, of in points.items():
-        reached.setdefault(word, []).extend((float(x), float(y)) for x, y in of)
-    return {
-        word: np.mean([own[1] - line.at(own[0].mean()) for own in of], axis=0) for word, of in hits.items()
-    }  # fmt: skip
 
 
-def _reached(own: Sequence[tuple[float, float]], first: Sequence[tuple[float, float]], items: int) -> dict[str, float]:
-    """Return the line of all heads of a source, their number, and the share within the range of the first source."""
-    x, y = np.array(own).T
-    inside = (x >= min(p[0] for p in first)) & (x <= max(p[0] for p in first))
-    line = fit_line(x, y, items, scale="probit")
+def _points(hits: Sequence[tuple[Floats, Floats]]) -> Points:
+    return Points(np.array([x.mean() for x, _ in hits]), np.array([y.mean() for _, y in hits]))
+
+
+def _robust(hits: Sequence[tuple[Floats, Floats]], first: Points, line: Line, word: str) -> Floats:
+    """Return effective robustness item by item, (N,): the mean over heads in the range of the first source."""
+    kept = [y - line.at(x.mean()) for x, y in hits if first.x.min() <= x.mean() <= first.x.max()]
+    if not kept:
+        raise DataError(f"No head of {word} reaches a reference accuracy of the first source: give other sources.")
+    return np.asarray(np.mean(kept, axis=0))
+
+
+def _reached(own: Points, first: Points, items: int) -> dict[str, float]:
+    """Return the line of all heads of a source, their number, and the share in the range of the first source."""
+    line = own.line(items)
     return {
-        "slope": line.slope, "intercept": line.intercept, "models": float(len(x)), "acc1_reference": float(x.mean()),
-        "acc1_shift": float(y.mean()), "within_range_of_first": float(inside.mean()),
+        "slope": line.slope, "intercept": line.intercept, "models": float(len(own)),
+        "acc1_reference": float(own.x.mean()), "acc1_shift": float(own.y.mean()),
+        "within_range_of_first": len(own.within(first)) / len(own),
     }  # fmt: skip
 
 

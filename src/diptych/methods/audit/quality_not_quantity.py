@@ -208,7 +208,7 @@ class QualityNotQuantity(Auditor):
             "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof and "
             "'diptych audit sources' train linear heads on frozen features of a backbone, of 2 to 32 labelled pictures "
             "a class of two sources: the features have seen other data, and there are no captions.",
-            "Sources are domains of a data set, or photographs and altered copies of others; the paper's are web pages.",
+            "Sources are domains of a data set, or photographs and altered copies of others; the paper takes web data.",
             "Only models in the range of the reference accuracies behind a line are compared with it.",
             "Dilution is a number with an interval over models and a control; the paper shows figures.",
             "Where the lines of two sources do not differ, dilution is not testable.",
@@ -236,9 +236,7 @@ class QualityNotQuantity(Auditor):
             probe.named()
         except DataError as error:
             return str(error)
-        return (
-            "" if _shifts(data) else "This audit compares accuracies under a shift: give a table of one, with labels."
-        )
+        return "" if _shifts(data) else "This audit needs a table of a shift with labels, and there is none."
 
     def audit(self, subjects: Mapping[str, Subject], data: AuditData, run: Run) -> list[Finding]:
         """Measure the line of each source, and the dilution of each mixture.
