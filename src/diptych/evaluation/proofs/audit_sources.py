@@ -9,28 +9,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from torch import Tensor
+from torch import Tensor, cat
 from torch.nn.functional import normalize
 
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples, Subset
+from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.classnames import tidy
 from diptych.data.factors import Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
 from diptych.evaluation.arms import Arm
+from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import Points, mixed_slope, slope_of
-from diptych.metrics.trend import fit_line
+from diptych.metrics.trend import Line
 from diptych.tasks.audit_sources import Sources, drawn, head, ladder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAUSSIANS, PACS, STRIPED = "gaussians", ("photo", "sketch"), "texture"
-"""The closed form; the two domains of pacs_small; the factor of the second source elsewhere."""
+"""The closed form; two domains of pacs_small; the factor of the second source elsewhere."""
 TRAIN, TEST, MOST = 100, 50, 32
 """Training pictures and test pictures of a class; the largest training size of a class."""
 DRAWS = 2
@@ -43,6 +45,8 @@ WIDTH, SIZES, DIRECTIONS = 20, (25, 50, 100, 200, 400), 40
 """Dimensions of the Gaussians, their training sizes, and training sets of a size, a seed."""
 MEANS = {"first": (1.0, 0.3), "second": (0.6, 0.9), "reference": (1.0, 0.0), "shifted": (0.3, 1.0)}
 """m_A, m_B, m_1 and m_2 in their first two dimensions; the others are 0."""
+SHARES = {FIRST: 1.0, MIXTURE: 0.5, SECOND: 0.0}
+"""Share of items of the first source."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class Task:
     """Unit embeddings of what is trained and tested.
 
     Args:
-        train: embeddings of training rows, (2 N, D), with their labels (2 N,), of the first and the second source.
+        train: (M, D) embeddings of training rows, and their (M,) labels.
         tests: embeddings and labels of the reference and of the shift.
-        pools: positions of the training rows of both sources, for a seed.
+        rows: training rows of the first and of the second source.
+        paired: whether both sources show the same pictures in the same order; each seed then gives half to each.
         classes: K.
     """
 
@@ -84,7 +89,7 @@ def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
 
-    On "gaussians" it is the slope through the origin instead. On pacs_small the sources are photos and sketches;
+    On "gaussians" it is the slope through the origin instead. Where the table has domains, the sources are two of them;
     elsewhere they are photographs and striped copies of other photographs.
 
     Raises:
@@ -95,27 +100,35 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         return _gaussians(backbone, run, seeds)
     data = open_data(present(name), need="classes")
     classes = ClassNames(tuple(tidy(c) for c in data.classes))
-    if "group" in data.whole().columns or "domain" in data.whole().columns:
-        task, facts = _domains(name, backbone, classes, run)
+    known = known_set(name)
+    if known and known.group:
+        task, facts = _domains(name, known.group, backbone, classes, run)
     else:
         test = data.split("test") if "test" in data.splits else data.split("val")
         train = data.split("train")
         task, facts = _copies((train.items, train.labels()), (test.items, test.labels()), backbone, classes, run)
-    table: dict[str, list[Floats]] = {}
-    reached: dict[str, list[tuple[float, float]]] = {}
+    answered = []
     with run.track("heads", len(seeds)) as bar:
         for seed in seeds:
-            for word, values in _heads(task, replace(run, seed=seed), reached).items():
-                table.setdefault(word, []).append(values)
+            answered.append(_hits(task, replace(run, seed=seed)))
             bar.advance()
+<<<<<<< HEAD
     others = {word: _reached(own, reached[FIRST], len(task.tests[0][1])) for word, own in reached.items()}
     return Tabled(
         backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others
     )
+=======
+    every = {word: _points([hits for of in answered for hits in of[word]]) for word in answered[0]}
+    first = every[FIRST]
+    line = first.line(len(task.tests[0][1]))
+    values = {word: np.stack([_robust(of[word], first, line, word) for of in answered]) for word in every}
+    others = {word: _reached(models, first, line.items) for word, models in every.items()}
+    return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others)
+>>>>>>> qnq
 
 
-def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) -> dict[str, Floats]:
-    """Return per-item effective robustness, (N,), of the heads of each source, means over sizes and draws."""
+def _hits(task: Task, run: Run) -> dict[str, list[tuple[Floats, Floats]]]:
+    """Return the hits of the heads of each source on the reference and under the shift, (N,) each."""
     labels, rng = task.train[1], np.random.default_rng(run.integer("sources"))
     pools = task.pools(rng)
     most = min(MOST, *(int(np.bincount(labels[pool]).min()) for pool in pools[:2]))
@@ -128,34 +141,46 @@ def _heads(task: Task, run: Run, reached: dict[str, list[tuple[float, float]]]) 
                 logits.setdefault(word, []).append([z @ w.T + b for z, _ in task.tests])
     both = zip(logits[FIRST], logits[SECOND], strict=True)
     logits[BOTH] = [[x + y for x, y in zip(a, b, strict=True)] for a, b in both]
+<<<<<<< HEAD
     hits = {
         word: [
             [(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of
         ]
+=======
+    first, second = (y for _, y in task.tests)
+    return {
+        word: [((x.argmax(1).numpy() == first) * 1.0, (y.argmax(1).numpy() == second) * 1.0) for x, y in of]
+>>>>>>> qnq
         for word, of in logits.items()
     }
-    points = {word: np.array([[h.mean() for h in own] for own in of]) for word, of in hits.items()}
-    line = Points(points[FIRST][:, 0], points[FIRST][:, 1]).line(len(task.tests[0][1]))
-    for word, of in points.items():
-        reached.setdefault(word, []).extend((float(x), float(y)) for x, y in of)
+
+
+def _points(hits: Sequence[tuple[Floats, Floats]]) -> Points:
+    return Points(np.array([x.mean() for x, _ in hits]), np.array([y.mean() for _, y in hits]))
+
+
+def _robust(hits: Sequence[tuple[Floats, Floats]], first: Points, line: Line, word: str) -> Floats:
+    """Return effective robustness item by item, (N,): the mean over heads in the range of the first source."""
+    kept = [y - line.at(x.mean()) for x, y in hits if first.x.min() <= x.mean() <= first.x.max()]
+    if not kept:
+        raise DataError(f"No head of {word} reaches a reference accuracy of the first source: give other sources.")
+    return np.asarray(np.mean(kept, axis=0))
+
+
+def _reached(own: Points, first: Points, items: int) -> dict[str, float]:
+    """Return the line of all heads of a source, their number, and the share in the range of the first source."""
+    line = own.line(items)
     return {
-        word: np.mean([own[1] - line.at(own[0].mean()) for own in of], axis=0) for word, of in hits.items()
+        "slope": line.slope, "intercept": line.intercept, "models": float(len(own)),
+        "acc1_reference": float(own.x.mean()), "acc1_shift": float(own.y.mean()),
+        "within_range_of_first": len(own.within(first)) / len(own),
     }  # fmt: skip
 
 
-def _reached(own: Sequence[tuple[float, float]], first: Sequence[tuple[float, float]], items: int) -> dict[str, float]:
-    """Return the line of all heads of a source, their number, and the share within the range of the first source."""
-    x, y = np.array(own).T
-    inside = (x >= min(p[0] for p in first)) & (x <= max(p[0] for p in first))
-    line = fit_line(x, y, items, scale="probit")
-    return {
-        "slope": line.slope, "intercept": line.intercept, "models": float(len(x)), "acc1_reference": float(x.mean()),
-        "acc1_shift": float(y.mean()), "within_range_of_first": float(inside.mean()),
-    }  # fmt: skip
-
-
-def _domains(name: str, backbone: Backbone, classes: ClassNames, run: Run) -> tuple[Task, dict[str, object]]:
-    data = open_data(present(name), need="groups", group="domain")
+def _domains(
+    name: str, group: str, backbone: Backbone, classes: ClassNames, run: Run
+) -> tuple[Task, dict[str, object]]:
+    data = open_data(present(name), need="groups", group=group)
     own = Sources.of(data.whole(), classes, PACS, replace(run, seed=0))
     z, labels = normalize(embed(backbone.image, own.table.items, run), dim=-1), own.table.labels()
     first, second = (own.train[source] for source in PACS)
@@ -179,8 +204,6 @@ def _copies(
         for own in read for items in (own, Altered(own, STRIPED))
     ]  # fmt: skip
     n = len(read[0])
-    from torch import cat
-
     both = cat(z[:2]), np.concatenate([labels[0], labels[0]])
     facts = {
         "data_hash": hash_of(*read),
@@ -210,6 +233,7 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
                 accuracy.setdefault(word, []).append(np.stack([ndtr(w @ m / norm) for m in (reference, shifted)]))
             table.setdefault(word, []).append(np.concatenate(slopes))
     values = {word: np.stack(own) for word, own in table.items()}
+<<<<<<< HEAD
     expected = mixed_slope(a, b, reference, shifted)
     values["closed form"] = np.full_like(values[MIXTURE], expected)
     others = {
@@ -227,6 +251,17 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
         "items": len(SIZES) * DIRECTIONS,
         "slopes": closed,
     }
+=======
+    closed = {w: mixed_slope(a, b, reference, shifted, share) for w, share in SHARES.items()}
+    values["closed form"] = np.full_like(values[MIXTURE], closed[MIXTURE])
+    means_of = {word: np.concatenate(own, axis=1).mean(axis=1) for word, own in accuracy.items()}
+    others = {word: {"acc1_reference": float(x), "acc1_shift": float(y)} for word, (x, y) in means_of.items()}
+    facts = {
+        "data_hash": hashlib.sha256(f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}".encode()).hexdigest(),
+        "items": len(SIZES) * DIRECTIONS,
+        "slopes": closed,
+    }
+>>>>>>> qnq
     return Tabled(backbone, run, seeds, "slope", facts, values, others)
 
 

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.core.audit import AuditData, ModelRecord, Probe, Subject
+from diptych.core.data import ClassNames, Column, Samples, Table, Texts
+from diptych.core.errors import DataError, MissingPart, UsageError
+from diptych.core.findings import Finding
+from diptych.core.kit import Kit
+from diptych.core.method import FittedClassifier, Scores
+from diptych.core.run import Run
+from diptych.methods.audit.quality_not_quantity import (
+    Points,
+    QualityNotQuantity,
+    gap,
+    mixed_slope,
+    robustness,
+    slope_of,
+)
+
+N = 200
+NORMAL = NormalDist()
+CLASSES = ClassNames(("cat", "dog"))
+LABELS = Column("label", np.arange(N) % 2)
+QUICK = QualityNotQuantity(draws=100)
+REFERENCE = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+A, B, D = (np.array([1.0, 0.2, 0.0]), np.array([0.4, 0.9, 0.0]), np.array([0.3, 1.0, 0.0]))
+
+
+def table(prefix: str) -> Table[Any]:
+    return Table(Texts(tuple(f"{prefix} {i}" for i in range(N))), {"label": LABELS})
+
+
+DATA = AuditData({"photo": Probe(table("photo"), "id", CLASSES), "sketch": Probe(table("sketch"), "shift", CLASSES)})
+
+
+@dataclass(frozen=True)
+class Known(FittedClassifier):
+    """Right on the first items of each table, and wrong on the others, each by a margin."""
+
+    classes: ClassNames
+    right: Mapping[str, float]
+    margin: float = 1.0
+
+    def scores(self, items: Samples[Any], run: Run) -> Scores:
+        rows = []
+        for i in range(len(items)):
+            name, number = str(items[i]).split()
+            label = int(number) % 2
+            answer = label if int(number) < round(N * self.right[name]) else 1 - label
+            rows.append([self.margin * (answer == k) for k in (0, 1)])
+        return Scores(torch.tensor(rows, dtype=torch.float32), "logit")
+
+
+def models(source: str, lift: float, margin: float = 1.0) -> dict[str, Subject]:
+    """Models whose accuracy under the shift lies on a line of slope 1 on the probit scale."""
+    made = {}
+    for i, x in enumerate(REFERENCE):
+        y = NORMAL.cdf(NORMAL.inv_cdf(x) + lift)
+        fitted = Known(CLASSES, {"photo": x, "sketch": y}, margin)
+        made[f"{source} {i}"] = Subject(Kit({"classifier": fitted}), ModelRecord(source=source, size=10 * (i + 1)))
+    return made
+
+
+def audited(subjects: Mapping[str, Subject], seed: int = 0) -> dict[tuple[str, str], Finding]:
+    return {(f.subject, f.measure): f for f in QUICK.audit(subjects, DATA, Run(seed=seed))}
+
+
+def test_the_closed_form_is_the_accuracy_of_drawn_items() -> None:
+    rng = np.random.default_rng(0)
+    w = 0.5 * A + 0.5 * B
+    probits = []
+    for mean in (A, D):
+        y = rng.choice([-1, 1], 200_000)
+        x = y[:, None] * mean + rng.normal(size=(len(y), 3))
+        probits.append(NORMAL.inv_cdf(float((np.sign(x @ w) == y).mean())))
+    assert mixed_slope(A, B, A, D) == pytest.approx(probits[1] / probits[0], abs=0.02)
+
+
+def test_the_slope_of_a_mixture_lies_between_those_of_its_sources() -> None:
+    shares = [mixed_slope(A, B, A, D, s) for s in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    assert shares == sorted(shares)
+    assert shares[0] == pytest.approx(float(slope_of(A, A, D)))
+    assert mixed_slope(A, A, A, D) == pytest.approx(shares[0])
+    assert slope_of(np.stack([A, 3 * A]), A, D) == pytest.approx([shares[0]] * 2)
+    with pytest.raises(UsageError, match=r"1\.5"):
+        mixed_slope(A, B, A, D, 1.5)
+
+
+def test_robustness_is_that_of_a_loop_with_polyfit() -> None:
+    rng = np.random.default_rng(1)
+    base, other = (Points(rng.uniform(0.3, 0.9, 8), rng.uniform(0.2, 0.8, 8)) for _ in range(2))
+    slope, intercept = np.polyfit([NORMAL.inv_cdf(x) for x in base.x], [NORMAL.inv_cdf(y) for y in base.y], 1)
+    loop = [y - NORMAL.cdf(intercept + slope * NORMAL.inv_cdf(x)) for x, y in zip(other.x, other.y, strict=True)]
+    assert robustness(base, other, 1000) == pytest.approx(np.mean(loop))
+    assert gap(base, other, other, 1000) == 0
+
+
+def test_the_dilution_of_known_lines() -> None:
+    subjects = {**models("web", 0.0), **models("art", 1.0), **models("web+art", 0.4)}
+    found = audited(subjects)
+    for source in ("web", "art", "web+art"):
+        slope = found[f"source={source}", "trend_slope"]
+        assert slope.value == pytest.approx(1.0, abs=0.05)
+        assert (slope.count, slope.counted, slope.about) == (6, "models", "sketch")
+    lifted = [NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - x for x in REFERENCE]
+    robust = found["source=art", "effective_robustness"]
+    assert robust.value == pytest.approx(np.mean(lifted), abs=0.01)
+    assert robust.control is not None
+    assert robust.control.held
+    lost = [NORMAL.cdf(NORMAL.inv_cdf(x) + 1.0) - NORMAL.cdf(NORMAL.inv_cdf(x) + 0.4) for x in REFERENCE]
+    dilution = found["source=web+art", "dilution"]
+    assert dilution.value == pytest.approx(np.mean(lost), abs=0.01)
+    assert dilution.details["better"] == "art"
+    assert 0.3 < dilution.details["position"] < 0.6
+    assert "than art alone" in dilution.says
+    assert found == audited(subjects)
+
+
+def test_the_first_source_may_be_the_better_one() -> None:
+    found = audited({**models("web", 1.0), **models("art", 0.0), **models("web+art", 0.6)})
+    dilution = found["source=web+art", "dilution"]
+    assert dilution.details["better"] == "web"
+    assert dilution.value is not None
+    assert dilution.value > 0.05
+
+
+def test_an_ensemble_averages_the_logits_of_both_sources() -> None:
+    """The second source is surer, so the mean of the logits answers as it does."""
+    found = audited({**models("web", 0.0), **models("art", 1.0, margin=3.0), **models("web+art", 1.0)})
+    assert found["source=web+art", "ensemble_robustness"].value == pytest.approx(0.0, abs=0.01)
+    assert found["source=web+art", "ensemble_robustness"].count == 6
+
+
+def test_equal_lines_have_nothing_to_dilute() -> None:
+    found = audited({**models("web", 0.3), **models("art", 0.3), **models("web+art", 0.3)})
+    dilution = found["source=web+art", "dilution"]
+    assert not dilution.testable
+    assert "nothing to dilute" in dilution.reason
+
+
+def test_what_has_no_line_says_why() -> None:
+    few = dict(list(models("web", 0.0).items())[:2])
+    same = {
+        f"art {i}": Subject(
+            Kit({"classifier": Known(CLASSES, {"photo": 0.6, "sketch": 0.5 + i / 10})}), ModelRecord(source="art")
+        )
+        for i in range(3)
+    }
+    found = audited({**few, **same, "unknown": Subject(models("x", 0.0)["x 0"].kit)})
+    assert "needs 3 models of one source, got 2" in found["source=web", "trend_slope"].reason
+    assert "one reference accuracy" in found["source=art", "trend_slope"].reason
+    assert "names no data source" in found["unknown", "trend_slope"].reason
+    assert len(found) == 3
+
+
+def test_lines_are_not_extrapolated() -> None:
+    low = {
+        f"art {i}": Subject(
+            Kit({"classifier": Known(CLASSES, {"photo": 0.2 + i / 20, "sketch": 0.8})}), ModelRecord(source="art")
+        )
+        for i in range(4)
+    }
+    found = audited({**models("web", 0.0), **low, **models("web+art", 0.3)})
+    for key in (("source=art", "effective_robustness"), ("source=web+art", "dilution")):
+        assert "0 models of art reach reference accuracies in the range of web" in found[key].reason
+    assert found["source=web+art", "effective_robustness"].testable
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(UsageError, match="no model"):
+        QUICK.audit({}, DATA, Run())
+    with pytest.raises(MissingPart):
+        QUICK.audit({"a": Subject(Kit())}, DATA, Run())
+    own = AuditData({"photo": DATA.probes["photo"]})
+    assert "a table of a shift" in QUICK.lacks(models("web", 0.0), own)
+    with pytest.raises(DataError, match="a table of a shift"):
+        QUICK.audit(models("web", 0.0), own, Run())
+    with pytest.raises(DataError, match="exactly one"):
+        QUICK.audit(models("web", 0.0), AuditData(), Run())
+    for wrong in ({"least": 2}, {"draws": 99}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            QualityNotQuantity(**wrong)
