@@ -112,19 +112,12 @@ def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]
         for seed in seeds:
             answered.append(_hits(task, replace(run, seed=seed)))
             bar.advance()
-<<<<<<< HEAD
-    others = {word: _reached(own, reached[FIRST], len(task.tests[0][1])) for word, own in reached.items()}
-    return Tabled(
-        backbone, run, seeds, "effective_robustness", facts, {k: np.stack(v) for k, v in table.items()}, others
-    )
-=======
     every = {word: _points([hits for of in answered for hits in of[word]]) for word in answered[0]}
     first = every[FIRST]
     line = first.line(len(task.tests[0][1]))
     values = {word: np.stack([_robust(of[word], first, line, word) for of in answered]) for word in every}
     others = {word: _reached(models, first, line.items) for word, models in every.items()}
     return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others)
->>>>>>> qnq
 
 
 def _hits(task: Task, run: Run) -> dict[str, list[tuple[Floats, Floats]]]:
@@ -141,16 +134,9 @@ def _hits(task: Task, run: Run) -> dict[str, list[tuple[Floats, Floats]]]:
                 logits.setdefault(word, []).append([z @ w.T + b for z, _ in task.tests])
     both = zip(logits[FIRST], logits[SECOND], strict=True)
     logits[BOTH] = [[x + y for x, y in zip(a, b, strict=True)] for a, b in both]
-<<<<<<< HEAD
-    hits = {
-        word: [
-            [(x.argmax(1).numpy() == y).astype(float) for x, (_, y) in zip(own, task.tests, strict=True)] for own in of
-        ]
-=======
     first, second = (y for _, y in task.tests)
     return {
         word: [((x.argmax(1).numpy() == first) * 1.0, (y.argmax(1).numpy() == second) * 1.0) for x, y in of]
->>>>>>> qnq
         for word, of in logits.items()
     }
 
@@ -211,8 +197,8 @@ def _copies(
         "classes": len(classes),
         "composite": "photographs, and striped copies of other photographs",
     }
-    rows = np.arange(n), n + np.arange(n)
-    return Task(both, ((z[2], labels[1]), (z[3], labels[1])), rows, True, len(classes)), facts
+    sources = np.arange(n, dtype=np.int64), n + np.arange(n, dtype=np.int64)
+    return Task(both, ((z[2], labels[1]), (z[3], labels[1])), sources, True, len(classes)), facts
 
 
 def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
@@ -233,25 +219,6 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
                 accuracy.setdefault(word, []).append(np.stack([ndtr(w @ m / norm) for m in (reference, shifted)]))
             table.setdefault(word, []).append(np.concatenate(slopes))
     values = {word: np.stack(own) for word, own in table.items()}
-<<<<<<< HEAD
-    expected = mixed_slope(a, b, reference, shifted)
-    values["closed form"] = np.full_like(values[MIXTURE], expected)
-    others = {
-        word: dict(
-            zip(("acc1_reference", "acc1_shift"), np.concatenate(own, axis=1).mean(axis=1).tolist(), strict=True)
-        )
-        for word, own in accuracy.items()
-    }
-    recipe = f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}"
-    closed = {
-        w: mixed_slope(*pair, reference, shifted) for w, pair in ((FIRST, (a, a)), (SECOND, (b, b)), (MIXTURE, (a, b)))
-    }
-    facts = {
-        "data_hash": hashlib.sha256(recipe.encode()).hexdigest(),
-        "items": len(SIZES) * DIRECTIONS,
-        "slopes": closed,
-    }
-=======
     closed = {w: mixed_slope(a, b, reference, shifted, share) for w, share in SHARES.items()}
     values["closed form"] = np.full_like(values[MIXTURE], closed[MIXTURE])
     means_of = {word: np.concatenate(own, axis=1).mean(axis=1) for word, own in accuracy.items()}
@@ -261,7 +228,6 @@ def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
         "items": len(SIZES) * DIRECTIONS,
         "slopes": closed,
     }
->>>>>>> qnq
     return Tabled(backbone, run, seeds, "slope", facts, values, others)
 
 
