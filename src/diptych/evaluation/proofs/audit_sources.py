@@ -197,8 +197,8 @@ def _copies(
         "classes": len(classes),
         "composite": "photographs, and striped copies of other photographs",
     }
-    rows = np.arange(n), n + np.arange(n)
-    return Task(both, ((z[2], labels[1]), (z[3], labels[1])), rows, True, len(classes)), facts
+    sources = np.arange(n, dtype=np.int64), n + np.arange(n, dtype=np.int64)
+    return Task(both, ((z[2], labels[1]), (z[3], labels[1])), sources, True, len(classes)), facts
 
 
 def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:

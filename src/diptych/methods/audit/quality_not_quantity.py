@@ -174,7 +174,7 @@ class QualityNotQuantity(Auditor):
     Use it to choose between data sources, and to decide whether to mix them, by more than the accuracy of one model.
 
     Args:
-        least: models of one source that a line needs, at least 3 (ours).
+        models: of one source that a line needs, at least 3 (ours).
         draws: resamples of models for each interval, at least 100; 400 (ours).
 
     Raises:
@@ -190,7 +190,7 @@ class QualityNotQuantity(Auditor):
         0.10
     """
 
-    least: int = 3
+    models: int = 3
     draws: int = 400
 
     card: ClassVar[Card] = Card(
@@ -225,7 +225,7 @@ class QualityNotQuantity(Auditor):
     )
 
     def __post_init__(self) -> None:
-        check(self, at_least(3), "least")
+        check(self, at_least(3), "models")
         check(self, at_least(100), "draws")
 
     def lacks(self, subjects: Mapping[str, Subject], data: AuditData) -> str:
@@ -275,7 +275,7 @@ class QualityNotQuantity(Auditor):
         ]
         for names in members.values():  # models grow along the line; the ensembles pair them in this order
             names.sort(key=lambda name: subjects[name].record.size or 0)
-        enough = [name for names in members.values() if len(names) >= self.least for name in names]
+        enough = [name for names in members.values() if len(names) >= self.models for name in names]
         own = {name: _answers(subjects[name], data, data.one()[0], run) for name in enough}
         for shift in _shifts(data):
             there = {name: _answers(subjects[name], data, shift, run) for name in enough}
@@ -291,7 +291,7 @@ class QualityNotQuantity(Auditor):
         for source, names in members.items():
             known = [name for name in names if name in own]
             models = Points(*(np.array([a[n].hits.mean() for n in known]) for a in (own, there)))
-            if reason := models.lacks_line(items, self.least) if known else too_few(len(names), self.least):
+            if reason := models.lacks_line(items, self.models) if known else too_few(len(names), self.models):
                 yield Finding.not_testable(f"source={source}", "trend_slope", reason, about=shift, count=len(names))
                 continue
             points[source] = models
@@ -311,7 +311,7 @@ class QualityNotQuantity(Auditor):
         self, source: str, base: str, shift: str, points: Mapping[str, Points], items: int, run: Run
     ) -> Finding:
         line, other, halves = points[base], points[source].within(points[base]), points[base].halves()
-        if len(other) < self.least:
+        if len(other) < self.models:
             return self._apart(source, "effective_robustness", shift, source, base, len(other))
         ends = over_models(robustness, (line, other), items, run.integer(f"{source} {shift}"), self.draws)
         return Finding(
@@ -328,7 +328,7 @@ class QualityNotQuantity(Auditor):
         a = points[parts[0]]
         b, mixture = (points[name].within(a) for name in (parts[1], source))
         for name, models in ((parts[1], b), (source, mixture)):
-            if len(models) < self.least:
+            if len(models) < self.models:
                 return self._apart(source, "dilution", shift, name, parts[0], len(models))
         lead = over_models(gap, (a, b, a), items, run.integer(f"lead {source} {shift}"), self.draws)
         if lead.low <= 0 <= lead.high:
@@ -350,7 +350,7 @@ class QualityNotQuantity(Auditor):
 
     def _ensemble(self, source: str, shift: str, mixture: Points, mean: Points, items: int, run: Run) -> Finding:
         inside = mean.within(mixture)
-        if len(inside) < self.least:
+        if len(inside) < self.models:
             return self._apart(source, "ensemble_robustness", shift, "their ensembles", source, len(inside))
         ends = over_models(robustness, (mixture, inside), items, run.integer(f"ensemble {source} {shift}"), self.draws)
         return Finding(
@@ -360,14 +360,14 @@ class QualityNotQuantity(Auditor):
 
     def _apart(self, source: str, measure: str, shift: str, name: str, base: str, models: int) -> Finding:
         reason = (
-            f"{models} models of {name} reach reference accuracies in the range of {base}, and {self.least} must: give "
+            f"{models} models of {name} reach reference accuracies in the range of {base}, and {self.models} must: give "
             f"smaller models of the better one, or larger ones of the other."
         )
         return Finding.not_testable(f"source={source}", measure, reason, about=shift, count=models)
 
     def _halves(self, halves: tuple[Points, Points], items: int, run: Run) -> Control | None:
         """Return the effective robustness of one half of the models of a source over the other half."""
-        if any(half.lacks_line(items, self.least) for half in halves):
+        if any(half.lacks_line(items, self.models) for half in halves):
             return None
         ends = over_models(robustness, halves, items, run.integer("halves"), self.draws)
         return Control("robustness_of_half_of_the_models", ends.value, (ends.low, ends.high))
