@@ -185,6 +185,6 @@ def test_bad_input_is_named() -> None:
         QUICK.audit(models("web", 0.0), own, Run())
     with pytest.raises(DataError, match="exactly one"):
         QUICK.audit(models("web", 0.0), AuditData(), Run())
-    for wrong in ({"least": 2}, {"draws": 99}):
+    for wrong in ({"models": 2}, {"draws": 99}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             QualityNotQuantity(**wrong)
