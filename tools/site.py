@@ -69,6 +69,7 @@ COMMANDS = {
     "counteranimal": "diptych audit groups photos.csv --group background",
     "clip4dm": "diptych audit pairs pairs.csv",
     "augclip": "diptych audit edits edits.csv",
+    "quality-not-quantity": "diptych audit sources photos.csv --group domain",
     "shortcut-learning": "diptych audit report photos/ --only shortcut-learning",
     "audit": "diptych audit groups photos.csv",
 }
