@@ -71,6 +71,7 @@ COMMANDS = {
     "augclip": "diptych audit edits edits.csv",
     "mmvp": "diptych audit blind photos/",
     "concept-association-bias": "diptych audit association photos.csv --attribute color",
+    "quality-not-quantity": "diptych audit sources photos.csv --group domain",
     "shortcut-learning": "diptych audit report photos/ --only shortcut-learning",
     "audit": "diptych audit groups photos.csv",
 }
