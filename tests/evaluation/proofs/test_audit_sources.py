@@ -43,7 +43,7 @@ def test_photographs_and_altered_copies_of_others(tmp_path: Path, monkeypatch: p
     proof = prove("quality-not-quantity", ColourBackbone(), Run(), datasets=(str(tmp_path),), seeds=SEEDS)
     (verdict,) = proof.as_dict()["datasets"]
     assert verdict["items"] == 30
-    assert "copies of other photographs in few colours" in verdict["composite"]
+    assert "copies of other photographs in other colours" in verdict["composite"]
     assert [c["name"] for c in verdict["controls"]] == [
         "halves of the first source, over the first source",
         "first source, over halves of it",

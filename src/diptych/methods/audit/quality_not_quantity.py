@@ -206,7 +206,7 @@ class QualityNotQuantity(Auditor):
         trains="nothing; its proof and its command train linear heads on frozen features",
         differs=(
             "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof and "
-            "'diptych audit sources' train linear heads on frozen features of a backbone, of 2 to 32 labelled pictures "
+            "'diptych audit sources' train linear heads on frozen features of a backbone, with 2 to 32 labelled pictures "
             "a class of two sources: the features have seen other data, and there are no captions.",
             "Sources are domains of a data set, or photographs and altered copies of others; the paper takes web data.",
             "Only models in the range of the reference accuracies behind a line are compared with it.",
