@@ -206,8 +206,8 @@ class QualityNotQuantity(Auditor):
         trains="nothing; its proof and its command train linear heads on frozen features",
         differs=(
             "The paper trains CLIPs from scratch on 1 to 15 million captioned pictures of six sources. The proof and "
-            "'diptych audit sources' train linear heads on frozen features of a backbone, with 2 to 32 labelled pictures "
-            "a class of two sources: the features have seen other data, and there are no captions.",
+            "'diptych audit sources' train linear heads on frozen features of a backbone, with 2 to 32 labelled "
+            "pictures a class of two sources: the features have seen other data, and there are no captions.",
             "Sources are domains of a data set, or photographs and altered copies of others; the paper takes web data.",
             "Only models in the range of the reference accuracies behind a line are compared with it.",
             "Dilution is a number with an interval over models and a control; the paper shows figures.",
@@ -360,8 +360,8 @@ class QualityNotQuantity(Auditor):
 
     def _apart(self, source: str, measure: str, shift: str, name: str, base: str, models: int) -> Finding:
         reason = (
-            f"{models} models of {name} reach reference accuracies in the range of {base}, and {self.models} must: give "
-            f"smaller models of the better one, or larger ones of the other."
+            f"{models} models of {name} reach reference accuracies in the range of {base}, and {self.models} must: "
+            f"give smaller models of the better one, or larger ones of the other."
         )
         return Finding.not_testable(f"source={source}", measure, reason, about=shift, count=models)
 
