@@ -24,7 +24,7 @@ from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.embed import embed
-from diptych.methods.audit.quality_not_quantity import mixed_slope, slope_of
+from diptych.methods.audit.quality_not_quantity import mixed_slope
 from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import Line
 from diptych.tasks.audit_sources import Sources, drawn, head, ladder
