@@ -34,6 +34,7 @@ def test_equal_sources_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_photographs_and_altered_copies_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_sources, "DRAWS", 1)
+    monkeypatch.setattr(audit_sources, "FACTOR", "darker")
     rows = ["path,class,split"]
     for i in range(90):
         name = list(COLOURS)[i % 3]
@@ -43,7 +44,7 @@ def test_photographs_and_altered_copies_of_others(tmp_path: Path, monkeypatch: p
     proof = prove("quality-not-quantity", ColourBackbone(), Run(), datasets=(str(tmp_path),), seeds=SEEDS)
     (verdict,) = proof.as_dict()["datasets"]
     assert verdict["items"] == 30
-    assert "copies of other photographs in few colours" in verdict["composite"]
+    assert "copies of other photographs darker" in verdict["composite"]
     assert [c["name"] for c in verdict["controls"]] == [
         "halves of the first source, over the first source",
         "first source, over halves of it",

@@ -16,14 +16,7 @@ from diptych.core.findings import Finding
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Scores
 from diptych.core.run import Run
-from diptych.methods.audit.quality_not_quantity import (
-    Points,
-    QualityNotQuantity,
-    gap,
-    mixed_slope,
-    robustness,
-    slope_of,
-)
+from diptych.methods.audit.quality_not_quantity import QualityNotQuantity, mixed_slope, slope_of
 
 N = 200
 NORMAL = NormalDist()
@@ -92,15 +85,6 @@ def test_the_slope_of_a_mixture_lies_between_those_of_its_sources() -> None:
     assert slope_of(np.stack([A, 3 * A]), A, D) == pytest.approx([shares[0]] * 2)
     with pytest.raises(UsageError, match=r"1\.5"):
         mixed_slope(A, B, A, D, 1.5)
-
-
-def test_robustness_is_that_of_a_loop_with_polyfit() -> None:
-    rng = np.random.default_rng(1)
-    base, other = (Points(rng.uniform(0.3, 0.9, 8), rng.uniform(0.2, 0.8, 8)) for _ in range(2))
-    slope, intercept = np.polyfit([NORMAL.inv_cdf(x) for x in base.x], [NORMAL.inv_cdf(y) for y in base.y], 1)
-    loop = [y - NORMAL.cdf(intercept + slope * NORMAL.inv_cdf(x)) for x, y in zip(other.x, other.y, strict=True)]
-    assert robustness(base, other, 1000) == pytest.approx(np.mean(loop))
-    assert gap(base, other, other, 1000) == 0
 
 
 def test_the_dilution_of_known_lines() -> None:

@@ -24,24 +24,28 @@ from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.embed import embed
-from diptych.methods.audit.quality_not_quantity import Points, mixed_slope, slope_of
+from diptych.methods.audit.quality_not_quantity import mixed_slope
+from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import Line
 from diptych.tasks.audit_sources import Sources, drawn, head, ladder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-GAUSSIANS, DOMAINS, FACTOR = "gaussians", ("cartoon", "sketch"), "style"
+GAUSSIANS, DOMAINS, FACTOR = "gaussians", ("cartoon", "sketch"), "color"
 """The closed form; two domains of pacs_small; the factor of the second source elsewhere.
 
-Both were chosen on other pictures by one criterion: heads of both sources are above chance on both tests, and reach some
-of the same reference accuracies. Of pacs_small no other two domains do; striped photographs leave heads at chance.
+Both were chosen by one criterion: heads of both sources are above chance on both tests, and reach some of the same
+reference accuracies. The domains were compared on halves of pacs_small, which overlap the tests here, and no other two
+meet it; photos and sketches were tried first. The factors were compared on training photographs that this proof does
+not read: heads on stripes are at chance, and heads on four levels a channel fall short of the range.
 """
-TRAIN, TEST, MOST = 100, 50, 32
+TRAIN, TEST, MOST = 64, 50, 32
 """Training pictures and test pictures of a class; the largest training size of a class."""
 DRAWS = 2
 """Heads of each source and size, a seed."""
 FIRST, SECOND, MIXTURE, HALVES, BOTH = "first source", "second source", "mixture", "halves of the first", "ensemble"
+CLOSED = "closed form"
 MIXED: Mapping[str, tuple[int, ...]] = {FIRST: (0,), SECOND: (1,), MIXTURE: (0, 1), HALVES: (2, 3)}
 """Name -> the pools of which training pictures are drawn in equal shares."""
 
@@ -93,7 +97,7 @@ def halved(labels: Ints, rng: np.random.Generator) -> NDArray[np.bool_]:
 def open_sources(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
     """Measure the effective robustness of heads over the line of the first source; seeds draw training pictures.
 
-    On "gaussians" it is the slope through the origin instead. Where the table has domains, the sources are two of them;
+    On "gaussians" the line is that of the closed form. Where the table has domains, the sources are two of them;
     elsewhere they are photographs and altered copies of other photographs.
 
     Raises:
@@ -206,33 +210,36 @@ def _copies(
 
 
 def _gaussians(backbone: Backbone, run: Run, seeds: tuple[int, ...]) -> Tabled:
-    """Measure slopes, (seeds, sizes x directions), of weights that are means of drawn items."""
+    """Measure effective robustness over the closed form of the first source, (seeds, sizes x training sets).
+
+    Weights are means of drawn items; their accuracies are exact.
+    """
     means = {word: np.pad(np.array(m), (0, WIDTH - 2)) for word, m in MEANS.items()}
     a, b, reference, shifted = (means[word] for word in ("first", "second", "reference", "shifted"))
+    closed = {w: mixed_slope(a, b, reference, shifted, share) for w, share in SHARES.items()}
     table: dict[str, list[Floats]] = {}
-    accuracy: dict[str, list[Floats]] = {}
+    reached: dict[str, list[Floats]] = {}
     for seed in seeds:
         rng = np.random.default_rng(replace(run, seed=seed).integer(GAUSSIANS))
-        for word, (one, other) in {FIRST: (a, a), SECOND: (b, b), MIXTURE: (a, b), HALVES: (a, a)}.items():
-            slopes = []
-            for n in SIZES:
-                halves = [m + rng.normal(size=(DIRECTIONS, n // 2, WIDTH)).mean(axis=1) for m in (one, other)]
-                w = np.mean(halves, axis=0)
-                slopes.append(slope_of(w, reference, shifted))
-                norm = np.linalg.norm(w, axis=1)
-                accuracy.setdefault(word, []).append(np.stack([ndtr(w @ m / norm) for m in (reference, shifted)]))
-            table.setdefault(word, []).append(np.concatenate(slopes))
+        for word, sources in {FIRST: (a, a), SECOND: (b, b), MIXTURE: (a, b), HALVES: (a, a)}.items():
+            halves = [
+                [m + rng.normal(size=(DIRECTIONS, n // 2, WIDTH)).mean(axis=1) for m in sources] for n in SIZES
+            ]  # fmt: skip
+            w = np.concatenate([np.mean(half, axis=0) for half in halves])
+            x, y = (w @ m / np.linalg.norm(w, axis=1) for m in (reference, shifted))  # probits of the accuracies
+            table.setdefault(word, []).append(ndtr(y) - ndtr(closed[FIRST] * x))
+            reached.setdefault(word, []).append(np.stack([ndtr(x), ndtr(y), y / x]))
+            if word == MIXTURE:
+                table.setdefault(CLOSED, []).append(ndtr(closed[MIXTURE] * x) - ndtr(closed[FIRST] * x))
     values = {word: np.stack(own) for word, own in table.items()}
-    closed = {w: mixed_slope(a, b, reference, shifted, share) for w, share in SHARES.items()}
-    values["closed form"] = np.full_like(values[MIXTURE], closed[MIXTURE])
-    means_of = {word: np.concatenate(own, axis=1).mean(axis=1) for word, own in accuracy.items()}
-    others = {word: {"acc1_reference": float(x), "acc1_shift": float(y)} for word, (x, y) in means_of.items()}
+    means_of = {word: np.concatenate(own, axis=1).mean(axis=1).tolist() for word, own in reached.items()}
+    others = {w: dict(zip(("acc1_reference", "acc1_shift", "slope"), own, strict=True)) for w, own in means_of.items()}
     facts = {
         "data_hash": hashlib.sha256(f"{MEANS} {WIDTH} {SIZES} {DIRECTIONS}".encode()).hexdigest(),
         "items": len(SIZES) * DIRECTIONS,
         "slopes": closed,
     }
-    return Tabled(backbone, run, seeds, "slope", facts, values, others)
+    return Tabled(backbone, run, seeds, "effective_robustness", facts, values, others)
 
 
 PICTURES = ("cifar10_small", "pacs_small")
@@ -255,7 +262,7 @@ TRIAL = Trial(
         "ensemble, over the mixture": _over(MIXTURE, BOTH, on=PICTURES),
         "ensemble, over the first source": _over(FIRST, BOTH, on=PICTURES),
         "second source, over the first": _over(FIRST, SECOND),
-        "mixture, over its closed form": _over("closed form", MIXTURE, on=(GAUSSIANS,)),
+        "mixture, over its closed form": _over(CLOSED, MIXTURE, on=(GAUSSIANS,)),
     },
     bench=open_sources,
 )
