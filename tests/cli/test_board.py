@@ -110,7 +110,7 @@ def test_an_interrupted_board_gives_code_130(diptych: Cli, colours: Path, monkey
         (["nowhere"], 4, "DIPTYCH_DATA"),
         (["{colours}", "--shots", "many"], 2, "whole numbers"),
         (["{colours}", "--shots", "0"], 2, "from 1"),
-        (["{colours}", "--seeds", "1,1"], 2, "once"),
+        (["{colours}", "--seeds", "1,1"], 2, "different whole numbers"),
         (["{colours}", "--methods", "gpa"], 2, "gda"),
         (["{colours}", "--val", "most"], 2, "'most'"),
         (["{colours}", "--names", "a,b"], 2, "2 names for 5 classes"),

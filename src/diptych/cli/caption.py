@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,25 +15,31 @@ from diptych.core.errors import UsageError
 from diptych.tasks.defaults import CAPTIONER
 
 
-@options.offers("overwrite", *options.MODEL)
-def caption(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
+@dataclass(frozen=True)
+class LearnOptions:
+    """What a captioner learns from."""
+
     texts: Annotated[
         str | None,
         options.option(
             "--texts", help="Sentences to learn from: a .txt with one a line, or a table with caption columns."
         ),
-    ] = None,
+    ] = None
     like: Annotated[
         str | None,
         options.option(
             "--like", help="Photos with captions to learn from: a table, perhaps with a column user, or a folder."
         ),
-    ] = None,
+    ] = None
     user: Annotated[
         str | None,
         options.option("--user", help="Write as this user of --like does, for a method that has users."),
-    ] = None,
+    ] = None
+
+
+@options.offers("overwrite", *options.MODEL)
+def caption(
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
     references: Annotated[
         str | None,
         options.option("--references", help='Columns of the photos\' table to measure against, such as "caption_*".'),
@@ -54,9 +61,11 @@ def caption(
     seed: Annotated[int, options.option("--seed", help="Of trainings and draws.")] = 0,
     out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
     *,
+    learn: LearnOptions,
     shared: options.RunOptions,
 ) -> None:
     """Write a caption of each photo, learnt from sentences, or from photos with captions."""
+    texts, like, user = learn.texts, learn.like, learn.user
     shared.free(out)
     if references is not None and len(photos) != 1:
         raise UsageError("--references names columns of one table: give the table alone.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,33 +24,37 @@ SHOWN = 4
 _TINY = options.RunOptions(backbone="tiny", engine="torch", workers=1)
 
 
-@options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
-def edit(
-    photos: Annotated[
-        list[str] | None,
-        typer.Argument(help="Photos, a folder, a table or clips; none: pictures that the generator draws."),
-    ] = None,
-    source: Annotated[str, options.option("--source", help='What the pictures show: "a red circle".')] = "",
+@dataclass(frozen=True)
+class AskOptions:
+    """What shall change, and how much."""
+
+    source: Annotated[str, options.option("--source", help='What the pictures show: "a red circle".')] = ""
     target: Annotated[
         list[str] | None,
         options.option("--target", help='What they shall show: "a blue circle"; some methods take several.'),
-    ] = None,
+    ] = None
     subject: Annotated[
         str | None, options.option("--subject", help="A picture of what shall appear, for a method that takes one.")
-    ] = None,
+    ] = None
     mask: Annotated[
         str | None,
         options.option(
             "--mask", help="A PNG of a photo's size, white where it may change, for a method that takes it."
         ),
-    ] = None,
+    ] = None
     strength: Annotated[
         float, options.option("--strength", help="Factor on the change; 0 gives the input back.", min=0.0)
-    ] = 1.0,
+    ] = 1.0
     threshold: Annotated[
         float | None,
         options.option("--threshold", help="Of what may change, for a method that has one.", min=0.0),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What a method needs beside the backbone."""
+
     generator: Annotated[
         str | None,
         options.option(
@@ -58,16 +63,24 @@ def edit(
             help="factors, small, or local:FILE with StyleGAN2 weights in safetensors (default: factors; for photos "
             "small).",
         ),
-    ] = None,
+    ] = None
     denoiser: Annotated[
         str | None,
         options.option("--denoiser", help="small, or local:FOLDER with a pipeline of diffusers (default: small)."),
-    ] = None,
+    ] = None
     segmenter: Annotated[
         str | None, options.option("--segmenter", help="A segmenter, for a method that takes one.")
-    ] = None,
+    ] = None
     like: Annotated[
         str | None, options.option("--like", help="Photos to learn from, for a method that learns from some.")
+    ] = None
+
+
+@options.offers("overwrite", "json", "backbone", "device", "precision", "batch", "cache", "verify")
+def edit(
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos, a folder, a table or clips; none: pictures that the generator draws."),
     ] = None,
     frames: Annotated[int | None, options.option("--frames", help="Pictures a clip (default: 8).", min=1)] = None,
     count: Annotated[int, options.option("--count", "-n", help="Pictures drawn from the generator.", min=1)] = 4,
@@ -86,9 +99,25 @@ def edit(
         Path, options.option("--out", "-o", help="Folder for pictures before and after, and edit.json.")
     ] = Path("edits"),
     *,
+    part_options: PartOptions,
+    asked: AskOptions,
     shared: options.RunOptions = _TINY,
 ) -> None:
     """Change pictures and clips by words: what is there, and what shall be."""
+    generator, denoiser, segmenter, like = (
+        part_options.generator,
+        part_options.denoiser,
+        part_options.segmenter,
+        part_options.like,
+    )
+    source, target, subject, mask, strength, threshold = (
+        asked.source,
+        asked.target,
+        asked.subject,
+        asked.mask,
+        asked.strength,
+        asked.threshold,
+    )
     from diptych import catalog
     from diptych.core.edit import EditAsk, StyleGenerator
     from diptych.core.errors import MissingPart

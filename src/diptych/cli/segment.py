@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,50 +48,77 @@ Masks = Annotated[
 _ONE = options.RunOptions(batch=1, workers=1)
 
 
-@options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
-def segment(
-    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
-    names: options.Names = None,
-    templates: options.Templates = None,
+@dataclass(frozen=True)
+class QuestionOptions:
+    """What is asked beside the names."""
+
     background: Annotated[
         str | None, options.option("--background", help='Words for all else: "sky, wall, floor".')
-    ] = None,
+    ] = None
     threshold: Annotated[
         float | None,
         options.option("--threshold", help="Pixels below this probability are background.", min=0.0, max=1.0),
-    ] = None,
+    ] = None
     unknown: Annotated[
         float | None,
         options.option("--unknown", help="Pixels below this probability are of no class.", min=0.0, max=1.0),
-    ] = None,
+    ] = None
     things: Annotated[
         str | None,
         options.option(
             "--things", help='Names whose objects are counted, "cat, dog" or all: instance and panoptic maps.'
         ),
-    ] = None,
+    ] = None
     void: Annotated[
         str | None, options.option("--void", help='Values of classes.csv that are no class, beside those marked: "0".')
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """What a method needs beside the backbone."""
+
+    unlabelled: Annotated[
+        str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
+    ] = None
+    teacher: Teacher = "lite"
+    proposer: Proposer = "merged-cells"
+    masks: Masks = None
+
+
+@options.offers("overwrite", "json", "backbone", "device", "precision", "engine", "cache", "verify")
+def segment(
+    photos: Annotated[list[str], typer.Argument(help="Photos, a folder, a table, or demo:photos.")],
+    names: options.Names = None,
+    templates: options.Templates = None,
     confidence: Annotated[
         bool, options.option("--confidence", help="Write the probability of each pixel too.")
     ] = False,
     method: Annotated[
         str, options.option("--method", "-m", help="A segmenter; see diptych systems --verb segment.")
     ] = SEGMENTER,
-    unlabelled: Annotated[
-        str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
-    ] = None,
-    teacher: Teacher = "lite",
-    proposer: Proposer = "merged-cells",
-    masks: Masks = None,
     out: Annotated[Path, options.option("--out", "-o", help="Folder for overlays, label maps and areas.")] = Path(
         "segments"
     ),
     *,
+    part_options: PartOptions,
+    question_options: QuestionOptions,
     shared: options.RunOptions = _ONE,
 ) -> None:
     """Say what lies where on each photo, from class names alone."""
+    unlabelled, teacher, proposer, masks = (
+        part_options.unlabelled,
+        part_options.teacher,
+        part_options.proposer,
+        part_options.masks,
+    )
+    background, threshold, unknown, things, void = (
+        question_options.background,
+        question_options.threshold,
+        question_options.unknown,
+        question_options.things,
+        question_options.void,
+    )
     from diptych import catalog
     from diptych.core.method import Segmenter
     from diptych.data.classnames import with_words

@@ -191,9 +191,9 @@ class Resampling:
 ANTIALIASED = Resampling()
 """Of every tower, whatever its library: as open_clip and timm load a checkpoint at another size."""
 PLAIN = Resampling(antialias=False)
-"""Of MaskCLIP and its successors, and of transformers' ``interpolate_pos_encoding``."""
+"""Of many dense methods, and of transformers' ``interpolate_pos_encoding``."""
 BILINEAR = Resampling("bilinear", antialias=False)
-"""Of AnomalyCLIP."""
+"""Of anomaly detectors that follow CLIP's prompts."""
 
 Stage = Literal["patches", "positioned", "ready", "before", "after"]
 Edit: TypeAlias = "Callable[[Stage, int, State], State]"

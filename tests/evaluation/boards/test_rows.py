@@ -28,6 +28,8 @@ from tests.support.scratches import scratched_folder
 
 Cli = Callable[..., Any]
 
+CLOCKS = ("seconds", "fit_seconds", "images_a_second")
+
 
 class Killed(BaseException):
     """Ends a board where it stands, as a signal does: nothing but finally sees it."""
@@ -130,7 +132,7 @@ def test_a_board_of_any_verb_goes_on_from_its_finished_rows(
     assert not [arm for arm in asked if arm in first and arm.partition(":")[0] in finished]
 
     def numbers(answer: Any) -> list[dict[str, Any]]:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "fit_seconds")} for row in answer.data["rows"]]
+        return [{k: v for k, v in row.items() if k not in CLOCKS} for row in answer.data["rows"]]
 
     assert numbers(resumed) == numbers(whole)
 

@@ -31,7 +31,7 @@ from torch.nn.functional import normalize
 
 from diptych.core.audit import AuditData, Auditor, Probe, Subject
 from diptych.core.backbone import Backbone
-from diptych.core.card import Card, Needs, Reference
+from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import Samples, Texts
 from diptych.core.errors import DataError, UsageError
 from diptych.core.findings import EXAMPLES, Control, Example, Finding
@@ -135,7 +135,6 @@ class ConceptAssociationBias(Auditor):
         claim="Asked for the colour of one of two objects, a CLIP tends to name the colour of the other.",
         needs=Needs(hooks=("image", "text")),
         trains="nothing",
-        reference=Reference("", "", "none found"),
         differs=(
             "The prompt and the formula of the score are not verified against the paper; the shares behind the score "
             "are always reported.",
@@ -144,6 +143,14 @@ class ConceptAssociationBias(Auditor):
             "The control turns the hues of the other picture, so that its attribute is not there.",
             "Association weights of ConceptNet, parts of objects, and the transformer trained on questions are left "
             "out. There is no proof yet: two small encoders, one trained with associations, are not trained.",
+        ),
+        proof=ProofPlan(
+            claim="An encoder that learnt scenes whose colours go with their shapes names the colour of the other "
+            "object more often than one that learnt scenes where any colour goes with any shape.",
+            control="The second encoder has a score of one half.",
+            datasets=("scenes",),
+            stage="mechanism",
+            minutes=15,
         ),
     )
 
