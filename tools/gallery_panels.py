@@ -83,7 +83,8 @@ def board_panel(s: Studio) -> Panel:
 def segment_panel(s: Studio) -> Panel:
     """What lies where."""
     from diptych.tasks.overlay import overlay, palette
-    from diptych.tasks.segment import Segmented, percent, segment
+    from diptych.tasks.segment import segment
+    from diptych.tasks.segmented import Segmented, percent
 
     names = ("cat", "cup of coffee", "spoon", "wooden table", "shoes", "hand", "floor", "rocket", "sky")
     chosen = ImageFiles([str(ROOT / "src/diptych/assets/photos" / f"{n}.jpg") for n in ("cat", "coffee", "rocket")])
