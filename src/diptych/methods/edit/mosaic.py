@@ -191,6 +191,8 @@ class Mosaic(Editor):
         trains="a small network for each object of a picture",
         reference=Reference("https://github.com/cyclomon/CLIPstyler", "", "MIT"),
         differs=(
+            "The settings of the row small, and the metric of the proof, were set on two scenes of another seed after "
+            "two scenes of the proof had been seen; the proof has six scenes, and their masks are given.",
             "The paper's code was not found and only its abstract could be read: all below the idea is a "
             "reconstruction from it and from CLIPstyler, whose repository is the one named here.",
             "Any segmenter finds the objects; the paper's is a vision transformer of its own.",
