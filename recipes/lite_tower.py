@@ -52,7 +52,7 @@ from recipes.lite_choice import choose
 from recipes.lite_pictures import SIDE, Drawing, drawings, held_out, photo_paths
 from recipes.lite_proxies import proxies, tower_pixels
 from recipes.lite_views import any_view, crop, placed
-from recipes.tiny import Numbers
+from recipes.number_stream import Numbers
 
 CROPS, TRAINED = 3, 160
 """Crops of a photo, and the side of the pixels that the tower trains on."""

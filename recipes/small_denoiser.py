@@ -17,8 +17,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from diptych.nn.diffusion.ddim import noise, sample
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.number_stream import Numbers
 
 LAYOUT = DenoiserLayout(depth=3, mlp=3)
 FILE = "small.safetensors"
@@ -48,23 +49,6 @@ PAIRS, UNTOLD, DENSER = 0.1, 0.1, 1.5
 """Shares of scenes with two objects once places have spread, and without a text, and the exponent of the steps."""
 SPREAD, FIRST_SIDE = 0.5, 0.65
 """Share of the training over which places spread, and the side of the first objects."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The stream 0, 1, 2, ...: the scene under a number is drawn in the workers."""
-
-    position: int = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        number = self.position
-        while True:
-            yield number, number
-            number += 1
-
-    def seek(self, position: int) -> Numbers:
-        """Return the stream that starts at ``position``."""
-        return Numbers(position)
 
 
 class SmallDenoiserTrainee(Trainee):

@@ -21,8 +21,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,12 @@ from diptych.core.train import Clock, ParamGroup, Row, Trainee
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.number_stream import Numbers
 
 STYLE_DIM, DEPTH = 64, 6
 FRAME_SCALE = 3.0
 WIDTHS: Mapping[int, int] = {4: 64, 8: 64, 16: 32, 32: 16}
 FILE = "small.safetensors"
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The stream 0, 1, 2, ...: the picture under a number is drawn in the workers."""
-
-    position: int = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        number = self.position
-        while True:
-            yield number, number
-            number += 1
-
-    def seek(self, position: int) -> Numbers:
-        """Return the stream that starts at ``position``."""
-        return Numbers(position)
 
 
 class Held(nn.Module):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from diptych.metrics.interval import wilson
 from diptych.tasks.record import now, versions
 from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
+from recipes.number_stream import Numbers
 from recipes.photo_sets import SETS, photos
 from recipes.scene_probes import judge
 from recipes.tiny_training import MODEL, Photos, TinyTrainee, pixels_of, stages
@@ -45,23 +46,6 @@ PHOTO_SETS = {"clothing_small": "train", "grocery_packages": "photos", "exercise
 EMOJI_GROUPS = frozenset(
     {"objects", "travel & places", "animals & nature", "food & drink", "activities", "smileys & emotion"}
 )
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """The stream 0, 1, 2, ...: what stands under a number is drawn in the workers."""
-
-    position: int = 0
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        number = self.position
-        while True:
-            yield number, number
-            number += 1
-
-    def seek(self, position: int) -> Numbers:
-        """Return the stream that starts at ``position``."""
-        return Numbers(position)
 
 
 def untrained(seed: int) -> Backbone:

@@ -111,7 +111,7 @@ def test_what_has_not_run_yet_is_named(tmp_path: Path) -> None:
 def test_a_checkpoint_holds_the_tower(lite: Lite, pictures: Pictures, tmp_path: Path) -> None:
     from diptych.train.loop import train
     from diptych.train.schedule import Fit
-    from recipes.tiny import Numbers
+    from recipes.number_stream import Numbers
 
     class Narrow(TowerTrainee):
         def losses(self, batch: Any, phase: str, clock: Clock) -> Any:

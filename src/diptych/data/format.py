@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -102,3 +103,19 @@ def first(formats: Sequence[Format[T_co]], path: Path, request: Request) -> T_co
     names = [f.name for f in fit if f.name]
     mismatch = f"neither {', '.join(names[:-1])} nor {names[-1]}" if names[1:] else f"not {names[0]}"
     raise UsageError(f"{path} is {mismatch}: give {'one of these' if names[1:] else 'one'}.")
+
+
+def files_below(path: Path, endings: tuple[str, ...]) -> Iterator[str]:
+    """Yield the sorted absolute paths of the files with some endings that a path is, or has below it.
+
+    Args:
+        path: a file or a folder.
+        endings: in lower case, such as ".xml".
+    """
+    if path.is_file():
+        if path.suffix.lower() in endings:
+            yield os.path.abspath(path)
+        return
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        yield from (os.path.abspath(os.path.join(folder, f)) for f in sorted(files) if f.lower().endswith(endings))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.data.articles import MAX_XML, article_facts, contexts, graphics, parse, plain_text
-from diptych.data.format import Format, Request
+from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.outcomes import usable
 from diptych.data.images import SUFFIXES, open_image
 
@@ -103,7 +103,7 @@ def open_articles(path: str | os.PathLike[str]) -> ArticleStream:
     Raises:
         UsageError: there are none.
     """
-    shards = tuple(_articles(Path(path)))
+    shards = tuple(files_below(Path(path), ENDINGS))
     if not shards:
         raise UsageError(f"There are no articles below {path}: give a folder of .nxml or .xml files, or one of them.")
     return ArticleStream(shards)
@@ -152,19 +152,8 @@ def _picture(article: str, href: str) -> str | UnreadableItem:
     return UnreadableItem(where, "there is no such picture beside the article")
 
 
-def _articles(path: Path) -> Iterator[str]:
-    if path.is_file():
-        yield os.path.abspath(path)
-        return
-    for folder, folders, files in os.walk(path):
-        folders.sort()
-        yield from (os.path.abspath(os.path.join(folder, f)) for f in sorted(files) if f.lower().endswith(ENDINGS))
-
-
 def _matches(path: Path, request: Request) -> bool:
-    if path.is_file():
-        return path.suffix.lower() in ENDINGS
-    return path.is_dir() and next(_articles(path), None) is not None
+    return next(files_below(path, ENDINGS), None) is not None
 
 
 ARTICLES = Format(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.core.errors import UnreadableItem, UsageError
-from diptych.data.format import Format, Request
+from diptych.data.format import Format, Request, files_below
 from diptych.data.formats.outcomes import usable
 from diptych.data.slides import PATHGEN, Grid, Slide, SlideTiles, Tile
 
@@ -69,25 +69,14 @@ def open_slides(path: str | os.PathLike[str], grid: Grid | None = None) -> Slide
     Raises:
         UsageError: there are none.
     """
-    shards = tuple(_slides(Path(path)))
+    shards = tuple(files_below(Path(path), ENDINGS))
     if not shards:
         raise UsageError(f"There are no slides below {path}: give a folder of {', '.join(ENDINGS)}, or one of them.")
     return SlideStream(shards, grid or PATHGEN)
 
 
-def _slides(path: Path) -> Iterator[str]:
-    if path.is_file():
-        yield os.path.abspath(path)
-        return
-    for folder, folders, files in os.walk(path):
-        folders.sort()
-        yield from (os.path.abspath(os.path.join(folder, f)) for f in sorted(files) if f.lower().endswith(ENDINGS))
-
-
 def _matches(path: Path, request: Request) -> bool:
-    if path.is_file():
-        return path.suffix.lower() in ENDINGS
-    return path.is_dir() and next(_slides(path), None) is not None
+    return next(files_below(path, ENDINGS), None) is not None
 
 
 SLIDES = Format(
