@@ -31,7 +31,7 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.index import fingerprint
-from diptych.tasks.photo_page import thumbnail
+from diptych.tasks.pages.photo_page import thumbnail
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
 
