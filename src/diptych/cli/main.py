@@ -42,7 +42,7 @@ VERBS = {
     "finetune": "finetune:finetune",
     "pretrain": "pretrain:pretrain",
     "board": "boards:app",
-    "audit": "audit:app",
+    "audit": "audit.commands:app",
     "curate": "curate:app",
     "ablate": "ablate:ablate",
     "systems": "systems:systems",
