@@ -91,8 +91,8 @@ class ServedModel:
             values = {item.key: item.value for item in items}
             parts = list(values.values())
             found = [rows(parts[i : i + self.run.batch]) for i in range(0, len(parts), self.run.batch)]
-            unit = dict(zip(values, unit_rows(np.concatenate(found)), strict=True))
-            return [unit[item.key] for item in items]
+            raw = dict(zip(values, np.concatenate(found), strict=True))
+            return [raw[item.key] for item in items]
 
         probes = _probes(encoder)
         merged = self.run.precision != "fp32" or merges(rows, probes)

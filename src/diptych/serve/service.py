@@ -11,13 +11,12 @@ from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.errors import UsageError
 from diptych.serve.batcher import Batcher
 from diptych.serve.metrics import Metrics
-from diptych.serve.model import Prepared, ServedModel, Vectors
+from diptych.serve.model import Prepared, ServedModel, Vectors, unit_rows
 from diptych.serve.refusals import GoneError, Refusal, TimedOutError
 from diptych.serve.settings import Settings
 from diptych.serve.uploads import decoded
@@ -45,12 +44,17 @@ class Embedded:
     """Vectors of a request.
 
     Args:
-        vectors: (N, D) float32 unit vectors, in the order of the inputs.
+        values: (N, D) float32 in the order of the inputs, as the towers give them.
         sizes: (width, height) of each input; None for texts.
     """
 
-    vectors: Vectors
+    values: Vectors
     sizes: tuple[tuple[int, int] | None, ...]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The same as rows of length 1."""
+        return unit_rows(self.values)
 
 
 class Service:
@@ -114,10 +118,10 @@ class Service:
             for kind, rows in places.items()
             if rows
         ]
-        vectors = np.zeros((len(inputs), model.dim), dtype=np.float32)
+        values = np.zeros((len(inputs), model.dim), dtype=np.float32)
         for (rows, _), found in zip(jobs, await self.results(request, [job for _, job in jobs]), strict=True):
-            vectors[rows] = found
-        return Embedded(vectors, tuple(size for _, size in ready))
+            values[rows] = found
+        return Embedded(values, tuple(size for _, size in ready))
 
     def check_count(self, count: int) -> None:
         """Raise Refusal where a request has no inputs, or too many."""
@@ -189,15 +193,3 @@ async def _gone(request: Any) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
-
-def shares(logits: NDArray[np.float32], kind: str) -> NDArray[np.float64]:
-    """Return (N, K) probabilities of (N, K) logits: a softmax over each row, or each for itself where ``kind`` is
-    "sigmoid".
-    """
-    values = logits.astype(np.float64)
-    if kind == "sigmoid":
-        alone: NDArray[np.float64] = 1 / (1 + np.exp(-values))
-        return alone
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return result
