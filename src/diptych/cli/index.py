@@ -176,8 +176,8 @@ def search(
         facts = dict(index.facts)
 
     from diptych.data.files import write_whole
+    from diptych.tasks.pages.search_page import html as page
     from diptych.tasks.search import Term, torchless
-    from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]

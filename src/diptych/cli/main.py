@@ -39,6 +39,7 @@ VERBS = {
     "encode": "encode:encode",
     "extend": "extend:extend",
     "export": "export:export",
+    "serve": "serve:serve",
     "finetune": "finetune:finetune",
     "pretrain": "pretrain:pretrain",
     "board": "boards:app",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,20 +14,16 @@ from starlette.exceptions import HTTPException
 from diptych import __version__
 from diptych.core.errors import DiptychError
 from diptych.serve.guard import LOG, Guard
-from diptych.serve.protocols import cohere, health, openai
 from diptych.serve.refusals import Refusal, body, of_error
 from diptych.serve.service import Service
 
-ROUTERS: tuple[Callable[[Service], APIRouter], ...] = (health.router, openai.router, cohere.router)
-"""What makes the routes of each protocol and verb."""
 
-
-def application(service: Service, more: Sequence[APIRouter] = ()) -> Any:
+def application(service: Service, routers: Sequence[APIRouter]) -> Any:
     """Return the ASGI application of a service; its end stops the service.
 
     Args:
         service: models and queue.
-        more: further routes.
+        routers: routes of the protocols and verbs.
     """
 
     @asynccontextmanager
@@ -39,7 +35,7 @@ def application(service: Service, more: Sequence[APIRouter] = ()) -> Any:
         title="diptych", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url="/openapi.json", description="Embeddings, labels, search and regions of words and pictures.",
     )  # fmt: skip
-    for routes in (*(make(service) for make in ROUTERS), *more):
+    for routes in routers:
         app.include_router(routes)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(DiptychError, _failed)

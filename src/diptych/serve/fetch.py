@@ -48,7 +48,9 @@ def fetched(address: str, name: str, settings: Settings, environment: Mapping[st
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" not in origins:
         raise Refusal(
-            400, f"{name} is at {address[:80]!r}, which is not fetched: name its origin with --fetch-from.", "not_fetched"
+            400,
+            f"{name} is at {address[:80]!r}, which is not fetched: name its origin with --fetch-from.",
+            "not_fetched",
         )
     token = environment.get(TOKEN, "")
     request = urllib.request.Request(address, headers={"Authorization": token} if token else {})

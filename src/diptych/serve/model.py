@@ -26,7 +26,7 @@ from diptych.serve.batcher import Lane
 Vectors = NDArray[np.float32]
 SIZES = (2, 3, 5, 8, 16, 32)
 """Batches that are compared with single inputs."""
-WORDS = "a red car on the road at night with many people around it while a dog looks into the camera".split()
+SENTENCE = "a red car on the road at night with many people around it while a dog looks into the camera"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def _probes(encoder: Encoder[Any]) -> list[Any]:
     """Return 37 inputs, so that the last batch of every size is a smaller one."""
     rng = np.random.default_rng(0)
     if encoder.size is None:
-        return [" ".join(rng.permutation(WORDS)[: 1 + i % len(WORDS)]) for i in range(37)]
+        words = SENTENCE.split()
+        return [" ".join(rng.permutation(words)[: 1 + i % len(words)]) for i in range(37)]
     pictures = []
     for i in range(37):  # smooth and noisy parts, as photographs have
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from diptych.core.data import ClassNames
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE
 from diptych.features.heads import text_head
 from diptych.serve.model import ServedModel
 from diptych.serve.refusals import Refusal

@@ -159,8 +159,8 @@ class Service:
     async def results(self, request: Any, jobs: Sequence[Future[list[Any]]]) -> list[list[Any]]:
         """Wait for jobs, for their client to go, or for the time to be over."""
         futures = [asyncio.wrap_future(job) for job in jobs]
-        every = asyncio.gather(*futures)
-        gone = asyncio.ensure_future(_gone(request))
+        every: asyncio.Future[Any] = asyncio.gather(*futures)
+        gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
         try:
             done, _ = await asyncio.wait(
                 {every, gone}, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED
@@ -192,4 +192,3 @@ async def _gone(request: Any) -> None:
     """Return when the client has hung up; its body was read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-

@@ -113,9 +113,7 @@ def router(service: Service) -> APIRouter:
         """Return embeddings of texts, pictures, or both."""
         model = service.model(given.model)
         if given.output_dimension not in (None, model.dim):
-            raise Refusal(
-                400, f"{model.name} has {model.dim} dimensions, not {given.output_dimension}: leave it out."
-            )
+            raise Refusal(400, f"{model.name} has {model.dim} dimensions, not {given.output_dimension}: leave it out.")
         inputs = parts_of(given)
         service.check_count(len(inputs))
         found = await service.embed(request, model, [part for parts in inputs for part in parts])

@@ -35,7 +35,11 @@ def router(service: Service, classify: Classify) -> APIRouter:
         names, template = given.parameters.get("candidate_labels"), given.parameters.get("hypothesis_template")
         if isinstance(names, str):
             names = names.split(",")
-        if not isinstance(given.inputs, str) or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        if (
+            not isinstance(given.inputs, str)
+            or not isinstance(names, list)
+            or not all(isinstance(n, str) for n in names)
+        ):
             raise Refusal(400, "Give a picture as inputs, and parameters with a list candidate_labels.")
         classes = class_names(names, [str(template)] if template else None)
         inputs = [Input("image", picture_bytes(given.inputs, "inputs"), "inputs")]

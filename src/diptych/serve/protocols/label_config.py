@@ -57,7 +57,9 @@ def controls_of(config: str) -> list[Control]:
     try:
         root = ET.fromstring(config)
     except ET.ParseError as error:
-        raise Refusal(400, f"The label config is no XML ({error}): send the labelling interface of the project.") from None
+        raise Refusal(
+            400, f"The label config is no XML ({error}): send the labelling interface of the project."
+        ) from None
     columns = {node.get("name", ""): node.get("value", "").lstrip("$") for node in root.iter("Image")}
     found = []
     for node in root.iter():

@@ -17,11 +17,11 @@ import torch
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 
 from diptych import __version__
 from diptych.features.heads import logits
-from diptych.nn.cache_model import affinity
+from diptych.nn.cache_model import cache_logits
 from diptych.serve.fetch import fetched
 from diptych.serve.names import class_names
 from diptych.serve.protocols.label_config import Control, brush_runs, chosen, controls_of
@@ -70,7 +70,9 @@ class LabelStudio:
             Refusal: no tasks, no usable XML, or a picture that cannot be read.
         """
         tasks, controls = body.get("tasks"), controls_of(str(body.get("label_config") or ""))
-        if not isinstance(tasks, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks):
+        if not isinstance(tasks, list) or not all(
+            isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks
+        ):
             raise Refusal(400, 'A request has tasks: {"tasks": [{"id": 1, "data": {"image": "..."}}]}.')
         self.service.check_count(len(tasks))
         results: list[list[dict[str, Any]]] = [[] for _ in tasks]
@@ -90,7 +92,7 @@ class LabelStudio:
     async def _picture(self, data: Mapping[str, Any], control: Control, number: int) -> Input:
         address, name = data.get(control.column), f"task {number}"
         if not isinstance(address, str) or not address:
-            raise Refusal(400, f"{name} has no picture in {control.column!r}: the XML says value=\"${control.column}\".")
+            raise Refusal(400, f'{name} has no picture in {control.column!r}: the XML says value="${control.column}".')
         if address.startswith("data:"):
             return Input("image", picture_bytes(address, name), name)
         return Input("image", await self.service.thread(fetched, address, name, self.service.settings), name)
@@ -108,9 +110,7 @@ class LabelStudio:
             ]
         rows = await self._probabilities(request, project, control, inputs)
         best = [np.flatnonzero(row > 0.5).tolist() if control.several else [int(row.argmax())] for row in rows]
-        return [
-            [_choice(control, ks, float(min(row[ks])))] if ks else [] for row, ks in zip(rows, best, strict=True)
-        ]
+        return [[_choice(control, ks, float(min(row[ks])))] if ks else [] for row, ks in zip(rows, best, strict=True)]
 
     async def _probabilities(
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]
@@ -125,7 +125,7 @@ class LabelStudio:
         if shots and shots.rows:
             keys = torch.from_numpy(np.stack([vector for vector, _ in shots.rows.values()]))
             labels = torch.tensor([label for _, label in shots.rows.values()])
-            values = values + ALPHA * (affinity(z, keys, BETA) @ one_hot(labels, len(control.values)).float())
+            values = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA)
         sigmoid = model.model.score == "sigmoid"
         rows: NDArray[np.float32] = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
         return rows
@@ -133,10 +133,8 @@ class LabelStudio:
     async def _brushes(
         self, request: Any, project: str, control: Control, inputs: Sequence[Input]
     ) -> list[list[dict[str, Any]]]:
-        words, backdrop = list(control.words), [w for w in control.words if w.lower() == "background"]
-        kept = [w for w in words if w not in backdrop]
-        pictures = await self.service.pictures(inputs)
-        found = await self.regions.masks(request, self.service.first, kept, pictures)
+        words, pictures = list(control.words), await self.service.pictures(inputs)
+        found = await self.regions.masks(request, self.service.first, words, pictures)
         results = []
         for item in found:
             own = []

@@ -84,7 +84,8 @@ def router(service: Service) -> APIRouter:
         model = service.model(given.model)
         if given.dimensions not in (None, model.dim):
             raise Refusal(
-                400, f"{model.name} has {model.dim} dimensions and cannot give {given.dimensions}: leave dimensions out."
+                400,
+                f"{model.name} has {model.dim} dimensions and cannot give {given.dimensions}: leave dimensions out.",
             )
         found = await service.embed(request, model, inputs_of(given.input, given.modality))
         packed = given.encoding_format == "base64"

@@ -33,7 +33,7 @@ def router(service: Service, label_studio: LabelStudio) -> APIRouter:
         except HTTPException:
             raise
         if not isinstance(body, dict):
-            raise Refusal(400, "The body is no object: send {\"tasks\": [...]}.")
+            raise Refusal(400, 'The body is no object: send {"tasks": [...]}.')
         return await label_studio.predict(request, body)
 
     routes = APIRouter()

@@ -13,7 +13,6 @@ from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.data import Evidence, Text, TextPool
 from diptych.core.kit import Kit
 from diptych.data.memory import InMemory
-
 from diptych.serve.model import ServedModel
 from diptych.serve.names import Recent
 from diptych.serve.refusals import Refusal

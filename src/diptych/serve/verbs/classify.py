@@ -152,7 +152,8 @@ class Classify:
             return await self.by_classifier(request, await self.service.pictures(inputs), given, given.classifier)
         if given.sets is not None or given.unknown_rate is not None or given.per_class:
             raise Refusal(
-                400, "sets, per_class and unknown_rate need a calibrated classifier: start the server with --classifier."
+                400,
+                "sets, per_class and unknown_rate need a calibrated classifier: start the server with --classifier.",
             )
         model = self.service.model(given.model)
         if given.method == CLASSIFIER and not given.reasons:

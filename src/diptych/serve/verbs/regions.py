@@ -24,7 +24,7 @@ from diptych.serve.verbs.classify import images_of
 from diptych.tasks.classify import with_store
 from diptych.tasks.defaults import SEGMENTER, WORD_DETECTOR
 from diptych.tasks.detect import detector, scored, takes_thing
-from diptych.tasks.overlay import label_png
+from diptych.tasks.pages.overlay import label_png
 from diptych.tasks.question import Question, question
 from diptych.tasks.segment import segmented
 from diptych.tasks.segmented import Segmented
