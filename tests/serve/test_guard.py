@@ -69,7 +69,11 @@ def test_bodies_are_bounded_before_they_are_read(serve: Serve) -> None:
 def test_pictures_are_bounded_before_they_are_decoded(serve: Serve) -> None:
     client = serve(max_pixels=1000)
     assert embeddings(client, colour_uri("red")).status_code == 200
-    parts = {b"IHDR": struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0), b"IDAT": zlib.compress(b"0"), b"IEND": b""}
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(b"0"),
+        b"IEND": b"",
+    }
     bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in parts.items()

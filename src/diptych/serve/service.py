@@ -17,7 +17,7 @@ from diptych.core.errors import UsageError
 from diptych.serve.batcher import Batcher
 from diptych.serve.metrics import Metrics
 from diptych.serve.model import Prepared, ServedModel, Vectors, unit_rows
-from diptych.serve.refusals import GoneError, Refusal, TimedOutError
+from diptych.serve.refusals import ClosingError, GoneError, Refusal, TimedOutError
 from diptych.serve.settings import Settings
 from diptych.serve.uploads import decoded
 
@@ -111,7 +111,7 @@ class Service:
             Refusal: too many, an unreadable picture, a full queue, no answer in time, or the client is gone.
         """
         self.check_count(len(inputs))
-        ready = await asyncio.gather(*(self.thread(self._prepared, model, item) for item in inputs))
+        ready = await asyncio.gather(*(self._ready(model, item) for item in inputs))
         places = {kind: [i for i, item in enumerate(inputs) if item.kind == kind] for kind in ("image", "text")}
         jobs = [
             (rows, self.batcher.submit(model.lanes[kind], [ready[i][0] for i in rows]))
@@ -153,7 +153,13 @@ class Service:
         return answer
 
     async def thread(self, function: Callable[..., T], *given: Any) -> T:
-        """Run work that touches no model in a thread of requests."""
+        """Run work that touches no model in a thread of requests.
+
+        Raises:
+            ClosingError: the server is stopping.
+        """
+        if not self.ready:
+            raise ClosingError
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
 
     async def results(self, request: Any, jobs: Sequence[Future[list[Any]]]) -> list[list[Any]]:
@@ -175,9 +181,12 @@ class Service:
                 for job in jobs:
                     job.cancel()
 
-    def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
+    async def _ready(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
         if item.kind == "text":
             return model.text(item.value), None
+        return await self.thread(self._prepared, model, item)
+
+    def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int]]:
         picture = self.open(item)
         return model.image(picture, sha256(item.value).hexdigest()), picture.size
 

@@ -157,7 +157,7 @@ class LabelStudio:
         """Learn from an annotation, or forget it; other events change nothing."""
         project, task, annotation = body.get("project") or {}, body.get("task") or {}, body.get("annotation") or {}
         action = str(body.get("action", ""))
-        config, number = project.get("label_config"), str(task.get("id") or annotation.get("task") or "")
+        config, number = project.get("label_config"), str(task.get("id", annotation.get("task", "")))
         if not action.startswith("ANNOTATION_") or not config or not number:
             return {"result": {"learnt": False}, "status": "ok"}
         learnt = False

@@ -14,13 +14,15 @@ from diptych.serve.protocols.label_studio import LabelStudio
 from diptych.serve.refusals import Refusal
 from diptych.serve.service import Service
 
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
 
 def router(service: Service, label_studio: LabelStudio) -> APIRouter:
     """Return the route."""
 
     async def predict(request: Request) -> dict[str, Any]:
         """Answer Immich (a form with entries) or Label Studio (JSON with tasks)."""
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if request.headers.get("content-type", "").startswith(FORMS):
             try:
                 async with request.form(max_files=1, max_fields=8, max_part_size=service.settings.max_bytes) as form:
                     return await immich.predict(request, service, form)
