@@ -6,8 +6,6 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-pytest.importorskip("fastapi", reason="the tests of the server need the extra serve")
-
 from diptych.serve.batcher import Batcher, Lane
 from diptych.serve.refusals import BusyError, ClosingError, TimedOutError
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.serve.conftest import colour_bytes, colour_uri
+from tests.support.serving import colour_bytes, colour_uri
 
 Serve = Callable[..., Any]
 KEY = "0123456789abcdef"

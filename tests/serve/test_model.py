@@ -16,12 +16,9 @@ from diptych.core.run import Run
 from diptych.data.labelled import LabelledData, NamedTable
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
+from diptych.serve.model import ServedModel, merges, unit_rows
 from diptych.tasks.encode import encode
 from tests.support.colours import ColourBackbone
-
-pytest.importorskip("fastapi", reason="the tests of the server need the extra serve")
-
-from diptych.serve.model import ServedModel, merges, unit_rows
 
 TEXTS = ("a cat", "a photo of a large dog on the road at night", "x", "a cat")
 

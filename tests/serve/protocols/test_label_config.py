@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("fastapi", reason="the tests of the server need the extra serve")
-
 from diptych.serve.protocols.label_config import brush_runs, chosen, controls_of
 from diptych.serve.refusals import Refusal
 

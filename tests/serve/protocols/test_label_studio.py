@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serve.conftest import colour_bytes, colour_uri
 from tests.support.colours import COLOURS
+from tests.support.serving import colour_bytes, colour_uri
 
 XML = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diptych.serve.model import ServedModel
-from tests.serve.conftest import colour_bytes, colour_uri
+from tests.support.serving import colour_bytes, colour_uri
 
 openai = pytest.importorskip("openai", reason="the test of OpenAI's protocol uses its client")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.serve.conftest import colour_uri
+from tests.support.serving import colour_uri
 
 
 def test_the_nearest_sentences_are_captions(client: Any) -> None:

@@ -8,8 +8,8 @@ import pytest
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
 from diptych.tasks.classify import classify
-from tests.serve.conftest import colour_bytes, colour_uri
 from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.serving import colour_bytes, colour_uri
 
 
 def post(client: Any, **given: Any) -> Any:

@@ -15,7 +15,7 @@ from diptych.serve.assembly import Content, server
 from diptych.serve.model import ServedModel
 from diptych.serve.opening import open_detector
 from diptych.serve.settings import Settings
-from tests.serve.conftest import colour_uri
+from tests.support.serving import colour_uri
 
 
 @pytest.fixture(scope="module")

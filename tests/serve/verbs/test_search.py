@@ -7,8 +7,8 @@ import pytest
 
 from diptych.core.run import Run
 from diptych.tasks.search import Term, search
-from tests.serve.conftest import colour_uri
 from tests.support.colours import ColourBackbone
+from tests.support.serving import colour_uri
 
 
 def post(client: Any, query: Any, **given: Any) -> Any:
