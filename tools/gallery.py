@@ -34,6 +34,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.extend_panel,
     panel.edit_panel,
     panel.mosaic_panel,
+    panel.generate_panel,
 )
 
 
