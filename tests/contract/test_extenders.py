@@ -27,7 +27,7 @@ CARDS = [card for card in catalog.cards() if card["verb"] == "extend"]
 ROWS = [(card["slug"], label) for card in CARDS for label in card["variants"]]
 OVER_A_BACKBONE = [row for row in ROWS if catalog.find(row[0]).card.needs.hooks]
 NEEDS = [(card["slug"], name) for card in CARDS for name in card["needs"]["evidence"]]
-SMALL = {"epochs": 2, "batch": 4, "frames": 2, "length": 2}
+SMALL = {"epochs": 2, "batch": 4, "frames": 2, "length": 2, "adapter_epochs": 2}
 
 
 def make(slug: str, label: str = "") -> Extender:
@@ -39,12 +39,16 @@ def make(slug: str, label: str = "") -> Extender:
 
 def task(slug: str) -> tuple[Evidence[Any], dict[str, Samples[Any]]]:
     """Return what to fit on, and samples of each modality."""
-    if catalog.find(slug).card.needs.hooks:
-        evidence, test = clip_task()
-        return evidence, {"image": test.items}
-    from tests.support.stars import star_task
+    method = catalog.find(slug)
+    assert issubclass(method, Extender)
+    if method.samples == "stars":
+        from tests.support.stars import star_task
 
-    return star_task()
+        return star_task()
+    from tests.support.clouds import cloud_task
+
+    evidence, test = {"clips": clip_task, "clouds": cloud_task}[method.samples]()
+    return evidence, {"image": test.items}
 
 
 def fit(slug: str, label: str = "", seed: int = 0) -> tuple[Space, dict[str, Samples[Any]]]:

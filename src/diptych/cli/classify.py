@@ -58,7 +58,7 @@ class Wanted:
 @options.offers("overwrite", "draft", *options.MODEL)
 def classify(
     photos: Annotated[
-        list[str], typer.Argument(help="Photos, videos, a folder, a table, or demo:photos; light curves.")
+        list[str], typer.Argument(help="Photos, videos, point clouds, a folder, a table, or demo:photos; light curves.")
     ],
     names: options.Names = None,
     templates: options.Templates = None,
@@ -94,9 +94,19 @@ def classify(
     if exported.model is not None and (names or templates or texts or method != CLASSIFIER):
         raise UsageError("A model has its own names, templates, texts and system: leave these options out, or --model.")
 
+    from diptych.data.formats.cloud_folder import holds_clouds
     from diptych.data.formats.star_table import holds_curves
 
-    if holds_curves(photos[0]):
+    if holds_clouds(photos[0]):
+        if exported.promises or reasons or frames or texts or (out is not None and out.suffix == ".html"):
+            raise UsageError(
+                "For point clouds there are no --sets, --unknown-rate, --reasons, --texts, --frames and no page: leave "
+                "them out."
+            )
+        with replace(shared, engine="torch", draft=False).open() as opened:
+            result = _clouds(photos, names, templates, method, exported.model, wanted, opened)
+        _tell(result, out, shared, pace=_speed(result, opened, "clouds"))
+    elif holds_curves(photos[0]):
         if exported.sets or exported.unknown_rate or reasons or frames or (out is not None and out.suffix == ".html"):
             raise UsageError(
                 "For light curves there are no --sets, --unknown-rate, --reasons, --frames and no page: leave them out."
@@ -130,6 +140,31 @@ def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: optio
 
     with replace(shared, engine="torch", workers=1, draft=False).open() as opened:
         return classify_curves(photos, model, opened.run, top=wanted.top, threshold=wanted.threshold)
+
+
+def _clouds(
+    clouds: list[str],
+    names: str | None,
+    templates: str | None,
+    method: str,
+    model: Path | None,
+    wanted: Wanted,
+    opened: options.Opened,
+) -> Classified:
+    """Say what each point cloud is, by class names alone or by adapters."""
+    from diptych.data.load import open_data
+    from diptych.tasks.classify import classify as classify_samples
+    from diptych.tasks.clouds import classify_clouds, with_clouds
+
+    data = open_data(clouds, opened.keys, need="clouds")
+    tower, samples = opened.backbone(), data.whole().items
+    if model is not None:
+        return classify_clouds(samples, model, tower, opened.run, top=wanted.top, threshold=wanted.threshold)
+    named = options.named_classes(names, () if names else data.classes, templates)
+    return classify_samples(
+        samples, named, with_clouds(tower, opened.run), opened.run, top=wanted.top, threshold=wanted.threshold,
+        method=_system(method, 0, None),
+    )  # fmt: skip
 
 
 def _exported(samples: Samples[Any], exported: ModelOptions, wanted: Wanted, opened: options.Opened) -> Classified:

@@ -1,5 +1,5 @@
-"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos; or learn kinds of stars from
-light curves.
+"""``diptych extend``: tune a backbone on clips, so that it names what it sees in videos; train adapters for point
+clouds; or learn kinds of stars from light curves.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def extend(
     clips: Annotated[
         str,
         typer.Argument(
-            help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames. Or one with "
-            "light_curves.csv and stars.csv."
+            help="A folder train/CLASS/CLIP, and test/ or val/: videos or folders of frames, or point clouds. Or one "
+            "with light_curves.csv and stars.csv."
         ),
     ],
     names: options.Names = None,
     template: Annotated[
-        str, options.option("--template", help="One prompt with {}: what is said of a clip of a class.")
+        str, options.option("--template", help="One prompt with {}: what is said of a clip or cloud of a class.")
     ] = "a photo of a {}.",
     tunes: Annotated[
         str, options.option("--tunes", help="full (both towers) or heads (what stands behind their pooling; quick).")
@@ -39,7 +39,7 @@ def extend(
     label: Annotated[
         str | None, options.option("--label", help="With light curves: column of the class in stars.csv.")
     ] = None,
-    epochs: Annotated[int, options.option("--epochs", help="Passes over the clips.", min=1)] = 50,
+    epochs: Annotated[int, options.option("--epochs", help="Passes over the clips, clouds or curves.", min=1)] = 50,
     seed: Annotated[int, options.option("--seed", help="Of the order and the views.")] = 0,
     out: Annotated[Path, options.option("--out", "-o", help="New folder for the tuned weights.")] = Path("clip-model"),
     *,
@@ -48,13 +48,19 @@ def extend(
     """Tune a backbone on clips and keep the weights: 'classify --backbone local:FOLDER' then names what
     clips show.
 
-    Light curves train towers of their own: 'classify --model FOLDER' then names kinds of stars.
+    Point clouds train adapters, and light curves towers of their own: 'classify --model FOLDER' then names others.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give --out a new folder.")
 
+    from diptych.data.formats.cloud_folder import holds_clouds
     from diptych.data.formats.star_table import holds_curves
 
+    if holds_clouds(clips):
+        if label is not None:
+            raise UsageError(f"--label is for light curves, and {clips} holds point clouds: leave it out.")
+        _extend_clouds(clips, names, template, epochs, seed, out, shared)
+        return
     if holds_curves(clips):
         if names:
             raise UsageError("Classes of stars are those of stars.csv: leave out --names.")
@@ -89,6 +95,31 @@ def extend(
         for name, right in result.right.items():
             show(f"{name:<10}  {right} of {result.tested} {result.held} clips right")
         show(f"Name what clips show with: diptych classify CLIPS --frames {frames} --backbone local:{out}")
+    finish(result.failed)
+
+
+def _extend_clouds(
+    clouds: str, names: str | None, template: str, epochs: int, seed: int, out: Path, shared: options.RunOptions
+) -> None:
+    """Train adapters over the views of point clouds, say what they reach, and keep them."""
+    from diptych.core.data import ClassNames
+    from diptych.data.load import open_data
+    from diptych.tasks.clouds import adapter, extend_clouds
+
+    method = adapter(epochs)
+    with replace(shared, engine="torch").open(seed=seed) as opened:
+        data = open_data(clouds, opened.keys, need="clouds")
+        if names is None and not data.classes:
+            raise UsageError(f"{clouds} has no class folders, so there is nothing to learn: give train/CLASS/CLOUD.")
+        classes = ClassNames(options.class_names(names, data.classes), (template,))
+        result = extend_clouds(data, classes, opened.backbone(), method, opened.run, out=out)
+    if shared.json:
+        show_json(result.as_dict())
+    else:
+        show(f"{result.clouds} clouds of {len(classes)} classes, adapters trained in {result.seconds:.0f} s")
+        for name, right in result.right.items():
+            show(f"{name:<10}  {right} of {result.tested} {result.held} clouds right")
+        show(f"Name other clouds with: diptych classify CLOUDS --model {out}")
     finish(result.failed)
 
 

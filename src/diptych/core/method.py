@@ -299,6 +299,7 @@ class Extender(Method):
     """
 
     verb = "extend"
+    samples: ClassVar[Literal["clips", "clouds", "stars"]] = "clips"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Space:

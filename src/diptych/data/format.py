@@ -21,6 +21,7 @@ Need = Literal[
     "masks",
     "anomalies",
     "clips",
+    "clouds",
     "curves",
     "check",
     "texts",

@@ -8,18 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diptych.core.data import Stream, Table
+from diptych.core.data import Samples, Stream, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.data.folders import FOLDER, PICTURE, ImageFiles
 from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
 from diptych.data.formats.captioned import CAPTIONED
 from diptych.data.formats.clip_folder import CLIPS, ClipFiles
+from diptych.data.formats.cloud_folder import CLOUDS
 from diptych.data.formats.coop import COOP
 from diptych.data.formats.grouped import GROUPED
 from diptych.data.formats.huggingface import METADATA, PARQUET
 from diptych.data.formats.jats import ARTICLES
 from diptych.data.formats.pairs import PAIRS
+from diptych.data.formats.points import Clouds
 from diptych.data.formats.semantic import MASKS
 from diptych.data.formats.slides import SLIDES
 from diptych.data.formats.star_table import STAR_TABLE
@@ -36,6 +38,7 @@ from diptych.data.words.textlines import LINES
 FORMATS: tuple[Format[LabelledData], ...] = (
     STAR_TABLE,
     CLIPS,
+    CLOUDS,
     GROUPED,
     CAPTIONED,
     TAR_FOLDER,
@@ -120,12 +123,13 @@ def refuse_one_class(data: LabelledData, path: Path | str) -> None:
 
 
 def _several(paths: Sequence[Path], request: Request) -> LabelledData:
-    if missing := [p for p in paths if request.need == "clips" and not p.exists()]:
+    if missing := [p for p in paths if request.need in ("clips", "clouds") and not p.exists()]:
         raise UsageError(f"There is no file or folder {missing[0]}: check the spelling.")
     names = [str(p) for p in paths]
-    items = (
-        ClipFiles(names, request.frames, request.keys) if request.need == "clips" else ImageFiles(names, request.keys)
-    )
+    items: Samples[Any] = ImageFiles(names, request.keys)
+    if request.need in ("clips", "clouds"):
+        clips = request.need == "clips"
+        items = ClipFiles(names, request.frames, request.keys) if clips else Clouds(names, keys=request.keys)
     return LabelledData(paths[0].stem if paths else "", (), {"test": Table(items)})
 
 

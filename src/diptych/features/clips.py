@@ -9,20 +9,19 @@ x_t: the t-th of T frames;  image: projected and not normalised
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as replaced
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from diptych.core.backbone import Backbone, Encoder, Inputs, Tower
+from diptych.core.backbone import Backbone, Encoder, Inputs
 from diptych.core.errors import MissingHook
-from diptych.core.spec import Spec
 from diptych.data.formats.clips import Clip, middles
+from diptych.features.derived_space import DerivedSpace
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
 """Sides of a training crop, as shares of the frame's shorter side, from temporal segment networks."""
@@ -76,7 +75,7 @@ def each_frame(encode: Callable[[Tensor], Tensor], x: Inputs) -> Tensor:
     return out
 
 
-class ClipSpace(Backbone):
+class ClipSpace(DerivedSpace):
     """A backbone for clips: its "image" encoder is a ``ClipEncoder``, so that every classifier works on clips.
 
     Args:
@@ -95,43 +94,8 @@ class ClipSpace(Backbone):
         text: Encoder[Any] | None = None,
         name: str = "frames",
     ) -> None:
-        self.base, self.frames, self._name = base, frames, name
-        self._encoders = {"image": ClipEncoder(image or base.image, frames), "text": text or base.text}
-
-    @property
-    def encoders(self) -> Mapping[str, Encoder[Any]]:
-        """The clip encoder, as "image", and the text encoder."""
-        return self._encoders
-
-    @property
-    def score(self) -> Literal["softmax", "sigmoid"]:
-        """The score kind of the base."""
-        return self.base.score
-
-    @property
-    def spec(self) -> Spec:
-        """The specification of the base, whose name has the number of frames as a suffix."""
-        return replaced(self.base.spec, name=f"{self.base.spec.name}+{self._name}{self.frames}")
-
-    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
-        """Return (scale, bias) of the base."""
-        return self.base.scale(a, b)
-
-    def module(self) -> nn.Module:
-        """Return the base's module."""
-        return self.base.module()
-
-    def tower(self, modality: str) -> Tower:
-        """Return the base's text tower.
-
-        Raises:
-            MissingHook: the modality is "image", since a clip takes several passes through the image tower.
-        """
-        if modality == "image":
-            raise MissingHook(
-                f"{self.spec.name} has no image tower: a clip is the mean of several frames. Use the tower of its base."
-            )
-        return self.base.tower(modality)
+        super().__init__(base, ClipEncoder(image or base.image, frames), text, f"{name}{frames}")
+        self.frames = frames
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diptych.core.data import Table
-from diptych.core.errors import DataError
 from diptych.data.format import FRAMES, Format
 from diptych.data.formats.clips import Clip, FrameFolders, Videos
+from diptych.data.formats.item_folders import ItemKind, by_folders, visible
 from diptych.data.images import SUFFIXES as PICTURES
 from diptych.data.keys import FileKeys
-from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData, label_column
+from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
@@ -103,51 +103,17 @@ def read_clips(root: Path, frames: int = FRAMES, keys: FileKeys | None = None) -
     """
     if is_clip(root):
         return LabelledData(root.stem, (), {"test": Table(ClipFiles([str(root)], frames, keys))})
-    parts = {
-        SPLIT_NAMES[p.name.lower()]: p
-        for p in _visible(root)
-        if p.is_dir() and p.name.lower() in SPLIT_NAMES and not is_clip(p)
-    }
-    clips_of = {split: _by_class(folder) for split, folder in (parts or {"test": root}).items()}
-    classes = tuple(sorted({c for by_class in clips_of.values() for c in by_class if c is not None}))
-    if not any(clips for by_class in clips_of.values() for clips in by_class.values()):
-        raise DataError(
-            f"No clips below {root}: give a folder of videos, or of folders that hold the frames of a clip each."
-        )
-    splits = {}
-    for split in (s for s in SPLITS if s in clips_of):
-        pairs = [
-            (clip, c) for c, clips in sorted(clips_of[split].items(), key=lambda pair: pair[0] or "") for clip in clips
-        ]
-        labels = [c for _, c in pairs if c is not None]
-        items = ClipFiles([clip for clip, _ in pairs], frames, keys)
-        splits[split] = Table(items, {"label": label_column(labels, classes)} if labels else {})
-    return LabelledData(root.resolve().name, classes, splits)
+    return by_folders(root, is_clip, lambda paths: ClipFiles(paths, frames, keys), _KIND)
 
 
 def is_clip(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is a video, or a folder with pictures directly in it."""
     if not Path(path).is_dir():
         return is_video(path)
-    return any(p.is_file() and p.suffix.lower() in PICTURES for p in _visible(Path(path)))
+    return any(p.is_file() and p.suffix.lower() in PICTURES for p in visible(Path(path)))
 
 
-def _by_class(folder: Path) -> dict[str | None, list[str]]:
-    """Return class -> clips; the key None is clips without label."""
-    clips = [str(p) for p in _visible(folder) if is_clip(p)]
-    folders: dict[str | None, list[str]] = {
-        p.name: [str(c) for c in _visible(p) if is_clip(c)] for p in _visible(folder) if p.is_dir() and not is_clip(p)
-    }
-    if clips and any(folders.values()):
-        raise DataError(f"{clips[0]} lies beside the class folders of {folder}: move it into one of them, or out.")
-    if not clips and (empty := [c for c, members in folders.items() if not members]):
-        raise DataError(f"No clips of {empty[0]} below {folder}: add some, or remove the empty class folder.")
-    return {None: clips} if clips else folders
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__")))
-
+_KIND = ItemKind("clip", "a folder of videos, or of folders that hold the frames of a clip each")
 
 CLIPS = Format(
     f"a video ({', '.join(sorted(VIDEOS))}) or a folder of clips",

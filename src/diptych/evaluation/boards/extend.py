@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from diptych import catalog
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Evidence, Samples, Table, Texts
-from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.errors import DataError, MissingEvidence, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Extender
 from diptych.core.run import Run
@@ -142,6 +142,8 @@ class ExtendBench:
         What spoils an arm changes the clips that are learnt from, or those that are tested on where nothing is learnt.
         """
         method = None if arm.system == CHANCE else self._method(arm)
+        if method is not None and method.samples != "clips":
+            raise MissingEvidence(f"{method.card.name} takes {method.samples}, and these are clips.")
         trains = method is not None and method.card.trains != "nothing"
 
         def once(run: Run) -> tuple[Floats, Mapping[str, float], Mapping[str, Floats]]:

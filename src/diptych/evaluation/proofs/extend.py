@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -16,9 +17,11 @@ from diptych.evaluation.proofs.moving_clips import (
     shuffled_answers,
     shuffled_texts,
 )
+from diptych.evaluation.proofs.shapes import CLASSED, open_shapes, other_icons, other_labels, without_pairs
 from diptych.evaluation.proofs.stars import SCRATCH, open_stars
 from diptych.evaluation.proofs.stars import SHOTS as STARS
 from diptych.evaluation.proofs.trial import Claim, Trial
+from diptych.methods.extend.clip2point import CLIP2Point
 from diptych.methods.extend.frame_mean import FrameMean
 from diptych.methods.extend.vifi_clip import ViFiCLIP
 
@@ -26,6 +29,9 @@ _HEADS, _MEAN = ViFiCLIP(tunes="heads", frames=FRAMES), FrameMean(FRAMES)
 _ONE_HEAD = {
     tower: Arm(ViFiCLIP(tunes="heads", frames=FRAMES, towers=tower), shots=SHOTS) for tower in ("image", "text")
 }
+_POINTS = CLIP2Point(tunes="heads", hidden=128, adapter_epochs=40)  # lite is 2664 wide: small adapters, few epochs
+_RAW = "CLIP on depth images"
+_DEPTH = Arm(_POINTS, spoil=without_pairs)
 TRIALS: Mapping[str, Trial] = MappingProxyType(
     {
         "frame-mean": Trial(
@@ -52,6 +58,33 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "new classes: text head alone": Claim("text head", SHOTS, base=_ONE_HEAD["text"], part=NEW_CLASSES),
             },
             bench=partial(open_clips, counted=(_HEADS, _MEAN)),
+        ),
+        "clip2point": Trial(
+            (
+                Claim(_RAW, base=_DEPTH, part=CLASSED),
+                Claim("pre-trained, zero-shot", SHOTS, base=Arm(_POINTS)),
+            ),
+            own=Arm(_POINTS),
+            controls=(
+                Claim(_RAW, own=Arm(_POINTS, spoil=other_icons), base=_DEPTH, part=CLASSED, name="icons of others"),
+                Claim(
+                    "pre-trained, zero-shot",
+                    SHOTS,
+                    own=Arm(_POINTS, shots=SHOTS, spoil=other_labels),
+                    base=Arm(_POINTS),
+                    name="shuffled labels",
+                ),
+            ),
+            beside={
+                "adapter of depth alone": Claim("depth", SHOTS, base=Arm(replace(_POINTS, paths="depth"), shots=SHOTS)),
+                "adapter of images alone": Claim(
+                    "image", SHOTS, base=Arm(replace(_POINTS, paths="image"), shots=SHOTS)
+                ),
+                "adapters without pre-training": Claim(
+                    "not pre-trained", SHOTS, base=Arm(_POINTS, shots=SHOTS, spoil=without_pairs)
+                ),
+            },
+            bench=open_shapes,
         ),
         "astrom3": Trial(
             (Claim(SCRATCH, STARS),),

@@ -209,6 +209,7 @@ class AstroM3(Extender):
     epochs: int = 100
     batch: int = 512
 
+    samples = "stars"
     card: ClassVar[Card] = Card(
         slug="astrom3",
         name="AstroM3",

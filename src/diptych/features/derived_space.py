@@ -1,0 +1,72 @@
+"""A backbone whose image encoder is replaced, so that every classifier and index works on other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from diptych.core.backbone import Backbone, Encoder, Tower
+from diptych.core.errors import MissingHook
+from diptych.core.spec import Spec
+
+
+class DerivedSpace(Backbone):
+    """The space of a backbone, whose "image" encoder takes clips, point clouds or other samples.
+
+    Args:
+        base: the space of photos and texts.
+        image: encoder of the samples.
+        text: encoder of texts; None: the base's.
+        suffix: of the base's name.
+        module: the trained parts, in eval mode; None: the base's module.
+    """
+
+    def __init__(
+        self,
+        base: Backbone,
+        image: Encoder[Any],
+        text: Encoder[Any] | None = None,
+        suffix: str = "derived",
+        module: nn.Module | None = None,
+    ) -> None:
+        self.base, self._suffix, self._module = base, suffix, module
+        self._encoders = {"image": image, "text": text or base.text}
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder[Any]]:
+        """The encoder of the samples, as "image", and the text encoder."""
+        return self._encoders
+
+    @property
+    def score(self) -> Literal["softmax", "sigmoid"]:
+        """The score kind of the base."""
+        return self.base.score
+
+    @property
+    def spec(self) -> Spec:
+        """The specification of the base, whose name has the suffix."""
+        return replace(self.base.spec, name=f"{self.base.spec.name}+{self._suffix}")
+
+    def scale(self, a: str = "image", b: str = "text") -> tuple[Tensor, Tensor]:
+        """Return (scale, bias) of the base."""
+        return self.base.scale(a, b)
+
+    def module(self) -> nn.Module:
+        """Return the trained parts, or the base's module."""
+        return self.base.module() if self._module is None else self._module
+
+    def tower(self, modality: str) -> Tower:
+        """Return the base's text tower.
+
+        Raises:
+            MissingHook: the modality is "image", since a sample takes several passes through the image tower.
+        """
+        if modality == "image":
+            raise MissingHook(
+                f"{self.spec.name} has no image tower: a {self.image.modality} takes several passes through it. Use "
+                f"the tower of its base."
+            )
+        return self.base.tower(modality)

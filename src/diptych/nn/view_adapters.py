@@ -1,0 +1,83 @@
+"""Adapters over the views of a point cloud, one behind each of two frozen towers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.backbone import Encoder, Inputs
+from diptych.features.clips import each_frame
+from diptych.features.depth_views import CloudEncoder
+
+
+class ViewAdapter(nn.Module):
+    """The adapter of one tower: from the outputs of V views to one vector of a cloud.
+
+    Args:
+        views: V.
+        dim: D.
+        hidden: H, width between.
+        dropout: in [0, 1).
+    """
+
+    def __init__(self, views: int, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((views,), 0.5))
+        self.before, self.between = nn.BatchNorm1d(dim), nn.BatchNorm1d(hidden)
+        self.joint, self.out = nn.Linear(views * dim, hidden), nn.Linear(hidden, dim)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, D) of (B, V, D)."""
+        h = (x * self.weights[:, None]).flatten(0, 1)
+        h = self.drop(self.before(h)).reshape(len(x), -1)
+        out: Tensor = self.out(self.drop(self.between(self.joint(h)).relu()))
+        return out
+
+
+def dual_path(adapters: nn.ModuleDict, depth: Tensor, image: Tensor) -> Tensor:
+    """Return the (B, D) mean of the adapters' outputs for the (B, V, D) views of both towers."""
+    paths = {"depth": depth, "image": image}
+    out: Tensor = torch.stack([adapter(paths[name]) for name, adapter in adapters.items()]).mean(0)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class DualPathEncoder:
+    """Encodes clouds by both towers and their adapters.
+
+    Args:
+        clouds: encoder of the tower of depth images.
+        image: the original image encoder.
+        adapters: "depth" and "image", or one of them.
+        fingerprint: of both towers and the adapters.
+    """
+
+    clouds: CloudEncoder
+    image: Encoder[Any]
+    adapters: nn.ModuleDict
+    fingerprint: str
+    modality: str = "cloud"
+
+    @property
+    def dim(self) -> int:
+        """Joint width D."""
+        return self.clouds.dim
+
+    @property
+    def size(self) -> int | None:
+        """Side of a depth image in pixels."""
+        return self.clouds.size
+
+    def inputs(self, items: Sequence[Any], size: int | None = None) -> Tensor:
+        """Return (B, V, 3, S, S) pixels."""
+        return self.clouds.inputs(items, size)
+
+    def encode(self, x: Inputs, /) -> Tensor:
+        """Return (B, D) embeddings, not normalised."""
+        depth, image = (each_frame(encode, x).float() for encode in (self.clouds.image.encode, self.image.encode))
+        return dual_path(self.adapters, depth, image)
