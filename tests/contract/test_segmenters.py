@@ -17,7 +17,7 @@ from diptych import catalog
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
+from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.method import Regions, Segmenter
@@ -37,11 +37,15 @@ SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c[
 SHORT: dict[str, dict[str, Any]] = {
     "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
     "trident": {"windows": Windows(40, 32, 16)},
+    "ovseg": {"side": 32, "epochs": 1, "regions": 4},
 }
 """Arguments that make a training short."""
 ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for label in c["variants"]]
 NAMES = ClassNames(("cat", "dog", "red barn"))
 UNLABELLED = Pictures(tuple(picture(k, k) for k in range(4)))
+CAPTIONS = Column("captions", (("A cat on a bench.",), ("A man with a dog.",), ("Two boats.",), ("A red barn.",)))
+EVIDENCE = Evidence(unlabelled=UNLABELLED, auxiliary=Table(UNLABELLED, {"captions": CAPTIONS}))
+"""Photos without labels, and with captions."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def regions(
     method: Segmenter, backbone: Backbone, photos: Pictures, names: ClassNames = NAMES, seed: int = 0
 ) -> list[Regions]:
     run = Run(seed=seed)
-    return list(method.fit(parts(backbone), names, Evidence(unlabelled=UNLABELLED), run).regions(photos, run))
+    return list(method.fit(parts(backbone), names, EVIDENCE, run).regions(photos, run))
 
 
 @pytest.mark.parametrize(("slug", "label"), ROWS)
@@ -128,7 +132,7 @@ def test_global_state_weights_and_grad_mode_are_untouched(slug: str, vit: Backbo
 @pytest.mark.parametrize("slug", SLUGS)
 def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: Path) -> None:
     kit = parts(vit)
-    fitted = make(slug).fit(kit, NAMES, Evidence(unlabelled=UNLABELLED), Run())
+    fitted = make(slug).fit(kit, NAMES, EVIDENCE, Run())
     portable.save(fitted, tmp_path / "fitted")
     assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", kit)
@@ -141,7 +145,7 @@ def test_what_is_missing_is_named(slug: str) -> None:
     with pytest.raises(MissingPart, match="Backbone named 'main'"):
         make(slug).fit(Kit(), NAMES, Evidence(), Run())
     with pytest.raises(MissingHook, match="small"):
-        make(slug).fit(parts(SmallBackbone()), NAMES, Evidence(unlabelled=UNLABELLED), Run())
+        make(slug).fit(parts(SmallBackbone()), NAMES, EVIDENCE, Run())
 
 
 @pytest.mark.parametrize("slug", SLUGS)

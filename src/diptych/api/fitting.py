@@ -13,7 +13,7 @@ from diptych.api.model import Model, ModelLike, model_of
 from diptych.api.results import Results, of_captioned, of_detected, of_segmented
 from diptych.core.caption import Captioner, FittedCaptioner
 from diptych.core.card import Card
-from diptych.core.data import ClassNames, Evidence, Samples, Text, TextPool
+from diptych.core.data import ClassNames, Evidence, Samples, Table, Text, TextPool
 from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, Detector, FittedDetector, FittedSegmenter, Method, Segmenter
@@ -193,12 +193,16 @@ class SegmenterSystem(System[Segmenter]):
         names: NamesLike = None,
         templates: str | Sequence[str] | None = None,
         unlabelled: object = None,
+        captioned: object = None,
         teacher: str = TEACHER,
         seed: int = 0,
     ) -> SegmentPredictor:
-        """Fit on class names and, where the card asks for them, photos without labels and a teacher."""
+        """Fit on class names and, where the card asks for them, on photos without labels or with captions."""
         own, run = _begun(self.method, model, seed)
-        kit, evidence = teach(type(self.method), own, lambda: _maybe(unlabelled), teacher)
+        kit, evidence = teach(
+            type(self.method), own, lambda: _maybe(unlabelled), teacher,
+            captioned=lambda: with_captions(captioned),
+        )  # fmt: skip
         return SegmentPredictor(self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run)
 
 
@@ -307,3 +311,10 @@ def _begun(method: Method, model: ModelLike, seed: int) -> tuple[Model, Run]:
 
 def _maybe(photos: object) -> Samples[Any] | None:
     return None if photos is None else as_samples(photos)
+
+
+def with_captions(photos: object) -> Table[Any] | None:
+    """Return photos with captions, given as a table or as the path of one; None stays None."""
+    if photos is None or isinstance(photos, Table):
+        return photos
+    return open_data(str(photos), need="captions").whole()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from diptych import catalog
-from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of
+from diptych.api.fitting import NamesLike, System, TextsLike, captions_of, names_of, texts_of, with_captions
 from diptych.api.model import Model, ModelLike, load, model_of
 from diptych.api.results import Results, of_captioned, of_classified, of_detected, of_segmented
 from diptych.core.caption import Captioner
@@ -132,6 +132,7 @@ def segment(
     things: Sequence[str] = (),
     method: str | Segmenter | System[Segmenter] = SEGMENTER,
     unlabelled: object = None,
+    captioned: object = None,
     teacher: str = segment_task.TEACHER,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone; all label maps are held in memory.
@@ -147,6 +148,8 @@ def segment(
         things: classes whose objects are counted; the results then have panoptic maps.
         method: a segmenter.
         unlabelled: photos for a method that learns from some.
+        captioned: photos with captions for a method that learns from some: a table with the column "captions", or the
+            path of one.
         teacher: name of the backbone that teaches a method that asks for one.
 
     Raises:
@@ -156,8 +159,9 @@ def segment(
     system = _system(method, Segmenter)
     samples, classes = _photos(photos, None)
     kit, evidence = segment_task.teach(
-        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher
-    )
+        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher,
+        captioned=lambda: with_captions(captioned),
+    )  # fmt: skip
     named = names_of(names, () if names else classes, templates)
     found = segment_task.segment(
         samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,

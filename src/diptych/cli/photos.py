@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from diptych.cli.console import one_line, short_names, show, show_table
 
 if TYPE_CHECKING:
-    from diptych.core.data import Samples
+    from diptych.core.data import Samples, Table
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
     from diptych.tasks.classified import Classified, Prediction
@@ -37,6 +37,13 @@ def open_photos(
 
     data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
     return data.whole().items, data.classes if len(data.classes) > 1 else ()
+
+
+def captioned_photos(path: str, keys: FileKeys) -> Table[Any]:
+    """Return photos with their captions: a table, or a folder with captions.csv; all splits of it."""
+    from diptych.data.load import open_data
+
+    return open_data(path, keys, need="captions").whole()
 
 
 def demo_names() -> str:

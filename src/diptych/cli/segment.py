@@ -11,7 +11,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import open_photos, speed
+from diptych.cli.photos import captioned_photos, open_photos, speed
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
 
@@ -81,6 +81,10 @@ class PartOptions:
     unlabelled: Annotated[
         str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
     ] = None
+    captioned: Annotated[
+        str | None,
+        options.option("--captioned", help="Photos with captions, for a method that learns from some: a table."),
+    ] = None
     teacher: Teacher = "lite"
     proposer: Proposer = "merged-cells"
     masks: Masks = None
@@ -134,6 +138,9 @@ def segment(
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
         )
+    captioned = part_options.captioned
+    if "auxiliary" in system.card.needs.evidence and captioned is None:
+        raise UsageError(f"{method} learns from photos with captions: give some with --captioned, a hundred at least.")
     failed: list[UnreadableItem] = []
     listed = []
     with shared.open() as opened:
@@ -153,7 +160,7 @@ def segment(
         keys = opened.keys
         kit, evidence = teach(
             system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher,
-            proposer, masks,
+            proposer, masks, captioned=lambda: captioned_photos(captioned, keys) if captioned else None,
         )  # fmt: skip
         result = segment_photos(
             samples,

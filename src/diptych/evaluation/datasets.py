@@ -105,6 +105,8 @@ COMPOSED = 64
 """Pictures of a composed set; the catalogue asks for 500 to 1000, more than one core does in the hour of a proof."""
 PHOTOS = "imagenet1k_sample"
 """Photos without labels for systems that learn from some; no evaluated set shares a photo with them."""
+CAPTIONED = "flickr8k_small"
+"""Captioned photos for segmenters that learn from some; no set with masks shares a photo with them."""
 
 
 def known_set(name: str) -> DataSet | None:
@@ -247,3 +249,12 @@ def unlabelled_photos() -> Samples[Any]:
         NotAvailable: they are not on this machine.
     """
     return open_data(present(PHOTOS), need="photos").whole().items
+
+
+def captioned_photos() -> Table[Any]:
+    """Return the photos of the split train of ``CAPTIONED`` with their captions.
+
+    Raises:
+        NotAvailable: they are not on this machine.
+    """
+    return open_data(present(CAPTIONED, "captions.csv"), need="captions", text="caption_*").split("train")

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from diptych import catalog
 from diptych.backbones.sources.proposers import MERGED
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Samples
+from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.words.classnames import tidy
 from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
-from diptych.evaluation.datasets import unlabelled_photos
+from diptych.evaluation.datasets import captioned_photos, unlabelled_photos
 from diptych.evaluation.spoils import applied
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
@@ -109,9 +110,7 @@ class MaskBench:
             shares = {"pixel_accuracy": float(pixel_accuracy(drawn.sum(0)))}
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
         system = catalog.find(arm.system, Segmenter)
-        kit, given = teach(
-            system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher, self.proposer, self.masks
-        )
+        kit, given = self.given(system)
         method = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
@@ -126,6 +125,18 @@ class MaskBench:
             return stacked, {**shares, "images_a_second": rate, **self._panoptic(fitted, asked, run)}
 
         return over_seeds(once, self.run, self.seeds, draws=bool(arm.spoil) or system.card.trains != "nothing")
+
+    def given(self, system: type[Segmenter]) -> tuple[Kit, Evidence[Any]]:
+        """Return the parts and the evidence that a system asks for."""
+        return teach(
+            system,
+            self.backbone,
+            lambda: self.photos or unlabelled_photos(),
+            self.teacher,
+            self.proposer,
+            self.masks,
+            captioned=captioned_photos,
+        )
 
     def _named(self) -> ClassNames:
         """Return the names with their words and marks of things, those of the data set where none were given."""

@@ -20,6 +20,7 @@ from diptych.core.run import Run
 from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import open_set
+from diptych.evaluation.proofs.masked_regions import OVSEG
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
@@ -122,6 +123,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             bench=open_few,
         ),
         "maskclip": Trial((Claim(CHANCE),), shuffled_names),
+        "ovseg": OVSEG,
         "clip-dinoiser": Trial(
             (Claim("maskclip"),),
             as_subclass(ShuffledAffinity),

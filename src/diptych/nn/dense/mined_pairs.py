@@ -1,0 +1,95 @@
+"""Pairs of a region and a noun, mined from captioned photos by CLIP itself (OVSeg).
+
+    pairs = (x_q, w): of each noun w of a caption, the region q with the highest cos(f(x_q), t_w)
+
+x_q: masked crop of region q;  f: image encoder;  t_w: unit embedding of "a photo of a w."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Samples, Table
+from diptych.core.errors import DataError
+from diptych.core.masks import MaskProposer
+from diptych.core.run import Run
+from diptych.data.nouns import Tagger, nouns
+from diptych.data.templates import SINGLE
+from diptych.data.wordnet import WordNet
+from diptych.features.embed import embed
+from diptych.features.heads import text_head
+from diptych.nn.dense.masked_crops import CroppedRegions
+from diptych.nn.mask_adapted import MaskedEncoder
+
+
+def named(captioned: Table[Any], tagger: Tagger = "wordnet") -> list[tuple[str, ...]]:
+    """Return the things that the first caption of each photo names.
+
+    Args:
+        captioned: photos with the column "captions".
+        tagger: see ``data.nouns``.
+
+    Raises:
+        DataError: there are no captions, or they name nothing that WordNet knows.
+    """
+    if "captions" not in captioned.columns:
+        raise DataError("Nouns are mined from captions, and the rows have none: give a column 'caption'.")
+    wordnet = WordNet.load()
+    found = [nouns(next(iter(own), ""), wordnet, tagger) for own in captioned.columns["captions"].values]
+    if not any(found):
+        raise DataError(f"The captions of {len(found)} photos name nothing that WordNet knows: give others.")
+    return found
+
+
+def mined(
+    photos: Samples[Any],
+    names: Sequence[Sequence[str]],
+    proposer: MaskProposer,
+    backbone: Backbone,
+    run: Run,
+    *,
+    threshold: float = 0.4,
+    regions: int = 32,
+    side: int = 640,
+) -> Table[Any]:
+    """Return pairs of a region and a noun: for each noun of a photo the region whose crop CLIP likes best.
+
+    Args:
+        photos: N photos.
+        names: N lists of nouns; photos without one are not read.
+        proposer: of the regions.
+        backbone: compares crops with nouns.
+        run: device and cache.
+        threshold: see ``OVSeg``, as for the next two.
+        regions: of a photo.
+        side: of its reduction.
+
+    Returns:
+        ``CroppedRegions`` with the column "captions", one noun each. They may be given as evidence in the place of
+        captioned photos.
+
+    Raises:
+        UnreadableItem: a photo cannot be read.
+    """
+    encoder, words = MaskedEncoder.of(backbone, {}, run.device), sorted({w for own in names for w in own})
+    texts = dict(zip(words, text_head(backbone, ClassNames(tuple(words), SINGLE).prompts(), run), strict=True))
+    rows, told = list[tuple[int, Tensor]](), list[tuple[str]]()
+    with run.track("mine", len(photos)) as bar:
+        for i, own in enumerate(names):
+            bar.advance()
+            masks = proposer.propose(photos[i], own).masks[:regions] > threshold if own else torch.zeros(0, 1, 1) > 0
+            masks = masks[masks.flatten(1).any(1)]
+            if len(masks):
+                crops = CroppedRegions(photos, tuple((i, m) for m in masks), side)
+                z = normalize(embed(encoder, crops, replace(run, engine=None)), dim=-1)
+                for word, q in zip(own, (torch.stack([texts[w] for w in own]) @ z.T).argmax(1).tolist(), strict=True):
+                    rows.append((i, masks[q]))
+                    told.append((word,))
+    return Table(CroppedRegions(photos, tuple(rows), side), {"captions": Column("captions", tuple(told))})

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diptych.core.data import Column, Table
+from diptych.core.errors import DataError
+from diptych.core.run import Run
+from diptych.nn.dense.masked_crops import CroppedRegions
+from diptych.nn.dense.mined_pairs import mined, named
+from tests.support.dense_colours import halves
+from tests.support.pictures import Pictures
+from tests.support.regions import Colours, Halves
+
+
+def test_pairs_are_the_best_regions_of_nouns() -> None:
+    """On the backbone that knows colours, which are told as nouns."""
+    photos = Pictures((halves("red", "blue"), halves("blue", "red"), halves("red", "red")))
+    pairs = mined(photos, (("red", "blue"), ("red",), ()), Halves(), Colours(), Run(), side=32)
+    assert pairs.columns["captions"].values == (("red",), ("blue",), ("red",))
+    assert isinstance(pairs.items, CroppedRegions)
+    cells = [(n, mask.tolist()) for n, mask in pairs.items.rows]
+    assert cells == [(0, [[True, False]]), (0, [[False, True]]), (1, [[False, True]])]
+
+
+def captioned(*texts: str) -> Table[Any]:
+    photos = Pictures(tuple(halves("red", "blue") for _ in texts))
+    return Table(photos, {"captions": Column("captions", tuple((t, "A second caption with a horse.") for t in texts))})
+
+
+def test_the_first_caption_counts() -> None:
+    assert named(captioned("A dog with two cats.", "Nothing at all.")) == [("dog", "cat"), ()]
+
+
+def test_captions_that_say_nothing_are_refused() -> None:
+    with pytest.raises(DataError, match="give a column 'caption'"):
+        named(Table(captioned("A dog.").items))
+    with pytest.raises(DataError, match="name nothing"):
+        named(captioned("Very blue."))
