@@ -74,6 +74,12 @@ class HFImageTower(ImageTower):
             pool=ProbePool(vision.head) if siglip else None,
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding."""
+        layer: nn.Module = self.vision.embeddings.patch_embedding
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         patches: Tensor = self.vision.embeddings.patch_embedding(pixels)
         return patches

@@ -117,6 +117,12 @@ class OpenClipImageTower(ImageTower):
             pool=None if visual.attn_pool is None else ContrastiveQuery(visual.attn_pool),
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding."""
+        layer: nn.Module = self.visual.conv1
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         patches: Tensor = self.visual.conv1(pixels)
         return patches
