@@ -20,6 +20,7 @@ from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
 from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.coca import open_captioning
+from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
@@ -108,6 +109,24 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "coca-loss": Trial(
             (Claim(CHANCE),), own=Arm("own"), controls=(Claim(CHANCE, own=Arm("shuffled")),), bench=open_captioning
+        ),
+        "a-clip": Trial(
+            (
+                Claim("random half", own=Arm("attentive, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random masks", base=Arm("random"), name="after training"),
+            ),
+            own=Arm("attentive"),
+            controls=(
+                Claim("random half", own=Arm("least, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random masks", own=Arm("least"), base=Arm("random"), name="after training"),
+            ),
+            beside={
+                "clip-loss": Claim("clip-loss", base=Arm("clip-loss")),
+                "kept half, of the whole": Claim(
+                    "whole picture", own=Arm("attentive, untrained"), base=Arm("whole, untrained")
+                ),
+            },
+            bench=open_kept,
         ),
         "rs-m-clip": Trial(
             (Claim(ENGLISH_ALONE),),

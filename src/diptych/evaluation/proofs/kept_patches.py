@@ -1,0 +1,120 @@
+"""The proof of A-CLIP: does the half of a picture to which the CLS token attends say what its caption says?
+
+It is asked twice. Of ``tiny`` as it is, half of whose patches pass the blocks, by the rule of the system. And after
+the whole system has gone on training ``tiny`` for a few steps, when whole pictures are searched. Scenes are painted, so
+what a caption names lies in a few patches; the captions name colours, so the views keep theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from diptych.backbones.towers.edits import keep_patches
+from diptych.core.backbone import Backbone
+from diptych.core.data import Table
+from diptych.core.run import Run
+from diptych.core.train import Clock
+from diptych.evaluation.arms import Arm, Floats
+from diptych.evaluation.boards.tune import Training, recalls
+from diptych.evaluation.proofs.scene_pairs import FURTHER, open_scene_pairs
+from diptych.evaluation.proofs.trial import Tabled
+from diptych.methods.pretrain.a_clip import ACLIP, AttentiveTrainee
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.nn.dense.attention_maps import cls_attention, kept
+from diptych.train.schedule import Fit, Schedule
+
+FEW = replace(FURTHER, batch=32, steps=24, schedule=Schedule(warmup=3), log_every=24)
+"""Settings of all trainings, fixed before any result was seen; more steps take more than the minutes of a proof."""
+DROP, BLOCK = 0.5, 2
+
+
+class RandomTrainee(AttentiveTrainee):
+    """Keeps patches at random, as masked CLIPs do."""
+
+    looks = False
+
+    def scores(self, attention: Tensor | None, boxes: Tensor, clock: Clock) -> Tensor:
+        """Return random scores."""
+        return torch.rand(2, len(boxes), *self.grid, generator=clock.generator).to(boxes)
+
+
+class LeastTrainee(AttentiveTrainee):
+    """Keeps the patches that are attended to least."""
+
+    def scores(self, attention: Tensor | None, boxes: Tensor, clock: Clock) -> Tensor:
+        """Return the scores of the system with the other sign."""
+        return -super().scores(attention, boxes, clock)
+
+
+class RandomMasks(ACLIP):
+    """The control: the same two views and losses with random masks."""
+
+    trainee = RandomTrainee
+
+
+class LeastAttended(ACLIP):
+    """The control that must fail: the other half of each picture."""
+
+    trainee = LeastTrainee
+
+
+SETTINGS: dict[str, Any] = {"recolour": False, "hidden": 512, "out": 128, "momentum": 0.9}
+"""For a few steps of a small tower."""
+ARMS = {"attentive": ACLIP, "random": RandomMasks, "least": LeastAttended}
+
+
+def of_halves(backbone: Backbone, table: Table[Any], run: Run) -> dict[str, Floats]:
+    """Return arm -> (N,) recall at 1 of pictures of which half of the patches pass the blocks.
+
+    Args:
+        backbone: encodes, and its own attention chooses.
+        table: N pictures with captions.
+        run: its seed draws the random halves.
+    """
+    tower: Any = backbone.tower("image")
+    captions = [own[0] for own in table.columns["captions"].values]
+    with torch.inference_mode():
+        x: Any = backbone.image.inputs([table.items[i] for i in range(len(table))])
+        y = normalize(backbone.text.encode(backbone.text.inputs(captions)), dim=-1)
+        attention, pooled = cls_attention(tower, x)
+        drawn = torch.rand(attention.shape, generator=run.generator("random halves"))
+        scores = {"attentive": attention, "random": drawn, "least": -attention}
+        vectors = {"whole": pooled}
+        for name, of_patches in scores.items():
+            keep = kept(of_patches, DROP, BLOCK)
+            s = tower.start(x, edit=lambda stage, i, s, k=keep: keep_patches(s, k) if stage == "positioned" else s)
+            vectors[name] = tower.pooled(tower.blocks(s))
+        owner = np.arange(len(table))
+        return {n: recalls(normalize(tower.project(h), dim=-1), y, owner)["recall_at_1"] for n, h in vectors.items()}
+
+
+def open_kept(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
+    """Measure all arms on scenes; the metric is recall at 1, the mean of both directions.
+
+    Args:
+        name: "scenes".
+        backbone: whose image tower has a CLS token; every training starts from it.
+        run: device, cache and progress.
+        seeds: of random halves, orders and crops.
+        fit: settings of all trainings.
+
+    Raises:
+        NotAvailable: another name.
+    """
+    bench = open_scene_pairs(name, backbone, run, seeds, fit=fit)
+    table: dict[str, list[Floats]] = {}
+    for seed in seeds:
+        own = replace(run, seed=seed)
+        for arm, values in of_halves(backbone, bench.held_out, own).items():
+            table.setdefault(f"{arm}, untrained", []).append(values)
+    methods = {arm: Training(kind(**SETTINGS)) for arm, kind in ARMS.items()} | {"clip-loss": Training(CLIPLoss())}
+    reached: dict[str, Floats] = {n: np.stack(rows) for n, rows in table.items()}
+    for arm, how in methods.items():
+        reached[arm] = np.asarray(bench.measure(Arm(how)).part("recall_at_1").values, dtype=np.float64)
+    return Tabled(backbone, run, seeds, "recall_at_1", dict(bench.facts), reached)
