@@ -23,6 +23,7 @@ One pass of the slow copy gives a and h'. With r = 0, w_s = w_b = 0 and the whol
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -51,7 +52,7 @@ from diptych.train.pair import PairTrainee, Read, View, drawn_caption, item
 
 VIEWS = ("view-0", "view-1")
 _IMAGE = ("visual.", "vision_model.")
-_SHARED = "token_embedding positional_embedding position_embedding ln_final final_layer_norm logit_scale".split()
+_SHARED = re.compile("token_embedding|positional_embedding|position_embedding|ln_final|final_layer_norm|logit_scale")
 """Parts of the text tower of which the authors keep no slow copy, and the scale."""
 
 
@@ -59,8 +60,7 @@ class AttentiveTrainee(PairTrainee):
     """Trains pairs on crops whose patches a slow copy of the space chooses; see ``PairTrainee``.
 
     Attributes:
-        teacher: the slow copy of the space and of the projector f.
-        tokens: tokens of a view that pass the blocks, CLS included, in the last batch.
+        tokens: of a view that pass the blocks, CLS included, in the last batch.
     """
 
     def __init__(self, recipe: ACLIP, space: Backbone, run: Run, learns: Learns) -> None:
@@ -241,7 +241,7 @@ class ACLIP(Recipe):
             "not that of its start; from about 2,240 steps on it is the authors'.",
             "The slow copy moves after a step, the authors' before the next, which leaves the last step out. Token and "
             "position embeddings and the last norm of its text tower are copied, as the authors share them.",
-            "Batch norm in the heads has no running statistics, and no layer a bias.",
+            "Batch norm in the heads has no running statistics.",
             "The efficient form, whose code was not released, gives the slow copy half the resolution.",
         ),
         proof=ProofPlan(
@@ -297,4 +297,4 @@ def _block(block: int | None, grid: tuple[int, int]) -> int:
 def _copied(name: str) -> bool:
     """Whether a tensor of the slow copy is always that of the online one."""
     part = name.removeprefix("space.")
-    return not part.startswith(_IMAGE) and any(shared in part for shared in _SHARED)
+    return not part.startswith(_IMAGE) and _SHARED.search(part) is not None
