@@ -54,7 +54,7 @@ def steps(name: str, batch: int, hidden: int) -> Iterator[Row]:
         inputs = trainee.collate([trainee.views(row, run.generator(str(row.index))) for row in rows])
         calls[arm] = _step(trainee, inputs)
         calls[arm]()
-        tokens[arm] = getattr(trainee, "tokens", 0) or _whole(space)
+        tokens[arm] = getattr(trainee, "seen", 0) or _whole(space)
     yield Row(calls, batch, "pairs", same=None, facts={"tokens_of_a_view": tokens, "batch": batch, "hidden": hidden})
 
 

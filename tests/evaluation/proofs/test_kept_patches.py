@@ -13,7 +13,14 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.core.train import Clock
 from diptych.evaluation.proofs import kept_patches, scene_pairs
-from diptych.evaluation.proofs.kept_patches import FEW, SETTINGS, LeastAttended, RandomMasks, open_kept
+from diptych.evaluation.proofs.kept_patches import (
+    FEW,
+    PROJECTIONS,
+    LeastAttended,
+    RandomMasks,
+    fresh_projections,
+    open_kept,
+)
 from diptych.evaluation.proofs.pretrain import TRIALS
 from diptych.methods.pretrain.a_clip import ACLIP
 from tests.support.small_clip import small_clip
@@ -23,7 +30,6 @@ from tests.train.test_pair import RUN, small
 @pytest.fixture
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scene_pairs, "SIZES", {"train": 16, "test": 8})
-    monkeypatch.setattr(kept_patches, "SETTINGS", {**SETTINGS, "hidden": 8, "out": 4})
     monkeypatch.setattr(kept_patches, "BLOCK", 1)
     return small_clip(tmp_path / "clip")
 
@@ -51,3 +57,11 @@ def test_controls_keep_the_other_patches() -> None:
     assert not torch.equal(drawn[0], drawn[1])
     assert own.looks
     assert not random.looks
+
+
+def test_projections_are_new_and_towers_are_not() -> None:
+    space = small()
+    one, two = (fresh_projections(space, Run(seed=s)) for s in (1, 2))
+    before, after, other = (b.module().state_dict() for b in (space, one, two))
+    assert {n for n in before if not torch.equal(before[n], after[n])} <= set(PROJECTIONS)
+    assert not torch.equal(after["visual.proj"], other["visual.proj"])

@@ -88,7 +88,7 @@ def test_the_terms_against_the_paper_step_by_step() -> None:
         total["byol"] = 2 * (2 - 2 * (q * target.repeat(2, 1)).sum(1)).mean()
     for name, value in total.items():
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
-    assert t.tokens == 4
+    assert t.seen == 4
 
 
 def test_the_slow_copy_follows_and_shares_what_the_authors_share() -> None:

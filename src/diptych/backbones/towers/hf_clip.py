@@ -131,6 +131,12 @@ class HFTextTower(TextTower):
             eos=config.eos_token_id,
         )
 
+    @property
+    def token_table(self) -> Tensor:
+        """(V, C) raw token embeddings."""
+        table: Tensor = self.text.embeddings.token_embedding.weight
+        return table
+
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
         tokens: Tensor = self.text.embeddings.token_embedding(ids)

@@ -175,6 +175,12 @@ class OpenClipTextTower(TextTower):
             eos=getattr(text, "text_eos_id", getattr(text, "eos_id", None)),
         )
 
+    @property
+    def token_table(self) -> Tensor:
+        """(V, C) raw token embeddings."""
+        table: Tensor = self.text.token_embedding.weight
+        return table
+
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
         tokens: Tensor = self.text.token_embedding(ids)

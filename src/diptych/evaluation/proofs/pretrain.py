@@ -22,6 +22,7 @@ from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_
 from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
+from diptych.evaluation.proofs.masked_words import open_words
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.trial import Claim, Trial
@@ -127,6 +128,29 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 ),
             },
             bench=open_kept,
+        ),
+        "lightclip": Trial(
+            (
+                Claim(CHANCE, own=Arm("own, words"), name="masked words"),
+                Claim("clip-loss", own=Arm("own, tokens"), base=Arm("clip-loss, tokens"), name="matched tokens"),
+            ),
+            own=Arm("own, words"),
+            controls=(
+                Claim(CHANCE, own=Arm("shuffled, words"), name="masked words, shuffled captions"),
+                Claim(
+                    "clip-loss",
+                    own=Arm("shuffled, tokens"),
+                    base=Arm("clip-loss, tokens"),
+                    name="matched tokens, shuffled captions",
+                ),
+            ),
+            beside={
+                "recall at 1": Claim("clip-loss", own=Arm("own, recall_at_1"), base=Arm("clip-loss, recall_at_1")),
+                "recall at 1, of tiny": Claim("before", own=Arm("own, recall_at_1"), base=Arm("before, recall_at_1")),
+                "relaxed over exact matching": Claim("exact", own=Arm("own, tokens"), base=Arm("own, exact")),
+                "matched tokens, of tiny": Claim("before", own=Arm("own, tokens"), base=Arm("before, tokens")),
+            },
+            bench=open_words,
         ),
         "rs-m-clip": Trial(
             (Claim(ENGLISH_ALONE),),

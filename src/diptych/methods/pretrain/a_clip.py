@@ -60,7 +60,7 @@ class AttentiveTrainee(PairTrainee):
     """Trains pairs on crops whose patches a slow copy of the space chooses; see ``PairTrainee``.
 
     Attributes:
-        tokens: of a view that pass the blocks, CLS included, in the last batch.
+        seen: tokens of a view that pass the blocks, CLS included, in the last batch.
     """
 
     def __init__(self, recipe: ACLIP, space: Backbone, run: Run, learns: Learns) -> None:
@@ -68,7 +68,7 @@ class AttentiveTrainee(PairTrainee):
         super().__init__(space, None, run, read=read, learns=learns)
         self.recipe = r = recipe
         self.tower, side = _image_tower(self.space), space.image.size or 0
-        patch, self.tokens = self.tower.patch[0], 0
+        patch, self.seen = self.tower.patch[0], 0
         self.grid = (side // patch, side // self.tower.patch[1])
         self.block = _block(r.block, self.grid)
         self.still = set(self.tower.patch_layer.parameters()) if r.freeze_patches else set()
@@ -159,7 +159,7 @@ class AttentiveTrainee(PairTrainee):
             return keep_patches(s, keep) if stage == "positioned" and keep.shape[1] < scores[0].numel() else s
 
         s = self.tower.start(pixels, edit=drop)
-        self.tokens = s.h.shape[1]
+        self.seen = s.h.shape[1]
         return self.tower.pooled(self.tower.blocks(s))
 
 

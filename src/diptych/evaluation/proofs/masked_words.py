@@ -1,0 +1,123 @@
+"""The proof of LightCLIP: after a few steps from ``tiny``, are masked words likelier given their own picture than given
+another, and do matched words and patches tell a caption's own picture from others better than after CLIP's loss?
+
+Scenes are painted, so their captions are true. Pictures and captions that are measured were not trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence, Table
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.core.train import everything
+from diptych.evaluation.arms import CHANCE, Floats
+from diptych.evaluation.boards.tune import Training, TuneBench, reached
+from diptych.evaluation.proofs.pairs import shuffled_captions
+from diptych.evaluation.proofs.scene_pairs import FURTHER, open_scene_pairs
+from diptych.evaluation.proofs.trial import Tabled
+from diptych.methods.pretrain.clip_loss import CLIPLoss
+from diptych.methods.pretrain.lightclip import LightCLIP, LightTrainee
+from diptych.nn.assignment import matched
+from diptych.nn.text.masked_words import inner_words, mask_words
+from diptych.train.loop import train
+from diptych.train.schedule import Fit, Schedule
+
+FEW = replace(FURTHER, lr=1e-3, batch=32, steps=40, schedule=Schedule(warmup=4), log_every=40)
+"""Settings of all trainings, fixed before any result was seen; more steps take more than the minutes of a proof."""
+OTHERS = 4
+"""Pictures that each caption's own one is compared with."""
+
+
+def likelier(own: torch.Tensor, others: torch.Tensor) -> Floats:
+    """Return (N,) shares of the others that are less than the own value; equal ones count half.
+
+    Args:
+        own: (N,).
+        others: (N, K).
+    """
+    less = (others < own[:, None]).double() + (others == own[:, None]).double() / 2
+    return less.mean(1).numpy()
+
+
+@torch.inference_mode()
+def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[str, Floats]:
+    """Return "words", "tokens" and "exact", (N,) shares of other pictures to which a caption's own one is preferred.
+
+    By "words", masked words are likelier; by "tokens", matched words and patches are more similar, and "exact" is the
+    same with one word a patch.
+
+    Args:
+        trainee: after training.
+        table: N pictures with captions.
+        run: its seed draws the masked words.
+    """
+    trainee.module().eval()
+    views = [{"image": table.items[i], "text": c[0]} for i, c in enumerate(table.columns["captions"].values)]
+    batch = trainee.collate(views)
+    e = trainee.embed(batch)
+    valid = e.tokens["text"].valid
+    assert valid is not None  # given ids
+    words = inner_words(valid)
+    masked = mask_words(e.targets["ids/text"], words, trainee.recipe.masked, run.generator("masked words"))
+    (patches, units), seen = trainee.units(e), trainee.patches(e.tokens["image"])
+    row = masked.predicted.nonzero()[:, 0]
+    values: dict[str, list[torch.Tensor]] = {"words": [], "tokens": [], "exact": []}
+    for d in range(OTHERS + 1):
+        order = (torch.arange(len(views)) + d * (len(views) // (OTHERS + 1))) % len(views)
+        nats = torch.zeros(len(views)).index_add(0, row, trainee.word_losses(batch, masked, seen[order]))
+        values["words"].append(-nats)
+        values["tokens"].append(matched(units, words, patches[order], trainee.recipe.capacity))
+        values["exact"].append(matched(units, words, patches[order]))
+    return {name: likelier(v[0], torch.stack(v[1:], dim=1)) for name, v in values.items()}
+
+
+def trained(bench: TuneBench, method: LightCLIP, rows: Table[Any], seed: int) -> LightTrainee:
+    """Return the trainee of a system, after training from the backbone of a bench."""
+    run = replace(bench.run, seed=seed, out=None, workers=0)
+    (trainee,) = method.stages(Kit({"main": bench.space}), None, Evidence(train=rows), run)
+    assert isinstance(trainee, LightTrainee)
+    train(trainee, rows, bench.fit, run)
+    return trainee
+
+
+def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
+    """Train and measure all arms on scenes; the metric is the share of other pictures that a caption's own one beats.
+
+    Args:
+        name: "scenes".
+        backbone: where every training starts.
+        run: device, cache and progress.
+        seeds: of orders, masks, draws and shuffles.
+        fit: settings of all trainings.
+
+    Raises:
+        NotAvailable: another name.
+    """
+    bench, method = open_scene_pairs(name, backbone, run, seeds, fit=fit), LightCLIP()
+    table: dict[str, list[Floats]] = {}
+    for seed in seeds:
+        own = replace(run, seed=seed)
+        clip = bench.trained(Training(CLIPLoss()), own).space
+        assert isinstance(clip, Backbone)  # the kind of space that went in
+        arms = {
+            "own": trained(bench, method, bench.train, seed),
+            "shuffled": trained(bench, method, shuffled_captions(bench.train, own), seed),
+            "clip-loss": LightTrainee(method, clip, own, everything),
+            "before": LightTrainee(method, backbone, own, everything),
+        }
+        for arm, trainee in arms.items():
+            values = {**own_picture(trainee, bench.held_out, own)}
+            values["recall_at_1"] = reached(trainee.trained(), bench.held_out, None, own)["recall_at_1"]  # type: ignore[arg-type]
+            for part, of_part in values.items():
+                table.setdefault(f"{arm}, {part}", []).append(of_part)
+    values_of = {arm: np.stack(rows) for arm, rows in table.items()}
+    half = np.full_like(values_of["own, words"], 0.5)
+    return Tabled(backbone, run, seeds, "own_picture", dict(bench.facts), {**values_of, CHANCE: half})
