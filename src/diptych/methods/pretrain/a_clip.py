@@ -190,7 +190,7 @@ class ACLIP(Recipe):
     Raises:
         UsageError: a setting is out of its range.
 
-    Source: Yang et al. 2023, section 3; the authors' code for the heads and their weights.
+    Source: Yang et al. 2022, section 3; the authors' code for the heads and their weights.
 
     Example:
         Of 14 x 14 patches, 25 of 49 blocks stay, which are 100 patches:
@@ -245,9 +245,9 @@ class ACLIP(Recipe):
             "The efficient form, whose code was not released, gives the slow copy half the resolution.",
         ),
         proof=ProofPlan(
-            claim="Of scenes whose patches are halved, those kept by attention are found by their caption (R@1) where "
-            "random halves are not, and so are whole scenes after a few steps of training.",
-            control="The halves that are attended to least gain nothing over random ones.",
+            claim="Halves of scenes that attention keeps are found by their captions (R@1) above random halves, and "
+            "projections that learn from the former find whole scenes above those that learn from the latter.",
+            control="The halves that are attended to least gain nothing over random ones in either way.",
             datasets=("scenes",),
             stage="mechanism",
             minutes=8,

@@ -20,7 +20,7 @@ def cls_attention(tower: ImageTower, pixels: Tensor) -> tuple[Tensor, Tensor]:
         tower: an image tower with a CLS token.
         pixels: (B, 3, H, W) normalised.
 
-    Source: Yang et al. 2023, section 3.2.
+    Source: Yang et al. 2022, section 3.2.
     """
     record: dict[int, Tensor] = {}
     s = tower.blocks(tower.start(pixels), kernel=recording_first(record))
@@ -57,7 +57,7 @@ def kept(scores: Tensor, drop: float, block: int) -> Tensor:
         drop: r, in [0, 1): all but floor(n (1 - r)) + 1 of n blocks go.
         block: side of a block in patches, which divides h and w.
 
-    Source: Yang et al. 2023, section 3.2; the number of blocks as in the released code.
+    Source: Yang et al. 2022, section 3.2; the number of blocks as in the released code.
 
     Example:
         >>> kept(torch.tensor([[[0.1, 0.4], [0.3, 0.2]]]), drop=0.5, block=1).tolist()
