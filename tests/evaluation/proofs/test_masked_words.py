@@ -12,7 +12,7 @@ import torch
 from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.evaluation.proofs import scene_pairs
-from diptych.evaluation.proofs.masked_words import FEW, likelier, open_words
+from diptych.evaluation.proofs.masked_words import FEW, _neighbours, likelier, open_words
 from diptych.evaluation.proofs.pretrain import TRIALS
 from tests.support.small_clip import small_clip
 
@@ -31,3 +31,11 @@ def test_every_arm_prefers_some_pictures(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_equal_values_count_half() -> None:
     assert likelier(torch.tensor([1.0, 1.0]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])).tolist() == [0.5, 0.5]
+
+
+def test_neighbours_are_the_other_pictures_of_a_block() -> None:
+    orders = torch.stack(_neighbours(80))
+    assert orders.shape == (39, 80)
+    for i in (0, 41, 79):
+        start = i // 40 * 40
+        assert sorted([i, *orders[:, i].tolist()]) == list(range(start, start + 40))

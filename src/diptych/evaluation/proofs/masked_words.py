@@ -1,4 +1,4 @@
-"""The proof of LightCLIP: after a few steps of ``tiny``'s text tower, are masked words likelier given their own picture than given
+"""The proof of LightCLIP: after a few steps of a text tower, are masked words likelier given their own picture than given
 another, and do matched words and patches tell a caption's own picture from others better than after CLIP's loss?
 
 Scenes are painted, so their captions are true. Pictures and captions that are measured were not trained on. The image
@@ -34,7 +34,9 @@ from diptych.train.schedule import Fit, Schedule
 FEW = replace(FURTHER, lr=2e-3, batch=32, steps=48, schedule=Schedule(warmup=5), log_every=48)
 """Settings of all trainings, fixed before any result on these scenes was seen, by the minutes that they take."""
 OTHERS = 4
-"""Pictures that each caption's own one is compared with."""
+"""Pictures that each caption's own one is compared with by masked words."""
+AMONG = 40
+"""Pictures among which each caption's own one must be the first by matched tokens."""
 
 
 def words_learn(name: str) -> bool:
@@ -55,10 +57,11 @@ def likelier(own: torch.Tensor, others: torch.Tensor) -> Floats:
 
 @torch.inference_mode()
 def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[str, Floats]:
-    """Return "words", "tokens" and "exact", (N,) shares of other pictures to which a caption's own one is preferred.
+    """Return "words", "tokens" and "exact" of N captions, (N,) each.
 
-    By "words", masked words are likelier; by "tokens", matched words and patches are more similar, and "exact" is the
-    same with one word a patch.
+    - "words": the share of other pictures, given which the masked words are less likely than given their own.
+    - "tokens": 1 where the own picture is the first of ``AMONG`` by matched words and patches, else 0.
+    - "exact": the same with one word a patch.
 
     Args:
         trainee: after training.
@@ -74,15 +77,26 @@ def own_picture(trainee: LightTrainee, table: Table[Any], run: Run) -> Mapping[s
     words = inner_words(valid)
     masked = mask_words(e.targets["ids/text"], words, trainee.recipe.masked, run.generator("masked words"))
     (patches, units), seen = trainee.units(e), trainee.patches(e.tokens["image"])
-    row = masked.predicted.nonzero()[:, 0]
-    values: dict[str, list[torch.Tensor]] = {"words": [], "tokens": [], "exact": []}
+    row, count = masked.predicted.nonzero()[:, 0], len(views)
+    nats = []
     for d in range(OTHERS + 1):
-        order = (torch.arange(len(views)) + d * (len(views) // (OTHERS + 1))) % len(views)
-        nats = torch.zeros(len(views)).index_add(0, row, trainee.word_losses(batch, masked, seen[order]))
-        values["words"].append(-nats)
-        values["tokens"].append(matched(units, words, patches[order], trainee.recipe.capacity))
-        values["exact"].append(matched(units, words, patches[order]))
-    return {name: likelier(v[0], torch.stack(v[1:], dim=1)) for name, v in values.items()}
+        order = (torch.arange(count) + d * (count // (OTHERS + 1))) % count
+        nats.append(torch.zeros(count).index_add(0, row, trainee.word_losses(batch, masked, seen[order])))
+    out = {"words": likelier(-nats[0], -torch.stack(nats[1:], dim=1))}
+    for name, capacity in (("tokens", trainee.recipe.capacity), ("exact", 1)):
+        own = matched(units, words, patches, capacity)
+        others = [matched(units, words, patches[order], capacity) for order in _neighbours(count)]
+        out[name] = (own > torch.stack(others).amax(0)).double().numpy()
+    return out
+
+
+def _neighbours(count: int) -> list[torch.Tensor]:
+    """Return for each of ``AMONG`` - 1 shifts the (N,) number of another picture in the block of each picture."""
+    size = min(AMONG, count)
+    i = torch.arange(count)
+    start = i // size * size
+    sizes = (count - start).clamp(max=size)
+    return [start + (i - start + d) % sizes for d in range(1, int(sizes.min()))]
 
 
 def trained(bench: TuneBench, method: LightCLIP, rows: Table[Any], seed: int) -> LightTrainee:
@@ -95,7 +109,7 @@ def trained(bench: TuneBench, method: LightCLIP, rows: Table[Any], seed: int) ->
 
 
 def open_words(name: str, backbone: Backbone, run: Run, seeds: tuple[int, ...], *, fit: Fit = FEW) -> Tabled:
-    """Train and measure all arms on scenes; the metric is the share of other pictures that a caption's own one beats.
+    """Train and measure all arms on scenes; the metric is how often a caption's own picture is preferred.
 
     Args:
         name: "scenes".

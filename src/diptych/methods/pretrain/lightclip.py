@@ -241,9 +241,9 @@ class LightCLIP(Recipe):
             "The paper also shortens the text tower; here the towers are those of the backbone.",
         ),
         proof=ProofPlan(
-            claim="After a few steps of tiny's text tower, masked words of unseen scenes are likelier given their own picture "
-            "than given another, and matched words and patches tell a caption's own picture from others better than "
-            "after CLIP's loss.",
+            claim="After a few steps of tiny's text tower, masked words of unseen scenes are likelier given their own "
+            "picture than given another, and matched words and patches tell a caption's own picture from others better "
+            "than after CLIP's loss.",
             control="Trained on captions permuted against pictures, neither shows.",
             datasets=("scenes",),
             stage="mechanism",
