@@ -23,6 +23,7 @@ from diptych.evaluation.proofs.coca import open_captioning
 from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
 from diptych.evaluation.proofs.masked_words import open_words
+from diptych.evaluation.proofs.painted_scenes import open_painted
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.trial import Claim, Trial
@@ -151,6 +152,16 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
                 "matched tokens, of tiny": Claim("before", own=Arm("own, tokens"), base=Arm("before, tokens")),
             },
             bench=open_words,
+        ),
+        "sycoca": Trial(
+            (
+                Claim("random masks", own=Arm("own, covered"), base=Arm("random, covered"), name="hidden objects"),
+                Claim(CHANCE, own=Arm("own, guided"), name="guided painting"),
+                Claim("random masks", own=Arm("own, guided"), base=Arm("random, guided"), name="guided painting"),
+            ),
+            own=Arm("own, guided"),
+            controls=(Claim(CHANCE, own=Arm("shuffled, guided"), name="guided painting, shuffled captions"),),
+            bench=open_painted,
         ),
         "rs-m-clip": Trial(
             (Claim(ENGLISH_ALONE),),

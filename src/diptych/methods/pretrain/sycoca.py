@@ -30,7 +30,7 @@ from torch.nn.functional import normalize
 from diptych.backbones.towers.edits import fill
 from diptych.backbones.towers.image import ImageTower
 from diptych.core.backbone import Backbone, Stage, State
-from diptych.core.card import Card, Needs
+from diptych.core.card import Card, Needs, ProofPlan
 from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingHook
 from diptych.core.kit import Kit
@@ -214,7 +214,15 @@ class SyCoCa(Recipe):
             "Each tower's projection takes single tokens to the joint space, in which relevance is measured; words "
             "include the start and the end token.",
         ),
-        proof=None,
+        proof=ProofPlan(
+            claim="In unseen scenes, the half that is hidden by relevance holds more of what the caption names than a "
+            "random half. After a few steps what it names is painted better from its own caption than from another, "
+            "and more so than after training with random masks.",
+            control="Trained on captions permuted against pictures, the own caption helps no more than another.",
+            datasets=("scenes",),
+            stage="mechanism",
+            minutes=8,
+        ),
         licence_note="The authors published no code.",
     )
 
