@@ -72,6 +72,8 @@ ROWS = {
     "loss:clip:8192": Entry("losses.memory", ("clip", 8192), None),
     "loss:siglip:4096": Entry("losses.memory", ("siglip", 4096), None),
     "loss:siglip:8192": Entry("losses.memory", ("siglip", 8192), None),
+    "step:tiny": Entry("objectives.steps", ("tiny", 32, 512), ("tiny", 2, 8)),
+    "step:ViT-S-16": Entry("objectives.steps", ("ViT-S-16", 8, 1024), None),
     "curate:200000": Entry("curate.counting", (200_000,), (5_000,)),
 }
 

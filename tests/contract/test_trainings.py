@@ -40,6 +40,10 @@ def make(slug: str, variant: str = "") -> Objective | Recipe:
     assert isinstance(made, (Objective, Recipe))
     if slug == "rs-m-clip":
         return replace(made, crops=1, hidden=8, bottleneck=4, prototypes=6)  # type: ignore[type-var]
+    if slug == "a-clip":
+        return replace(made, hidden=8, out=4)  # type: ignore[type-var]
+    if slug == "sycoca":
+        return replace(made, paint_width=16, paint_depth=1)  # type: ignore[type-var]
     if slug == "long-clip":
         return replace(made, components=2)  # type: ignore[type-var]
     return replace(made, size=20) if slug == "vr-lwf" else made  # type: ignore[type-var]

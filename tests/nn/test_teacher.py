@@ -44,6 +44,26 @@ def test_stays_in_eval_mode_without_gradient() -> None:
     assert student.training
 
 
+def test_copied_tensors_are_the_students_at_once() -> None:
+    student = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    teacher = Teacher(student, copied=lambda name: name.startswith("0."))
+    before = teacher.network[1].weight.clone()
+    with torch.no_grad():
+        for p in student.parameters():
+            p.add_(1.0)
+    teacher.follow(student, 0.75)
+    assert torch.equal(teacher.network[0].weight, student[0].weight)
+    torch.testing.assert_close(teacher.network[1].weight, before + 0.25)
+
+
+def test_a_mask_of_infinities_stays_as_it_is() -> None:
+    student = nn.Linear(2, 2)
+    student.register_buffer("mask", torch.full((2, 2), float("-inf")).triu(1))
+    teacher = Teacher(student)
+    teacher.follow(student, 0.5)
+    assert torch.equal(teacher.network.mask, student.mask)
+
+
 def test_another_shape_of_student_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         follow([torch.zeros(2)], [], 0.5)

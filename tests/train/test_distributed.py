@@ -21,6 +21,7 @@ from diptych.core.train import Clock, Embedded
 from diptych.methods.pretrain.clip_loss import CLIPLoss
 from diptych.methods.pretrain.coca_loss import CoCaLoss
 from diptych.methods.pretrain.siglip_loss import SigLIPLoss
+from diptych.nn.projector import GatheredNorm
 from diptych.train import distributed
 from tests.train.toy import fit_here
 
@@ -66,7 +67,11 @@ def gradients(kind: str, rows: slice, world: World) -> tuple[float, list[torch.T
         "siglip": SigLIPLoss(chunk=1),
         "coca": CoCaLoss(chunk=4),
     }
-    if kind in ours:
+    if kind == "norm":
+        e = embedded(p, rows, world)
+        norm = GatheredNorm(4, e.gather).double()
+        loss = (norm(e.vectors["image"]) * e.vectors["text"]).square().mean()
+    elif kind in ours:
         loss = sum(ours[kind].terms(embedded(p, rows, world), nn.Identity(), CLOCK).values())
     else:  # open_clip's two ways of gathering, as the oracle and as the control
         local, grad = {"theirs": (True, True), "wrong": (True, False)}[kind]
@@ -113,7 +118,7 @@ def answers(tmp_path_factory) -> dict:
     context = multiprocessing.get_context("spawn")
     queue, port = context.SimpleQueue(), free_port()
     out = tmp_path_factory.mktemp("two")
-    kinds = ("clip", "clip-chunked", "siglip", "coca", "theirs", "wrong")
+    kinds = ("clip", "clip-chunked", "siglip", "coca", "norm", "theirs", "wrong")
     workers = [context.Process(target=process, args=(rank, port, kinds, queue, out)) for rank in range(2)]
     for w in workers:
         w.start()
@@ -124,7 +129,7 @@ def answers(tmp_path_factory) -> dict:
     return found | {"out": out}
 
 
-@pytest.mark.parametrize("kind", ["clip", "clip-chunked", "siglip", "coca"])
+@pytest.mark.parametrize("kind", ["clip", "clip-chunked", "siglip", "coca", "norm"])
 def test_two_processes_give_the_gradient_of_one(answers, kind) -> None:
     value, expected = gradients(kind, slice(None), World())
     for rank in range(2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,14 @@ class Teacher(nn.Module):
 
     Args:
         student: the module to copy and to follow.
+        copied: whether the tensor of this name is always the student's, instead of an average; None: none is.
     """
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, student: nn.Module, copied: Callable[[str], bool] | None = None) -> None:
         super().__init__()
+        infinite = {name for name, buffer in student.named_buffers() if not buffer.isfinite().all()}
+        # A causal mask holds -inf, whose average with itself is no number.
+        self.copied = infinite | {n for n in _tensors(student) if copied is not None and copied(n)}
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.train(False)
 
@@ -58,8 +62,15 @@ class Teacher(nn.Module):
             out: Tensor = self.network(*inputs)
         return out
 
+    @torch.no_grad()
     def follow(self, student: nn.Module, momentum: float) -> None:
         """Move weights and buffers towards the student's. Modified in place."""
-        follow(
-            [*self.network.parameters(), *self.network.buffers()], [*student.parameters(), *student.buffers()], momentum
-        )
+        own, given = _tensors(self.network), _tensors(student)
+        rest = own.keys() - self.copied
+        follow([t for n, t in own.items() if n in rest], [t for n, t in given.items() if n in rest], momentum)
+        for name in self.copied:
+            own[name].copy_(given[name])
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -86,6 +86,7 @@ class PairTrainee(Trainee):
             ``View`` names another encoder, so that a row may have two texts or several crops. Default: the item is
             the image, and a drawn caption the text.
         learns: whether the parameter of this name in the space's module is trained; by default all are.
+        tokens: views whose tokens a subclass reads, as in ``Objective.tokens``, where there is no objective.
         scale_range: range to which parameters named ``logit_scale`` are clamped after every step; they are logarithms.
     """
 
@@ -97,10 +98,12 @@ class PairTrainee(Trainee):
         *,
         read: Mapping[str, Read | View] | None = None,
         learns: Learns = everything,
+        tokens: tuple[str, ...] = (),
         scale_range: tuple[float, float] = (0.0, math.log(100)),
     ) -> None:
         self.space = space.rebuild(copy.deepcopy(space.module()), space.spec)
         self.objective, self.run, self.learns, self.scale_range = objective, run, learns, scale_range
+        self.tokens = tokens if objective is None else objective.tokens
         given = read or {"image": item, "text": drawn_caption}
         self.read = {name: r if isinstance(r, View) else View(name, r) for name, r in given.items()}
         with run.seeded("heads"):
@@ -146,10 +149,9 @@ class PairTrainee(Trainee):
         Raises:
             MissingHook: the objective asks for tokens of a tower that cannot be cut.
         """
-        wanted = () if self.objective is None else self.objective.tokens
         vectors, tokens, targets = {}, {}, {}
         for name, view in self.read.items():
-            if name not in wanted:
+            if name not in self.tokens:
                 vectors[name] = self.space.encoders[view.encoder].encode(batch[name])
                 continue
             tower = self.space.tower(view.encoder)

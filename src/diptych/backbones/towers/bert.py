@@ -77,6 +77,12 @@ class BertTower(TextTower):
             padding=config.pad_token_id,
         )
 
+    @property
+    def token_table(self) -> Tensor:
+        """(V, C) raw token embeddings."""
+        table: Tensor = self.model.embeddings.word_embeddings.weight
+        return table
+
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""
         tokens: Tensor = self.model.embeddings.word_embeddings(ids)

@@ -74,6 +74,12 @@ class HFImageTower(ImageTower):
             pool=ProbePool(vision.head) if siglip else None,
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding."""
+        layer: nn.Module = self.vision.embeddings.patch_embedding
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         patches: Tensor = self.vision.embeddings.patch_embedding(pixels)
         return patches
@@ -124,6 +130,12 @@ class HFTextTower(TextTower):
             context=config.max_position_embeddings,
             eos=config.eos_token_id,
         )
+
+    @property
+    def token_table(self) -> Tensor:
+        """(V, C) raw token embeddings."""
+        table: Tensor = self.text.embeddings.token_embedding.weight
+        return table
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""

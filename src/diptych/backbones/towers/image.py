@@ -15,7 +15,7 @@ from diptych.core.backbone import ANTIALIASED, Resampling, State
 from diptych.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from diptych.backbones.towers.pools import AttentionPool
     from diptych.core.backbone import Edit, Inputs
@@ -84,6 +84,11 @@ class ImageTower(CutTower):
     def norm(self, h: Tensor, /) -> Tensor:
         """Apply the norms between the last block and the projection, or before the pool with attention pooling."""
         return super().norm(h) if self.pool is None else self.token_norm(h)
+
+    @property
+    @abstractmethod
+    def patch_layer(self) -> nn.Module:
+        """The module that makes patches of pixels, such as to freeze its parameters."""
 
     @abstractmethod
     def _patches(self, pixels: Tensor) -> Tensor:

@@ -57,6 +57,19 @@ def recording_attention(record: MutableMapping[int, Tensor]) -> Kernel:
     return kernel
 
 
+def recording_first(record: MutableMapping[int, Tensor]) -> Kernel:
+    """Make the default attention that also notes how the first token attends, without the attention of all others.
+
+    ``record[i]`` is the (B, T) mean over the heads of block i's probabilities in the first row.
+    """
+
+    def kernel(i: int, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        record[i] = probabilities(q[:, :, :1], k, None if bias is None else bias[..., :1, :])[:, :, 0].mean(1)
+        return fused_attention(i, q, k, v, bias)
+
+    return kernel
+
+
 def external_attention(affinity: Tensor, prefix: int = 1) -> Kernel:
     """Make a kernel that mixes patch values by a given affinity, such as another model's (Trident, CLIP-DINOiser).
 

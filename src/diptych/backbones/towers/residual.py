@@ -117,6 +117,12 @@ class OpenClipImageTower(ImageTower):
             pool=None if visual.attn_pool is None else ContrastiveQuery(visual.attn_pool),
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding."""
+        layer: nn.Module = self.visual.conv1
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         patches: Tensor = self.visual.conv1(pixels)
         return patches
@@ -168,6 +174,12 @@ class OpenClipTextTower(TextTower):
             padding=text.pad_id if hides else None,
             eos=getattr(text, "text_eos_id", getattr(text, "eos_id", None)),
         )
+
+    @property
+    def token_table(self) -> Tensor:
+        """(V, C) raw token embeddings."""
+        table: Tensor = self.text.token_embedding.weight
+        return table
 
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""

@@ -68,6 +68,12 @@ class SamTower(ImageTower):
             pooling="mean",
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding."""
+        layer: nn.Module = self.encoder.patch_embed
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         patches: Tensor = self.encoder.patch_embed.projection(pixels)
         return patches

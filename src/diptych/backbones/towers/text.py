@@ -95,6 +95,11 @@ class TextTower(CutTower):
         s = replace(s, h=self._ready(s.h))
         return s if edit is None else edit("ready", 0, s)
 
+    @property
+    @abstractmethod
+    def token_table(self) -> Tensor:
+        """The (V, C) table of raw token embeddings, such as for a head that is tied to it."""
+
     @abstractmethod
     def embed(self, ids: Tensor, /) -> Tensor:
         """Return (B, T, C) raw token embeddings."""

@@ -103,6 +103,12 @@ class TimmTower(ImageTower):
             pool=None if pool is None else LatentPool(pool),
         )
 
+    @property
+    def patch_layer(self) -> nn.Module:
+        """The patch embedding, with its norm and convolutions where it has them."""
+        layer: nn.Module = self.trunk.patch_embed
+        return layer
+
     def _patches(self, pixels: Tensor) -> Tensor:
         embed = self.trunk.patch_embed
         patches: Tensor = embed.proj(embed.backbone(pixels) if hasattr(embed, "backbone") else pixels)

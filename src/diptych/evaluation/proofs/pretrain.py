@@ -20,7 +20,10 @@ from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.tune import BEFORE, RANK, Training
 from diptych.evaluation.proofs.caption_quality import SHARES, cells_right, open_quality, permuted_synthetic
 from diptych.evaluation.proofs.coca import open_captioning
+from diptych.evaluation.proofs.kept_patches import open_kept
 from diptych.evaluation.proofs.languages import ENGLISH_ALONE, open_named
+from diptych.evaluation.proofs.masked_words import open_words
+from diptych.evaluation.proofs.painted_scenes import open_painted
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, open_pairs, shuffled_captions, with_captions
 from diptych.evaluation.proofs.scene_pairs import SHORT, open_long_captions, permuted_ends
 from diptych.evaluation.proofs.trial import Claim, Trial
@@ -108,6 +111,57 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
         ),
         "coca-loss": Trial(
             (Claim(CHANCE),), own=Arm("own"), controls=(Claim(CHANCE, own=Arm("shuffled")),), bench=open_captioning
+        ),
+        "a-clip": Trial(
+            (
+                Claim("random half", own=Arm("attentive, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random masks", base=Arm("random"), name="after training"),
+            ),
+            own=Arm("attentive"),
+            controls=(
+                Claim("random half", own=Arm("least, untrained"), base=Arm("random, untrained"), name="kept half"),
+                Claim("random masks", own=Arm("least"), base=Arm("random"), name="after training"),
+            ),
+            beside={
+                "clip-loss": Claim("clip-loss", base=Arm("clip-loss")),
+                "kept half, of the whole": Claim(
+                    "whole picture", own=Arm("attentive, untrained"), base=Arm("whole, untrained")
+                ),
+            },
+            bench=open_kept,
+        ),
+        "lightclip": Trial(
+            (
+                Claim(CHANCE, own=Arm("own, words"), name="masked words"),
+                Claim("clip-loss", own=Arm("own, tokens"), base=Arm("clip-loss, tokens"), name="matched tokens"),
+            ),
+            own=Arm("own, words"),
+            controls=(
+                Claim(CHANCE, own=Arm("shuffled, words"), name="masked words, shuffled captions"),
+                Claim(
+                    "clip-loss",
+                    own=Arm("shuffled, tokens"),
+                    base=Arm("clip-loss, tokens"),
+                    name="matched tokens, shuffled captions",
+                ),
+            ),
+            beside={
+                "recall at 1": Claim("clip-loss", own=Arm("own, recall_at_1"), base=Arm("clip-loss, recall_at_1")),
+                "recall at 1, of tiny": Claim("before", own=Arm("own, recall_at_1"), base=Arm("before, recall_at_1")),
+                "relaxed over exact matching": Claim("exact", own=Arm("own, tokens"), base=Arm("own, exact")),
+                "matched tokens, of tiny": Claim("before", own=Arm("own, tokens"), base=Arm("before, tokens")),
+            },
+            bench=open_words,
+        ),
+        "sycoca": Trial(
+            (
+                Claim("random masks", own=Arm("own, covered"), base=Arm("random, covered"), name="hidden objects"),
+                Claim(CHANCE, own=Arm("own, guided"), name="guided painting"),
+                Claim("random masks", own=Arm("own, guided"), base=Arm("random, guided"), name="guided painting"),
+            ),
+            own=Arm("own, guided"),
+            controls=(Claim(CHANCE, own=Arm("shuffled, guided"), name="guided painting, shuffled captions"),),
+            bench=open_painted,
         ),
         "rs-m-clip": Trial(
             (Claim(ENGLISH_ALONE),),

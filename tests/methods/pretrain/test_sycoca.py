@@ -1,0 +1,136 @@
+"""SyCoCa: its limit is CoCa's loss, which patches are seen and painted, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from diptych.core.data import Evidence
+from diptych.core.errors import MissingHook, MissingPart
+from diptych.core.kit import Kit
+from diptych.core.train import Clock
+from diptych.methods.pretrain.coca_loss import CoCaLoss
+from diptych.methods.pretrain.sycoca import SyCoCa, SymmetricTrainee, largest, relevance
+from diptych.nn.text.small_lm import SmallLM
+from diptych.train.captioning import CaptionTrainee, WordIds, next_logits
+from diptych.train.recipe import DECODER, WORDS, train_space
+from tests.support.refused import refused
+from tests.train.test_captioning import coca
+from tests.train.test_pair import FIT, RUN, accuracy, rows, small, squares
+
+ROWS = Evidence(train=squares())
+WORD_IDS = WordIds.of([c for own in squares().columns["captions"].values for c in own])
+SMALL = SyCoCa(paint_width=16, paint_depth=1, start=0.0)
+CLOCK = Clock(5, 10, 0, torch.Generator().manual_seed(0))
+
+
+def kit(space=None) -> Kit:
+    with RUN.seeded("decoder"):
+        decoder = SmallLM(len(WORD_IDS), width=8, depth=1, heads=2, memory=12)
+    return Kit({"main": space or small(), DECODER: decoder, WORDS: WORD_IDS})
+
+
+def trainee(method: SyCoCa = SMALL) -> SymmetricTrainee:
+    (only,) = method.stages(kit(), None, ROWS, RUN)
+    assert isinstance(only, SymmetricTrainee)
+    return only
+
+
+def batch_of(t):
+    return t.collate([t.views(row, RUN.generator(str(row.index))) for row in rows()])
+
+
+def test_without_masks_and_painting_it_is_cocas_loss_in_value_and_gradient() -> None:
+    ours, parts = trainee(replace(SMALL, unseen=0.0, paint_weight=0.0)), kit().parts
+    theirs = CaptionTrainee(small(), CoCaLoss(), RUN, parts[DECODER], WORD_IDS)
+    one, two = ours.losses(batch_of(ours), "main", CLOCK), theirs.losses(batch_of(theirs), "main", CLOCK)
+    assert one.keys() == two.keys()
+    for name, value in two.items():
+        torch.testing.assert_close(one[name], value, rtol=1e-5, atol=1e-6)
+    sum(one.values()).backward()
+    sum(two.values()).backward()
+    of_theirs = dict(theirs.module().named_parameters())
+    for name, p in ours.module().named_parameters():
+        if name.startswith(("space.", "decoder.")):
+            torch.testing.assert_close(p.grad, of_theirs[name].grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_relevance_against_a_loop() -> None:
+    g = torch.Generator().manual_seed(0)
+    patches, words = (normalize(torch.randn(2, n, 4, generator=g), dim=-1) for n in (5, 3))
+    valid = torch.tensor([[True, True, False], [True, True, True]])
+    found = relevance(patches, words, valid)
+    for b, count in enumerate((2, 3)):
+        for p in range(5):
+            assert found[b, p].item() == pytest.approx(max(float(patches[b, p] @ words[b, w]) for w in range(count)))
+
+
+def test_what_is_seen_and_what_is_painted_are_the_same_half_of_the_patches() -> None:
+    t = trainee()
+    batch = batch_of(t)
+    e = t.embed(batch)
+    scores = t.scores(e, CLOCK)
+    assert not scores.requires_grad
+    hidden = largest(scores, 0.5)
+    memory = t.project("image", e.tokens["image"].h)
+    seen = t.visible(memory, scores, 1)
+    for b in range(len(memory)):
+        assert torch.equal(seen[b], torch.cat([memory[b, :1], memory[b, 1:][hidden[b]]]))
+    losses = t.losses(batch, "main", CLOCK)
+    torch.testing.assert_close(losses["paint"], t.errors(batch["image"], hidden, e.tokens["text"]).mean())
+    logits = next_logits(t.module()["decoder"], batch["ids"], seen)
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["ids"][:, 1:].flatten(), ignore_index=0)
+    torch.testing.assert_close(losses["caption"], 2 * nats)
+
+
+def test_the_painter_does_not_see_what_is_hidden_and_is_judged_there_alone() -> None:
+    t = trainee()
+    batch = batch_of(t)
+    e = t.embed(batch)
+    hidden = torch.zeros(10, 4, dtype=torch.bool)
+    hidden[:, 0] = True  # the upper left quarter
+    torch.manual_seed(0)
+    inside, outside = batch["image"].clone(), batch["image"].clone()
+    inside[:, :, :16, :16] = torch.randn(10, 3, 16, 16)
+    outside[:, :, 16:, 16:] = torch.randn(10, 3, 16, 16)
+    painted = []
+    t.painter.register_forward_hook(lambda module, x, y: painted.append(y))
+    errors = [t.errors(x, hidden, e.tokens["text"]) for x in (batch["image"], inside, outside)]
+    assert torch.equal(painted[0], painted[1])
+    assert not torch.equal(painted[0], painted[2])
+    cell = batch["image"][:, :, :16, :16].flatten(1)
+    target = (cell - cell.mean(1, keepdim=True)) / (cell.var(1, keepdim=True) + 1e-6).sqrt()
+    torch.testing.assert_close(errors[0], (painted[0][:, 0] - target).square().mean(1))
+    flipped = replace(e.tokens["text"], h=e.tokens["text"].h.flip(0), valid=e.tokens["text"].valid.flip(0))
+    assert not torch.allclose(t.errors(batch["image"], hidden, flipped), errors[0])
+
+
+def test_first_steps_have_no_masks() -> None:
+    t = trainee(replace(SMALL, start=0.5))
+    batch = batch_of(t)
+    assert "paint" not in t.losses(batch, "main", replace(CLOCK, step=4))
+    assert "paint" in t.losses(batch, "main", CLOCK)
+
+
+def test_it_learns_and_returns_the_captioner() -> None:
+    made = train_space(SMALL, kit(), ROWS, replace(FIT, steps=40), RUN)
+    assert accuracy(made.space) > 0.9
+    assert set(made.parts) == {"decoder"}
+    for name in ("contrastive", "caption", "paint"):
+        assert made.log[-1][f"main/{name}"] < made.log[0][f"main/{name}"]
+    assert list(made.space.module().state_dict()) == list(small().module().state_dict())
+
+
+def test_what_cannot_work_is_refused() -> None:
+    from tests.support.backbone import SmallBackbone
+
+    with pytest.raises(MissingHook):
+        next(SMALL.stages(kit(SmallBackbone()), None, ROWS, RUN))
+    with pytest.raises(MissingHook, match="one of its own"):
+        next(SMALL.stages(kit(coca()), None, ROWS, RUN))
+    with pytest.raises(MissingPart):
+        next(SMALL.stages(Kit({"main": small()}), None, ROWS, RUN))
+    refused(SyCoCa, {"unseen": 1.0}, {"hidden": 0.0}, {"start": 1.5}, {"paint_depth": 0}, {"caption_weight": -1.0})
