@@ -17,13 +17,15 @@ from diptych import catalog
 from diptych.backbones.mask_models.merged_cells import MergedCells
 from diptych.backbones.mask_models.sam import SamMasks
 from diptych.core.backbone import Backbone
-from diptych.core.data import ClassNames, Evidence
+from diptych.core.data import ClassNames, Column, Evidence
 from diptych.core.errors import MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.method import Regions, Segmenter
 from diptych.core.run import Run
+from diptych.data.labelled import NamedTable
 from diptych.features import portable
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from diptych.nn.dense.mask_queries import MaskLayout
 from diptych.nn.dense.segments import panoptic
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
@@ -35,6 +37,7 @@ PARTS = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "mas
 SAM = SamMasks(small_sam())
 SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c["needs"]["parts"]) <= set(PARTS)]
 SHORT: dict[str, dict[str, Any]] = {
+    "fc-clip": {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2},
     "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
     "trident": {"windows": Windows(40, 32, 16)},
 }
@@ -42,6 +45,10 @@ SHORT: dict[str, dict[str, Any]] = {
 ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for label in c["variants"]]
 NAMES = ClassNames(("cat", "dog", "red barn"))
 UNLABELLED = Pictures(tuple(picture(k, k) for k in range(4)))
+MASKS = Column("mask", tuple((np.arange(12) // 6 + np.zeros((12, 1))).astype(np.uint8) for _ in range(4)))
+EVIDENCE: Evidence[Image.Image] = Evidence(
+    train=NamedTable(UNLABELLED, {"mask": MASKS}, ("cat", "white horse")), unlabelled=UNLABELLED
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +78,7 @@ def regions(
     method: Segmenter, backbone: Backbone, photos: Pictures, names: ClassNames = NAMES, seed: int = 0
 ) -> list[Regions]:
     run = Run(seed=seed)
-    return list(method.fit(parts(backbone), names, Evidence(unlabelled=UNLABELLED), run).regions(photos, run))
+    return list(method.fit(parts(backbone), names, EVIDENCE, run).regions(photos, run))
 
 
 @pytest.mark.parametrize(("slug", "label"), ROWS)
@@ -128,7 +135,7 @@ def test_global_state_weights_and_grad_mode_are_untouched(slug: str, vit: Backbo
 @pytest.mark.parametrize("slug", SLUGS)
 def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: Path) -> None:
     kit = parts(vit)
-    fitted = make(slug).fit(kit, NAMES, Evidence(unlabelled=UNLABELLED), Run())
+    fitted = make(slug).fit(kit, NAMES, EVIDENCE, Run())
     portable.save(fitted, tmp_path / "fitted")
     assert "diptych." not in (tmp_path / "fitted" / "fitted.json").read_text()
     again = portable.load(tmp_path / "fitted", kit)
@@ -141,7 +148,7 @@ def test_what_is_missing_is_named(slug: str) -> None:
     with pytest.raises(MissingPart, match="Backbone named 'main'"):
         make(slug).fit(Kit(), NAMES, Evidence(), Run())
     with pytest.raises(MissingHook, match="small"):
-        make(slug).fit(parts(SmallBackbone()), NAMES, Evidence(unlabelled=UNLABELLED), Run())
+        make(slug).fit(parts(SmallBackbone()), NAMES, EVIDENCE, Run())
 
 
 @pytest.mark.parametrize("slug", SLUGS)

@@ -193,12 +193,16 @@ class SegmenterSystem(System[Segmenter]):
         names: NamesLike = None,
         templates: str | Sequence[str] | None = None,
         unlabelled: object = None,
+        train: object = None,
         teacher: str = TEACHER,
         seed: int = 0,
     ) -> SegmentPredictor:
-        """Fit on class names and, where the card asks for them, photos without labels and a teacher."""
+        """Fit on class names and, where the card asks for them, photos with label maps or without, and a teacher."""
         own, run = _begun(self.method, model, seed)
-        kit, evidence = teach(type(self.method), own, lambda: _maybe(unlabelled), teacher)
+        kit, evidence = teach(
+            type(self.method), own, lambda: _maybe(unlabelled), teacher,
+            labelled=lambda: None if train is None else as_table(train),
+        )  # fmt: skip
         return SegmentPredictor(self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run)
 
 

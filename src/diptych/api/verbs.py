@@ -132,6 +132,7 @@ def segment(
     things: Sequence[str] = (),
     method: str | Segmenter | System[Segmenter] = SEGMENTER,
     unlabelled: object = None,
+    train: object = None,
     teacher: str = segment_task.TEACHER,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone; all label maps are held in memory.
@@ -147,6 +148,7 @@ def segment(
         things: classes whose objects are counted; the results then have panoptic maps.
         method: a segmenter.
         unlabelled: photos for a method that learns from some.
+        train: photos with label maps for a method that learns from some, ``data["train"]``.
         teacher: name of the backbone that teaches a method that asks for one.
 
     Raises:
@@ -156,8 +158,9 @@ def segment(
     system = _system(method, Segmenter)
     samples, classes = _photos(photos, None)
     kit, evidence = segment_task.teach(
-        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher
-    )
+        type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher,
+        labelled=lambda: None if train is None else as_table(train),
+    )  # fmt: skip
     named = names_of(names, () if names else classes, templates)
     found = segment_task.segment(
         samples, named, own, replace(own.run, batch=1, workers=1), method=system, evidence=evidence, parts=kit.parts,

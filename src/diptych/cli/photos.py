@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from diptych.core.data import Samples
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
+    from diptych.data.labelled import NamedTable
     from diptych.tasks.classified import Classified, Prediction
 
 
@@ -37,6 +38,18 @@ def open_photos(
 
     data = open_data(photos, keys, need="photos" if frames is None else "clips", frames=frames or FRAMES, void=void)
     return data.whole().items, data.classes if len(data.classes) > 1 else ()
+
+
+def labelled_photos(name: str, keys: FileKeys) -> NamedTable:
+    """Return the photos with label maps of a data set: its train split, or else the only one it has.
+
+    Raises:
+        UsageError, DataError: there is no such data set, or it has several splits and none is for training.
+    """
+    from diptych.data.load import open_data
+
+    data = open_data(name, keys, need="masks")
+    return data["train" if "train" in data.splits or len(data.splits) > 1 else next(iter(data.splits))]
 
 
 def demo_names() -> str:

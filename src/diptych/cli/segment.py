@@ -11,7 +11,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import open_photos, speed
+from diptych.cli.photos import labelled_photos, open_photos, speed
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
 
@@ -81,6 +81,12 @@ class PartOptions:
     unlabelled: Annotated[
         str | None, options.option("--unlabelled", help="Photos without labels, for a method that learns from some.")
     ] = None
+    train: Annotated[
+        str | None,
+        options.option(
+            "--train", help="Photos with label maps (labels.csv, classes.csv), for a method that learns masks."
+        ),
+    ] = None
     teacher: Teacher = "lite"
     proposer: Proposer = "merged-cells"
     masks: Masks = None
@@ -130,6 +136,10 @@ def segment(
     system = catalog.find(method, Segmenter)
     segmenter = system()
     segmenter.check_extras()
+    if "train" in system.card.needs.evidence and part_options.train is None:
+        raise UsageError(
+            f"{method} learns masks from photos with label maps: give some with --train, a hundred rather than ten."
+        )
     if "unlabelled" in system.card.needs.evidence and unlabelled is None:
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
@@ -153,7 +163,7 @@ def segment(
         keys = opened.keys
         kit, evidence = teach(
             system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher,
-            proposer, masks,
+            proposer, masks, lambda: labelled_photos(part_options.train or "", keys),
         )  # fmt: skip
         result = segment_photos(
             samples,

@@ -110,8 +110,9 @@ class MaskBench:
             return over_seeds(lambda run: (drawn, shares), self.run, self.seeds, draws=False)
         system = catalog.find(arm.system, Segmenter)
         kit, given = teach(
-            system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher, self.proposer, self.masks
-        )
+            system, self.backbone, lambda: self.photos or unlabelled_photos(), self.teacher, self.proposer, self.masks,
+            lambda: self.data["train"] if "train" in self.data.splits else None,
+        )  # fmt: skip
         method = catalog.row(system, arm.variant)
 
         def once(run: Run) -> tuple[Stacked, Mapping[str, float]]:
