@@ -22,8 +22,10 @@ from diptych.core.errors import MissingHook, MissingPart
 from diptych.core.kit import Kit
 from diptych.core.method import Regions, Segmenter
 from diptych.core.run import Run
+from diptych.data.labelled import NamedTable
 from diptych.features import portable
 from diptych.nn.dense.label_maps import Windows, dense_map, label_map
+from diptych.nn.dense.mask_queries import MaskLayout
 from diptych.nn.dense.segments import panoptic
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, picture
@@ -35,6 +37,7 @@ PARTS = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "mas
 SAM = SamMasks(small_sam())
 SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c["needs"]["parts"]) <= set(PARTS)]
 SHORT: dict[str, dict[str, Any]] = {
+    "fc-clip": {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2},
     "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
     "trident": {"windows": Windows(40, 32, 16)},
     "ovseg": {"side": 32, "epochs": 1, "regions": 4},
@@ -44,8 +47,13 @@ ROWS = [(c["slug"], label) for c in catalog.cards() if c["slug"] in SLUGS for la
 NAMES = ClassNames(("cat", "dog", "red barn"))
 UNLABELLED = Pictures(tuple(picture(k, k) for k in range(4)))
 CAPTIONS = Column("captions", (("A cat on a bench.",), ("A man with a dog.",), ("Two boats.",), ("A red barn.",)))
-EVIDENCE = Evidence(unlabelled=UNLABELLED, auxiliary=Table(UNLABELLED, {"captions": CAPTIONS}))
-"""Photos without labels, and with captions."""
+MASKS = Column("mask", tuple((np.arange(12) // 6 + np.zeros((12, 1))).astype(np.uint8) for _ in range(4)))
+EVIDENCE: Evidence[Image.Image] = Evidence(
+    train=NamedTable(UNLABELLED, {"mask": MASKS}, ("cat", "white horse")),
+    unlabelled=UNLABELLED,
+    auxiliary=Table(UNLABELLED, {"captions": CAPTIONS}),
+)
+"""Photos with label maps, without labels, and with captions."""
 
 
 @pytest.fixture(scope="module")

@@ -194,13 +194,17 @@ class SegmenterSystem(System[Segmenter]):
         templates: str | Sequence[str] | None = None,
         unlabelled: object = None,
         captioned: object = None,
+        train: object = None,
         teacher: str = TEACHER,
         seed: int = 0,
     ) -> SegmentPredictor:
-        """Fit on class names and, where the card asks for them, on photos without labels or with captions."""
+        """Fit on class names and, where the card asks for them, photos with label maps, with captions or with neither,
+        and a teacher.
+        """
         own, run = _begun(self.method, model, seed)
         kit, evidence = teach(
             type(self.method), own, lambda: _maybe(unlabelled), teacher,
+            labelled=lambda: None if train is None else as_table(train),
             captioned=lambda: with_captions(captioned),
         )  # fmt: skip
         return SegmentPredictor(self.method.fit(kit, names_of(names, (), templates), evidence, run), own, run)

@@ -133,6 +133,7 @@ def segment(
     method: str | Segmenter | System[Segmenter] = SEGMENTER,
     unlabelled: object = None,
     captioned: object = None,
+    train: object = None,
     teacher: str = segment_task.TEACHER,
 ) -> Results[Segmented]:
     """Say what lies where on each photo, from class names alone; all label maps are held in memory.
@@ -150,6 +151,7 @@ def segment(
         unlabelled: photos for a method that learns from some.
         captioned: photos with captions for a method that learns from some: a table with the column "captions", or the
             path of one.
+        train: photos with label maps for a method that learns from some, ``data["train"]``.
         teacher: name of the backbone that teaches a method that asks for one.
 
     Raises:
@@ -161,6 +163,7 @@ def segment(
     kit, evidence = segment_task.teach(
         type(system), own, lambda: None if unlabelled is None else as_samples(unlabelled), teacher,
         captioned=lambda: with_captions(captioned),
+        labelled=lambda: None if train is None else as_table(train),
     )  # fmt: skip
     named = names_of(names, () if names else classes, templates)
     found = segment_task.segment(

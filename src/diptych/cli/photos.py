@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from diptych.core.data import Samples, Table
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
+    from diptych.data.labelled import NamedTable
     from diptych.tasks.classified import Classified, Prediction
 
 
@@ -44,6 +45,18 @@ def captioned_photos(path: str, keys: FileKeys) -> Table[Any]:
     from diptych.data.load import open_data
 
     return open_data(path, keys, need="captions").whole()
+
+
+def labelled_photos(name: str, keys: FileKeys) -> NamedTable:
+    """Return the photos with label maps of a data set: its train split, or else the only one it has.
+
+    Raises:
+        UsageError, DataError: there is no such data set, or it has several splits and none is for training.
+    """
+    from diptych.data.load import open_data
+
+    data = open_data(name, keys, need="masks")
+    return data["train" if "train" in data.splits or len(data.splits) > 1 else next(iter(data.splits))]
 
 
 def demo_names() -> str:

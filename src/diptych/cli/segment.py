@@ -11,7 +11,7 @@ import typer
 
 from diptych.cli import options
 from diptych.cli.console import finish, say, short_names, show, show_json
-from diptych.cli.photos import captioned_photos, open_photos, speed
+from diptych.cli.photos import captioned_photos, labelled_photos, open_photos, speed
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.tasks.defaults import SEGMENTER
 
@@ -85,6 +85,12 @@ class PartOptions:
         str | None,
         options.option("--captioned", help="Photos with captions, for a method that learns from some: a table."),
     ] = None
+    train: Annotated[
+        str | None,
+        options.option(
+            "--train", help="Photos with label maps (labels.csv, classes.csv), for a method that learns masks."
+        ),
+    ] = None
     teacher: Teacher = "lite"
     proposer: Proposer = "merged-cells"
     masks: Masks = None
@@ -134,6 +140,10 @@ def segment(
     system = catalog.find(method, Segmenter)
     segmenter = system()
     segmenter.check_extras()
+    if "train" in system.card.needs.evidence and part_options.train is None:
+        raise UsageError(
+            f"{method} learns masks from photos with label maps: give some with --train, a hundred rather than ten."
+        )
     if "unlabelled" in system.card.needs.evidence and unlabelled is None:
         raise UsageError(
             f"{method} learns from photos without labels: give some with --unlabelled, a hundred rather than ten."
@@ -160,7 +170,8 @@ def segment(
         keys = opened.keys
         kit, evidence = teach(
             system, tower, lambda: open_photos([unlabelled], keys)[0] if unlabelled else None, teacher,
-            proposer, masks, captioned=lambda: captioned_photos(captioned, keys) if captioned else None,
+            proposer, masks, labelled=lambda: labelled_photos(part_options.train or "", keys),
+            captioned=lambda: captioned_photos(captioned, keys) if captioned else None,
         )  # fmt: skip
         result = segment_photos(
             samples,

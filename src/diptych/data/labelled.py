@@ -34,14 +34,16 @@ class NamedTable(Table[Any]):
     Args:
         items, columns: see ``core.data.Table``.
         classes: K class names that the labels count; () where nothing is labelled.
+        words: K tuples of the words of each class, see ``core.data.ClassNames``. (): the names.
     """
 
     classes: tuple[str, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
 
     def take(self, indices: Sequence[int]) -> NamedTable:
         """Return the table of the chosen rows, in the given order."""
         part = super().take(indices)
-        return NamedTable(part.items, part.columns, self.classes)
+        return NamedTable(part.items, part.columns, self.classes, self.words)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class LabelledData:
 
     def __getitem__(self, name: str) -> NamedTable:
         table = self.split(name)
-        return NamedTable(table.items, table.columns, self.classes)
+        return NamedTable(table.items, table.columns, self.classes, self.words)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.splits)

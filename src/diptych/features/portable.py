@@ -45,6 +45,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "CloudClassifier": "diptych.tasks.clouds",
         "ConvInverter": "diptych.backbones.generators.inverter",
         "ClassNames": "diptych.core.data",
+        "ClassWords": "diptych.nn.dense.mask_training",
         "FactorGenerator": "diptych.backbones.generators.factors",
         "DenoiserLayout": "diptych.backbones.diffusion.patch_denoiser",
         "SmallDiffusion": "diptych.backbones.diffusion.small",
@@ -52,6 +53,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
         "StarClassifier": "diptych.tasks.stars",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
+        "MaskLayout": "diptych.nn.dense.mask_queries",
         "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }

@@ -220,6 +220,7 @@ def teach(
     proposer: str = MERGED,
     masks: str | None = None,
     *,
+    labelled: Callable[[], Table[Any] | None] = lambda: None,
     captioned: Callable[[], Table[Any] | None] = lambda: None,
 ) -> tuple[Kit, Evidence[Any]]:
     """Return the parts and the evidence that a segmenter's card asks for.
@@ -235,6 +236,7 @@ def teach(
             teaches itself, if that is its name.
         proposer: name of a mask proposer, see ``sources.proposers.load_proposer``.
         masks: name of a SAM; None: none, and a system that needs one is refused.
+        labelled: gives photos with label maps; called only for a system that learns from some.
         captioned: gives photos with captions; called only for a system that learns from some.
 
     Raises:
@@ -255,7 +257,9 @@ def teach(
         parts["masks"] = drawer = load_promptable(masks)
         if isinstance(drawer, SamMasks) and not drawer.second:
             parts["sam"] = sam_space(drawer)
-    return Kit(parts), Evidence(
+    evidence = Evidence[Any](
+        train=labelled() if "train" in needs.evidence else None,
         unlabelled=photos() if "unlabelled" in needs.evidence else None,
         auxiliary=captioned() if "auxiliary" in needs.evidence else None,
     )
+    return Kit(parts), evidence

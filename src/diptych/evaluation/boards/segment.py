@@ -135,6 +135,7 @@ class MaskBench:
             self.teacher,
             self.proposer,
             self.masks,
+            labelled=lambda: self.data["train"] if "train" in self.data.splits else None,
             captioned=captioned_photos,
         )
 
