@@ -51,6 +51,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "SparseAutoencoder": "diptych.nn.sparse_autoencoder",
         "StarClassifier": "diptych.tasks.stars",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
+        "ThreeMapInverter": "diptych.backbones.generators.maps",
         "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }
