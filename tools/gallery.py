@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import gallery_generation as generation
 import gallery_panels as panel
 from gallery_sheets import Panel, Studio
 
@@ -34,6 +35,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.extend_panel,
     panel.edit_panel,
     panel.mosaic_panel,
+    generation.clipinverter_panel,
 )
 
 

@@ -41,7 +41,7 @@ def test_captions_name_what_is_drawn(known: Known) -> None:
 def test_a_small_proof_says_all_that_a_proof_must_say(monkeypatch: pytest.MonkeyPatch) -> None:
     from diptych.backbones.sources.load import load
 
-    short = partial(open_inversions, items=6, train=8, steps=1, refine=1, batch=2, optimise=1, rates=(0.05,))
+    short = partial(open_inversions, items=6, train=8, steps=1, refine=1, batch=2, optimise=1)
     monkeypatch.setattr(proof, "TRIALS", {"clipinverter": replace(proof.TRIALS["clipinverter"], bench=short)})
     found = prove("clipinverter", load("tiny"), Run(), seeds=(1, 2, 3)).as_dict()
     (data,) = found["datasets"]

@@ -139,7 +139,7 @@ class CLIPInverter(Editor):
         ),
         variants={
             "": {},
-            "small": {"steps": 300, "refine": 60, "batch": 16, "rate": 3e-3, "refine_rate": 3e-3, "groups": 8}
+            "small": {"steps": 130, "refine": 30, "batch": 16, "rate": 3e-3, "refine_rate": 3e-3, "groups": 8}
             | {"width": 128, "scale": 0.5},
         },
     )
@@ -292,7 +292,7 @@ class _Training(Trainee):
     def __init__(self, fitted: FittedCLIPInverter, told: Mapping[str, Tensor], run: Run) -> None:
         self.fitted, self.told, self.run, self.nets = fitted, told, run, fitted.networks(run)
         self.refining = False
-        self.made: tuple[Tensor, Tensor, bool] | None = None
+        self.made: tuple[Tensor, Tensor, Tensor, bool] | None = None
 
     def module(self) -> nn.Module:
         return self.nets
@@ -311,41 +311,49 @@ class _Training(Trainee):
         if phase == "there":
             other = bool(torch.rand((), generator=clock.generator) < self.fitted.method.mismatch)
             new = old.roll(1, 0) if other else old
-            made, terms = self._terms(x, x, old, new, told=other)
-            self.made = made.detach(), new, other
+            with torch.no_grad():
+                origin = self._seen(x)
+            y, after, terms = self._terms(x, x, origin, old, new, told=other)
+            self.made = y.detach(), after.detach(), new, other
             return terms
         assert self.made is not None
-        start, new, other = self.made
+        start, origin, new, other = self.made
         weight = self.fitted.method.cycle
-        return {f"back_{n}": weight * t for n, t in self._terms(x, start, new, old, told=other)[1].items()}
+        terms = self._terms(x, start, origin, new, old, told=other)[2]
+        return {f"back_{n}": weight * t for n, t in terms.items()}
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """Return (B, D) unit vectors."""
+        return seen(self.fitted.backbone.image, pictures, self.run).to(pictures)
 
     def _terms(
-        self, x: Tensor, start: Tensor, old: Tensor, new: Tensor, *, told: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Edit ``start`` from "old" to "new", and compare it with x; ``told``: the two differ."""
+        self, x: Tensor, start: Tensor, origin: Tensor, old: Tensor, new: Tensor, *, told: bool
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Edit ``start``, whose unit vectors are ``origin``, from "old" to "new", and compare it with x; return the
+        result, its unit vectors and the losses. ``told``: the two differ.
+        """
         f, m = self.fitted, self.fitted.method
         _, w = inverted(f, self.nets, start, new)
         plain = f.generator.styles(w)
         y = f.generator.synthesise(f.styles(self.nets, w, new) if self.refining else plain)
-        seen_x, seen_y = early(f.backbone, x).detach(), early(f.backbone, y)
-        local, whole = (t.mean() for t in unlike(seen_x, seen_y))
+        with torch.no_grad():
+            layer = early(f.backbone, x)
+        seen_y = early(f.backbone, y)
+        local, whole = (t.mean() for t in unlike(layer, seen_y))
         squared = mse_loss(2 * y, 2 * x)
-        wanted = [whole, squared, local]
         if self.refining:
             with torch.no_grad():
                 unrefined = f.generator.synthesise(plain)
                 layer = early(f.backbone, unrefined)
-            wanted[1] = squared + m.near * mse_loss(2 * y, 2 * unrefined)
-            wanted[2] = local + m.near * unlike(layer, seen_y)[0].mean()
-        else:
-            wanted.append((w - f.maps.mean.to(w)).flatten(1).norm(dim=1).mean())
+            squared = squared + m.near * mse_loss(2 * y, 2 * unrefined)
+            local = local + m.near * unlike(layer, seen_y)[0].mean()
+        wanted = {"identity": whole, "squared": squared, "perceptual": local}
+        if not self.refining:
+            wanted["latent"] = (w - f.maps.mean.to(w)).flatten(1).norm(dim=1).mean()
         weights = m.refine_weights if self.refining else m.weights
-        names = ("identity", "squared", "perceptual", *(() if self.refining else ("latent",)))
-        out = {name: weight * t for name, weight, t in zip(names, weights, wanted, strict=False)}
+        out = {name: weight * t for weight, (name, t) in zip(weights, wanted.items(), strict=False)}
+        after = self._seen(y)
         if told:
-            with torch.no_grad():
-                origin = seen(f.backbone.image, start, self.run).to(y)
-            after = seen(f.backbone.image, y, self.run).to(y)
             d = normalize(new, dim=1) - normalize(old, dim=1)
             out["direction"] = weights[-1] * direction_loss(after, origin, d).mean()
-        return y, out
+        return y, after, out
