@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.measure import Row, optional
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.metaclip_entries import entries
-from diptych.data.textlines import open_lines
+from diptych.data.words.metaclip_entries import entries
+from diptych.data.words.textlines import open_lines
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.nn.text.substrings import normalised
-from diptych.tasks.curate import apply_plan
+from diptych.tasks.curate.plan import apply_plan
 
 NOISE = ("IMG", "jpg", "photo", "the", "of", "new", "for", "sale")
 

@@ -34,7 +34,7 @@ def photo_folder(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[P
 
 def captions(count: int, words: int = 16) -> list[str]:
     """Return different texts of a caption's length: a noun and the start of its gloss, at most ``words`` words."""
-    from diptych.data.wordnet import WordNet
+    from diptych.data.words.wordnet import WordNet
 
     net = WordNet.load()
     names = [n for n in net.general_words() if net.senses(n)]

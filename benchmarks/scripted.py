@@ -19,7 +19,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Table, Text, TextPool
 from diptych.core.spec import PixelRecipe, Spec
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import VERSUS, Pool
+from diptych.data.words.pools import VERSUS, Pool
 
 SIDE = 4
 PIXELS = PixelRecipe(SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resize="squash")

@@ -15,7 +15,7 @@ from diptych.core.method import FittedSegmenter
 from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows, label_map

@@ -27,9 +27,9 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.pools import VERSUS
 from diptych.data.views import TIP_VIEWS
-from diptych.data.wordnet import WordNet
+from diptych.data.words.pools import VERSUS
+from diptych.data.words.wordnet import WordNet
 from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.features.embed import embed

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diptych.core.errors import NotAvailable
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from recipes.lite_heads import PHYSICAL
 
 SIDE = 192

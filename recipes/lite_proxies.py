@@ -25,7 +25,7 @@ from diptych.core.errors import NotAvailable
 from diptych.core.run import Run
 from diptych.data.images import open_image
 from diptych.data.pixels import normalise
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from recipes.lite_pictures import SIDE, Drawing
 from recipes.lite_views import VIEWS, Picture, low_resolution, placed
 

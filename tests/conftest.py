@@ -14,7 +14,7 @@ import torch
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.pools import Pool, read_pool
+from diptych.data.words.pools import Pool, read_pool
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.plan import Plan
 from tests.support.colours import ColourBackbone, colour_folder, colour_pool

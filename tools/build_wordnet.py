@@ -1,4 +1,4 @@
-"""Build src/diptych/data/wordnet_nouns.parquet from the WordNet 3.0 database files (Debian package wordnet-base).
+"""Build src/diptych/data/words/wordnet_nouns.parquet from the WordNet 3.0 database files (Debian package wordnet-base).
 
 Usage: python tools/build_wordnet.py [FOLDER with data.noun and index.noun]
 """
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "src/diptych/data/wordnet_nouns.parquet"
+OUT = ROOT / "src/diptych/data/words/wordnet_nouns.parquet"
 LICENCE = ROOT / "src/diptych/assets/LICENSES/WordNet-3.0.txt"
 
 

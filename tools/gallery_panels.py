@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 
 from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPool
 from diptych.core.kit import Kit
-from diptych.data.classnames import tidy
 from diptych.data.folders import ImageFiles, image_paths
 from diptych.data.load import open_data
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.pages import plots
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def board_panel(s: Studio) -> Panel:
 
 def segment_panel(s: Studio) -> Panel:
     """What lies where."""
-    from diptych.tasks.overlay import overlay, palette
+    from diptych.tasks.pages.overlay import overlay, palette
     from diptych.tasks.segment import segment
     from diptych.tasks.segmented import Segmented, percent
 
@@ -114,7 +114,7 @@ def detect_panel(s: Studio) -> Panel:
     from diptych.methods.detect.feature_memory import FeatureMemory
     from diptych.nn.dense.label_maps import upsampled
     from diptych.tasks.detect import detect
-    from diptych.tasks.heatmap import heat
+    from diptych.tasks.pages.heatmap import heat
 
     root = s.data / "textile_sim"
     normal = ImageFiles(image_paths(str(root / "train" / "nominal")))
@@ -207,7 +207,7 @@ def caption_panel(s: Studio) -> Panel:
 def audit_panel(s: Studio) -> Panel:
     """Captions with true and false words, marked."""
     from diptych.methods.audit.clip4dm import CLIP4DM
-    from diptych.tasks.audit import audit_pairs
+    from diptych.tasks.audit.groups import audit_pairs
 
     said = (
         ("cat", "a horse on a sofa"),
@@ -368,7 +368,7 @@ def mosaic_panel(s: Studio) -> Panel:
     from diptych.methods.edit.mosaic import Mosaic
     from diptych.methods.segment.maskclip import MaskCLIP
     from diptych.nn.dense.label_maps import Windows
-    from diptych.tasks.sheets import picture_of
+    from diptych.tasks.pages.sheets import picture_of
 
     kit = Kit({"main": s.tiny, "segmenter": MaskCLIP(windows=Windows(64, 64, 64))})
     fitted = Mosaic(**Mosaic.card.variants["small"]).fit(kit, Evidence(), s.run)
@@ -391,7 +391,7 @@ def generate_panel(s: Studio) -> Panel:
     """Pictures that the small denoiser makes from words."""
     from diptych.backbones.diffusion.load import load_diffusion
     from diptych.tasks.generate import generate
-    from diptych.tasks.sheets import shown
+    from diptych.tasks.pages.sheets import shown
 
     texts = (
         "a red circle", "a blue star", "a yellow heart on a dark background", "a green striped square",

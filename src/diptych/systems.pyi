@@ -3,7 +3,7 @@
 from typing import Literal
 
 from diptych.api.fitting import CaptionerSystem, ClassifierSystem, DetectorSystem, OtherSystem, SegmenterSystem
-from diptych.data.contexts import Contexts
+from diptych.data.words.contexts import Contexts
 from diptych.nn.dense.label_maps import Windows
 from diptych.nn.dense.prompted import Refinement
 from diptych.nn.two_class_head import Head

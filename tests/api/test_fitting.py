@@ -15,7 +15,7 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, MissingEvidence, MissingHook, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE
 from tests.support.colours import COLOURS, ColourBackbone
 
 

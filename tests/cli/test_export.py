@@ -8,8 +8,8 @@ import pytest
 
 from diptych.core import errors
 from diptych.core.errors import UnreadableItem
-from diptych.tasks.export_gate import Gate, Parity
-from diptych.tasks.export_tower import Exported
+from diptych.tasks.export.gate import Gate, Parity
+from diptych.tasks.export.tower import Exported
 from tests.support.colours import colour_folder
 
 Cli = Callable[..., Any]
@@ -40,7 +40,7 @@ def test_all_is_shown_before_the_gate_closes(
         Gate(100, 0.5, exported, 0.003),
         skipped,
     )
-    monkeypatch.setattr("diptych.tasks.export_tower.export", lambda *given, **named: made)
+    monkeypatch.setattr("diptych.tasks.export.tower.export", lambda *given, **named: made)
     found = diptych("export", "lite", "--out", "out")
     assert found.code == code
     assert (

@@ -20,8 +20,8 @@ from diptych.methods.edit import deltaedit
 from diptych.methods.segment import maskclip
 from diptych.nn.dense.label_maps import Windows
 from diptych.store.store import Store
-from diptych.tasks import export_tower
-from diptych.tasks.export_gate import Parity
+from diptych.tasks.export import tower as export_tower
+from diptych.tasks.export.gate import Parity
 from tests.support.colours import COLOURS, colour_folder, colour_pool, coloured
 from tests.support.deep_backbone import DeepBackbone
 from tests.support.dense_colours import DenseColours, masked_folder

@@ -15,7 +15,7 @@ from diptych.core.errors import DataError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.load import open_records
-from diptych.data.records import Records
+from diptych.data.records.records import Records
 from diptych.methods.retrieve.string_matching import FittedStringMatching, StringMatching
 from diptych.tasks.link import _one_to_one, link
 from tests.support.colours import COLOURS, ColourBackbone, coloured

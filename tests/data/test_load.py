@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from diptych.core.errors import DataError, UsageError
-from diptych.data.classnames import read_names
 from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
+from diptych.data.words.classnames import read_names
 from tests.support.cluster_work import write_tars
 from tests.support.image_files import photo
 

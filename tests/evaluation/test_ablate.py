@@ -15,7 +15,7 @@ from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.ablate import NAMES, RANDOM, SWAPPED, Ablated, ablate
 from diptych.evaluation.proofs.classify import swapped_lists
 from diptych.evaluation.spoils import random_texts, swapped_texts

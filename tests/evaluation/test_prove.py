@@ -17,7 +17,7 @@ from diptych.core.data import ClassNames, Column, Evidence, Table, Text, TextPoo
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.proofs import classify
 from diptych.evaluation.proofs.classify import (
     TRIALS,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from diptych.core.errors import NotAvailable
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from recipes.lite_pictures import SIDE, Drawing
 from recipes.lite_proxies import EVERYDAY, STYLES, cosines, everyday, proxies, tower_pixels
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from diptych.core.data import Column, Table
-from diptych.data.records import Records
+from diptych.data.records.records import Records
 from tests.support.pictures import Pictures
 
 

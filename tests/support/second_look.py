@@ -12,7 +12,7 @@ from diptych.core.data import ClassNames, Evidence, Table
 from diptych.core.kit import Kit
 from diptych.core.method import Scores
 from diptych.core.run import Run
-from diptych.data.templates import SINGLE
+from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.zero_shot import ZeroShot
 
 

@@ -16,12 +16,12 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.measure import About, evaluate
 from diptych.methods.classify.description import Description
 from diptych.methods.classify.zero_shot import ZeroShot
-from diptych.tasks import photo_page
 from diptych.tasks.classify import classify, with_store
+from diptych.tasks.pages import photo_page
 from tests.support.colours import COLOURS, ColourBackbone, coloured
 from tests.support.image_files import truncated
 

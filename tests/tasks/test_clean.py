@@ -16,7 +16,7 @@ from diptych.core.run import Run
 from diptych.data.load import open_data
 from diptych.methods.caption.maccap import MacCap
 from diptych.metrics.conformal import false_alarm_shares
-from diptych.tasks.audit import RightCaptions, audit_pairs, pair_auditor, right_captions
+from diptych.tasks.audit.groups import RightCaptions, audit_pairs, pair_auditor, right_captions
 from diptych.tasks.caption import caption
 from diptych.tasks.clean import shares_a_word, shipped
 

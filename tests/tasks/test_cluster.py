@@ -24,8 +24,8 @@ from diptych.data.load import open_data, open_stream
 from diptych.methods.curate.metaclip import MetaCLIP
 from diptych.tasks import cluster
 from diptych.tasks.cluster import Cluster, Home, each
-from diptych.tasks.curate import apply_plan
-from diptych.tasks.curate_shards import apply_shards, cut, plan_in
+from diptych.tasks.curate.plan import apply_plan
+from diptych.tasks.curate.shards import apply_shards, cut, plan_in
 from diptych.tasks.encode import encode
 from diptych.tasks.encode_cluster import Crew
 from tests.cli.conftest import diptych  # noqa: F401

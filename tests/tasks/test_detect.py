@@ -21,7 +21,7 @@ from diptych.methods.detect.gaussian import Gaussian
 from diptych.methods.detect.hyp_oc import HypOC
 from diptych.methods.detect.winclip_style import WinCLIPStyle
 from diptych.tasks.detect import detect, kept_aside
-from diptych.tasks.heatmap import heat
+from diptych.tasks.pages.heatmap import heat
 from tests.support.backbone import SmallBackbone
 from tests.support.dense_colours import DenseColours
 from tests.support.image_files import truncated

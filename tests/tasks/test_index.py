@@ -18,8 +18,8 @@ from diptych.backbones.engines.cached_backbone import CachedBackbone, CachedEnco
 from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.load import open_records
-from diptych.data.record_parts import RecordPart
-from diptych.data.records import Records, joined, stamp
+from diptych.data.records.parts import RecordPart
+from diptych.data.records.records import Records, joined, stamp
 from diptych.search_index.index import Index
 from diptych.tasks import index as tasks
 from diptych.tasks.index import index, unchanged

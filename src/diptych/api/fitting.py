@@ -19,12 +19,12 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, Detector, FittedDetector, FittedSegmenter, Method, Segmenter
 from diptych.core.run import Run
 from diptych.data.captions import read_sentences
-from diptych.data.classnames import read_names, tidy
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
-from diptych.data.pools import read_pool
 from diptych.data.samples import as_samples, as_table
-from diptych.data.templates import ENSEMBLE, read_templates
+from diptych.data.words.classnames import read_names, tidy
+from diptych.data.words.pools import read_pool
+from diptych.data.words.templates import ENSEMBLE, read_templates
 from diptych.tasks.caption import captioned
 from diptych.tasks.classify import with_store
 from diptych.tasks.detect import Detected, Detections, openable, scored

@@ -15,7 +15,7 @@ from diptych.data.files import plain, write_json
 from diptych.tasks.caption import Captioned
 from diptych.tasks.classified import Classified, Prediction
 from diptych.tasks.detect import Detected, Detections
-from diptych.tasks.photo_page import address
+from diptych.tasks.pages.photo_page import address
 from diptych.tasks.segmented import Segmented, percent
 
 if TYPE_CHECKING:

@@ -22,18 +22,17 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data as open_path
 from diptych.data.load import open_records
 from diptych.data.named_sets import demo_folder
-from diptych.data.pools import Pool
-from diptych.data.record_roots import root
-from diptych.data.records import joined
+from diptych.data.records.records import joined
+from diptych.data.records.roots import root
 from diptych.data.samples import as_data, as_samples, as_table
 from diptych.data.splits import ValRule
+from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot.board import board as board_on
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled
 from diptych.search_index.index import Index
 from diptych.search_index.rows import Found, Modality
-from diptych.tasks import audit as audits
 from diptych.tasks import caption as captions_task
 from diptych.tasks import classify as classify_task
 from diptych.tasks import detect as detect_task
@@ -41,6 +40,7 @@ from diptych.tasks import encode as encode_task
 from diptych.tasks import index as index_task
 from diptych.tasks import search as search_task
 from diptych.tasks import segment as segment_task
+from diptych.tasks.audit import groups as audits
 from diptych.tasks.classified import Prediction
 from diptych.tasks.defaults import CAPTIONER, CLASSIFIER, DETECTOR, SEGMENTER, WORD_DETECTOR
 from diptych.tasks.extend import with_clips

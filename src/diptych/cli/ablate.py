@@ -37,7 +37,7 @@ def ablate(
     shared.free(out)
     from diptych.data.files import write_json
     from diptych.data.load import open_data
-    from diptych.data.pools import pool_of
+    from diptych.data.words.pools import pool_of
     from diptych.evaluation.ablate import ablate as ablate_texts
 
     with shared.open() as opened:

@@ -17,7 +17,7 @@ from diptych.tasks.defaults import CLASSIFIER
 if TYPE_CHECKING:
     from diptych.core.data import ClassNames, Samples
     from diptych.core.method import Classifier
-    from diptych.data.pools import Pool
+    from diptych.data.words.pools import Pool
     from diptych.tasks.classified import Classified
 
 
@@ -214,7 +214,7 @@ def _tell(
     if out is not None and out.suffix == ".csv":
         write_whole(out, result.as_csv(), overwrite=shared.overwrite)
     elif out is not None and out.suffix == ".html" and samples is not None:
-        from diptych.tasks import photo_page
+        from diptych.tasks.pages import photo_page
 
         write_whole(out, photo_page.html(result, samples), overwrite=shared.overwrite)
     elif out is not None:

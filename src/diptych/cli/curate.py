@@ -19,8 +19,8 @@ from diptych.tasks.defaults import CURATOR, LABEL_CURATOR, SCORE_CURATOR, SLIDE_
 if TYPE_CHECKING:
     from diptych.core.kit import Kit
     from diptych.core.run import Run
-    from diptych.tasks.curate import Curation
-    from diptych.tasks.curate_stream import Skipped
+    from diptych.tasks.curate.plan import Curation
+    from diptych.tasks.curate.stream import Skipped
 
 app = typer.Typer(
     cls=options.Steps,
@@ -131,9 +131,9 @@ def curate_plan(
     tiles.
     """
     from diptych.data.load import open_stream
-    from diptych.tasks.curate import Curation
-    from diptych.tasks.curate_shards import cut, plan_in
-    from diptych.tasks.curate_stream import Skipped
+    from diptych.tasks.curate.plan import Curation
+    from diptych.tasks.curate.shards import cut, plan_in
+    from diptych.tasks.curate.stream import Skipped
 
     shared.free(out)
     curation = Curation(pool.method, {"metadata": pool.metadata, **vars(asked)})
@@ -209,10 +209,10 @@ def curate_apply(
 ) -> None:
     """Keep or drop every pair of the pool by a plan, and write the kept ones as Parquet."""
     from diptych.data.load import open_stream
-    from diptych.tasks.agents import agents_of
-    from diptych.tasks.curate import Curation, apply_plan
-    from diptych.tasks.curate_shards import apply_shards, cut
-    from diptych.tasks.curate_stream import Skipped
+    from diptych.tasks.curate.agents import agents_of
+    from diptych.tasks.curate.plan import Curation, apply_plan
+    from diptych.tasks.curate.shards import apply_shards, cut
+    from diptych.tasks.curate.stream import Skipped
 
     try:
         limit = float(t)
@@ -262,8 +262,8 @@ def curate_looks(
     shared: options.RunOptions,
 ) -> None:
     """Write a table with a few items of each cluster, for people to fill its column labels."""
-    from diptych.tasks.curate import Curation
-    from diptych.tasks.curate_rows import write_looks
+    from diptych.tasks.curate.plan import Curation
+    from diptych.tasks.curate.rows import write_looks
 
     shared.free(out)
     if not plan.is_file():
@@ -294,6 +294,6 @@ def _kit(
     if not curation.looks:
         return Kit, opened.light
     from diptych.backbones.sources.load import load
-    from diptych.tasks.curate_shards import kit_of
+    from diptych.tasks.curate.shards import kit_of
 
     return partial(kit_of, partial(load, opened.options.backbone, device=opened.run.device), parts), opened.run

@@ -26,7 +26,7 @@ def encode(
         raise UsageError("Give either photos or --texts FILE.")
     from diptych.core.data import Texts
     from diptych.data.load import open_data
-    from diptych.data.textfiles import read_text
+    from diptych.data.words.textfiles import read_text
     from diptych.tasks.encode import encode as write_embeddings
 
     if texts is not None:

@@ -45,8 +45,8 @@ def export(
     bound.
     """
     from diptych.data.load import open_data
-    from diptych.tasks.export_tower import FORMS
-    from diptych.tasks.export_tower import export as write
+    from diptych.tasks.export.tower import FORMS
+    from diptych.tasks.export.tower import export as write
 
     if to not in FORMS:
         raise UsageError(f"--to takes {', '.join(FORMS)}, not {to!r}.")

@@ -93,7 +93,7 @@ class Training:
         """Open what the options name, train, and show before and after."""
         from diptych.backbones.sources.load import load
         from diptych.data.load import open_data
-        from diptych.data.templates import SINGLE
+        from diptych.data.words.templates import SINGLE
         from diptych.tasks.training import tune
 
         how = self.how

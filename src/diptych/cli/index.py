@@ -90,8 +90,8 @@ def _add(
 ) -> tuple[Indexed | None, Mapping[Modality, Approximate]]:
     """Take records in, build the approximate index where it is due, and say how good it is."""
     from diptych.data.load import open_records
-    from diptych.data.record_roots import root
-    from diptych.data.records import joined
+    from diptych.data.records.records import joined
+    from diptych.data.records.roots import root
     from diptych.search_index import ann as approximate
     from diptych.tasks.index import index as take_in
     from diptych.tasks.index import unchanged
@@ -176,8 +176,8 @@ def search(
         facts = dict(index.facts)
 
     from diptych.data.files import write_whole
+    from diptych.tasks.pages.search_page import html as page
     from diptych.tasks.search import Term, torchless
-    from diptych.tasks.search import html as page
     from diptych.tasks.search import search as ask
 
     terms = [*(Term.parse(q) for q in query), *(Term.parse(m, -1.0) for m in minus or ())]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diptych.core.data import ClassNames
     from diptych.core.run import Run
     from diptych.data.keys import FileKeys
-    from diptych.data.pools import Pool
+    from diptych.data.words.pools import Pool
     from diptych.tasks.cluster import Cluster
     from diptych.tasks.encode_cluster import Crew
 
@@ -383,7 +383,7 @@ def class_names(given: str | None, classes: tuple[str, ...] = ()) -> tuple[str, 
         UsageError: there are none, or another number than classes.
     """
     from diptych.cli.console import say
-    from diptych.data.classnames import numbers_for_names, read_names, tidy
+    from diptych.data.words.classnames import numbers_for_names, read_names, tidy
 
     if given is not None and not given.strip():
         raise UsageError('--names is empty: give "cat, dog, ...", a file with one name a line, or leave it out.')
@@ -434,14 +434,14 @@ def names_file(given: str) -> bool:
 
 def text_pool(given: str | None) -> Pool | None:
     """Return the pool of descriptions, if one was given."""
-    from diptych.data.pools import read_pool
+    from diptych.data.words.pools import read_pool
 
     return read_pool(given) if given else None
 
 
 def template_set(given: list[str] | None) -> tuple[str, ...]:
     """Return the templates: prompts as given, the lines of a file, or the ensemble of seven."""
-    from diptych.data.templates import ENSEMBLE, read_templates
+    from diptych.data.words.templates import ENSEMBLE, read_templates
 
     if not given:
         return ENSEMBLE

@@ -121,7 +121,7 @@ def segment(
     )
     from diptych import catalog
     from diptych.core.method import Segmenter
-    from diptych.data.classnames import with_words
+    from diptych.data.words.classnames import with_words
     from diptych.tasks.question import question
     from diptych.tasks.segment import segment as segment_photos
     from diptych.tasks.segment import stems, teach

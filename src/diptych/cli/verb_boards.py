@@ -166,7 +166,7 @@ def _tuned(
     kit: dict[str, Any] | None = None,
 ) -> TuneBench:
     from diptych.data.load import open_data
-    from diptych.data.templates import SINGLE
+    from diptych.data.words.templates import SINGLE
     from diptych.evaluation.boards.tune import TuneBench
 
     rows = open_data(data, opened.keys, need="captions or classes", text=how.captions or "")
@@ -260,7 +260,7 @@ def board_segment(
     nothing.
     """
     from diptych.cli.photos import open_photos
-    from diptych.data.classnames import with_words
+    from diptych.data.words.classnames import with_words
     from diptych.evaluation.boards.segment import MaskBench
     from diptych.evaluation.datasets import open_set
 

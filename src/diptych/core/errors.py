@@ -120,6 +120,13 @@ EXTRAS: dict[str, dict[str, str]] = {
     "scale": {"ray": "ray"},
     "diffusion": {"diffusers": "diffusers"},
     "index": {"faiss-cpu": "faiss", "rapidfuzz": "rapidfuzz"},
+    "serve": {
+        "fastapi": "fastapi",
+        "uvicorn": "uvicorn",
+        "python-multipart": "python_multipart",
+        "jinja2": "jinja2",
+        "prometheus-client": "prometheus_client",
+    },
 }
 """Extra -> its distributions, each with the module it installs; ``need_extra`` checks the first by default."""
 

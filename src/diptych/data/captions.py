@@ -13,7 +13,7 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.data.formats.captioned import captions_table
 from diptych.data.named_sets import located
 from diptych.data.rows import columns_of, read_columns
-from diptych.data.textfiles import read_text
+from diptych.data.words.textfiles import read_text
 
 PROMPT = "A photo depicts "
 """Stands before a caption that CLIPScore judges."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from diptych.core.data import Stream, Table
 from diptych.core.errors import DataError, UsageError
-from diptych.data.clip_records import CLIP_RECORDS
 from diptych.data.folders import FOLDER, PICTURE, ImageFiles
 from diptych.data.format import FRAMES, Format, Need, Request, first
 from diptych.data.formats.anomaly import ANOMALIES
@@ -29,9 +28,10 @@ from diptych.data.formats.webdataset import TAR_FOLDER, TARS
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.named_sets import located
-from diptych.data.records import RECORDS, Records
+from diptych.data.records.clips import CLIP_RECORDS
+from diptych.data.records.records import RECORDS, Records
 from diptych.data.tables import LISTED, TABLE
-from diptych.data.textlines import LINES
+from diptych.data.words.textlines import LINES
 
 FORMATS: tuple[Format[LabelledData], ...] = (
     STAR_TABLE,

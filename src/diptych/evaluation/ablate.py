@@ -18,7 +18,7 @@ from diptych.core.errors import UsageError
 from diptych.core.run import Run
 from diptych.data.files import plain
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.schedule import work

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from diptych.core.data import Column, Samples, Table
 from diptych.core.errors import DataError, UsageError
-from diptych.data.classnames import tidy
 from diptych.data.format import Need
 from diptych.data.formats.anomaly import CLASSES
 from diptych.data.joined import Joined
@@ -25,8 +24,9 @@ from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data, open_records
 from diptych.data.named_sets import located, present
 from diptych.data.recapture import Recaptured
-from diptych.data.records import Records, joined
+from diptych.data.records.records import Records, joined
 from diptych.data.scenes.composed import mosaic_data, pasted_data
+from diptych.data.words.classnames import tidy
 
 
 @dataclass(frozen=True)

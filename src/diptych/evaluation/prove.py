@@ -21,7 +21,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.run import Run
 from diptych.data.files import plain
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE
 from diptych.tasks.classify import with_store
 from diptych.tasks.record import circumstances
 

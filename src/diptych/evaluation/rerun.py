@@ -13,7 +13,7 @@ from diptych.core.errors import DataError
 from diptych.core.run import Run
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
-from diptych.data.pools import Pool, read_pool
+from diptych.data.words.pools import Pool, read_pool
 from diptych.evaluation.few_shot.board import board
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled

@@ -15,7 +15,7 @@ import numpy as np
 
 from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.run import Run
-from diptych.data.pools import VERSUS
+from diptych.data.words.pools import VERSUS
 
 _OLD, _NEW = "\0", "\1"
 """Stand where a name stood, until both names are found: signs that no name holds."""

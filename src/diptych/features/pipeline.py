@@ -151,7 +151,7 @@ def encode(
             for draw, batch in parts:
                 start = time.perf_counter()
                 rows = (
-                    _rows(source.encoder, source.inputs(good, draw), run, runner)
+                    encoded_rows(source.encoder, source.inputs(good, draw), run, runner)
                     if good
                     else np.zeros((0, source.encoder.dim), np.float32)
                 )
@@ -197,8 +197,8 @@ def _read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
-    """Encode without gradients, and restore the gradient mode."""
+def encoded_rows(encoder: Encoder[Any], x: Any, run: Run, runner: Runner | None) -> NDArray[np.float32]:
+    """Return (B, D) float32 vectors of model inputs; without gradients, and the gradient mode is restored."""
     if runner:
         return runner(x)
     import torch

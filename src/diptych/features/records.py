@@ -13,7 +13,7 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Samples
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.data.record_parts import RecordPart
+from diptych.data.records.parts import RecordPart
 from diptych.features.embed import embed
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from diptych.core.errors import DataError, DiptychError, UnreadableItem
 from diptych.core.run import Run
-from diptych.data.classnames import numbers_for_names, read_names, tidy
 from diptych.data.formats.anomaly import CLASSES as ANOMALIES
 from diptych.data.images import SMALL
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
+from diptych.data.words.classnames import numbers_for_names, read_names, tidy
 from diptych.tasks.check_report import CheckReport, Finding
 
 LARGE = 40_000_000

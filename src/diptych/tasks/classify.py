@@ -67,7 +67,7 @@ def classify(
         MissingHook: ``method`` gives no reasons, and some were asked for.
         DataError: there is no photo, or none can be read.
     """
-    from diptych.data.templates import ENSEMBLE
+    from diptych.data.words.templates import ENSEMBLE
     from diptych.methods.classify.zero_shot import ZeroShot
 
     if top < 1:

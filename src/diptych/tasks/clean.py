@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from diptych.core.data import Column, Table
-from diptych.data.classnames import tidy
 from diptych.data.folders import ImageFiles
 from diptych.data.keys import FileKeys
 from diptych.data.load import open_data
 from diptych.data.named_sets import demo_folder
+from diptych.data.words.classnames import tidy
 
 RATE = 0.05
 """False alarms a clean item, where the user says nothing."""

@@ -25,8 +25,8 @@ from diptych.metrics.conformal import false_alarm_shares
 from diptych.metrics.detection import false_alarm_threshold
 from diptych.nn.dense.label_maps import upsampled
 from diptych.tasks.classify import with_store
-from diptych.tasks.heatmap import heat
-from diptych.tasks.overlay import png
+from diptych.tasks.pages.heatmap import heat
+from diptych.tasks.pages.overlay import png
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.files import write_json, write_whole
 from diptych.features import portable
+from diptych.tasks.pages.sheets import rows_sheet
 from diptych.tasks.provenance import CHANGED, MADE, marked
 from diptych.tasks.segment import stems
-from diptych.tasks.sheets import rows_sheet
 
 MOVED = 1e-6
 

@@ -16,9 +16,9 @@ from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.run import Run
-from diptych.data.record_parts import RecordPart
-from diptych.data.record_roots import root
-from diptych.data.records import Records, stamp
+from diptych.data.records.parts import RecordPart
+from diptych.data.records.records import Records, stamp
+from diptych.data.records.roots import root
 from diptych.features.batch_size import calibrate
 from diptych.features.embed import embed_readable
 from diptych.search_index import ann

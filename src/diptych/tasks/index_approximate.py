@@ -9,7 +9,7 @@ import numpy as np
 from diptych.core.backbone import Backbone
 from diptych.core.data import Texts
 from diptych.core.run import Run
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.search_index import ann
 from diptych.search_index.index import Index, Vectors

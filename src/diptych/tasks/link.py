@@ -18,8 +18,8 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
-from diptych.data.record_parts import RecordPart
-from diptych.data.records import Records, joined
+from diptych.data.records.parts import RecordPart
+from diptych.data.records.records import Records, joined
 from diptych.features.embed import embed_readable
 from diptych.metrics.retrieval import f1_threshold
 from diptych.tasks.classify import with_store

@@ -22,9 +22,9 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier, Reason, Scores
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.files import drafted, read_json, write_json
 from diptych.data.samples import as_samples, as_table
+from diptych.data.words.classnames import tidy
 from diptych.features import portable
 from diptych.features.heads import logits_of
 from diptych.tasks.calibrate import Calibration

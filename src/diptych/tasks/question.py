@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from diptych.core.data import ClassNames
 from diptych.core.errors import UsageError
 from diptych.core.method import Regions, Segmenter
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.templates import ENSEMBLE
 from diptych.nn.dense.label_maps import labelled
 from diptych.nn.dense.segments import Panoptic, Rule, panoptic
-from diptych.tasks.overlay import palette
+from diptych.tasks.pages.overlay import palette
 from diptych.tasks.segmented import BACKGROUND, UNKNOWN
 
 SMALLEST = 64

@@ -8,15 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from diptych import __version__
 from diptych.backbones.engines.cached_backbone import CachedBackbone
 from diptych.core.backbone import Backbone, Encoder
 from diptych.core.data import Samples, Texts
@@ -31,7 +28,6 @@ from diptych.search_index.nearest import nearest
 from diptych.search_index.rows import Found, Modality
 from diptych.search_index.where import Condition
 from diptych.tasks.index import fingerprint
-from diptych.tasks.photo_page import thumbnail
 
 _WEIGHT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)):(.+)", re.DOTALL)
 
@@ -148,14 +144,25 @@ def query_vector(terms: Sequence[Term], backbone: Backbone | CachedBackbone, run
 
         assert isinstance(image, ClipEncoder)
         image = image.image
-    total = np.zeros(image.dim)
+    values = []
     for term in terms:
         items = term.photos if term.is_picture else Texts((term.value,))
         result = embed_arrays(image if term.is_picture else backbone.text, items, run)
         if result.failed:
             raise result.failed[0]
-        value = result.values[0, 0].astype(np.float64)
-        total += term.weight * value / np.linalg.norm(value)
+        values.append(result.values[0, 0])
+    return combined(np.stack(values), [term.weight for term in terms])
+
+
+def combined(values: Vectors, weights: Sequence[float]) -> Vectors:
+    """Return the (D,) unit vector of the weighted sum of (n, D) vectors, each scaled to length 1 first.
+
+    Raises:
+        UsageError: the terms cancel out.
+    """
+    total = np.zeros(values.shape[1])
+    for value, weight in zip(values.astype(np.float64), weights, strict=True):
+        total += weight * value / np.linalg.norm(value)
     norm = float(np.linalg.norm(total))
     if norm < 1e-6:
         raise UsageError("The terms of the query cancel out: change a weight.")
@@ -190,83 +197,64 @@ def search(
         UnreadableItem: a picture of the query cannot be read.
         DataError: the index is empty.
     """
-    conditions = [Condition.parse(w) for w in where]
-    name = backbone.spec.name
+    for condition in where:
+        Condition.parse(condition)  # before anything is encoded
     with Index(folder) as index:
-        index.expect(fingerprint(backbone, run), name)
-        count = len(index)
-        if not count:
-            raise DataError(f"The index {folder} is empty: add photos with 'diptych index PHOTOS --out {folder}'.")
-        chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
-        found = nearest(index, query_vector(terms, backbone, run), k, chosen, where=conditions, exact=exact)
-        recall = None
-        if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
-            known = [a for m in chosen if (a := ann.about(index, m))]
-            recall = (
-                {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
-            )
-    return Answer(tuple(found), tuple(terms), chosen, tuple(where), count, str(folder), name, recall)
+        index.expect(fingerprint(backbone, run), backbone.spec.name)
+        filled(index)
+        query = query_vector(terms, backbone, run)
+        return ask(index, query, tuple(terms), backbone.spec.name, k=k, weights=weights, where=where, exact=exact)
 
 
-def html(answer: Answer) -> str:
-    """Return the answers as one page: pictures inside, nothing loaded from anywhere, no script."""
-    asked = " ".join(
-        f"{'−' if t.weight < 0 else '+'} {abs(t.weight):g}:{Path(t.value).name if t.is_picture else t.value}"
-        for t in answer.terms
-    )
-    title = asked.removeprefix("+ ").removeprefix("1:") if len(answer.terms) == 1 else asked
-    style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-    lead = f"{len(answer.found)} of {answer.entries:,} entries, {answer.backbone}, " + (
-        "exact search."
-        if answer.recall is None
-        else f"approximate search, measured recall@10 {min(answer.recall.values()):.2f}."
-    )
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f"<style>{style}\n.card img {{ object-fit:contain; height:12rem; background:var(--line) }}</style>"
-        f"<main><header><h1>{escape(title)}</h1>"
-        f'<p class="lead">{escape(lead)}</p></header>'
-    ]
-    queries = [thumbnail(t.photos, 0, 240) for t in answer.terms if t.is_picture]
-    if queries:
-        parts.append(
-            '<div class="few">'
-            + "".join(f'<img src="{q}" alt="picture of the query">' for q in queries if q)
-            + "</div>"
+def filled(index: Index) -> int:
+    """Return the number of entries of an index.
+
+    Raises:
+        DataError: it has none.
+    """
+    count = len(index)
+    if not count:
+        raise DataError(
+            f"The index {index.folder} is empty: add photos with 'diptych index PHOTOS --out {index.folder}'."
         )
-    if answer.where:
-        parts.append(f'<p class="note">Only entries with {escape(" and ".join(answer.where))}.</p>')
-    if not answer.found:
-        parts.append('<p class="warn">Nothing meets the conditions.</p>')
-    parts.append('<section><div class="photos">')
-    for f in answer.found:
-        picture = _thumbnail(f.entry.name)
-        name = Path(f.entry.name.rpartition("!")[2]).name
-        facts = " · ".join(f"{k} {v}" for k, v in f.entry.facts.items() if str(v) and k != "folder")[:200]
-        parts.append('<figure class="card">' + (f'<img src="{picture}" alt="{escape(name)}">' if picture else ""))
-        parts.append(f'<figcaption class="in"><span class="small" title="{escape(f.entry.name)}">{escape(name)}</span>')
-        parts.append(f'<div class="bar first"><span>score</span><span>{f.score:.3f}</span>')
-        parts.append(f'<i><b style="width:{100 * min(max(f.score, 0.0), 1.0):.1f}%"></b></i></div>')
-        parts.append(
-            "".join(f"<p>{escape(t[:300])}</p>" for t in (f.entry.caption, facts) if t) + "</figcaption></figure>"
-        )
-    parts.append(
-        f'</div></section><p class="note">Written by diptych {__version__}. No script, nothing loaded from '
-        "elsewhere.</p></main></html>"
-    )
-    return "\n".join(parts)
+    return count
 
 
-def _thumbnail(name: str) -> str:
-    from diptych.data.memory import InMemory
+def ask(
+    index: Index,
+    query: Vectors,
+    terms: tuple[Term, ...],
+    backbone: str,
+    *,
+    k: int = 10,
+    weights: Mapping[Modality, float] | None = None,
+    where: Sequence[str] = (),
+    exact: bool | None = None,
+) -> Answer:
+    """Return the k nearest entries of an open index to a vector.
 
-    try:
-        return thumbnail(InMemory((picture(name),), (name,)), 0, 420)
-    except DiptychError:
-        return ""
+    Args:
+        index: the index.
+        query: (D,) unit vector.
+        terms: what it was made of, for the answer.
+        backbone: name of the backbone that made it.
+        k: answers, at least 1.
+        weights: what counts how much, as for ``search``.
+        where: conditions on metadata.
+        exact: as for ``search``.
+
+    Raises:
+        UsageError: a condition that cannot mean anything.
+        DataError: the index is empty.
+    """
+    conditions, count = [Condition.parse(w) for w in where], filled(index)
+    chosen: Mapping[Modality, float] = weights or ({"image": 1.0} if len(index.vectors("image")) else {"text": 1.0})
+    found = nearest(index, query, k, chosen, where=conditions, exact=exact)
+    recall = None
+    if exact is not True and ann.installed() and index.count(conditions) > ann.EXACT:
+        known = [a for m in chosen if (a := ann.about(index, m))]
+        recall = {q: min(a.recall[q] for a in known) for q in known[0].recall} if len(known) == len(chosen) else None
+    return Answer(tuple(found), terms, chosen, tuple(where), count, str(index.folder), backbone, recall)
 
 
 def picture(name: str) -> Image.Image:

@@ -15,7 +15,7 @@ from diptych.data.files import write_json, write_whole
 from diptych.data.formats.panoptic import rgb_of
 from diptych.data.formats.rle import to_runs
 from diptych.nn.dense.segments import Panoptic
-from diptych.tasks.overlay import Colour, label_png, overlay, palette, png
+from diptych.tasks.pages.overlay import Colour, label_png, overlay, palette, png
 
 BACKGROUND = "background"
 UNKNOWN = 255

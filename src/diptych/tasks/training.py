@@ -23,9 +23,9 @@ from diptych.core.errors import Collapsed, DataError, MissingHook, UnreadableIte
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, everything
-from diptych.data.classnames import tidy
 from diptych.data.files import write_json
 from diptych.data.labelled import LabelledData
+from diptych.data.words.classnames import tidy
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, head_names, on_trunks
 from diptych.features.heads import text_head

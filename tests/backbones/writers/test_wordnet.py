@@ -6,7 +6,7 @@ from diptych.backbones.writers.wordnet import WordNetWriter
 from diptych.core.data import Text
 from diptych.core.errors import UsageError
 from diptych.core.language import Ask, Writer
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.data.folders import class_folder
 from diptych.data.formats.webdataset import TarImages, read_tar_folder
 from diptych.data.load import open_data
-from diptych.data.templates import read_templates
+from diptych.data.words.templates import read_templates
 from tests.support.tars import by_webdataset
 
 

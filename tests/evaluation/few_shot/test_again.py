@@ -9,7 +9,7 @@ from typing import Any
 
 from diptych.core.data import ClassNames, Text, TextPool
 from diptych.data.load import open_data
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot import again
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled

@@ -22,8 +22,8 @@ from diptych.core.run import Run, SilentProgress
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.pools import Pool
 from diptych.data.splits import ValRule
+from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot import inputs
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.gains import best

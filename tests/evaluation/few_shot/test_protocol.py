@@ -15,7 +15,7 @@ from diptych.core.errors import DataError, MissingHook, UsageError
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
-from diptych.data.pools import VERSUS, Pool, read_pool
+from diptych.data.words.pools import VERSUS, Pool, read_pool
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.protocol import Protocol, protocol
 from diptych.evaluation.pages.protocol import html

@@ -10,8 +10,8 @@ from diptych.core.data import ClassNames, Evidence, Text, TextPool
 from diptych.core.errors import MissingEvidence, MissingHook
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.sentences import joined
-from diptych.data.templates import SINGLE
+from diptych.data.words.sentences import joined
+from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.description import Description, FittedDescription, aggregated
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone

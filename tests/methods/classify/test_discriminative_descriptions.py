@@ -10,7 +10,7 @@ from diptych.core.data import Text, TextPool
 from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.templates import SINGLE
+from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.methods.classify.discriminative_descriptions import (
     WEIGHTS,

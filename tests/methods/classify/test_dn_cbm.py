@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from diptych.core.errors import MissingEvidence, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from diptych.methods.classify.dn_cbm import ACTIVE, DNCBM, TRIED, count_for, nearest_words, probe
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import Pictures, task

@@ -13,7 +13,7 @@ from diptych.core.errors import MissingEvidence, MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.language import Ask
 from diptych.core.run import Run
-from diptych.data.templates import SINGLE
+from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.fudd import FittedFuDD, FuDD, follow_ups
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone

@@ -12,7 +12,7 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.contexts import Contexts, read_contexts
+from diptych.data.words.contexts import Contexts, read_contexts
 from diptych.methods.classify.perceptionclip import PerceptionCLIP, context_posterior, joint
 from diptych.methods.classify.zero_shot import ZeroShot
 from tests.support.backbone import SmallBackbone

@@ -8,7 +8,7 @@ from diptych.core.data import ClassNames, Evidence
 from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.templates import SINGLE
+from diptych.data.words.templates import SINGLE
 from diptych.methods.classify.zero_shot import FittedZeroShot, ZeroShot
 from tests.support.backbone import SmallBackbone
 from tests.support.pictures import table, task

@@ -14,7 +14,7 @@ from PIL import Image
 from diptych.core.errors import DataError, MissingPart, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.textlines import open_lines
+from diptych.data.words.textlines import open_lines
 from diptych.methods.curate.biomedica import BIOMEDICA, keep_probability
 from diptych.methods.curate.metaclip import EntryCounts
 from tests.support.backbone import SmallBackbone

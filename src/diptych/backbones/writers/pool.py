@@ -13,7 +13,7 @@ from diptych.core.data import ClassNames, Text, TextPool
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from diptych.core.language import Ask, Writer
 from diptych.data.files import append, write_json
-from diptych.data.pools import LONGEST, read_pool
+from diptych.data.words.pools import LONGEST, read_pool
 
 MAX_BYTES = 256 * 2**20
 MAX_LINE = 2**20

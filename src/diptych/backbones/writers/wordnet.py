@@ -8,7 +8,7 @@ from itertools import islice
 
 from diptych.core.data import Text
 from diptych.core.language import Ask
-from diptych.data.wordnet import Synset, WordNet
+from diptych.data.words.wordnet import Synset, WordNet
 
 WRITER, DATE = "wordnet-3.0", "2006"
 

@@ -19,7 +19,7 @@ from diptych.data.format import Format
 from diptych.data.keys import FileKeys
 from diptych.data.labelled import SPLITS, LabelledData, label_column
 from diptych.data.rows import inside
-from diptych.data.textfiles import MAX_BYTES, read_json
+from diptych.data.words.textfiles import MAX_BYTES, read_json
 
 Entry = tuple[str, int, str]  # path of the picture, class position, class name
 

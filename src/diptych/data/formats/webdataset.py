@@ -10,7 +10,6 @@ import numpy as np
 
 from diptych.core.data import Column, Table
 from diptych.core.errors import DataError, UnreadableItem, UsageError
-from diptych.data.classnames import read_names
 from diptych.data.format import Format
 from diptych.data.formats.encoded import EncodedImages
 from diptych.data.formats.tars import (
@@ -26,7 +25,8 @@ from diptych.data.formats.tars import (
 )
 from diptych.data.images import SUFFIXES
 from diptych.data.labelled import SPLIT_NAMES, SPLITS, LabelledData
-from diptych.data.textfiles import read_text
+from diptych.data.words.classnames import read_names
+from diptych.data.words.textfiles import read_text
 
 _TEXT_LIMIT = 2**20
 

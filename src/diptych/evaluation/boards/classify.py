@@ -16,8 +16,8 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool
 from diptych.data.splits import ValRule
+from diptych.data.words.pools import Pool
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.few_shot.plan import Job, Plan
 from diptych.evaluation.few_shot.rows import Desk

@@ -18,7 +18,7 @@ from diptych.core.curate import Curator, Plan
 from diptych.core.errors import DataError, MissingPart, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.metaclip_entries import WORDNET, entries
+from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.evaluation.arms import CHANCE, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Bools, CaptionPool, Captions, Numbers, Pairs, PhotoPair
 from diptych.methods.curate.clip_score import CLIPScoreFilter

@@ -21,7 +21,7 @@ from diptych.core.errors import DataError, UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.method import Retriever
 from diptych.core.run import Run
-from diptych.data.record_parts import RecordPart
+from diptych.data.records.parts import RecordPart
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic
 from diptych.evaluation.datasets import LinkageData
 from diptych.features.embed import embed_readable

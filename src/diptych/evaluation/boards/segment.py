@@ -19,9 +19,9 @@ from diptych.core.data import ClassNames, Samples
 from diptych.core.errors import DataError, UsageError
 from diptych.core.method import FittedSegmenter, Segmenter
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.classnames import tidy
+from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import CHANCE, Arm, Measured, Statistic, over_seeds, two_sided
 from diptych.evaluation.datasets import unlabelled_photos
 from diptych.evaluation.spoils import applied

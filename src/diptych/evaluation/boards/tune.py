@@ -18,9 +18,9 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.core.train import Learns, Objective, Recipe, Trained, everything
-from diptych.data.classnames import tidy
 from diptych.data.labelled import LabelledData
 from diptych.data.load import refuse_one_class
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import CHANCE, MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.features.embed import embed
 from diptych.features.frozen import Headed, HeadSpace, on_trunks

@@ -19,7 +19,7 @@ from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.data.files import plain, read_json, write_whole
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool, pool_of
+from diptych.data.words.pools import Pool, pool_of
 from diptych.evaluation.few_shot.inputs import readable_hash
 from diptych.evaluation.few_shot.plan import Plan
 from diptych.evaluation.few_shot.unlabelled import Unlabelled

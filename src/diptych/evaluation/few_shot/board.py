@@ -20,7 +20,7 @@ from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
 from diptych.data.files import plain, read_json, write_json
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool
+from diptych.data.words.pools import Pool
 from diptych.evaluation.few_shot.episodes import measured
 from diptych.evaluation.few_shot.export import export_row
 from diptych.evaluation.few_shot.gains import BASE, Row, best, rows_of

@@ -18,7 +18,7 @@ from diptych.core.errors import DiptychError, MissingEvidence, MissingHook
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
 from diptych.data.files import write_whole
-from diptych.data.pools import VERSUS, Pool
+from diptych.data.words.pools import VERSUS, Pool
 from diptych.evaluation.few_shot.plan import Job
 from diptych.evaluation.few_shot.rows import Desk
 from diptych.evaluation.outcome import Outcome

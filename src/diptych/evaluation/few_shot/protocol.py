@@ -23,12 +23,12 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Column, Table
 from diptych.core.errors import DataError, UsageError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.files import plain, write_json
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import VERSUS, Pool, pool_of
 from diptych.data.splits import base_and_new, of_classes
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.classnames import tidy
+from diptych.data.words.pools import VERSUS, Pool, pool_of
+from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.few_shot.board import Board, board
 from diptych.evaluation.few_shot.data_sets import BASE, CROSS, NEW, SHIFT, Hits, Place, measure
 from diptych.evaluation.few_shot.episodes import measured, readable

@@ -18,12 +18,12 @@ from diptych.core.errors import UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import FittedClassifier
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.files import read_json, write_json
 from diptych.data.labelled import LabelledData
-from diptych.data.pools import Pool, pool_of
-from diptych.data.templates import ENSEMBLE
 from diptych.data.views import TIP_VIEWS
+from diptych.data.words.classnames import tidy
+from diptych.data.words.pools import Pool, pool_of
+from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.few_shot.episodes import Episode, episode, measured, readable
 from diptych.evaluation.few_shot.held import HELD, Held, apart, keys_of, reserved
 from diptych.evaluation.few_shot.inputs import code_of, readable_hash

@@ -15,8 +15,8 @@ from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages import examples, plots, trust
 from diptych.evaluation.pages.trust import called, percent
-from diptych.tasks import photo_page
 from diptych.tasks.classified import Classified
+from diptych.tasks.pages import photo_page
 
 
 def write(

@@ -11,7 +11,7 @@ import numpy as np
 from diptych.evaluation.few_shot.board import Board
 from diptych.evaluation.few_shot.gains import Row
 from diptych.evaluation.pages.trust import called, percent
-from diptych.tasks.photo_page import thumbnail
+from diptych.tasks.pages.photo_page import thumbnail
 
 EXAMPLES = 8
 """Photos shown as right, and as wrong."""

@@ -13,9 +13,9 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Statistic
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial

@@ -13,12 +13,12 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples, Subset
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.cues import read_cues
 from diptych.data.factors import FACTORS, Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.data.templates import ENSEMBLE
+from diptych.data.words.classnames import tidy
+from diptych.data.words.templates import ENSEMBLE
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.features.subjects import answers, class_scores, embeddings

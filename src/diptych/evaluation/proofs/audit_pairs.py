@@ -13,10 +13,10 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import Column, Evidence, Table, Texts
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.foils import Foil, counted, foil, kinds
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
-from diptych.data.wordnet import WordNet
+from diptych.data.words.foils import Foil, counted, foil, kinds
+from diptych.data.words.wordnet import WordNet
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of_words
 from diptych.features.embed import embed

@@ -13,10 +13,10 @@ from diptych.core.audit import Probe, Subject
 from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Subset
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.latents import Latents
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm, Statistic
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.audit.shortcut_learning import (

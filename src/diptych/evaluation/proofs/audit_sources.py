@@ -16,10 +16,10 @@ from diptych.core.backbone import Backbone
 from diptych.core.data import ClassNames, Samples, Subset
 from diptych.core.errors import DataError
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.factors import WORDS, Altered
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import Arm
 from diptych.evaluation.datasets import known_set
 from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
@@ -27,7 +27,7 @@ from diptych.features.embed import embed
 from diptych.methods.audit.quality_not_quantity import mixed_slope
 from diptych.metrics.source_lines import Points
 from diptych.metrics.trend import Line
-from diptych.tasks.audit_sources import Sources, drawn, head, ladder
+from diptych.tasks.audit.sources import Sources, drawn, head, ladder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -21,9 +21,9 @@ from diptych.core.errors import DataError, MissingEvidence, UsageError
 from diptych.core.method import Classifier
 from diptych.core.run import Run
 from diptych.data.captions import captions
-from diptych.data.contexts import Contexts, read_contexts
 from diptych.data.load import open_data
-from diptych.data.pools import VERSUS
+from diptych.data.words.contexts import Contexts, read_contexts
+from diptych.data.words.pools import VERSUS
 from diptych.evaluation.arms import CHANCE, Arm
 from diptych.evaluation.boards.classify import ClassifyBench
 from diptych.evaluation.proofs.trial import Claim, Trial

@@ -20,11 +20,11 @@ from diptych.core.data import ClassNames, Column, Evidence, Table
 from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.joined import Joined
 from diptych.data.labelled import LabelledData
 from diptych.data.load import open_data
 from diptych.data.named_sets import present
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.tune import BEFORE, Training
 from diptych.evaluation.proofs.pairs import FRESH, NewHeads, with_captions

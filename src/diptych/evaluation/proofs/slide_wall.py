@@ -18,10 +18,10 @@ from diptych.core.backbone import Backbone
 from diptych.core.errors import UnreadableItem
 from diptych.core.kit import Kit
 from diptych.core.run import Run
-from diptych.data.classnames import tidy
 from diptych.data.load import open_data
 from diptych.data.memory import InMemory
 from diptych.data.named_sets import present
+from diptych.data.words.classnames import tidy
 from diptych.evaluation.arms import MEANS, Arm, Floats, Measured, Statistic, over_seeds
 from diptych.evaluation.boards.caption_pool import Captions
 from diptych.features.embed import embed

@@ -31,8 +31,8 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.ranges import check, one_of
 from diptych.core.run import Run
-from diptych.data.pools import class_texts
-from diptych.data.sentences import sentence
+from diptych.data.words.pools import class_texts
+from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed
 
 Aggregate = Literal["mean", "max", "sum"]
@@ -69,7 +69,7 @@ class Description(Classifier):
 
     Example:
         >>> import torch
-        >>> from diptych.data.sentences import sentence
+        >>> from diptych.data.words.sentences import sentence
         >>> from diptych.methods.classify.description import aggregated
         >>> sentence("zebra", "black and white stripes", "a photo of a ", ".")
         'a photo of a zebra, which has black and white stripes.'

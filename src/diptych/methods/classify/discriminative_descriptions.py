@@ -35,8 +35,8 @@ from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
-from diptych.data.pools import class_texts
-from diptych.data.templates import SINGLE
+from diptych.data.words.pools import class_texts
+from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
 from diptych.nn.candidates import candidates, ceiling

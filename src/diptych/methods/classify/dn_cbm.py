@@ -33,7 +33,7 @@ from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.ranges import above, at_least, check, wrong
 from diptych.core.run import Run
 from diptych.data.evidence import held_out, shots
-from diptych.data.wordnet import WordNet
+from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.nn.mixing import first_best
 from diptych.nn.sparse_autoencoder import Dictionary, SparseAutoencoder, fit_dictionary

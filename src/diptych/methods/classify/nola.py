@@ -37,9 +37,9 @@ from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.ranges import above, at_least, check
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
-from diptych.data.pools import class_texts
-from diptych.data.sentences import sentence
 from diptych.data.strong_views import STRONG_VIEWS
+from diptych.data.words.pools import class_texts
+from diptych.data.words.sentences import sentence
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors

@@ -33,7 +33,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Reason, Scores
 from diptych.core.ranges import above, check, one_of, wrong
 from diptych.core.run import Run
-from diptych.data.contexts import Composite, Contexts, read_contexts
+from diptych.data.words.contexts import Composite, Contexts, read_contexts
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.nn.mixing import CELLS

@@ -23,7 +23,7 @@ from diptych.core.data import ClassNames, Evidence, Samples
 from diptych.core.kit import Kit
 from diptych.core.method import Classifier, FittedClassifier, Scores
 from diptych.core.run import Run
-from diptych.data.templates import SINGLE
+from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 

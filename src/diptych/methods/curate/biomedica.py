@@ -33,7 +33,7 @@ from diptych.core.kit import Kit
 from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.draws import uniform
-from diptych.data.taxonomy import majority, read_taxonomy, read_votes
+from diptych.data.words.taxonomy import majority, read_taxonomy, read_votes
 from diptych.features.picture_sample import PictureSample, embed_sized, read_sample, sampled
 
 CHUNK = 256

@@ -34,7 +34,7 @@ from diptych.core.ranges import at_least, check
 from diptych.core.run import Run
 from diptych.data.draws import uniform
 from diptych.data.files import write_whole
-from diptych.data.metaclip_entries import WORDNET, entries
+from diptych.data.words.metaclip_entries import WORDNET, entries
 from diptych.nn.text.substrings import Matcher
 
 CHUNK = 4096

@@ -37,7 +37,7 @@ from diptych.core.language import Writer
 from diptych.core.ranges import at_least, between, check
 from diptych.core.run import Run
 from diptych.data.memory import InMemory
-from diptych.data.textfiles import read_text
+from diptych.data.words.textfiles import read_text
 from diptych.features.embed import embed, embed_readable
 from diptych.features.picked_tiles import ATTRIBUTE, CLUSTER, FINDING, PickedTiles, read_tiles
 from diptych.nn.text.agents import AGENTS, Requests, write_chain

@@ -28,7 +28,7 @@ from diptych.core.kit import Kit
 from diptych.core.method import FittedRetriever, Retriever
 from diptych.core.ranges import at_least, check, one_of
 from diptych.core.run import Run
-from diptych.data.records import Records
+from diptych.data.records.records import Records
 from diptych.metrics.retrieval import chosen_threshold
 
 Measure = Literal["levenshtein", "jaccard"]

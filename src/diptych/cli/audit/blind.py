@@ -1,0 +1,77 @@
+"""``diptych audit blind``: which different pictures does a model take for the same?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import finish, short_names, show, show_json
+
+if TYPE_CHECKING:
+    from diptych.core.backbone import Encoder
+
+
+@options.offers("overwrite", *options.MODEL)
+def audit_blind(
+    data: Annotated[str, typer.Argument(help="Pictures, or the folder of MMVP-VLM.")],
+    vision: Annotated[
+        str,
+        options.option(
+            "--vision",
+            help="The second image encoder: timm:ARCH.TAG, or a backbone; lite: Lite0 without its projection.",
+            rich_help_panel="Model",
+        ),
+    ] = "lite",
+    top: Annotated[float, options.option("--top-share", help="Share of pairs that count as alike.")] = 0.01,
+    bottom: Annotated[float, options.option("--bottom-share", help="Share of pairs that count as different.")] = 0.3,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Find pairs of pictures that a second encoder tells apart and the model does not."""
+    options.one_suffix(out, ".json")
+    shared.free(out)
+
+    from diptych.data.files import write_json
+    from diptych.data.formats.mmvp import is_mmvp_vlm, read_mmvp_vlm
+    from diptych.data.load import open_data
+    from diptych.tasks.audit.blind import audit_blind as audit
+
+    with shared.open() as opened:
+        stated = is_mmvp_vlm(data)
+        table = read_mmvp_vlm(data, opened.keys) if stated else open_data(data, opened.keys, need="photos").whole()
+        findings, failed = audit(
+            table,
+            opened.backbone(),
+            opened.run,
+            vision=None if stated else _encoder(vision),
+            name=Path(data).name,
+            top=top,
+            bottom=bottom,
+        )
+    report = {"findings": [f.as_dict() for f in findings], "skipped": [e.as_dict() for e in failed]}
+    if out is not None:
+        write_json(out, report, overwrite=True)
+    if shared.json:
+        show_json(report)
+    else:
+        for f in findings:
+            value = f.reason if f.value is None else f"{100 * f.value:.1f} %"
+            show(f"{f.title}, {f.about}: {value}")
+            closest = f.details.get("closest", ())
+            names = short_names([name for one, two, *_ in closest for name in (one, two)])
+            for i, (_, _, own, other) in enumerate(closest):
+                show(f"  {names[2 * i]} and {names[2 * i + 1]}: cosine {own:.2f}, by the second encoder {other:.2f}")
+    finish(failed)
+
+
+def _encoder(name: str) -> Encoder[Any]:
+    """Return an image encoder by name."""
+    from diptych.backbones.sources.load import load
+    from diptych.backbones.sources.vision import load_vision
+    from diptych.features.visual import Unprojected
+
+    return Unprojected.of(load(name)) if name == "lite" else load_vision(name).encoders["image"]

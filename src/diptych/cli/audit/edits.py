@@ -1,0 +1,51 @@
+"""``diptych audit edits``: which edit of a picture does what was asked and keeps the rest?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import finish, short_names, show, show_json
+
+
+@options.offers("overwrite", *options.MODEL)
+def audit_edits(
+    table: Annotated[
+        str,
+        typer.Argument(help="A table: source, edit, target, and source_attributes, target_attributes with | between."),
+    ],
+    margin: Annotated[
+        float, options.option("--margin", help="How far beyond the plane the ideal edit is; 0: on it.", min=0.0)
+    ] = 1.0,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Rank the edits of each picture: what was asked must show, and the rest must stay."""
+    options.one_suffix(out, ".json")
+    shared.free(out)
+
+    from diptych.data.edits import read_edits
+    from diptych.data.files import write_json
+    from diptych.tasks.audit.edits import audit_edits as audit
+    from diptych.tasks.audit.edits import edit_auditor
+
+    with shared.open() as opened:
+        edits = read_edits(table, opened.keys)
+        ranked = audit(edits, opened.backbone(), opened.run, method=edit_auditor(margin))
+    if out is not None:
+        write_json(out, ranked.as_dict(), overwrite=True)
+    if shared.json:
+        show_json(ranked.as_dict())
+    else:
+        names = short_names([n for r in ranked.rows for n in (r.source, r.edit)])
+        for i, row in enumerate(ranked.rows):
+            if row.rank == 1:
+                show(f"{names[2 * i]}: {row.target}")
+            cosine, same = row.columns["cosine"], row.columns["source_similarity"]
+            shown = f"  {row.rank}  {row.score:.3f}  {names[2 * i + 1]}"
+            show(f"{shown}  (cosine to text {cosine:.2f}, to source {same:.2f})")
+    finish(ranked.failed)

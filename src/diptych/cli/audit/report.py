@@ -1,0 +1,188 @@
+"""``diptych audit report``: all audits that the data allow, as one page, and as a gate in someone's CI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import finish, say, show, show_json, show_table
+from diptych.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from diptych.tasks.audit.report import Report
+
+BROKEN = 5
+"""Exit code of a broken bound; it wins over 3, some pictures skipped."""
+
+_tables = {"rich_help_panel": "Data"}
+_bounds = {"rich_help_panel": "Bounds"}
+
+
+@dataclass(frozen=True)
+class MoreTables:
+    """Tables beside the own pictures, and columns of these."""
+
+    shift: Annotated[
+        list[str] | None,
+        options.option("--shift", help="Pictures of the same classes, elsewhere: NAME=DATA; repeat.", **_tables),
+    ] = None
+    ood: Annotated[
+        list[str] | None,
+        options.option("--ood", help="Pictures of none of the classes: NAME=DATA; repeat.", **_tables),
+    ] = None
+    cues: Annotated[
+        list[str] | None,
+        options.option("--cues", help="Pictures with shape and texture of two classes: NAME=DATA; repeat.", **_tables),
+    ] = None
+    group: Annotated[
+        str, options.option("--group", help="Column with groups, such as domain; all splits are one then.", **_tables)
+    ] = ""
+    label: Annotated[str, options.option("--label", help="Column with the classes.", **_tables)] = ""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds on measures."""
+
+    at_most: Annotated[
+        list[str] | None,
+        options.option("--at-most", help="MEASURE=NUMBER or MEASURE:ABOUT=NUMBER; repeat.", **_bounds),
+    ] = None
+    at_least: Annotated[
+        list[str] | None,
+        options.option("--at-least", help="The same from below, such as accuracy=0.8; repeat.", **_bounds),
+    ] = None
+
+
+@options.offers("overwrite", *options.MODEL)
+def audit_report(
+    data: Annotated[
+        str, typer.Argument(help="A folder of classes, or a table with classes or captions; test, and perhaps train.")
+    ],
+    against: Annotated[
+        list[str] | None,
+        options.option("--against", help="Another model to compare with; repeat.", rich_help_panel="Model"),
+    ] = None,
+    names: options.Names = None,
+    only: Annotated[str, options.option("--only", help="Audits to run, with commas (default: all).")] = "",
+    images: Annotated[bool, options.option("--images/--no-images", help="Show pictures on the page.")] = True,
+    seed: Annotated[int, options.option("--seed", help="Of halves and controls.")] = 0,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Write a .html page or a .json file.")] = None,
+    *,
+    more: MoreTables,
+    limits: Bounds,
+    shared: options.RunOptions,
+) -> None:
+    """Run every audit that the data allow, and say what to fear first. Exit code 5: a bound is broken."""
+    options.one_suffix(out, ".html", ".json")
+    shared.free(out)
+
+    from diptych.backbones.provenance import record_of
+    from diptych.core.audit import Subject
+    from diptych.core.kit import Kit
+    from diptych.data.cues import read_cues
+    from diptych.data.files import write_json, write_whole
+    from diptych.data.load import open_data
+    from diptych.tasks.audit.data import gathered
+    from diptych.tasks.audit.report import Bound, report
+    from diptych.tasks.audit.report_page import html
+
+    bounds = [Bound.read(b, "at most") for b in limits.at_most or ()]
+    bounds += [Bound.read(b, "at least") for b in limits.at_least or ()]
+    asked = dict.fromkeys((shared.backbone, *(against or ())))
+    with shared.open(seed=seed) as opened:
+        own = open_data(
+            data,
+            opened.keys,
+            need="groups" if more.group else "captions or classes",
+            group=more.group,
+            label=more.label,
+        )
+        shifts = {n: open_data(p, opened.keys, label=more.label) for n, p in _named(more.shift, "--shift").items()}
+        others = {n: open_data(p, opened.keys, need="photos") for n, p in _named(more.ood, "--ood").items()}
+        conflicts = {n: read_cues(p, opened.keys) for n, p in _named(more.cues, "--cues").items()}
+        spoken = options.class_names(names, own.classes) if own.classes else ()
+        run = opened.run
+        towers = [opened.backbone(name) for name in asked]
+        tables, failed = gathered(own, spoken, towers[0], run, shifts=shifts, others=others, cues=conflicts)
+        subjects = {b.spec.name: Subject(Kit.of(b), record_of(b.spec)) for b in towers}
+        chosen = tuple(options.words(only)) if only else ()
+        title = f"{own.name}: audit of {towers[0].spec.name}"
+        made = report(subjects, tables, run, title=title, only=chosen, bounds=bounds, failed=failed)
+        page = html(made, images=images) if out is not None and out.suffix == ".html" else ""
+    if out is not None and page:
+        write_whole(out, page, overwrite=True)
+    elif out is not None:
+        write_json(out, made.as_dict(), overwrite=True)
+    if shared.json:
+        show_json(made.as_dict())
+    else:
+        _show(made)
+    if out is not None:
+        say(f"Written to {out}.")
+    for v in made.broken:
+        say(f"Broken: {v.bound} ({v.subject}). {v.why}")
+    finish(failed, BROKEN if made.broken else 0)
+
+
+def _show(made: Report) -> None:
+    from diptych.tasks.audit.report import feared, fearful
+    from diptych.tasks.audit.report_page import number
+
+    main = next(iter(made.subjects))
+    own = [f for f in feared(made.all()) if f.subject == main]
+    worded, besides = [f for f in own if fearful(f)], [f for f in own if f.testable and not fearful(f)]
+    if worded:
+        rows = [(f.says, f"{f.title} {number(f)}", f"{f.count} {f.counted}") for f in worded]
+        show_table(["what to fear first", "value, 95 % interval", "from"], rows, title=main)
+    else:
+        show(f"{main}: nothing that was measured takes pictures beyond doubt.")
+    if besides:
+        show_table(
+            ["measured besides", "value, 95 % interval", "control"],
+            [
+                (
+                    f"{f.title}{' about ' if f.about else ''}{f.about}",
+                    number(f),
+                    "" if f.control is None else "held" if f.control.held else "found something too",
+                )
+                for f in besides
+            ],
+        )
+    silent = sum(not f.testable for f in made.all())
+    if made.blame is not None and made.blame.confusions:
+        first = made.blame.confusions[0]
+        show(
+            f"Most frequent confusion by the training pictures: {first.count} of {first.of} of {first.true} are taken "
+            f"for {first.predicted}."
+        )
+    if made.blame is not None:
+        found = made.blame
+        show(
+            f"{len(found.suspects)} of {found.trained} training labels may be wrong, hard pictures among them; of "
+            f"{found.planted} labels changed on purpose {found.found} are found."
+        )
+    for slug, reason in made.lacking.items():
+        say(f"{slug} was not run: {reason}")
+    if silent:
+        say(f"Not testable here: {silent} of {len(made.all())} measures. The page and the JSON say why.")
+
+
+def _named(given: list[str] | None, flag: str) -> dict[str, str]:
+    """Return name -> data of NAME=DATA; a path alone is named by its last part.
+
+    Raises:
+        UsageError: one name occurs twice.
+    """
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, path = text.partition("=")
+        name, path = (name, path) if equals else (Path(text).name, text)
+        if not name or not path or name in found:
+            raise UsageError(f"{flag} takes NAME=DATA with a new name each time, got {text!r}.")
+        found[name] = path
+    return found

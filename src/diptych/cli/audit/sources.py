@@ -1,0 +1,86 @@
+"""``diptych audit sources``: which source of training pictures is better, and is a mixture of them?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import finish, say, show_json, show_table
+
+if TYPE_CHECKING:
+    from diptych.core.findings import Finding
+
+
+@options.offers("overwrite", *options.MODEL)
+def audit_sources(
+    data: Annotated[str, typer.Argument(help="A table, a folder with labels.csv, or folders CLASS/GROUP.")],
+    group: Annotated[str, options.option("--group", help="Column with the sources, such as domain.")] = "",
+    label: Annotated[
+        str, options.option("--label", help="Column with the classes (default: class_name, class or label).")
+    ] = "",
+    source: Annotated[
+        list[str] | None,
+        options.option("--source", help="A group; repeat it. The first is the reference (default: all groups)."),
+    ] = None,
+    names: options.Names = None,
+    seed: Annotated[int, options.option("--seed", help="Of the halves, the training pictures and intervals.")] = 0,
+    out: Annotated[Path | None, options.option("--out", "-o", help="Also write a .json file.")] = None,
+    *,
+    shared: options.RunOptions,
+) -> None:
+    """Train heads on each source and on mixtures, and compare them at equal accuracy."""
+    options.one_suffix(out, ".json")
+    shared.free(out)
+
+    from diptych.core.data import ClassNames
+    from diptych.data.files import write_json
+    from diptych.data.load import open_data
+    from diptych.tasks.audit.sources import audit_sources as audit
+
+    with shared.open(seed=seed) as opened:
+        grouped = open_data(data, opened.keys, need="groups", group=group, label=label)
+        classes = ClassNames(options.class_names(names, grouped.classes))
+        findings, failed = audit(grouped.whole(), classes, opened.backbone(), opened.run, sources=tuple(source or ()))
+    report = {
+        "data": grouped.name,
+        "seed": seed,
+        "findings": [f.as_dict() for f in findings],
+        "skipped": [e.as_dict() for e in failed],
+    }
+    if out is not None:
+        write_json(out, report, overwrite=shared.overwrite)
+    if shared.json:
+        show_json(report)
+    else:
+        _show(findings)
+    finish(failed)
+
+
+def _show(findings: list[Finding]) -> None:
+    for shift in dict.fromkeys(f.about for f in findings):
+        own = [f for f in findings if f.about == shift]
+        show_table(
+            ["source", "measure", "value, 95 % interval", "control"],
+            [(f.subject.removeprefix("source="), f.title, _value(f), _held(f)) for f in own if f.testable],
+            right=(2,),
+            title=f"on {shift}",
+        )
+        for f in own:
+            if not f.testable:
+                say(f"{f.subject.removeprefix('source=')}: {f.title} is not testable. {f.reason}")
+
+
+def _value(f: Finding) -> str:
+    assert f.value is not None  # the caller shows testable findings
+    assert f.interval is not None  # every testable finding of this audit has one
+    scale, unit = (1.0, "") if f.unit == "slope" else (100.0, " points")
+    digits = 2 if f.unit == "slope" else 1
+    low, high = (scale * end for end in f.interval)
+    return f"{scale * f.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
+
+
+def _held(f: Finding) -> str:
+    return "" if f.control is None else "held" if f.control.held else "found something too"

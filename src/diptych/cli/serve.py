@@ -1,0 +1,145 @@
+"""``diptych serve``: one process that answers words and pictures over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from diptych.cli import options
+from diptych.cli.console import say
+from diptych.core.errors import need_extra
+
+if TYPE_CHECKING:
+    from diptych.cli.options import RunOptions
+    from diptych.serve.assembly import Content
+    from diptych.serve.model import ServedModel
+    from diptych.serve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens, and who may ask."""
+
+    host: Annotated[str, options.option("--host", help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, options.option("--port", help="Port to listen on.", min=1, max=65535)] = 7070
+    keys: Annotated[Path | None, options.option("--keys", help="File of keys, one a line; requests must show one.")] = (
+        None
+    )
+    insecure: Annotated[
+        bool, options.option("--insecure", help="Let other machines ask without a key (with --host).")
+    ] = False
+    host_name: Annotated[
+        list[str] | None, options.option("--host-name", help="A further name under which the server is asked.")
+    ] = None
+    fetch_from: Annotated[
+        list[str] | None,
+        options.option(
+            "--fetch-from", help="Origin from which pictures are fetched, such as http://label-studio:8080."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one request, and all of them, may take."""
+
+    largest_batch: Annotated[int, options.option("--largest-batch", help="Inputs encoded at once.", min=1)] = 32
+    wait_ms: Annotated[
+        float, options.option("--wait-ms", help="How long a first request waits for others.", min=0.0)
+    ] = 4.0
+    capacity: Annotated[int, options.option("--capacity", help="Inputs that may wait.", min=1)] = 256
+    timeout: Annotated[float, options.option("--timeout", help="Seconds until a request is given up.", min=0.1)] = 30.0
+    max_mib: Annotated[float, options.option("--max-mib", help="Largest body, in MiB.", min=0.01)] = 32.0
+    max_megapixels: Annotated[
+        float, options.option("--max-megapixels", help="Largest picture, in millions of pixels.", min=0.01)
+    ] = 50.0
+    max_inputs: Annotated[int, options.option("--max-inputs", help="Texts and pictures of a request.", min=1)] = 128
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What is answered with, beside the model."""
+
+    index: Annotated[list[Path] | None, options.option("--index", help="Folder of an index to search; repeat.")] = None
+    classifier: Annotated[
+        list[Path] | None, options.option("--classifier", help="Folder of an exported classifier; repeat.")
+    ] = None
+    normal: Annotated[
+        list[str] | None, options.option("--normal", help="NAME=FOLDER of normal photos, for /v1/detect; repeat.")
+    ] = None
+    sentences: Annotated[Path | None, options.option("--sentences", help="File of sentences, for /v1/caption.")] = None
+    more: Annotated[list[str] | None, options.option("--also", help="A further backbone to serve; repeat.")] = None
+    alias: Annotated[
+        list[str] | None,
+        options.option("--alias", help="NAME=BACKBONE: a further name of a model, as clients insist on; repeat."),
+    ] = None
+    quiet: Annotated[bool, options.option("--quiet", "-q", help="Write no line a request.")] = False
+
+
+@options.offers("backbone", "device", "precision", "engine", "batch", "cache")
+def serve(
+    *,
+    address: Address,
+    bounds: Bounds,
+    offered: Offered,
+    shared: options.RunOptions,
+) -> None:
+    """Answer words and pictures over HTTP, in the forms of OpenAI, Cohere, Label Studio, Immich and Weaviate."""
+    for package in ("fastapi", "uvicorn", "python-multipart", "jinja2", "prometheus-client"):
+        need_extra("serve", "diptych serve", package)
+    from diptych.serve.assembly import server
+    from diptych.serve.run import log_requests, run
+
+    settings = _settings(address, bounds, offered, shared)  # before anything is loaded
+    app = server(settings, _content(offered, shared))
+    if not offered.quiet:
+        log_requests()
+    where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
+    say(f"diptych serves {where} (Ctrl-C stops it).")
+    run(app, settings)
+
+
+def _settings(address: Address, bounds: Bounds, offered: Offered, shared: RunOptions) -> Settings:
+    from diptych.serve.settings import MEBIBYTE, Settings, read_aliases, read_keys
+
+    return Settings(
+        host=address.host, port=address.port, insecure=address.insecure,
+        keys=() if address.keys is None else read_keys(address.keys),
+        hosts=tuple(address.host_name or ()), fetch_from=tuple(address.fetch_from or ()),
+        aliases=read_aliases(offered.alias or (), [shared.backbone, *(offered.more or ())]),
+        largest_batch=bounds.largest_batch, longest_wait=bounds.wait_ms / 1000, capacity=bounds.capacity,
+        timeout=bounds.timeout, max_bytes=int(bounds.max_mib * MEBIBYTE),
+        max_pixels=int(bounds.max_megapixels * 1e6), max_inputs=bounds.max_inputs,
+    )  # fmt: skip
+
+
+def _content(offered: Offered, shared: RunOptions) -> Content:
+    """Load everything that is answered with."""
+    from diptych.serve.assembly import Content
+    from diptych.serve.opening import (
+        open_captions,
+        open_classifier,
+        open_detector,
+        open_index,
+        open_model,
+    )
+
+    names = list(dict.fromkeys([shared.backbone, *(offered.more or ())]))
+    models: dict[str, ServedModel] = {}
+    for name in names:
+        with replace(shared, backbone=name).open() as opened:
+            models[name] = open_model(name, opened.backbone(), opened.run)
+    for name, model in models.items():
+        said = [f"{m} requests {'share' if lane.merges else 'do not share'} batches" for m, lane in model.lanes.items()]
+        say(f"{name}: {model.dim} dimensions; {', '.join(said)}.")
+    first = models[names[0]]
+    return Content(
+        models=tuple(models.values()),
+        indexes={folder.name: open_index(folder, list(models.values())) for folder in offered.index or ()},
+        classifiers={
+            folder.name: open_classifier(folder, list(models.values())) for folder in offered.classifier or ()
+        },
+        detectors=dict(open_detector(line, first) for line in offered.normal or ()),
+        sentences=() if offered.sentences is None else open_captions(offered.sentences),
+    )

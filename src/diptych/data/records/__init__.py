@@ -1,0 +1,1 @@
+"""Samples of several parts: clips, records, and where their files lie."""

@@ -1,0 +1,1 @@
+"""Class names, templates, contexts, WordNet and files of text."""

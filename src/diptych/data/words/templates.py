@@ -1,0 +1,73 @@
+"""Prompt templates: sentences with a slot for the class name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from diptych.core.errors import DataError, UsageError
+from diptych.data.words.textfiles import read_json, read_text
+
+SINGLE = ("a photo of a {}.",)
+"""The template of CoOp and later papers for photos of objects."""
+
+ENSEMBLE = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+"""The seven templates of Tip-Adapter and GDA on ImageNet, selected by OpenAI."""
+
+
+def read_templates(source: str | os.PathLike[str] | Sequence[str], dataset: str | None = None) -> tuple[str, ...]:
+    """Read templates, in which "{c}" and "{class}" are the same as "{}".
+
+    Args:
+        source: the templates themselves, or a UTF-8 file: .json with a list, or with CLIP_benchmark's {data set: list};
+            any other file with one template a line (empty lines are skipped).
+        dataset: the entry of {data set: list} to read; needed where there are several.
+
+    Returns:
+        M templates with one "{}" each, in order.
+
+    Raises:
+        UsageError: no such file, no such data set, or a template without exactly one place for the name.
+        DataError: the content does not fit the file ending, or has no template.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        lines: list[str] = list(source)
+    elif Path(source).suffix.lower() == ".json":
+        lines = _from_json(read_json(source, "templates"), source, dataset)
+    else:
+        lines = [line.strip() for line in read_text(source, "templates").splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{source} holds no template: give at least one, such as {SINGLE[0]!r}.")
+    return tuple(_normalised(line) for line in lines)
+
+
+def _from_json(value: object, source: str | os.PathLike[str], dataset: str | None) -> list[str]:
+    if isinstance(value, dict):
+        if dataset is None and len(value) != 1:
+            raise UsageError(
+                f"{source} holds templates of several data sets: choose one of {', '.join(list(value)[:5])}."
+            )
+        if dataset is not None and dataset not in value:
+            raise UsageError(f"{source} has no templates for {dataset!r}: choose one of {', '.join(list(value)[:5])}.")
+        value = value[dataset] if dataset is not None else next(iter(value.values()))
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise DataError(f"{source} must hold a JSON list of templates, or an object from data set to such a list.")
+    return value
+
+
+def _normalised(line: str) -> str:
+    template = line.replace("{class}", "{}").replace("{c}", "{}")
+    if template.count("{}") != 1:
+        raise UsageError(
+            f"Template {line!r} must hold exactly one '{{}}', '{{c}}' or '{{class}}' where the class name goes."
+        )
+    return template

@@ -1,0 +1,72 @@
+"""The application: routes, errors and the guard around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from diptych import __version__
+from diptych.core.errors import DiptychError
+from diptych.serve.guard import LOG, Guard
+from diptych.serve.refusals import Refusal, body, of_error
+from diptych.serve.service import Service
+
+
+def application(service: Service, routers: Sequence[APIRouter]) -> Any:
+    """Return the ASGI application of a service; its end stops the service.
+
+    Args:
+        service: models and queue.
+        routers: routes of the protocols and verbs.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="diptych", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        openapi_url="/openapi.json", description="Embeddings, labels, search and regions of words and pictures.",
+    )  # fmt: skip
+    for routes in routers:
+        app.include_router(routes)
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(DiptychError, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _broken)
+    return Guard(app, service.settings, service.metrics)
+
+
+def _answer(refusal: Refusal) -> JSONResponse:
+    return JSONResponse(body(refusal), refusal.status, headers=refusal.headers)
+
+
+async def _refused(request: Request, error: Any) -> JSONResponse:
+    return _answer(error)
+
+
+async def _failed(request: Request, error: Any) -> JSONResponse:
+    return _answer(of_error(error))
+
+
+async def _invalid(request: Request, error: Any) -> JSONResponse:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return _answer(Refusal(400, f"{place or 'The body'}: {first['msg']}. /openapi.json says what is taken."))
+
+
+async def _http(request: Request, error: Any) -> JSONResponse:
+    return _answer(Refusal(error.status_code, str(error.detail), headers=error.headers))
+
+
+async def _broken(request: Request, error: Any) -> JSONResponse:
+    LOG.error("%s: %s", type(error).__name__, error)
+    return _answer(Refusal(500, f"This should not happen, please report it: {type(error).__name__}.", "internal"))

@@ -1,0 +1,69 @@
+"""A server from its parts: which routes there are, and what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diptych.serve.app import application
+from diptych.serve.model import ServedModel
+from diptych.serve.protocols import cohere, health, huggingface, immich, openai, predict, weaviate
+from diptych.serve.protocols.label_studio import LabelStudio
+from diptych.serve.service import Service
+from diptych.serve.settings import Settings
+from diptych.serve.verbs.caption import Caption
+from diptych.serve.verbs.classify import Classify
+from diptych.serve.verbs.regions import Regions, ServedDetector
+from diptych.serve.verbs.search import Search, ServedIndex
+from diptych.tasks.model import Predictor
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a server answers with; all of it is loaded at the start, and nothing by a request.
+
+    Args:
+        models: at least one; the first answers where a client names none.
+        indexes: name -> index.
+        classifiers: name -> a classifier that was exported.
+        detectors: name -> a detector that was fitted on normal photos.
+        sentences: captions to choose from.
+    """
+
+    models: Sequence[ServedModel]
+    indexes: Mapping[str, ServedIndex] = field(default_factory=dict)
+    classifiers: Mapping[str, Predictor] = field(default_factory=dict)
+    detectors: Mapping[str, ServedDetector] = field(default_factory=dict)
+    sentences: Sequence[str] = ()
+
+
+def server(settings: Settings, content: Content) -> Any:
+    """Return the ASGI application of a server.
+
+    Args:
+        settings: address, keys and bounds.
+        content: models, indexes and the rest.
+
+    Raises:
+        UsageError: there is no model.
+    """
+    service = Service(settings, content.models)
+    classify = Classify(service, content.classifiers)
+    regions = Regions(service, content.detectors)
+    label_studio = LabelStudio(service, classify, regions)
+    routes = (
+        health.router(service),
+        openai.router(service),
+        cohere.router(service),
+        classify.router(),
+        Search(service, content.indexes).router(),
+        regions.router(),
+        Caption(service, content.sentences).router(),
+        label_studio.router(),
+        immich.router(service),
+        predict.router(service, label_studio),
+        weaviate.router(service),
+        huggingface.router(service, classify),
+    )
+    return application(service, routes)

@@ -1,0 +1,229 @@
+"""The micro-batcher: one thread that runs the models, and joins what waits for the same encoder into one batch.
+
+A job joins another's batch only where its lane says that this changes no result. The thread takes the oldest job, and
+waits a few milliseconds for others of its lane while the batch is not full. So a single client waits little, and many
+clients share batches.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from diptych.serve.refusals import BusyError, ClosingError, TimedOutError
+
+T = TypeVar("T")
+SMOOTHING = 0.2
+"""Weight of the newest batch in the moving average of inputs a second."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Work that may share a batch.
+
+    Args:
+        name: of the lane, for metrics.
+        run: takes the inputs of a batch and returns one result each, in order.
+        merges: whether inputs of several jobs may be one batch.
+    """
+
+    name: str
+    run: Callable[[list[Any]], Sequence[Any]]
+    merges: bool
+
+
+@dataclass(eq=False)
+class Job:
+    """Inputs that wait for a lane.
+
+    Args:
+        lane: what runs them.
+        items: the inputs.
+        deadline: of ``time.monotonic``; after it the job is dropped.
+        future: gets the list of results.
+        arrived: of ``time.monotonic``.
+    """
+
+    lane: Lane
+    items: Sequence[Any]
+    deadline: float
+    future: Future[list[Any]] = field(default_factory=Future)
+    arrived: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Counts:
+    """What the batcher did, for metrics; written by its thread.
+
+    Args:
+        batches: number of batches.
+        inputs: number of inputs in them.
+        merged: number of jobs that shared a batch with another.
+        dropped: jobs that were cancelled or too late before they ran.
+        refused: jobs for which there was no room.
+        seconds: of running.
+        rate: inputs a second, a moving average; 0: unknown.
+    """
+
+    batches: int = 0
+    inputs: int = 0
+    merged: int = 0
+    dropped: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+
+
+class Batcher:
+    """A bounded queue and the thread that empties it.
+
+    Args:
+        largest: most inputs of a batch that joins several jobs.
+        wait: seconds that the first job of a batch waits for others.
+        capacity: inputs that may wait; a job that finds the queue empty is taken whatever its size.
+        timeout: seconds from arrival until a job that has not run is dropped.
+    """
+
+    def __init__(self, largest: int = 32, wait: float = 0.004, capacity: int = 256, timeout: float = 30.0) -> None:
+        self.largest, self.wait, self.capacity, self.timeout = largest, wait, capacity, timeout
+        self.counts = Counts()
+        self._jobs: deque[Job] = deque()
+        self._waiting = 0
+        self._closing = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="models", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Number of inputs that wait."""
+        return self._waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether jobs are taken and run."""
+        return self._thread.is_alive() and not self._closing
+
+    def submit(self, lane: Lane, items: Sequence[Any]) -> Future[list[Any]]:
+        """Queue a job and return the future of its results, one an input.
+
+        Raises:
+            BusyError: the queue is full.
+            ClosingError: the batcher is stopping.
+        """
+        job = Job(lane, items, time.monotonic() + self.timeout)
+        with self._changed:
+            if self._closing:
+                raise ClosingError
+            if self._waiting and self._waiting + len(items) > self.capacity:
+                self.counts.refused += 1
+                raise BusyError(self._waiting, self.patience())
+            self._jobs.append(job)
+            self._waiting += len(items)
+            self._changed.notify_all()
+        return job.future
+
+    def call(self, name: str, function: Callable[[], T]) -> Future[list[T]]:
+        """Queue any work on the models, alone; the result is a list of one."""
+        return self.submit(Lane(name, lambda items: [items[0]()], merges=False), [function])
+
+    def patience(self) -> int:
+        """Return the whole seconds, at least 1, until what waits now is done at the present rate."""
+        rate = self.counts.rate
+        return max(1, min(60, math.ceil(self._waiting / rate))) if rate > 0 else 1
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Take no more jobs, finish those that wait, and return whether all were finished in time."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (jobs := self._next()) is not None:
+            self._run(jobs)
+
+    def _next(self) -> list[Job] | None:
+        """Wait for jobs, and take those of one batch; None where there are none and none will come."""
+        with self._changed:
+            while not self._jobs:
+                if self._closing:
+                    return None
+                self._changed.wait()
+            head = self._jobs[0]
+            until = head.arrived + self.wait
+            while head.lane.merges and not self._closing and self._size(head.lane) < self.largest:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            taken = self._taken(head)
+            gone = set(map(id, taken))
+            self._jobs = deque(job for job in self._jobs if id(job) not in gone)
+            self._waiting -= sum(len(job.items) for job in taken)
+            return taken
+
+    def _size(self, lane: Lane) -> int:
+        return sum(len(job.items) for job in self._jobs if job.lane is lane)
+
+    def _taken(self, head: Job) -> list[Job]:
+        """Return the head and, where its lane merges, the jobs of its lane that fit beside it, oldest first."""
+        taken, size = [head], len(head.items)
+        if head.lane.merges:
+            for job in self._jobs:
+                if job is not head and job.lane is head.lane and size + len(job.items) <= self.largest:
+                    taken.append(job)
+                    size += len(job.items)
+        return taken
+
+    def _run(self, jobs: list[Job]) -> None:
+        now = time.monotonic()
+        kept = []
+        for job in jobs:
+            if not job.future.set_running_or_notify_cancel():
+                self.counts.dropped += 1
+            elif now > job.deadline:
+                self.counts.dropped += 1
+                job.future.set_exception(TimedOutError(self.timeout))
+            else:
+                kept.append(job)
+        if not kept:
+            return
+        items = [item for job in kept for item in job.items]
+        try:
+            results = list(kept[0].lane.run(items))
+            assert len(results) == len(items), f"{kept[0].lane.name}: {len(results)} results of {len(items)} inputs"
+        except Exception as error:
+            if len(kept) == 1:
+                kept[0].future.set_exception(error)
+            else:  # one job's inputs must not fail the others
+                for job in kept:
+                    self._alone(job)
+            return
+        start = 0
+        for job in kept:
+            job.future.set_result(results[start : start + len(job.items)])
+            start += len(job.items)
+        self._count(kept, len(items), time.monotonic() - now)
+
+    def _alone(self, job: Job) -> None:
+        try:
+            job.future.set_result(list(job.lane.run(list(job.items))))
+        except Exception as error:
+            job.future.set_exception(error)
+
+    def _count(self, jobs: list[Job], size: int, seconds: float) -> None:
+        counts = self.counts
+        counts.batches += 1
+        counts.inputs += size
+        counts.merged += len(jobs) if len(jobs) > 1 else 0
+        counts.seconds += seconds
+        rate = size / max(seconds, 1e-6)
+        counts.rate = rate if not counts.rate else (1 - SMOOTHING) * counts.rate + SMOOTHING * rate

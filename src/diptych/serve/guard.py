@@ -1,0 +1,183 @@
+"""What stands before every route: the host name, keys, bounds of bodies, headers of answers, counts and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from diptych.serve.metrics import Metrics
+from diptych.serve.refusals import Refusal, body
+from diptych.serve.settings import Settings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOG = logging.getLogger("diptych.serve")
+OPEN = frozenset(("/health", "/ready"))
+"""Paths that ask for no key: what looks whether a server lives has none."""
+BODIES = 16
+"""Largest bodies that may be in memory at once, in multiples of the largest one."""
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+POLICY = (
+    "default-src 'none'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""Content security policy of every answer: nothing from elsewhere, no inline script."""
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Args:
+        app: the routes.
+        settings: keys and bounds.
+        metrics: counts answers.
+    """
+
+    def __init__(self, app: Application, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self._active = 0
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let the routes answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                given = list(message.get("headers", ()))
+                known = {name.lower() for name, _ in given}
+                policy = (b"content-security-policy", POLICY.encode())
+                message = {**message, "headers": [*given, *(h for h in (*HEADERS, policy) if h[0] not in known)]}
+            await send(message)
+
+        bounded = _Body(receive, self, headers)
+        self._active += 1
+        try:
+            self._check(scope, headers)
+            await self.app(scope, bounded, sent)
+        except Refusal as refusal:
+            await refuse(refusal, sent)
+        finally:
+            self._active -= 1
+            self._bytes -= bounded.held
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "") or ("other" if status == 404 else _guarded(scope["path"]))
+            self.metrics.answered(route, scope["method"], status, seconds)
+            LOG.info(
+                json.dumps(
+                    {"method": scope["method"], "path": scope["path"][:200], "status": status,
+                     "ms": round(1000 * seconds, 1), "bytes": bounded.held}
+                )
+            )  # fmt: skip
+
+    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Raise Refusal where the request is for another host, from another page, without key or too much."""
+        settings = self.settings
+        host = headers.get("host", "")
+        if settings.loopback and _name(host) not in ("127.0.0.1", "localhost", "::1", settings.host, *settings.hosts):
+            # A page elsewhere may let its name point to 127.0.0.1, and would then read what is served here.
+            raise Refusal(421, f"This server is not {host[:80]!r}: ask 127.0.0.1, or name it with --host-name.")
+        origin = headers.get("origin", "")
+        if scope["method"] not in SAFE and origin and origin.partition("://")[2] != host:
+            raise Refusal(403, f"A page of {origin[:80]} may not change anything here: open the server's own page.")
+        if settings.keys and scope["path"] not in OPEN and not settings.admits(_secret(headers)):
+            raise Refusal(
+                401, "A key is needed: send 'Authorization: Bearer KEY'.", "no_key",
+                {"WWW-Authenticate": 'Basic realm="diptych", charset="UTF-8"'},
+            )  # fmt: skip
+        if self._active > settings.capacity or self._bytes > BODIES * settings.max_bytes:
+            raise Refusal(429, "Too many requests at once: ask again in 1 s.", "busy", {"Retry-After": "1"})
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > settings.max_bytes:
+            raise _too_large(settings)
+
+    def take(self, size: int) -> None:
+        """Count bytes of bodies that are in memory."""
+        self._bytes += size
+
+
+class _Body:
+    """The body of a request: counted while it comes, and refused where it is too large or too slow."""
+
+    def __init__(self, receive: Receive, guard: Guard, headers: dict[str, str]) -> None:
+        self._receive, self._guard = receive, guard
+        self.held, self._whole = 0, headers.get("content-length", "") == "0"
+
+    async def __call__(self) -> Message:
+        if self._whole:
+            return await self._receive()
+        settings = self._guard.settings
+        try:
+            message = await asyncio.wait_for(self._receive(), settings.timeout)
+        except TimeoutError:
+            raise HTTPException(408, f"The body did not come within {settings.timeout:g} s.") from None
+        if message["type"] != "http.request":
+            self._whole = True
+            return message
+        size = len(message.get("body", b""))
+        self.held += size
+        self._guard.take(size)
+        self._whole = not message.get("more_body", False)
+        if self.held > settings.max_bytes:  # HTTPException: FastAPI hides any other error of a body
+            refusal = _too_large(settings)
+            raise HTTPException(refusal.status, refusal.message)
+        return message
+
+
+async def refuse(refusal: Refusal, send: Send) -> None:
+    """Send a refusal."""
+    data = json.dumps(body(refusal)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(data)).encode())]
+    headers += [(n.lower().encode(), v.encode()) for n, v in refusal.headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": data})
+
+
+def _too_large(settings: Settings) -> Refusal:
+    return Refusal(413, f"A body may have {settings.max_bytes:,} bytes: send less at once, or raise --max-mib.")
+
+
+def _secret(headers: dict[str, str]) -> str:
+    """Return the key of a request: a bearer's, or the password of basic authorization, which browsers can send."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            return ""
+    return value.strip() if kind.lower() == "bearer" else ""
+
+
+def _name(host: str) -> str:
+    """Return the name of a Host header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0] if host.count(":") < 2 else host
+
+
+def _guarded(path: str) -> str:
+    return path if path in OPEN else "guard"

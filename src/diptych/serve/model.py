@@ -1,0 +1,134 @@
+"""A loaded model behind the batcher: inputs are prepared in the threads of requests, and encoded in batches.
+
+The vectors are those of ``diptych encode`` on the same inputs, bit for bit, at the precision "exact". The last bits of
+a vector may depend on its batch mates (docs/decisions/2026-11-26-batch-mates.md). So inputs of several requests share a
+batch only where ``merges`` finds that this changes no bit; otherwise every request is a batch of its own, as it is on
+the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from diptych.api.model import Model
+from diptych.core.backbone import Encoder
+from diptych.core.run import Run
+from diptych.features.pipeline import encoded_rows, joined
+from diptych.serve.batcher import Lane
+
+Vectors = NDArray[np.float32]
+SIZES = (2, 3, 5, 8, 16, 32)
+"""Batches that are compared with single inputs."""
+SENTENCE = "a red car on the road at night with many people around it while a dog looks into the camera"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input that is ready for an encoder.
+
+    Args:
+        key: hash of its content; equal inputs of a request are encoded once, as on the command line.
+        value: a text, or (1, 3, S, S) pixels.
+    """
+
+    key: str
+    value: Any = field(repr=False, compare=False)
+
+
+class ServedModel:
+    """A model and its two lanes.
+
+    Args:
+        name: under which clients ask for it.
+        model: the loaded model.
+        batch: inputs of a batch within one request, as ``--batch`` of the command line.
+    """
+
+    def __init__(self, name: str, model: Model, batch: int = 32) -> None:
+        self.name, self.model = name, model
+        # Requests write no vectors to the disk: a full one must not stop answers, and pictures are private.
+        self.run: Run = replace(model.run, cache=None, shared_cache=None, batch=batch)
+        self.lanes = {m: self._lane(model.encoders[m]) for m in ("image", "text")}
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        return self.model.image.dim
+
+    @cached_property
+    def calls(self) -> Run:
+        """The run of work that is no plain encoding: one thread, since the batcher's thread runs it."""
+        return replace(self.run, workers=1)
+
+    def image(self, picture: Image.Image, key: str) -> Prepared:
+        """Return a picture as pixels of the tower's size; called in the thread of a request.
+
+        Args:
+            picture: upright and RGB.
+            key: hash of the bytes of its file.
+        """
+        return Prepared(key, self.model.image.inputs([picture]))
+
+    def text(self, text: str) -> Prepared:
+        """Return a text as an input."""
+        return Prepared(text, text)
+
+    def _lane(self, encoder: Encoder[Any]) -> Lane:
+        runner = self.run.engine.runner(encoder, self.run) if self.run.engine else None
+
+        def rows(values: Sequence[Any]) -> Vectors:
+            inputs = encoder.inputs(values) if encoder.size is None else joined(values)
+            return encoded_rows(encoder, inputs, self.run, runner)
+
+        def run(items: list[Prepared]) -> Sequence[Any]:
+            values = {item.key: item.value for item in items}
+            parts = list(values.values())
+            found = [rows(parts[i : i + self.run.batch]) for i in range(0, len(parts), self.run.batch)]
+            raw = dict(zip(values, np.concatenate(found), strict=True))
+            return [raw[item.key] for item in items]
+
+        probes = _probes(encoder)
+        merged = self.run.precision != "fp32" or merges(rows, probes)
+        return Lane(f"{self.name}/{encoder.modality}", run, merged)
+
+
+def unit_rows(values: Vectors) -> Vectors:
+    """Return rows of length 1, by the formula of ``diptych encode``."""
+    result: Vectors = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.float32(1e-12))
+    return result
+
+
+def merges(rows: Any, probes: Sequence[Any]) -> bool:
+    """Return whether batch mates change no bit of any probe.
+
+    Args:
+        rows: takes inputs and returns (B, D) vectors.
+        probes: at least 32 different inputs; texts of different lengths.
+    """
+    alone = np.concatenate([rows([probe]) for probe in probes])
+    for size in SIZES:
+        parts = [rows(probes[i : i + size]) for i in range(0, len(probes), size)]
+        if not np.array_equal(np.concatenate(parts), alone):
+            return False
+    return True
+
+
+def _probes(encoder: Encoder[Any]) -> list[Any]:
+    """Return 37 inputs, so that the last batch of every size is a smaller one."""
+    rng = np.random.default_rng(0)
+    if encoder.size is None:
+        words = SENTENCE.split()
+        return [" ".join(rng.permutation(words)[: 1 + i % len(words)]) for i in range(37)]
+    pictures = []
+    for i in range(37):  # smooth and noisy parts, as photographs have
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
+        noise = rng.integers(0, 1 + 2 * i, (120, 160, 3))
+        pictures.append(Image.fromarray((np.asarray(coarse) // 2 + noise).astype(np.uint8)))
+    return [encoder.inputs([picture]) for picture in pictures]

@@ -1,0 +1,101 @@
+"""What a server answers with, opened from names and folders at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from diptych.api.model import Model
+from diptych.core.backbone import Backbone
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.captions import read_sentences
+from diptych.data.load import open_data
+from diptych.metrics.detection import false_alarm_threshold
+from diptych.search_index.index import Index
+from diptych.serve.model import ServedModel
+from diptych.serve.verbs.regions import ServedDetector
+from diptych.serve.verbs.search import ServedIndex
+from diptych.tasks.classify import with_store
+from diptych.tasks.defaults import DETECTOR
+from diptych.tasks.detect import detector, kept_aside, openable
+from diptych.tasks.index import fingerprint
+from diptych.tasks.model import Predictor, read_about
+from diptych.tasks.model import load as load_predictor
+
+RATE = 0.05
+"""Share of normal photos that a detector flags, at most, where its normal photos are enough to hold it."""
+
+
+def open_model(name: str, backbone: Backbone, run: Run) -> ServedModel:
+    """Return a model that is served under a name."""
+    return ServedModel(name, backbone if isinstance(backbone, Model) else Model(backbone, run), run.batch)
+
+
+def open_index(folder: Path, models: Sequence[ServedModel]) -> ServedIndex:
+    """Return an index with the served model that made it.
+
+    Raises:
+        UsageError: there is no index, or none of the models made it.
+    """
+    with Index(folder) as index:
+        facts = dict(index.facts)
+    for model in models:
+        if fingerprint(model.model, model.run) == facts["fingerprint"]:
+            return ServedIndex(folder.name, folder, model)
+    raise UsageError(
+        f"{folder} was indexed with {facts.get('backbone')} at precision {facts.get('precision_asked')}, which is not "
+        f"served: add --backbone {facts.get('backbone')} or --also {facts.get('backbone')}, or index again."
+    )
+
+
+def open_classifier(folder: Path, models: Sequence[ServedModel]) -> Predictor:
+    """Return an exported classifier on one of the served models.
+
+    Raises:
+        UsageError: it was fitted on another model.
+        DataError: the folder holds no classifier.
+    """
+    about = read_about(folder)
+    for model in models:
+        if model.model.fingerprint == about.get("fingerprint"):
+            return replace(load_predictor(folder, model.model), run=model.calls)
+    name = about["spec"]["name"]
+    raise UsageError(f"{folder} was fitted on {name}, which is not served: add --backbone {name} or --also {name}.")
+
+
+def open_detector(line: str, model: ServedModel) -> tuple[str, ServedDetector]:
+    """Return the name and the detector of a line NAME=FOLDER of normal photos.
+
+    The detector learns from them, and flags at most a share ``RATE`` of normal photos where they are enough for it.
+
+    Raises:
+        UsageError: another form, or no photos.
+    """
+    name, _, folder = line.partition("=")
+    if not name or not folder:
+        raise UsageError(f"--normal is NAME=FOLDER of normal photos, not {line!r}.")
+    good, failed = openable(open_data(folder, need="photos").whole().items)
+    if failed:
+        raise failed[0]
+    method = detector(DETECTOR, "", name)
+    with with_store(model.calls) as run:
+        try:
+            train, aside = kept_aside(good, RATE, run)
+        except DataError:
+            fitted = method.fit(Kit.of(model.model), Evidence(train=Table(good)), run)
+            return name, ServedDetector(fitted, None, None, model)
+        fitted = method.fit(Kit.of(model.model), Evidence(train=Table(train)), run)
+        clean = np.array([a.score for a in fitted.detect(aside, run)])
+    return name, ServedDetector(fitted, false_alarm_threshold(clean, RATE), clean, model)
+
+
+def open_captions(path: Path) -> tuple[str, ...]:
+    """Return the sentences of a file, each once."""
+    pool = read_sentences(path)
+    return tuple(dict.fromkeys(text.value for own in pool.texts.values() for text in own))

@@ -1,0 +1,1 @@
+"""The page for people: search, marks and exports, rendered on the server."""

@@ -1,0 +1,210 @@
+"""Label Studio's ML backend: ``/setup``, ``/predict`` and ``/webhook``.
+
+The labels are those of the project's XML, so nothing is set up. ``<Choices>`` get labels from names alone; what people
+annotate joins them, with Tip-Adapter's affinity (``nn.cache_model``), which trains nothing. A project whose choices are
+the classes of a served classifier gets its calibrated answers, and no answer where it says unknown. ``<BrushLabels>``
+get the masks of a segmenter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from diptych import __version__
+from diptych.features.heads import logits
+from diptych.nn.cache_model import cache_logits
+from diptych.serve.fetch import fetched
+from diptych.serve.names import class_names
+from diptych.serve.protocols.label_config import Control, brush_runs, chosen, controls_of
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Input, Service
+from diptych.serve.uploads import picture_bytes
+from diptych.serve.verbs.classify import Classify, ClassifyRequest
+from diptych.serve.verbs.regions import Regions
+
+UNKNOWN_RATE = 0.05
+"""Of a served classifier: share of pictures of known classes that may get no answer."""
+ALPHA, BETA = 1.17, 5.5
+"""Weight and sharpness of the annotations, Tip-Adapter's published values for CLIP."""
+MOST = 10_000
+"""Annotated pictures of a control that are kept, the newest."""
+
+
+@dataclass
+class Shots:
+    """Annotated pictures of one control of one project.
+
+    Args:
+        rows: task id -> (unit vector, position of its label).
+    """
+
+    rows: dict[str, tuple[NDArray[np.float32], int]] = field(default_factory=dict)
+
+
+class LabelStudio:
+    """Answers of the ML backend.
+
+    Args:
+        service: models and queue.
+        classify: labels of pictures.
+        regions: masks of pictures.
+    """
+
+    def __init__(self, service: Service, classify: Classify, regions: Regions) -> None:
+        self.service, self.classify, self.regions = service, classify, regions
+        self._shots: dict[tuple[str, str, tuple[str, ...]], Shots] = {}
+
+    async def predict(self, request: Any, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a prediction a task.
+
+        Raises:
+            Refusal: no tasks, no usable XML, or a picture that cannot be read.
+        """
+        tasks, controls = body.get("tasks"), controls_of(str(body.get("label_config") or ""))
+        if not isinstance(tasks, list) or not all(
+            isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks
+        ):
+            raise Refusal(400, 'A request has tasks: {"tasks": [{"id": 1, "data": {"image": "..."}}]}.')
+        self.service.check_count(len(tasks))
+        results: list[list[dict[str, Any]]] = [[] for _ in tasks]
+        for control in controls:
+            inputs = [await self._picture(task["data"], control, i) for i, task in enumerate(tasks)]
+            answer = self._choices if control.kind == "choices" else self._brushes
+            for own, more in zip(results, await answer(request, _project(body), control, inputs), strict=True):
+                own += more
+        version = f"diptych {__version__} {self.service.first.name}"
+        return {
+            "results": [
+                {"model_version": version, "result": own, "score": min((r["score"] for r in own), default=0.0)}
+                for own in results
+            ]
+        }
+
+    async def _picture(self, data: Mapping[str, Any], control: Control, number: int) -> Input:
+        address, name = data.get(control.column), f"task {number}"
+        if not isinstance(address, str) or not address:
+            raise Refusal(400, f'{name} has no picture in {control.column!r}: the XML says value="${control.column}".')
+        if address.startswith("data:"):
+            return Input("image", picture_bytes(address, name), name)
+        return Input("image", await self.service.thread(fetched, address, name, self.service.settings), name)
+
+    async def _choices(
+        self, request: Any, project: str, control: Control, inputs: Sequence[Input]
+    ) -> list[list[dict[str, Any]]]:
+        name = next((n for n, p in self.classify.classifiers.items() if p.classes.names == control.words), "")
+        if name:
+            given = ClassifyRequest([], classifier=name, top=1, unknown_rate=UNKNOWN_RATE)
+            found = await self.classify.by_classifier(request, await self.service.pictures(inputs), given, name)
+            return [
+                [] if p.unknown else [_choice(control, [control.words.index(p.top[0][0])], p.top[0][1])]
+                for p in found.predictions
+            ]
+        rows = await self._probabilities(request, project, control, inputs)
+        best = [np.flatnonzero(row > 0.5).tolist() if control.several else [int(row.argmax())] for row in rows]
+        return [[_choice(control, ks, float(min(row[ks])))] if ks else [] for row, ks in zip(rows, best, strict=True)]
+
+    async def _probabilities(
+        self, request: Any, project: str, control: Control, inputs: Sequence[Input]
+    ) -> NDArray[np.float32]:
+        """Return (N, K) probabilities from names, and from what was annotated."""
+        model = self.service.first
+        head = await self.classify.heads.head(request, model, class_names(control.words, None))
+        found = await self.service.embed(request, model, inputs)
+        z = normalize(torch.from_numpy(found.values), dim=-1)
+        values = logits(model.model, z, head)
+        shots = self._shots.get((project, control.name, control.values))
+        if shots and shots.rows:
+            keys = torch.from_numpy(np.stack([vector for vector, _ in shots.rows.values()]))
+            labels = torch.tensor([label for _, label in shots.rows.values()])
+            values = values + ALPHA * cache_logits(z, keys, labels, len(control.values), BETA)
+        sigmoid = model.model.score == "sigmoid"
+        rows: NDArray[np.float32] = (values.sigmoid() if sigmoid else values.softmax(dim=1)).numpy()
+        return rows
+
+    async def _brushes(
+        self, request: Any, project: str, control: Control, inputs: Sequence[Input]
+    ) -> list[list[dict[str, Any]]]:
+        words, pictures = list(control.words), await self.service.pictures(inputs)
+        found = await self.regions.masks(request, self.service.first, words, pictures)
+        results = []
+        for item in found:
+            own = []
+            for k in item.areas():
+                mask = item.labels == k
+                score = 0.0 if item.confidence is None else float(item.confidence[mask].mean())
+                value = {
+                    "format": "rle", "rle": brush_runs(mask),
+                    "brushlabels": [control.values[words.index(item.classes[k])]],
+                }  # fmt: skip
+                own.append(
+                    {"from_name": control.name, "to_name": control.to, "type": "brushlabels", "value": value,
+                     "score": score, "original_width": item.image.width, "original_height": item.image.height,
+                     "image_rotation": 0}
+                )  # fmt: skip
+            results.append(own)
+        return results
+
+    async def webhook(self, request: Any, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Learn from an annotation, or forget it; other events change nothing."""
+        project, task, annotation = body.get("project") or {}, body.get("task") or {}, body.get("annotation") or {}
+        action = str(body.get("action", ""))
+        config, number = project.get("label_config"), str(task.get("id", annotation.get("task", "")))
+        if not action.startswith("ANNOTATION_") or not config or not number:
+            return {"result": {"learnt": False}, "status": "ok"}
+        learnt = False
+        for control in controls_of(str(config)):
+            if control.kind != "choices":
+                continue
+            shots = self._shots.setdefault((_number(project.get("id", "")), control.name, control.values), Shots())
+            shots.rows.pop(number, None)
+            labels = chosen(annotation.get("result") or (), control)
+            if action not in ("ANNOTATION_CREATED", "ANNOTATION_UPDATED") or len(labels) != 1:
+                continue
+            picture = await self._picture(task.get("data") or {}, control, 0)
+            found = await self.service.embed(request, self.service.first, [picture])
+            shots.rows[number] = (found.vectors[0], control.values.index(labels[0]))
+            while len(shots.rows) > MOST:
+                del shots.rows[next(iter(shots.rows))]
+            learnt = True
+        return {"result": {"learnt": learnt}, "status": "ok"}
+
+    def router(self) -> APIRouter:
+        """Return the routes; ``/predict`` is shared with Immich, see ``protocols.predict``."""
+
+        async def setup(given: dict[str, Any]) -> dict[str, str]:
+            """Check the labelling interface of a project."""
+            if given.get("schema"):
+                controls_of(str(given["schema"]))
+            return {"model_version": f"diptych {__version__} {self.service.first.name}"}
+
+        async def webhook(request: Request, given: dict[str, Any]) -> JSONResponse:
+            """Learn from an annotation."""
+            return JSONResponse(await self.webhook(request, given), 201)
+
+        routes = APIRouter(tags=["Label Studio"])
+        routes.add_api_route("/setup", setup, methods=["POST"])
+        routes.add_api_route("/webhook", webhook, methods=["POST"])
+        return routes
+
+
+def _choice(control: Control, positions: Sequence[int], score: float) -> dict[str, Any]:
+    value = {"choices": [control.values[k] for k in positions]}
+    return {"from_name": control.name, "to_name": control.to, "type": "choices", "value": value, "score": score}
+
+
+def _project(body: Mapping[str, Any]) -> str:
+    """Return the number of the project of a request for predictions, which says "1.1700000000"."""
+    return _number(str(body.get("project", "")).partition(".")[0])
+
+
+def _number(value: object) -> str:
+    return str(value)

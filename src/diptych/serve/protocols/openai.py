@@ -1,0 +1,128 @@
+"""OpenAI's ``POST /v1/embeddings`` and ``GET /v1/models``, with pictures as infinity and Jina take them.
+
+    {"model": "lite", "input": "a cat"}                                   one text, or a list
+    {"model": "lite", "input": ["data:image/jpeg;base64,..."]}            pictures, as data URIs
+    {"model": "lite", "modality": "image", "input": ["/9j/4AAQ..."]}      pictures, as plain base64
+    {"model": "lite", "input": [{"text": "a cat"}, {"image": "/9j/..."}]} both
+
+OpenAI's client asks for ``encoding_format`` "base64" where its caller names none: little-endian float32.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from diptych import __version__
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Input, Service
+from diptych.serve.uploads import is_picture, picture_bytes
+
+TOKENS = (
+    "The input holds token ids, which only the tokenizer that made them reads: send texts (in LangChain, "
+    "OpenAIEmbeddings(check_embedding_ctx_length=False))."
+)
+
+
+@dataclass(frozen=True)
+class EmbeddingsRequest:
+    """The body of a request for embeddings.
+
+    Args:
+        input: a text, a data URI, an object with "text", "image" or "bytes", or a list of these.
+        model: name or alias of a served model; "" is the first.
+        encoding_format: "float" for lists of numbers, "base64" for little-endian float32.
+        modality: "auto" takes data URIs as pictures; "text" and "image" take every string as such.
+        dimensions: the width of the model, where it is given.
+        user: not read.
+    """
+
+    input: Any
+    model: str = ""
+    encoding_format: Literal["float", "base64"] = "float"
+    modality: Literal["auto", "text", "image"] = "auto"
+    dimensions: int | None = None
+    user: str | None = None
+
+
+def inputs_of(given: Any, modality: str) -> list[Input]:
+    """Return the inputs of a request.
+
+    Raises:
+        Refusal: token ids, URLs, or something that is neither text nor picture.
+    """
+    listed = given if isinstance(given, list) else [given]
+    if any(isinstance(x, int) or (isinstance(x, list) and x and isinstance(x[0], int)) for x in listed):
+        raise Refusal(400, TOKENS, "token_ids")
+    return [_input(x, modality, f"input {i}") for i, x in enumerate(listed)]
+
+
+def _input(x: Any, modality: str, name: str) -> Input:
+    if isinstance(x, dict):
+        key = next((k for k in ("text", "image", "bytes") if isinstance(x.get(k), str)), None)
+        if key is None:
+            raise Refusal(400, f"{name} has {', '.join(map(str, x))[:80]}: give an object with text or image.")
+        x, modality = x[key], "text" if key == "text" else "image"
+    if not isinstance(x, str) or not x:
+        raise Refusal(400, f"{name} is no text and no picture, but {str(x)[:40]!r}: send a string that is not empty.")
+    if modality == "image" or (modality == "auto" and is_picture(x)):
+        return Input("image", picture_bytes(x, name), name)
+    return Input("text", x)
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes."""
+
+    async def embeddings(request: Request, given: EmbeddingsRequest) -> JSONResponse:
+        """Return an embedding a text or picture."""
+        model = service.model(given.model)
+        if given.dimensions not in (None, model.dim):
+            raise Refusal(
+                400,
+                f"{model.name} has {model.dim} dimensions and cannot give {given.dimensions}: leave dimensions out.",
+            )
+        found = await service.embed(request, model, inputs_of(given.input, given.modality))
+        packed = given.encoding_format == "base64"
+        rows = [
+            {
+                "object": "embedding",
+                "index": i,
+                "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if packed else row.tolist(),
+            }
+            for i, row in enumerate(found.vectors)
+        ]
+        usage = {"prompt_tokens": 0, "total_tokens": 0}  # nothing is metered here
+        return JSONResponse(
+            {"object": "list", "data": rows, "model": given.model or model.name, "usage": usage,
+             "id": f"embd-{uuid.uuid4().hex}", "created": int(time.time())}
+        )  # fmt: skip
+
+    def described(name: str) -> dict[str, Any]:
+        model = service.model(name)
+        spec = model.model.spec
+        return {
+            "id": name, "object": "model", "created": 0, "owned_by": "diptych", "dimensions": model.dim,
+            "backbone": spec.name, "licence": spec.licence, "fingerprint": model.model.fingerprint,
+            "precision": model.run.precision, "version": __version__,
+            "merges": {modality: lane.merges for modality, lane in model.lanes.items()},
+        }  # fmt: skip
+
+    async def models() -> dict[str, Any]:
+        """List the models and their aliases."""
+        return {"object": "list", "data": [described(n) for n in (*service.models, *service.settings.aliases)]}
+
+    async def model(name: str) -> dict[str, Any]:
+        """Describe one model."""
+        return described(name)
+
+    routes = APIRouter(tags=["OpenAI"])
+    routes.add_api_route("/v1/embeddings", embeddings, methods=["POST"])
+    routes.add_api_route("/v1/models", models, methods=["GET"])
+    routes.add_api_route("/v1/models/{name:path}", model, methods=["GET"])
+    return routes

@@ -1,0 +1,43 @@
+"""``POST /predict``: a form is Immich's, JSON is Label Studio's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from diptych.serve.protocols import immich
+from diptych.serve.protocols.label_studio import LabelStudio
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Service
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+
+
+def router(service: Service, label_studio: LabelStudio) -> APIRouter:
+    """Return the route."""
+
+    async def predict(request: Request) -> dict[str, Any]:
+        """Answer Immich (a form with entries) or Label Studio (JSON with tasks)."""
+        if request.headers.get("content-type", "").startswith(FORMS):
+            try:
+                async with request.form(max_files=1, max_fields=8, max_part_size=service.settings.max_bytes) as form:
+                    return await immich.predict(request, service, form)
+            except MultiPartException as error:
+                raise Refusal(400, f"The form cannot be read: {error.message}.") from None
+        try:
+            body = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            raise Refusal(400, "The body is no JSON, and no form.") from None
+        except HTTPException:
+            raise
+        if not isinstance(body, dict):
+            raise Refusal(400, 'The body is no object: send {"tasks": [...]}.')
+        return await label_studio.predict(request, body)
+
+    routes = APIRouter()
+    routes.add_api_route("/predict", predict, methods=["POST"], tags=["Label Studio", "Immich"])
+    return routes

@@ -1,0 +1,58 @@
+"""Weaviate's multi2vec-clip: ``POST /vectorize``, ``GET /meta`` and the two paths by which it looks whether we live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from diptych import __version__
+from diptych.serve.service import Input, Service
+from diptych.serve.uploads import picture_bytes
+
+
+@dataclass(frozen=True)
+class VectorizeRequest:
+    """The body of a request for vectors.
+
+    Args:
+        texts: texts.
+        images: pictures as base64.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes."""
+
+    async def vectorize(request: Request, given: VectorizeRequest) -> dict[str, Any]:
+        """Return a vector a text and picture, by the first model."""
+        pictures = [Input("image", picture_bytes(x, f"images {i}"), f"images {i}") for i, x in enumerate(given.images)]
+        inputs = [*(Input("text", text) for text in given.texts), *pictures]
+        found = await service.embed(request, service.first, inputs)
+        texts = len(given.texts)
+        return {
+            "textVectors": found.vectors[:texts].tolist(),
+            "imageVectors": found.vectors[texts:].tolist(),
+            "error": "",
+        }
+
+    async def meta() -> dict[str, Any]:
+        """Describe the first model."""
+        spec = service.first.model.spec
+        return {"version": __version__, "model": spec.name, "dimensions": spec.dim, "type": spec.family}
+
+    async def well() -> Response:
+        """Say that requests are taken."""
+        return Response(status_code=204 if service.ready and service.batcher.alive else 503)
+
+    routes = APIRouter(tags=["Weaviate"])
+    routes.add_api_route("/vectorize", vectorize, methods=["POST"])
+    routes.add_api_route("/meta", meta, methods=["GET"])
+    routes.add_api_route("/.well-known/live", well, methods=["GET"])
+    routes.add_api_route("/.well-known/ready", well, methods=["GET"])
+    return routes

@@ -1,0 +1,203 @@
+"""What the routes share: the models, the queue, and the way from a request to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from diptych.core.errors import UsageError
+from diptych.serve.batcher import Batcher
+from diptych.serve.metrics import Metrics
+from diptych.serve.model import Prepared, ServedModel, Vectors, unit_rows
+from diptych.serve.refusals import ClosingError, GoneError, Refusal, TimedOutError
+from diptych.serve.settings import Settings
+from diptych.serve.uploads import decoded
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Input:
+    """A text or a picture of a request.
+
+    Args:
+        kind: "text" or "image".
+        value: the text, or the bytes of the picture's file.
+        name: of the picture, for errors.
+    """
+
+    kind: Literal["text", "image"]
+    value: Any = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of a request.
+
+    Args:
+        values: (N, D) float32 in the order of the inputs, as the towers give them.
+        sizes: (width, height) of each input; None for texts.
+    """
+
+    values: Vectors
+    sizes: tuple[tuple[int, int] | None, ...]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The same as rows of length 1."""
+        return unit_rows(self.values)
+
+
+class Service:
+    """The models and the queue of a server.
+
+    Args:
+        settings: bounds and aliases.
+        models: at least one; the first answers where a client names none.
+
+    Raises:
+        UsageError: there is no model.
+    """
+
+    def __init__(self, settings: Settings, models: Sequence[ServedModel]) -> None:
+        if not models:
+            raise UsageError("There is no model to serve: name one with --backbone.")
+        self.settings = settings
+        self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
+        self.batcher = Batcher(
+            settings.largest_batch, settings.longest_wait, settings.capacity, settings.timeout
+        )  # fmt: skip
+        self.metrics = Metrics(self.batcher)
+        self.ready = True
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="request")
+
+    @property
+    def first(self) -> ServedModel:
+        """The model that answers where a client names none."""
+        return next(iter(self.models.values()))
+
+    def model(self, name: str | None) -> ServedModel:
+        """Return a model by its name or an alias; None or "": the first.
+
+        Raises:
+            Refusal: it is not served; requests never load one.
+        """
+        if not name:
+            return self.first
+        found = self.models.get(self.settings.aliases.get(name, name))
+        if found is None:
+            names = ", ".join((*self.models, *self.settings.aliases))
+            raise Refusal(404, f"The model {name[:80]!r} is not served: use {names}.", "model_not_found")
+        return found
+
+    async def embed(self, request: Any, model: ServedModel, inputs: Sequence[Input]) -> Embedded:
+        """Return the vectors of texts and pictures.
+
+        Args:
+            request: of Starlette; the work is dropped where its client goes away.
+            model: encodes.
+            inputs: N texts and pictures.
+
+        Raises:
+            Refusal: too many, an unreadable picture, a full queue, no answer in time, or the client is gone.
+        """
+        self.check_count(len(inputs))
+        ready = await asyncio.gather(*(self._ready(model, item) for item in inputs))
+        places = {kind: [i for i, item in enumerate(inputs) if item.kind == kind] for kind in ("image", "text")}
+        jobs = [
+            (rows, self.batcher.submit(model.lanes[kind], [ready[i][0] for i in rows]))
+            for kind, rows in places.items()
+            if rows
+        ]
+        values = np.zeros((len(inputs), model.dim), dtype=np.float32)
+        for (rows, _), found in zip(jobs, await self.results(request, [job for _, job in jobs]), strict=True):
+            values[rows] = found
+        return Embedded(values, tuple(size for _, size in ready))
+
+    def check_count(self, count: int) -> None:
+        """Raise Refusal where a request has no inputs, or too many."""
+        if not 1 <= count <= self.settings.max_inputs:
+            raise Refusal(400, f"A request has 1 to {self.settings.max_inputs} inputs, not {count}: send several.")
+
+    async def pictures(self, inputs: Sequence[Input]) -> list[Image.Image]:
+        """Return the decoded pictures of a request.
+
+        Raises:
+            Refusal: too many, or one cannot be read.
+        """
+        self.check_count(len(inputs))
+        return list(await asyncio.gather(*(self.thread(self.open, item) for item in inputs)))
+
+    def open(self, item: Input) -> Image.Image:
+        """Return a decoded picture."""
+        return decoded(item.value, item.name, self.settings.max_pixels)
+
+    async def call(self, request: Any, name: str, function: Callable[[], T]) -> T:
+        """Run work on the models in the batcher's thread, and return its result.
+
+        Raises:
+            Refusal: a full queue, no answer in time, or the client is gone.
+            DiptychError: what the work raises.
+        """
+        ((result,),) = await self.results(request, [self.batcher.call(name, function)])
+        answer: T = result
+        return answer
+
+    async def thread(self, function: Callable[..., T], *given: Any) -> T:
+        """Run work that touches no model in a thread of requests.
+
+        Raises:
+            ClosingError: the server is stopping.
+        """
+        if not self.ready:
+            raise ClosingError
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
+
+    async def results(self, request: Any, jobs: Sequence[Future[list[Any]]]) -> list[list[Any]]:
+        """Wait for jobs, for their client to go, or for the time to be over."""
+        futures = [asyncio.wrap_future(job) for job in jobs]
+        every: asyncio.Future[Any] = asyncio.gather(*futures)
+        gone: asyncio.Future[Any] = asyncio.ensure_future(_gone(request))
+        try:
+            done, _ = await asyncio.wait(
+                {every, gone}, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if every in done:
+                return list(every.result())
+            raise GoneError if gone in done else TimedOutError(self.settings.timeout)
+        finally:
+            gone.cancel()
+            if not every.done():
+                every.cancel()
+                for job in jobs:
+                    job.cancel()
+
+    async def _ready(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int] | None]:
+        if item.kind == "text":
+            return model.text(item.value), None
+        return await self.thread(self._prepared, model, item)
+
+    def _prepared(self, model: ServedModel, item: Input) -> tuple[Prepared, tuple[int, int]]:
+        picture = self.open(item)
+        return model.image(picture, sha256(item.value).hexdigest()), picture.size
+
+    def close(self) -> None:
+        """Answer what was accepted, and stop."""
+        self.ready = False
+        self.batcher.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _gone(request: Any) -> None:
+    """Return when the client has hung up; its body was read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

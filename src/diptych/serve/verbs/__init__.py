@@ -1,0 +1,1 @@
+"""The verbs of the command line over HTTP: classify, search, segment, detect, caption."""

@@ -1,0 +1,197 @@
+"""``POST /v1/search``: the entries of an index nearest to words, pictures, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+
+from diptych.core.errors import UsageError
+from diptych.search_index.index import Index, Vectors
+from diptych.search_index.rows import Modality
+from diptych.serve.model import ServedModel
+from diptych.serve.refusals import Refusal
+from diptych.serve.service import Input, Service
+from diptych.serve.uploads import picture_bytes
+from diptych.tasks.index import fingerprint
+from diptych.tasks.search import Answer, Term, ask, combined
+
+MOST = 1000
+"""Answers of one request."""
+
+
+@dataclass(frozen=True)
+class QueryTerm:
+    """One part of a query.
+
+    Args:
+        text: words; or
+        image: a picture, as data URI or base64.
+        weight: how much it counts; below 0 away from it.
+    """
+
+    text: str = ""
+    image: str = field(default="", repr=False)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """The body of a search.
+
+    Args:
+        query: words, or parts with a text or an image and a weight.
+        index: name of a served index; "" is the first.
+        where: conditions on metadata, such as "year>=1990".
+        top: answers, at most.
+        captions: share of the captions in the score, 0 to 1; null: pictures alone count, where there are some.
+        exact: look at every entry, however many.
+    """
+
+    query: str | list[QueryTerm]
+    index: str = ""
+    where: list[str] = field(default_factory=list)
+    top: int = 10
+    captions: float | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class ServedIndex:
+    """An index and the model that made it.
+
+    Args:
+        name: under which clients ask for it.
+        folder: of the index.
+        model: whose vectors it holds.
+
+    Raises:
+        UsageError: there is no index, or another model made it.
+    """
+
+    name: str
+    folder: Path
+    model: ServedModel
+
+    def __post_init__(self) -> None:
+        with Index(self.folder) as index:
+            index.expect(fingerprint(self.model.model, self.model.run), self.model.model.spec.name)
+
+    @cached_property
+    def backbone(self) -> str:
+        """Name of the model's backbone."""
+        return self.model.model.spec.name
+
+    def ask(
+        self,
+        query: Vectors,
+        terms: Sequence[Term],
+        *,
+        top: int,
+        captions: float | None = None,
+        where: Sequence[str] = (),
+        exact: bool = False,
+    ) -> Answer:
+        """Return the entries nearest to a (D,) unit vector; for any thread, since the index is opened anew."""
+        with Index(self.folder) as index:
+            return ask(
+                index, query, tuple(terms), self.backbone, k=top, weights=weights_of(captions), where=where,
+                exact=exact or None,
+            )  # fmt: skip
+
+
+def weights_of(captions: float | None) -> Mapping[Modality, float] | None:
+    """Return what counts how much; None where the index decides.
+
+    Raises:
+        UsageError: a share outside [0, 1].
+    """
+    if captions is None:
+        return None
+    if not 0 <= captions <= 1:
+        raise UsageError(f"captions must be in [0, 1], got {captions:g}: it is a share of the score.")
+    weights: dict[Modality, float] = {"image": 1 - captions, "text": captions}
+    return {m: w for m, w in weights.items() if w}
+
+
+def parts_of(query: str | Sequence[QueryTerm]) -> list[tuple[Input, Term]]:
+    """Return the inputs of a query, and what its answer calls them.
+
+    Raises:
+        Refusal: no parts, a part without or with both words and picture, or a weight of 0.
+    """
+    parts = [QueryTerm(query)] if isinstance(query, str) else list(query)
+    found = []
+    for i, part in enumerate(parts):
+        if bool(part.text.strip()) == bool(part.image) or part.weight == 0 or not np.isfinite(part.weight):
+            raise Refusal(400, f"query {i} needs a text or an image, and a weight that is not 0.")
+        if part.image:
+            data = picture_bytes(part.image, f"query {i}")
+            found.append((Input("image", data, f"query {i}"), Term(f"picture {i}", part.weight, photo=True)))
+        else:
+            found.append((Input("text", part.text.strip()), Term(part.text.strip(), part.weight)))
+    if not found:
+        raise Refusal(400, "Nothing to look for: give words, a picture, or both.")
+    return found
+
+
+class Search:
+    """Searches of the served indexes.
+
+    Args:
+        service: models and queue.
+        indexes: name -> index.
+    """
+
+    def __init__(self, service: Service, indexes: Mapping[str, ServedIndex]) -> None:
+        self.service, self.indexes = service, indexes
+
+    def index(self, name: str = "") -> ServedIndex:
+        """Return an index by its name; "" is the first.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found = self.indexes.get(name) if name else next(iter(self.indexes.values()), None)
+        if found is None:
+            known = ", ".join(self.indexes) or "none: start the server with --index FOLDER"
+            raise Refusal(404, f"The index {name[:80]!r} is not served: there is {known}.", "index_not_found")
+        return found
+
+    async def vector(self, request: Any, index: ServedIndex, parts: Sequence[tuple[Input, Term]]) -> Vectors:
+        """Return the (D,) unit vector of a query."""
+        found = await self.service.embed(request, index.model, [item for item, _ in parts])
+        return combined(found.values, [term.weight for _, term in parts])
+
+    async def answer(self, request: Any, given: SearchRequest) -> Answer:
+        """Answer a request.
+
+        Raises:
+            Refusal: no such index, or a number of answers out of bounds.
+        """
+        if not 1 <= given.top <= MOST:
+            raise Refusal(400, f"top must be in 1 to {MOST}, got {given.top}.")
+        index, parts = self.index(given.index), parts_of(given.query)
+        query = await self.vector(request, index, parts)
+        terms = [term for _, term in parts]
+        return await self.service.thread(
+            lambda: index.ask(
+                query, terms, top=given.top, captions=given.captions, where=given.where, exact=given.exact
+            )
+        )
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+
+        async def post(request: Request, given: SearchRequest) -> dict[str, Any]:
+            """Return the nearest entries, as ``diptych search --json`` prints them."""
+            return (await self.answer(request, given)).as_dict()
+
+        routes = APIRouter(tags=["diptych"])
+        routes.add_api_route("/v1/search", post, methods=["POST"])
+        return routes

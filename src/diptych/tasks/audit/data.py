@@ -1,0 +1,86 @@
+"""The tables of an audit, from data sets: readable items, and classes by one set of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from diptych.core.audit import AuditData, Probe, Role
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import DataError, UnreadableItem
+from diptych.core.run import Run
+from diptych.data.cues import COLUMN
+from diptych.data.labelled import LabelledData
+from diptych.data.words.classnames import tidy
+from diptych.features.embed import embed_readable
+
+
+def gathered(
+    own: LabelledData,
+    names: Sequence[str],
+    backbone: Backbone,
+    run: Run,
+    *,
+    shifts: Mapping[str, LabelledData] | None = None,
+    others: Mapping[str, LabelledData] | None = None,
+    cues: Mapping[str, LabelledData] | None = None,
+) -> tuple[AuditData, tuple[UnreadableItem, ...]]:
+    """Return the tables of an audit, and the items that were left out because a file cannot be read.
+
+    Args:
+        own: the user's data. Its split "test" (or "val", or the only one) is in distribution, "train" is training
+            items.
+        names: K class names in words, in the order of the classes of ``own``; () where nothing is labelled.
+        backbone: items that it can read are kept.
+        run: device and cache.
+        shifts: name -> data set of the same classes, or of some of them, by their names.
+        others: name -> data set whose items are of none of the classes; their labels are not read.
+        cues: name -> pictures with conflicting cues, of ``data.cues``; they have classes of their own.
+
+    Raises:
+        DataError: a shift has a class that ``own`` has not, or no item can be read.
+    """
+    split = next((s for s in ("test", "val") if s in own.splits), next(iter(own.splits)))
+    classes = ClassNames(tuple(names)) if names else None
+    wanted: list[tuple[str, Role, Table[Any], ClassNames | None]] = [(own.name, "id", own.split(split), classes)]
+    if "train" in own.splits and split != "train":
+        wanted.append((f"{own.name}, train", "train", own.split("train"), classes))
+    for name, data in (shifts or {}).items():
+        if classes is None:
+            raise DataError(f"{own.name} has no classes, so {name} cannot be a shift of them: give classes.")
+        wanted.append((name, "shift", *_mapped(name, data, own, classes)))
+    wanted += [(name, "ood", Table(data.whole().items), None) for name, data in (others or {}).items()]
+    for name, data in (cues or {}).items():
+        of_cues = {c: tidy(c) for c in data.classes}
+        column = Column("group", tuple(of_cues[t] for t in data.whole().columns[COLUMN].values))
+        cued = Table(data.whole().items, {**data.whole().columns, COLUMN: column})
+        wanted.append((name, "shift", cued, ClassNames(tuple(of_cues.values()))))
+    probes, failed = {}, dict[str, UnreadableItem]()
+    for name, role, table, of_table in wanted:
+        found = embed_readable(backbone.image, table.items, run)
+        failed |= {e.name: e for e in found.failed}
+        if not len(found.kept):
+            raise DataError(f"No picture of {name} can be read: give others.")
+        probes[name] = Probe(table.take(found.kept.tolist()) if found.failed else table, role, of_table)
+    return AuditData(probes), tuple(failed.values())
+
+
+def _mapped(name: str, data: LabelledData, own: LabelledData, classes: ClassNames) -> tuple[Table[Any], ClassNames]:
+    """Return the table of a shift with its classes, in their order among those of the own data."""
+    spoken = {tidy(c): n for c, n in zip(own.classes, classes.names, strict=True)} | {n: n for n in classes.names}
+    if unknown := [c for c in data.classes if tidy(c) not in spoken]:
+        raise DataError(
+            f"{name} has the class {unknown[0]!r}, which {own.name} has not: a shift has the same classes, or some of "
+            f"them. Give other things by --ood."
+        )
+    if not data.classes:
+        return data.whole(), classes
+    there = [spoken[tidy(c)] for c in data.classes]
+    kept = tuple(n for n in classes.names if n in there)
+    place = np.array([kept.index(n) for n in there], dtype=np.int64)
+    table = data.whole()
+    labels = Column("label", place[table.labels()])
+    return Table(table.items, {**table.columns, "label": labels}), ClassNames(kept, classes.templates)

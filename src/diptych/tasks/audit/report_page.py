@@ -1,0 +1,261 @@
+"""The report of audits as one HTML page: findings in plain words, what to fear first, with the pictures behind them.
+
+No script, nothing loaded from anywhere. Pictures are small JPEG copies without EXIF; without pictures the page names
+no file either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from html import escape
+from importlib.resources import files
+
+from diptych import __version__
+from diptych.core.audit import AuditData
+from diptych.core.findings import Control, Example, Finding
+from diptych.tasks.audit.blame import Blame, Blamed
+from diptych.tasks.audit.report import Report, feared, fearful
+from diptych.tasks.pages.photo_page import thumbnail
+
+SIDE = 240
+"""Longest side of a picture, in pixels."""
+STYLE = """
+.finding { border:1px solid var(--line); border-radius:8px; padding:.3rem 1.1rem 1rem; margin:1rem 0;
+background:var(--soft) }
+.finding h3 { font-size:1.05rem; margin:.7rem 0 .2rem } .finding .number { font-variant-numeric:tabular-nums }
+.few figcaption { overflow-wrap:anywhere } .broken { color:var(--bad); font-weight:600 } .kept { color:var(--good) }
+"""
+
+
+def html(report: Report, *, images: bool = True) -> str:
+    """Return the page.
+
+    Args:
+        report: what was found.
+        images: whether to show the pictures behind findings; False shows no picture and no file name.
+    """
+    return "\n".join(_Page(report, images).parts())
+
+
+class _Page:
+    def __init__(self, report: Report, images: bool) -> None:
+        self.report, self.images = report, images
+        self.main = next(iter(report.subjects))
+
+    @cached_property
+    def places(self) -> Mapping[tuple[str, str], int]:
+        """Return (table, content key) -> row, of the pictures that are shown."""
+        wanted = {(e.probe, e.key) for f in self.report.all() for e in f.examples}
+        blame = self.report.blame
+        if blame is not None:
+            own = self.report.data.one()[0]
+            wanted |= {(own, key) for c in blame.confusions for key in c.pictures}
+            wanted |= {(b.probe, b.key) for c in blame.confusions for b in c.blamed}
+            wanted |= {(b.probe, b.key) for b in blame.suspects}
+        return rows_of(self.report.data, wanted)
+
+    def parts(self) -> Iterator[str]:
+        """Yield the page."""
+        style = files("diptych").joinpath("assets", "report.css").read_text(encoding="utf-8") + STYLE
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        title = escape(self.report.title)
+        yield f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        yield f"<style>{style}</style><main><header><h1>{title}</h1>{self.lead()}</header>"
+        yield from self.bounds()
+        ordered = feared(self.report.all())
+        worded = [f for f in ordered if f.subject == self.main and fearful(f)]
+        shown = {id(f) for one in worded for f in (one, *self.others(one))}
+        yield "<section><h2>What to fear first</h2>"
+        if not worded:
+            yield "<p>Nothing that was measured takes pictures beyond doubt.</p>"
+        for f in worded:
+            yield from self.finding(f)
+        yield "</section>"
+        yield from self.blamed()
+        yield from self.table([f for f in ordered if f.testable and id(f) not in shown])
+        yield from self.untested()
+        yield (
+            f'<p class="note">Written by diptych {__version__}. No script, nothing loaded from elsewhere. '
+            f"{'Pictures are small copies without EXIF.' if self.images else 'Without pictures and file names.'}</p>"
+        )
+        yield "</main></html>"
+
+    def lead(self) -> str:
+        """Return what was audited."""
+        kinds = {"id": "own", "shift": "shift", "ood": "other things", "train": "training", "pairs": "pairs"}
+        tables = ", ".join(
+            f"{escape(name)} ({kinds[p.role]}, {len(p.table)} pictures)" for name, p in self.report.data.probes.items()
+        )
+        others = [escape(s) for s in list(self.report.subjects)[1:]]
+        against = f", compared with {', '.join(others)}" if others else ""
+        return f'<p class="lead">{escape(self.main)}{against}, on {tables}.</p>'
+
+    def bounds(self) -> Iterator[str]:
+        """Yield the verdicts of the bounds."""
+        if not self.report.verdicts:
+            return
+        yield '<section><h2>Bounds</h2><div class="scroll"><table><thead><tr><th scope="col" class="left">bound</th>'
+        yield '<th scope="col" class="left">model</th><th scope="col" class="left">verdict</th></tr></thead><tbody>'
+        for v in self.report.verdicts:
+            word = '<span class="broken">broken</span>' if v.broken else '<span class="kept">kept</span>'
+            yield f'<tr><th scope="row">{escape(str(v.bound))}</th><td class="left">{escape(v.subject)}</td>'
+            yield f'<td class="left wrap">{word}: {escape(v.why)}</td></tr>'
+        yield "</tbody></table></div></section>"
+
+    def finding(self, f: Finding) -> Iterator[str]:
+        """Yield one finding with its numbers, control, pictures and remedy."""
+        yield f'<article class="finding"><h3>{escape(f.says)}</h3>'
+        about = f" about {escape(f.about)}" if f.about else ""
+        yield f'<p class="number">{escape(f.title)}{about}: {number(f)}, from {counted(f)}.'
+        for other in self.others(f):
+            value = number(other) if other.testable else escape(other.reason)
+            yield f" {escape(other.subject)}: {value}."
+        yield "</p>"
+        if f.control is not None:
+            yield f'<p class="{"note" if f.control.held else "warn"}">{control(f.control, f.unit)}</p>'
+        yield from self.pictures(f.examples)
+        if f.advice:
+            yield f"<p><b>What to do:</b> {escape(f.advice)}</p>"
+        yield "</article>"
+
+    def others(self, f: Finding) -> list[Finding]:
+        """Return the same finding about the other models."""
+        return [
+            o
+            for o in self.report.all()
+            if (o.measure, o.about) == (f.measure, f.about)
+            and o.subject in self.report.subjects
+            and o.subject != f.subject
+        ]
+
+    def pictures(self, examples: tuple[Example, ...]) -> Iterator[str]:
+        """Yield the pictures of examples; nothing where pictures are not wanted."""
+        if not self.images or not examples:
+            return
+        yield '<div class="few">'
+        for e in examples:
+            yield self.picture(e.probe, e.key, e.note)
+        yield "</div>"
+
+    def picture(self, probe: str, key: str, note: str) -> str:
+        """Return one picture with a note below."""
+        row = self.places.get((probe, key))
+        source = "" if row is None else thumbnail(self.report.data.probes[probe].table.items, row, SIDE)
+        image = f'<img src="{source}" alt="{escape(note)}">' if source else ""
+        return f'<figure>{image}<figcaption class="small">{escape(note)}</figcaption></figure>'
+
+    def blamed(self) -> Iterator[str]:
+        """Yield confusions with the training pictures behind them, and suspected labels."""
+        found = self.report.blame
+        if found is None:
+            return
+        yield "<section><h2>Which training pictures are to blame</h2>"
+        yield (
+            f'<p class="note">A vote of the nearest training pictures is right for {100 * found.accuracy:.0f} % of '
+            f"{found.items} pictures ({found.trained} training pictures). Its mistakes have their causes at hand.</p>"
+        )
+        own = self.report.data.one()[0]
+        for c in found.confusions:
+            said = f"{c.count} of {c.of} pictures of {c.true} are taken for {c.predicted}."
+            yield f'<article class="finding"><h3>{escape(said)}</h3>'
+            if self.images:
+                yield '<div class="few">'
+                yield from (self.picture(own, key, c.true) for key in c.pictures)
+                yield from (self.picture(b.probe, b.key, _voted(b)) for b in c.blamed)
+                yield "</div>"
+            yield "</article>"
+        yield from self.suspects(found)
+        yield "</section>"
+
+    def suspects(self, found: Blame) -> Iterator[str]:
+        """Yield training pictures whose neighbours have another class."""
+        if not found.suspects:
+            yield "<p>No label of a training picture is suspected.</p>"
+            return
+        yield f"<h3>{len(found.suspects)} training pictures may have a wrong label</h3>"
+        if self.images:
+            yield '<div class="few">'
+            yield from (
+                self.picture(b.probe, b.key, f"labelled {b.label}, near {b.suggested}") for b in found.suspects[:12]
+            )
+            yield "</div>"
+        yield (
+            f'<p class="note">Hard pictures are suspected too. Of {found.planted} labels that were changed on purpose '
+            f"in a copy, {found.found} are suspected.</p>"
+        )
+        yield "<p><b>What to do:</b> look at them, mend the labels, and audit again.</p>"
+
+    def table(self, findings: list[Finding]) -> Iterator[str]:
+        """Yield what was measured besides."""
+        if not findings:
+            return
+        yield '<section><h2>Measured besides</h2><div class="scroll"><table><thead><tr>'
+        yield '<th scope="col" class="left">model</th><th scope="col" class="left">measure</th>'
+        yield '<th scope="col">value, 95 % interval</th><th scope="col">from</th>'
+        yield '<th scope="col" class="left">control</th></tr></thead><tbody>'
+        for f in findings:
+            about = f" about {f.about}" if f.about else ""
+            yield f'<tr><td class="left">{escape(f.subject)}</td><td class="left wrap">{escape(f.title + about)}</td>'
+            said = control(f.control, f.unit) if f.control else ""
+            yield f'<td>{number(f)}</td><td>{counted(f)}</td><td class="left wrap">{said}</td></tr>'
+        yield "</tbody></table></div></section>"
+
+    def untested(self) -> Iterator[str]:
+        """Yield what says nothing here, and which audits were not run."""
+        silent = [f for f in self.report.all() if not f.testable]
+        if not silent and not self.report.lacking:
+            return
+        yield "<section><h2>Not testable here</h2><ul>"
+        for f in silent:
+            about = f" about {f.about}" if f.about else ""
+            yield f"<li><b>{escape(f.subject)}, {escape(f.title + about)}:</b> {escape(f.reason)}</li>"
+        for slug, reason in self.report.lacking.items():
+            yield f"<li><b>{escape(slug)}</b> was not run: {escape(reason)}</li>"
+        yield "</ul></section>"
+
+
+def rows_of(data: AuditData, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return (table, content key) -> row of the wanted pictures; other tables are not read."""
+    found: dict[tuple[str, str], int] = {}
+    for name in {probe for probe, _ in wanted} & set(data.probes):
+        keys = {key for probe, key in wanted if probe == name}
+        items = data.probes[name].table.items
+        for i in range(len(items)):
+            if (key := items.key(i)) in keys:
+                found.setdefault((name, key), i)
+    return found
+
+
+def number(f: Finding) -> str:
+    """Return the value with its interval, in percent for fractions."""
+    assert f.value is not None, "a finding that is not testable has no number"
+    ends = "" if f.interval is None else f" [{_amount(f.interval[0], f.unit)}, {_amount(f.interval[1], f.unit)}]"
+    return f"{_amount(f.value, f.unit)}{ends}{' %' if f.unit == 'fraction' else f' {escape(f.unit)}'}"
+
+
+def counted(f: Finding) -> str:
+    """Return what was counted."""
+    return "" if f.count is None else f"{f.count} {escape(f.counted)}"
+
+
+def control(c: Control, unit: str) -> str:
+    """Return what the control found, in words."""
+    ends = f"[{_amount(c.interval[0], unit)}, {_amount(c.interval[1], unit)}]"
+    said = f"{escape(c.title)} {_amount(c.value, unit)} {ends}"
+    if c.held:
+        return f"Control: {said}. It found nothing, as it must."
+    return f"Control: {said}. It found something too, so do not rely on this finding."
+
+
+def _amount(value: float, unit: str) -> str:
+    if not math.isfinite(value):
+        return "-∞" if value < 0 else "∞"
+    return f"{100 * value:.1f}" if unit == "fraction" else f"{value:.3g}"
+
+
+def _voted(b: Blamed) -> str:
+    return f"training picture of {b.label}, voted {b.count} times"

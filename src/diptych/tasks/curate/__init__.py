@@ -1,0 +1,1 @@
+"""Plans of what a training set keeps, made in rows, shards and streams."""

@@ -1,0 +1,285 @@
+"""Plan and apply a curation over text files, tables and tars: bounded memory, resumable, shards that merge.
+
+OUT/part-00000.parquet, ...   position, score and text (and picture, of tables) of the kept items, a part every ``PART``
+                              items looked at; labels, facts and writers where there are some
+OUT/pictures/...              pictures of kept items that have no file, such as tiles of slides
+OUT/curate.json               what was asked, how far it is, and the first items that were dropped because they cannot
+                              be judged
+
+An item that cannot be read is dropped with its reason, and no curator sees it; see ``tasks.curate.stream``.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diptych import catalog
+from diptych.core.curate import Curator, Plan, Verdict
+from diptych.core.data import Stream
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.files import plain, read_json, write_json
+from diptych.data.formats.slides import SlideStream
+from diptych.tasks.curate.rows import row_of, write_part
+from diptych.tasks.curate.stream import Once, Skipped, outcomes, readable
+
+PART = 100_000
+"""Items that are looked at between two parts of the result; what a killed run must do again."""
+
+
+@dataclass(frozen=True)
+class Curation:
+    """A curator of the catalog with its settings.
+
+    Args:
+        slug: of the system.
+        settings: every setting that a verb knows; the system takes those that it has.
+
+    Raises:
+        UsageError: there is no such curator, or a setting is out of its range.
+        MissingExtra: what it needs is not installed.
+    """
+
+    slug: str
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        self.curator.check_extras()
+
+    @cached_property
+    def curator(self) -> Curator:
+        """The system."""
+        system: Any = self._system
+        made: Curator = system(**self.own)
+        return made
+
+    @cached_property
+    def _system(self) -> type[Curator]:
+        return catalog.find(self.slug, Curator)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The settings that the system has."""
+        known = getattr(self._system, "__dataclass_fields__", {})
+        return {name: value for name, value in self.settings.items() if name in known}
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks at pictures, with a backbone."""
+        return bool(self.curator.card.needs.hooks)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes texts, with writers."""
+        return "Writer" in self.curator.card.needs.parts
+
+    def check_items(self, stream: Stream[Any]) -> None:
+        """Raise UsageError where the items of a stream have no texts and the curator needs them, or the other way
+        round.
+        """
+        cut = isinstance(stream, SlideStream)
+        if cut and not self.curator.creates:
+            raise UsageError(f"{self.slug} reads pairs, and tiles of slides have no texts: make some with pathgen.")
+        if self.curator.creates and not cut:
+            raise UsageError(f"{self.slug} makes pairs from slides: give a folder of them, or one, such as SLIDE.svs.")
+
+
+def plan_shards(
+    curator: Curator, kit: Kit, streams: Sequence[Stream[Any]], run: Run, pool: Executor | None = None
+) -> Plan:
+    """Plan over every shard and merge; items that cannot be read are passed over, and ``apply_plan`` names them.
+
+    Args:
+        curator: any.
+        kit: what it needs.
+        streams: shards of one pool, at least one.
+        run: of each shard.
+        pool: any executor, such as concurrent.futures.ProcessPoolExecutor or one over Ray; None: one shard after the
+            other.
+
+    Raises:
+        UsageError: there is no shard.
+    """
+    if not streams:
+        raise UsageError("There is nothing to plan over: give at least one file.")
+    if pool is None:
+        return functools.reduce(lambda a, b: a.merge(b), (curator.plan(kit, readable(s), run) for s in streams))
+    futures = [pool.submit(curator.plan, kit, readable(s), run) for s in streams]
+    return functools.reduce(lambda a, b: a.merge(b), (f.result() for f in futures))
+
+
+@dataclass(frozen=True)
+class Curated:
+    """How a pass of ``apply`` ended.
+
+    Args:
+        seen, kept, broken: items.
+        parts: files written.
+        skipped: {"path", "reason"} of the first ``NAMED`` broken ones.
+    """
+
+    seen: int
+    kept: int
+    broken: int
+    parts: int
+    skipped: Sequence[Mapping[str, str]] = ()
+
+    @classmethod
+    def of(cls, done: Mapping[str, Any]) -> Curated:
+        """Return it from what ``read_state`` gave."""
+        return cls(*(done[what] for what in ("seen", "kept", "broken", "parts", "skipped")))
+
+
+def apply_plan(
+    curator: Curator,
+    kit: Kit,
+    plan: Plan,
+    stream: Stream[Any],
+    run: Run,
+    out: Path,
+    *,
+    about: Mapping[str, Any],
+    resume: bool = False,
+    part: int = PART,
+    shard: int | None = None,
+) -> Curated:
+    """Keep or drop every item and write what is kept, part by part.
+
+    Args:
+        curator: the one that planned.
+        kit: what it needs.
+        plan: of the same pool, or of a larger one.
+        stream: the pool.
+        run: its seed draws.
+        out: folder of the result.
+        about: what was asked, as plain data; a run is resumed only where it is the same.
+        resume: go on behind the last whole part; where there is none, start.
+        part: items that are looked at between two parts.
+        shard: number of the shard that ``stream`` is; its files have it in their names. None: the stream is the whole
+            pool.
+
+    Raises:
+        DataError: ``out`` says nothing of how far it is, or a tar cannot be read now.
+        UsageError: ``out`` holds a result and ``resume`` is False, or that of another question.
+    """
+    name = "" if shard is None else f"-{shard:05d}"
+    state, asked = out / f"curate{name}.json", plain({**about, "seed": run.seed})
+    done = read_state(state, asked, resume)
+    if done["complete"]:
+        return Curated.of(done)
+    judged, skipped = (
+        _judged(curator, kit, plan, _behind(stream, done["position"]), run),
+        Skipped(done["broken"], done["skipped"]),
+    )
+    with run.track("curate") as bar:
+        while True:
+            kept, seen, position = list[dict[str, Any]](), 0, 0
+            for item, verdict in itertools.islice(
+                judged, part
+            ):  # of an item, with the bytes of its picture, its row alone is kept
+                seen, position = seen + 1, verdict.position
+                if verdict.reason:
+                    skipped.add(str(getattr(item, "name", position)), verdict.reason)
+                if verdict.keep:
+                    kept.append(row_of(item, verdict, out))
+            if not seen:
+                break
+            if kept:
+                write_part(out / f"part{name}-{done['parts']:05d}.parquet", kept)
+            done = {
+                "position": position,
+                "seen": done["seen"] + seen,
+                "kept": done["kept"] + len(kept),
+                "broken": skipped.count,
+                "parts": done["parts"] + bool(kept),
+                "complete": False,
+                "skipped": skipped.first,
+            }
+            write_json(state, {"asked": asked, "done": done}, overwrite=True)
+            bar.advance(seen)
+    write_json(state, {"asked": asked, "done": {**done, "complete": True}}, overwrite=True)
+    return Curated.of(done)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The items of a stream that a curator keeps, as a stream: a training filters and balances while it reads.
+
+    Args:
+        curator: the one that planned.
+        kit: what it needs.
+        plan: of the pool.
+        stream: the pool.
+        run: its seed draws.
+    """
+
+    curator: Curator
+    kit: Kit
+    plan: Plan
+    stream: Stream[Any]
+    run: Run
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for item, verdict in _judged(self.curator, self.kit, self.plan, outcomes(self.stream), self.run):
+            if verdict.keep:
+                yield verdict.position, item
+
+    def seek(self, position: int) -> Kept:
+        """Return the stream that starts at ``position``."""
+        return replace(self, stream=self.stream.seek(position))
+
+
+def read_state(state: Path, asked: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """Return how far a curation is; raises as ``apply_plan``."""
+    done: dict[str, Any] = {
+        "position": None,
+        "seen": 0,
+        "kept": 0,
+        "broken": 0,
+        "parts": 0,
+        "complete": False,
+        "skipped": [],
+    }
+    if not state.exists():
+        return done
+    held, out = read_json(state), state.parent
+    if not resume:
+        raise UsageError(f"{out} holds a curation: give another --out, or --resume to go on with it.")
+    if held.get("asked") != asked:
+        raise UsageError(f"{out} holds a curation of something else: give another --out, or ask the same as then.")
+    progress: dict[str, Any] = {"skipped": [], **held["done"]} if isinstance(held.get("done"), dict) else {}
+    if progress.keys() != done.keys():
+        raise DataError(f"{state} does not say how far the curation is: remove {out} and start again.")
+    return progress
+
+
+def _behind(stream: Stream[Any], position: int | None) -> Iterator[tuple[int, Any]]:
+    """Outcomes behind a position; a stream is sought at an item it has, so that one is passed over."""
+    return outcomes(stream) if position is None else itertools.islice(outcomes(stream.seek(position)), 1, None)
+
+
+def _judged(
+    curator: Curator, kit: Kit, plan: Plan, outcomes: Iterator[tuple[int, Any]], run: Run
+) -> Iterator[tuple[Any, Verdict]]:
+    """Yield every item, or why it cannot be read, with its verdict; the curator is given what can be read."""
+    # the source is read once: what the curator has read ahead of the verdicts is bounded by its chunks
+    source, copy = itertools.tee(outcomes)
+    verdicts = curator.apply(
+        kit, plan, Once((p, item) for p, item in copy if not isinstance(item, UnreadableItem)), run
+    )
+    for position, item in source:
+        if isinstance(item, UnreadableItem):
+            yield item, Verdict(position, False, math.nan, item.reason)
+        else:
+            yield item, next(verdicts)
+    if next(verdicts, None) is not None:
+        raise ValueError("A curator gives one verdict an item, and this one gave more.")

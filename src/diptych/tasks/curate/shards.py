@@ -1,0 +1,253 @@
+"""Curation shard by shard: passes that go on where they were killed, here or on the workers of a cluster.
+
+A shard is a fixed piece of the pool whose items keep their positions, so counts add up to those of one pass, and
+verdicts are the same.
+
+FOLDER/asked.json, plan-00000.parquet, ...                      a plan under way: one small plan a shard
+OUT/curate-00000.json, part-00000-00000.parquet, ...            a result under way: see ``apply_plan``; curate.json says
+                                                                when it is whole
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diptych.backbones.engines.engine import Engines
+from diptych.core.backbone import Backbone
+from diptych.core.curate import Curator, Plan
+from diptych.core.data import Stream
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run, silent
+from diptych.data.files import plain, read_json, write_json
+from diptych.data.words.textlines import TextLines
+from diptych.tasks.cluster import Home, Pool, Shared, each
+from diptych.tasks.curate.plan import PART, Curated, apply_plan, read_state
+from diptych.tasks.curate.stream import Parted, Skipped, readable
+
+SHARD = 16 * 2**20
+"""Bytes of a shard of a text file, about 300,000 alt-texts."""
+MOST = 4096
+"""Shards of one source: their plans are files."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker must know.
+
+    Args:
+        curator: any.
+        load: returns the kit.
+        run: without progress and engine.
+        engines: folder and kind of the engines; None: torch.
+        home: of the driver.
+        plan: to apply; None: shards are planned.
+        about: what was asked, of ``apply_plan``.
+    """
+
+    curator: Curator
+    load: Callable[[], Kit]
+    run: Run
+    engines: tuple[Path, str] | None
+    home: Home
+    plan: Plan | None = None
+    about: Mapping[str, Any] | None = None
+
+    @cached_property
+    def ready(self) -> tuple[Kit, Run]:
+        """Return the kit and the run, in the driver's folder."""
+        self.home.settle()
+        return self.load(), replace(self.run, engine=Engines(*self.engines) if self.engines else None)
+
+
+def _order(
+    curator: Curator,
+    load: Callable[[], Kit],
+    run: Run,
+    plan: Plan | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Order:
+    engines = (run.engine.folder.absolute(), run.engine.kind) if isinstance(run.engine, Engines) else None
+    alone = replace(run, progress=silent, engine=None, tally=Counter())
+    return Order(curator, load, alone, engines, Home.here(), plan, about)
+
+
+def kit_of(load: Callable[[], Backbone], parts: Mapping[str, Any] | None = None) -> Kit:
+    """Return a kit with the backbone that this loads, and further parts."""
+    return Kit({"main": load(), **(parts or {})})
+
+
+def cut(stream: Stream[Any], size: int = SHARD) -> list[Stream[Any]]:
+    """Return shards of a stream, the same ones each time: pieces of a text file, groups of tars, articles or slides. A
+    .csv table stays whole.
+    """
+    if isinstance(stream, TextLines):
+        return list(stream.shards(min(MOST, -(-os.path.getsize(stream.path) // size) or 1)))
+    if isinstance(stream, Parted):
+        return list(stream.parts(min(MOST, len(stream.shards))))
+    return [stream]
+
+
+def plan_in(
+    folder: Path, curator: Curator, load: Callable[[], Kit], shards: Sequence[Stream[Any]], run: Run,
+    about: Mapping[str, Any],
+    *, resume: bool = False, pool: Pool | None = None, skipped: Skipped | None = None,
+) -> Plan:  # fmt: skip
+    """Plan over every shard, keeping each one's plan, and merge; the folder is gone when all is done.
+
+    Items that cannot be read are passed over; which ones are broken otherwise (pictures) is the curator's to say.
+
+    Args:
+        folder: of the plans of shards.
+        curator: any.
+        load: returns the kit; called once a process.
+        shards: of one pool or of several, at least one.
+        run: as for the curator.
+        about: what is asked, as plain data; a pass is resumed only where it is the same.
+        resume: take over the plans that are there; where there are none, start.
+        pool: workers; None: one shard after the other, here.
+        skipped: takes what was passed over, by this pass and by the one that it resumes.
+
+    Raises:
+        UsageError: there is no shard; or a plan is under way and ``resume`` is False, or that of another question.
+        DataError: a tar cannot be read now.
+    """
+    if not shards:
+        raise UsageError("There is nothing to plan over: give at least one file.")
+    asked = plain({**about, "shards": len(shards)})
+    held = folder / "asked.json"  # written first: without it there is no plan under way
+    if held.exists() and not resume:
+        raise UsageError(f"{folder} holds a plan under way: give --resume to go on with it, or remove it.")
+    if read_json(held) != asked if held.exists() else any(folder.glob("plan-*")):
+        raise UsageError(f"{folder} holds a plan of something else: remove it, or ask the same as then.")
+    write_json(held, asked, overwrite=True)
+    try:
+        return _merged(curator, load, shards, folder, run, pool, skipped)
+    except UsageError:
+        if not any(
+            folder.glob("plan-*")
+        ):  # what was asked is wrong, and the right question shall find no plan under way
+            shutil.rmtree(folder)
+        raise
+
+
+def _merged(
+    curator: Curator,
+    load: Callable[[], Kit],
+    shards: Sequence[Stream[Any]],
+    folder: Path,
+    run: Run,
+    pool: Pool | None,
+    skipped: Skipped | None,
+) -> Plan:
+    places = [folder / f"plan-{number:05d}.parquet" for number in range(len(shards))]
+    todo = [(shard, place) for shard, place in zip(shards, places, strict=True) if not _readable(curator, place)]
+    with run.track("plan shards", len(shards)) as bar:
+        bar.advance(len(shards) - len(todo))
+        if pool is None:
+            kit, alone = load(), replace(run, progress=silent)
+            for shard, place in todo:
+                _plan(curator, kit, shard, alone, place)
+                bar.advance()
+        else:
+            order = pool.share(_order(curator, load, run))
+            for _ in each(pool, plan_shard, ((order, shard, place.absolute()) for shard, place in todo)):
+                bar.advance()
+    _arrived(places)
+    merged = functools.reduce(lambda a, b: a.merge(b), map(curator.read_plan, places))
+    for beside in (place.with_suffix(".json") for place in places):
+        if skipped is not None and beside.exists():
+            skipped.extend(**read_json(beside))
+    shutil.rmtree(folder)
+    return merged
+
+
+def plan_shard(order: Shared[Order], shard: Stream[Any], place: Path) -> None:
+    """Plan over one shard; on a worker."""
+    asked = order.value()
+    kit, run = asked.ready
+    _plan(asked.curator, kit, shard, run, place)
+
+
+def _plan(curator: Curator, kit: Kit, shard: Stream[Any], run: Run, place: Path) -> None:
+    """Write the plan of a shard, and first beside it what was passed over."""
+    skipped = Skipped()
+    plan, beside = curator.plan(kit, readable(shard, skipped), run), place.with_suffix(".json")
+    beside.unlink(missing_ok=True)
+    if skipped.count:
+        write_json(beside, {"count": skipped.count, "first": skipped.first}, overwrite=True)
+    plan.write(place)
+
+
+def apply_shards(
+    curator: Curator, load: Callable[[], Kit], plan: Plan, shards: Sequence[Stream[Any]], run: Run, out: Path,
+    pool: Pool,
+    *, about: Mapping[str, Any], resume: bool = False, part: int = PART,
+) -> Curated:  # fmt: skip
+    """Keep or drop every item, shard by shard on workers; arguments and errors as ``apply_plan``, whose rows these are.
+
+    A worker that dies leaves its whole parts behind; the next one goes on after them.
+    """
+    about = {**about, "shards": len(shards), "part": part}
+    state, asked = out / "curate.json", plain({**about, "seed": run.seed})
+    done = read_state(state, asked, resume)
+    if not done["complete"]:
+        write_json(state, {"asked": asked, "done": done}, overwrite=True)
+        passes: dict[int, Curated] = {}
+        skipped = Skipped()
+        order = pool.share(_order(curator, load, run, plan, about))
+        with run.track("curate shards", len(shards)) as bar:
+            for number, ended in each(
+                pool, apply_shard, ((order, s, n, out.absolute(), part) for n, s in enumerate(shards))
+            ):
+                passes[number] = ended
+                bar.advance()
+        _arrived([out / f"curate-{number:05d}.json" for number in passes])
+        for number in sorted(passes):
+            skipped.extend(passes[number].broken, passes[number].skipped)
+        done = {
+            **done,
+            **{w: sum(getattr(c, w) for c in passes.values()) for w in ("seen", "kept", "broken", "parts")},
+            "complete": True,
+        }
+        done["skipped"] = skipped.first
+        write_json(state, {"asked": asked, "done": done}, overwrite=True)
+    for number in range(len(shards)):
+        (out / f"curate-{number:05d}.json").unlink(missing_ok=True)
+    return Curated.of(done)
+
+
+def apply_shard(order: Shared[Order], shard: Stream[Any], number: int, out: Path, part: int) -> Curated:
+    """Apply the plan to one shard, behind what another worker did of it; on a worker."""
+    asked = order.value()
+    kit, run = asked.ready
+    if asked.plan is None or asked.about is None:
+        raise UsageError("This order has no plan to apply.")
+    return apply_plan(
+        asked.curator, kit, asked.plan, shard, run, out, about=asked.about, resume=True, part=part, shard=number
+    )
+
+
+def _readable(curator: Curator, place: Path) -> bool:
+    if not place.exists():
+        return False
+    try:
+        curator.read_plan(place)
+    except DataError:
+        return False
+    return True
+
+
+def _arrived(places: Sequence[Path]) -> None:
+    """Raise where workers wrote into another folder of the same name."""
+    absent = next((place for place in places if not place.exists()), None)
+    if absent is not None:
+        raise UsageError(f"What workers write is not in {absent.parent}: name a folder that all machines share.")

@@ -1,0 +1,127 @@
+"""The items of a stream that a curator can judge, and those that cannot be read.
+
+A row without path or a member without .txt is passed over with its reason. So is what lies behind the damage of a tar,
+which stays what it is. A tar that cannot be opened or read now is an error: a pass that went on without it would be
+complete, and ``resume`` goes on there once it can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+from diptych.core.curate import NAMED
+from diptych.core.data import Stream
+from diptych.core.errors import DataError, UnreadableItem, UsageError
+from diptych.data.words.textlines import TextLines
+
+
+@runtime_checkable
+class Outcomes(Protocol):
+    """A stream that knows which of its items cannot be read."""
+
+    def outcomes(self) -> Iterator[tuple[int, Any]]:
+        """Yield (position, item, or the UnreadableItem that says why it cannot be read)."""
+        ...
+
+
+@runtime_checkable
+class Parted(Outcomes, Protocol):
+    """A stream of many files, each a shard."""
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """Paths, in reading order."""
+        ...
+
+    def parts(self, count: int) -> Sequence[Stream[Any]]:
+        """Return at most ``count`` streams of whole files; each item is in one of them, at the same position."""
+        ...
+
+
+@dataclass
+class Skipped:
+    """Items that cannot be judged.
+
+    Args:
+        count: of all.
+        first: {"path", "reason"} of the first ``NAMED``.
+    """
+
+    count: int = 0
+    first: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, path: str, reason: str) -> None:
+        """Add one."""
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append({"path": path, "reason": reason})
+
+    def extend(self, count: int, first: Sequence[Mapping[str, str]]) -> None:
+        """Add those of another pass."""
+        self.count += count
+        self.first += map(dict, first[: NAMED - len(self.first)])
+
+
+@dataclass(frozen=True)
+class Readable:
+    """The items of a stream that can be read, at their positions.
+
+    Args:
+        stream: any.
+        skipped: takes the others.
+    """
+
+    stream: Stream[Any]
+    skipped: Skipped = field(default_factory=Skipped)
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for position, item in outcomes(self.stream):
+            if isinstance(item, UnreadableItem):
+                self.skipped.add(item.name, item.reason)
+            else:
+                yield position, item
+
+    def seek(self, position: int) -> Readable:
+        """Return the stream that starts at ``position``."""
+        return replace(self, stream=self.stream.seek(position))
+
+
+def readable(stream: Stream[Any], skipped: Skipped | None = None) -> Stream[Any]:
+    """Return a stream without the items that cannot be read; see ``Readable``. Lines of text can all be read."""
+    return stream if isinstance(stream, TextLines) else Readable(stream, skipped or Skipped())
+
+
+@dataclass(frozen=True)
+class Once:
+    """A stream that is under way; it cannot be sought in."""
+
+    items: Iterator[tuple[int, Any]]
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        return self.items
+
+    def seek(self, position: int) -> Stream[Any]:
+        """Raise UsageError: it has one place only."""
+        raise UsageError("This stream is under way and has one place only: seek before it is read.")
+
+
+def outcomes(stream: Stream[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield (position, item, or why it cannot be read); raises DataError where a whole tar cannot be read now."""
+    for position, item in stream.outcomes() if isinstance(stream, Outcomes) else iter(stream):
+        if isinstance(item, UnreadableItem):
+            if (
+                isinstance(item.__cause__, OSError) and item.__cause__.errno
+            ):  # of the file system, not of what the file holds
+                raise DataError(
+                    f"{item.name} cannot be read ({item.__cause__.strerror}): bring it back and go on with --resume."
+                )
+        elif hasattr(item, "text"):
+            try:
+                item.text()
+            except UnreadableItem as error:
+                item = UnreadableItem(
+                    error.name, error.reason
+                )  # the one that was raised holds the item by its traceback
+        yield position, item

@@ -1,0 +1,1 @@
+"""Exports of towers and the gate that they pass."""

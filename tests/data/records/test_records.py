@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from diptych.core.errors import DataError, UsageError
+from diptych.data.load import open_records
+from diptych.data.records.records import Records, joined, stamp
+from diptych.data.records.roots import root
+
+
+def jpeg(colour: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (12, 9), colour).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name, colour in (("a.jpg", "red"), ("trip/b.jpg", "blue"), ("trip/far/c.jpg", "green")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(jpeg(colour))
+    return tmp_path / "photos"
+
+
+def test_a_folder_gives_all_pictures_below_it(photos: Path) -> None:
+    found = open_records(str(photos))
+    assert [Path(n).name for n in found.names] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [f["folder"] for f in found.facts] == [".", "trip", "trip/far"]
+    assert found[1].text is None
+    assert found[1].image is not None
+    assert found.images.key(0) == hashlib.sha256((photos / "a.jpg").read_bytes()).hexdigest()
+
+
+def test_a_table_gives_pictures_texts_and_typed_facts(photos: Path) -> None:
+    (photos / "t.csv").write_text(
+        "path,caption,year,code,note\na.jpg,a red one,1990,007,x\n,only words,2001,12,\ntrip/b.jpg,,1991,3,y\n"
+    )
+    found = open_records(str(photos / "t.csv"))
+    assert found.texts == ("a red one", "only words", None)
+    assert found.places == (0, None, 1)
+    assert found.facts == (
+        {"year": 1990, "code": "007", "note": "x"},
+        {"year": 2001, "code": "12"},
+        {"year": 1991, "code": "3", "note": "y"},
+    )
+    assert found.names[0] == str(photos / "a.jpg")
+    assert found.names[1].endswith("t.csv[1]")
+    assert open_records(str(photos / "t.csv"), text="note").texts == ("x", None, "y")
+    assert len({found.key(i) for i in range(3)}) == 3
+    assert found.only("text").places == (None,) * 3
+    assert found.take([2, 0]).names == (found.names[2], found.names[0])
+
+
+def test_a_tar_and_a_parquet_file_give_what_they_hold(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "p.tar", "w") as tar:
+        for name, data in (
+            ("x/1.jpg", jpeg("red")),
+            ("x/1.txt", b"red"),
+            ("x/1.json", json.dumps({"year": 3, "deep": []}).encode()),
+            ("2.png", jpeg("blue")),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    found = open_records(str(tmp_path / "p.tar"))
+    assert found.texts == ("red", None)
+    assert found.facts == ({"year": 3}, {})
+    assert found.names[0].endswith("p.tar!x/1.jpg")
+    assert np.asarray(found.images[0])[0, 0, 0] > 200
+    pq.write_table(
+        pa.table({"image": [{"bytes": jpeg("red"), "path": None}], "caption": ["r"], "n": [4]}), tmp_path / "p.parquet"
+    )
+    rows = open_records(str(tmp_path / "p.parquet"))
+    assert (rows.texts, rows.facts) == (("r",), ({"n": 4},))
+    both = joined((found, rows))
+    assert both.texts == ("red", None, "r")
+    assert both.images.key(2) == rows.images.key(0)
+    assert stamp(found.names[0]) == stamp(str(tmp_path / "p.tar")) != ""
+    assert stamp(rows.names[0]) == stamp(str(tmp_path / "p.parquet")) != ""
+    assert stamp("none") == ""
+
+
+def test_of_records_of_one_name_the_last_is_kept(photos: Path) -> None:
+    (photos / "t.csv").write_text("path,caption\na.jpg,a red one\n,only words\n")
+    parts = [open_records(str(p)) for p in (photos, photos / "trip", photos / "t.csv")]
+    found = joined(parts).distinct()
+    assert [Path(n).name for n in found.names] == ["b.jpg", "c.jpg", "a.jpg", "t.csv[1]"]
+    assert found.texts == (None, None, "a red one", "only words")
+    assert [f.get("folder") for f in found.facts] == [".", "far", None, None]
+    assert found.images.key(found.places[2] or 0) == parts[0].images.key(0)
+    assert parts[0].distinct() is parts[0]
+
+
+def test_the_root_of_a_source_begins_the_names_of_its_records(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "t.csv").write_text("pic,caption\na.jpg,a red one\n")
+    (photos / "words.jsonl").write_text('{"caption": "only words"}\n')
+    (photos / "named.csv").write_text("path,caption\n,no picture yet\n")
+    (photos / "metadata.csv").write_text("file_name,caption\na.jpg,a red one\n")
+    pq.write_table(pa.table({"image": [{"bytes": jpeg("red"), "path": None}]}), photos / "p.parquet")
+    monkeypatch.setenv("DIPTYCH_DATA", str(tmp_path))
+    for spec in ("photos", "photos/trip/../a.jpg", "photos/p.parquet", "photos/words.jsonl", "demo:photos"):
+        found = root(spec)
+        assert all(n == found or n.removeprefix(found)[0] in "/![" for n in open_records(spec).names), spec
+    assert root("photos") == str(photos)
+    for spec, image in (("photos/t.csv", "pic"), ("photos/named.csv", None)):
+        with pytest.raises(UsageError, match="--prune cannot tell"):
+            root(spec, image)
+
+
+def test_bad_input_is_named(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.tar").write_bytes(b"rubbish" * 999)
+    (photos / "bare.csv").write_text("a,b\n1,2\n")
+    (photos / "none.csv").write_text("path,caption\n")
+    (photos / "out.csv").write_text("path\n../../etc/passwd\n")
+    (photos / "x.doc").write_text("")
+    for spec, error, says in (
+        ("none", UsageError, "no file or folder"),
+        (photos / "x.doc", UsageError, "neither"),
+        (tmp_path / "empty", DataError, "No pictures"),
+        (tmp_path / "empty.tar", DataError, "holds no picture that can be read; the first: .*damaged"),
+        (photos / "bare.csv", DataError, "neither a picture nor a text"),
+        (photos / "none.csv", DataError, "no rows"),
+        (photos / "out.csv", DataError, "outside"),
+    ):
+        with pytest.raises(error, match=says):
+            open_records(str(spec))
+    with pytest.raises(DataError, match="no column 'title'"):
+        open_records(str(photos / "bare.csv"), text="title")
+    assert isinstance(open_records(str(photos / "a.jpg")), Records)
+
+
+def test_a_broken_item_of_a_tar_is_named_and_the_others_are_read(photos: Path, tmp_path: Path) -> None:
+    def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+
+    picture = (photos / "a.jpg").read_bytes()
+    with tarfile.open(tmp_path / "t.tar", "w") as tar:
+        for name in ("good", "words", "facts", "../out", "last"):
+            add(tar, f"{name}.jpg", picture)
+        add(tar, "words.txt", b"\xff\xfe\xff")
+        add(tar, "facts.json", b"{")
+        add(tar, "good.txt", b"a photo")
+    found = open_records(str(tmp_path / "t.tar"))
+    assert [n.rpartition("!")[2] for n in found.names] == ["good.jpg", "last.jpg"]
+    assert found.texts == ("a photo", None)
+    reasons = {e.name.rpartition("!")[2]: e.reason for e in found.failed}
+    assert reasons == {
+        "words.txt": "is no UTF-8 text",
+        "facts.json": "is no JSON",
+        "../out.jpg": "its name leads outside the tar",
+    }
+    assert found.take([0]).failed == joined([found]).failed == found.failed
+    cut = (tmp_path / "t.tar").read_bytes()[: 512 + 512 * -(-len(picture) // 512) + 512 + 100]
+    (tmp_path / "cut.tar").write_bytes(cut)
+    held = open_records(str(tmp_path / "cut.tar"))
+    assert [n.rpartition("!")[2] for n in held.names][:1] == ["good.jpg"]
+    assert "damaged or truncated tar" in held.failed[-1].reason

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.core.data import ClassNames
+from diptych.core.errors import DataError, UsageError
+from diptych.data.words import textfiles
+from diptych.data.words.classnames import read_names, tidy, with_words
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("sea_horse", "sea horse"),
+        ("sea-horse", "sea horse"),
+        ("SeaHorse", "sea horse"),
+        ("TVMonitor", "TV monitor"),
+        ("t-shirt", "t-shirt"),
+        ("747-400", "747-400"),
+        ("DC-10", "DC-10"),
+        ("001.Black_footed_Albatross", "Black footed Albatross"),
+        ("Leopards", "Leopards"),
+        ("BMW", "BMW"),
+        ("class_7", "class 7"),
+        ("3", "3"),
+        ("__", "__"),
+        ("  many   spaces ", "many spaces"),
+        ("Käse_Brot", "Käse Brot"),
+    ],
+)
+def test_tidy(folder: str, name: str) -> None:
+    assert tidy(folder) == name
+
+
+def test_lists_and_text_files(tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("\ufeffsea horse\n\n  cat \n", encoding="utf-8")
+    (tmp_path / "n.json").write_text('["sea horse", "cat"]')
+    for source in (["sea horse", "cat"], tmp_path / "n.txt", str(tmp_path / "n.json")):
+        assert read_names(source) == ("sea horse", "cat")
+
+
+def test_mappings_follow_the_classes(tmp_path: Path) -> None:
+    (tmp_path / "n.json").write_text(json.dumps({"n02": "cat", "n01": "sea horse"}))
+    (tmp_path / "n.csv").write_text("folder,name\nn02,cat\nn01,sea horse\n")
+    for source in (tmp_path / "n.json", tmp_path / "n.csv"):
+        assert read_names(source, ("n01", "n02")) == ("sea horse", "cat")
+        assert read_names(source) == ("cat", "sea horse")
+        with pytest.raises(UsageError, match="no name for n03"):
+            read_names(source, ("n01", "n03"))
+
+
+def test_numbers_must_agree() -> None:
+    with pytest.raises(UsageError, match="2 names for 3 classes"):
+        read_names(["a", "b"], ("x", "y", "z"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("n.json", b"[1, 2]", "JSON list of names"),
+        ("n.json", b'{"a": ["b"]}', "JSON list of names"),
+        ("n.json", b"[", "not valid JSON"),
+        ("n.json", b"[" * 100_000, "not valid JSON"),
+        ("n.csv", b"a,b\n1,2\n", "needs a column folder"),
+        ("n.csv", b"folder,name\nx,\n", "Row 1 .* lacks"),
+        ("n.csv", b"folder,name\nx,a\nx,b\n", "twice"),
+        ("n.txt", b"\xff\xfe\x00", "not UTF-8"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_names(tmp_path / name)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no file .* with class names"):
+        read_names(tmp_path / "absent.txt")
+
+
+def test_files_have_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "n.txt").write_text("cat\n" * 10)
+    monkeypatch.setattr(textfiles, "MAX_BYTES", 39)
+    with pytest.raises(DataError, match="too much for class names"):
+        read_names(tmp_path / "n.txt")
+
+
+def test_synonyms_are_words_of_the_first() -> None:
+    named = with_words(ClassNames(("sofa | couch", "cat"), ("{}",)))
+    assert named.names == ("sofa", "cat")
+    assert named.prompts() == [["sofa", "couch"], ["cat"]]
+    assert named.queries()[1] == (0, 0, 1)
+    plain = ClassNames(("a", "b"))
+    assert with_words(plain) is plain
+    assert plain.queries() == (plain, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "things", "says"),
+    [
+        ((("a",),), (), "words of 1 classes for 2"),
+        ((("a",), ()), (), "a class has no word"),
+        ((("a", "b"), ("b",)), (), "'b' stands for two"),
+        ((), (True,), "marks of things of 1 classes for 2"),
+    ],
+)
+def test_words_and_marks_that_do_not_fit_are_refused(words: Any, things: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        ClassNames(("a", "b"), words=words, things=things)

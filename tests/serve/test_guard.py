@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.serving import colour_bytes, colour_uri
+
+Serve = Callable[..., Any]
+KEY = "0123456789abcdef"
+
+
+def embeddings(client: Any, given: object, **more: Any) -> Any:
+    return client.post("/v1/embeddings", json={"input": given}, **more)
+
+
+def test_a_key_is_asked_for_as_bearer_or_as_the_password_of_a_browser(serve: Serve) -> None:
+    client = serve(keys=(KEY, "x" * 20))
+    assert embeddings(client, "red").status_code == 401
+    assert embeddings(client, "red", headers={"Authorization": "Bearer wrong"}).status_code == 401
+    assert embeddings(client, "red", headers={"Authorization": "Basic ???"}).status_code == 401
+    assert embeddings(client, "red", headers={"Authorization": f"Bearer {KEY}"}).status_code == 200
+    assert embeddings(client, "red", auth=("anyone", "x" * 20)).status_code == 200
+    refused = client.get("/v1/models")
+    assert refused.headers["www-authenticate"].startswith("Basic")
+    assert client.get("/health").status_code == client.get("/ready").status_code == 200
+
+
+def test_pages_of_other_hosts_neither_read_nor_change_anything(client: Any) -> None:
+    assert client.get("/v1/models", headers={"host": "evil.example"}).status_code == 421
+    assert client.get("/v1/models", headers={"host": "localhost:7070"}).status_code == 200
+    assert client.get("/v1/models", headers={"host": "[::1]:7070"}).status_code == 200
+    assert embeddings(client, "red", headers={"origin": "http://evil.example"}).status_code == 403
+    assert embeddings(client, "red", headers={"origin": "null"}).status_code == 403
+    assert embeddings(client, "red", headers={"origin": "http://127.0.0.1"}).status_code == 200
+
+
+def test_every_answer_forbids_what_a_page_could_load(client: Any) -> None:
+    for answer in (client.get("/health"), client.get("/no-such"), client.get("/", headers={"host": "x"})):
+        if answer.status_code != 421:
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_bodies_are_bounded_before_they_are_read(serve: Serve) -> None:
+    client = serve(max_bytes=1000)
+    assert embeddings(client, "red").status_code == 200
+    refused = embeddings(client, "r" * 2000)
+    assert refused.status_code == 413
+    assert "1,000 bytes" in refused.json()["message"]
+
+    def parts() -> Any:  # no content-length
+        for _ in range(50):
+            yield b"[" * 100
+
+    streamed = client.post("/v1/embeddings", content=parts(), headers={"content-type": "application/json"})
+    assert streamed.status_code == 413
+    form = client.post("/predict", data={"entries": "{}"}, files={"image": b"0" * 5000})
+    assert form.status_code == 413
+
+
+def test_pictures_are_bounded_before_they_are_decoded(serve: Serve) -> None:
+    client = serve(max_pixels=1000)
+    assert embeddings(client, colour_uri("red")).status_code == 200
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(b"0"),
+        b"IEND": b"",
+    }
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts.items()
+    )
+    refused = embeddings(client, "data:image/png;base64," + base64.b64encode(bomb).decode())
+    assert refused.status_code == 413
+    assert "60,000 x 60,000 pixels" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [(b"", 422), (b"\x80\x04\x95pickle", 422), (colour_bytes("red")[:40], 422), (b"<svg/>", 422), (b"GIF89a", 422)],
+)
+def test_what_is_no_picture_is_refused_with_a_reason(client: Any, data: bytes, status: int) -> None:
+    answer = embeddings(client, "data:image/png;base64," + base64.b64encode(data).decode())
+    assert answer.status_code == status
+    assert "input 0" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/x.jpg", "https://example.com/x.jpg", "file:///etc/passwd"])
+def test_addresses_are_not_fetched(client: Any, url: str) -> None:
+    answer = client.post("/v1/embeddings", json={"input": [url], "modality": "image"})
+    assert answer.status_code == 400
+    assert "not fetched" in answer.json()["message"]
+
+
+def test_broken_bodies_get_a_sentence(client: Any) -> None:
+    for content in (b"{", b"[" * 100_000, b"\xff\xfe", b"null", b'{"input": 3.5}', b'{"input": []}'):
+        answer = client.post("/v1/embeddings", content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 400, content[:20]
+        assert answer.json()["error"]["message"]
+
+
+def test_fuzzed_uploads_break_nothing(client: Any) -> None:
+    import numpy as np
+
+    rng, good = np.random.default_rng(0), io.BytesIO()
+    Image.new("RGB", (16, 12), "red").save(good, "JPEG")
+    seeds = [colour_bytes("red"), good.getvalue()]
+    statuses = set()
+    for i in range(120):
+        data = bytearray(seeds[i % 2])
+        for place in rng.integers(0, len(data), 1 + i % 7):
+            data[place] = int(rng.integers(256))
+        uri = "data:image/png;base64," + base64.b64encode(bytes(data[: rng.integers(1, len(data) + 1)])).decode()
+        statuses.add(embeddings(client, uri).status_code)
+    assert statuses <= {200, 413, 422}
+    assert client.get("/health").json()["status"] == "UP"
+
+
+def test_the_log_names_no_text_and_no_picture(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="diptych.serve"):
+        client.get("/v1/models?secret=red")
+        embeddings(client, "a very private red thing")
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "diptych.serve"]
+    assert [line["path"] for line in lines] == ["/v1/models", "/v1/embeddings"]
+    assert lines[1]["status"] == 200
+    assert lines[1]["bytes"] > 20
+    assert "private" not in caplog.text
+    assert "secret" not in "".join(record.message for record in caplog.records if record.name == "diptych.serve")
+
+
+def test_counts_are_read_by_prometheus(serve: Serve) -> None:
+    client = serve()
+    embeddings(client, ["red", "blue"])
+    client.get("/no-such-path-1")
+    client.get("/no-such-path-2")
+    text = client.get("/metrics").text
+    assert 'diptych_requests_total{method="POST",route="/v1/embeddings",status="200"} 1.0' in text
+    assert 'diptych_requests_total{method="GET",route="other",status="404"} 2.0' in text
+    assert "diptych_inputs_total 2.0" in text
+    assert 'diptych_request_seconds_bucket{le="0.005",route="/v1/embeddings"}' in text

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.core.run import Run
+from diptych.data.memory import InMemory
+from diptych.tasks.classify import classify
+from tests.support.colours import COLOURS, ColourBackbone
+from tests.support.serving import colour_bytes, colour_uri
+
+
+def post(client: Any, **given: Any) -> Any:
+    return client.post("/v1/classify", json={"images": [colour_uri("red"), colour_uri("blue")], **given})
+
+
+def test_answers_are_those_of_the_command(client: Any, tmp_path: Path) -> None:
+    labels = ["red", "green", "blue"]
+    answer = post(client, labels=labels, top=2, threshold=0.1).json()
+    paths = []
+    for colour in ("red", "blue"):
+        paths.append(tmp_path / f"{colour}.png")
+        paths[-1].write_bytes(colour_bytes(colour))
+    told = classify(InMemory(paths), labels, ColourBackbone(), Run(), top=2, threshold=0.1).as_dict()
+    assert [p["labels"] for p in answer["predictions"]] == [p["labels"] for p in told["predictions"]]
+    same = ("backbone", "method", "score", "threshold", "classnames", "templates", "template_hash")
+    assert {k: answer[k] for k in same} == {k: told[k] for k in same}
+
+
+def test_a_classifier_gives_sets_and_unknown(client: Any) -> None:
+    answer = post(client, classifier="colour-classes", sets=0.9, unknown_rate=0.1).json()
+    assert [p["labels"][0]["label"] for p in answer["predictions"]] == ["red", "blue"]
+    assert all(p["labels"][0]["label"] in p["set"] and p["unknown"] is False for p in answer["predictions"])
+    assert answer["calibration_items"] == 40
+
+
+def test_other_systems_that_names_are_enough_for_answer_too(client: Any) -> None:
+    answer = post(client, labels=list(COLOURS), method="perceptionclip")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["method"] == "perceptionclip"
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        ({}, 400, "either labels or"),
+        ({"labels": ["a"], "classifier": "colour-classes"}, 400, "either labels or"),
+        ({"labels": ["a"], "sets": 0.9}, 400, "calibrated classifier"),
+        ({"labels": ["a", "a"]}, 400, "unique"),
+        ({"labels": ["a"], "templates": ["none"]}, 400, "{}"),
+        ({"labels": ["a"], "top": 0}, 400, "at least 1"),
+        ({"labels": ["a"] * 2000}, 400, "at most 1000"),
+        ({"labels": ["a"], "method": "gda"}, 400, "learns from photos"),
+        ({"labels": ["a"], "method": "no-such"}, 400, "no-such"),
+        ({"classifier": "no-such"}, 404, "there is colour-classes"),
+        ({"labels": ["a"], "model": "no-such"}, 404, "use colours"),
+        ({"labels": ["a"], "images": []}, 400, "1 to 8 inputs"),
+    ],
+)
+def test_requests_that_mean_nothing_get_a_sentence(client: Any, given: Any, status: int, words: str) -> None:
+    answer = post(client, **given)
+    assert answer.status_code == status
+    assert words in answer.json()["message"]

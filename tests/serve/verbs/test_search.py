@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diptych.core.run import Run
+from diptych.tasks.search import Term, search
+from tests.support.colours import ColourBackbone
+from tests.support.serving import colour_uri
+
+
+def post(client: Any, query: Any, **given: Any) -> Any:
+    return client.post("/v1/search", json={"query": query, **given})
+
+
+def test_answers_are_those_of_the_command(client: Any, index_folder: Path) -> None:
+    terms = [Term("red", 1.0), Term("blue", -0.3)]
+    told = search(index_folder, terms, ColourBackbone(), Run(), k=12).as_dict()
+    parts = [{"text": "red"}, {"text": "blue", "weight": -0.3}]
+    assert post(client, parts, top=12, index="photos").json() == told
+    assert post(client, "red", top=3).json()["results"][0]["path"].endswith("png")
+
+
+def test_words_and_pictures_add_up(client: Any) -> None:
+    answer = post(client, [{"image": colour_uri("green")}, {"text": "green", "weight": 0.5}], top=5).json()
+    assert all("/green/" in r["path"] for r in answer["results"])
+    assert [t["kind"] for t in answer["query"]] == ["image", "text"]
+
+
+def test_conditions_hold(client: Any) -> None:
+    answer = post(client, "red", where=["name~*/blue/*"], top=3).json()
+    assert all("/blue/" in r["path"] for r in answer["results"])
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "status"),
+    [
+        ("", {}, 400),
+        ([], {}, 400),
+        ([{"text": "a", "image": "b"}], {}, 400),
+        ([{"text": "red", "weight": 0}], {}, 400),
+        ([{"text": "red"}, {"text": "red", "weight": -1}], {}, 400),
+        ("red", {"top": 0}, 400),
+        ("red", {"top": 100_000}, 400),
+        ("red", {"where": ["nonsense"]}, 400),
+        ("red", {"captions": 2}, 400),
+        ("red", {"index": "no-such"}, 404),
+        ("red", {"index": "../../etc"}, 404),
+    ],
+)
+def test_searches_that_mean_nothing_get_a_sentence(client: Any, query: Any, more: Any, status: int) -> None:
+    answer = post(client, query, **more)
+    assert answer.status_code == status
+    assert answer.json()["message"].endswith(".")

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from diptych.core.data import ClassNames, Column, Table
+from diptych.core.errors import DataError
+from diptych.tasks.audit.association import audit_association
+from tests.methods.audit.test_concept_association_bias import OBJECTS, Bag, fruit
+
+
+def test_any_column_of_groups_may_hold_the_attribute() -> None:
+    own = fruit()
+    table = Table(own.items, {"label": own.columns["label"], "group": own.columns["attribute"]})
+    (finding,), failed = audit_association(table, ClassNames(OBJECTS), [Bag(1.0)])
+    assert (finding.value, failed) == (1.0, ())
+    (asked,), _ = audit_association(table, ClassNames(OBJECTS), [Bag(1.0)], template="{object} {value}")
+    assert asked.value == 1.0
+    plain = Table(own.items, {"label": own.columns["label"], "hue": Column("group", ("a",) * 30)})
+    with pytest.raises(DataError, match="no column 'attribute'"):
+        audit_association(plain, ClassNames(OBJECTS), [Bag(1.0)])

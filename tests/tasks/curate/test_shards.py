@@ -1,0 +1,83 @@
+"""Passes shard by shard: what a killed one did is not done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diptych.core.data import Stream
+from diptych.core.errors import UsageError
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.load import open_stream
+from diptych.methods.curate.metaclip import EntryCounts, MetaCLIP
+from diptych.tasks.curate.shards import cut, plan_in
+from diptych.tasks.curate.stream import Skipped
+from tests.support.cluster_work import write_tars
+
+
+class Counted(MetaCLIP):
+    """Stops in its third shard."""
+
+    def plan(self, kit: Kit, stream: Stream[Any], run: Run) -> EntryCounts:
+        planned.append(stream)
+        if len(planned) == 3:
+            raise KeyboardInterrupt
+        return super().plan(kit, stream, run)
+
+
+planned: list[Any] = []
+
+
+def test_a_killed_plan_goes_on_behind_its_whole_shards(tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog")
+    (tmp_path / "pool.txt").write_text("\n".join(f"a {'cat' if i % 3 else 'dog'} {i}" for i in range(1000)))
+    stream, run, parts = open_stream(str(tmp_path / "pool.txt")), Run(), tmp_path / "parts"
+    shards, own = cut(stream, 2000), Counted(str(tmp_path / "entries.txt"))
+    assert len(shards) == 5
+    planned.clear()
+    with pytest.raises(KeyboardInterrupt):
+        plan_in(parts, own, Kit, shards, run, {"a": 1})
+    with pytest.raises(UsageError, match="--resume"):
+        plan_in(parts, own, Kit, shards, run, {"a": 1})
+    with pytest.raises(UsageError, match="something else"):
+        plan_in(parts, own, Kit, shards, run, {"a": 2}, resume=True)
+    (parts / "plan-00001.parquet").write_bytes(b"cut")
+    found: Any = plan_in(parts, own, Kit, shards, run, {"a": 1}, resume=True)
+    assert planned[3:] == shards[1:]
+    whole = MetaCLIP(own.metadata).plan(Kit(), stream, run)
+    np.testing.assert_array_equal(found.counts, whole.counts)
+    assert (found.texts, found.matched) == (whole.texts, whole.matched) == (1000, 1000)
+    assert not parts.exists()
+    with pytest.raises(UsageError, match="nothing to plan"):
+        plan_in(parts, own, Kit, [], run, {})
+
+
+def test_a_plan_names_what_it_passes_over_also_after_a_kill(tmp_path: Path) -> None:
+    (tmp_path / "entries.txt").write_text("cat\ndog")
+    for number in range(4):
+        (tmp_path / f"{number}.csv").write_text(f"filepath,title\na.png,a cat\n,row {number}\nb.png,a dog\n")
+    shards, parts, skipped = [open_stream(str(tmp_path / f"{n}.csv")) for n in range(4)], tmp_path / "parts", Skipped()
+    own = Counted(str(tmp_path / "entries.txt"))
+    planned.clear()
+    with pytest.raises(KeyboardInterrupt):
+        plan_in(parts, own, Kit, shards, Run(), {})
+    found: Any = plan_in(parts, own, Kit, shards, Run(), {}, resume=True, skipped=skipped)
+    assert (found.texts, found.matched, skipped.count) == (8, 8, 4)
+    assert [Path(s["path"].split(" of ")[1]).name for s in skipped.first] == [f"{n}.csv" for n in range(4)]
+    assert {s["reason"] for s in skipped.first} == {"has no filepath or no title"}
+    assert not parts.exists()
+
+
+def test_shards_of_tars_hold_each_item_once_at_its_position(tmp_path: Path) -> None:
+    stream = open_stream(write_tars(tmp_path, 5, 3))
+    whole = [(position, item.name) for position, item in stream]
+    assert len(whole) == 15
+    for parts in (cut(stream), stream.parts(2), stream.parts(9)):  # type: ignore[attr-defined]
+        assert [(position, item.name) for part in parts for position, item in part] == whole
+    assert [len(list(part)) for part in stream.parts(2)] == [6, 9]  # type: ignore[attr-defined]
+    last = stream.parts(2)[0].seek(whole[4][0])  # type: ignore[attr-defined]
+    assert [(position, item.name) for position, item in last] == whole[4:6]

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diptych.core.errors import UsageError
+from diptych.tasks.pages.overlay import label_png, overlay, palette, png
+
+LABELS = np.repeat(np.arange(3), 10).reshape(3, 10)
+
+
+def test_neighbouring_colours_are_far_apart_and_the_background_is_black() -> None:
+    colours = palette(255)
+    assert len(set(colours)) == 255
+    steps = np.abs(np.diff(np.array(colours[:40]), axis=0)).sum(1)
+    assert steps.min() > 90
+    assert palette(3, background=True) == [(0, 0, 0), *palette(2)]
+    with pytest.raises(UsageError, match="255 classes"):
+        palette(256)
+
+
+def test_a_label_map_keeps_its_numbers_and_shows_its_colours() -> None:
+    colours = palette(3)
+    image = Image.open(io.BytesIO(label_png(LABELS, colours)))
+    assert image.mode == "P"
+    assert np.array_equal(np.asarray(image), LABELS)
+    assert image.convert("RGB").getpixel((0, 2)) == colours[2]
+
+
+def test_an_overlay_mixes_draws_borders_and_leaves_the_background() -> None:
+    photo = Image.new("RGB", (10, 3), (100, 100, 100))
+    colours = palette(3, background=True)
+    seen = np.asarray(overlay(photo, LABELS, colours, {1: "cat 33%"}, background=True, opacity=0.5))
+    assert seen.shape[1] > 10
+    assert seen[0, 0].tolist() == [100, 100, 100]
+    assert seen[1, 0].tolist() == [255, 255, 255]
+    bright = np.asarray(overlay(photo, np.zeros((3, 10), np.int64), palette(1), {}, opacity=0.5))
+    np.testing.assert_allclose(bright[0, 0], (np.array(palette(1)[0]) + 100) / 2, atol=1)
+
+
+def test_a_legend_longer_than_the_photo_makes_the_sheet_longer() -> None:
+    photo = Image.new("RGB", (40, 20))
+    sheet = overlay(photo, np.zeros((20, 40), np.int64), palette(30), {k: f"class {k}" for k in range(30)})
+    assert sheet.height > 30 * 12
+    assert png(sheet).startswith(b"\x89PNG")
