@@ -21,7 +21,7 @@ def clipinverter_panel(s: Studio) -> Panel:
     from diptych.evaluation.proofs.inversion import Known, captioned, editing, said
     from diptych.methods.edit.clipinverter import CLIPInverter
     from diptych.tasks.edit_parts import kit_for
-    from diptych.tasks.sheets import shown
+    from diptych.tasks.pages.sheets import shown
 
     run = replace(s.run, seed=1)
     kit = kit_for(CLIPInverter.card, s.tiny, generator="small")

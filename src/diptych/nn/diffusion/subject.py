@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from diptych.core.diffusion import Condition, TextDiffusion
 from diptych.nn.diffusion.ddim import repeated
+from diptych.nn.diffusion.noise_error import drawn_noise, noise_error
 
 
 def with_tokens(condition: Condition, places: Sequence[int], v: Tensor) -> Condition:
@@ -51,19 +51,14 @@ def subject_tokens(
         batch: noisy pictures a step.
     """
     v = condition.tokens[0, list(places)].detach().clone()
-    z = diffusion.to_latent(picture[None])
-    a_t = diffusion.alphas_cumprod
+    z = diffusion.to_latent(picture[None]).expand(batch, -1, -1, -1)
     v.requires_grad_()
     optimizer = torch.optim.Adam([v], lr=rate)
     # Not the one loop: one picture is looked at, and there is nothing to resume.
     for _ in range(steps):
-        t = torch.randint(len(a_t), (batch,), generator=g)
-        noise = torch.randn(batch, *z.shape[1:], generator=g).to(z)
-        a = a_t[t].to(z)[:, None, None, None]
+        t, noise = (drawn.to(z.device) for drawn in drawn_noise(diffusion, batch, g))
         with torch.enable_grad():
             told = repeated(with_tokens(condition, places, v), batch)
-            noisy = a.sqrt() * z + (1 - a).sqrt() * noise
-            loss = mse_loss(diffusion.eps(noisy, t.to(z.device), told), noise)
-            (v.grad,) = torch.autograd.grad(loss, [v])
+            (v.grad,) = torch.autograd.grad(noise_error(diffusion, z, told, t, noise).mean(), [v])
         optimizer.step()
     return v.detach()
