@@ -7,8 +7,8 @@ python -m recipes.small_denoiser judge [--net OUT/small.safetensors]     colour 
 The loss is the mean squared error of what the network says, at steps 1000 u^1.5 of a uniform u: most of a picture is
 decided where noise and signal are about equal. A scene is called by its short caption, by that with its background, or
 by its long one; a tenth has no text, for guidance. Objects begin large and in the middle, and their places and sides
-spread over the first half of the training: with all places from the first, 3,000 steps learnt colours and drew
-shapeless spots.
+spread by 0.3 of the way to the edges over the first half of the training. A network of three blocks that was taught
+all places drew shapeless spots after 6,000 steps: shape read from 22 % of its pictures, colour from all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from diptych.backbones.diffusion.load import SMALL, SMALL_PAIRS, SMALL_SCENES, load_small
+from diptych.backbones.diffusion.load import SMALL, SMALL_SCENES, load_small
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser, wanted
 from diptych.backbones.diffusion.small import TextTokens, alphas_cumprod
 from diptych.backbones.sources.load import load
@@ -43,12 +43,14 @@ from diptych.train.loop import train
 from diptych.train.schedule import Fit, Schedule
 from recipes.number_stream import Numbers
 
-LAYOUT = DenoiserLayout(depth=3, mlp=3)
+LAYOUT = DenoiserLayout(depth=4, mlp=4)
 FILE = "small.safetensors"
-PAIRS, UNTOLD, DENSER = 0.1, 0.1, 1.5
-"""Shares of scenes with two objects once places have spread, and without a text, and the exponent of the steps."""
-SPREAD, FIRST_SIDE = 0.5, 0.65
-"""Share of the training over which places spread, and the side of the first objects."""
+UNTOLD, DENSER = 0.1, 1.5
+"""Share of scenes without a text, and the exponent of the steps."""
+SPREAD, WIDEST, FIRST_SIDE = 0.5, 0.3, 0.65
+"""Share of the training over which places spread, how far they do, of the whole way, and the side of the first
+objects.
+"""
 
 
 class SmallDenoiserTrainee(Trainee):
@@ -82,8 +84,8 @@ class SmallDenoiserTrainee(Trainee):
 
     def views(self, row: Row, g: torch.Generator) -> Mapping[str, Any]:
         """Draw a scene with its text, a step and noise."""
-        chance, told, t = (float(v) for v in torch.rand(3, generator=g))
-        shown = self.drawn(row.index, chance)
+        told, t = (float(v) for v in torch.rand(2, generator=g))
+        shown = self.drawn(row.index)
         short = shown.captions["short"]
         texts = (short, f"{short} on a {shown.background} background", shown.captions["long"])
         x = torch.from_numpy(shown.image.astype(np.float32) / 127.5 - 1).permute(2, 0, 1)
@@ -94,11 +96,9 @@ class SmallDenoiserTrainee(Trainee):
             "eps": torch.randn(x.shape, generator=g),
         }
 
-    def drawn(self, number: int, chance: float) -> Scene:
-        """Return a scene of the stream; ``chance`` in [0, 1) says whether it has two objects."""
-        wide = min(1.0, number / self.spread) if self.spread else 1.0
-        if chance < PAIRS and wide == 1.0:
-            return scene(SMALL_PAIRS, self.seed, number)
+    def drawn(self, number: int) -> Scene:
+        """Return a scene of the stream."""
+        wide = WIDEST * (min(1.0, number / self.spread) if self.spread else 1.0)
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, number], np.uint64)))
         (thing,) = draw_objects(SMALL_SCENES, rng)
         x, y = (0.5 + wide * (c - 0.5) for c in thing.centre)

@@ -35,6 +35,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.extend_panel,
     panel.edit_panel,
     panel.mosaic_panel,
+    panel.generate_panel,
     generation.clipinverter_panel,
 )
 

@@ -395,7 +395,7 @@ def generate_panel(s: Studio) -> Panel:
 
     texts = (
         "a red circle", "a blue star", "a yellow heart on a dark background", "a green striped square",
-        "a purple triangle", "a pink cross on a light background", "a red circle above a blue star", "a dog",
+        "a purple triangle", "a pink cross on a light background", "an orange star on a gradient background", "a dog",
     )  # fmt: skip
     made = generate(texts, load_diffusion("small", s.tiny), replace(s.run, seed=1))
     words = (

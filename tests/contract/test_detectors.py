@@ -118,7 +118,7 @@ def test_state_round_trip(slug: str, vit: Backbone, photos: Pictures, tmp_path: 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_no_image_gives_nothing_and_a_missing_backbone_is_named(slug: str, vit: Backbone) -> None:
     assert found(make(slug), vit, Pictures(())) == []
-    with pytest.raises(MissingPart, match="Backbone named 'main'"):
+    with pytest.raises(MissingPart, match=r"(Backbone|Space) named 'main'"):
         make(slug).fit(Kit(), EVIDENCE, Run())
 
 

@@ -33,12 +33,10 @@ def test_a_row_is_the_same_scene_again_and_a_tenth_has_no_text() -> None:
 
 def test_places_spread() -> None:
     trainee = SmallDenoiserTrainee(Run(seed=1), SMALLEST, spread=1000)
-    first, later = ([trainee.drawn(n + k, 0.5).objects[0] for k in range(20)] for n in (0, 1000))
+    first, later = ([trainee.drawn(n + k).objects[0] for k in range(20)] for n in (0, 1000))
     assert max(abs(c - 0.5) for one in first for c in one.centre) < 0.01
-    assert max(abs(c - 0.5) for one in later for c in one.centre) > 0.1
+    assert 0.03 < max(abs(c - 0.5) for one in later for c in one.centre) < 0.15
     assert all(abs(one.side - 0.65) < 0.01 for one in first)
-    assert len(trainee.drawn(1000, 0.0).objects) == 2
-    assert len(trainee.drawn(999, 0.0).objects) == 1
 
 
 def test_texts_of_two_lengths_are_their_own_tokens() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_PAIRS, SMALL_SCENES, load_diffusion, load_small
+from diptych.backbones.diffusion.load import SMALL_BANK, SMALL_SCENES, load_diffusion, load_small
 from diptych.core.backbone import Backbone
 from diptych.core.errors import DataError, NotAvailable, UsageError
 from tests.support.diffusion import random_diffusion
@@ -47,6 +47,6 @@ def test_bad_files_and_names_are_named(vit: Backbone, tmp_path: Path) -> None:
 
 
 def test_the_scenes_it_draws_fit_its_pictures() -> None:
-    assert SMALL_SCENES.size == SMALL_PAIRS.size == 32
+    assert SMALL_SCENES.size == 32
     assert SMALL_SCENES.bank is SMALL_BANK
     assert len(SMALL_BANK.combinations()) == 48

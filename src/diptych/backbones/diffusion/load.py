@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from diptych.backbones.diffusion.patch_denoiser import DenoiserLayout, PatchDenoiser
@@ -21,9 +20,7 @@ SMALL_BANK = SpriteBank(
 )
 """What the small denoiser can draw."""
 SMALL_SCENES = SceneRecipe(SMALL_BANK, size=32, sides=(0.45, 0.7), backgrounds=("light", "dark", "gradient"))
-"""Scenes of one object as it was taught them."""
-SMALL_PAIRS = replace(SMALL_SCENES, objects=(2,), sides=(0.36, 0.48))
-"""Scenes of two."""
+"""Scenes of one object; it was taught those of the middle, see ``recipes.small_denoiser``."""
 
 
 def load_diffusion(name: str, backbone: Backbone) -> TextDiffusion:

@@ -100,6 +100,15 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"pair": Arm("winclip-style", "pair")},
         ),
         "feature-memory": Trial((Claim(CHANCE),), controls=_HALVES),
+        "patch-memory": Trial(
+            (Claim(CHANCE),),
+            controls=_HALVES,
+            beside={
+                "upright": Arm("patch-memory", "upright"),
+                "one photo": Arm("patch-memory", "one"),
+                "feature-memory": Arm("feature-memory"),
+            },
+        ),
         "gaussian": Trial((Claim(CHANCE),), controls=_HALVES),
         "hyp-oc": Trial(
             (Claim(CHANCE),),

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from diptych.core.data import Evidence, Table
+from diptych.core.errors import MissingHook
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.methods.detect.patch_memory import FittedPatchMemory, PatchMemory, cosine_distance, tail_mean
+from tests.support.backbone import SmallBackbone
+from tests.support.dense_colours import ColourDense, DenseColours
+from tests.support.pictures import Pictures
+from tests.support.refused import refused
+from tests.support.scratches import scratched
+
+
+def fit(method: PatchMemory, seed: int = 0, normal: int = 6) -> FittedPatchMemory:
+    return method.fit(Kit({"main": DenseColours()}), Evidence(train=scratched(normal, 0, seed=1)), Run(seed=seed))
+
+
+def test_the_distance_equals_scikit_learn() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    g = torch.Generator().manual_seed(0)
+    z, memory = (F.normalize(torch.randn(n, 7, generator=g), dim=1) for n in (5000, 50))
+    theirs = NearestNeighbors(n_neighbors=1, metric="cosine").fit(memory.numpy()).kneighbors(z.numpy())[0][:, 0]
+    np.testing.assert_allclose(cosine_distance(z, memory).numpy(), theirs, atol=1e-6)
+
+
+def test_the_score_is_the_mean_of_the_tail() -> None:
+    values = torch.arange(200.0).reshape(10, 20)
+    assert tail_mean(values, 0.01) == np.sort(values.numpy().ravel())[-2:].mean()
+    assert tail_mean(values, 0.001) == 199.0  # at least one
+    assert tail_mean(values, 1.0) == pytest.approx(values.mean().item())
+
+
+def test_scratches_are_found_where_they_are() -> None:
+    table = scratched(3, 3, seed=5)
+    found = list(fit(PatchMemory(side=40)).detect(table.items, Run()))
+    assert max(a.score for a in found[:3]) < min(a.score for a in found[3:])
+    for a, mask in list(zip(found, table.columns["mask"].values, strict=True))[3:]:
+        assert a.map is not None
+        values = F.interpolate(a.map[None, None], mask.shape, mode="bilinear")[0, 0].numpy()
+        assert values[mask].mean() > 5 * values[~mask].mean()
+
+
+class Edges(DenseColours):
+    """Cells of colours, and of how these change to the right and down, which a turn exchanges."""
+
+    def dense(self) -> EdgeDense:  # type: ignore[override]
+        return EdgeDense()
+
+
+class EdgeDense(ColourDense):
+    def maps(self, x: torch.Tensor, /) -> list[torch.Tensor]:
+        right, down = (F.pad(x.diff(dim=d), p) for d, p in ((3, (0, 1, 0, 0)), (2, (0, 0, 0, 1))))
+        return [F.avg_pool2d(torch.cat([x, right.abs(), down.abs()], dim=1), 4)]
+
+
+def test_a_turned_photo_is_known_where_turns_are_remembered() -> None:
+    stripes = np.zeros((40, 40, 3), np.uint8)
+    stripes[:, ::2] = 255
+    upright = Image.fromarray(stripes)
+    kit, evidence = Kit({"main": Edges()}), Evidence(train=Table(Pictures([upright])))
+    scores = {
+        turns: [a.score for a in PatchMemory(turns=turns, side=40).fit(kit, evidence, Run()).detect(photos, Run())]
+        for turns in (1, 2, 4)
+        for photos in [Pictures([upright, upright.rotate(90)])]
+    }
+    assert max(scores[4]) < 0.01 < min(scores[1][1], scores[2][1])  # half a turn leaves stripes as they were
+    assert scores[1][0] < 1e-6
+
+
+def test_memory_holds_the_shots_in_their_turns_and_is_drawn_by_the_seed() -> None:
+    one = fit(PatchMemory(shots=1, turns=1, side=40)).memory
+    assert len(fit(PatchMemory(shots=2, turns=2, side=40)).memory) == 4 * len(one)
+    assert len(fit(PatchMemory(shots=None, turns=1, side=40)).memory) == 6 * len(one)
+    assert len(fit(PatchMemory(shots=16, turns=1, side=40)).memory) == 6 * len(one)
+    drawn = [fit(PatchMemory(shots=1, side=40), seed).memory for seed in (0, 0, 1, 2, 3)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not all(torch.equal(drawn[0], other) for other in drawn[2:])
+
+
+def test_what_cannot_be_is_refused() -> None:
+    refused(PatchMemory, {"shots": 0}, {"turns": 3}, {"tail": 0.0}, {"tail": 1.5}, {"side": 0})
+    with pytest.raises(MissingHook, match="dense maps"):
+        PatchMemory().fit(Kit({"main": SmallBackbone()}), Evidence(train=scratched(2, 0, seed=1)), Run())
