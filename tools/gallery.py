@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import gallery_generation as generation
 import gallery_panels as panel
 from gallery_sheets import Panel, Studio
 
@@ -35,6 +36,7 @@ PANELS: tuple[Callable[[Studio], Panel], ...] = (
     panel.edit_panel,
     panel.mosaic_panel,
     panel.generate_panel,
+    generation.clipinverter_panel,
 )
 
 

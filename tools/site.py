@@ -66,6 +66,7 @@ COMMANDS = {
     "retrieve": "diptych link left.csv right.csv --method {}",
     "curate": "diptych curate plan captions.txt --method {} --out plan.parquet",
     "edit": 'diptych edit --source "a red circle" --target "a blue circle" --method {}',
+    "rewrite": "diptych rewrite prompts.txt --like captions.csv --method {}",
     "counteranimal": "diptych audit groups photos.csv --group background",
     "clip4dm": "diptych audit pairs pairs.csv",
     "augclip": "diptych audit edits edits.csv",

@@ -31,6 +31,7 @@ DOES = {
     "curate": "choose pairs worth training on",
     "audit": "see where a model or a caption is wrong",
     "edit": "change a picture by words",
+    "rewrite": "say more in a prompt",
 }
 """Verb -> what a person wants of it."""
 PAGES = {"retrieve": "link"}

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from diptych.backbones.generators.stylegan2 import fresh_weights
-from diptych.methods.edit import deltaedit, mosaic
+from diptych.methods.edit import clipinverter, deltaedit, mosaic
 from tests.support.colours import coloured
 from tests.support.small_clip import small_clip
 
@@ -94,6 +94,28 @@ def test_photos_get_a_style_an_object_with_a_mask_and_say_so(
     ):
         got = diptych("edit", "cup.png", *bad, "-m", "mosaic", "-b", "vit", "--out", "bad")
         assert (got.code, said in got.err) == (2, True), got.err
+
+
+def test_photos_are_edited_by_an_editor_that_learns_from_captions(
+    diptych: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = {"steps": 1, "refine": 1, "batch": 2, "groups": 8, "width": 8}
+    monkeypatch.setitem(clipinverter.CLIPInverter.card.variants, "small", quick)  # type: ignore[arg-type]
+    for colour in ("red", "blue"):
+        coloured(tmp_path / f"{colour}.png", colour, 1)
+    (tmp_path / "captions.csv").write_text("image,caption\nred.png,a red cup\nblue.png,a blue cup\n")
+    vit = small_clip(tmp_path / "vit")
+    monkeypatch.setattr("diptych.backbones.sources.load.load", lambda name="lite", **more: vit)
+    words = ("edit", "red.png", "--target", "a blue cup", "-m", "clipinverter", "--variant", "small", "-b", "vit")
+    got = diptych(*words, "--like", "captions.csv", "--fitted", "kept", "--json")
+    assert got.code == 0, got.err
+    assert 0 <= got.data["pictures"][0]["inversion_error"] < 1
+    assert (tmp_path / "edits" / "red.png").is_file()
+    still = diptych(*words, "--fitted", "kept", "--strength", "0", "--out", "still", "--json")
+    assert still.data["pictures"][0]["moved"] == []
+    for more, said in (((), "learns from photos with captions"), (("-g", "factors"), "no encoder through")):
+        got = diptych(*words, *more, "--out", "bad")
+        assert (got.code > 0, said in got.err) == (True, True), got.err
 
 
 @pytest.mark.parametrize(

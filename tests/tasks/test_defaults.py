@@ -18,6 +18,7 @@ from diptych.tasks import defaults
         (defaults.WORD_DETECTOR, "detect"),
         (defaults.CAPTIONER, "caption"),
         (defaults.EDITOR, "edit"),
+        (defaults.REWRITER, "rewrite"),
         (defaults.RETRIEVER, "retrieve"),
         (defaults.CURATOR, "curate"),
         (defaults.SCORE_CURATOR, "curate"),
@@ -33,6 +34,7 @@ def test_default_rows_stand_on_the_cards() -> None:
     for row in defaults.RETRIEVER_ROWS.values():
         catalog.row(catalog.find(defaults.RETRIEVER), row)
     catalog.row(catalog.find(defaults.EDITOR), defaults.EDITOR_ROW)
+    catalog.row(catalog.find(defaults.REWRITER), defaults.REWRITER_ROW)
 
 
 def test_the_default_classifier_needs_names_alone() -> None:

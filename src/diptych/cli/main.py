@@ -32,6 +32,7 @@ VERBS = {
     "caption": "caption:caption",
     "edit": "edit:edit",
     "generate": "generate:generate",
+    "rewrite": "rewrite:rewrite",
     "index": "index:index",
     "search": "index:search",
     "link": "link:link",

@@ -12,7 +12,18 @@ from typing import Any, Literal
 Hook = Literal["image", "text", "tower:image", "tower:text", "dense", "rebuild"]
 EvidenceField = Literal["train", "val", "unlabelled", "texts", "other_classes", "auxiliary"]
 Verb = Literal[
-    "classify", "detect", "segment", "pretrain", "finetune", "extend", "retrieve", "caption", "edit", "curate", "audit"
+    "classify",
+    "detect",
+    "segment",
+    "pretrain",
+    "finetune",
+    "extend",
+    "retrieve",
+    "caption",
+    "edit",
+    "rewrite",
+    "curate",
+    "audit",
 ]
 Offer = Literal["reasons", "other classes"]
 ProofStage = Literal["mechanism", "reduced", "faithful"]

@@ -250,10 +250,12 @@ def everything(name: str) -> bool:
 
 
 class Rewriter(Method):
-    """Role of a system that rewrites texts before a training.
+    """Role of ``rewrite``, and of systems that rewrite texts before a training.
 
     ``fit`` returns a writer, so that rewrites are recorded, stored and reused as other texts are.
     """
+
+    verb = "rewrite"
 
     @abstractmethod
     def fit(self, kit: Kit, evidence: Evidence[Any], run: Run) -> Writer:

@@ -141,7 +141,7 @@ def captioned_images(evidence: Evidence[Any]) -> Table[Any]:
     table = evidence.train
     if table is None or "captions" not in table.columns or not len(table):
         raise MissingEvidence(
-            "This captioner learns from images with captions, and there are none: give a table with a picture and "
+            "This system learns from images with captions, and there are none: give a table with a picture and "
             "captions in each row."
         )
     for i, own in enumerate(table.columns["captions"].values):

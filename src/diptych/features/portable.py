@@ -54,6 +54,7 @@ SHARED: Mapping[str, str] = MappingProxyType(
         "StarClassifier": "diptych.tasks.stars",
         "StyleGAN2": "diptych.backbones.generators.stylegan2",
         "MaskLayout": "diptych.nn.dense.mask_queries",
+        "ThreeMapInverter": "diptych.backbones.generators.maps",
         "Refinement": "diptych.nn.dense.prompted",
         "Windows": "diptych.nn.dense.label_maps",
     }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import cosine_similarity, interpolate, normalize
 
 from diptych.core.backbone import Encoder
 from diptych.core.data import Samples
@@ -41,16 +41,29 @@ def seen(encoder: Encoder[Any], pictures: Tensor, run: Run) -> Tensor:
     return torch.cat(out)
 
 
+def direction_loss(after: Tensor, before: Tensor, d: Tensor) -> Tensor:
+    """Return (B,) 1 - cos(after - before, d) of (B, D) unit image vectors and (B, D) or (1, D) directions of texts.
+
+    Where one of both is 0, the loss is 1.
+
+    Source: Gal et al. 2022 (StyleGAN-NADA), equation 2.
+    """
+    return 1 - cosine_similarity(after - before, d, dim=1, eps=1e-5)
+
+
 def pictures_of(images: Samples[Any], size: int) -> Tensor:
     """Return (N, 3, size, size) float32 in [0, 1] of N images: their middle square, resized by PIL's bicubic filter.
 
     Raises:
         UnreadableItem: an image cannot be read.
     """
-    fitted = (
-        ImageOps.fit(images[i].convert("RGB"), (size, size), Image.Resampling.BICUBIC) for i in range(len(images))
-    )
-    return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255 for image in fitted])
+    return torch.stack([square_of(images[i], size) for i in range(len(images))])
+
+
+def square_of(image: Image.Image, size: int) -> Tensor:
+    """Return (3, size, size) float32 in [0, 1]: the middle square of an image, resized by PIL's bicubic filter."""
+    fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 255
 
 
 def relevance(generator: StyleGenerator, encoder: Encoder[Any], styles: Styles, step: Tensor, run: Run) -> Tensor:

@@ -9,6 +9,7 @@ WORD_DETECTOR = "winclip-style"
 """Where there are words for what the photos show."""
 CAPTIONER = "nearest-caption"
 EDITOR, EDITOR_ROW = "deltaedit", "small"
+REWRITER, REWRITER_ROW = "uf-fgtg", "small"
 RETRIEVER = "clippings"
 RETRIEVER_ROWS = {True: "maps", False: "mean"}
 """With and without labelled pairs."""

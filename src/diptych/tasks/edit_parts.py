@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from diptych import catalog
-from diptych.backbones.generators.load import load_generator
+from diptych.backbones.generators.load import load_generator, load_maps
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card
 from diptych.core.edit import Editor, Start
-from diptych.core.errors import UsageError
+from diptych.core.errors import MissingPart, UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Segmenter
 from diptych.nn.dense.label_maps import Windows
@@ -62,6 +62,7 @@ def kit_for(
     Raises:
         UsageError: a name is none, or a part is named that the editor does not use.
         NotAvailable, DataError: a part is not on this machine, or damaged.
+        MissingPart: the generator has no encoder of the kind that the editor uses.
     """
     parts: dict[str, Any] = {"main": backbone}
     wanted = set(card.needs.parts)
@@ -69,8 +70,10 @@ def kit_for(
     for kind, given in named.items():
         if given is not None and kind not in wanted:
             raise UsageError(f"{card.name} uses no {kind}, and {given!r} names one: leave it out.")
+    draws = generator or (PHOTO_GENERATOR if photos else GENERATOR)
     openers: dict[str, Callable[[], dict[str, Any]]] = {
-        "StyleGenerator": lambda: _generator(generator or (PHOTO_GENERATOR if photos else GENERATOR)),
+        "StyleGenerator": lambda: _generator(draws),
+        "MapInverter": lambda: _maps(draws),
         "TextDiffusion": lambda: _diffusion(denoiser, backbone),
         "Segmenter": lambda: _segmenter(segmenter, backbone),
     }
@@ -83,6 +86,13 @@ def kit_for(
 def _generator(name: str) -> dict[str, Any]:
     draws, inverter = load_generator(name)
     return {"generator": draws} if inverter is None else {"generator": draws, "inverter": inverter}
+
+
+def _maps(name: str) -> dict[str, Any]:
+    found = load_maps(name)
+    if found is None:
+        raise MissingPart(f"The generator {name} has no encoder through feature maps: use small.")
+    return {"maps": found}
 
 
 def _diffusion(name: str | None, backbone: Backbone) -> dict[str, Any]:

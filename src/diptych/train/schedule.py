@@ -53,7 +53,7 @@ class Fit:
         epochs: passes over the data; give this or ``steps``.
         steps: optimiser steps; a stream needs them.
         schedule: factor on the learning rate in each step.
-        optimizer: "adamw", "adam" or "sgd".
+        optimizer: "adamw", "adam", "radam" or "sgd".
         betas: of Adam; the first is also the momentum of SGD.
         eps: of Adam.
         decay: weight decay.
@@ -75,7 +75,7 @@ class Fit:
     epochs: int | None = None
     steps: int | None = None
     schedule: Schedule = Schedule()
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "radam", "sgd"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-6
     decay: float = 0.2

@@ -22,7 +22,6 @@ from diptych.methods.edit.mosaic import (
     BACKGROUND,
     FittedMosaic,
     Mosaic,
-    direction_loss,
     parsed,
     patch_loss,
     shared_out,
@@ -30,6 +29,7 @@ from diptych.methods.edit.mosaic import (
 )
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.nn.dense.label_maps import Windows
+from diptych.nn.style_space import direction_loss
 from tests.support.pictures import Pictures
 from tests.support.refused import refused
 from tests.support.small_clip import small_clip
@@ -92,7 +92,7 @@ def test_losses_against_numpy() -> None:
     after, before, d = torch.randn(5, 8, generator=g), torch.randn(1, 8, generator=g), torch.randn(8, generator=g)
     step = (after - before).numpy()
     cos = step @ d.numpy() / np.linalg.norm(step, axis=1) / np.linalg.norm(d.numpy())
-    np.testing.assert_allclose(direction_loss(after, before, d).numpy(), 1 - cos, rtol=1e-4)
+    np.testing.assert_allclose(direction_loss(after, before, d[None]).numpy(), 1 - cos, rtol=1e-4)
     r = np.array([0.2, 0.7, 1.4])
     assert patch_loss(torch.tensor(r), 0.7).item() == pytest.approx((0.7 + 1.4) / 3)
     y = torch.rand(1, 3, 4, 5, generator=g)
@@ -162,7 +162,9 @@ def test_training_lowers_the_loss_it_names(vit: Backbone, photos: Pictures) -> N
     ends = text_head(vit, [[f.replace("{}", w) for f in FRAMES] for w in (PLAIN, "red")], run)
     with torch.no_grad():
         ends_seen = [seen(vit.image, torch.stack(list(t)), run) for t in (found.before, found.after)]
-    assert float(direction_loss(ends_seen[1], ends_seen[0], ends[1] - ends[0]).mean()) < 0.8  # 1 is no direction
+    assert (
+        float(direction_loss(ends_seen[1], ends_seen[0], (ends[1] - ends[0])[None]).mean()) < 0.8
+    )  # 1 is no direction
 
 
 def test_bad_input_is_named(vit: Backbone, fitted: FittedMosaic, photos: Pictures) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from diptych.core.diffusion import Site
 from diptych.core.errors import UsageError
-from diptych.nn.diffusion.attention import Record, difference, fused, replaced_columns, shared_columns, word_map
+from diptych.nn.diffusion.attention import Record, difference, fused, replaced_columns, word_map
 
 CROSS, SELF = Site("cross", "mid", 0), Site("self", "mid", 0)
 
@@ -52,11 +52,7 @@ def test_frames_are_fused_with_their_neighbours() -> None:
 def test_texts_that_differ_in_one_stretch() -> None:
     old, new = [1, 5, 6, 7, 9], [1, 5, 8, 8, 7, 9]
     assert difference(new, old) == (slice(2, 4), slice(2, 3))
-    columns = shared_columns(new, old, difference(new, old))
-    assert columns == {0: 0, 1: 1, 4: 3, 5: 4}
     assert difference(old, old) == (slice(5, 5), slice(5, 5))
-    with pytest.raises(UsageError, match="differ outside"):
-        shared_columns([1, 2, 3], [4, 2, 3], (slice(1, 2), slice(1, 2)))
 
 
 def test_columns_are_put_back_and_rows_still_sum_to_1() -> None:

@@ -99,7 +99,8 @@ class SmallDiffusion:
     @cached_property
     def net(self) -> PatchDenoiser:
         """The network, in eval mode and without gradients of its own."""
-        net = PatchDenoiser(self.layout)
+        with torch.random.fork_rng(devices=[]):  # the weights are replaced, and nobody's dice are touched
+            net = PatchDenoiser(self.layout)
         net.load_state_dict(dict(self.weights))
         return net.eval().requires_grad_(False)
 

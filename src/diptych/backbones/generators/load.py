@@ -12,12 +12,15 @@ from torch import Tensor
 
 from diptych.backbones.generators.factors import FactorGenerator
 from diptych.backbones.generators.inverter import ConvInverter
+from diptych.backbones.generators.maps import ThreeMapInverter
 from diptych.backbones.generators.stylegan2 import StyleGAN2
 from diptych.backbones.weights import read_state
 from diptych.core.edit import Inverter, StyleGenerator
 from diptych.core.errors import DataError, NotAvailable, UsageError
+from diptych.core.latents import MapInverter
 
 SMALL = Path(__file__).parents[2] / "assets" / "generator" / "small.safetensors"
+SMALL_MAPS = SMALL.with_name("small_maps.safetensors")
 SMALL_DRAWS = FactorGenerator(
     32, ("red", "yellow", "green", "blue", "purple"), ("circle", "square", "triangle", "star")
 )
@@ -57,6 +60,20 @@ def load_small(path: Path) -> tuple[StyleGAN2, ConvInverter]:
     state = {name: t.float() for name, t in read_state(path).items()}
     generator = StyleGAN2({name: t for name, t in state.items() if not name.startswith("encoder.")})
     return generator, ConvInverter({name[8:]: t for name, t in state.items() if name.startswith("encoder.")}, generator)
+
+
+def load_maps(name: str) -> MapInverter | None:
+    """Return the encoder of a generator of ``load_generator`` through feature maps; None where it has none.
+
+    Raises:
+        NotAvailable, DataError: the file is missing, or damaged.
+    """
+    return load_small_maps(SMALL_MAPS, load_small(SMALL)[0]) if name == "small" else None
+
+
+def load_small_maps(path: Path, generator: StyleGAN2) -> ThreeMapInverter:
+    """Read an encoder, as ``recipes.small_maps`` writes it."""
+    return ThreeMapInverter({name: t.float() for name, t in read_state(path).items()}, generator)
 
 
 def load_stylegan2(path: Path, truncation: float = 1.0) -> StyleGAN2:

@@ -33,21 +33,22 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, cosine_similarity, interpolate, mse_loss
+from torch.nn.functional import avg_pool2d, interpolate, mse_loss
 
 from diptych.core.backbone import Backbone
 from diptych.core.card import Card, Needs, ProofPlan, Reference
 from diptych.core.data import ClassNames, Evidence, Samples, Subset
 from diptych.core.edit import EditAsk, Edited, Editor, FittedEditor, Takes
-from diptych.core.errors import MissingHook, UsageError
+from diptych.core.errors import UsageError
 from diptych.core.kit import Kit
 from diptych.core.method import Segmenter
 from diptych.core.ranges import above, at_least, between, check, wrong
 from diptych.core.run import Run
+from diptych.features.early import early
 from diptych.features.heads import text_head
 from diptych.nn.dense.label_maps import dense_map
 from diptych.nn.style_net import StyleNet
-from diptych.nn.style_space import seen
+from diptych.nn.style_space import direction_loss, seen
 from diptych.nn.viewpoints import blurred, crops_inside, viewed
 
 BACKGROUND = "background"
@@ -95,11 +96,6 @@ def parsed(prompts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     if not found:
         raise UsageError('There is no object with a style: write "cat: a pencil sketch".')
     return tuple(found.items())
-
-
-def direction_loss(after: Tensor, before: Tensor, d: Tensor) -> Tensor:
-    """Return (B,) 1 - cos(after - before, d) of (B, D) unit image vectors and a (D,) direction of texts."""
-    return 1 - cosine_similarity(after - before, d[None], dim=1, eps=1e-5)
 
 
 def patch_loss(r: Tensor, least: float) -> Tensor:
@@ -241,19 +237,6 @@ class Mosaic(Editor):
         return FittedMosaic(backbone, self, segmenter)
 
 
-def early(backbone: Backbone, x: Tensor) -> Tensor:
-    """Return an early layer of the image encoder for normalised pixels: the first block of a tower, or the finest map.
-
-    Raises:
-        MissingHook: it has neither.
-    """
-    try:
-        tower = backbone.tower("image")
-    except MissingHook:
-        return backbone.dense().maps(x)[0]
-    return tower.blocks(tower.start(x), 0, 1).h
-
-
 @dataclass(frozen=True)
 class FittedMosaic(FittedEditor):
     """Stylises pictures.
@@ -367,7 +350,7 @@ class FittedMosaic(FittedEditor):
             ends = text_head(
                 self.backbone, [[f.replace("{}", words) for f in m.frames] for words in (PLAIN, style)], run
             )
-            d, whole, content = ends[1] - ends[0], seen(encoder, x, run).to(run.device), self._early(x)
+            d, whole, content = ends[1] - ends[0], seen(encoder, x, run).to(run.device), early(self.backbone, x)
         places = crops_inside(avg_pool2d(mask, k := max(8, round(m.crop * min(x.shape[2:]))), 1)[0, 0], k)
         parameters = list(net.parameters())
         optimizer = torch.optim.Adam(parameters, lr=m.rate)
@@ -381,9 +364,9 @@ class FittedMosaic(FittedEditor):
                 with torch.no_grad():
                     source = seen(encoder, both[1], run).to(run.device)
                 terms = (
-                    direction_loss(own, whole, d).mean(),
-                    patch_loss(direction_loss(crops, source, d), m.least),
-                    mse_loss(self._early(y), content),
+                    direction_loss(own, whole, d[None]).mean(),
+                    patch_loss(direction_loss(crops, source, d[None]), m.least),
+                    mse_loss(early(self.backbone, y), content),
                     total_variation(y),
                 )
                 loss = torch.stack([w * t for w, t in zip(m.weights, terms, strict=True)]).sum()
@@ -394,12 +377,6 @@ class FittedMosaic(FittedEditor):
         with torch.no_grad():
             out: Tensor = net(x)
         return out
-
-    def _early(self, x: Tensor) -> Tensor:
-        side = self.backbone.image.size or 224
-        square = interpolate(x, size=(side, side), mode="bilinear", antialias=True)
-        inputs = self.backbone.image.inputs(list(square))
-        return early(self.backbone, inputs if isinstance(inputs, Tensor) else inputs["pixels"])
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -64,32 +64,8 @@ def replaced_columns(own: Tensor, known: Tensor, columns: Mapping[int, int]) -> 
     return out / out.sum(-1, keepdim=True).clamp_min(torch.finfo(out.dtype).tiny)
 
 
-def shared_columns(new: Sequence[int], old: Sequence[int], replaced: tuple[slice, slice]) -> dict[int, int]:
-    """Return new position -> old position of the tokens of two texts that differ in one stretch.
-
-    Args:
-        new: token ids of a text.
-        old: those of the other.
-        replaced: the stretch in the new, and in the old text.
-
-    Raises:
-        UsageError: the texts differ elsewhere too.
-    """
-    fresh, gone = replaced
-    head = {i: i for i in range(fresh.start)}
-    tail = {i: i - fresh.stop + gone.stop for i in range(fresh.stop, len(new))}
-    found = {**head, **tail}
-    if (
-        fresh.start != gone.start
-        or len(new) - fresh.stop != len(old) - gone.stop
-        or any(new[i] != old[j] for i, j in found.items())
-    ):
-        raise UsageError("The two texts differ outside the words that are exchanged: change these words alone.")
-    return found
-
-
-def difference(new: Sequence[int], old: Sequence[int]) -> tuple[slice, slice]:
-    """Return the shortest stretch in each of two token lists outside which they are equal.
+def difference(new: Sequence[object], old: Sequence[object]) -> tuple[slice, slice]:
+    """Return the shortest stretch in each of two lists of tokens or words outside which they are equal.
 
     Example:
         >>> difference([1, 5, 6, 9], [1, 7, 9])

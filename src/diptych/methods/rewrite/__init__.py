@@ -1,0 +1,1 @@
+"""Systems that rewrite prompts for a text-to-image model."""

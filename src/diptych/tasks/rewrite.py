@@ -1,0 +1,103 @@
+"""Rewrite prompts by a system that learnt from short and long ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diptych.core.data import Evidence, Text
+from diptych.core.errors import DataError, UsageError
+from diptych.core.kit import Kit
+from diptych.core.language import Ask, Writer
+from diptych.core.run import Run
+from diptych.core.train import Rewriter
+from diptych.data.words.textfiles import read_text
+from diptych.features import portable
+from diptych.metrics.caption_wording import distinct
+
+CHOICES = 5
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """Prompts with their rewrites.
+
+    Args:
+        prompts: as they were given.
+        rewrites: of each, the likeliest first.
+    """
+
+    prompts: tuple[str, ...]
+    rewrites: tuple[tuple[Text, ...], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, with the share of different pairs of words among all rewrites."""
+        rows = [
+            {"prompt": prompt, "rewrites": [t.value for t in own]}
+            for prompt, own in zip(self.prompts, self.rewrites, strict=True)
+        ]
+        return {"prompts": rows, "distinct_2": distinct([t.value for own in self.rewrites for t in own], 2)}
+
+
+def read_prompts(given: Sequence[str]) -> tuple[str, ...]:
+    """Return prompts: the lines of each .txt file, and all other texts themselves.
+
+    Raises:
+        UsageError: a file does not exist.
+        DataError: there is no prompt.
+    """
+    prompts: list[str] = []
+    for text in given:
+        lines = read_text(Path(text), "prompts").splitlines() if text.lower().endswith(".txt") else [text]
+        prompts += [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise DataError(f"There are no prompts in {', '.join(given) or 'nothing'}: give one a line.")
+    return tuple(prompts)
+
+
+def fitted_rewriter(
+    kit: Kit, run: Run, method: Rewriter, *, evidence: Evidence[Any] | None = None, folder: Path | None = None
+) -> Writer:
+    """Fit a rewriter on its evidence, or read one that was fitted before.
+
+    Args:
+        kit: backbone, and a denoiser for a method that learns from one.
+        run: device and seed.
+        method: the rewriter.
+        evidence: what it learns from.
+        folder: of the fitted rewriter: read where it is, else written; None keeps nothing.
+
+    Raises:
+        UsageError: the folder holds a rewriter of another method.
+        DataError: the folder holds none.
+    """
+    if folder is None or not folder.exists():
+        fitted = method.fit(kit, evidence or Evidence(), run)
+        if folder is not None:
+            portable.save(fitted, folder)
+        return fitted
+    known = portable.load(folder, kit)
+    if not isinstance(known, Writer) or getattr(known, "method", None) != method:
+        raise UsageError(
+            f"{folder} holds no rewriter fitted as asked: give the same --method and --variant, or another --fitted."
+        )
+    return known
+
+
+def rewrite(writer: Writer, prompts: Sequence[str], *, choices: int = CHOICES) -> Rewritten:
+    """Rewrite prompts, each independently of the others.
+
+    Args:
+        writer: takes a prompt as ``about``.
+        prompts: one or more.
+        choices: rewrites of each, at most.
+
+    Raises:
+        UsageError: there is no prompt, or the writer refuses one.
+    """
+    if not prompts:
+        raise UsageError("There is no prompt to rewrite: give words.")
+    found = writer.write([Ask(about=prompt, n=choices) for prompt in prompts])
+    return Rewritten(tuple(prompts), tuple(tuple(own) for own in found))

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diptych.backbones.diffusion.small import TextTokens
+from diptych.core.backbone import Backbone
+from diptych.core.data import Column, Evidence, Table
+from diptych.core.errors import DataError, MissingEvidence, MissingHook, MissingPart, UsageError
+from diptych.core.kit import Kit
+from diptych.core.language import Ask, Writer
+from diptych.core.run import Run
+from diptych.features import portable
+from diptych.methods.rewrite.uf_fgtg import UFFGTG, FittedUFFGTG, check_reads, own_tower, short_and_long
+from diptych.nn.diffusion.noise_error import noise_error
+from diptych.nn.style_space import square_of
+from tests.support.backbone import SmallBackbone
+from tests.support.diffusion import random_diffusion
+from tests.support.pictures import Pictures, picture
+from tests.support.refused import refused
+from tests.support.small_clip import small_clip
+
+SHORT: dict[str, Any] = {"epochs": 2, "batch": 4, "rate": 1e-3, "warmup": 0, "width": 16, "layers": 1, "read": 16}
+SHORT |= {"choices": 3, "limit": 10}
+COLOURS = ("red", "blue", "green", "pink")
+PHOTOS = Pictures(tuple(picture(k % 4, k) for k in range(8)))
+CAPTIONS = [(f"a {COLOURS[k % 4]} cup", f"a large {COLOURS[k % 4]} cup on a table, at dusk") for k in range(8)]
+EVIDENCE = Evidence(train=Table(PHOTOS, {"captions": Column("captions", CAPTIONS)}))
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    vit = small_clip(tmp_path_factory.mktemp("clip") / Path("vit"))
+    return Kit({"main": vit, "diffusion": random_diffusion(vit)})
+
+
+@pytest.fixture(scope="module")
+def fitted(kit: Kit) -> FittedUFFGTG:
+    return UFFGTG(**SHORT).fit(kit, EVIDENCE, Run(seed=1))
+
+
+def test_the_longest_caption_is_the_long_prompt() -> None:
+    assert short_and_long(["one two three", "one", ""]) == (("one",), "one two three")
+    with pytest.raises(UsageError, match="a short prompt and a long one"):
+        short_and_long(["one", " "])
+
+
+def test_both_losses_reach_the_tower_and_each_part_moves(kit: Kit, fitted: FittedUFFGTG) -> None:
+    backbone = kit.need(Backbone)
+    _, names = own_tower(backbone)
+    old = backbone.module().state_dict()
+    moved = [n for n in names if not torch.equal(fitted.learnt[f"space.{n}"], old[n])]
+    assert len(moved) > len(names) // 2
+    assert not any(n.startswith("space.visual") for n in fitted.learnt)
+    still = UFFGTG(**{**SHORT, "tower_rate": 0.0}).fit(kit, EVIDENCE, Run(seed=1))
+    assert not any(n.startswith("space.") for n in still.learnt)
+    words = TextTokens(backbone)
+    told = words.condition(words.ids(["a red cup"])).tokens
+    assert not torch.allclose(told, fitted.condition(["a red cup"]).tokens)
+
+
+def test_the_image_loss_teaches_the_encoder_what_pictures_show(kit: Kit) -> None:
+    pictures = [PHOTOS[k] for k in range(4)]
+    method = UFFGTG(**{**SHORT, "epochs": 30, "rate": 3e-3, "text": 0.0})
+    fitted = method.fit(kit, EVIDENCE, Run(seed=1))
+    diffusion = kit.parts["diffusion"]
+    z = diffusion.to_latent(torch.stack([square_of(p, 8) for p in pictures])).repeat(16, 1, 1, 1)
+    g = torch.Generator().manual_seed(5)
+    t, noise = torch.randint(1000, (64,), generator=g), torch.randn(64, *diffusion.latent, generator=g)
+    prompts = [f"a {c} cup" for c in COLOURS] * 16
+    with torch.no_grad():
+        before, after = (
+            float(noise_error(diffusion, z, told, t, noise).mean())
+            for told in (diffusion.encode_text(prompts), fitted.condition(prompts))
+        )
+    assert after < before
+
+
+def test_it_learns_to_write_long_prompts_that_name_the_short_ones_colour(kit: Kit) -> None:
+    method = UFFGTG(
+        **{
+            **SHORT,
+            "epochs": 60,
+            "rate": 5e-3,
+            "tower_rate": 0.1,
+            "width": 32,
+            "image": 0.0,
+            "text": 1.0,
+            "diversity": 0.0,
+        }
+    )
+    fitted = method.fit(Kit({"main": kit.parts["main"]}), EVIDENCE, Run(seed=1))
+    for colour in COLOURS:
+        (found,) = fitted.write([Ask(about=f"a {colour} cup", n=1)])
+        assert found[0].value == f"a large {colour} cup on a table, at dusk"
+        assert (found[0].writer, found[0].prompt) == ("uf-fgtg", f"a {colour} cup")
+
+
+def test_choices_differ_and_depend_on_their_own_prompt_alone(fitted: FittedUFFGTG) -> None:
+    assert isinstance(fitted, Writer)
+    asks = [Ask(about=text, n=3) for text in ("a red cup", "a pink cup on a very wide table")]
+    both = fitted.write(asks)
+    assert [fitted.write([ask])[0] for ask in asks] == both
+    for own in both:
+        assert 1 <= len({t.value for t in own}) == len(own) <= 3
+    assert fitted.write([replace(asks[0], n=1)])[0] == both[0][:1]
+    assert fitted.write([]) == []
+
+
+def test_a_seed_fixes_it_and_nothing_else_moves(kit: Kit, fitted: FittedUFFGTG, tmp_path: Path) -> None:
+    backbone = kit.need(Backbone)
+    before, dice = {k: v.clone() for k, v in backbone.module().state_dict().items()}, torch.get_rng_state()
+    with torch.no_grad():
+        again = UFFGTG(**SHORT).fit(kit, EVIDENCE, Run(seed=1))
+    asks = [Ask(about="a red cup", n=3)]
+    written = fitted.write(asks)
+    assert torch.equal(torch.get_rng_state(), dice)
+    assert all(torch.equal(v, before[k]) for k, v in backbone.module().state_dict().items())
+    assert all(torch.equal(t, again.learnt[n]) for n, t in fitted.learnt.items())
+    portable.save(fitted, tmp_path / "kept")
+    assert portable.load(tmp_path / "kept", kit).write(asks) == written
+
+
+def test_bad_input_is_named(kit: Kit, fitted: FittedUFFGTG) -> None:
+    refused(UFFGTG, {"epochs": 0}, {"batch": 0}, {"rate": 0.0}, {"image": -1.0}, {"choices": 0}, {"read": 2})
+    refused(UFFGTG, {"width": 0}, {"limit": 0}, {"diversity": -0.5}, {"tower_rate": -1.0})
+    with pytest.raises(MissingPart, match="TextDiffusion named 'diffusion'"):
+        UFFGTG(**SHORT).fit(Kit({"main": kit.parts["main"]}), EVIDENCE, Run())
+    with pytest.raises(MissingEvidence, match="images with captions"):
+        UFFGTG(**SHORT).fit(kit, Evidence(), Run())
+    one = Table(PHOTOS, {"captions": Column("captions", [("a cup",)] * 8)})
+    with pytest.raises(DataError, match="picture 0: A picture needs a short prompt and a long one"):
+        UFFGTG(**SHORT).fit(kit, Evidence(train=one), Run())
+    with pytest.raises(MissingHook):
+        UFFGTG(**SHORT).fit(Kit({**kit.parts, "main": SmallBackbone()}), EVIDENCE, Run())
+    other, names = own_tower(kit.need(Backbone))
+    with torch.no_grad():
+        for name, p in other.module().named_parameters():
+            p.add_(0.1 if name in names else 0.0)
+    with pytest.raises(MissingHook, match="reads other tokens"):
+        check_reads(random_diffusion(other), kit.need(Backbone))
+    for ask, said in (
+        (Ask(about=" "), "no prompt to rewrite"),
+        (Ask(about="a cup", n=4), "4 rewrites are wanted, and this writer has 3"),
+        (Ask(about="a very long prompt " * 9), "16 are read"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            fitted.write([ask])
