@@ -5,8 +5,28 @@ from typing import Literal
 from diptych.api.fitting import CaptionerSystem, ClassifierSystem, DetectorSystem, OtherSystem, SegmenterSystem
 from diptych.data.words.contexts import Contexts
 from diptych.nn.dense.label_maps import Windows
+from diptych.nn.dense.mask_queries import MaskLayout
 from diptych.nn.dense.prompted import Refinement
 from diptych.nn.two_class_head import Head
+
+class ACLIP(OtherSystem):
+    """Train pairs on half of the patches of two crops, with two self-supervised losses."""
+    def __init__(
+        self,
+        drop: float = 0.5,
+        block: int | None = None,
+        scale: tuple[float, float] = ...,
+        recolour: bool = True,
+        slow_side: float = 1.0,
+        simclr: float = 1.0,
+        byol: float = 2.0,
+        temperature: float = 0.1,
+        hidden: int = 4096,
+        out: int = 256,
+        momentum: float = 0.996,
+        freeze_patches: bool = True,
+        result: Literal["online", "slow"] = "slow",
+    ) -> None: ...
 
 class AnomalyCLIP(DetectorSystem):
     """Learn a normal and an anomalous prompt on anomalies of other things, and find anomalies of any thing
@@ -65,6 +85,26 @@ class BIOMEDICA(OtherSystem):
         least_side: int = 20,
     ) -> None: ...
 
+class CLIP2Point(OtherSystem):
+    """Embed point clouds in a space of photos and texts."""
+    def __init__(
+        self,
+        tunes: Literal["full", "heads"] = "full",
+        paths: Literal["both", "depth", "image"] = "both",
+        cameras: tuple[tuple[float, float], ...] = ...,
+        radius: float = 0.02,
+        jitter: float = 0.1,
+        temperature: float = 0.07,
+        rate: float | None = None,
+        epochs: int = 100,
+        batch: int = 256,
+        adapter_rate: float = 0.001,
+        adapter_epochs: int = 100,
+        adapter_batch: int = 32,
+        hidden: int = 512,
+        dropout: float = 0.075,
+    ) -> None: ...
+
 class CLIP4DM(OtherSystem):
     """Attribute the cosine of image and caption to the words of the caption, and mark the words that do
     not fit.
@@ -91,6 +131,25 @@ class CLIPDINOiser(SegmenterSystem):
         batch: int = 4,
         rate: float = 0.001,
         background_rate: float = 0.01,
+    ) -> None: ...
+
+class CLIPInverter(OtherSystem):
+    """Train adapters that let a text change an inversion, on pictures with captions."""
+    def __init__(
+        self,
+        steps: int = 200000,
+        refine: int = 20000,
+        batch: int = 8,
+        rate: float = 0.0005,
+        refine_rate: float = 0.00015,
+        scale: float = 0.1,
+        mismatch: float = 0.75,
+        cycle: float = 1.0,
+        weights: tuple[float, ...] = ...,
+        refine_weights: tuple[float, ...] = ...,
+        near: float = 0.35,
+        groups: int = 32,
+        width: int = 512,
     ) -> None: ...
 
 class CLIPLoss(OtherSystem):
@@ -195,6 +254,25 @@ class CounterAnimal(OtherSystem):
         self, reference: str = "", gap: float = 0.05, selection: Literal["all", "half"] = "half", least: int = 5
     ) -> None: ...
 
+class CutAndPaste(OtherSystem):
+    """Replace an object of a clip by words or by the subject of a reference picture, with a denoiser and
+    no training.
+    """
+    def __init__(
+        self,
+        steps: int = 50,
+        guidance: float = 7.5,
+        kept_steps: float = 0.8,
+        blend_from: float = 0.2,
+        threshold: float = 0.3,
+        floor: float = 0.0,
+        fusion: tuple[float, float, float] = ...,
+        cells: int = 16,
+        subject_steps: int = 500,
+        subject_rate: float = 0.005,
+        subject_batch: int = 8,
+    ) -> None: ...
+
 class DNCBM(ClassifierSystem):
     """Discover concepts without labels, name them with words, and classify by few of them."""
     def __init__(
@@ -234,6 +312,24 @@ class Description(ClassifierSystem):
 class DiscriminativeDescriptions(ClassifierSystem):
     """Select, for each image, the descriptions that separate its top classes on the labelled images."""
     def __init__(self, candidates: int = 3, texts: int = 5, weight: float | None = None) -> None: ...
+
+class FCCLIP(SegmenterSystem):
+    """Train masks over the maps of a frozen CLIP, and classify them by what was trained and by CLIP
+    itself.
+    """
+    def __init__(
+        self,
+        alpha: float = 0.4,
+        beta: float = 0.8,
+        side: int = 224,
+        crop: int = 160,
+        zoom: float = 2.0,
+        layout: MaskLayout = ...,
+        steps: int = 300,
+        batch: int = 4,
+        rate: float = 0.001,
+        classify: Literal["crops", "pooled"] = "pooled",
+    ) -> None: ...
 
 class FeatureMemory(DetectorSystem):
     """Remember cells of normal photos, and measure the distance of each cell to the nearest of them."""
@@ -326,6 +422,20 @@ class LaCLIP(OtherSystem):
     """Train pairs whose captions are drawn among rewrites by the kit's writer."""
     def __init__(
         self, rewrites: int = 4, words: int = 2, examples: tuple[tuple[str, str], ...] = ..., shown: int = 3
+    ) -> None: ...
+
+class LightCLIP(OtherSystem):
+    """Train a small CLIP with softened targets, matching of words and patches, and masked words."""
+    def __init__(
+        self,
+        soften: float = 0.1,
+        negatives: str = "similar",
+        temperature: float = 0.1,
+        token_weight: float = 0.5,
+        capacity: int = 2,
+        compared: int = 15,
+        word_weight: float = 0.5,
+        masked: float = 0.15,
     ) -> None: ...
 
 class LinearProbe(ClassifierSystem):
@@ -440,6 +550,25 @@ class NoLA(ClassifierSystem):
         views: int = 10,
     ) -> None: ...
 
+class OVSeg(SegmenterSystem):
+    """Mine pairs from captions, adapt CLIP's image tower to masked crops, and classify proposed masks."""
+    def __init__(
+        self,
+        tune: Literal["auto", "both", "full", "map", "none", "prompts"] = "auto",
+        share: float = 0.7,
+        threshold: float = 0.4,
+        regions: int = 32,
+        side: int = 640,
+        photos: int = 100,
+        tagger: Literal["nltk", "wordnet"] = "wordnet",
+        depth: int = 3,
+        rate: float = 5e-06,
+        prompt_rate: float = 0.02,
+        map_rate: float = 0.001,
+        epochs: int = 5,
+        batch: int = 32,
+    ) -> None: ...
+
 class PatchMemory(DetectorSystem):
     """Remember the patches of a few normal photos in several turns, and measure how far those of an image
     are.
@@ -545,6 +674,21 @@ class StringMatching(OtherSystem):
     """Link records whose texts have similar letters."""
     def __init__(self, measure: Literal["jaccard", "levenshtein"] = "levenshtein", n: int = 3) -> None: ...
 
+class SyCoCa(OtherSystem):
+    """Train pairs, a captioner that sees the relevant patches alone, and a painter that rebuilds them from
+    the caption.
+    """
+    def __init__(
+        self,
+        caption_weight: float = 2.0,
+        paint_weight: float = 1.0,
+        unseen: float = 0.5,
+        hidden: float = 0.5,
+        start: float = 0.1,
+        paint_width: int = 512,
+        paint_depth: int = 4,
+    ) -> None: ...
+
 class TipAdapter(ClassifierSystem):
     """Add a vote of the stored shots to the zero-shot classifier."""
     def __init__(
@@ -581,6 +725,25 @@ class Trident(SegmenterSystem):
         columns: int = 1,
         refinement: Refinement | None = ...,
         splice: Literal["features", "scores"] = "features",
+    ) -> None: ...
+
+class UFFGTG(OtherSystem):
+    """Train a rewriter of prompts on pictures with a short and a long caption each."""
+    def __init__(
+        self,
+        epochs: int = 100,
+        batch: int = 64,
+        rate: float = 5e-05,
+        warmup: int = 1000,
+        tower_rate: float = 1.0,
+        image: float = 1.0,
+        text: float = 0.1,
+        choices: int = 5,
+        diversity: float = 0.5,
+        limit: int = 32,
+        read: int = 77,
+        width: int = 128,
+        layers: int = 2,
     ) -> None: ...
 
 class UserAwarePrefix(CaptionerSystem):

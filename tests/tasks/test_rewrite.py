@@ -24,7 +24,7 @@ def test_prompts_are_lines_of_files_or_texts(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n")
     with pytest.raises(DataError, match="no prompts"):
         read_prompts([str(tmp_path / "none.txt")])
-    with pytest.raises(UsageError, match="missing.txt"):
+    with pytest.raises(UsageError, match=r"missing\.txt"):
         read_prompts(["missing.txt"])
 
 

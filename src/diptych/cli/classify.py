@@ -144,8 +144,8 @@ def _curves(photos: list[str], model: Path | None, wanted: Wanted, shared: optio
 
 def _clouds(
     clouds: list[str],
-    names: str | None,
-    templates: str | None,
+    names: options.Names,
+    templates: options.Templates,
     method: str,
     model: Path | None,
     wanted: Wanted,

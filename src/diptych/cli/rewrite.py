@@ -59,7 +59,7 @@ def rewrite(
         evidence = None if known else evidence_for(system.card, like=like, keys=opened.keys)
         run, tower = opened.run, opened.backbone()
         parts: dict[str, Any] = {"main": tower}
-        if not known and getattr(system, "image", 0):
+        if not known and getattr(system, "image", False):
             from diptych.backbones.diffusion.load import load_diffusion
 
             parts["diffusion"] = load_diffusion(denoiser, tower)

@@ -78,7 +78,7 @@ class ShapePictures:
 
     def __post_init__(self) -> None:
         for i in range(len(self.shapes)):
-            if not isinstance(shape := self.shapes[i], Shape) or shape.picture is None:
+            if getattr(self.shapes[i], "picture", None) is None:
                 raise DataError(f"{self.shapes.name(i)} has no picture: leave it out, or give one.")
 
     def __len__(self) -> int:

@@ -56,7 +56,8 @@ def make_optimizer(groups: list[ParamGroup], parameters: Mapping[str, nn.Paramet
     if fit.optimizer == "sgd":
         return torch.optim.SGD(sets, lr=fit.lr, momentum=fit.betas[0])
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "radam": torch.optim.RAdam}
-    return kinds[fit.optimizer](sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
+    optimizer: torch.optim.Optimizer = kinds[fit.optimizer](sets, lr=fit.lr, betas=fit.betas, eps=fit.eps)
+    return optimizer
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -210,7 +210,7 @@ class CLIP2Point(Extender):
         device = next(twin.module().parameters()).device
         clouds = CloudEncoder(twin.image, self.cameras, self.radius)
         items: Samples[Any] = shapes
-        encode = twin.image.encode
+        encode: Callable[[Tensor], Tensor] = twin.image.encode
         blank = torch.zeros(1, 3, twin.image.size or 224, twin.image.size or 224, device=device)
         if self.tunes == "heads":
             pool, encode = image_head(twin)
@@ -293,7 +293,7 @@ class CLIP2Point(Extender):
                 return torch.stack([image_head(space)[1](pooled).float() for space in spaces], 1)
         clouds = [CloudEncoder(space.image, self.cameras, self.radius) for space in spaces]
         outputs = [embed(EachView(c, c.image.encode, c.dim, "views"), items, run) for c in clouds]
-        return torch.stack(outputs, 1).unflatten(2, (len(self.cameras), -1))  # type: ignore[no-untyped-call]
+        return torch.stack(outputs, 1).reshape(len(items), len(spaces), len(self.cameras), -1)
 
 
 def _several(count: int, what: str) -> None:

@@ -146,7 +146,8 @@ class SymmetricTrainee(PairTrainee):
         s = self.tower.blocks(self.tower.start(pixels, edit=hide))
         painted = self.painter(self.tower.norm(s.h)[:, s.prefix :], text.h, text.valid)
         error = (painted.float() - standardised(patch_pixels(pixels.float(), self.patch))).square().mean(-1)
-        return (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        mean: Tensor = (error * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        return mean
 
     def parts(self) -> Mapping[str, nn.Module]:
         """Return a copy of the captioner."""

@@ -38,18 +38,18 @@ from diptych.core.ranges import above, at_least, between, check, one_of
 from diptych.core.run import Run
 from diptych.core.train import ParamGroup
 from diptych.data.memory import InMemory
-from diptych.data.nouns import Tagger
 from diptych.data.pixels import normalise
-from diptych.data.templates import SINGLE
+from diptych.data.words.nouns import Tagger
+from diptych.data.words.templates import SINGLE
 from diptych.features.embed import embed
 from diptych.features.heads import logits, text_head
 from diptych.features.vectors import Vectors
 from diptych.nn.contrastive import softmax_pairs
 from diptych.nn.dense.label_maps import resized
+from diptych.nn.dense.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.nn.dense.masked_crops import CroppedRegions, resized_crop
 from diptych.nn.dense.mined_pairs import mined, named
 from diptych.nn.dense.patches import check_patches, embed_patches
-from diptych.nn.mask_adapted import EmbeddingMap, MaskAdapted, MaskedEncoder, mapped
 from diptych.train.parameters import train_parameters
 from diptych.train.schedule import Fit, Schedule
 from diptych.train.step import Step

@@ -20,13 +20,13 @@ from diptych.core.data import ClassNames, Column, Samples, Table
 from diptych.core.errors import DataError
 from diptych.core.masks import MaskProposer
 from diptych.core.run import Run
-from diptych.data.nouns import Tagger, nouns
-from diptych.data.templates import SINGLE
-from diptych.data.wordnet import WordNet
+from diptych.data.words.nouns import Tagger, nouns
+from diptych.data.words.templates import SINGLE
+from diptych.data.words.wordnet import WordNet
 from diptych.features.embed import embed
 from diptych.features.heads import text_head
+from diptych.nn.dense.mask_adapted import MaskedEncoder
 from diptych.nn.dense.masked_crops import CroppedRegions
-from diptych.nn.mask_adapted import MaskedEncoder
 
 
 def named(captioned: Table[Any], tagger: Tagger = "wordnet") -> list[tuple[str, ...]]:

@@ -85,7 +85,7 @@ def brush_runs(mask: NDArray[np.bool_]) -> list[int]:
     Args:
         mask: (H, W) bool.
 
-    Source: the format of the package rle-pack of thi.ng, which Label Studio's editor reads.
+    Source: the format of the package rle-pack, which Label Studio's editor reads.
     """
     flat = np.repeat(mask.astype(np.uint8).ravel() * 255, 4)
     bits = [_bits(len(flat), 32), _bits(7, 5), *(_bits(size - 1, 4) for size in SIZES)]

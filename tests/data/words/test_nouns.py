@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from diptych.data.wordnet import WordNet
 
 from diptych.core.errors import MissingExtra, NotAvailable
 from diptych.data import nouns as module
-from diptych.data.nouns import is_thing, nouns, singular
+from diptych.data.words.nouns import is_thing, nouns, singular
+from diptych.data.words.wordnet import WordNet
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from importlib.util import find_spec
 from typing import Literal
 
 from diptych.core.errors import MissingExtra, NotAvailable
-from diptych.data.foils import NOT_NOUNS
-from diptych.data.wordnet import WordNet
+from diptych.data.words.foils import NOT_NOUNS
+from diptych.data.words.wordnet import WordNet
 
 Tagger = Literal["wordnet", "nltk"]
 """Who says which words are nouns: WordNet and a list, or nltk's perceptron tagger beside WordNet."""
