@@ -11,6 +11,7 @@ ELSEWHERE = ("contract", "docs", "tools")
 """Folders whose tests are of no single module."""
 ACROSS = {
     "cli/test_clips.py",
+    "cli/test_clouds.py",
     "cli/test_faults.py",
     "cli/test_odd_names.py",
     "data/formats/test_development_sets.py",
