@@ -22,9 +22,7 @@ from tests.support.pictures import Pictures
 from tests.support.refused import refused
 
 NAMES = ClassNames(("red", "green", "blue", "yellow"), ("{}",))
-SMALL = FCCLIP(
-    side=40, crop=40, layout=MaskLayout(queries=6, encoder=1, decoder=1, points=64), steps=30, rate=3e-3
-)
+SMALL = FCCLIP(side=40, crop=40, layout=MaskLayout(queries=6, encoder=1, decoder=1, points=64), steps=30, rate=3e-3)
 KIT = Kit({"main": DenseColours()})
 
 

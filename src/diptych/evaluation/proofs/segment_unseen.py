@@ -32,13 +32,11 @@ from diptych.evaluation.proofs.trial import Claim, Tabled, Trial, hash_of
 from diptych.methods.segment.fc_clip import FCCLIP, FittedFCCLIP
 from diptych.metrics.segmentation import IGNORE, class_iou, confusion
 from diptych.nn.dense.label_maps import label_map
-from diptych.nn.dense.mask_queries import MaskLayout
 
 LEAST = 0.02
 """Share of a photo that seen classes fill at least, or it is not trained on."""
-LAYOUT = MaskLayout(queries=16, encoder=1, decoder=2, points=256)
-"""Sizes with which a training takes half a minute of a core, chosen on a part of the train split of msrc_small."""
-SETTINGS: Mapping[str, Any] = {"layout": LAYOUT, "crop": 128, "steps": 150}
+SETTINGS: Mapping[str, Any] = {"steps": 150}
+"""Half a minute of a core; the rest are the system's own."""
 Labels = NDArray[np.integer[Any]]
 Arms = Mapping[str, Callable[[int], Regions]]
 """Arm -> the regions of a photo, by its number."""
