@@ -66,6 +66,8 @@ ROWS = {
     "systems:100x16x512": Entry("systems.all_systems", (100, 16, 10, 512), (8, 4, 4, 64)),
     "segment:lite:512": Entry("segment.photos", ("lite", 512, 4), ("lite", 128, 1)),
     "segment:lite:1024": Entry("segment.photos", ("lite", 1024, 2), None),
+    "masks:lite:224": Entry("segment.stages", ("lite", 224, 16, 2), ("lite", 96, 4, 1)),
+    "masks:lite:448": Entry("segment.stages", ("lite", 448, 16, 1), None),
     "fudd": Entry("systems.follow_ups", (100, 100), (20, 20)),
     "reindex:50000": Entry("folders.unchanged", (50_000,), (1_000,)),
     "loss:clip:4096": Entry("losses.memory", ("clip", 4096), ("clip", 1024)),

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser
+from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.methods.segment.trident import Trident
 from diptych.nn.dense.label_maps import Windows
+from diptych.nn.dense.mask_queries import MaskLayout
 from tests.support.dense_colours import DenseColours, halves, masked_folder
 from tests.support.image_files import truncated
 
@@ -121,6 +123,24 @@ def test_a_method_that_learns_asks_for_photos_and_takes_a_teacher(
     assert got.code == 0
     assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
     assert Path(got.data["photos"][0]["label_map"]).exists()
+
+
+def test_a_method_that_learns_masks_asks_for_label_maps(
+    diptych: Cli, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"side": 40, "crop": 40, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2}
+    monkeypatch.setattr(FCCLIP, "__init__", partialmethod(FCCLIP.__init__, **short))
+    words = ("segment", photo, "--names", "red, blue", "--method", "fc-clip")
+    asked = diptych(*words)
+    assert asked.code == 2
+    assert "--train" in asked.err
+    got = diptych(*words, "--train", masked_folder(tmp_path / "set"), "--things", "red", "--json")
+    assert got.code == 0
+    assert {a["label"] for a in got.data["photos"][0]["areas"]} <= {"red", "blue"}
+    assert (tmp_path / "segments" / "a.panoptic.png").exists()
+    wrong = diptych(*words, "--train", tmp_path / "photos", "--overwrite")
+    assert wrong.code == 2
+    assert "label maps" in wrong.err
 
 
 def test_the_board_has_a_row_a_segmenter_and_names_what_could_not_run(

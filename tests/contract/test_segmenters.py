@@ -36,8 +36,10 @@ PARTS = {"Space": "teacher", "MaskProposer": "proposer", "PromptableMasks": "mas
 """Parts -> the name that they go by. The small CLIP teaches, and a small SAM of random weights draws."""
 SAM = SamMasks(small_sam())
 SLUGS = [c["slug"] for c in catalog.cards() if c["verb"] == "segment" and set(c["needs"]["parts"]) <= set(PARTS)]
+MASKS_OF = {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16)}
 SHORT: dict[str, dict[str, Any]] = {
-    "fc-clip": {"side": 32, "crop": 32, "layout": MaskLayout(queries=4, encoder=1, decoder=1, points=16), "steps": 2},
+    "fc-clip": {**MASKS_OF, "steps": 2},
+    "maft-plus": {**MASKS_OF, "steps": 2, "tuning": 2, "width": 8},
     "clip-dinoiser": {"windows": Windows(32, 32, 16), "photos": 3, "steps": 2},
     "trident": {"windows": Windows(40, 32, 16)},
     "ovseg": {"side": 32, "epochs": 1, "regions": 4},

@@ -13,6 +13,7 @@ from diptych.core.errors import DataError, UnreadableItem, UsageError
 from diptych.core.kit import Kit
 from diptych.core.run import Run
 from diptych.data.folders import ImageFiles
+from diptych.methods.segment.fc_clip import FCCLIP
 from diptych.methods.segment.maskclip import MaskCLIP
 from diptych.metrics.mask_ap import mask_ap
 from diptych.metrics.panoptic import mean_pq
@@ -176,3 +177,15 @@ def test_parts_that_are_named_reach_the_system(tmp_path: Path) -> None:
     assert sorted(kit.parts) == ["main", "masks", "proposer", "sam"]
     with pytest.raises(UsageError, match="--masks"):
         teach(Needy, DenseColours(), lambda: None)
+
+
+def test_label_maps_reach_the_systems_that_learn_from_them() -> None:
+    def read() -> Table[Image.Image]:
+        raise DataError("The label maps were read.")
+
+    with pytest.raises(DataError, match="were read"):
+        teach(FCCLIP, DenseColours(), lambda: None, labelled=read)
+    kit, evidence = teach(MaskCLIP, DenseColours(), lambda: None, labelled=read)
+    assert sorted(kit.parts) == ["main"]
+    assert evidence.train is None
+    assert teach(FCCLIP, DenseColours(), lambda: None, labelled=masked)[1].train is not None

@@ -21,7 +21,7 @@ from diptych.evaluation.arms import CHANCE
 from diptych.evaluation.boards.segment import MaskBench
 from diptych.evaluation.datasets import open_set
 from diptych.evaluation.proofs.masked_regions import OVSEG
-from diptych.evaluation.proofs.segment_unseen import FC_CLIP
+from diptych.evaluation.proofs.segment_unseen import FC_CLIP, MAFT_PLUS
 from diptych.evaluation.proofs.trial import Claim, Trial
 from diptych.evaluation.spoils import as_subclass, shuffled_names
 from diptych.methods.segment.clip_dinoiser import CLIPDINOiser, FittedCLIPDINOiser
@@ -132,5 +132,6 @@ TRIALS: Mapping[str, Trial] = MappingProxyType(
             beside={"another photo's targets": as_subclass(OtherTargets)},
         ),
         "fc-clip": FC_CLIP,
+        "maft-plus": MAFT_PLUS,
     }
 )

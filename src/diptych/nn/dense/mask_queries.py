@@ -53,11 +53,11 @@ class MaskLayout:
     """
 
     width: int = 64
-    queries: int = 24
-    encoder: int = 2
-    decoder: int = 3
+    queries: int = 16
+    encoder: int = 1
+    decoder: int = 2
     heads: int = 8
-    points: int = 1024
+    points: int = 256
 
     def __post_init__(self) -> None:
         check(self, at_least(1), "queries", "encoder", "decoder", "heads", "points")

@@ -1,0 +1,66 @@
+"""Text vectors that have seen the image: each class embedding attends to the cells of the map (MAFT+).
+
+    T' = T + LN( W A ),   A = attention( queries T, keys U + E, values U )
+
+T: (W, D) unit embeddings of words;  U: (n, D) embeddings of the n cells of an image, each with mean 0 and variance 1
+E: (n, D) sine code of the positions;  A: (W, d) attended values of all heads;  W: (D, d), zero at the start, so T' = T
+
+T' is not normalised: logits are s cos(q, t) |T'|.
+
+Source: Jiao et al. 2024 (MAFT+, arXiv 2408.00744), section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ContentTransfer(nn.Module):
+    """The cross-attention; its first weights are from torch's global generator.
+
+    Args:
+        dim: D.
+        width: d, inner width of all heads; the authors' is D.
+        heads: their number, a divisor of ``width``.
+
+    Example:
+        >>> import torch
+        >>> words, cells = torch.eye(8)[:3], torch.randn(2, 8, 5, 6)  # three words; two images of 5 x 6 cells
+        >>> transfer = ContentTransfer(8, width=4, heads=2)
+        >>> transfer(words, cells).shape, bool((transfer(words, cells) == words).all())  # nothing is learnt yet
+        (torch.Size([2, 3, 8]), True)
+    """
+
+    def __init__(self, dim: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.ask = nn.Linear(dim, width)
+        self.attend = nn.MultiheadAttention(width, heads, kdim=dim, vdim=dim, batch_first=True)
+        self.out = nn.Linear(width, dim)
+        self.norm = nn.LayerNorm(dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, words: Tensor, cells: Tensor) -> Tensor:
+        """Return T', (B, W, D), of (W, D) words and (B, D, h, w) embeddings of cells."""
+        flat = cells.flatten(2).transpose(1, 2)
+        values = F.layer_norm(flat, flat.shape[-1:])
+        keys = values + sine_positions(cells).to(values)
+        queries = self.ask(words.to(values)).expand(len(cells), -1, -1)
+        attended: Tensor = self.attend(queries, keys, values, need_weights=False)[0]
+        out: Tensor = words.to(values) + self.norm(self.out(attended))
+        return out
+
+
+def sine_positions(cells: Tensor) -> Tensor:
+    """Return (1, n, D) the sine code of the positions of (B, D, h, w) cells, that of Mask2Former."""
+    from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
+
+    dim, (height, width) = cells.shape[1], cells.shape[2:]
+    each = 2 * -(-dim // 4)  # sines and cosines of two axes
+    code: Any = Mask2FormerSinePositionEmbedding(each, normalize=True)
+    found: Tensor = code(torch.Size((1, dim, height, width)), cells.device, torch.float32)
+    return found[:, :dim].flatten(2).transpose(1, 2)

@@ -1,0 +1,68 @@
+"""A copy of a backbone of which the image tower before the projection learns, with queries of masks (MAFT+)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from diptych.core.backbone import Backbone
+from diptych.features.heads import logits
+from diptych.features.reach import reached
+from diptych.nn.dense.content_transfer import ContentTransfer
+from diptych.nn.dense.mask_classes import inside_cells, pooled_embeddings
+from diptych.nn.dense.mask_queries import MaskLayout, MaskQueries, best_word, map_channels
+from diptych.nn.dense.mask_training import ClassWords
+from diptych.nn.dense.patches import cell_embeddings
+
+
+class TunedMasks(nn.Module):
+    """A copy of the backbone whose image tower is tuned, with the queries and the attention of class embeddings.
+
+    Args:
+        backbone: it is copied, not changed.
+        layout: sizes of the queries.
+        width: of the attention.
+        heads: of the attention.
+
+    Raises:
+        MissingHook: the backbone has no dense maps, or cannot be rebuilt.
+    """
+
+    def __init__(self, backbone: Backbone, layout: MaskLayout, width: int, heads: int) -> None:
+        super().__init__()
+        space = backbone.rebuild(copy.deepcopy(backbone.module()), backbone.spec)
+        assert isinstance(space, Backbone)  # rebuild keeps the kind
+        self.frozen, self.space = backbone, space
+        self.copy = space.module().requires_grad_(False)
+        dim = backbone.text.dim
+        scale = float(backbone.scale()[0].detach())
+        self.queries = MaskQueries(map_channels(backbone), dim, layout, scale)
+        self.transfer = ContentTransfer(dim, width, heads)
+
+    def heads(self) -> tuple[str, ...]:
+        """Return the names of all that is new."""
+        return tuple(n for n, _ in self.named_parameters() if not n.startswith("copy."))
+
+    def tower(self) -> tuple[str, ...]:
+        """Return the names of the image tower's parameters before its projection."""
+        dense = self.space.dense()
+        blank = torch.zeros(1, 3, dense.strides[-1], dense.strides[-1], device=next(self.queries.parameters()).device)
+        copies = [n for n, _ in self.named_parameters() if n.startswith("copy.")]
+        return reached(self, lambda: dense.maps(blank)[-1], among=copies)
+
+    def probabilities(self, last: Tensor, masks: Tensor, words: ClassWords) -> tuple[Tensor, Tensor]:
+        """Return (B, Q, K) probabilities without void, and (B, Q) bool: masks with a cell on the last map.
+
+        Args:
+            last: (B, C, h, w), X.
+            masks: (B, Q, H, W) logits.
+            words: of K classes.
+        """
+        dense = self.space.dense()
+        inside = inside_cells(masks, (last.shape[2], last.shape[3]))
+        q = pooled_embeddings(dense, last, inside)
+        seen = self.transfer(words.vectors, cell_embeddings(dense, last).float())
+        raw = torch.stack([logits(self.frozen, *pair) for pair in zip(q, seen, strict=True)])
+        return best_word(raw, words.owner.to(raw.device)).softmax(-1), inside.flatten(2).any(-1)

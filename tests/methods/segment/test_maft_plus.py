@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diptych.core.backbone import Backbone
+from diptych.core.data import ClassNames, Column, Evidence, Table
+from diptych.core.errors import DataError, MissingEvidence, MissingHook
+from diptych.core.kit import Kit
+from diptych.core.run import Run
+from diptych.data.labelled import NamedTable
+from diptych.methods.segment.maft_plus import (
+    FittedMAFTPlus,
+    MAFTPlus,
+    compensation,
+    mask_aware_loss,
+    scaled_iou,
+)
+from diptych.nn.dense.mask_queries import MaskLayout
+from tests.support.backbone import SmallBackbone
+from tests.support.dense_colours import halves
+from tests.support.pictures import Pictures
+from tests.support.refused import refused
+from tests.support.small_clip import small_clip
+
+NAMES = ClassNames(("red barn", "cat", "dog"), ("a {}.",))
+SMALL = MAFTPlus(
+    side=64, crop=64, layout=MaskLayout(queries=4, encoder=1, decoder=1, points=16), width=8, heads=2, steps=2, tuning=2
+)
+
+
+@pytest.fixture(scope="module")
+def conv(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    return small_clip(tmp_path_factory.mktemp("clip") / "convnext", "convnext")
+
+
+def train() -> NamedTable:
+    masks = tuple(np.where(np.arange(60) < 30, a, b) * np.ones((40, 1), np.uint8) for a, b in ((0, 1), (1, 0)))
+    photos = Pictures((halves("red", "blue"), halves("blue", "red")))
+    return NamedTable(photos, {"mask": Column("mask", tuple(m.astype(np.uint8) for m in masks))}, ("cat", "red barn"))
+
+
+def fit(backbone: Backbone, method: MAFTPlus = SMALL, seed: int = 0, **evidence: Any) -> FittedMAFTPlus:
+    given: Evidence[Any] = Evidence(**{"train": train(), **evidence})
+    return method.fit(Kit({"main": backbone}), NAMES, given, Run(seed=seed))
+
+
+def test_scaled_ious_by_loops() -> None:
+    rng = np.random.default_rng(0)
+    masks, segment = rng.random((5, 4, 6)), (rng.random((4, 6)) > 0.5).astype(float)
+    iou = np.array([(m * segment).sum() / (m.sum() + segment.sum() - (m * segment).sum()) for m in masks])
+    expected = (iou - iou.min()) / (iou.max() - iou.min())
+    np.testing.assert_allclose(scaled_iou(torch.from_numpy(masks), torch.from_numpy(segment)), expected, atol=1e-5)
+    same = torch.full((3, 2, 2), 0.5)
+    assert scaled_iou(same, torch.ones(2, 2)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_loss_is_zero_where_probabilities_follow_ious() -> None:
+    u = torch.rand(2, 5, generator=torch.Generator().manual_seed(0))
+    assert float(mask_aware_loss(u, u)) == 0.0
+    assert float(mask_aware_loss(u + 0.2, u)) == pytest.approx(0.02, abs=1e-5)  # half the square below 1
+
+
+def test_compensation_by_loops_and_alike_for_high_and_wide_maps() -> None:
+    m = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    x = m[0].numpy().clip(0)
+    expected = []
+    for grid in (1, 2, 4):
+        k = 4 // grid
+        pooled = x.reshape(2, grid, k, grid, k).mean((2, 4))
+        expected += [pooled.sum(1).ravel(), pooled.sum(2).ravel()]
+    np.testing.assert_allclose(compensation(m)[0].numpy(), np.concatenate(expected), rtol=1e-5)
+    wide = torch.randn(1, 2, 4, 8)
+    assert compensation(wide).shape == compensation(wide.mT).shape
+    assert compensation(torch.ones(1, 2, 1, 1)).shape == (1, 12)  # a map of one cell
+
+
+def test_all_parts_learn_and_the_backbone_does_not(conv: Backbone) -> None:
+    before = {k: v.clone() for k, v in conv.module().state_dict().items()}
+    fitted = fit(conv)
+    assert all(torch.equal(v, before[k]) for k, v in conv.module().state_dict().items())
+    tower = {k.removeprefix("copy."): v for k, v in fitted.state.items() if k.startswith("copy.")}
+    assert any(not torch.equal(v, before[k]) for k, v in tower.items())
+    assert bool(fitted.state["transfer.out.weight"].any())
+    photos = Pictures((halves("red", "blue"),))
+    (found,), (again,) = fitted.regions(photos, Run()), fitted.regions(photos, Run())
+    assert found.masks is not None
+    assert found.scores.values.shape == (4, 3)
+    assert bool((found.scores.values.exp().sum(1) <= 1 + 1e-5).all())
+    assert torch.equal(found.scores.values, again.scores.values)
+
+
+def test_set_losses_give_the_tower_no_gradient(conv: Backbone) -> None:
+    """Without the mask-aware and the compensation loss the tower stays where it is."""
+
+    class Alone(MAFTPlus):
+        def _losses(self, tuned: Any, batch: Any, words: Any) -> dict[str, torch.Tensor]:
+            found = super()._losses(tuned, batch, words)
+            return {k: v if k in ("cross_entropy", "mask", "dice") else 0 * v for k, v in found.items()}
+
+    alone = Alone(**vars(SMALL))
+    before, after = conv.module().state_dict(), fit(conv, alone).state
+    tower = {k.removeprefix("copy."): v for k, v in after.items() if k.startswith("copy.")}
+    for name, value in tower.items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=1e-6)  # weight decay alone moves it
+
+
+def test_the_seed_decides_and_other_classes_have_the_same_masks(conv: Backbone) -> None:
+    one, again, other = (fit(conv, seed=s) for s in (1, 1, 2))
+    assert all(torch.equal(v, again.state[k]) for k, v in one.state.items())
+    assert not torch.equal(one.state["queries.void"], other.state["queries.void"])
+    renamed = one.for_classes(ClassNames(("oak tree", "cat"), ("a {}.",)), Run())
+    photos = Pictures((halves("red", "blue"),))
+    (old,), (new,) = one.regions(photos, Run()), renamed.regions(photos, Run())
+    assert torch.equal(old.masks, new.masks)  # type: ignore[arg-type]
+    assert new.scores.values.shape == (4, 2)
+
+
+def test_what_is_missing_or_wrong_is_named(conv: Backbone) -> None:
+    with pytest.raises(MissingEvidence, match="label maps"):
+        fit(conv, train=None)
+    with pytest.raises(MissingHook, match="small"):
+        fit(SmallBackbone())
+    with pytest.raises(DataError, match="no masks"):
+        fit(conv, train=Table(train().items))
+    with pytest.raises(DataError, match="label 1, and there are 1 classes"):
+        fit(conv, train=replace(train(), classes=("cat",)))
+
+
+def test_values_outside_their_range_are_refused() -> None:
+    refused(MAFTPlus, {"side": 0}, {"crop": 0}, {"zoom": 0.5}, {"steps": 0}, {"tuning": 0}, {"batch": 0})
+    refused(MAFTPlus, {"rate": 0.0}, {"tower_rate": 0.0}, {"compensate": -0.1}, {"width": 12}, {"heads": 0})
